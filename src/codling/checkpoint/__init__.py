@@ -1,0 +1,1 @@
+"""Weights on disk: our names and the published ones, safetensors, Hugging Face folders, GGUF."""

@@ -1,0 +1,1 @@
+"""What every stage stands on: errors, recipes, artefacts, shards, languages, progress. No torch."""

@@ -1,0 +1,127 @@
+"""What long work shows and writes down: a progress bar with rate and time left, and metrics.jsonl.
+
+Not here: reports (evaluate/report.py) and the printing of errors (cli.py).
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+
+console = Console(stderr=True)
+_PLAIN_SECONDS = 15.0
+"""Without a terminal, one line of progress every so often."""
+
+
+class Bar:
+    """A progress bar on stderr: live on a terminal, elsewhere now and then a plain line.
+
+    Use it in a `with` block; of `total` steps `done` are behind us already.
+    """
+
+    def __init__(self, label: str, total: float, *, done: float = 0, unit: str = "") -> None:
+        self.label, self.total, self.done, self.unit = label, total, done, unit
+        self._live: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._started = self._shown = time.monotonic()
+        self._first = done
+        self._note = ""
+
+    def __enter__(self) -> Self:
+        self._started = self._shown = time.monotonic()
+        if console.is_terminal:
+            self._live = RichProgress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=console,
+            )
+            self._task = self._live.add_task(
+                self.label, total=self.total, completed=self.done, rate="", note=""
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def advance(self, n: float, note: str = "") -> None:
+        """`n` more steps are done; `note` is shown at the end of the line."""
+        self.done += n
+        self._note = note or self._note
+        rate = f"{self.rate:,.1f} {self.unit}/s" if self.unit else ""
+        if self._live and self._task is not None:
+            self._live.update(self._task, completed=self.done, rate=rate, note=self._note)
+        elif time.monotonic() - self._shown > _PLAIN_SECONDS:
+            self._shown = time.monotonic()
+            left = f", {self.seconds_left:.0f} s left" if self.rate else ""
+            console.print(
+                f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {rate}{left} {self._note}".rstrip(),
+                highlight=False,
+            )
+
+    @property
+    def rate(self) -> float:
+        """Steps per second since the block was entered."""
+        return (self.done - self._first) / max(1e-9, time.monotonic() - self._started)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the end at the present rate."""
+        return (self.total - self.done) / max(1e-9, self.rate)
+
+
+class MetricsLog:
+    """Appends one JSON object per line to metrics.jsonl, each on disk before the next is begun."""
+
+    def __init__(self, path: Path, *, keep_below_step: int | None = None) -> None:
+        """`keep_below_step`: on resume, drop the rows of steps that will be run again."""
+        self.path = path
+        if keep_below_step is not None and path.exists():
+            kept = [r for r in read_metrics(path) if r.get("step", 0) < keep_below_step]
+            temporary = path.with_name(path.name + ".tmp")
+            temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+            temporary.replace(path)
+
+    def write(self, **values: Any) -> None:
+        """Append one row."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last line cut by a crash is left out."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def say(message: str) -> None:
+    """One line to the user, on stderr."""
+    console.print(message, highlight=False, soft_wrap=True)
+    sys.stderr.flush()

@@ -1,0 +1,135 @@
+"""Recipes: TOML files with one table per stage, read into the stages' typed configs.
+
+Input: a recipe's path, a table name, a config class. Output: a frozen config. Later wins: default, then
+recipe, then command-line flag (the flags are cli.py's work). An unknown key is an error that names the
+key, the file and the nearest valid key. Nothing writes back into a config.
+
+Not here: what the settings mean (each stage's config).
+"""
+
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from codling.core.errors import ConfigError
+
+Config = TypeVar("Config")
+
+
+def aside(default: Any = MISSING, *, factory: Any = MISSING) -> Any:
+    """A config field that says where or how fast, not what: it does not enter the artefact's id."""
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata={"aside": True})
+    if default is not MISSING:
+        return field(default=default, metadata={"aside": True})
+    return field(metadata={"aside": True})
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The tables of a TOML recipe; ConfigError names the file and the line that does not parse."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"no recipe at {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """An instance of dataclass `cls` from plain values; `where` names their origin in messages.
+
+    Nested dataclasses take nested mappings. Raises ConfigError for an unknown key, a missing one, or a
+    value of the wrong type.
+    """
+    assert is_dataclass(cls)
+    hints = typing.get_type_hints(cls)
+    known = {f.name: f for f in fields(cls)}
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise ConfigError(unknown_key(key, known, where))
+        made[name] = _convert(hints[name], value, f"{where}: {key}")
+    for name, each in known.items():
+        if name not in made and each.default is MISSING and each.default_factory is MISSING:
+            raise ConfigError(f"{where}: {name} is missing")
+    return cls(**made)
+
+
+def check_tables(recipe: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
+    """Raise ConfigError unless every table of the recipe is a known stage with known keys."""
+    for table, values in recipe.items():
+        if table not in known:
+            raise ConfigError(unknown_key(table, known, where))
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{where}: {table} must be a table, written [{table}]")
+
+
+def unknown_key(key: str, known: typing.Iterable[str], where: str) -> str:
+    """The message for an unknown key, with the nearest valid one.
+
+    >>> unknown_key("learning_rte", ["learning_rate", "seed"], "tiny.toml [pretrain]")
+    'tiny.toml [pretrain]: unknown key learning_rte; did you mean learning_rate?'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(key.replace("-", "_"), names, n=1, cutoff=0.5)
+    cure = f"did you mean {near[0]}?" if near else f"valid keys: {', '.join(names)}"
+    return f"{where}: unknown key {key}; {cure}"
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, choices = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _convert_union(choices, value, where)
+    if origin is Literal:
+        if value not in choices:
+            raise ConfigError(f"{where} is {value!r}; choose one of {', '.join(map(str, choices))}")
+        return value
+    if origin is tuple and isinstance(value, (list, tuple)):
+        if len(choices) == 2 and choices[1] is Ellipsis:
+            return tuple(_convert(choices[0], v, where) for v in value)
+        if len(choices) == len(value):
+            return tuple(_convert(c, v, where) for c, v in zip(choices, value, strict=True))
+    if origin is dict and isinstance(value, Mapping):
+        return {str(k): _convert(choices[1], v, f"{where}.{k}") for k, v in value.items()}
+    if is_dataclass(hint) and isinstance(hint, type):
+        if isinstance(value, hint):
+            return value
+        if isinstance(value, Mapping):
+            return build(hint, value, where)
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in choices:
+        return None
+    refused: ConfigError | None = None
+    for choice in choices:
+        if choice is type(None):
+            continue
+        try:
+            return _convert(choice, value, where)
+        except ConfigError as error:
+            refused = error
+    assert refused is not None
+    raise refused
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
+    if hint is Path and isinstance(value, (str, Path)):
+        return Path(value)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint in (str, bool) and isinstance(value, hint):
+        return value
+    raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, not {value!r}")

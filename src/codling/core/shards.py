@@ -1,0 +1,119 @@
+"""Shards: a stage's work cut into independent tasks, each done once, in any order, on any worker.
+
+Input: a draft, a list of picklable tasks and a function. Output: files `NAME-00017.parquet` in the draft,
+identical for any number of workers. A shard is done when its record `.shards/00017.json` exists, written
+after its files; after an interruption only unfinished shards run again, from the beginning.
+
+Not here: how a stage cuts its work (it must not depend on the number of workers).
+"""
+
+import json
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codling.core.artifact import Artifact, Draft, write_json
+from codling.core.errors import CodlingError
+from codling.core.log import Bar
+
+Task = TypeVar("Task")
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Where one task writes."""
+
+    folder: Path
+    index: int
+
+    def path(self, name: str, suffix: str = ".parquet") -> Path:
+        """The shard's file of this name, for example `documents-00017.parquet`."""
+        return self.folder / f"{name}-{self.index:05d}{suffix}"
+
+    def write_rows(self, name: str, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
+        """Write `rows` as this shard's Parquet table `name` (zstd); an empty list writes an empty table."""
+        write_table(self.path(name), pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def map_shards(
+    draft: Draft,
+    tasks: Sequence[Task],
+    work: Callable[[Task, Shard], Counts],
+    *,
+    workers: int,
+    label: str,
+) -> Counter[str]:
+    """Run `work` on every task that is not done yet; returns the summed counts of all shards.
+
+    `work` must be importable by name (workers are spawned) and must write only through its Shard.
+    """
+    done_dir = draft.path / ".shards"
+    done_dir.mkdir(exist_ok=True)
+    waiting = [i for i in range(len(tasks)) if not _record(done_dir, i).exists()]
+    for index in waiting:
+        for stale in draft.path.glob(f"*-{index:05d}.*"):
+            stale.unlink()
+    with Bar(label, len(tasks), done=len(tasks) - len(waiting), unit="shards") as bar:
+        jobs = ((Shard(draft.path, i), tasks[i]) for i in waiting)
+        for _ in _run(jobs, work, min(workers, len(waiting))):
+            bar.advance(1)
+    total: Counter[str] = Counter()
+    for index in range(len(tasks)):
+        total.update(json.loads(_record(done_dir, index).read_text(encoding="utf-8")))
+    return total
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file (zstd), complete or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    pq.write_table(table, temporary, compression="zstd")
+    temporary.replace(path)
+
+
+def read_rows(
+    artifact: Artifact, name: str, columns: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of all shards of table `name`, in shard order, a few thousand in memory at a time."""
+    for path in artifact.files(f"{name}-*.parquet"):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024, columns=columns and list(columns)):
+                yield from batch.to_pylist()
+
+
+def _run(
+    jobs: Iterator[tuple[Shard, Task]], work: Callable[[Task, Shard], Counts], workers: int
+) -> Iterator[None]:
+    if workers <= 1:
+        for shard, task in jobs:
+            yield _do_shard(work, task, shard)
+        return
+    # Spawned, not forked: numba, polars and torch keep threads that do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = [pool.submit(_do_shard, work, task, shard) for shard, task in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise CodlingError(
+                "a worker process was killed, probably for lack of memory; use fewer --workers"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _do_shard(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -> None:
+    write_json(_record(shard.folder / ".shards", shard.index), work(task, shard))
+
+
+def _record(done_dir: Path, index: int) -> Path:
+    return done_dir / f"{index:05d}.json"

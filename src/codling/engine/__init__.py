@@ -1,0 +1,1 @@
+"""CHECKPOINT -> COMPLETIONS: batched generation with a KV cache, sampling, stops and streaming."""

@@ -1,0 +1,1 @@
+"""Scores: held-out code, insertion, and the published benchmarks."""

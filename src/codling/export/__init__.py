@@ -1,0 +1,1 @@
+"""Checkpoints for other engines: Hugging Face folders, GGUF, quantised weights."""

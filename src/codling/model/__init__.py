@@ -1,0 +1,1 @@
+"""The networks alone: they know no files and no tokenizer."""

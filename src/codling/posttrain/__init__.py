@@ -1,0 +1,1 @@
+"""Instruction tuning, LoRA, FIM tuning and reinforcement learning."""

@@ -1,0 +1,1 @@
+"""TOKENS + MODEL -> CHECKPOINT: the one training loop and what it needs."""
