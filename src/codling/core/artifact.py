@@ -2,15 +2,18 @@
 
 Input: a stage's config, its input artefacts and its work. Output: a folder with `manifest.json`.
 
-    produce(...)         run a stage's work once: skip if it is complete, resume if it was interrupted
-    open_artifact(path)  read a finished artefact; verify(artifact) compares every file with its hash
+    produce(...)         run a stage's work once: skip if complete, resume if interrupted
+    open_artifact(path)  read a finished artefact
+    verify(artifact)     compare every file with its hash
 
 The id is a hash of (kind, stage version, config, input ids). Work happens in `NAME.partial/`, whose
 `plan.json` holds the id; the manifest is written last and the folder renamed. So a manifest means
-complete, the same id means skip, `kill -9` at any point means resume, and a changed config can never
-continue old work. What an artefact of the same name held before stays in `NAME.previous/` until the next time.
+complete, the same id means skip, `kill -9` at any point means resume, and a changed config can
+never continue old work. What an artefact of the same name held before stays in `NAME.previous/`
+until the next time.
 
-Not here: what the files contain (each stage), and walking from an artefact to its sources (lineage.py).
+Not here: what the files contain (each stage), and the walk from an artefact to its sources
+(lineage.py).
 """
 
 import fcntl
@@ -43,7 +46,7 @@ class Input:
     kind: str
     id: str
     path: str
-    """Relative to the artefact that names it, so that a run folder can be moved; absolute for sources."""
+    """Relative to the artefact that names it, so that a run can be moved; absolute for sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,20 +116,20 @@ class Draft:
         return path
 
 
-def produce(
+def produce(  # noqa: PLR0913  the five parts of an identity, and the work
     out_dir: Path,
     *,
     kind: str,
     version: int,
-    config: Any,
+    config: object,
     inputs: Sequence[Artifact | Input],
     work: Callable[[Draft], None],
 ) -> Artifact:
     """The artefact at `out_dir`, made by `work` unless it is there already.
 
-    `work` fills the draft; when it is called again for the same id after an interruption, it finds the
-    files that it left. Raises ArtifactError if `out_dir` holds something that is not ours, or if
-    another process is making the same artefact.
+    `work` fills the draft; when it is called again for the same id after an interruption, it finds
+    the files that it left. Raises ArtifactError if `out_dir` holds something that is not ours, or
+    if another process is making the same artefact.
     """
     out_dir = out_dir.absolute()
     entries = tuple(_as_input(i, out_dir) for i in inputs)
@@ -141,7 +144,7 @@ def produce(
 
 
 def is_complete(
-    out_dir: Path, *, kind: str, version: int, config: Any, inputs: Sequence[Artifact | Input]
+    out_dir: Path, *, kind: str, version: int, config: object, inputs: Sequence[Artifact | Input]
 ) -> bool:
     """Whether `produce` with the same arguments would return at once."""
     out_dir = out_dir.absolute()
@@ -151,7 +154,7 @@ def is_complete(
 
 
 def open_artifact(path: Path, kind: str | None = None) -> Artifact:
-    """The finished artefact at `path`; ArtifactError if it is not one, not of this kind, or damaged."""
+    """The finished artefact at `path`; ArtifactError if it is damaged or not of this kind."""
     manifest_path = path / MANIFEST
     if not manifest_path.is_file():
         partial = path.with_name(path.name + ".partial")
@@ -176,15 +179,16 @@ def verify(artifact: Artifact) -> None:
             raise ArtifactError(f"{artifact.path / entry.name} differs from its manifest")
 
 
-def content_id(kind: str, version: int, config: Any, inputs: Sequence[Input]) -> str:
+def content_id(kind: str, version: int, config: object, inputs: Sequence[Input]) -> str:
     """Hash of what an artefact is made from: 16 hexadecimal digits."""
     what = [kind, version, config_dict(config, identity=True), [[i.kind, i.id] for i in inputs]]
     return hashlib.sha256(_canonical(what).encode()).hexdigest()[:16]
 
 
-def config_dict(config: Any, *, identity: bool = False) -> dict[str, Any]:
-    """A config as JSON-ready values; with `identity`, without the fields marked by `recipe.aside`."""
-    values: dict[str, Any] = _plain(config, identity)
+def config_dict(config: object, *, identity: bool = False) -> dict[str, Any]:
+    """A config as JSON-ready values; with `identity`, without the fields made by `recipe.aside`."""
+    values = _plain(config, identity)
+    assert isinstance(values, dict)
     return values
 
 
@@ -194,7 +198,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write JSON so that after a crash the file is either the old or the new one, never half."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
@@ -315,14 +319,14 @@ def _as_input(given: Artifact | Input, out_dir: Path) -> Input:
     return Input(kind=given.kind, id=given.id, path=os.path.relpath(given.path, out_dir))
 
 
-def _plain(value: Any, identity: bool) -> Any:
+def _plain(value: object, identity: bool) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         kept = (f for f in fields(value) if not (identity and f.metadata.get("aside")))
         return {f.name: _plain(getattr(value, f.name), identity) for f in kept}
     if isinstance(value, Mapping):
         return {str(k): _plain(v, identity) for k, v in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted(_plain(v, identity) for v in value)
+        return sorted(str(_plain(v, identity)) for v in value)
     if isinstance(value, (list, tuple)):
         return [_plain(v, identity) for v in value]
     if isinstance(value, Path):
@@ -330,7 +334,7 @@ def _plain(value: Any, identity: bool) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def _canonical(value: Any) -> str:
+def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -346,7 +350,7 @@ def _code_version() -> dict[str, Any]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    # An installed package may lie inside somebody else's repository (a .venv): only our own tree counts.
+    # An installed package may lie inside somebody else's repository: only our own tree counts.
     tracked = git("ls-files", "--error-unmatch", "artifact.py") is not None
     return {
         "version": __version__,

@@ -1,16 +1,17 @@
 """The errors a user can cause, and how they are shown.
 
     CodlingError                 a user's mistake: one line, exit code 2
-    ├── ConfigError              a setting that is unknown, has the wrong type, or contradicts another
-    ├── SourceError              an input path, repository or archive that is missing, empty or unsafe
-    ├── ArtifactError            a folder that is not the artefact it should be, or is damaged
+    ├── ConfigError              a setting is unknown, has the wrong type, or contradicts another
+    ├── SourceError              an input path, repository or archive is missing, empty or unsafe
+    ├── ArtifactError            a folder is not the artefact it should be, or is damaged
     ├── StorageError             the disk is full, read-only, or not ours to write
-    ├── CheckpointError          weights that are absent, do not fit, or come in a refused format
-    ├── TokenizerError           a tokenizer without the tokens that the task needs, or a look-alike token
-    ├── RequestError             a completion request that cannot be served (the server answers 400)
-    └── ToolMissingError         a program or optional package that the task needs is not installed
+    ├── CheckpointError          weights are absent, do not fit, or come in a refused format
+    ├── TokenizerError           a tokenizer lacks tokens of the task; a prompt holds a look-alike
+    ├── RequestError             a completion request cannot be served (the server answers 400)
+    └── ToolMissingError         a program or optional package of the task is not installed
 
-A message says what is wrong, where, and the cure. `assert` is for our own mistakes, never for a user's.
+A message says what is wrong, where, and the cure. `assert` is for our own mistakes, never for a
+user's.
 Not here: the printing (cli.py) and the HTTP shapes (serve/).
 """
 
@@ -62,13 +63,13 @@ def from_os_error(error: OSError) -> CodlingError | None:
     """The one-line form of an operating-system error that a user can cure, or None.
 
     >>> str(from_os_error(OSError(errno.ENOSPC, "No space left on device", "/x/y")))
-    'the disk is full: /x/y; free some space and run the same command again, it resumes'
+    'the disk is full: /x/y; free some space and run the command again: it resumes'
     """
     where = f": {error.filename}" if error.filename else ""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return StorageError(
-                f"the disk is full{where}; free some space and run the same command again, it resumes"
+                f"the disk is full{where}; free some space and run the command again: it resumes"
             )
         case errno.EROFS | errno.EACCES | errno.EPERM:
             return StorageError(f"no permission{where}; choose another folder or change its rights")

@@ -55,7 +55,7 @@ class Bar:
                 console=console,
             )
             self._task = self._live.add_task(
-                self.label, total=self.total, completed=self.done, rate="", note=""
+                self.label, total=self.total, completed=int(self.done), rate="", note=""
             )
             self._live.start()
         return self
@@ -80,7 +80,7 @@ class Bar:
             self._shown = time.monotonic()
             left = f", {self.seconds_left:.0f} s left" if self.rate else ""
             console.print(
-                f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {rate}{left} {self._note}".rstrip(),
+                f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {rate}{left} {self._note}",
                 highlight=False,
             )
 
@@ -107,7 +107,7 @@ class MetricsLog:
             temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
             temporary.replace(path)
 
-    def write(self, **values: Any) -> None:
+    def write(self, **values: object) -> None:
         """Append one row."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")

@@ -1,8 +1,8 @@
 """Recipes: TOML files with one table per stage, read into the stages' typed configs.
 
-Input: a recipe's path, a table name, a config class. Output: a frozen config. Later wins: default, then
-recipe, then command-line flag (the flags are cli.py's work). An unknown key is an error that names the
-key, the file and the nearest valid key. Nothing writes back into a config.
+Input: a recipe's path, a table name, a config class. Output: a frozen config. Later wins: default,
+then recipe, then command-line flag (the flags are cli.py's work). An unknown key is an error that
+names the key, the file and the nearest valid key. Nothing writes back into a config.
 
 Not here: what the settings mean (each stage's config).
 """
@@ -11,7 +11,7 @@ import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -21,9 +21,11 @@ from codling.core.errors import ConfigError
 Config = TypeVar("Config")
 
 
-def aside(default: Any = MISSING, *, factory: Any = MISSING) -> Any:
+def aside(  # what dataclasses.field returns has no useful type either
+    default: object = MISSING, *, factory: Callable[[], object] | None = None
+) -> Any:  # noqa: ANN401
     """A config field that says where or how fast, not what: it does not enter the artefact's id."""
-    if factory is not MISSING:
+    if factory is not None:
         return field(default_factory=factory, metadata={"aside": True})
     if default is not MISSING:
         return field(default=default, metadata={"aside": True})
@@ -44,8 +46,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
     """An instance of dataclass `cls` from plain values; `where` names their origin in messages.
 
-    Nested dataclasses take nested mappings. Raises ConfigError for an unknown key, a missing one, or a
-    value of the wrong type.
+    Nested dataclasses take nested mappings. Raises ConfigError for an unknown key, a missing one,
+    or a value of the wrong type.
     """
     assert is_dataclass(cls)
     hints = typing.get_type_hints(cls)
@@ -71,7 +73,7 @@ def check_tables(recipe: Mapping[str, Any], known: Mapping[str, type], where: st
             raise ConfigError(f"{where}: {table} must be a table, written [{table}]")
 
 
-def unknown_key(key: str, known: typing.Iterable[str], where: str) -> str:
+def unknown_key(key: str, known: Iterable[str], where: str) -> str:
     """The message for an unknown key, with the nearest valid one.
 
     >>> unknown_key("learning_rte", ["learning_rate", "seed"], "tiny.toml [pretrain]")
@@ -83,7 +85,7 @@ def unknown_key(key: str, known: typing.Iterable[str], where: str) -> str:
     return f"{where}: unknown key {key}; {cure}"
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def _convert(hint: object, value: object, where: str) -> object:
     origin, choices = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _convert_union(choices, value, where)
@@ -92,21 +94,25 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where} is {value!r}; choose one of {', '.join(map(str, choices))}")
         return value
     if origin is tuple and isinstance(value, (list, tuple)):
-        if len(choices) == 2 and choices[1] is Ellipsis:
-            return tuple(_convert(choices[0], v, where) for v in value)
-        if len(choices) == len(value):
-            return tuple(_convert(c, v, where) for c, v in zip(choices, value, strict=True))
+        return _convert_tuple(choices, value, where)
     if origin is dict and isinstance(value, Mapping):
         return {str(k): _convert(choices[1], v, f"{where}.{k}") for k, v in value.items()}
-    if is_dataclass(hint) and isinstance(hint, type):
-        if isinstance(value, hint):
-            return value
-        if isinstance(value, Mapping):
-            return build(hint, value, where)
+    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
+        return build(hint, value, where)
     return _convert_scalar(hint, value, where)
 
 
-def _convert_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+def _convert_tuple(
+    choices: tuple[object, ...], values: Sequence[object], where: str
+) -> tuple[object, ...]:
+    if len(choices) == 2 and choices[1] is Ellipsis:
+        choices = (choices[0],) * len(values)
+    if len(choices) != len(values):
+        raise ConfigError(f"{where} needs {len(choices)} values, not {len(values)}")
+    return tuple(_convert(c, v, where) for c, v in zip(choices, values, strict=True))
+
+
+def _convert_union(choices: tuple[object, ...], value: object, where: str) -> object:
     if value is None and type(None) in choices:
         return None
     refused: ConfigError | None = None
@@ -121,15 +127,13 @@ def _convert_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     raise refused
 
 
-def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is Any:
-        return value
+def _convert_scalar(hint: object, value: object, where: str) -> object:
     if hint is Path and isinstance(value, (str, Path)):
         return Path(value)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if hint in (str, bool) and isinstance(value, hint):
+    if isinstance(hint, type) and isinstance(value, hint):
+        if hint is int and isinstance(value, bool):
+            raise ConfigError(f"{where} must be int, not {value!r}")
         return value
     raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, not {value!r}")

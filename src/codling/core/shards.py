@@ -1,8 +1,9 @@
 """Shards: a stage's work cut into independent tasks, each done once, in any order, on any worker.
 
-Input: a draft, a list of picklable tasks and a function. Output: files `NAME-00017.parquet` in the draft,
-identical for any number of workers. A shard is done when its record `.shards/00017.json` exists, written
-after its files; after an interruption only unfinished shards run again, from the beginning.
+Input: a draft, a list of picklable tasks and a function. Output: files `NAME-00017.parquet` in the
+draft, identical for any number of workers. A shard is done when its record `.shards/00017.json`
+exists, written after its files; after an interruption only unfinished shards run again, from their
+beginning.
 
 Not here: how a stage cuts its work (it must not depend on the number of workers).
 """
@@ -40,7 +41,7 @@ class Shard:
         return self.folder / f"{name}-{self.index:05d}{suffix}"
 
     def write_rows(self, name: str, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
-        """Write `rows` as this shard's Parquet table `name` (zstd); an empty list writes an empty table."""
+        """Write `rows` as this shard's Parquet table `name`; no rows make an empty table."""
         write_table(self.path(name), pa.Table.from_pylist(list(rows), schema=schema))
 
 
@@ -82,7 +83,7 @@ def write_table(path: Path, table: pa.Table) -> None:
 def read_rows(
     artifact: Artifact, name: str, columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The rows of all shards of table `name`, in shard order, a few thousand in memory at a time."""
+    """The rows of all shards of table `name`, in shard order, a thousand in memory at a time."""
     for path in artifact.files(f"{name}-*.parquet"):
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024, columns=columns and list(columns)):
@@ -94,7 +95,8 @@ def _run(
 ) -> Iterator[None]:
     if workers <= 1:
         for shard, task in jobs:
-            yield _do_shard(work, task, shard)
+            _do_shard(work, task, shard)
+            yield
         return
     # Spawned, not forked: numba, polars and torch keep threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -102,7 +104,8 @@ def _run(
         futures = [pool.submit(_do_shard, work, task, shard) for shard, task in jobs]
         try:
             for future in as_completed(futures):
-                yield future.result()
+                future.result()
+                yield
         except BrokenProcessPool:
             raise CodlingError(
                 "a worker process was killed, probably for lack of memory; use fewer --workers"

@@ -1,1 +1,1 @@
-"""SOURCES -> DOCUMENTS: collect, filter, redact, order and join the files of repositories. No torch."""
+"""SOURCES -> DOCUMENTS: collect, filter, redact, order, join. No torch."""

@@ -75,7 +75,7 @@ DROPPED_SCHEMA = pa.schema(
         pa.field("value", pa.string(), nullable=False),
     ]
 )
-"""Table `dropped`: which rule dropped a file and the value that did it, for example ("mean-line", "143.2")."""
+"""Table `dropped`: the rule that dropped a file and the value that did it: "mean-line", "143.2"."""
 
 SAMPLE_SCHEMA = pa.schema(
     [

@@ -1,0 +1,182 @@
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from codling.core.artifact import (
+    Draft,
+    Input,
+    content_id,
+    is_complete,
+    open_artifact,
+    produce,
+    verify,
+)
+from codling.core.errors import ArtifactError
+from codling.core.recipe import aside
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig:
+    text: str = "hello"
+    workers: int = aside(1)
+
+
+def make(out_dir: Path, config: ToyConfig, calls: list[str] | None = None):
+    def work(draft: Draft) -> None:
+        if calls is not None:
+            calls.append(config.text)
+        draft.file("a/text.txt").write_text(config.text)
+        draft.counts["n"] = len(config.text)
+
+    return produce(out_dir, kind="toy", version=1, config=config, inputs=[], work=work)
+
+
+def test_a_finished_artefact_is_not_made_again(tmp_path: Path) -> None:
+    calls: list[str] = []
+    first = make(tmp_path / "toy", ToyConfig(), calls)
+    second = make(tmp_path / "toy", ToyConfig(workers=8), calls)
+    assert calls == ["hello"]
+    assert first.id == second.id
+    assert second.counts == {"n": 5}
+    assert is_complete(tmp_path / "toy", kind="toy", version=1, config=ToyConfig(), inputs=[])
+
+
+def test_another_config_makes_it_anew_and_keeps_the_previous_one(tmp_path: Path) -> None:
+    make(tmp_path / "toy", ToyConfig())
+    make(tmp_path / "toy", ToyConfig(text="bye"))
+    assert (tmp_path / "toy/a/text.txt").read_text() == "bye"
+    assert (tmp_path / "toy.previous/a/text.txt").read_text() == "hello"
+
+
+def test_the_id_depends_on_config_inputs_and_version_but_not_on_settings_put_aside() -> None:
+    source = Input(kind="source", id="abc", path="/x")
+    ids = {
+        content_id("toy", 1, ToyConfig(), []),
+        content_id("toy", 2, ToyConfig(), []),
+        content_id("toy", 1, ToyConfig(text="x"), []),
+        content_id("toy", 1, ToyConfig(), [source]),
+    }
+    assert len(ids) == 4
+    assert content_id("toy", 1, ToyConfig(workers=3), []) in ids
+
+
+def test_unfinished_work_of_another_config_is_never_continued(tmp_path: Path) -> None:
+    def fail(draft: Draft) -> None:
+        draft.file("half.txt").write_text("stale")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        produce(
+            tmp_path / "toy", kind="toy", version=1, config=ToyConfig(text="x"), inputs=[], work=fail
+        )
+    assert (tmp_path / "toy.partial/half.txt").exists()
+    made = make(tmp_path / "toy", ToyConfig())
+    assert [f.name for f in made.manifest.files] == ["a/text.txt"]
+
+
+def test_inputs_are_recorded_relative_to_the_artefact(tmp_path: Path) -> None:
+    first = make(tmp_path / "run/one", ToyConfig())
+    second = produce(
+        tmp_path / "run/two",
+        kind="toy",
+        version=1,
+        config=ToyConfig(),
+        inputs=[first],
+        work=lambda _: None,
+    )
+    assert second.manifest.inputs == (Input(kind="toy", id=first.id, path="../one"),)
+
+
+@pytest.mark.parametrize("damage", ["{not json", '{"kind": "toy"}', ""])
+def test_a_corrupt_manifest_is_one_clear_line(tmp_path: Path, damage: str) -> None:
+    make(tmp_path / "toy", ToyConfig())
+    (tmp_path / "toy/manifest.json").write_text(damage)
+    with pytest.raises(ArtifactError, match=r"manifest.json is damaged; delete the folder") as caught:
+        make(tmp_path / "toy", ToyConfig())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_is_found_on_opening_and_a_changed_one_by_verify(tmp_path: Path) -> None:
+    made = make(tmp_path / "toy", ToyConfig())
+    (made.path / "a/text.txt").write_text("hullo")
+    with pytest.raises(ArtifactError, match="differs from its manifest"):
+        verify(open_artifact(made.path, "toy"))
+    (made.path / "a/text.txt").write_text("h")
+    with pytest.raises(ArtifactError, match="has 1 bytes instead of 5"):
+        open_artifact(made.path)
+
+
+def test_a_folder_of_the_user_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/thesis.txt").write_text("years of work")
+    with pytest.raises(ArtifactError, match="is not an artefact"):
+        make(tmp_path / "toy", ToyConfig())
+    assert (tmp_path / "toy/thesis.txt").read_text() == "years of work"
+
+
+def test_opening_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"has no manifest\.json"):
+        open_artifact(tmp_path)
+    (tmp_path / "x.partial").mkdir()
+    with pytest.raises(ArtifactError, match="is unfinished"):
+        open_artifact(tmp_path / "x")
+    made = make(tmp_path / "toy", ToyConfig())
+    with pytest.raises(ArtifactError, match="holds toy, but tokens is needed"):
+        open_artifact(made.path, "tokens")
+
+
+def test_two_processes_cannot_make_the_same_artefact(tmp_path: Path) -> None:
+    def nested(_: Draft) -> None:
+        with pytest.raises(ArtifactError, match="another process is working"):
+            make(tmp_path / "toy", ToyConfig())
+
+    produce(tmp_path / "toy", kind="toy", version=1, config=ToyConfig(), inputs=[], work=nested)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from codling.core.artifact import produce
+from codling.core.shards import map_shards
+
+def work(task, shard):
+    time.sleep(0.05)
+    shard.path("text", ".txt").write_text(f"task {task}")
+    return {"n": task}
+
+def main():
+    def fill(draft):
+        draft.counts.update(map_shards(draft, range(12), work, workers=2, label="toy"))
+    produce(Path(sys.argv[1]), kind="toy", version=1, config={}, inputs=[], work=fill)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_after_kill_9_the_result_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
+    script = tmp_path / "toy_stage.py"
+    script.write_text(KILLED)
+    command = [sys.executable, str(script)]
+    killed = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
+    records = tmp_path / "killed.partial/.shards"
+    deadline = time.monotonic() + 30
+    while len(list(records.glob("*.json"))) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "killed").exists()
+    already = {p.name: p.stat().st_mtime_ns for p in records.glob("*.json")}
+    for name in ("killed", "calm"):
+        subprocess.run([*command, str(tmp_path / name)], check=True, stderr=subprocess.DEVNULL)
+    assert 3 <= len(already) < 12
+    manifests = [json.loads((tmp_path / n / "manifest.json").read_text()) for n in ("killed", "calm")]
+    assert manifests[0]["files"] == manifests[1]["files"]
+    assert manifests[0]["counts"] == manifests[1]["counts"] == {"n": 66}
+    assert not (tmp_path / "killed.partial").exists()

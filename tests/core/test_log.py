@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from codling.core.errors import from_os_error
+from codling.core.log import Bar, MetricsLog, read_metrics
+
+
+def test_on_resume_the_rows_of_repeated_steps_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path)
+    for step in range(4):
+        log.write(step=step, loss=1.0 / (step + 1))
+    with path.open("a") as file:
+        file.write('{"step": 4, "lo')
+    MetricsLog(path, keep_below_step=2).write(step=2, loss=9.0)
+    assert [r["loss"] for r in read_metrics(path)] == [1.0, 0.5, 9.0]
+
+
+def test_a_bar_counts_from_where_an_earlier_run_stopped() -> None:
+    with Bar("work", 10, done=4) as bar:
+        bar.advance(6)
+    assert bar.done == 10
+    assert bar.seconds_left == 0
+
+
+def test_a_full_disk_is_one_line_with_the_cure() -> None:
+    error = from_os_error(OSError(28, "No space left on device", "/x"))
+    assert "disk is full: /x; free some space" in str(error)
+    assert from_os_error(OSError(5, "Input/output error")) is None

@@ -1,0 +1,59 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from codling.core.errors import ConfigError
+from codling.core.recipe import build, check_tables, read_recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    width: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    out_dir: Path
+    rate: float = 0.5
+    order: Literal["scc", "paper"] = "scc"
+    minutes: float | None = None
+    sources: tuple[Path, ...] = ()
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_a_table_becomes_a_typed_config() -> None:
+    table = {"out-dir": "runs/a", "rate": 1, "sources": ["x"], "inner": {"width": 8}}
+    expected = Outer(out_dir=Path("runs/a"), rate=1.0, sources=(Path("x"),), inner=Inner(width=8))
+    assert build(Outer, table, "r.toml [outer]") == expected
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"out_dri": "x"}, r"r.toml \[outer\]: unknown key out_dri; did you mean out_dir\?"),
+        ({}, "out_dir is missing"),
+        ({"out_dir": "x", "rate": "fast"}, "rate must be float, not 'fast'"),
+        ({"out_dir": "x", "order": "alphabet"}, "choose one of scc, paper"),
+        ({"out_dir": "x", "inner": {"widht": 3}}, "inner: unknown key widht; did you mean width"),
+        ({"out_dir": "x", "inner": {"width": True}}, "width must be int, not True"),
+        ({"out_dir": "x", "zzz": 1}, "unknown key zzz; valid keys: "),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_its_cure(table: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(Outer, table, "r.toml [outer]")
+
+
+def test_an_unknown_table_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="unknown key pretran; did you mean pretrain"):
+        check_tables({"pretran": {}}, {"pretrain": Outer}, "r.toml")
+
+
+def test_a_recipe_that_is_absent_or_broken_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no recipe at"):
+        read_recipe(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[a\n")
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        read_recipe(tmp_path / "bad.toml")
