@@ -1,0 +1,147 @@
+"""The programming languages: how files are recognised, and how a path is written as a comment.
+
+Input: a file's path and its first bytes. Output: a key of `LANGUAGES` ("python", "c-sharp"), or
+None for what is in no language of the table. The table is `languages.toml` beside this file.
+
+Not here: how an extension that several languages share is decided (language_hints.py), and which
+languages a corpus keeps (corpus/filters.py).
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from codling.core.language_hints import choose
+
+Family = Literal["code", "markup", "data", "prose"]
+
+SNIFF_BYTES = 8192
+"""How much of a file's beginning `detect` looks at; more is not wrong, only slower."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """One row of the table."""
+
+    key: str
+    name: str
+    family: Family = "code"
+    line_comment: str | None = None
+    block_comment: tuple[str, str] | None = None
+    extensions: tuple[str, ...] = ()
+    file_names: tuple[str, ...] = ()
+    shebangs: tuple[str, ...] = ()
+
+
+def detect(path: str | PurePosixPath, first_bytes: bytes) -> str | None:
+    """The language of a file, by its name, first line, extension and content, in this order.
+
+    >>> detect("src/app.py", b""), detect("Makefile", b""), detect("run", b"#!/usr/bin/env bash")
+    ('python', 'makefile', 'shell')
+    >>> detect("vector.h", b"#pragma once\\ntemplate <class T> class V {};")
+    'cpp'
+    """
+    name = str(path).rpartition("/")[2]
+    by_name = _file_names().get(name)
+    if by_name is not None:
+        return by_name[0] if len(by_name) == 1 else choose(name, by_name, _text(first_bytes))
+    extension, claimed = _by_extension(name)
+    if first_bytes.startswith(b"#!"):
+        run_by = _by_shebang(first_bytes)
+        if run_by and not set(run_by) & set(claimed):
+            return run_by[0]
+        claimed = tuple(k for k in claimed if k in run_by) or claimed
+    if len(claimed) == 1 and extension not in _ALWAYS_ASK:
+        return claimed[0]
+    return choose(extension, claimed, _text(first_bytes)) if claimed else None
+
+
+def path_comment(language: str, path: str) -> str:
+    """One line, with its newline, that names a file in the comment syntax of its language.
+
+    >>> path_comment("python", "pkg/a.py"), path_comment("css", "a.css")
+    ('# pkg/a.py\\n', '/* a.css */\\n')
+    """
+    shown = "".join(c if c.isprintable() else "?" for c in path)
+    row = LANGUAGES.get(language)
+    if row is not None and row.line_comment is None and row.block_comment is not None:
+        opening, closing = row.block_comment
+        return f"{opening} {shown.replace(closing, '?')} {closing}\n"
+    return f"{row.line_comment if row and row.line_comment else '#'} {shown}\n"
+
+
+def _load() -> dict[str, Language]:
+    """The table, in the order of the file."""
+    text = resources.files("codling.core").joinpath("languages.toml").read_text("utf-8")
+    return {key: _language(key, row) for key, row in tomllib.loads(text).items()}
+
+
+def _language(key: str, row: dict[str, Any]) -> Language:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    return Language(key=key, **values)
+
+
+LANGUAGES: dict[str, Language] = _load()
+"""All languages by key."""
+
+_ALWAYS_ASK = frozenset(
+    {".cls", ".fs", ".gs", ".h", ".inc", ".m", ".pl", ".pp", ".pro", ".st", ".t", ".ts", ".v", ".y"}
+)
+"""Extensions that languages outside the table use as well: the content may say "none of ours"."""
+
+_INTERPRETER = re.compile(rb"#!\s*(\S+)(?:\s+(.*))?")
+
+
+@cache
+def _file_names() -> dict[str, tuple[str, ...]]:
+    return _inverse({k: row.file_names for k, row in LANGUAGES.items()})
+
+
+@cache
+def _extensions() -> dict[str, tuple[str, ...]]:
+    return _inverse({k: row.extensions for k, row in LANGUAGES.items()})
+
+
+@cache
+def _shebangs() -> dict[str, tuple[str, ...]]:
+    return _inverse({k: row.shebangs for k, row in LANGUAGES.items()})
+
+
+def _inverse(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for key, values in lists.items():
+        for value in values:
+            found.setdefault(value, []).append(key)
+    return {value: tuple(keys) for value, keys in found.items()}
+
+
+def _by_extension(name: str) -> tuple[str, tuple[str, ...]]:
+    """The longest known extension of a file name and the languages that claim it."""
+    table, lower = _extensions(), name.lower()
+    at = name.find(".", 1)
+    while at != -1:
+        for extension in (name[at:], lower[at:]):
+            if extension in table:
+                return extension, table[extension]
+        at = name.find(".", at + 1)
+    return "", ()
+
+
+def _by_shebang(first_bytes: bytes) -> tuple[str, ...]:
+    match = _INTERPRETER.match(first_bytes.split(b"\n", 1)[0])
+    if not match:
+        return ()
+    program, rest = match[1].rpartition(b"/")[2], (match[2] or b"").split()
+    if program == b"env":
+        named = [w for w in rest if not w.startswith(b"-") and b"=" not in w]
+        program = named[0].rpartition(b"/")[2] if named else b""
+    exact = program.decode("latin-1")
+    return _shebangs().get(exact) or _shebangs().get(exact.rstrip("0123456789.-"), ())
+
+
+def _text(first_bytes: bytes) -> str:
+    return first_bytes[:SNIFF_BYTES].decode("utf-8", "replace")

@@ -1,0 +1,81 @@
+"""core/languages: every language of the README's list, recognised and commented."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from codling.core.language_hints import HINTS
+from codling.core.languages import LANGUAGES, detect, path_comment
+
+
+def test_the_table_holds_every_language_of_the_readmes_list(shared_data: Path) -> None:
+    listed = (shared_data / "languages" / "deepseek-coder-89.txt").read_text().split()
+    assert len(listed) == 89
+    assert set(listed) <= set(LANGUAGES)
+
+
+def test_every_language_can_be_recognised_and_can_carry_a_comment() -> None:
+    for key, row in LANGUAGES.items():
+        assert row.extensions or row.file_names, key
+        assert row.line_comment or row.block_comment, key
+        assert path_comment(key, "a/b.c").endswith("\n")
+        assert "a/b.c" in path_comment(key, "a/b.c")
+
+
+def test_every_hint_names_languages_of_the_table() -> None:
+    for *marks, otherwise in HINTS.values():
+        for language in [*(m[1] for m in marks if isinstance(m, tuple)), otherwise]:
+            assert language is None or language in LANGUAGES
+
+
+def test_an_extension_of_two_languages_has_a_hint() -> None:
+    text = resources.files("codling.core").joinpath("languages.toml").read_text("utf-8")
+    owners: dict[str, int] = {}
+    for row in tomllib.loads(text).values():
+        for extension in row["extensions"]:
+            owners[extension] = owners.get(extension, 0) + 1
+    assert {e for e, n in owners.items() if n > 1} <= set(HINTS)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "language"),
+    [
+        ("a/b/c.py", b"", "python"),
+        ("A.JAVA", b"", "java"),
+        ("x.C", b"", "cpp"),
+        ("x.c", b"", "c"),
+        ("x.h", b"int f(void);\n", "c"),
+        ("x.h", b"#include <vector>\n", "cpp"),
+        ("x.h", b"@interface Foo : NSObject\n", None),
+        ("x.m", b"% solves\nfunction y = f(x)\ny = x;\n", "matlab"),
+        ("x.m", b"#import <Foundation/Foundation.h>\n", None),
+        ("x.m", b"(* package *)\nf[x_] := x^2\n", "mathematica"),
+        ("x.pl", b"use strict;\nmy $x = 1;\n", "perl"),
+        ("x.pl", b"likes(mary, wine).\n", "prolog"),
+        ("x.ts", b"export const x: number = 1\n", "typescript"),
+        ("de.ts", b'<?xml version="1.0"?>\n<!DOCTYPE TS>\n<TS>', None),
+        ("x.v", b"module top(input a);\nendmodule\n", "verilog"),
+        ("x.v", b"Require Import List.\nTheorem t : True.\n", None),
+        ("docs/x.coffee.md", b"# Text", "literate-coffeescript"),
+        ("Makefile", b"all:\n", "makefile"),
+        ("CMakeLists.txt", b"", "cmake"),
+        ("notes.txt", b"hello", None),
+        ("bin/run", b"#!/usr/bin/env -S python3.11 -u\n", "python"),
+        ("bin/run", b"#! /bin/sh\n", "shell"),
+        ("bin/run", b"#!/usr/bin/perl5.36\n", "perl"),
+        ("bin/run", b"\x7fELF", None),
+        ("tool.js", b"#!/usr/bin/env node\n", "javascript"),
+        ("tool.ts", b"#!/usr/bin/env node\n", "typescript"),
+        ("noext", b"", None),
+        (".gitignore", b"", None),
+    ],
+)
+def test_a_file_is_recognised(path: str, content: bytes, language: str | None) -> None:
+    assert detect(path, content) == language
+
+
+def test_a_path_that_would_end_the_comment_is_made_harmless() -> None:
+    assert path_comment("css", "a*/b.css") == "/* a?b.css */\n"
+    assert path_comment("python", "a\nb.py") == "# a?b.py\n"
