@@ -33,7 +33,7 @@ def test_a_table_becomes_a_typed_config() -> None:
     ("table", "message"),
     [
         ({"out_dri": "x"}, r"r.toml \[outer\]: unknown key out_dri; did you mean out_dir\?"),
-        ({}, "out_dir is missing"),
+        ({}, "out-dir is missing"),
         ({"out_dir": "x", "rate": "fast"}, "rate must be float, not 'fast'"),
         ({"out_dir": "x", "order": "alphabet"}, "choose one of scc, paper"),
         ({"out_dir": "x", "inner": {"widht": 3}}, "inner: unknown key widht; did you mean width"),

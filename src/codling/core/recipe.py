@@ -49,6 +49,15 @@ def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
     Nested dataclasses take nested mappings. Raises ConfigError for an unknown key, a missing one,
     or a value of the wrong type.
     """
+    made = build_partial(cls, values, where)
+    for each in fields(cls):  # type: ignore[arg-type]
+        if each.name not in made and each.default is MISSING and each.default_factory is MISSING:
+            raise ConfigError(f"{where}: {each.name.replace('_', '-')} is missing")
+    return cls(**made)
+
+
+def build_partial(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The checked and converted fields that `values` sets; fields may still be missing."""
     assert is_dataclass(cls)
     hints = typing.get_type_hints(cls)
     known = {f.name: f for f in fields(cls)}
@@ -58,10 +67,7 @@ def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
         if name not in known:
             raise ConfigError(unknown_key(key, known, where))
         made[name] = _convert(hints[name], value, f"{where}: {key}")
-    for name, each in known.items():
-        if name not in made and each.default is MISSING and each.default_factory is MISSING:
-            raise ConfigError(f"{where}: {name} is missing")
-    return cls(**made)
+    return made
 
 
 def check_tables(recipe: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
@@ -73,7 +79,7 @@ def check_tables(recipe: Mapping[str, Any], known: Mapping[str, type], where: st
             raise ConfigError(f"{where}: {table} must be a table, written [{table}]")
 
 
-def unknown_key(key: str, known: Iterable[str], where: str) -> str:
+def unknown_key(key: str, known: Iterable[str], where: str, what: str = "key") -> str:
     """The message for an unknown key, with the nearest valid one.
 
     >>> unknown_key("learning_rte", ["learning_rate", "seed"], "tiny.toml [pretrain]")
@@ -81,8 +87,8 @@ def unknown_key(key: str, known: Iterable[str], where: str) -> str:
     """
     names = sorted(known)
     near = difflib.get_close_matches(key.replace("-", "_"), names, n=1, cutoff=0.5)
-    cure = f"did you mean {near[0]}?" if near else f"valid keys: {', '.join(names)}"
-    return f"{where}: unknown key {key}; {cure}"
+    cure = f"did you mean {near[0]}?" if near else f"valid {what}s: {', '.join(names)}"
+    return f"{where}: unknown {what} {key}; {cure}"
 
 
 def _convert(hint: object, value: object, where: str) -> object:

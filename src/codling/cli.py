@@ -1,0 +1,351 @@
+"""The command line: one verb per stage or task, in the order of the data.
+
+Input: argv. Output: what the verb returns, printed; exit code 0, 1 (a check that failed), 2 (a
+user's mistake, one line on stderr) or 130 (stopped with Ctrl-C). A verb is a function with one
+typed config, named here by its import string, so that `codling --help` loads no stage. Flags, a
+recipe's table and defaults are merged by core/recipe.py; the flags of a verb are the fields of its
+config.
+
+Not here: any work.
+"""
+
+import ast
+import importlib
+import inspect
+import sys
+import textwrap
+import traceback
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from cyclopts import App, CycloptsError, Parameter
+
+from codling import __version__
+from codling.core import recipe as recipes
+from codling.core.artifact import Artifact
+from codling.core.errors import CodlingError, ConfigError, from_os_error
+from codling.core.recipe import unknown_key
+
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+ANNOTATED: Any = Annotated
+UNSHOWN = (MISSING, None, ())
+EPILOGUE = "Every verb has --help with an example. Settings can also come from a TOML --recipe."
+
+GROUPS = {
+    "data": "Data creation, stage by stage: sources to ordered samples.",
+}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One subcommand: its name, the function behind it, and what `codling --help` says of it."""
+
+    name: str
+    """One word, or two for a verb of a group: "data graph"."""
+    target: str
+    help: str
+    positional: str | None = None
+    """The config's field that plain arguments fill."""
+    table: str | None = None
+    """The recipe's table, where it is not named like the verb."""
+
+
+VERBS = (
+    Verb(
+        "grow",
+        "codling.pipeline:grow",
+        "From repositories to a code model with report: the whole path in one command.",
+        "sources",
+    ),
+    Verb(
+        "data collect",
+        "codling.corpus.collect:collect",
+        "Read repositories, folders and archives into documents with licences.",
+        "sources",
+    ),
+    Verb(
+        "data clean",
+        "codling.corpus.clean:clean",
+        "Licence gate, quality filters, redaction of secrets, exact duplicates.",
+    ),
+    Verb(
+        "data arrange",
+        "codling.corpus.arrange:arrange",
+        "Order each repository's files by their dependencies and join them.",
+    ),
+    Verb(
+        "learn-tokenizer",
+        "codling.tokens.bpe:learn_tokenizer",
+        "Train a byte-level BPE tokenizer on the samples.",
+        table="tokenizer",
+    ),
+    Verb("pack", "codling.tokens.pack:pack", "Turn samples into windows of tokens, with FIM."),
+    Verb(
+        "pretrain", "codling.train.pretrain:pretrain", "Train a model on packed tokens, resumably."
+    ),
+    Verb(
+        "score",
+        "codling.evaluate.heldout:score",
+        "Bits per byte and insertion on held-out code, beside an n-gram baseline.",
+    ),
+    Verb("report", "codling.evaluate.report:report", "One self-contained HTML page of a run."),
+    Verb("complete", "codling.engine.verbs:complete", "Continue a prompt or a file.", "model"),
+    Verb("insert", "codling.engine.verbs:insert", "Fill the hole at a cursor in a file.", "model"),
+    Verb("chat", "codling.engine.verbs:chat", "Talk to an instruction-tuned model.", "model"),
+    Verb("serve", "codling.serve.app:serve", "OpenAI-compatible server and editor page.", "model"),
+    Verb(
+        "info",
+        "codling.checkpoint.info:info",
+        "Architecture, parameters, cache and memory of a preset or checkpoint.",
+        "model",
+    ),
+    Verb(
+        "trace",
+        "codling.core.lineage:trace",
+        "From an artefact back to the files and licences it was made from.",
+        "path",
+    ),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command line and exit with its code."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in tokens
+    tokens = [t for t in tokens if t != "--debug"]
+    try:
+        sys.exit(_run(tokens))
+    except (CodlingError, CycloptsError, OSError) as error:
+        shown = from_os_error(error) if isinstance(error, OSError) else error
+        if debug or shown is None:
+            traceback.print_exc()
+        print(f"codling: {_one_line(shown or error)}", file=sys.stderr)
+        sys.exit(2 if shown is not None else 1)
+    except KeyboardInterrupt:
+        print("codling: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(tokens: Sequence[str]) -> int:
+    result = _app(tokens)(
+        tokens,
+        print_error=False,
+        exit_on_error=False,
+        result_action="return_value",
+    )
+    _show(result)
+    return result if isinstance(result, int) else 0
+
+
+def _app(tokens: Sequence[str]) -> App:
+    """The app with every verb listed, of which only the one in `tokens` is imported."""
+    app = _group("codling", "A private code model from your own repositories.", epilogue=EPILOGUE)
+    groups = {name: _group(name, text) for name, text in GROUPS.items()}
+    words = [t for t in tokens if not t.startswith("-")]
+    _check_verb(words)
+    for order, verb in enumerate(VERBS):
+        group, _, name = verb.name.rpartition(" ")
+        if group and group not in app:
+            groups[group].sort_key = order
+            app.command(groups[group])
+        owner = groups[group] if group else app
+        if words[: 2 if group else 1] == verb.name.split():
+            command = _command(verb)
+            help_text = inspect.cleandoc(command.__doc__ or verb.help)
+            owner.command(command, name=name, help=help_text, sort_key=order)
+        else:
+            owner.command(verb.target, name=name, help=verb.help, sort_key=order)
+    return app
+
+
+def _check_verb(words: Sequence[str]) -> None:
+    """Refuse an unknown verb with the nearest one (the library would import every stage first)."""
+    names = {v.name for v in VERBS}
+    if words and words[0] in GROUPS:
+        inner = {n.split()[1] for n in names if n.startswith(words[0] + " ")}
+        if len(words) > 1 and words[1] not in inner:
+            raise ConfigError(unknown_key(words[1], inner, f"codling {words[0]}", what="verb"))
+    elif words and words[0] not in names:
+        raise ConfigError(unknown_key(words[0], names | set(GROUPS), "codling", what="verb"))
+
+
+def _group(name: str, text: str, epilogue: str | None = None) -> App:
+    return App(
+        name=name,
+        help=text,
+        help_epilogue=epilogue,
+        help_format="plaintext",
+        version=__version__,
+        suppress_keyboard_interrupt=False,
+    )
+
+
+def _command(verb: Verb) -> Callable[..., object]:
+    """A function whose signature holds the fields of the verb's config, all optional."""
+    module, _, name = verb.target.partition(":")
+    stage = getattr(importlib.import_module(module), name)
+    config_class = _config_class(stage)
+
+    def command(*positional: object, recipe: Path | None = None, **flags: object) -> object:
+        if verb.positional and positional:
+            flags[verb.positional] = (
+                positional if _takes_many(config_class, verb.positional) else positional[0]
+            )
+        given = _nested({k: v for k, v in flags.items() if v is not None and v != ()})
+        return stage(_merge(config_class, verb, recipe, given))
+
+    parameters = list(_parameters(config_class, verb.positional))
+    parameters.append(
+        inspect.Parameter(
+            "recipe",
+            KEYWORD,
+            default=None,
+            annotation=Annotated[
+                Path | None, Parameter(help="TOML file with a table of settings per stage.")
+            ],
+        )
+    )
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = stage.__doc__
+    return command
+
+
+def _merge(
+    config_class: type[Any], verb: Verb, recipe: Path | None, given: dict[str, Any]
+) -> object:
+    table = verb.table or verb.name.split()[-1].replace("-", "_")
+    values: dict[str, Any] = {}
+    where = f"codling {verb.name}"
+    if recipe is not None:
+        if "recipe" in {f.name for f in fields(config_class)}:
+            given["recipe"] = recipe
+        read = recipes.read_recipe(recipe).get(table, {})
+        where = f"{recipe} [{table}]"
+        if not isinstance(read, dict):
+            raise ConfigError(f"{where} must be a table")
+        values = read
+        # The recipe alone first, so that a message about it names the file and not the flags.
+        recipes.build_partial(config_class, values, where)
+    return recipes.build(config_class, _deep_merge(values, given), where)
+
+
+def _parameters(config_class: type, positional: str | None) -> Iterator[inspect.Parameter]:
+    """The config's settings as parameters of a function, the positional one first."""
+    leaves = [leaf for leaf in _leaves(config_class, "") if leaf[0] != "recipe"]
+    for path, hint, documentation, default in sorted(
+        leaves, key=lambda leaf: leaf[0] != positional
+    ):
+        note = Parameter(
+            name=None if path == positional else f"--{path.replace('_', '-')}",
+            help=documentation + ("" if default in UNSHOWN else f" [default: {default}]"),
+            show_default=False,
+            negative_iterable=(),
+        )
+        name = path.replace(".", "__")
+        if path != positional:
+            annotation = ANNOTATED[hint | None, note]
+            yield inspect.Parameter(name, KEYWORD, default=None, annotation=annotation)
+        elif _is_tuple(hint):
+            annotation = ANNOTATED[get_args(hint)[0], note]
+            yield inspect.Parameter(name, inspect.Parameter.VAR_POSITIONAL, annotation=annotation)
+        else:
+            annotation = ANNOTATED[hint | None, note]
+            yield inspect.Parameter(name, POSITIONAL, default=None, annotation=annotation)
+
+
+def _leaves(config_class: type, prefix: str) -> list[tuple[str, Any, str, Any]]:
+    """(dotted name, type, documentation, default) of every setting, nested ones included."""
+    hints = typing.get_type_hints(config_class)
+    documentation = _attribute_docs(config_class)
+    found: list[tuple[str, Any, str, Any]] = []
+    for each in fields(config_class):
+        hint = hints[each.name]
+        inner = _dataclass_in(hint)
+        if inner is not None:
+            found += _leaves(inner, f"{prefix}{each.name}.")
+        else:
+            found.append((prefix + each.name, hint, documentation.get(each.name, ""), each.default))
+    return found
+
+
+def _attribute_docs(config_class: type) -> dict[str, str]:
+    """The strings under the fields of a dataclass, first paragraph on one line."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    docs: dict[str, str] = {}
+    for field, after in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+            value = after.value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                assert isinstance(field.target, ast.Name)
+                docs[field.target.id] = " ".join(value.value.split())
+    return docs
+
+
+def _config_class(stage: Callable[..., object]) -> type[Any]:
+    hints = typing.get_type_hints(stage)
+    hints.pop("return", None)
+    (config_class,) = hints.values()
+    assert is_dataclass(config_class)
+    assert isinstance(config_class, type)
+    return config_class
+
+
+def _dataclass_in(hint: object) -> type | None:
+    """The dataclass that a field holds, also where it is optional."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return next((o for o in options if isinstance(o, type) and is_dataclass(o)), None)
+
+
+def _is_tuple(hint: object) -> bool:
+    return get_origin(hint) is tuple
+
+
+def _takes_many(config_class: type, name: str) -> bool:
+    return _is_tuple(typing.get_type_hints(config_class)[name])
+
+
+def _nested(flags: dict[str, object]) -> dict[str, Any]:
+    """`{"model__width": 3}` as `{"model": {"width": 3}}`."""
+    nested: dict[str, Any] = {}
+    for name, value in flags.items():
+        *parents, last = name.split("__")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return nested
+
+
+def _deep_merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = {k.replace("-", "_"): v for k, v in under.items()}
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _deep_merge(merged[key], value) if both else value
+    return merged
+
+
+def _show(result: object) -> None:
+    if isinstance(result, str):
+        print(result)
+    elif isinstance(result, Artifact):
+        counts = ", ".join(f"{k} {v:,}" for k, v in result.counts.items() if isinstance(v, int))
+        print(f"{result.kind}: {result.path} ({counts})" if counts else str(result.path))
+    elif isinstance(result, Iterator):
+        for piece in result:
+            print(piece, end="", flush=True)
+        print()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    main()
