@@ -124,7 +124,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         shown = from_os_error(error) if isinstance(error, OSError) else error
         if debug or shown is None:
             traceback.print_exc()
-        print(f"codling: {_one_line(shown or error)}", file=sys.stderr)
+        line = _one_line(shown or error)
+        print(line if line.startswith("codling") else f"codling: {line}", file=sys.stderr)
         sys.exit(2 if shown is not None else 1)
     except KeyboardInterrupt:
         print("codling: stopped; the same command goes on from here", file=sys.stderr)
@@ -156,8 +157,9 @@ def _app(tokens: Sequence[str]) -> App:
         owner = groups[group] if group else app
         if words[: 2 if group else 1] == verb.name.split():
             command = _command(verb)
-            help_text = inspect.cleandoc(command.__doc__ or verb.help)
-            owner.command(command, name=name, help=help_text, sort_key=order)
+            text, _, example = inspect.cleandoc(command.__doc__ or verb.help).partition("Example:")
+            epilogue = f"Example: {example.strip()}" if example else EPILOGUE
+            owner.command(command, name=name, help=text, help_epilogue=epilogue, sort_key=order)
         else:
             owner.command(verb.target, name=name, help=verb.help, sort_key=order)
     return app
