@@ -1,0 +1,81 @@
+"""The engine: `step()` is schedule, run, postprocess.
+
+Input: sequences of token ids. Output: generated tokens, step by step, for all running sequences at
+once. Sequences join and leave between steps. Single-threaded: one caller steps it.
+
+Not here: text, stop strings, threads (text.py, stream.py).
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from codling.engine.request import BusyError, FinishReason
+from codling.engine.runner import Runner
+from codling.engine.sampler import choose, top_logprobs
+from codling.engine.scheduler import Batch, Scheduler, Sequence
+
+
+@dataclass(frozen=True)
+class Token:
+    """One generated token of one sequence."""
+
+    sequence: Sequence
+    id: int
+    logprob: float | None = None
+    """Natural log-probability under the model; None unless the request asks for it."""
+    top: tuple[tuple[int, float], ...] = ()
+    """The likeliest (id, log-probability) at this place."""
+
+
+class Engine:
+    """Runs sequences on one model and one cache."""
+
+    def __init__(self, runner: Runner, *, max_waiting: int = 256) -> None:
+        self.runner = runner
+        self.scheduler = Scheduler(runner.n_slots, runner.max_length)
+        self.max_waiting = max_waiting
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step would do anything."""
+        return bool(self.scheduler.running or self.scheduler.waiting)
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence; BusyError if too many wait already."""
+        if len(self.scheduler.waiting) >= self.max_waiting:
+            raise BusyError(
+                f"{self.max_waiting} requests are waiting already; try again in a moment"
+            )
+        self.scheduler.add(sequence)
+
+    def finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        """End a sequence from outside (a stop string, a cancelled request): its slot is free now."""
+        sequence.finish_reason = reason
+        self.scheduler.remove(sequence)
+
+    @torch.inference_mode()
+    def step(self) -> list[Token]:
+        """Compute one chunk of waiting prompts and one token of every running sequence."""
+        for move in self.scheduler.admit():
+            self.runner.apply(move)
+        return [token for batch in self.scheduler.schedule() for token in self._run(batch)]
+
+    def _run(self, batch: Batch) -> list[Token]:
+        hidden = self.runner.run(batch)
+        ready = self.scheduler.ran(batch)
+        if not ready:
+            return []
+        logits_RV = self.runner.logits([hidden[row] for row in ready])
+        sequences = [batch.sequences[row] for row in ready]
+        chosen = choose(logits_RV, sequences)
+        tokens = []
+        for sequence, token_id, logits_V in zip(sequences, chosen, logits_RV, strict=True):
+            logprob, top = None, []
+            if sequence.params.logprobs is not None:
+                logprob, top = top_logprobs(logits_V, token_id, sequence.params.logprobs)
+            tokens.append(Token(sequence, token_id, logprob, tuple(top)))
+            sequence.append(token_id, self.scheduler.max_length)
+            if sequence.finish_reason:
+                self.scheduler.remove(sequence)
+        return tokens
