@@ -1,0 +1,111 @@
+"""The model: token ids to hidden states to logits.
+
+Input: token ids [B, L] and, for generation, a KVCache. Output: hidden states [B, L, hidden] after
+the final norm; `logits` turns those that are wanted into scores over the vocabulary, so that neither
+training nor prefill makes logits that nobody reads. Parameter names are the published ones without
+"model." in front (checkpoint/names.py).
+
+Not here: losses (train/), sampling and batching (engine/), files (checkpoint/), tokenizers.
+
+Legend: B batch, L length, E hidden width, V vocabulary.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from codling.model.attention import Attention
+from codling.model.cache import KVCache, Span
+from codling.model.config import ModelConfig
+from codling.model.mlp import MLP
+from codling.model.norm import RMSNorm
+from codling.model.rope import Rope, Rotation
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config, layer)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = MLP(config.hidden_size, config.intermediate_size)
+
+    def forward(
+        self,
+        x_BLE: Tensor,
+        rotation: Rotation,
+        cache: KVCache | None = None,
+        span: Span | None = None,
+    ) -> Tensor:
+        """[B, L, hidden]."""
+        x_BLE = x_BLE + self.self_attn(self.input_layernorm(x_BLE), rotation, cache, span)
+        out: Tensor = x_BLE + self.mlp(self.post_attention_layernorm(x_BLE))
+        return out
+
+
+class Transformer(nn.Module):
+    """A decoder-only language model of the shape that `config` gives."""
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        """Weights come from N(0, init_std) with `generator`; on the meta device they stay empty."""
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.rope = Rope(config)
+        self.tie()
+        self.init_weights(generator)
+
+    def tie(self) -> None:
+        """Make input and output embedding one tensor where the config says so."""
+        if self.config.tie_embeddings:
+            self.lm_head.weight = self.embed_tokens.weight
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator | None = None) -> None:
+        """Matrices from N(0, init_std), biases 0, norms 1."""
+        for name, parameter in self.named_parameters():
+            if parameter.is_meta:
+                continue
+            if parameter.dim() > 1:
+                parameter.normal_(0.0, self.config.init_std, generator=generator)
+            else:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+
+    def forward(self, tokens_BL: Tensor, *, cache: KVCache | None = None) -> Tensor:
+        """Hidden states after the final norm, [B, L, E].
+
+        Without a cache the tokens stand at positions 0 to L - 1. With one, row b's tokens take the
+        positions from cache.lengths_B[b] on; call cache.advance afterwards.
+        """
+        x_BLE: Tensor = self.embed_tokens(tokens_BL)
+        if cache is None:
+            rotation = self.rope.span(0, tokens_BL.shape[1])
+            for block in self.layers:
+                x_BLE = block(x_BLE, rotation)
+        else:
+            span = cache.span(tokens_BL.shape[1])
+            rotation = self._rotation(span)
+            for block in self.layers:
+                x_BLE = block(x_BLE, rotation, cache, span)
+        hidden_BLE: Tensor = self.norm(x_BLE)
+        return hidden_BLE
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores over the vocabulary for hidden states of any leading shape: [..., V]."""
+        scores: Tensor = self.lm_head(hidden)
+        return scores
+
+    def n_parameters(self) -> int:
+        """Number of weights; tied ones count once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def _rotation(self, span: Span) -> Rotation:
+        if span.start is not None:
+            return self.rope.span(span.start, span.length)
+        # Not n_visible: padding may stand beyond the last slot.
+        self.rope.reserve(span.n_visible + span.length)
+        return self.rope.at(span.positions_BL)
