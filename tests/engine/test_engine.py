@@ -101,7 +101,7 @@ def test_a_shared_prefix_is_taken_over_and_changes_nothing(model: Transformer) -
     engine, (start, a, b, c) = new_engine(model), prompts_of([40, 5, 9, 3])
     first = greedy([start + a])
     run(engine, first)
-    later = greedy([first[0].tokens + [5, 6], start + b, start + c])
+    later = greedy([[*first[0].tokens, 5, 6], start + b, start + c])
     got = run(engine, later)
     assert got == [recomputed(model, s.prompt_ids, 12) for s in later]
     assert [s.n_cached for s in later] == [56, 40, 40]

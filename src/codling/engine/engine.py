@@ -50,7 +50,7 @@ class Engine:
         self.scheduler.add(sequence)
 
     def finish(self, sequence: Sequence, reason: FinishReason) -> None:
-        """End a sequence from outside (a stop string, a cancelled request): its slot is free now."""
+        """End a sequence from outside (stop string, cancelled request); its slot is free now."""
         sequence.finish_reason = reason
         self.scheduler.remove(sequence)
 

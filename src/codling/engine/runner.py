@@ -1,7 +1,7 @@
 """The model call: batches of token chunks in, hidden states of each row's last token out.
 
-Input: batches of the scheduler. Output: logits. The cache's rows are the scheduler's slots; the model
-works on rows that lie side by side, so a batch is run in as few pieces as it has gaps (the scheduler
+Input: batches of the scheduler. Output: logits. The cache's rows are the scheduler's slots;
+the model works on rows that lie side by side, so a batch with gaps is run in pieces (the scheduler
 keeps running slots together).
 
 Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, R rows that need
@@ -49,7 +49,7 @@ class Runner:
                     t[b, :, :n_a] = kept
 
     def run(self, batch: Batch) -> list[Tensor]:
-        """Feed each row's chunk into its slot; gives each row's hidden state [E] after its last token."""
+        """Feed each row's chunk into its slot; gives the hidden state [E] of its last token."""
         order = sorted(range(len(batch.chunks)), key=lambda i: batch.rows[i])
         pieces = groupby(enumerate(order), key=lambda pair: batch.rows[pair[1]] - pair[0])
         hidden: list[Tensor] = [torch.empty(0)] * len(order)
@@ -77,7 +77,7 @@ class Runner:
         return hidden_BLE[torch.arange(len(chunks), device=self.device), last_B]
 
     def _rows(self, start: int, stop: int) -> KVCache:
-        """The rows as a cache on the same memory; made once, since slicing costs time at every step."""
+        """The rows as a cache on the same memory; kept, since slicing every layer takes time."""
         if (start, stop) not in self._views:
             self._views[start, stop] = self.cache.rows(start, stop)
         return self._views[start, stop]

@@ -6,7 +6,7 @@ any two steps. Long prompts are computed in chunks, so that running streams wait
 most. A slot remembers the tokens whose keys and values it holds, also after its sequence ended: a
 later prompt that begins with the same tokens takes them over instead of computing them again.
 
-Not here: the model (runner.py), the choice of a token (sampler.py), text and stop strings (stream.py).
+Not here: the model (runner.py), the choice of a token (sampler.py), text and stops (stream.py).
 """
 
 from collections import deque
@@ -110,7 +110,7 @@ class Scheduler:
     def __init__(
         self, n_slots: int, max_length: int, *, chunk: int = 256, budget: int = 1024
     ) -> None:
-        """`chunk`: prompt tokens per sequence and step; `budget`: of all sequences, padding included."""
+        """`chunk`: prompt tokens per sequence and step; `budget`: of all of them, with padding."""
         self.slots = [Slot(i) for i in range(n_slots)]
         self.max_length = max_length
         self.waiting: deque[Sequence] = deque()
@@ -135,7 +135,7 @@ class Scheduler:
             self.waiting.remove(sequence)
 
     def forget(self) -> list[Sequence]:
-        """Drop everything, after an error: slots may hold half-written rows. Gives who was there."""
+        """Drop everything after an error, when rows may be half written; gives who was there."""
         dropped = [*self.running, *self.waiting]
         self.running.clear()
         self.waiting.clear()
@@ -143,7 +143,7 @@ class Scheduler:
         return dropped
 
     def admit(self) -> list[Move]:
-        """Let waiting sequences join, oldest first; the moves must be done before the next batch."""
+        """Let waiting sequences join, oldest first; make the moves before the next batch."""
         moves: list[Move] = []
         while self.waiting and any(slot.sequence is None for slot in self.slots):
             sequence = self.waiting[0]

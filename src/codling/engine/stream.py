@@ -1,4 +1,4 @@
-"""From generated tokens to text: stop strings, whole characters, and the stream that a caller reads.
+"""From generated tokens to text: stop strings, whole characters, and the stream for the caller.
 
 Input: token ids, one at a time, from the engine. Output: deltas. A stop string may begin in one
 token and end in another, so text that could still become one is held back; the tokenizer's stream

@@ -1,0 +1,241 @@
+"""The engine's public face: strings in, strings out, for one opened checkpoint.
+
+Input: a checkpoint (Hugging Face folder or GGUF file), then prompts. Output: completions, streams,
+scores. All requests, from any thread, run in one batch on one background thread.
+
+    engine = TextEngine.open(Path("runs/tiny/checkpoint"))
+    engine.complete(["def add(a, b):"], SamplingParams(max_tokens=20))[0].text
+    for delta in engine.submit(engine.insert_prompt("def add(", "    return a + b"), mode="insert"):
+        print(delta.text, end="")
+
+Not here: HTTP (serve/), how insertion prompts (tokens/fim.py) and chats (tokens/chat.py) read.
+"""
+
+import time
+from collections.abc import Mapping
+from collections.abc import Sequence as Many
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch.nn import functional as F
+
+from codling.checkpoint.load import load_model
+from codling.core.errors import CheckpointError, RequestError
+from codling.engine.engine import Engine
+from codling.engine.request import (
+    BusyError,
+    Completion,
+    Mode,
+    SamplingParams,
+    TokenLogprob,
+)
+from codling.engine.runner import Runner
+from codling.engine.scheduler import Sequence
+from codling.engine.stream import Stream
+from codling.engine.worker import Worker, token_logprob
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+from codling.tokens.chat import ChatTemplate
+from codling.tokens.fim import insertion_prompt
+from codling.tokens.tokenizer import Tokenizer
+
+DEFAULT = SamplingParams()
+_SCORE_CHUNK = 256
+"""Positions whose logits are in memory at a time."""
+
+
+class TextEngine:
+    """A model with its tokenizer, ready for requests. Close it, or use it in a `with` block."""
+
+    def __init__(  # noqa: PLR0913 -- the parts, and the limits
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        *,
+        name: str = "model",
+        max_streams: int = 16,
+        max_length: int | None = None,
+        max_waiting: int = 256,
+        cache_gib: float = 4.0,
+    ) -> None:
+        """`max_streams` requests run at once and `max_waiting` more may wait.
+
+        `max_length` counts prompt and completion of one request in tokens; None takes the model's
+        context, as far as `cache_gib` of keys and values allow.
+        """
+        self.tokenizer = tokenizer
+        self.config: ModelConfig = model.config
+        self.name = name
+        _check_vocabulary(tokenizer, model.config, name)
+        n_slots, self.max_length = _cache_shape(model, max_streams, max_length, cache_gib)
+        self._model = model.eval()
+        self._runner = Runner(model, n_slots=n_slots, max_length=self.max_length)
+        self._worker = Worker(Engine(self._runner, max_waiting=max_waiting), tokenizer)
+
+    @classmethod
+    def open(  # noqa: PLR0913 -- what to load, and the limits
+        cls,
+        path: Path,
+        *,
+        dtype: torch.dtype | None = None,
+        device: str | None = None,
+        max_streams: int = 16,
+        max_length: int | None = None,
+        cache_gib: float = 4.0,
+    ) -> Self:
+        """Load a checkpoint: a Hugging Face folder or a .gguf file.
+
+        `dtype` None is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
+        `device` None takes a GPU where there is one. Raises CheckpointError or TokenizerError.
+        """
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
+        return cls(
+            load_model(path, dtype=dtype, device=device),
+            Tokenizer.open(path),
+            name=path.resolve().stem if path.suffix == ".gguf" else path.resolve().name,
+            max_streams=max_streams,
+            max_length=max_length,
+            cache_gib=cache_gib,
+        )
+
+    @property
+    def can_insert(self) -> bool:
+        """Whether the model knows fill-in-the-middle."""
+        return self.tokenizer.can_insert
+
+    def complete(
+        self, prompts: Many[str | Many[int]], params: SamplingParams = DEFAULT
+    ) -> list[Completion]:
+        """Continue each prompt, all in one batch; a prompt is a text or token ids."""
+        ids = [self.complete_prompt(p) if isinstance(p, str) else list(p) for p in prompts]
+        return self._all(ids, params, "complete")
+
+    def insert(
+        self, pairs: Many[tuple[str, str]], params: SamplingParams = DEFAULT
+    ) -> list[Completion]:
+        """Fill the hole between each (prefix, suffix); RequestError if the model cannot."""
+        ids = [self.insert_prompt(*pair, max_tokens=params.max_tokens) for pair in pairs]
+        return self._all(ids, params, "insert")
+
+    def complete_prompt(self, text: str) -> list[int]:
+        """The ids of a prompt to continue; special tokens written out in it are read as such."""
+        return self.tokenizer.encode_prompt(text)
+
+    def insert_prompt(self, prefix: str, suffix: str, *, max_tokens: int = 128) -> list[int]:
+        """The ids that ask for what stands between prefix and suffix.
+
+        Far ends are cut so that `max_tokens` more fit. RequestError if the model has no FIM tokens.
+        """
+        if not self.can_insert:
+            raise RequestError(
+                f"{self.name} was not trained to insert (it has no fill-in-the-middle tokens); "
+                "send the prefix alone, or use a model with FIM such as deepseek-coder-*-base, "
+                "DeepSeek-Coder-V2-Lite-Base, Qwen2.5-Coder or one grown by codling",
+                param="suffix",
+            )
+        room = max(self.max_length - max_tokens, self.max_length // 2)
+        return insertion_prompt(self.tokenizer, prefix, suffix, max_tokens=room)
+
+    def chat_prompt(self, messages: Many[Mapping[str, str]]) -> list[int]:
+        """The ids of a conversation, up to where the assistant speaks."""
+        return ChatTemplate.of(self.tokenizer).encode(messages)
+
+    def submit(
+        self, prompt_ids: Many[int], params: SamplingParams = DEFAULT, *, mode: Mode = "complete"
+    ) -> Stream:
+        """Start a request; returns at once. `mode` decides which special tokens end it.
+
+        Raises RequestError if the prompt is empty or too long, BusyError if too many requests wait.
+        """
+        n = len(prompt_ids)
+        if n == 0:
+            raise RequestError("the prompt is empty; send at least one token", param="prompt")
+        if n >= self.max_length:
+            raise RequestError(
+                f"the prompt has {n} tokens, but {self.name} takes at most {self.max_length} for "
+                "prompt and completion together; shorten the prompt",
+                param="prompt",
+            )
+        end_ids = frozenset() if params.ignore_eos else self.tokenizer.stop_ids(mode)
+        ends = end_ids | frozenset(params.stop_token_ids)
+        return self._worker.submit(Sequence(list(prompt_ids), params, ends))
+
+    @torch.inference_mode()
+    def score(self, ids: Many[int], *, top: int = 0) -> list[TokenLogprob | None]:
+        """Each token's log-probability given those before it; None for the first.
+
+        `top` adds that many likeliest alternatives at each place.
+        """
+        if not 0 < len(ids) <= self.max_length:
+            raise RequestError(
+                f"cannot score {len(ids)} tokens; give 1 to {self.max_length}", param="prompt"
+            )
+        device = self._runner.device
+        hidden_LE = self._model(torch.tensor([list(ids)], device=device))[0]
+        entries: list[TokenLogprob | None] = [None]
+        for start in range(0, len(ids) - 1, _SCORE_CHUNK):
+            logits_LV = self._model.logits(hidden_LE[start : start + _SCORE_CHUNK]).float().cpu()
+            logprobs_LV = F.log_softmax(logits_LV, dim=-1)
+            values_LK, ids_LK = logprobs_LV.topk(top) if top else (None, None)
+            for i, token_id in enumerate(ids[start + 1 : start + 1 + _SCORE_CHUNK]):
+                best: tuple[tuple[int, float], ...] = ()
+                if values_LK is not None and ids_LK is not None:
+                    best = tuple(zip(ids_LK[i].tolist(), values_LK[i].tolist(), strict=True))
+                value = float(logprobs_LV[i, token_id])
+                entries.append(token_logprob(self.tokenizer, token_id, value, best))
+        return entries
+
+    def close(self) -> None:
+        """Cancel what runs and end the background thread."""
+        self._worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _all(
+        self, prompts: list[list[int]], params: SamplingParams, mode: Mode
+    ) -> list[Completion]:
+        """Run all prompts, as many at once as the queue takes."""
+        streams: list[Stream] = []
+        done: list[Completion] = []
+        for ids in prompts:
+            while True:
+                try:
+                    streams.append(self.submit(ids, params, mode=mode))
+                    break
+                except BusyError:
+                    if len(done) < len(streams):
+                        done.append(streams[len(done)].result())
+                    else:
+                        time.sleep(0.01)
+        return done + [stream.result() for stream in streams[len(done) :]]
+
+
+def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> None:
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{name}: the tokenizer has {tokenizer.vocab_size} tokens but the model only "
+            f"{config.vocab_size}; take both from the same checkpoint"
+        )
+
+
+def _cache_shape(
+    model: Transformer, max_streams: int, max_length: int | None, cache_gib: float
+) -> tuple[int, int]:
+    """Rows, and tokens per row, that fit into the budget; four rows at least unless told otherwise."""
+    config = model.config
+    per_token = config.kv_elements_per_token * model.embed_tokens.weight.element_size()
+    n_tokens = int(cache_gib * 2**30 / per_token)
+    length = max_length or min(config.max_position, max(1024, n_tokens // 4))
+    return max(1, min(max_streams, n_tokens // length)), length

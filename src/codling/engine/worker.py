@@ -1,0 +1,141 @@
+"""The thread that steps the engine, and the streams that it feeds.
+
+Input: sequences and their transcripts, from any thread. Output: a Stream for each. Requests join
+between steps; a cancelled one leaves before the next step. An error in a step reaches every stream
+that was waiting or running, and the worker goes on with an empty cache.
+
+Not here: prompts and parameters (text.py), the step itself (engine.py).
+"""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from codling.core.errors import RequestError
+from codling.engine.engine import Engine, Token
+from codling.engine.request import FinishReason, TokenLogprob
+from codling.engine.scheduler import Sequence
+from codling.engine.stream import Stream, Transcript
+from codling.tokens.tokenizer import Tokenizer
+
+
+@dataclass(eq=False)
+class _Job:
+    sequence: Sequence
+    transcript: Transcript
+    stream: Stream
+
+
+class Worker:
+    """Owns the engine: nobody else steps it."""
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._jobs: dict[Sequence, _Job] = {}
+        self._cancelled: deque[Stream] = deque()
+        self._closed = False
+        self._change = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="codling-engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, sequence: Sequence) -> Stream:
+        """Queue a sequence; BusyError if the queue is full."""
+        stream = Stream(len(sequence.prompt_ids), self.cancel)
+        transcript = Transcript(self._tokenizer, sequence.params.stop)
+        with self._change:
+            if self._closed:
+                raise RequestError("the engine is closed; open it again")
+            self._engine.add(sequence)
+            self._jobs[sequence] = _Job(sequence, transcript, stream)
+            self._change.notify()
+        return stream
+
+    def cancel(self, stream: Stream) -> None:
+        """End a stream; before the next step its slot is free."""
+        with self._change:
+            self._cancelled.append(stream)
+            self._change.notify()
+
+    def close(self) -> None:
+        """Cancel what runs and end the thread."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while self._wait():
+            self._end_cancelled()
+            try:
+                tokens = self._engine.step()
+            except Exception as error:  # noqa: BLE001 -- raised where the streams are read
+                self._fail(error)
+            else:
+                for token in tokens:
+                    self._deliver(token)
+        for job in self._take_all():
+            job.stream.put(job.transcript.close("cancelled"))
+
+    def _wait(self) -> bool:
+        with self._change:
+            while not (self._closed or self._cancelled or self._engine.busy):
+                self._change.wait()
+            return not self._closed
+
+    def _end_cancelled(self) -> None:
+        while self._cancelled:
+            stream = self._cancelled.popleft()
+            job = next((j for j in self._jobs.values() if j.stream is stream), None)
+            if job is not None:
+                self._end(job, "cancelled")
+                stream.put(job.transcript.close("cancelled"))
+
+    def _deliver(self, token: Token) -> None:
+        job = self._jobs[token.sequence]
+        sequence = token.sequence
+        delta = job.transcript.push(
+            token.id,
+            self._logprob(token),
+            sequence.finish_reason,
+            silent=token.id in sequence.end_ids,
+        )
+        if delta.finish_reason is not None:
+            self._end(job, delta.finish_reason)
+        job.stream.n_cached_tokens = sequence.n_cached
+        job.stream.put(delta)
+
+    def _end(self, job: _Job, reason: FinishReason) -> None:
+        self._engine.finish(job.sequence, reason)
+        with self._change:
+            del self._jobs[job.sequence]
+
+    def _fail(self, error: Exception) -> None:
+        for job in self._take_all():
+            job.stream.put(error)
+
+    def _take_all(self) -> list[_Job]:
+        with self._change:
+            jobs = list(self._jobs.values())
+            self._jobs.clear()
+            self._engine.scheduler.forget()
+            return jobs
+
+    def _logprob(self, token: Token) -> TokenLogprob | None:
+        if token.logprob is None:
+            return None
+        return token_logprob(self._tokenizer, token.id, token.logprob, token.top)
+
+
+def token_logprob(
+    tokenizer: Tokenizer, token_id: int, logprob: float, top: tuple[tuple[int, float], ...] = ()
+) -> TokenLogprob:
+    """The record of a token's probability, with its text and bytes."""
+    raw = tokenizer.token_bytes(token_id)
+    return TokenLogprob(
+        token_id=token_id,
+        text=raw.decode("utf-8", errors="replace"),
+        bytes=raw,
+        logprob=logprob,
+        top=tuple(token_logprob(tokenizer, i, value) for i, value in top),
+    )
