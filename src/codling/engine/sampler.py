@@ -1,8 +1,8 @@
 """The next token of each row of logits: greedy, or drawn by temperature, top-k and top-p.
 
 Input: logits and each row's parameters and random generator. Output: token ids, and
-log-probabilities where they are asked for. Each row is drawn by inverting its own cumulative distribution at one
-number from its own generator, so a row's tokens do not depend on the rest of the batch.
+log-probabilities where they are asked for. Each row is drawn by inverting its own cumulative
+distribution at one number from its own generator, so its tokens do not depend on the batch.
 
 Shapes: B rows, V vocabulary, K alternatives. Not here: stopping (scheduler.py), text (text.py).
 """

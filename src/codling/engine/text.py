@@ -21,7 +21,6 @@ from typing import Self
 import torch
 from torch.nn import functional as F
 
-from codling.checkpoint.load import load_model
 from codling.core.errors import CheckpointError, RequestError
 from codling.engine.engine import Engine
 from codling.engine.request import (
@@ -37,7 +36,7 @@ from codling.engine.stream import Stream
 from codling.engine.worker import Worker, token_logprob
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
-from codling.tokens.chat import ChatTemplate
+from codling.tokens.chat import chat_ids
 from codling.tokens.fim import insertion_prompt
 from codling.tokens.tokenizer import Tokenizer
 
@@ -90,6 +89,8 @@ class TextEngine:
         `dtype` None is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
         `device` None takes a GPU where there is one. Raises CheckpointError or TokenizerError.
         """
+        from codling.checkpoint.load import load_model
+
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         return cls(
@@ -141,7 +142,7 @@ class TextEngine:
 
     def chat_prompt(self, messages: Many[Mapping[str, str]]) -> list[int]:
         """The ids of a conversation, up to where the assistant speaks."""
-        return ChatTemplate.of(self.tokenizer).encode(messages)
+        return chat_ids(self.tokenizer, messages)
 
     def submit(
         self, prompt_ids: Many[int], params: SamplingParams = DEFAULT, *, mode: Mode = "complete"
@@ -233,7 +234,7 @@ def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> N
 def _cache_shape(
     model: Transformer, max_streams: int, max_length: int | None, cache_gib: float
 ) -> tuple[int, int]:
-    """Rows, and tokens per row, that fit into the budget; four rows at least unless told otherwise."""
+    """Rows, and tokens per row, that fit into the budget; if it can be, four rows or more."""
     config = model.config
     per_token = config.kv_elements_per_token * model.embed_tokens.weight.element_size()
     n_tokens = int(cache_gib * 2**30 / per_token)

@@ -1,0 +1,212 @@
+"""Text in, text out: a tiny random model with a tiny tokenizer answers as plain recomputation does."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from codling.core.errors import CheckpointError, RequestError
+from codling.engine.request import BusyError, SamplingParams
+from codling.engine.text import TextEngine
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+from codling.tokens.bpe import train
+from codling.tokens.tokenizer import Tokenizer
+
+CODE = "def add(a, b):\n    return a + b\n\n\nclass Point:\n    x: int = 0\n# 漢字 👩‍💻\n"
+CONFIG = ModelConfig(
+    vocab_size=320,
+    hidden_size=32,
+    intermediate_size=64,
+    n_layers=2,
+    n_heads=4,
+    n_kv_heads=2,
+    max_position=512,
+    init_std=0.4,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(json.loads(train(iter([CODE * 20]), 320).to_str()))
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    return Transformer(CONFIG, torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(scope="module")
+def engine(model: Transformer, tokenizer: Tokenizer) -> Iterator[TextEngine]:
+    with TextEngine(model, tokenizer, name="tiny", max_streams=4, max_length=256) as engine:
+        yield engine
+
+
+def recomputed(engine: TextEngine, ids: list[int], n: int) -> list[int]:
+    tokens = list(ids)
+    with torch.inference_mode():
+        for _ in range(n):
+            logits = engine._model.logits(engine._model(torch.tensor([tokens]))[:, -1])
+            tokens.append(int(logits.argmax()))
+    return tokens[len(ids) :]
+
+
+def test_batched_and_streamed_text_equals_plain_recomputation(engine: TextEngine) -> None:
+    prompts = [CODE[: 3 + 7 * i] for i in range(9)]
+    params = SamplingParams(max_tokens=20, ignore_eos=True)
+    for prompt, completion in zip(prompts, engine.complete(prompts, params), strict=True):
+        ids = engine.complete_prompt(prompt)
+        expected = recomputed(engine, ids, 20)
+        assert list(completion.token_ids) == expected
+        assert engine.tokenizer.decode(expected).startswith(completion.text)
+        assert completion.n_prompt_tokens == len(ids)
+        streamed = list(engine.submit(ids, params))
+        assert [i for d in streamed for i in d.token_ids] == expected
+        assert "".join(d.text for d in streamed) == completion.text
+        assert [d.finish_reason for d in streamed] == [None] * 19 + ["length"]
+
+
+def test_streams_of_wild_text_never_show_half_a_character(engine: TextEngine) -> None:
+    params = SamplingParams(max_tokens=60, temperature=3.0, seed=3, ignore_eos=True)
+    for completion in engine.complete(["# 漢字"] * 4, params):
+        whole = engine.tokenizer.decode(completion.token_ids)
+        assert whole in (completion.text, completion.text + "\ufffd")
+
+
+def test_a_stop_string_across_tokens_ends_the_text_before_it(engine: TextEngine) -> None:
+    free = SamplingParams(max_tokens=40, temperature=1.0, seed=2, ignore_eos=True)
+    (whole,) = engine.complete(["class"], free)
+    for start in range(2, len(whole.text) - 3, 5):
+        stop = whole.text[start : start + 3]
+        (cut,) = engine.complete(["class"], replace(free, stop=(stop, "never")))
+        assert cut.text == whole.text[: whole.text.index(stop)]
+        assert cut.finish_reason == "stop"
+
+
+def test_the_same_seed_gives_the_same_text_alone_and_in_company(engine: TextEngine) -> None:
+    params = SamplingParams(max_tokens=30, temperature=1.2, top_k=50, top_p=0.9, seed=7)
+    alone = engine.complete(["def add"], params)[0].text
+    together = engine.complete(["x", "def add", "class Point:\n", "def add"], params)
+    assert [c.text for c in together][1::2] == [alone, alone]
+    assert len({c.text for p in params.choices(4) for c in engine.complete(["def"], p)}) > 1
+
+
+def test_logprobs_agree_with_scoring_the_finished_text(engine: TextEngine) -> None:
+    params = SamplingParams(max_tokens=12, temperature=1.0, seed=1, logprobs=3, ignore_eos=True)
+    (completion,) = engine.complete([CODE[:30]], params)
+    ids = engine.complete_prompt(CODE[:30])
+    scored = engine.score([*ids, *completion.token_ids], top=3)
+    assert scored[0] is None
+    for got, expected in zip(completion.logprobs, scored[len(ids) :], strict=True):
+        assert expected is not None
+        assert got.logprob == pytest.approx(expected.logprob, abs=1e-4)
+        assert [t.token_id for t in got.top] == [t.token_id for t in expected.top]
+        assert got.bytes == engine.tokenizer.token_bytes(got.token_id)
+    assert completion.logprobs[0].top[0].logprob >= completion.logprobs[0].logprob
+
+
+def test_insertion_goes_through_the_one_prompt(engine: TextEngine) -> None:
+    params = SamplingParams(max_tokens=10)
+    (completion,) = engine.insert([("def add(", "    return a + b")], params)
+    ids = engine.insert_prompt("def add(", "    return a + b")
+    specials = engine.tokenizer.specials
+    assert ids[:2] == [specials.bos, specials.fim_begin]
+    assert ids[-1] == specials.fim_end
+    expected = recomputed(engine, ids, 10)
+    assert list(completion.token_ids) == expected[: len(completion.token_ids)]
+
+
+def test_insertion_without_fim_tokens_names_the_cure(model: Transformer) -> None:
+    raw = json.loads(train(iter([CODE]), 300).to_str())
+    raw["added_tokens"] = []
+    with (
+        TextEngine(model, Tokenizer(raw), name="plain") as engine,
+        pytest.raises(RequestError, match="plain was not trained to insert.*prefix alone"),
+    ):
+        engine.insert([("a", "b")])
+
+
+def test_a_cancelled_stream_ends_and_frees_its_slot(
+    model: Transformer, tokenizer: Tokenizer
+) -> None:
+    with TextEngine(model, tokenizer, max_streams=1, max_length=512) as engine:
+        long = SamplingParams(max_tokens=500, ignore_eos=True)
+        stream = engine.submit([5, 6, 7], long)
+        deltas = iter(stream)
+        next(deltas)
+        stream.cancel()
+        assert engine.complete(["def"], SamplingParams(max_tokens=3))[0].text is not None
+        rest = list(deltas)
+        assert rest[-1].finish_reason == "cancelled"
+        assert len(rest) < 500
+
+
+def test_an_error_in_a_step_reaches_every_stream_and_the_engine_goes_on(
+    model: Transformer, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TextEngine(model, tokenizer, max_streams=2, max_length=128) as engine:
+        params = SamplingParams(max_tokens=8)
+        good = engine.complete(["def"], params)
+        gate = threading.Event()
+
+        def broken(*_: object) -> None:
+            gate.wait()
+            raise RuntimeError("out of memory")
+
+        monkeypatch.setattr(engine._runner, "run", broken)
+        streams = [engine.submit([1, 2, 3], params) for _ in range(4)]
+        gate.set()
+        for stream in streams:
+            with pytest.raises(RuntimeError, match="out of memory"):
+                stream.result()
+        monkeypatch.undo()
+        assert engine.complete(["def"], params) == good
+
+
+def test_more_prompts_than_the_queue_holds_are_fed_bit_by_bit(
+    model: Transformer, tokenizer: Tokenizer
+) -> None:
+    with TextEngine(model, tokenizer, max_streams=2, max_length=64, max_waiting=3) as engine:
+        params = SamplingParams(max_tokens=2, ignore_eos=True)
+        assert len(engine.complete(["a"] * 20, params)) == 20
+        with pytest.raises(BusyError):
+            for _ in range(20):
+                engine.submit([1, 2], SamplingParams(max_tokens=60, ignore_eos=True))
+
+
+def test_a_repeated_prompt_is_mostly_cached(engine: TextEngine) -> None:
+    params = SamplingParams(max_tokens=2, ignore_eos=True)
+    prompt = "Point" + CODE
+    first, second = (engine.complete([prompt], params)[0] for _ in range(2))
+    assert second.n_cached_tokens == second.n_prompt_tokens - 1
+    assert first.token_ids == second.token_ids
+
+
+def test_a_prompt_too_long_or_empty_is_refused(engine: TextEngine) -> None:
+    with pytest.raises(RequestError, match="takes at most 256"):
+        engine.complete([CODE * 20])
+    with pytest.raises(RequestError, match="empty"):
+        engine.submit([])
+
+
+def test_an_insertion_prompt_is_cut_to_leave_room(engine: TextEngine) -> None:
+    (completion,) = engine.insert([(CODE * 20, CODE * 20)], SamplingParams(max_tokens=16))
+    assert completion.n_prompt_tokens <= 256 - 16
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(tokenizer: Tokenizer) -> None:
+    small = Transformer(replace(CONFIG, vocab_size=300))
+    with pytest.raises(CheckpointError, match="tokens but the model only 300; take both"):
+        TextEngine(small, tokenizer)
+
+
+def test_the_cache_is_cut_to_its_budget(tokenizer: Tokenizer) -> None:
+    config = replace(CONFIG, max_position=1 << 20)
+    per_token = config.kv_elements_per_token * 4
+    with TextEngine(Transformer(config), tokenizer, cache_gib=8192 * per_token / 2**30) as engine:
+        assert engine.max_length == 2048
+        assert engine._runner.cache.n_rows == 4
+        assert engine._runner.cache.n_bytes == 8192 * per_token
