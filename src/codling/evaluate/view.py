@@ -1,0 +1,139 @@
+"""What a run of `codling grow` made, read from its artefacts for the summary and the report.
+
+Input: a run folder. Output: one RunView. A station that is missing leaves its part empty.
+Not here: how any of it is shown (summary.py, report.py).
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codling.core.artifact import MANIFEST, Artifact, open_artifact
+from codling.core.log import read_metrics
+from codling.core.shards import read_rows
+
+STATIONS = ("raw", "documents", "samples", "tokenizer", "tokens", "checkpoint", "scores")
+"""Folder names of a run, in the order of the path."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Files and bytes of one group."""
+
+    name: str
+    n_files: int
+    n_bytes: int
+    example: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """Everything that a report shows."""
+
+    run_dir: Path
+    artifacts: dict[str, Artifact]
+    kept: list[Tally] = field(default_factory=list)
+    """Documents by language, largest first."""
+    licenses: list[Tally] = field(default_factory=list)
+    dropped: list[Tally] = field(default_factory=list)
+    """Dropped files by rule, each with one example and its value."""
+    redactions: list[tuple[str, int]] = field(default_factory=list)
+    heldout: Tally = Tally("heldout", 0, 0)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of metrics.jsonl that carry a loss."""
+    scores: dict[str, Any] = field(default_factory=dict)
+    insertions: list[dict[str, Any]] = field(default_factory=list)
+
+
+def view_run(run_dir: Path) -> RunView:
+    """Read the artefacts of a run."""
+    found = {
+        name: open_artifact(run_dir / name)
+        for name in STATIONS
+        if (run_dir / name / MANIFEST).is_file()
+    }
+    documents = found.get("documents")
+    kept, licenses, heldout = _documents(documents) if documents else ([], [], Tally("", 0, 0))
+    gates = [found[name] for name in ("raw", "documents") if name in found]
+    scores = found.get("scores")
+    return RunView(
+        run_dir=run_dir,
+        artifacts=found,
+        kept=kept,
+        licenses=licenses,
+        dropped=_dropped(gates),
+        redactions=_redactions(documents) if documents else [],
+        heldout=heldout,
+        curve=_curve(found["checkpoint"]) if "checkpoint" in found else [],
+        scores=json.loads((scores.path / "scores.json").read_text("utf-8")) if scores else {},
+        insertions=list(read_metrics(scores.path / "insertions.jsonl")) if scores else [],
+    )
+
+
+def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """`n` insertions for people to read: every language in turn, right and wrong ones as they come.
+
+    The order of the questions is random already, so taking the first of each language is no choice
+    of ours.
+    """
+    by_language: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in insertions:
+        by_language[row["language"]].append(row)
+    queues = sorted(by_language.values(), key=len, reverse=True)
+    chosen: list[dict[str, Any]] = []
+    depth = 0
+    while len(chosen) < n and any(len(q) > depth for q in queues):
+        chosen += [q[depth] for q in queues if len(q) > depth]
+        depth += 1
+    return chosen[:n]
+
+
+def _documents(artifact: Artifact) -> tuple[list[Tally], list[Tally], Tally]:
+    languages: Counter[str] = Counter()
+    licenses: Counter[str] = Counter()
+    language_bytes: Counter[str] = Counter()
+    license_bytes: Counter[str] = Counter()
+    held_files = held_bytes = 0
+    columns = ["language", "license", "split", "n_bytes"]
+    for row in read_rows(artifact, "documents", columns):
+        languages[row["language"]] += 1
+        language_bytes[row["language"]] += row["n_bytes"]
+        licenses[row["license"]] += 1
+        license_bytes[row["license"]] += row["n_bytes"]
+        if row["split"] == "heldout":
+            held_files, held_bytes = held_files + 1, held_bytes + row["n_bytes"]
+    return (
+        _ranked(languages, language_bytes),
+        _ranked(licenses, license_bytes),
+        Tally("heldout", held_files, held_bytes),
+    )
+
+
+def _dropped(artifacts: Iterable[Artifact]) -> list[Tally]:
+    files: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for artifact in artifacts:
+        for row in read_rows(artifact, "dropped", ["repo", "path", "n_bytes", "rule", "value"]):
+            files[row["rule"]] += 1
+            sizes[row["rule"]] += row["n_bytes"]
+            examples.setdefault(row["rule"], f"{row['repo']}/{row['path']}: {row['value']}")
+    return [Tally(t.name, t.n_files, t.n_bytes, examples[t.name]) for t in _ranked(files, sizes)]
+
+
+def _redactions(artifact: Artifact) -> list[tuple[str, int]]:
+    kinds = Counter(row["kind"] for row in read_rows(artifact, "redactions", ["kind"]))
+    return kinds.most_common()
+
+
+def _curve(artifact: Artifact) -> list[dict[str, Any]]:
+    path = artifact.path / "metrics.jsonl"
+    return [row for row in read_metrics(path) if "loss" in row] if path.is_file() else []
+
+
+def _ranked(files: Counter[str], sizes: Counter[str]) -> list[Tally]:
+    names = sorted(files, key=lambda name: (-sizes[name], name))
+    return [Tally(name, files[name], sizes[name]) for name in names]
