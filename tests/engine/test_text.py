@@ -1,4 +1,4 @@
-"""Text in, text out: a tiny random model with a tiny tokenizer answers as plain recomputation does."""
+"""Text in, text out: a tiny random model answers as plain recomputation does."""
 
 import json
 import threading
@@ -124,7 +124,7 @@ def test_insertion_without_fim_tokens_names_the_cure(model: Transformer) -> None
     raw["added_tokens"] = []
     with (
         TextEngine(model, Tokenizer(raw), name="plain") as engine,
-        pytest.raises(RequestError, match="plain was not trained to insert.*prefix alone"),
+        pytest.raises(RequestError, match=r"plain was not trained to insert.*prefix alone"),
     ):
         engine.insert([("a", "b")])
 
@@ -172,9 +172,9 @@ def test_more_prompts_than_the_queue_holds_are_fed_bit_by_bit(
     with TextEngine(model, tokenizer, max_streams=2, max_length=64, max_waiting=3) as engine:
         params = SamplingParams(max_tokens=2, ignore_eos=True)
         assert len(engine.complete(["a"] * 20, params)) == 20
+        long = SamplingParams(max_tokens=60, ignore_eos=True)
         with pytest.raises(BusyError):
-            for _ in range(20):
-                engine.submit([1, 2], SamplingParams(max_tokens=60, ignore_eos=True))
+            [engine.submit([1, 2], long) for _ in range(20)]
 
 
 def test_a_repeated_prompt_is_mostly_cached(engine: TextEngine) -> None:

@@ -71,7 +71,8 @@ class Engine:
         chosen = choose(logits_RV, sequences)
         tokens = []
         for sequence, token_id, logits_V in zip(sequences, chosen, logits_RV, strict=True):
-            logprob, top = None, []
+            logprob: float | None = None
+            top: list[tuple[int, float]] = []
             if sequence.params.logprobs is not None:
                 logprob, top = top_logprobs(logits_V, token_id, sequence.params.logprobs)
             tokens.append(Token(sequence, token_id, logprob, tuple(top)))

@@ -70,7 +70,7 @@ class Runner:
         first = batch.rows[members[0]]
         view = self._rows(first, first + len(members))
         view.lengths_B = torch.tensor([batch.starts[i] for i in members])
-        hidden_BLE = self.model(tokens_BL.to(self.device), cache=view)
+        hidden_BLE: Tensor = self.model(tokens_BL.to(self.device), cache=view)
         if n_longest == 1:
             return hidden_BLE[:, 0]
         last_B = torch.tensor([len(c) - 1 for c in chunks], device=self.device)

@@ -21,6 +21,7 @@ from typing import Self
 import torch
 from torch.nn import functional as F
 
+from codling.checkpoint.load import load_model
 from codling.core.errors import CheckpointError, RequestError
 from codling.engine.engine import Engine
 from codling.engine.request import (
@@ -89,8 +90,6 @@ class TextEngine:
         `dtype` None is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
         `device` None takes a GPU where there is one. Raises CheckpointError or TokenizerError.
         """
-        from codling.checkpoint.load import load_model
-
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         return cls(
