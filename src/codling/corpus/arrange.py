@@ -1,0 +1,132 @@
+"""The stage `arrange`: documents -> samples, one per weakly connected subgraph of a repository.
+
+Input: an artefact of kind "documents". Output: kind "samples": `samples-*.parquet`
+(SAMPLE_SCHEMA), and in the manifest how many edges there are, how many are cyclic, and how many
+the order violates.
+
+A repository is handled whole, with the shard that holds its first file, so the result does not
+depend on the number of workers. Held-out files never share a sample with training files.
+
+Not here: finding edges (imports.py), ordering (order.py), joining (concat.py).
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from codling.core.artifact import Artifact, Draft, open_artifact, produce
+from codling.core.shards import Counts, Shard, map_shards
+from codling.corpus.concat import samples
+from codling.corpus.document import SAMPLE_SCHEMA, Document, Split
+from codling.corpus.graph_config import ArrangeConfig
+from codling.corpus.imports import SourceFile, dependency_graph
+from codling.corpus.order import Graph, arrange_files, count_edges
+
+STAGE_VERSION = 1
+_SPLITS: tuple[Split, ...] = ("train", "heldout")
+
+RepoKey = tuple[str, str]
+"""Source and repository."""
+
+
+def arrange(config: ArrangeConfig) -> Artifact:
+    """Order the files of each repository by their imports and join them into samples.
+
+    Example: codling data arrange --documents-dir run/documents --out-dir run/samples
+    """
+    documents = open_artifact(config.documents_dir, "documents")
+
+    def work(draft: Draft) -> None:
+        tasks = list(_tasks(documents.files("documents-*.parquet"), config))
+        counts = map_shards(draft, tasks, arrange_shard, workers=config.workers, label="arrange")
+        draft.counts.update(counts)
+
+    return produce(
+        config.out_dir,
+        kind="samples",
+        version=STAGE_VERSION,
+        config=config,
+        inputs=[documents],
+        work=work,
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """The repositories whose first file lies in one shard, and the shards that hold their files."""
+
+    shards: tuple[Path, ...]
+    repos: frozenset[RepoKey]
+    config: ArrangeConfig
+
+
+def arrange_shard(task: Task, shard: Shard) -> Counts:
+    """Write the samples of a task's repositories, in the order of their names."""
+    counts: Counter[str] = Counter()
+    rows: list[dict[str, Any]] = []
+    repos = _read_repos(task)
+    for key in sorted(repos):
+        rows.extend(arrange_repository(repos.pop(key), task.config, counts))
+    counts["samples"] = len(rows)
+    shard.write_rows("samples", rows, SAMPLE_SCHEMA)
+    return dict(counts)
+
+
+def arrange_repository(
+    documents: Sequence[Document], config: ArrangeConfig, counts: Counter[str]
+) -> Iterator[dict[str, Any]]:
+    """The samples of one repository, training files first; adds to `counts`."""
+    files = sorted(documents, key=lambda d: (d.path, d.sha256))
+    graph = dependency_graph([SourceFile(d.path, d.language, d.content) for d in files])
+    counts["documents"] += len(files)
+    for split in _SPLITS:
+        chosen = [i for i, d in enumerate(files) if d.split == split]
+        inside = _subgraph(graph, chosen)
+        counts["cross_split_edges"] += sum(len(graph[i]) for i in chosen)
+        name = f"{config.seed}\0{files[0].source}\0{files[0].repo}\0{split}"
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+        orders = arrange_files(inside, config.order, seed)
+        edges = count_edges(inside, orders)
+        counts["cross_split_edges"] -= edges.edges
+        counts["edges"] += edges.edges
+        counts["cyclic_edges"] += edges.cyclic
+        counts["violated_edges"] += edges.violated
+        counts["violated_acyclic_edges"] += edges.violated_acyclic
+        for order in orders:
+            yield from samples([files[chosen[i]] for i in order], config.max_chars)
+
+
+def _subgraph(graph: Graph, chosen: Sequence[int]) -> list[list[int]]:
+    place = {file: i for i, file in enumerate(chosen)}
+    return [[place[t] for t in graph[file] if t in place] for file in chosen]
+
+
+def _tasks(shards: Sequence[Path], config: ArrangeConfig) -> Iterator[Task]:
+    """One task per shard of the input; a repository belongs to the first shard that holds it."""
+    holders: dict[RepoKey, list[Path]] = {}
+    for path in shards:
+        table = pq.read_table(path, columns=["source", "repo"])
+        pairs = table.group_by(["source", "repo"]).aggregate([]).to_pydict()
+        for key in zip(pairs["source"], pairs["repo"], strict=True):
+            holders.setdefault(key, []).append(path)
+    for path in shards:
+        repos = frozenset(key for key, held_by in holders.items() if held_by[0] == path)
+        needed = {p for key in repos for p in holders[key]}
+        yield Task(tuple(p for p in shards if p in needed), repos, config)
+
+
+def _read_repos(task: Task) -> dict[RepoKey, list[Document]]:
+    found: dict[RepoKey, list[Document]] = {}
+    for path in task.shards:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    if (row["source"], row["repo"]) in task.repos:
+                        document = Document.from_row(row)
+                        found.setdefault((document.source, document.repo), []).append(document)
+    return found
