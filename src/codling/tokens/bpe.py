@@ -1,0 +1,138 @@
+"""Learn a byte-level BPE vocabulary from the training samples.
+
+Input: an artefact of kind "samples". Output: an artefact of kind "tokenizer": tokenizer.json and
+tokenizer_config.json (with the chat template), which transformers loads unchanged.
+
+The text is first split as coder-v1 splits it (the rules are in its tokenizer.json): line ends
+alone, words and punctuation with at most one space before them, every digit alone. The special
+tokens follow the vocabulary in coder-v1's order. All 256 bytes are in the vocabulary, so that any
+text goes in and comes back.
+
+Not here: encoding (tokenizer.py), and the held-out split: no byte of it is looked at.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer as Core
+
+from codling.core.artifact import Artifact, Draft, open_artifact, produce, write_json
+from codling.core.errors import SourceError
+from codling.core.log import Bar
+from codling.core.shards import read_rows
+from codling.tokens.chat import preset_source
+from codling.tokens.config import TokenizerConfig
+from codling.tokens.generations import BOS, CODER_V1_ORDER, EOS
+
+STAGE_VERSION = 1
+
+CODER_V1_SPLITS = (
+    r"[\r\n]",
+    r"\s?\p{L}+",
+    r"\s?\p{P}+",
+    "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+",
+    r"\p{N}",
+)
+"""coder-v1's pre-tokeniser: each pattern in turn isolates its matches in what the former ones
+left."""
+
+_PIECE_CHARS = 1 << 16
+
+
+def learn_tokenizer(config: TokenizerConfig) -> Artifact:
+    """Learn a byte-level BPE from the training samples, with coder-v1's splits and special tokens.
+
+    Example:
+        codling learn-tokenizer --samples-dir runs/tiny/samples --out-dir runs/tiny/tokenizer
+    """
+    samples = open_artifact(config.samples_dir, "samples")
+
+    def work(draft: Draft) -> None:
+        total = _n_train_bytes(samples)
+        if total == 0:
+            raise SourceError(f"{config.samples_dir} has no training samples; add sources")
+        core = train(_drawn(samples, total, config), config.vocab_size)
+        core.save(str(draft.file("tokenizer.json")))
+        write_json(draft.file("tokenizer_config.json"), _tokenizer_config())
+        draft.counts |= {"vocab_size": core.get_vocab_size(), "train_bytes": total}
+
+    return produce(
+        config.out_dir,
+        kind="tokenizer",
+        version=STAGE_VERSION,
+        config=config,
+        inputs=[samples],
+        work=work,
+    )
+
+
+def train(texts: Iterator[str], vocab_size: int) -> Core:
+    """A BPE of `vocab_size` tokens (fewer if the text has fewer pairs), special ones included."""
+    core = Core(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(p), "isolated") for p in CODER_V1_SPLITS]
+        + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(CODER_V1_ORDER),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    core.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in CODER_V1_ORDER])
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A",
+        pair=f"{BOS} $A {BOS}:1 $B:1",
+        special_tokens=[(BOS, core.token_to_id(BOS))],
+    )
+    return core
+
+
+def _n_train_bytes(samples: Artifact) -> int:
+    total = 0
+    for path in samples.files("samples-*.parquet"):
+        table = pq.read_table(path, columns=["split", "content"])
+        kept = table.filter(pc.equal(table["split"], "train"))["content"]
+        total += pc.sum(pc.binary_length(kept)).as_py() or 0
+    return total
+
+
+def _drawn(samples: Artifact, total: int, config: TokenizerConfig) -> Iterator[str]:
+    """Pieces of the training split, each in or out by a hash of its sample and place."""
+    share = config.sample_bytes / total
+    with Bar("learn tokenizer", min(total, config.sample_bytes) / 1e6, unit="MB") as bar:
+        for row in read_rows(samples, "samples", columns=["id", "split", "content"]):
+            if row["split"] != "train":
+                continue
+            text: str = row["content"]
+            for start in range(0, len(text), _PIECE_CHARS):
+                piece = text[start : start + _PIECE_CHARS]
+                if share >= 1 or _fraction(config.seed, row["id"], start) < share:
+                    bar.advance(len(piece.encode()) / 1e6)
+                    yield piece
+
+
+def _fraction(seed: int, sample_id: str, start: int) -> float:
+    """A number from 0 to 1 that depends on these three alone."""
+    digest = hashlib.blake2b(f"{seed}\0{sample_id}\0{start}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _tokenizer_config() -> dict[str, Any]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": BOS,
+        "eos_token": EOS,
+        "pad_token": EOS,
+        "unk_token": None,
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 1_000_000,
+        "chat_template": preset_source("codling"),
+    }

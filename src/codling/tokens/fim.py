@@ -1,0 +1,161 @@
+"""Fill in the middle: the training transforms, and the one place where insertion prompts are built.
+
+Input: text with a hole: what stands before it, in it and after it. Output: ids in the order of
+coder-v1,
+
+    PSM   begin prefix hole suffix end | middle eos
+    SPM   begin hole suffix end prefix | middle eos
+
+where `|` is the end of the prompt. Cuts fall between characters, not tokens, so that the model
+learns to go on from a prompt that ends inside a token (arXiv:2207.14255, section 3).
+
+Not here: which documents are transformed (pack.py) and when an insertion ends (Tokenizer.stop_ids).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from codling.core.errors import RequestError, TokenizerError
+from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.tokenizer import Tokenizer
+
+FimMode = Literal["psm", "spm"]
+
+_CHARS_PER_TOKEN = 12
+"""A generous bound: so many characters per token of room are looked at, not a whole file."""
+_STEPS = 8
+"""A trimmed prefix begins at a multiple of 1/8 of its room: it stays put while the user types, so
+that a prefix cache goes on being useful."""
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Text in three parts; `prefix + middle + suffix` is the whole."""
+
+    prefix: str
+    middle: str
+    suffix: str
+
+
+def cut(text: str, rng: Random) -> Hole:
+    """Two different places between characters, evenly drawn, make the hole.
+
+    A text of fewer than two characters has no two places with something between; its hole is all of
+    it.
+    """
+    if len(text) < 2:
+        return Hole("", text, "")
+    start, end = sorted(rng.sample(range(len(text) + 1), 2))
+    return Hole(text[:start], text[start:end], text[end:])
+
+
+def psm(prefix: str, middle: str, suffix: str) -> str:
+    """Prefix, suffix, middle: the training text of one insertion, in coder-v1's tokens.
+
+    >>> psm("ab", "cd", "ef") == FIM_BEGIN + "ab" + FIM_HOLE + "ef" + FIM_END + "cd"
+    True
+    """
+    return f"{FIM_BEGIN}{prefix}{FIM_HOLE}{suffix}{FIM_END}{middle}"
+
+
+def spm(prefix: str, middle: str, suffix: str) -> str:
+    """Suffix, prefix, middle: prefix and middle stay together after the marks.
+
+    >>> spm("ab", "cd", "ef") == FIM_BEGIN + FIM_HOLE + "ef" + FIM_END + "abcd"
+    True
+    """
+    return f"{FIM_BEGIN}{FIM_HOLE}{suffix}{FIM_END}{prefix}{middle}"
+
+
+def join(
+    tokenizer: Tokenizer,
+    prefix: Sequence[int],
+    middle: Sequence[int],
+    suffix: Sequence[int],
+    mode: FimMode,
+) -> list[int]:
+    """The ids of one insertion from the ids of its parts: three more than they hold; no bos, no
+    eos."""
+    begin, hole, end = _marks(tokenizer)
+    if mode == "psm":
+        return [begin, *prefix, hole, *suffix, end, *middle]
+    return [begin, hole, *suffix, end, *prefix, *middle]
+
+
+def insertion_prompt(
+    tokenizer: Tokenizer,
+    prefix: str,
+    suffix: str,
+    *,
+    mode: FimMode = "psm",
+    max_tokens: int | None = None,
+) -> list[int]:
+    """The ids after which the model writes what belongs between `prefix` and `suffix`.
+
+    With `max_tokens` the prompt is no longer than that: the prefix loses its beginning, the suffix
+    its end; what is near the hole stays, and the suffix gets a quarter of the room, or what the
+    prefix leaves.
+
+    Raises TokenizerError if the model has no FIM tokens or a look-alike of one stands in the text;
+    RequestError if `max_tokens` has no room even for the marks.
+    """
+    _marks(tokenizer)
+    for text in (prefix, suffix):
+        tokenizer.refuse_lookalikes(text)
+    bos = tokenizer.specials.bos
+    head = [bos] if tokenizer.adds_bos and bos is not None else []
+    if max_tokens is None:
+        before, after = tokenizer.encode(prefix), tokenizer.encode(suffix)
+    else:
+        room = max_tokens - len(head) - 3
+        if room < 1:
+            raise RequestError(
+                f"{max_tokens} tokens leave no room for an insertion prompt; allow more, or ask "
+                "for a shorter answer",
+                param="max_tokens",
+            )
+        before, after = _trim(tokenizer, prefix, suffix, room)
+    return head + join(tokenizer, before, (), after, mode)
+
+
+def _marks(tokenizer: Tokenizer) -> tuple[int, int, int]:
+    ids = tokenizer.specials
+    if (
+        not tokenizer.can_insert
+        or ids.fim_begin is None
+        or ids.fim_hole is None
+        or ids.fim_end is None
+    ):
+        raise TokenizerError(
+            "this model cannot insert: it was not trained with FIM tokens; ask for a completion "
+            "of the prefix alone, or choose a model that has them"
+        )
+    return ids.fim_begin, ids.fim_hole, ids.fim_end
+
+
+def _trim(tokenizer: Tokenizer, prefix: str, suffix: str, room: int) -> tuple[list[int], list[int]]:
+    after = tokenizer.encode(suffix[: room * _CHARS_PER_TOKEN])
+    before = tokenizer.encode(_last_part(prefix, room * _CHARS_PER_TOKEN))
+    for_after = min(len(after), max(room // 4, room - len(before)))
+    return _last_tokens(before, room - for_after), after[:for_after]
+
+
+def _last_part(text: str, n_chars: int) -> str:
+    """The last characters of a long text, from the start of a line; at least `n_chars` of them."""
+    if len(text) <= 2 * n_chars:
+        return text
+    step = n_chars
+    start = (len(text) - n_chars) // step * step
+    line = re.compile(r"\n").search(text, max(0, start - step), start)
+    return text[line.end() if line else start :]
+
+
+def _last_tokens(ids: list[int], room: int) -> list[int]:
+    excess = len(ids) - room
+    if excess <= 0:
+        return ids
+    step = max(1, room // _STEPS)
+    return ids[-(-excess // step) * step :]

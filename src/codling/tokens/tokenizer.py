@@ -1,0 +1,410 @@
+"""Text to token ids and back, for our own tokenizers and every published one.
+
+Input: a folder with tokenizer.json (and tokenizer_config.json, config.json where they are), or the
+file. Output: a Tokenizer: ids, text, bytes, special tokens, stops; StreamDecoder for text as it is
+generated.
+
+The file goes to the `tokenizers` library directly: transformers 5 rebuilds coder-v1's and loses
+spaces (transformers#46489). Text is text: the special tokens in it are only read as such when asked
+for.
+
+Not here: training (bpe.py), insertion prompts (fim.py), chat (chat.py), GGUF metadata (gguf.py).
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tokenizers
+
+from codling.core.errors import TokenizerError
+from codling.tokens.generations import Generation, resolve
+
+ByteChars = Literal["round-trip", "exact"]
+StopMode = Literal["complete", "insert", "chat"]
+
+_CONTROL = re.compile(r"<.*>|\[[A-Z_0-9]+\]", re.DOTALL)
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecialTokens:
+    """The ids of the special tokens; None where the tokenizer has none."""
+
+    bos: int | None = None
+    eos: int | None = None
+    pad: int | None = None
+    fim_hole: int | None = None
+    fim_begin: int | None = None
+    fim_end: int | None = None
+    user: int | None = None
+    assistant: int | None = None
+    eot: int | None = None
+
+
+class Tokenizer:
+    """A byte-level BPE with its special tokens.
+
+    `byte_chars` settles the 13 characters of which coder-v1 and llm have added tokens (such as the
+    u umlaut, 32009). The ids are always the published ones; "round-trip" decodes them to the
+    character, "exact" to what the published tokenizer gives, a replacement character.
+    """
+
+    def __init__(
+        self,
+        tokenizer_json: Mapping[str, Any],
+        *,
+        tokenizer_config: Mapping[str, Any] | None = None,
+        model_config: Mapping[str, Any] | None = None,
+        byte_chars: ByteChars = "round-trip",
+    ) -> None:
+        """From the parsed contents of tokenizer.json, tokenizer_config.json and config.json."""
+        self.config = dict(tokenizer_config or {})
+        self._model_config = dict(model_config or {})
+        added = {a["content"]: a["id"] for a in tokenizer_json["added_tokens"]}
+        n_base = len(set(_vocabulary(tokenizer_json)) - set(added))
+        self.generation: Generation = resolve(added, n_base, self._model_config) or _unknown(
+            self.config, self._model_config, added
+        )
+        _add_missing(added, self.generation, n_base)
+        self._added = added
+        self._control = _control_tokens(tokenizer_json, added)
+        self._control_ids = frozenset(self._control.values())
+        self._control_pattern = _any_of(self._control)
+        self._lookalike_pattern = _lookalikes(self.generation)
+        self._core = _text_core(tokenizer_json, self._control)
+        self._bytes = _byte_table(tokenizer_json, added, self.generation, byte_chars)
+        self._strips_space = _strips_space(tokenizer_json)
+        self.specials = _special_ids(self.generation, added | _vocabulary(tokenizer_json))
+
+    @classmethod
+    def open(cls, path: Path, *, byte_chars: ByteChars = "round-trip") -> Self:
+        """The tokenizer of a folder or of a tokenizer.json; TokenizerError if there is none."""
+        folder, file = (path, path / "tokenizer.json") if path.is_dir() else (path.parent, path)
+        if not file.is_file():
+            raise TokenizerError(f"no tokenizer.json at {path}; name a folder that holds one")
+        return cls(
+            _read(file),
+            tokenizer_config=_read_optional(folder / "tokenizer_config.json"),
+            model_config=_read_optional(folder / "config.json"),
+            byte_chars=byte_chars,
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id; a model may have more rows than that, as padding."""
+        return len(self._bytes)
+
+    @property
+    def can_insert(self) -> bool:
+        """Whether the model was trained to fill a hole: FIM tokens, and not the 236B of V2."""
+        ids = (self.specials.fim_begin, self.specials.fim_hole, self.specials.fim_end)
+        is_236b = self._model_config.get("n_routed_experts") == 160
+        return None not in ids and not (self.generation.name == "v2" and is_236b)
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether documents and prompts begin with `specials.bos`."""
+        return self.specials.bos is not None and bool(
+            self.config.get("add_bos_token", self.generation.adds_bos)
+        )
+
+    def encode(
+        self,
+        text: str,
+        *,
+        allow_special: bool = False,
+        literal: Sequence[tuple[int, int]] = (),
+    ) -> list[int]:
+        """The ids of `text`; nothing is added. Special tokens in the text are text, unless allowed.
+
+        `literal` names stretches (start, end) in which they are text even so. Raises TokenizerError
+        if the text holds half of a surrogate pair.
+        """
+        if allow_special:
+            return self._encode_special(text, literal)
+        try:
+            ids: list[int] = self._core.encode(text, add_special_tokens=False).ids
+        except (TypeError, UnicodeEncodeError):
+            raise _surrogate_error(text) from None
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of many texts, on all cores (TOKENIZERS_PARALLELISM=false: on one)."""
+        try:
+            done = self._core.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (TypeError, UnicodeEncodeError):
+            raise next(_surrogate_error(t) for t in texts if not _is_unicode(t)) from None
+        return [e.ids for e in done]
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """The ids of a user's prompt: `bos` first where the model wants it, special tokens read as
+        such.
+
+        Raises TokenizerError for a look-alike of a special token.
+        """
+        self.refuse_lookalikes(text)
+        ids = self._encode_special(text)
+        bos = self.specials.bos
+        if self.adds_bos and bos is not None and ids[:1] != [bos]:
+            return [bos, *ids]
+        return ids
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
+        """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
+        skipped = self._control_ids if skip_special else frozenset()
+        raw = b"".join(self.token_bytes(i) for i in ids if i not in skipped)
+        text = raw.decode("utf-8", errors="replace")
+        return text[1:] if self._strips_space and text.startswith(" ") else text
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token stands for; nothing for the padding rows of a model."""
+        return self._bytes[token_id] if 0 <= token_id < len(self._bytes) else b""
+
+    def is_special(self, token_id: int) -> bool:
+        """Whether a token is a mark of the format, not text."""
+        return token_id in self._control_ids
+
+    def special_text(self, token_id: int) -> str:
+        """The text that stands for a special token, for example in a chat template."""
+        return self.token_bytes(token_id).decode("utf-8", errors="replace")
+
+    def has_special(self, text: str) -> bool:
+        """Whether the text of a special token occurs in `text`."""
+        return self._control_pattern.search(text) is not None
+
+    def token_id(self, text: str) -> int | None:
+        """The id of a special token, by its text."""
+        return self._control.get(text)
+
+    def stop_ids(self, mode: StopMode) -> frozenset[int]:
+        """The tokens that end an answer.
+
+        "complete" and "insert" end at the base model's end, also in instruct models, which would
+        end code too early at their own; "chat" ends with the turn.
+        """
+        ids = {self.specials.eos}
+        if mode == "insert":
+            ids |= {self._control.get(t) for t in self.generation.insert_stops}
+        if mode == "chat":
+            ids.add(self.specials.eot)
+            ids.add(self._control.get(_token_text(self.config.get("eos_token")) or ""))
+        return frozenset(i for i in ids if i is not None)
+
+    def refuse_lookalikes(self, text: str) -> None:
+        """Raise TokenizerError if `text` holds a special token in mistyped characters."""
+        for match in self._lookalike_pattern.finditer(text):
+            if match.group() not in self._control:
+                raise TokenizerError(
+                    f"the prompt holds {match.group()}, which only looks like the special token "
+                    f"{_nearest(match.group(), self._control)}; use that spelling, or send prefix "
+                    "and suffix apart and let codling place the tokens"
+                )
+
+    def _encode_special(self, text: str, literal: Sequence[tuple[int, int]] = ()) -> list[int]:
+        ids: list[int] = []
+        start = 0
+        for match in self._control_pattern.finditer(text):
+            if any(match.start() < end and begin < match.end() for begin, end in literal):
+                continue
+            ids += self.encode(text[start : match.start()])
+            ids.append(self._control[match.group()])
+            start = match.end()
+        return ids + self.encode(text[start:])
+
+
+class StreamDecoder:
+    """Text of a growing list of ids: never half a character, in sum equal to `decode` of all."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._at_start = tokenizer._strips_space
+
+    def push(self, token_id: int) -> str:
+        """The characters that `token_id` completes; special tokens give none."""
+        if self._tokenizer.is_special(token_id):
+            return ""
+        return self._strip(self._utf8.decode(self._tokenizer.token_bytes(token_id)))
+
+    def flush(self) -> str:
+        """What is left at the end: U+FFFD for a character that never came whole."""
+        return self._strip(self._utf8.decode(b"", final=True))
+
+    def _strip(self, text: str) -> str:
+        if text and self._at_start:
+            self._at_start = False
+            return text.removeprefix(" ")
+        return text
+
+
+def byte_level_alphabet() -> dict[str, int]:
+    """The printable character by which byte-level BPE names each byte (GPT-2's table).
+
+    >>> byte_level_alphabet()["Ġ"]
+    32
+    """
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TokenizerError(f"{path} is not valid JSON ({error}); fetch it again") from None
+    if not isinstance(value, dict):
+        raise TokenizerError(f"{path} holds no JSON object; fetch it again")
+    return value
+
+
+def _read_optional(path: Path) -> dict[str, Any]:
+    return _read(path) if path.is_file() else {}
+
+
+def _vocabulary(tokenizer_json: Mapping[str, Any]) -> dict[str, int]:
+    model = tokenizer_json.get("model", {})
+    if model.get("type", "BPE") != "BPE":
+        raise TokenizerError(
+            f"the tokenizer is of type {model['type']}; codling reads BPE, as all code models use"
+        )
+    vocabulary: dict[str, int] = model["vocab"]
+    return vocabulary
+
+
+def _token_text(entry: object) -> str | None:
+    """The text of a token as tokenizer_config.json names it: a string or an AddedToken."""
+    text = entry.get("content") if isinstance(entry, Mapping) else entry
+    return text if isinstance(text, str) else None
+
+
+def _unknown(
+    config: Mapping[str, Any], model_config: Mapping[str, Any], added: Mapping[str, int]
+) -> Generation:
+    """The generation of a tokenizer that is not in the table, as far as its files tell."""
+    names = {id_: text for text, id_ in added.items()}
+
+    def named(key: str) -> str | None:
+        token_id = model_config.get(f"{key}_id")
+        by_id = names.get(token_id) if isinstance(token_id, int) else None
+        return _token_text(config.get(key)) or by_id
+
+    return Generation(
+        name="other",
+        bos=named("bos_token"),
+        eos=named("eos_token"),
+        pad=named("pad_token"),
+        adds_bos=bool(config.get("add_bos_token")),
+    )
+
+
+def _add_missing(added: dict[str, int], generation: Generation, n_base: int) -> None:
+    taken = set(added.values())
+    for token_id, text in (generation.missing or {}).items():
+        if text not in added and token_id not in taken and token_id >= n_base:
+            added[text] = token_id
+
+
+def _control_tokens(tokenizer_json: Mapping[str, Any], added: Mapping[str, int]) -> dict[str, int]:
+    """The added tokens that are marks, not text: not the byte characters, nor runs of spaces."""
+    special = {a["content"] for a in tokenizer_json["added_tokens"] if a.get("special")}
+    return {t: i for t, i in added.items() if t in special or _CONTROL.fullmatch(t)}
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Matches any of the texts, the longest first; nothing if there are none."""
+    ordered = sorted(texts, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, ordered)) if ordered else r"(?!)")
+
+
+def _lookalikes(generation: Generation) -> re.Pattern[str]:
+    """Matches the sentence and FIM tokens in every mix of the characters that people confuse."""
+    own = {generation.bos, generation.eos, generation.fim_begin, generation.fim_hole}
+    texts = {t for t in (*own, generation.fim_end) if t}
+    bars, spaces = "[|\uff5c]", "[_\u2581 ]"
+    classes = {"|": bars, "\uff5c": bars, "_": spaces, "\u2581": spaces}
+    patterns = ("".join(classes.get(c, re.escape(c)) for c in t) for t in sorted(texts))
+    return re.compile("|".join(patterns) if texts else r"(?!)")
+
+
+def _nearest(text: str, control: Mapping[str, int]) -> str:
+    def plain(t: str) -> str:
+        return t.replace("\uff5c", "|").replace("\u2581", "_").replace(" ", "_")
+
+    return next(t for t in control if plain(t) == plain(text))
+
+
+def _text_core(
+    tokenizer_json: Mapping[str, Any], control: Mapping[str, int]
+) -> tokenizers.Tokenizer:
+    """The tokenizer without the control tokens, so that no text is ever read as one."""
+    kept = [a for a in tokenizer_json["added_tokens"] if a["content"] not in control]
+    stripped = {**tokenizer_json, "added_tokens": kept, "post_processor": None}
+    stripped |= {"truncation": None, "padding": None}
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps(stripped))
+    except Exception as error:  # noqa: BLE001 -- the library raises bare Exception
+        raise TokenizerError(f"tokenizer.json cannot be read: {error}; fetch it again") from None
+
+
+def _byte_table(
+    tokenizer_json: Mapping[str, Any],
+    added: Mapping[str, int],
+    generation: Generation,
+    byte_chars: ByteChars,
+) -> list[bytes]:
+    vocabulary = _vocabulary(tokenizer_json)
+    table = [b""] * (1 + max([*vocabulary.values(), *added.values()], default=-1))
+    to_bytes = _byte_level if _has_part(tokenizer_json, "ByteLevel") else _sentencepiece
+    alphabet = byte_level_alphabet()
+    for text, token_id in vocabulary.items():
+        table[token_id] = to_bytes(text, alphabet)
+    for text, token_id in added.items():
+        exact = byte_chars == "exact" and text in generation.byte_chars
+        table[token_id] = _byte_level(text, alphabet) if exact else text.encode()
+    return table
+
+
+def _byte_level(text: str, alphabet: Mapping[str, int]) -> bytes:
+    try:
+        return bytes([alphabet[c] for c in text])
+    except KeyError:
+        return text.encode()
+
+
+def _sentencepiece(text: str, _alphabet: Mapping[str, int]) -> bytes:
+    if match := _BYTE_TOKEN.fullmatch(text):
+        return bytes([int(match.group(1), 16)])
+    return text.replace("\u2581", " ").encode()
+
+
+def _has_part(tokenizer_json: Mapping[str, Any], kind: str) -> bool:
+    return f'"type": "{kind}"' in json.dumps(tokenizer_json.get("decoder"))
+
+
+def _strips_space(tokenizer_json: Mapping[str, Any]) -> bool:
+    """Whether the decoder drops the space that a SentencePiece tokenizer puts before the text."""
+    return _has_part(tokenizer_json, "Strip") or _has_part(tokenizer_json, "Metaspace")
+
+
+def _special_ids(generation: Generation, ids: Mapping[str, int]) -> SpecialTokens:
+    named = {f.name: getattr(generation, f.name) for f in fields(SpecialTokens)}
+    return SpecialTokens(**{n: ids[t] for n, t in named.items() if t is not None and t in ids})
+
+
+def _is_unicode(text: str) -> bool:
+    return not re.search(r"[\ud800-\udfff]", text)
+
+
+def _surrogate_error(text: str) -> TokenizerError:
+    match = re.search(r"[\ud800-\udfff]", text)
+    assert match is not None
+    return TokenizerError(
+        f"the text holds half a surrogate pair (U+{ord(match.group()):04X}) at character "
+        f"{match.start()}; send valid Unicode"
+    )

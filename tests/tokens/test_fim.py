@@ -1,0 +1,95 @@
+"""Insertion: training transforms and prompts."""
+
+from random import Random
+
+import pytest
+
+from codling.core.errors import RequestError, TokenizerError
+from codling.tokens.fim import Hole, cut, insertion_prompt, join, psm, spm
+from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.tokenizer import Tokenizer
+
+
+def test_psm_moves_the_middle_to_the_end() -> None:
+    assert psm("ab", "cd", "ef") == f"{FIM_BEGIN}ab{FIM_HOLE}ef{FIM_END}cd"
+
+
+def test_spm_shows_the_suffix_first_and_keeps_prefix_and_middle_together() -> None:
+    assert spm("ab", "cd", "ef") == f"{FIM_BEGIN}{FIM_HOLE}ef{FIM_END}abcd"
+
+
+def test_cut_never_loses_a_character_and_never_leaves_the_hole_empty() -> None:
+    rng = Random(0)
+    for text in ("", "a", "ab", "def f():\n    return 1\n"):
+        for _ in range(50):
+            hole = cut(text, rng)
+            assert hole.prefix + hole.middle + hole.suffix == text
+            assert hole.middle or not text
+
+
+def test_every_place_between_characters_is_cut() -> None:
+    rng = Random(0)
+    starts = {len(cut("abcd", rng).prefix) for _ in range(200)}
+    ends = {len(cut("abcd", rng).suffix) for _ in range(200)}
+    assert starts == ends == {0, 1, 2, 3}
+    assert cut("a", rng) == Hole("", "a", "")
+
+
+def test_ids_of_a_task_equal_the_text_form(tokenizer: Tokenizer) -> None:
+    parts = [tokenizer.encode(t) for t in ("de", "f f", "(x):\n")]
+    for mode, text in (("psm", psm), ("spm", spm)):
+        expected = tokenizer.encode(text("de", "f f", "(x):\n"), allow_special=True)
+        joined = join(tokenizer, *parts, mode=mode)
+        assert tokenizer.decode(joined, skip_special=False) == text("de", "f f", "(x):\n")
+        assert len(joined) >= len(expected)
+
+
+def test_insertion_prompt_is_bos_begin_prefix_hole_suffix_end(tokenizer: Tokenizer) -> None:
+    s = tokenizer.specials
+    prefix, suffix = tokenizer.encode("def add("), tokenizer.encode("):\n")
+    assert insertion_prompt(tokenizer, "def add(", "):\n") == [
+        s.bos, s.fim_begin, *prefix, s.fim_hole, *suffix, s.fim_end,
+    ]  # fmt: skip
+    assert insertion_prompt(tokenizer, "def add(", "):\n", mode="spm") == [
+        s.bos, s.fim_begin, s.fim_hole, *suffix, s.fim_end, *prefix,
+    ]  # fmt: skip
+
+
+def test_trimming_keeps_what_is_near_the_hole(tokenizer: Tokenizer) -> None:
+    prefix, suffix = "a = 1\n" * 500 + "left", "right" + "\nb = 2" * 500
+    prompt = insertion_prompt(tokenizer, prefix, suffix, max_tokens=64)
+    assert len(prompt) <= 64
+    hole = prompt.index(tokenizer.specials.fim_hole)
+    assert prefix.endswith(tokenizer.decode(prompt[:hole]))
+    assert suffix.startswith(tokenizer.decode(prompt[hole:]))
+    assert len(prompt) > 50
+
+
+@pytest.mark.parametrize("max_tokens", [5, 6, 9, 17, 33, 100])
+def test_a_prompt_never_exceeds_its_room(tokenizer: Tokenizer, max_tokens: int) -> None:
+    for prefix, suffix in (("x" * 300, ""), ("", "y" * 300), ("x" * 300, "y" * 300), ("x", "y")):
+        assert len(insertion_prompt(tokenizer, prefix, suffix, max_tokens=max_tokens)) <= max_tokens
+
+
+def test_a_trimmed_prefix_stays_put_while_the_user_types(tokenizer: Tokenizer) -> None:
+    prefix = "".join(f"value_{i} = {i}\n" for i in range(400))
+    prompts = []
+    for typed in ("", "a", "ab", "ab ="):
+        prompts.append(insertion_prompt(tokenizer, prefix + typed, "", max_tokens=200))
+    starts = {tuple(p[:40]) for p in prompts}
+    assert len(starts) <= 2
+
+
+def test_no_room_for_the_marks_is_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(RequestError, match="leave no room"):
+        insertion_prompt(tokenizer, "a", "b", max_tokens=4)
+
+
+def test_lookalikes_in_prefix_or_suffix_are_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(TokenizerError, match="only looks like"):
+        insertion_prompt(tokenizer, "<|fim_begin|>def f", "")
+
+
+def test_a_real_mark_inside_the_code_is_text(tokenizer: Tokenizer) -> None:
+    prompt = insertion_prompt(tokenizer, f"HOLE = '{FIM_HOLE}'", "")
+    assert prompt.count(tokenizer.specials.fim_hole) == 1
