@@ -1,7 +1,9 @@
 """report.html: one self-contained page about a run, with curves, tables and insertions to read.
 
 Input: a run folder. Output: an artefact of kind "report" with report.html; nothing is fetched from
-anywhere when it is opened. Not here: what is shown (view.py) and the terminal's summary (summary.py).
+anywhere when it is opened.
+
+Not here: what is shown (view.py), and the summary in the terminal (summary.py).
 """
 
 import io
@@ -61,7 +63,7 @@ def render(view: RunView, n_examples: int) -> str:
         view=view,
         name=view.run_dir.resolve().name,
         version=__version__,
-        loss_curve=Markup(_loss_curve(view.curve)),  # noqa: S704  our own drawing
+        loss_curve=Markup(_loss_curve(view.curve)),
         examples=pick_examples(view.insertions, n_examples),
         largest_kept=max((t.n_bytes for t in view.kept), default=1),
         largest_dropped=max((t.n_files for t in view.dropped), default=1),
