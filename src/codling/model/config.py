@@ -22,7 +22,7 @@ class RopeConfig:
     theta: float = 10_000.0
     """Base of the geometric series of wavelengths."""
     scaling: Literal["none", "linear", "yarn"] = "none"
-    """How positions are stretched: linear slows all turns, yarn (arXiv:2309.00071) the slow ones."""
+    """How positions are stretched: linear slows all turns, yarn (arXiv:2309.00071) the slow."""
     factor: float = 1.0
     """By how much the context is stretched."""
     original_max_position: int = 4096

@@ -1,7 +1,7 @@
 """The model: token ids to hidden states to logits.
 
-Input: token ids [B, L] and, for generation, a KVCache. Output: hidden states [B, L, hidden] after
-the final norm; `logits` turns those that are wanted into scores over the vocabulary, so that neither
+Input: token ids [B, L] and, for generation, a KVCache. Output: hidden states [B, L, E] after
+the final norm; `logits` turns the wanted ones into scores over the vocabulary, so that neither
 training nor prefill makes logits that nobody reads. Parameter names are the published ones without
 "model." in front (checkpoint/names.py).
 

@@ -1,0 +1,169 @@
+"""Reading a checkpoint: a Hugging Face folder becomes a Transformer.
+
+Input: a folder with config.json and safetensors (one file, or shards with an index). Output: a
+ModelConfig or a Transformer. The model is built on the meta device and takes its weights from the
+memory map; nothing is held twice. Pickle files are refused: loading one can run any code.
+
+Not here: tokenizers (tokens/), the optimiser's state (train/).
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from codling.checkpoint.names import places
+from codling.checkpoint.safetensors_file import read_safetensors
+from codling.checkpoint.settings import from_published
+from codling.checkpoint.store import CONFIG, INDEX, WEIGHTS
+from codling.core.errors import CheckpointError
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+class StoredTensor(Protocol):
+    """A tensor in a file, under its published name."""
+
+    @property
+    def name(self) -> str:
+        """Published name."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape in the model."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Stored type, or the one that it is naturally expanded to."""
+
+    @property
+    def where(self) -> str:
+        """For messages: the file."""
+
+    def mapped(self, dtype: torch.dtype) -> Tensor | None:
+        """The tensor without a copy, or None if it must be converted."""
+
+    def copy_into(self, out: Tensor) -> None:
+        """Convert into `out`."""
+
+
+def load_config(path: Path) -> ModelConfig:
+    """The shape of the checkpoint at `path`; CheckpointError if it is absent or not supported."""
+    return from_published(_read_json(_folder(path) / CONFIG), str(path / CONFIG))
+
+
+def load_model(
+    path: Path,
+    *,
+    dtype: torch.dtype | None = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Transformer:
+    """The model at `path`, in evaluation mode, with weights of type `dtype` (None: as stored).
+
+    Raises CheckpointError, one line that names the tensor, if weights are missing, left over, of
+    the wrong shape, damaged or pickled.
+    """
+    config = load_config(path)
+    with torch.device("meta"):
+        model = Transformer(config)
+    _fill(model, _stored_tensors(_folder(path)), dtype, torch.device(device))
+    return model.eval()
+
+
+def _folder(path: Path) -> Path:
+    if path.suffix in _PICKLES and path.is_file():
+        raise CheckpointError(f"{path} is a pickle file, which may run code; use safetensors")
+    if not path.exists():
+        raise CheckpointError(f"no checkpoint at {path}")
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is no checkpoint folder")
+    return path
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} has no {path.name}; it is no checkpoint") from None
+    except ValueError:
+        raise CheckpointError(f"{path} is not valid JSON; download it again") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is not a table of settings; download it again")
+    return value
+
+
+def _stored_tensors(folder: Path) -> Iterable[StoredTensor]:
+    if (folder / INDEX).is_file():
+        weight_map = _read_json(folder / INDEX).get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise CheckpointError(f"{folder / INDEX} has no weight_map; download it again")
+        for name in sorted(set(weight_map.values())):
+            if Path(name).name != name:
+                raise CheckpointError(f"{folder / INDEX} names a file outside its folder: {name}")
+            yield from read_safetensors(folder / name)
+    elif (folder / WEIGHTS).is_file():
+        yield from read_safetensors(folder / WEIGHTS)
+    else:
+        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
+        reason = (
+            f"only has {pickles[0]}, a pickle file, which may run code; convert it to safetensors"
+            if pickles
+            else f"has neither {WEIGHTS} nor {INDEX}"
+        )
+        raise CheckpointError(f"{folder} {reason}")
+
+
+def _fill(
+    model: Transformer,
+    stored: Iterable[StoredTensor],
+    dtype: torch.dtype | None,
+    device: torch.device,
+) -> None:
+    """Give every parameter of a meta model its weights."""
+    open_places = places(model)
+    parameters = dict(model.named_parameters())
+    weights: dict[str, Tensor] = {}
+    for tensor in stored:
+        if _is_left_out(tensor.name, model.config):
+            continue
+        place = open_places.pop(tensor.name, None)
+        if place is None:
+            raise CheckpointError(
+                f"{tensor.where}: tensor {tensor.name} has no place in this model"
+            )
+        target = parameters[place.parameter]
+        wanted = tuple(target[place.index].shape if place.index else target.shape)
+        if tensor.shape != wanted:
+            raise CheckpointError(
+                f"{tensor.where}: tensor {tensor.name} has shape {list(tensor.shape)}, but the "
+                f"config asks for {list(wanted)}"
+            )
+        kept = dtype or tensor.dtype
+        mapped = tensor.mapped(kept) if device.type == "cpu" and not place.index else None
+        if mapped is not None:
+            weights[place.parameter] = mapped
+            continue
+        if place.parameter not in weights:
+            weights[place.parameter] = torch.empty(target.shape, dtype=kept, device=device)
+        whole = weights[place.parameter]
+        tensor.copy_into(whole[place.index] if place.index else whole)
+    if open_places:
+        first, n_more = next(iter(open_places)), len(open_places) - 1
+        more = f" and {n_more} more" if n_more else ""
+        raise CheckpointError(f"tensor {first}{more} missing from the checkpoint")
+    for name, weight in weights.items():
+        owner, _, attribute = name.rpartition(".")
+        model.get_submodule(owner).register_parameter(attribute, nn.Parameter(weight))
+    model.tie()
+    model.rope.build(model.rope.cos.shape[0], device)
+
+
+def _is_left_out(name: str, config: ModelConfig) -> bool:
+    """Tensors that some files carry although the model computes or shares them."""
+    tied = config.tie_embeddings and name == "lm_head.weight"
+    return tied or name.endswith(".rotary_emb.inv_freq")

@@ -1,0 +1,60 @@
+"""Our parameter names and the published ones.
+
+The published names are ours with "model." in front, except for routed experts: we keep all experts
+of a layer in one tensor per kind, the files hold one tensor per expert and projection.
+
+    ours       layers.3.mlp.experts.gate_up_proj [experts, 2 x width, hidden]
+    published  model.layers.3.mlp.experts.7.gate_proj.weight and ...experts.7.up_proj.weight
+
+Not here: reading and writing files (load.py, store.py), GGUF's names (gguf.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from codling.model.transformer import Transformer
+
+_EXPERTS = ".mlp.experts."
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a published tensor lives in the model: a parameter, or a part of one."""
+
+    parameter: str
+    index: tuple[int | slice, ...] = ()
+
+
+def places(model: Transformer) -> dict[str, Place]:
+    """Every published name of this model, in the order of its parameters."""
+    return dict(_places(model))
+
+
+def _places(model: Transformer) -> Iterator[tuple[str, Place]]:
+    # named_parameters lists a tied output matrix once, under the embedding's name.
+    for name, parameter in model.named_parameters():
+        if _EXPERTS in name:
+            yield from _expert_places(name, parameter.shape)
+        else:
+            yield published_name(name), Place(name)
+
+
+def _expert_places(name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Place]]:
+    layer, kind = name.split(_EXPERTS)
+    for expert in range(shape[0]):
+        prefix = f"model.{layer}{_EXPERTS}{expert}."
+        if kind == "gate_up_proj":
+            width = shape[1] // 2
+            yield prefix + "gate_proj.weight", Place(name, (expert, slice(0, width)))
+            yield prefix + "up_proj.weight", Place(name, (expert, slice(width, 2 * width)))
+        else:
+            yield prefix + f"{kind}.weight", Place(name, (expert,))
+
+
+def published_name(name: str) -> str:
+    """The published name of a parameter that is not of a routed expert.
+
+    >>> published_name("layers.0.self_attn.q_proj.weight"), published_name("lm_head.weight")
+    ('model.layers.0.self_attn.q_proj.weight', 'lm_head.weight')
+    """
+    return name if name.startswith("lm_head.") else f"model.{name}"

@@ -1,0 +1,123 @@
+"""Writing a checkpoint that transformers, vLLM and SGLang load unchanged.
+
+Input: a model. Output in a folder: config.json, generation_config.json, and model.safetensors or
+shards with model.safetensors.index.json. Each file is written beside its name and renamed;
+config.json comes last.
+
+Not here: tokenizer files (tokens/), the optimiser's state (train/), manifests (core/artifact.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codling.checkpoint.names import places
+from codling.checkpoint.settings import to_published
+from codling.core.artifact import write_json
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+
+CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenIds:
+    """The special tokens that config.json and generation_config.json name."""
+
+    bos: int | None = None
+    eos: int | tuple[int, ...] | None = None
+    pad: int | None = None
+
+
+def save_hf(  # noqa: PLR0913 (settings of one file format, each with a plain meaning)
+    model: Transformer,
+    config: ModelConfig,
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    ids: TokenIds | None = None,
+    max_shard_bytes: int = 5_000_000_000,
+) -> None:
+    """Write `model`, whose shape `config` is, to `folder` in the published format.
+
+    `dtype` None keeps the type of the weights; beyond `max_shard_bytes` they are split into shards.
+    Weight files of an earlier checkpoint in the same folder are removed.
+    """
+    settings = to_published(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored_type = dtype or model.embed_tokens.weight.dtype
+    written = _write_weights(model, folder, stored_type, max_shard_bytes)
+    for stale in folder.glob("model*.safetensors*"):
+        if stale.name not in written:
+            stale.unlink()
+    numbers = _id_settings(ids or TokenIds())
+    write_json(folder / GENERATION_CONFIG, {"_from_model_config": True, **numbers})
+    type_name = str(stored_type).removeprefix("torch.")
+    write_json(
+        folder / CONFIG, {**settings, **numbers, "torch_dtype": type_name, "use_cache": True}
+    )
+
+
+def _id_settings(ids: TokenIds) -> dict[str, Any]:
+    eos = list(ids.eos) if isinstance(ids.eos, tuple) else ids.eos
+    # An absent key would mean transformers' default, which is a token of another vocabulary.
+    return {"bos_token_id": ids.bos, "eos_token_id": eos, "pad_token_id": ids.pad}
+
+
+def _write_weights(
+    model: Transformer, folder: Path, dtype: torch.dtype, max_shard_bytes: int
+) -> set[str]:
+    """Write all shards, one in memory at a time; returns the names of the files."""
+    plan = _plan_shards(model, dtype, max_shard_bytes)
+    if len(plan) == 1:
+        _write_shard(model, folder / WEIGHTS, plan[0], dtype)
+        return {WEIGHTS}
+    weight_map: dict[str, str] = {}
+    for number, names in enumerate(plan, start=1):
+        file_name = f"model-{number:05d}-of-{len(plan):05d}.safetensors"
+        _write_shard(model, folder / file_name, names, dtype)
+        weight_map |= dict.fromkeys(names, file_name)
+    total = sum(p.numel() for p in model.parameters()) * dtype.itemsize
+    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    return {INDEX, *weight_map.values()}
+
+
+def _plan_shards(model: Transformer, dtype: torch.dtype, max_bytes: int) -> list[list[str]]:
+    plan: list[list[str]] = [[]]
+    room = max_bytes
+    for name, tensor in published_tensors(model):
+        n_bytes = tensor.numel() * dtype.itemsize
+        if plan[-1] and n_bytes > room:
+            plan.append([])
+            room = max_bytes
+        plan[-1].append(name)
+        room -= n_bytes
+    return plan
+
+
+def _write_shard(model: Transformer, path: Path, names: list[str], dtype: torch.dtype) -> None:
+    wanted = set(names)
+    shard = {
+        name: tensor.to("cpu", dtype).contiguous()
+        for name, tensor in published_tensors(model)
+        if name in wanted
+    }
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(shard, temporary, metadata={"format": "pt"})
+    temporary.replace(path)
+
+
+def published_tensors(model: Transformer) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor under its published name, as a view of the model's weights."""
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    for name, place in places(model).items():
+        tensor = parameters[place.parameter]
+        yield name, tensor[place.index] if place.index else tensor
