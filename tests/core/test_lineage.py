@@ -1,0 +1,70 @@
+import shutil
+from pathlib import Path
+
+from codling.core.artifact import Artifact, Draft, Input, produce
+from codling.core.lineage import TraceConfig, trace
+from codling.core.shards import map_shards, read_rows
+from codling.corpus.document import DOCUMENT_SCHEMA
+
+ROW = {
+    "source": "s",
+    "repo": "r",
+    "path": "a.py",
+    "language": "python",
+    "license": "MIT",
+    "license_from": "header",
+    "split": "train",
+    "n_bytes": 3,
+    "sha256": "0123456789abcdef",
+    "content": "x=1",
+    "n_redactions": 0,
+}
+
+
+def write(task, shard) -> dict[str, int]:
+    shard.write_rows("documents", [{**ROW, "path": p} for p in task], DOCUMENT_SCHEMA)
+    return {"n": len(task)}
+
+
+def documents(folder: Path) -> Artifact:
+    def work(draft: Draft) -> None:
+        counts = map_shards(draft, [["a.py", "b.py"], ["c.py"]], write, workers=1, label="toy")
+        draft.counts.update(counts)
+
+    source = Input(kind="source", id="feed", path="/home/me/code")
+    return produce(
+        folder / "documents", kind="documents", version=1, config={}, inputs=[source], work=work
+    )
+
+
+def checkpoint(folder: Path) -> Artifact:
+    return produce(
+        folder / "checkpoint",
+        kind="checkpoint",
+        version=1,
+        config={},
+        inputs=[documents(folder)],
+        work=lambda _: None,
+    )
+
+
+def test_a_checkpoint_is_traced_to_files_licences_and_sources(tmp_path: Path) -> None:
+    made = checkpoint(tmp_path)
+    text = trace(TraceConfig(path=made.path, files=True))
+    assert "r: 3 files under MIT" in text
+    assert "0123456789ab MIT (header) s:r/c.py" in text
+    assert "source /home/me/code [feed]" in text
+
+
+def test_a_moved_run_is_still_traced_and_a_lost_part_is_named(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert "3 files under MIT" in trace(TraceConfig(path=tmp_path / "moved/checkpoint"))
+    shutil.rmtree(tmp_path / "moved/documents")
+    lost = trace(TraceConfig(path=tmp_path / "moved/checkpoint"))
+    assert "is no longer at ../documents" in lost
+
+
+def test_shards_are_read_in_order_with_chosen_columns(tmp_path: Path) -> None:
+    rows = list(read_rows(documents(tmp_path), "documents", ["path"]))
+    assert rows == [{"path": "a.py"}, {"path": "b.py"}, {"path": "c.py"}]

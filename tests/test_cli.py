@@ -1,0 +1,93 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from codling.cli import GROUPS, VERBS, main
+
+HEAVY = ("torch", "numba", "pyarrow", "polars", "fastapi", "tokenizers")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "codling.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
+
+
+def test_help_lists_every_verb_and_loads_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom codling.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "LOADED []" in done.stdout
+    names = {v.name.split()[0] for v in VERBS} | set(GROUPS)
+    assert [n for n in names if n not in done.stdout] == []
+
+
+def test_help_comes_within_three_tenths_of_a_second() -> None:
+    seconds = []
+    for _ in range(7):
+        started = time.perf_counter()
+        assert run("--help").returncode == 0
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("verb", [v.name for v in VERBS])
+def test_every_verb_has_an_example_in_its_help(verb: str, capsys: pytest.CaptureFixture) -> None:
+    assert call(*verb.split(), "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Example: codling {verb}" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["grwo"], "codling: unknown verb grwo; did you mean grow?"),
+        (["data", "colect"], "codling data: unknown verb colect; did you mean collect?"),
+        (["trace", "--fils", "x"], "Did you mean --files?"),
+        (["trace"], "codling trace: path is missing"),
+        (["trace", "/nowhere/at/all"], "/nowhere/at/all has no manifest.json"),
+        (["trace", "x", "--recipe", "/nowhere.toml"], "no recipe at /nowhere.toml"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert call(*arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_an_unknown_recipe_key_names_key_file_and_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("[trace]\npaht = 'x'\n")
+    assert call("trace", "--recipe", str(recipe)) == 2
+    assert "r.toml [trace]: unknown key paht; did you mean path?" in capsys.readouterr().err
+
+
+def test_a_flag_beats_the_recipe_which_beats_the_default(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(f"[trace]\npath = '{tmp_path}/from-recipe'\n")
+    assert call("trace", "--recipe", str(recipe)) == 2
+    assert "from-recipe has no manifest" in capsys.readouterr().err
+    assert call("trace", f"{tmp_path}/from-flag", "--recipe", str(recipe)) == 2
+    assert "from-flag has no manifest" in capsys.readouterr().err
