@@ -19,6 +19,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -277,11 +278,19 @@ def _leaves(config_class: type, prefix: str) -> list[tuple[str, Any, str, Any]]:
 
 
 def _attribute_docs(config_class: type) -> dict[str, str]:
-    """The strings under the fields of a dataclass, first paragraph on one line."""
+    """The strings under the fields of a dataclass and of those that it extends."""
+    docs: dict[str, str] = {}
+    for each in reversed(config_class.__mro__):
+        if is_dataclass(each):
+            docs |= _own_attribute_docs(each)
+    return docs
+
+
+def _own_attribute_docs(config_class: type) -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body[0]
     assert isinstance(tree, ast.ClassDef)
     docs: dict[str, str] = {}
-    for field, after in zip(tree.body, tree.body[1:], strict=False):
+    for field, after in pairwise(tree.body):
         if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
             value = after.value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
