@@ -1,0 +1,115 @@
+"""The HTTP server: `create_app` for one model, and the verb `codling serve`.
+
+Input: an engine (or another server behind us) and the settings. Output: a FastAPI app, or a
+running server.
+Not here: addresses (routes.py), what is refused before them (guard.py), sockets and signals
+(listen.py).
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from codling import __version__
+from codling.core.errors import CheckpointError, ConfigError
+from codling.serve.backend import Backend, LocalBackend
+from codling.serve.config import ServeConfig
+from codling.serve.errors import install_error_handlers
+from codling.serve.guard import Guard
+from codling.serve.listen import KEY_VARIABLE, GracefulServer, bind, find_key
+from codling.serve.routes import add_routes
+from codling.serve.server import Server
+from codling.serve.upstream import UpstreamBackend
+
+if TYPE_CHECKING:
+    from codling.engine.text import TextEngine
+
+
+def serve(config: ServeConfig) -> Iterator[str]:
+    """Serve a model over HTTP, with an editor page, until told to stop.
+
+    Yields lines to show. Raises CodlingError if the server cannot start: no such model, the port
+    in use, no key on an address that others can reach.
+
+    Example:
+        codling serve runs/tiny/checkpoint --port 8000
+    """
+    key = find_key(config, os.environ)
+    if not config.model.exists():
+        raise CheckpointError(
+            f"no model at {config.model}; name a checkpoint folder, or run codling grow"
+        )
+    if not config.is_private and key is None:
+        raise ConfigError(
+            f"--host {config.host} lets others reach the server; set {KEY_VARIABLE} or "
+            "--api-key-file"
+        )
+    with bind(config) as listener:
+        yield f"loading {config.model} ...\n"
+        backend = UpstreamBackend.connect(config) if config.upstream else _load(config)
+        app = create_app(backend, config, api_key=key)
+        host, port = _in_url(config.host), listener.getsockname()[1]
+        yield f"{backend.name}: http://{host}:{port}/   (API at /v1; Ctrl-C stops)\n"
+        GracefulServer(app, app.state.server.stop).run(sockets=[listener])
+    yield "stopped"
+
+
+def create_app(
+    engine: "TextEngine | Backend", config: ServeConfig, *, api_key: str | None = None
+) -> FastAPI:
+    """The app for one model. It closes the engine when it shuts down.
+
+    `api_key`: the key that clients must send, wherever it came from; None lets everyone in.
+    """
+    backend = engine if isinstance(engine, Backend) else LocalBackend(engine, config.name)
+    server = Server(backend, config)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        server.stop()
+        await backend.close()
+
+    app = FastAPI(
+        title="codling", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
+    app.state.server = server
+    install_error_handlers(app)
+    add_routes(app, server)
+    if config.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(config.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+        )
+    app.add_middleware(
+        Guard,
+        metrics=server.metrics,
+        paths=frozenset(getattr(route, "path", "") for route in app.routes),
+        api_key=api_key,
+        only_loopback=config.is_private and api_key is None,
+        max_body_bytes=config.max_body_bytes,
+    )
+    return app
+
+
+def _load(config: ServeConfig) -> Backend:
+    # torch takes a second to load: only now, when everything that can be refused has been.
+    import torch
+
+    from codling.engine.text import TextEngine
+
+    dtype = getattr(torch, config.dtype) if config.dtype else None
+    engine = TextEngine.open(
+        config.model, dtype=dtype, max_streams=config.max_streams, max_length=config.max_length
+    )
+    return LocalBackend(engine, config.name)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

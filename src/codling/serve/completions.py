@@ -1,0 +1,191 @@
+"""POST /v1/completions: continue a prompt, or insert between a prompt and a suffix.
+
+Input: OpenAI's legacy completion request, with DeepSeek's suffix. Output: its answer, whole or
+streamed.
+Not here: prompts (prompts.py), and the running of completions (run.py).
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+
+from codling.engine.request import TokenLogprob
+from codling.serve.prompts import completion_jobs, inserts
+from codling.serve.run import Choice, Run
+from codling.serve.schema import CompletionRequest
+from codling.serve.server import Server, session_of
+from codling.serve.sse import EventStream, Objects, while_connected
+
+
+async def complete(request: Request, asked: CompletionRequest, server: Server) -> Response:
+    """Answer one completion request."""
+    asked.refuse_unsupported()
+    jobs = await asyncio.to_thread(completion_jobs, asked, server.backend, server.config)
+    run = server.new_run(jobs)
+    prompts = _echoes(run, asked, server)
+    if asked.max_tokens == 0:
+        return JSONResponse(await _prompt_only(run, asked, server, prompts))
+    inserting = inserts(asked.suffix, server.backend.tokenizer)
+    session = session_of(request, asked.user) if inserting else None
+    if asked.stream:
+        await run.open(server.backend)
+        return EventStream(_chunks(run, asked, server, prompts, session))
+    return JSONResponse(
+        await while_connected(request, _whole(run, asked, server, prompts, session))
+    )
+
+
+async def _whole(
+    run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str], session: str | None
+) -> dict[str, Any]:
+    await run.open(server.backend)
+    with server.running(run, session):
+        choices = await run.finish()
+    scores = await _prompt_logprobs(run, asked, server)
+    return _head(run, server) | {
+        "choices": [
+            {
+                "text": prompts[i] + choice.text,
+                "index": i,
+                "logprobs": _logprobs(scores[i] + choice.logprobs, asked),
+                "finish_reason": choice.finish_reason,
+            }
+            for i, choice in enumerate(choices)
+        ],
+        "usage": run.usage(),
+    }
+
+
+async def _chunks(
+    run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str], session: str | None
+) -> Objects:
+    head = _head(run, server) | ({"usage": None} if asked.wants_usage else {})
+    scores = await _prompt_logprobs(run, asked, server)
+    offsets = [0] * len(run.jobs)
+
+    def chunk(
+        i: int, text: str, logprobs: Sequence[TokenLogprob], reason: str | None
+    ) -> dict[str, Any]:
+        choice = {
+            "text": text,
+            "index": i,
+            "logprobs": _logprobs(logprobs, asked, offsets[i]),
+            "finish_reason": reason,
+        }
+        offsets[i] += sum(len(entry.text) for entry in logprobs)
+        return head | {"choices": [choice]}
+
+    with server.running(run, session):
+        if asked.echo:
+            for i, prompt in enumerate(prompts):
+                yield chunk(i, prompt, scores[i], None)
+        events = run.events(server.config.keep_alive_seconds)
+        try:
+            async for event in events:
+                if event is None:
+                    yield None
+                    continue
+                i, delta = event
+                if delta.text or delta.finish_reason or delta.logprobs:
+                    yield chunk(i, delta.text, delta.logprobs, delta.finish_reason)
+        finally:
+            await events.aclose()
+    if asked.wants_usage:
+        yield head | {"choices": [], "usage": run.usage()}
+
+
+async def _prompt_only(
+    run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str]
+) -> dict[str, Any]:
+    """max_tokens 0: nothing is generated; with echo and logprobs, the prompt is scored."""
+    run.choices = [Choice(finish_reason="length") for _ in run.jobs]
+    scores = await _prompt_logprobs(run, asked, server)
+    return _head(run, server) | {
+        "choices": [
+            {
+                "text": prompt,
+                "index": i,
+                "logprobs": _logprobs(scores[i], asked),
+                "finish_reason": "length",
+            }
+            for i, prompt in enumerate(prompts)
+        ],
+        "usage": run.usage(),
+    }
+
+
+def _head(run: Run, server: Server) -> dict[str, Any]:
+    return {
+        "id": f"cmpl-{run.id}",
+        "object": "text_completion",
+        "created": int(run.created),
+        "model": server.backend.name,
+        "system_fingerprint": server.fingerprint,
+    }
+
+
+def _echoes(run: Run, asked: CompletionRequest, server: Server) -> list[str]:
+    """What each choice's text begins with."""
+    if not asked.echo:
+        return [""] * len(run.jobs)
+    given = asked.prompts()
+    texts = [p if isinstance(p, str) else server.backend.tokenizer.decode(p) for p in given]
+    return [text for text in texts for _ in range(asked.n)]
+
+
+async def _prompt_logprobs(
+    run: Run, asked: CompletionRequest, server: Server
+) -> list[list[TokenLogprob]]:
+    """With echo, the log-probabilities of the prompts' own tokens; the first has none (nan)."""
+    if not (asked.echo and asked.logprobs is not None):
+        return [[] for _ in run.jobs]
+    done: dict[int, list[TokenLogprob]] = {}
+    for job in run.jobs:
+        if job.prompt_index not in done:
+            done[job.prompt_index] = await _scored(job.prompt_ids, asked, server)
+    return [done[job.prompt_index] for job in run.jobs]
+
+
+async def _scored(
+    ids: Sequence[int], asked: CompletionRequest, server: Server
+) -> list[TokenLogprob]:
+    first, *rest = await server.backend.score(ids, asked.logprobs or 0)
+    assert first is None
+    tokenizer = server.backend.tokenizer
+    text = "" if tokenizer.is_special(ids[0]) else tokenizer.decode([ids[0]])
+    start = TokenLogprob(
+        token_id=ids[0], text=text, bytes=tokenizer.token_bytes(ids[0]), logprob=math.nan
+    )
+    return [start, *(entry for entry in rest if entry is not None)]
+
+
+def _logprobs(
+    entries: Sequence[TokenLogprob], asked: CompletionRequest, offset: int = 0
+) -> dict[str, Any] | None:
+    """OpenAI's four parallel lists, or None if they were not asked for."""
+    if asked.logprobs is None:
+        return None
+    offsets = []
+    for entry in entries:
+        offsets.append(offset)
+        offset += len(entry.text)
+    return {
+        "tokens": [entry.text for entry in entries],
+        "token_logprobs": [_finite(entry.logprob) for entry in entries],
+        "top_logprobs": [
+            {alternative.text: _finite(alternative.logprob) for alternative in entry.top} or None
+            for entry in entries
+        ],
+        "text_offset": offsets,
+    }
+
+
+def _finite(logprob: float) -> float | None:
+    """JSON knows no nan and no infinity."""
+    if math.isnan(logprob):
+        return None
+    return max(logprob, -9999.0)

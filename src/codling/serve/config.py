@@ -1,0 +1,72 @@
+"""The settings of `codling serve`.
+
+Not here: any import of torch or of the HTTP libraries; --help must stay fast.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codling.core.errors import ConfigError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that only programs on this machine can reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """What `codling serve` serves, and where."""
+
+    model: Path
+    """The checkpoint folder to serve; with --upstream, the folder that has its tokenizer."""
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but this machine's own address needs an API key."""
+    port: int = 8000
+    """Port to listen on; 0 takes a free one."""
+    name: str | None = None
+    """The model's name in /v1/models and in answers; default: the folder's name."""
+    api_key: str | None = None
+    """Key that clients must send; prefer --api-key-file or the variable CODLING_API_KEY, which do
+    not show in the list of processes."""
+    api_key_file: Path | None = None
+    """File whose first line is the API key."""
+    upstream: str | None = None
+    """Base URL of a vLLM, SGLang, llama.cpp or other OpenAI-like server that runs the model;
+    codling then builds the insertion and chat prompts and passes the tokens on."""
+    upstream_key: str | None = None
+    """API key for the upstream server."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Number format of the weights in memory; default: what suits the device."""
+    max_streams: int = 16
+    """Completions that are computed together; more wait."""
+    max_waiting: int = 64
+    """Completions that may wait; beyond that the server answers 503 and the client tries again."""
+    max_length: int | None = None
+    """Longest prompt plus completion in tokens; default: the model's context."""
+    default_max_tokens: int = 128
+    """Length of a completion, in tokens, when the request names none."""
+    stop_at_suffix: bool = True
+    """End an insertion when it begins to repeat the next line after the cursor."""
+    keep_alive_seconds: float = 15.0
+    """A waiting stream sends a comment line this often, so that proxies do not close it."""
+    max_body_bytes: int = 8 * 2**20
+    """Longest request body."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of other web pages that may call this server, such as https://editor.example."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a setting that cannot work."""
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"serve: port is {self.port}; choose 0 to 65535")
+        for name in ("max_streams", "default_max_tokens", "max_body_bytes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"serve: {name} must be at least 1")
+        if self.api_key and self.api_key_file:
+            raise ConfigError("serve: give api_key or api_key_file, not both")
+        if self.upstream and not self.upstream.startswith(("http://", "https://")):
+            raise ConfigError(f"serve: upstream is {self.upstream}; it must begin with http://")
+
+    @property
+    def is_private(self) -> bool:
+        """True if only this machine can reach the server."""
+        return self.host in LOOPBACK

@@ -1,0 +1,211 @@
+"""POST /infill and /completion: what llama.vim, llama.vscode and other clients of llama.cpp send.
+
+Input: llama.cpp's requests. Output: its answers: `content`, `timings`, `tokens_cached`,
+`truncated` ...; streamed as events without [DONE]. `prompt` (the cursor's line so far) counts as
+the end of the prefix: models learn to insert at any character, and so no token border is forced
+between the two.
+Not here: llama.cpp's slots, grammars and samplers; fields that name them are let pass.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+
+from codling.core.errors import RequestError
+from codling.core.languages import detect, path_comment
+from codling.serve.prompts import insertion_ids, inserts, native_job, plain_ids, suffix_stops
+from codling.serve.run import Run
+from codling.serve.schema import ExtraFile, InfillRequest, NativeRequest
+from codling.serve.server import Server, session_of
+from codling.serve.sse import EventStream, Objects, while_connected
+
+_BOS_AS_TEXT = "<s>"
+"""cmp-ai writes this before DeepSeek's FIM tokens."""
+
+
+async def infill(request: Request, asked: InfillRequest, server: Server) -> Response:
+    """Answer one insertion."""
+    backend = server.backend
+    if not inserts(asked.input_suffix or " ", backend.tokenizer):
+        raise RequestError("this model cannot insert", param="input_suffix")
+    assert isinstance(asked.prompt, str)
+    prefix = context(asked.input_extra) + asked.input_prefix + asked.prompt
+    wanted = asked.n_predict if asked.n_predict > 0 else server.config.default_max_tokens
+    ids = await asyncio.to_thread(insertion_ids, backend, prefix, asked.input_suffix, wanted)
+    stops = [*asked.stop]
+    if server.config.stop_at_suffix:
+        stops += suffix_stops(asked.input_suffix)
+    return await _answer(request, asked, server, ids, stops, session_of(request, asked.user))
+
+
+async def native_completion(request: Request, asked: NativeRequest, server: Server) -> Response:
+    """Answer one plain completion."""
+    prompt = asked.prompt
+    begin = server.backend.tokenizer.specials.fim_begin
+    if isinstance(prompt, str) and begin is not None:
+        mark = server.backend.tokenizer.special_text(begin)
+        prompt = (
+            prompt.removeprefix(_BOS_AS_TEXT) if prompt.startswith(_BOS_AS_TEXT + mark) else prompt
+        )
+    ids = await asyncio.to_thread(plain_ids, server.backend.tokenizer, prompt)
+    return await _answer(request, asked, server, ids, asked.stop, None)
+
+
+def context(files: Sequence[ExtraFile]) -> str:
+    """Pieces of other files as the training data joins them: a comment with the path, then the
+    text.
+
+    >>> context([ExtraFile(filename="a.py", text="x = 1")])
+    '# a.py\\nx = 1\\n'
+    """
+    parts = []
+    for file in files:
+        language = detect(file.filename, file.text.encode()[:512]) if file.filename else None
+        comment = path_comment(language, file.filename) if language else ""
+        parts.append(comment + file.text + ("" if file.text.endswith("\n") else "\n"))
+    return "".join(parts)
+
+
+async def _answer(  # noqa: PLR0913 - the request, its prompt and its ends
+    request: Request,
+    asked: NativeRequest,
+    server: Server,
+    ids: list[int],
+    stops: Sequence[str],
+    session: str | None,
+) -> Response:
+    run = server.new_run([native_job(asked, ids, server.backend, stops)])
+    writing = _Writing(run, asked, server, session)
+    if asked.stream:
+        await writing.run.open(server.backend)
+        return EventStream(writing.chunks(), done=False)
+    return JSONResponse(await while_connected(request, writing.whole()))
+
+
+class _Writing:
+    """One native answer as it is written."""
+
+    def __init__(self, run: Run, asked: NativeRequest, server: Server, session: str | None) -> None:
+        self.run, self.asked, self.server, self.session = run, asked, server, session
+        self.content = ""
+        self.cut = False
+        """True once the text ends for n_indent or for time, not for the model."""
+
+    async def whole(self) -> dict[str, Any]:
+        await self.run.open(self.server.backend)
+        async for _ in self.chunks():
+            pass
+        content = "" if self.asked.n_predict == 0 else self.content
+        return select(self._final(content), self.asked.response_fields)
+
+    async def chunks(self) -> Objects:
+        with self.server.running(self.run, self.session):
+            events = self.run.events(self.server.config.keep_alive_seconds)
+            try:
+                async for event in events:
+                    if event is None:
+                        yield None
+                        continue
+                    text = self._take(event[1].text)
+                    if text:
+                        yield {"index": 0, "content": text, "stop": False, "id_slot": 0}
+                    if self.cut:
+                        break
+            finally:
+                await events.aclose()
+        yield select(self._final(""), self.asked.response_fields)
+
+    def _take(self, text: str) -> str:
+        """The part of the new text that the client may have."""
+        before = len(self.content)
+        self.content += text
+        if self.asked.n_indent:
+            kept = keep_indent(self.content, self.asked.n_indent)
+            self.cut = len(kept) < len(self.content)
+            self.content = kept if len(kept) >= before else self.content[:before]
+        if self._overtime():
+            self.cut = True
+        return self.content[before:]
+
+    def _overtime(self) -> bool:
+        """llama.cpp's rule: time counts from the first token, and a first line is finished."""
+        limit, first = self.asked.t_max_predict_ms, self.run.first_text_at
+        if not limit or first is None or "\n" not in self.content:
+            return False
+        return (time.perf_counter() - first) * 1000 > limit
+
+    def _final(self, content: str) -> dict[str, Any]:
+        run, job = self.run, self.run.jobs[0]
+        choice = run.choices[0]
+        by_limit = choice.finish_reason == "length" or self.cut
+        n_prompt, n_new = run.n_prompt_tokens, run.n_generated_tokens
+        return {
+            "index": 0,
+            "content": content,
+            "stop": True,
+            "stop_type": "limit" if by_limit else "eos",
+            "model": self.server.backend.name,
+            "tokens_predicted": n_new,
+            "tokens_evaluated": n_prompt,
+            "tokens_cached": n_prompt + n_new,
+            "truncated": False,
+            "has_new_line": "\n" in self.content,
+            "id_slot": 0,
+            "generation_settings": {
+                "n_ctx": self.server.backend.max_length,
+                "n_predict": job.params.max_tokens,
+                "temperature": job.params.temperature,
+                "top_k": job.params.top_k,
+                "top_p": job.params.top_p,
+                "stop": list(job.params.stop),
+            },
+            "timings": self._timings(n_prompt - run.n_cached_tokens, n_new),
+        }
+
+    def _timings(self, n_prompt: int, n_new: int) -> dict[str, float]:
+        now = time.perf_counter()
+        first = self.run.first_text_at or now
+        prompt_ms, predicted_ms = (first - self.run.started) * 1000, (now - first) * 1000
+        return {
+            "cache_n": self.run.n_cached_tokens,
+            "prompt_n": n_prompt,
+            "prompt_ms": round(prompt_ms, 3),
+            "prompt_per_token_ms": round(prompt_ms / max(1, n_prompt), 3),
+            "prompt_per_second": round(1000 * n_prompt / max(1e-3, prompt_ms), 3),
+            "predicted_n": n_new,
+            "predicted_ms": round(predicted_ms, 3),
+            "predicted_per_token_ms": round(predicted_ms / max(1, n_new), 3),
+            "predicted_per_second": round(1000 * n_new / max(1e-3, predicted_ms), 3),
+        }
+
+
+def keep_indent(text: str, n_indent: int) -> str:
+    """The text up to the first new line that is indented by less than `n_indent`; blank lines pass.
+
+    >>> keep_indent("a\\n    b\\n\\n    c\\ndef d", 4)
+    'a\\n    b\\n\\n    c'
+    """
+    lines = text.split("\n")
+    for i, line in enumerate(lines[1:], start=1):
+        bare = line.lstrip(" \t")
+        if bare and len(line) - len(bare) < n_indent:
+            return "\n".join(lines[:i]).rstrip("\n")
+    return text
+
+
+def select(answer: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """llama.cpp's `response_fields`: only these; the path timings/prompt_n becomes a flat key."""
+    if not wanted:
+        return answer
+    chosen = {}
+    for path in wanted:
+        value: Any = answer
+        for part in path.split("/"):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None:
+            chosen[path] = value
+    return chosen

@@ -1,0 +1,91 @@
+"""The socket, the key and the signals of a server.
+
+Input: ServeConfig. Output: a listening socket, the key that clients must send, a uvicorn that
+stops cleanly.
+Not here: the app and the order of things (app.py).
+"""
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from codling.core.errors import ConfigError
+from codling.serve.config import ServeConfig
+
+KEY_VARIABLE = "CODLING_API_KEY"
+_GRACE_SECONDS = 5
+"""How long open connections may go on once the server is told to stop."""
+
+
+def find_key(config: ServeConfig, environment: Mapping[str, str]) -> str | None:
+    """The API key: from the settings, from its file, or from the environment."""
+    if config.api_key_file is None:
+        return config.api_key or environment.get(KEY_VARIABLE) or None
+    try:
+        lines = config.api_key_file.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the key file {config.api_key_file}: {error.strerror}"
+        ) from None
+    if not lines[0].strip():
+        raise ConfigError(f"the first line of {config.api_key_file} is empty; write the key there")
+    return lines[0].strip()
+
+
+@contextmanager
+def bind(config: ServeConfig) -> Iterator[socket.socket]:
+    """A listening socket; ConfigError if the address cannot be had."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((config.host, config.port))
+            listener.listen(128)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(
+                f"cannot listen on {config.host} port {config.port}: {reason.lower()}; "
+                "choose another --port or --host"
+            ) from None
+        yield listener
+
+
+class GracefulServer(uvicorn.Server):
+    """uvicorn that ends running streams when told to stop, and then returns instead of dying."""
+
+    def __init__(self, app: FastAPI, on_stop: Callable[[], None]) -> None:
+        """`on_stop` is called at the first signal, before open connections are waited for."""
+        self._on_stop = on_stop
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+                server_header=False,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM over while serving; afterwards they are as before."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.signal(s, self.handle_exit) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """First signal: finish cleanly. Second Ctrl-C: at once."""
+        self._on_stop()
+        super().handle_exit(sig, frame)

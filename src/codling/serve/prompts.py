@@ -1,0 +1,202 @@
+"""From a request's text to token ids, sampling parameters and jobs.
+
+Input: the checked request and the backend. Output: Jobs, or an error that names the field at fault.
+A prompt without a suffix may hold special tokens (editors that build insertion prompts themselves
+send them); look-alikes of them are refused. With a suffix, prompt and suffix are text and nothing
+else.
+Not here: the order of the insertion tokens (tokens/fim.py) and chat templates (tokens/chat.py).
+"""
+
+from collections.abc import Sequence
+
+from codling.core.errors import RequestError, TokenizerError
+from codling.engine.request import Mode, SamplingParams
+from codling.serve.backend import Backend
+from codling.serve.config import ServeConfig
+from codling.serve.errors import too_long
+from codling.serve.run import Job
+from codling.serve.schema import (
+    MAX_CHOICES,
+    ChatRequest,
+    CompletionRequest,
+    Message,
+    NativeRequest,
+)
+from codling.tokens.fim import insertion_prompt
+from codling.tokens.tokenizer import Tokenizer
+
+_SEED_RANGE = 2**63
+_TELLING = 16
+"""A suffix line with fewer visible characters (`return x`, `}`) may well occur again."""
+
+
+def completion_jobs(request: CompletionRequest, backend: Backend, config: ServeConfig) -> list[Job]:
+    """One job per prompt and choice, the choices of a prompt side by side."""
+    prompts = request.prompts()
+    if len(prompts) * request.n > MAX_CHOICES:
+        raise RequestError(
+            f"{len(prompts)} prompts with n={request.n} make more than {MAX_CHOICES} completions",
+            param="n",
+        )
+    wanted = config.default_max_tokens if request.max_tokens is None else request.max_tokens
+    jobs = []
+    for index, prompt in enumerate(prompts):
+        stops: list[str] = list(request.stop)
+        if isinstance(prompt, str) and inserts(request.suffix, backend.tokenizer):
+            ids = insertion_ids(backend, prompt, request.suffix or "", wanted)
+            mode: Mode = "insert"
+            repeat = request.stop_at_suffix
+            if config.stop_at_suffix if repeat is None else repeat:
+                stops += suffix_stops(request.suffix or "")
+        else:
+            ids = plain_ids(backend.tokenizer, prompt)
+            mode = mode_of(ids, backend.tokenizer)
+        params = _params(ids, request, backend, stops, wanted)
+        jobs += _jobs(index, ids, params, mode, request.n)
+    return jobs
+
+
+def chat_jobs(request: ChatRequest, backend: Backend) -> list[Job]:
+    """One job per choice."""
+    ids = chat_ids(request.messages, backend)
+    room = _room(ids, backend, "messages")
+    params = _params(ids, request, backend, request.stop, request.limit or room)
+    return _jobs(0, ids, params, "chat", request.n)
+
+
+def native_job(
+    request: NativeRequest, ids: list[int], backend: Backend, stops: Sequence[str]
+) -> Job:
+    """The one job of a llama.cpp request; `ids` is its prompt."""
+    room = _room(ids, backend, "prompt")
+    wanted = room if request.n_predict < 0 else max(1, request.n_predict)
+    params = SamplingParams(
+        max_tokens=min(wanted, room),
+        temperature=request.temperature or 0.0,
+        top_p=request.top_p or 1.0,
+        top_k=max(0, request.top_k or 0),
+        seed=None if request.seed is None or request.seed < 0 else request.seed,
+        stop=tuple(dict.fromkeys(stops)),
+    )
+    return Job(prompt_ids=ids, params=params, mode=mode_of(ids, backend.tokenizer))
+
+
+def inserts(suffix: str | None, tokenizer: Tokenizer) -> bool:
+    """Whether a request with this suffix is an insertion; RequestError if the model has no tokens
+    for it.
+
+    An empty suffix is the end of a file: an insertion where the model can, else a plain completion.
+    """
+    if suffix and not tokenizer.can_insert:
+        raise RequestError(
+            "this model has no fill-in-the-middle tokens, so it cannot insert before a suffix; "
+            "leave suffix out, or serve a model trained for insertion",
+            param="suffix",
+        )
+    return suffix is not None and tokenizer.can_insert
+
+
+def insertion_ids(backend: Backend, prefix: str, suffix: str, wanted: int) -> list[int]:
+    """The insertion prompt; what is too long is cut at the ends far from the cursor."""
+    budget = backend.max_length - max(1, min(wanted, backend.max_length // 2))
+    try:
+        return insertion_prompt(backend.tokenizer, prefix, suffix, max_tokens=budget)
+    except TokenizerError as error:
+        raise RequestError(str(error), param="prompt") from None
+
+
+def plain_ids(tokenizer: Tokenizer, prompt: str | list[int]) -> list[int]:
+    """The ids of a prompt without suffix; token ids are taken as they are."""
+    if isinstance(prompt, str):
+        try:
+            return tokenizer.encode_prompt(prompt) or _start(tokenizer)
+        except TokenizerError as error:
+            raise RequestError(str(error), param="prompt") from None
+    if bad := [i for i in prompt if i >= tokenizer.vocab_size]:
+        raise RequestError(
+            f"token {bad[0]} is not in the vocabulary of {tokenizer.vocab_size}", param="prompt"
+        )
+    return list(prompt) or _start(tokenizer)
+
+
+def chat_ids(messages: Sequence[Message], backend: Backend) -> list[int]:
+    """The prompt of a dialogue; a last assistant turn with `prefix` is continued."""
+    turns = [
+        {"role": "system" if m.role == "developer" else m.role, "content": m.text()}
+        for m in messages
+    ]
+    if messages[-1].prefix and messages[-1].role == "assistant":
+        begun = backend.tokenizer.encode(turns[-1]["content"])
+        return backend.chat_prompt(turns[:-1]) + begun
+    return backend.chat_prompt(turns)
+
+
+def mode_of(ids: Sequence[int], tokenizer: Tokenizer) -> Mode:
+    """ "insert" if the prompt ends like an insertion prompt, else "complete"."""
+    specials = tokenizer.specials
+    hole = specials.fim_hole
+    return "insert" if hole is not None and hole in ids else "complete"
+
+
+def suffix_stops(suffix: str) -> list[str]:
+    """The stop string that notices an insertion beginning to repeat the text after the cursor.
+
+    The rest of the cursor's own line is left out: an insertion may well end like it.
+
+    >>> suffix_stops(")\\n    return render(template, values)\\n")
+    ['\\n    return render(template, values)\\n']
+    >>> suffix_stops("\\n}\\n")
+    []
+    """
+    for line in suffix.split("\n")[1:]:
+        if line.strip():
+            telling = sum(not c.isspace() for c in line) >= _TELLING
+            return [f"\n{line}\n"] if telling else []
+    return []
+
+
+def _start(tokenizer: Tokenizer) -> list[int]:
+    """What an empty prompt begins with: the start of a document."""
+    specials = tokenizer.specials
+    start = specials.bos if specials.bos is not None else specials.eos
+    if start is None:
+        raise RequestError("the prompt is empty; send at least one character", param="prompt")
+    return [start]
+
+
+def _room(ids: Sequence[int], backend: Backend, param: str) -> int:
+    room = backend.max_length - len(ids)
+    if room < 1:
+        raise too_long(len(ids), backend.max_length, param)
+    return room
+
+
+def _params(
+    ids: Sequence[int],
+    request: CompletionRequest | ChatRequest,
+    backend: Backend,
+    stops: Sequence[str],
+    wanted: int,
+) -> SamplingParams:
+    logprobs = request.n_logprobs
+    if logprobs is not None and not backend.gives_logprobs:
+        raise RequestError(
+            "logprobs are not available through an upstream server", param="logprobs"
+        )
+    return SamplingParams(
+        max_tokens=max(1, min(wanted, _room(ids, backend, "prompt"))),
+        temperature=request.temperature or 0.0,
+        top_p=request.top_p or 1.0,
+        top_k=max(0, request.top_k or 0),
+        seed=None if request.seed is None else request.seed % _SEED_RANGE,
+        stop=tuple(dict.fromkeys(stops)),
+        stop_token_ids=tuple(request.stop_token_ids),
+        logprobs=logprobs,
+    )
+
+
+def _jobs(index: int, ids: list[int], params: SamplingParams, mode: Mode, n: int) -> list[Job]:
+    return [
+        Job(prompt_index=index, prompt_ids=ids, params=each, mode=mode)
+        for each in params.choices(n)
+    ]

@@ -1,0 +1,203 @@
+"""One request's completions, generated together and read as one stream of events.
+
+Input: prompts as token ids with their sampling parameters. Output: (choice, Delta) pairs in the
+order in which they arise, or the finished choices; counts and times on the way. However a run
+ends (finished, client gone, superseded, server stopping), nothing of it goes on being computed.
+Not here: HTTP and JSON (sse.py, completions.py, chat.py, infill.py).
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from codling.engine.request import BusyError, Delta, Mode, SamplingParams, TokenLogprob
+from codling.serve.backend import Backend, Generation
+from codling.serve.errors import ApiError, overloaded
+from codling.serve.metrics import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One completion to make."""
+
+    prompt_index: int = 0
+    """Which of the request's prompts this is; its choices share it."""
+    prompt_ids: list[int]
+    params: SamplingParams
+    mode: Mode = "complete"
+
+
+@dataclass(kw_only=True)
+class Choice:
+    """One completion as far as it has come."""
+
+    text: str = ""
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    n_tokens: int = 0
+    finish_reason: str | None = None
+
+
+class Run:
+    """The completions of one request. Read `events()` once."""
+
+    def __init__(self, jobs: Iterable[Job], metrics: Metrics) -> None:
+        self.jobs = list(jobs)
+        self.choices = [Choice() for _ in self.jobs]
+        self.generations: list[Generation] = []
+        self.metrics = metrics
+        self.id = uuid.uuid4().hex
+        self.created = time.time()
+        self.started = time.perf_counter()
+        self.first_text_at: float | None = None
+        self._queue: asyncio.Queue[tuple[int, Delta] | BaseException] = asyncio.Queue()
+
+    async def open(self, backend: Backend) -> None:
+        """Begin all completions; if one cannot begin, none goes on."""
+        try:
+            for job in self.jobs:
+                generation = await backend.open(job.prompt_ids, job.params, job.mode)
+                self.generations.append(generation)
+        except BusyError as error:
+            self.cancel("busy")
+            raise overloaded(str(error)) from None
+        except BaseException:
+            self.cancel("error")
+            raise
+        self.metrics.prompt_tokens.inc(self.n_prompt_tokens)
+
+    async def events(self, keep_alive: float) -> AsyncGenerator[tuple[int, Delta] | None, None]:
+        """Each choice's deltas as they come; None when nothing came for `keep_alive` seconds."""
+        tasks = [
+            asyncio.create_task(self._pump(index, generation))
+            for index, generation in enumerate(self.generations)
+        ]
+        self.metrics.running.inc(len(tasks))
+        reason = "client"
+        try:
+            while any(choice.finish_reason is None for choice in self.choices):
+                item = await _next(self._queue, keep_alive)
+                if isinstance(item, BaseException):
+                    reason = "superseded" if _is_superseded(item) else "error"
+                    raise item
+                if item is not None:
+                    self._note(*item)
+                yield item
+            reason = ""
+        finally:
+            self.metrics.running.dec(len(tasks))
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.cancel(reason)
+            self.metrics.cached_tokens.inc(self.n_cached_tokens)
+
+    async def finish(self) -> list[Choice]:
+        """Read everything; the finished choices."""
+        async for _ in self.events(keep_alive=3600.0):
+            pass
+        return self.choices
+
+    def supersede(self) -> None:
+        """End the run because the same session has asked anew."""
+        self._queue.put_nowait(
+            ApiError(
+                499,
+                "a newer request of the same session has replaced this one",
+                type="cancelled",
+                code="request_superseded",
+            )
+        )
+
+    def stop(self) -> None:
+        """End the run because the server is stopping."""
+        message = "the server is shutting down"
+        self._queue.put_nowait(ApiError(503, message, type="server_error", code="shutting_down"))
+
+    def cancel(self, reason: str) -> None:
+        """Stop computing what is not finished."""
+        for generation, choice in zip(self.generations, self.choices, strict=False):
+            if choice.finish_reason is None:
+                generation.cancel()
+                self.metrics.cancelled.labels(reason=reason or "other").inc()
+
+    async def _pump(self, index: int, generation: Generation) -> None:
+        try:
+            async for delta in generation:
+                self._queue.put_nowait((index, delta))
+        except Exception as error:  # noqa: BLE001 - it is raised where the events are read
+            self._queue.put_nowait(error)
+
+    def _note(self, index: int, delta: Delta) -> None:
+        choice = self.choices[index]
+        if delta.text and self.first_text_at is None:
+            self.first_text_at = time.perf_counter()
+            self.metrics.first_token_seconds.observe(self.first_text_at - self.started)
+        choice.text += delta.text
+        choice.n_tokens += len(delta.token_ids)
+        choice.logprobs.extend(delta.logprobs)
+        choice.finish_reason = delta.finish_reason
+        self.metrics.generated_tokens.inc(len(delta.token_ids))
+        if delta.finish_reason == "cancelled":
+            raise ApiError(
+                503, "the completion was cancelled", type="server_error", code="cancelled"
+            )
+
+    @property
+    def n_prompt_tokens(self) -> int:
+        """Prompt tokens of the request; a prompt counts once however many choices it has."""
+        return sum({job.prompt_index: len(job.prompt_ids) for job in self.jobs}.values())
+
+    @property
+    def n_cached_tokens(self) -> int:
+        """Prompt tokens that needed no computing, of the first choice of each prompt."""
+        seen: dict[int, int] = {}
+        for job, generation in zip(self.jobs, self.generations, strict=False):
+            seen.setdefault(job.prompt_index, generation.n_cached_tokens)
+        return sum(seen.values())
+
+    @property
+    def n_generated_tokens(self) -> int:
+        """Tokens generated so far."""
+        return sum(choice.n_tokens for choice in self.choices)
+
+    def usage(self) -> dict[str, Any]:
+        """OpenAI's token counts, with DeepSeek's names for the cached part of the prompt."""
+        n_prompt, n_cached, n_new = (
+            self.n_prompt_tokens,
+            self.n_cached_tokens,
+            self.n_generated_tokens,
+        )
+        return {
+            "prompt_tokens": n_prompt,
+            "completion_tokens": n_new,
+            "total_tokens": n_prompt + n_new,
+            "prompt_tokens_details": {"cached_tokens": n_cached},
+            "prompt_cache_hit_tokens": n_cached,
+            "prompt_cache_miss_tokens": n_prompt - n_cached,
+        }
+
+
+async def _next(
+    queue: "asyncio.Queue[tuple[int, Delta] | BaseException]", seconds: float
+) -> tuple[int, Delta] | BaseException | None:
+    """The next item, or None if none comes in time."""
+    with suppress(asyncio.QueueEmpty):
+        return queue.get_nowait()
+    waiting = asyncio.ensure_future(queue.get())
+    try:
+        done, _ = await asyncio.wait({waiting}, timeout=seconds)
+    except BaseException:
+        waiting.cancel()
+        raise
+    if done:
+        return waiting.result()
+    waiting.cancel()
+    return None
+
+
+def _is_superseded(error: BaseException) -> bool:
+    return isinstance(error, ApiError) and error.code == "request_superseded"

@@ -1,0 +1,237 @@
+"""The requests that the server understands: OpenAI's and DeepSeek's completions and chat,
+llama.cpp's.
+
+Input: JSON. Output: checked pydantic models. Fields that we do not know are let pass, because
+every client sends some; fields that we know and cannot honour are refused with a message that
+says so.
+Not here: prompts (prompts.py) and answers (completions.py, chat.py, infill.py).
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
+
+from codling.core.errors import RequestError
+
+MAX_STOPS = 64
+MAX_CHOICES = 64
+
+
+def _as_stops(value: object) -> object:
+    """None, one string or a list, as a list without empty strings."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value] if value else []
+    return [v for v in value if v != ""] if isinstance(value, list) else value
+
+
+Stops = Annotated[list[str], BeforeValidator(_as_stops), Field(max_length=MAX_STOPS)]
+Temperature = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+TopP = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+TokenIds = list[Annotated[StrictInt, Field(ge=0)]]
+
+
+class StreamOptions(BaseModel):
+    """Options of a streamed answer."""
+
+    include_usage: bool = False
+
+
+class Sampling(BaseModel):
+    """What completions and chat share."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: Stops = Field(default_factory=list)
+    stop_token_ids: TokenIds = Field(default_factory=list)
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent_is_default(cls, values: object) -> object:
+        """A null means the default, as OpenAI has it."""
+        if isinstance(values, dict):
+            return {k: v for k, v in values.items() if v is not None}
+        return values
+
+    @property
+    def wants_usage(self) -> bool:
+        """True if a stream ends with a chunk that counts tokens."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def refuse_unsupported(self) -> None:
+        """Raise RequestError for a setting that would change the answer and is not implemented."""
+        for name in ("presence_penalty", "frequency_penalty"):
+            if getattr(self, name):
+                raise RequestError(f"{name} is not supported; leave it at 0", param=name)
+        if self.logit_bias:
+            raise RequestError("logit_bias is not supported; leave it out", param="logit_bias")
+
+
+class CompletionRequest(Sampling):
+    """POST /v1/completions: continue a prompt, or insert between `prompt` and `suffix`."""
+
+    prompt: str | TokenIds | list[str] | list[TokenIds]
+    suffix: str | None = None
+    max_tokens: int | None = Field(default=None, ge=0)
+    echo: bool = False
+    best_of: int | None = None
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+    stop_at_suffix: StrictBool | None = None
+    """Ours: end an insertion that begins to repeat the suffix; default: the server's setting."""
+
+    def refuse_unsupported(self) -> None:
+        """Raise RequestError for a setting or a combination that is not implemented."""
+        super().refuse_unsupported()
+        if self.best_of is not None and self.best_of != self.n:
+            raise RequestError(
+                "best_of is not supported; ask for n choices and choose among them", param="best_of"
+            )
+        if self.suffix and not isinstance(self.prompt, str):
+            raise RequestError("with suffix, prompt must be one string", param="prompt")
+        if self.echo and self.suffix:
+            raise RequestError("echo and suffix exclude each other", param="echo")
+
+    @property
+    def n_logprobs(self) -> int | None:
+        """How many alternatives to give with each token's log-probability; None: none at all."""
+        return self.logprobs
+
+    def prompts(self) -> list[str | list[int]]:
+        """The prompts as a list, whichever of the four forms came in."""
+        prompt: Any = self.prompt
+        if isinstance(prompt, str):
+            return [prompt]
+        if not prompt:
+            raise RequestError("prompt is an empty list", param="prompt")
+        if isinstance(prompt[0], int):
+            return [prompt]
+        many: list[str | list[int]] = prompt
+        return many
+
+
+class ContentPart(BaseModel):
+    """One part of a message's content; only text is understood."""
+
+    type: str
+    text: str | None = None
+
+
+class Message(BaseModel):
+    """One turn of a dialogue."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart] | None = None
+    prefix: bool = False
+    """DeepSeek's: on a last assistant turn, the answer continues this text."""
+
+    def text(self) -> str:
+        """The content as one string; RequestError for images, sound or files."""
+        if isinstance(self.content, str):
+            return self.content
+        parts = self.content or []
+        for part in parts:
+            if part.type != "text":
+                raise RequestError(
+                    f"content of type {part.type} is not supported", param="messages"
+                )
+        return "".join(part.text or "" for part in parts)
+
+
+class ChatRequest(Sampling):
+    """POST /v1/chat/completions."""
+
+    messages: list[Message] = Field(min_length=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    tools: list[Any] | None = None
+    response_format: dict[str, Any] | None = None
+
+    def refuse_unsupported(self) -> None:
+        """Raise RequestError for a setting that is not implemented."""
+        super().refuse_unsupported()
+        if self.tools:
+            raise RequestError("tools are not supported; leave them out", param="tools")
+        if (self.response_format or {}).get("type", "text") != "text":
+            raise RequestError("only response_format text is supported", param="response_format")
+
+    @property
+    def n_logprobs(self) -> int | None:
+        """How many alternatives to give with each token's log-probability; None: none at all."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def limit(self) -> int | None:
+        """The wanted length; max_completion_tokens is the newer spelling and wins."""
+        return self.max_completion_tokens or self.max_tokens
+
+
+class ExtraFile(BaseModel):
+    """A piece of another file that helps an insertion."""
+
+    filename: str = ""
+    text: str = ""
+
+
+class NativeRequest(BaseModel):
+    """What llama.cpp's /completion and /infill share."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    prompt: str | TokenIds = ""
+    n_predict: int = Field(default=-1, ge=-1)
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: Stops = Field(default_factory=list)
+    stream: bool = False
+    cache_prompt: bool = True
+    n_indent: int = Field(default=0, ge=0)
+    t_max_prompt_ms: float = 0
+    t_max_predict_ms: float = 0
+    response_fields: list[str] = Field(default_factory=list)
+    user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent_is_default(cls, values: object) -> object:
+        if isinstance(values, dict):
+            return {k: v for k, v in values.items() if v is not None}
+        return values
+
+
+class InfillRequest(NativeRequest):
+    """POST /infill: insert between `input_prefix` + `prompt` and `input_suffix`."""
+
+    input_prefix: str = ""
+    input_suffix: str = ""
+    input_extra: list[ExtraFile] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _prompt_is_text(self) -> Self:
+        if not isinstance(self.prompt, str):
+            raise ValueError("prompt must be a string here")
+        return self

@@ -1,0 +1,65 @@
+"""What the endpoints of one app share: the model behind it, its settings, its counts, what is
+running.
+
+Not here: the endpoints themselves and the listening (app.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from fastapi import Request
+
+from codling import __version__
+from codling.core.errors import CodlingError
+from codling.serve.backend import Backend
+from codling.serve.config import ServeConfig
+from codling.serve.errors import overloaded
+from codling.serve.metrics import Metrics
+from codling.serve.run import Job, Run
+from codling.serve.sessions import Sessions
+
+
+class Server:
+    """The state of one app."""
+
+    def __init__(self, backend: Backend, config: ServeConfig) -> None:
+        self.backend = backend
+        self.config = config
+        self.metrics = Metrics()
+        self.sessions = Sessions()
+        self.fingerprint = f"codling-{__version__}"
+        self.can_chat = _can_chat(backend)
+        self._runs: set[Run] = set()
+
+    def new_run(self, jobs: Sequence[Job]) -> Run:
+        """The run of a request, if there is room for it; else ApiError 503."""
+        busy = sum(len(run.jobs) for run in self._runs)
+        if busy and busy + len(jobs) > self.config.max_streams + self.config.max_waiting:
+            raise overloaded(f"{busy} completions are running or waiting; try again in a moment")
+        return Run(jobs, self.metrics)
+
+    @contextmanager
+    def running(self, run: Run, session: str | None = None) -> Iterator[None]:
+        """Inside the block the run is known, so that it can be superseded or stopped."""
+        with ExitStack() as stack:
+            stack.enter_context(self.sessions.newest(session, run))
+            self._runs.add(run)
+            stack.callback(self._runs.discard, run)
+            yield
+
+    def stop(self) -> None:
+        """End all running requests with a message that says why."""
+        for run in list(self._runs):
+            run.stop()
+
+
+def session_of(request: Request, user: str | None) -> str | None:
+    """The session that a request names; its newer insertions replace its older ones."""
+    return request.headers.get("x-codling-session") or user
+
+
+def _can_chat(backend: Backend) -> bool:
+    try:
+        return bool(backend.chat_prompt([{"role": "user", "content": "hello"}]))
+    except CodlingError:
+        return False

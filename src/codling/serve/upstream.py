@@ -1,0 +1,239 @@
+"""Another server behind us: vLLM, SGLang, llama.cpp, or codling itself.
+
+Input: prompts as token ids. Output: the other server's text as Deltas. Our side builds the
+prompts (insertion in the model's own order, chat templates) and sends token ids to POST
+/v1/completions, which all of them take; so insertion works in front of servers that refuse
+`suffix`, and no prompt is tokenised in two ways.
+Not here: starting the other server.
+"""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+
+from codling.core.errors import ConfigError
+from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
+from codling.serve.config import ServeConfig
+from codling.serve.errors import ApiError
+from codling.tokens.chat import chat_ids
+from codling.tokens.tokenizer import Tokenizer
+
+_FALLBACK_LENGTH = 4096
+_TIMEOUT = httpx.Timeout(600.0, connect=5.0)
+_PROBE_SECONDS = 10.0
+
+
+class UpstreamBackend:
+    """The Backend of a model that another server runs."""
+
+    gives_logprobs = False
+
+    def __init__(  # noqa: PLR0913 - where it is, and what is known of its model
+        self,
+        base_url: str,
+        tokenizer: Tokenizer,
+        *,
+        model: str,
+        name: str | None = None,
+        max_length: int = _FALLBACK_LENGTH,
+        key: str | None = None,
+    ) -> None:
+        """`base_url` ends before /completions; `model` is the name that the other server wants."""
+        self.tokenizer = tokenizer
+        self.model = model
+        self.name = name or model
+        self.max_length = max_length
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers=_headers(key),
+            timeout=_TIMEOUT,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+            trust_env=False,
+        )
+
+    @classmethod
+    def connect(cls, config: ServeConfig) -> "UpstreamBackend":
+        """Ask the other server for its model's name and context; ConfigError if it is silent."""
+        assert config.upstream is not None
+        base = base_url(config.upstream)
+        card = _model_card(base, config.upstream_key)
+        return cls(
+            base,
+            Tokenizer.open(config.model),
+            model=card["id"],
+            name=config.name,
+            max_length=config.max_length or _context(card) or _FALLBACK_LENGTH,
+            key=config.upstream_key,
+        )
+
+    async def open(
+        self, prompt_ids: Sequence[int], params: SamplingParams, mode: Mode
+    ) -> "UpstreamGeneration":
+        """Send the prompt on; ApiError with the other server's words if it refuses."""
+        ends = self.tokenizer.stop_ids(mode) | set(params.stop_token_ids)
+        body = _body(self.model, prompt_ids, params, sorted(ends))
+        stack = AsyncExitStack()
+        try:
+            request = self._client.build_request("POST", "completions", json=body)
+            response = await self._client.send(request, stream=True)
+            stack.push_async_callback(response.aclose)
+            if response.status_code != 200:
+                raise _refused(response.status_code, await response.aread())
+        except httpx.HTTPError as error:
+            await stack.aclose()
+            raise _unreachable(error) from None
+        except BaseException:
+            await stack.aclose()
+            raise
+        return UpstreamGeneration(response, stack)
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """See Backend."""
+        return chat_ids(self.tokenizer, messages)
+
+    async def score(self, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
+        """Not through an upstream: a request for logprobs is refused before (gives_logprobs)."""
+        raise NotImplementedError(f"scores of {len(ids)} tokens, {top} alternatives")
+
+    async def close(self) -> None:
+        """See Backend."""
+        await self._client.aclose()
+
+
+class UpstreamGeneration:
+    """One completion that another server computes. Leaving the loop closes the connection."""
+
+    def __init__(self, response: httpx.Response, stack: AsyncExitStack) -> None:
+        self.n_cached_tokens = 0
+        self._response, self._stack = response, stack
+        self._n_tokens = 0
+        self._reason: FinishReason | None = None
+
+    def cancel(self) -> None:
+        """The reading task's end closes the connection, which is how the other server is told."""
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        async with self._stack:
+            try:
+                async for event in _events(self._response):
+                    for delta in self._deltas(event):
+                        yield delta
+            except httpx.HTTPError as error:
+                raise _unreachable(error) from None
+            # Token counts come after the last text: the end is told only now.
+            n_rest = max(0, self._n_tokens)
+            yield Delta(text="", token_ids=(0,) * n_rest, finish_reason=self._reason or "stop")
+
+    def _deltas(self, event: Mapping[str, Any]) -> Sequence[Delta]:
+        if "error" in event:
+            raise _refused(502, json.dumps(event).encode())
+        if usage := event.get("usage"):
+            self._n_tokens = int(usage.get("completion_tokens", 0))
+            details = usage.get("prompt_tokens_details") or {}
+            self.n_cached_tokens = int(details.get("cached_tokens") or 0)
+        found = []
+        for choice in event.get("choices", []):
+            if reason := choice.get("finish_reason"):
+                self._reason = "length" if reason == "length" else "stop"
+            if text := choice.get("text"):
+                found.append(Delta(text=text))
+        return found
+
+
+def base_url(url: str) -> str:
+    """The address under which /completions and /models lie.
+
+    >>> base_url("http://127.0.0.1:8080"), base_url("http://h/v1/")
+    ('http://127.0.0.1:8080/v1', 'http://h/v1')
+    """
+    bare = url.rstrip("/")
+    return bare if bare.endswith(("/v1", "/beta")) else f"{bare}/v1"
+
+
+def _body(
+    model: str, prompt_ids: Sequence[int], params: SamplingParams, ends: Sequence[int]
+) -> dict[str, Any]:
+    """Fields that all servers take; top_k and stop_token_ids are extensions that they share."""
+    body: dict[str, Any] = {
+        "model": model,
+        "prompt": list(prompt_ids),
+        "max_tokens": params.max_tokens,
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "stop_token_ids": list(ends),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if params.stop:
+        body["stop"] = list(params.stop)
+    if params.top_k:
+        body["top_k"] = params.top_k
+    if params.seed is not None:
+        body["seed"] = params.seed
+    return body
+
+
+async def _events(response: httpx.Response) -> AsyncGenerator[Mapping[str, Any], None]:
+    async for line in response.aiter_lines():
+        if not line.startswith("data:"):
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        try:
+            event = json.loads(data)
+        except ValueError:
+            raise ApiError(
+                502,
+                f"the upstream server sent what is not JSON: {data[:100]}",
+                type="upstream_error",
+            ) from None
+        yield event
+
+
+def _model_card(base: str, key: str | None) -> dict[str, Any]:
+    try:
+        with httpx.Client(trust_env=False, timeout=_PROBE_SECONDS) as client:
+            answer = client.get(f"{base}/models", headers=_headers(key))
+            answer.raise_for_status()
+            card: dict[str, Any] = answer.json()["data"][0]
+            return card
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(
+            f"no OpenAI-like server answers at {base}/models ({reason}); start it first, or "
+            "correct --upstream"
+        ) from None
+
+
+def _context(card: Mapping[str, Any]) -> int | None:
+    """The context: vLLM, SGLang and codling say max_model_len, llama.cpp meta.n_ctx_train."""
+    meta = card.get("meta") or {}
+    for value in (card.get("max_model_len"), meta.get("n_ctx"), meta.get("n_ctx_train")):
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _unreachable(error: httpx.HTTPError) -> ApiError:
+    reason = str(error) or type(error).__name__
+    return ApiError(502, f"the upstream server does not answer: {reason}", type="upstream_error")
+
+
+def _refused(status: int, body: bytes) -> ApiError:
+    try:
+        value = json.loads(body)
+        inner = value.get("error", value)
+        message = inner.get("message") if isinstance(inner, dict) else str(inner)
+    except (ValueError, AttributeError):
+        message = body[:200].decode("utf-8", "replace")
+    # Its refusal of our key is our problem, not the client's.
+    shown = 502 if status in (401, 403, 404) or status < 400 else status
+    return ApiError(shown, f"the upstream server refuses: {message}", type="upstream_error")
