@@ -71,12 +71,13 @@ class Dependencies:
                 resolver = make(paths, read)
                 self._resolvers.update(dict.fromkeys(members, resolver))
 
-    def of(self, path: str) -> list[str]:
-        """The files that `path` depends on, sorted, without itself."""
+    def of(self, path: str, text: str | None = None) -> list[str]:
+        """The files that `path`, with its own or another text, depends on, sorted."""
         resolver = self._resolvers.get(self._languages[path])
         if resolver is None:
             return []
-        return sorted(set(resolver.targets(path, self._read(path))) - {path})
+        found = resolver.targets(path, self._read(path) if text is None else text)
+        return sorted(set(found) - {path})
 
 
 def dependency_graph(files: Sequence[SourceFile]) -> list[list[int]]:

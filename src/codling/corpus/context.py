@@ -1,0 +1,268 @@
+"""The training layout at the cursor: the files that the cursor's file depends on, then that file.
+
+Input: a repository (any mapping from path to text, or a folder through `WorkingTree`), the cursor's
+file and what stands before the cursor. Output: a prompt in the layout of concat.py, which ends
+where the cursor stands, no longer than a budget. As in the README of DeepSeek-Coder:
+
+    # utils.py
+    ...
+    # model.py
+    ...
+    # main.py
+    from model import IrisClassifier     <- the cursor is somewhere below
+
+What does not fit is left out at the far end: files at the greatest import distance first. The last
+file that fits in part loses its beginning, as at the start of a training window.
+
+Not here: what is done with the text after the cursor (tokens/fim.py), and the model.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from codling.core.errors import SourceError
+from codling.core.languages import SNIFF_BYTES, detect
+from codling.corpus.concat import file_text
+from codling.corpus.imports import LANGUAGES, Dependencies
+from codling.corpus.order import arrange_files
+
+Measure = Callable[[str], int]
+"""Length of a text in the unit of the budget: characters (`len`) or tokens."""
+
+_MAX_FILE_BYTES = 1_000_000
+_SKIPPED_DIRS = frozenset(
+    ("node_modules", "__pycache__", "site-packages", "venv", "env", "build", "dist", "target")
+)
+
+
+class Cursor(NamedTuple):
+    """A place in a file of the repository."""
+
+    path: str
+    """Relative to the repository's root; there need not be such a file yet."""
+    prefix: str
+    """The file's text before the cursor, as it stands in the editor."""
+    suffix: str = ""
+    """The text after it: not part of the prompt, but its imports count."""
+
+    @classmethod
+    def at_line(cls, path: str, text: str, line: int) -> Self:
+        """The cursor at the end of a line, counted from 1; SourceError if there is no such line."""
+        lines = text.splitlines(keepends=True)
+        if not 1 <= line <= max(1, len(lines)):
+            raise SourceError(f"{path} has {len(lines)} lines, so there is no line {line}")
+        prefix = "".join(lines[:line]).rstrip("\r\n") if lines else ""
+        return cls(path, prefix, text[len(prefix) :])
+
+
+def context_prompt(
+    files: Mapping[str, str], cursor: Cursor, *, budget: int, measure: Measure = len
+) -> str:
+    r"""What stands before the cursor, with the files that it depends on in front of it.
+
+    `files` may hold an older text of the cursor's file, or none. The result measures at most
+    `budget` and always ends in the end of the cursor's prefix.
+
+    >>> cursor = Cursor("a.py", "from b import x\ny =")
+    >>> print(context_prompt({"b.py": "x = 1\n"}, cursor, budget=100))
+    # b.py
+    x = 1
+    # a.py
+    from b import x
+    y =
+    """
+    return _prompt(_Graph(files), cursor, budget, measure)
+
+
+class WorkingTree(Mapping[str, str]):
+    """The text files of a folder by their path, read when asked for and again when they have
+    changed.
+
+    In a git repository these are the files that git does not ignore; elsewhere all but hidden
+    folders and the usual places of installed packages and build results.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises SourceError if `folder` is not a folder."""
+        if not folder.is_dir():
+            raise SourceError(f"{folder} is no folder; give the repository's root")
+        self.folder = folder.resolve()
+        self._texts: dict[str, tuple[int, str]] = {}
+        self._paths: dict[str, None] = {}
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """List the files again; whether there are other files than before."""
+        listed = self._git_files()
+        paths = sorted(p for p in (self._walk() if listed is None else listed) if _is_code(p))
+        changed = paths != list(self._paths)
+        self._paths = dict.fromkeys(paths)
+        return changed
+
+    def stamp(self, path: str) -> int:
+        """Changes when the file changes; 0 for a file that is not there."""
+        try:
+            found = (self.folder / path).stat()
+        except OSError:
+            return 0
+        return hash((found.st_mtime_ns, found.st_size))
+
+    def __getitem__(self, path: str) -> str:
+        if path not in self._paths:
+            raise KeyError(path)
+        stamp = self.stamp(path)
+        cached = self._texts.get(path)
+        if cached is None or cached[0] != stamp:
+            cached = self._texts[path] = (stamp, self._read(path))
+        return cached[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def _read(self, path: str) -> str:
+        place = self.folder / path
+        try:
+            if not place.is_file() or place.stat().st_size > _MAX_FILE_BYTES:
+                return ""
+            return place.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def _git_files(self) -> list[str] | None:
+        command = ["git", "-C", str(self.folder), "ls-files", "-z", "-co", "--exclude-standard"]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        names = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+        return [n for n in names if n] if done.returncode == 0 else None
+
+    def _walk(self) -> Iterator[str]:
+        for folder, names, files in os.walk(self.folder):
+            names[:] = [n for n in names if n[0] != "." and n not in _SKIPPED_DIRS]
+            inside = Path(folder).relative_to(self.folder)
+            yield from ((inside / name).as_posix() for name in files)
+
+
+class RepositoryContext:
+    """Prompts for one repository, again and again: keeps what has not changed between two calls."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises SourceError if `folder` is not a folder."""
+        self.tree = WorkingTree(folder)
+        self._graph = _Graph(self.tree, self.tree.stamp)
+
+    def prompt(self, cursor: Cursor, *, budget: int, measure: Measure = len) -> str:
+        """As `context_prompt`; the cursor's path may also be absolute.
+
+        Raises SourceError if it lies outside the repository.
+        """
+        if self.tree.refresh():
+            self._graph = _Graph(self.tree, self.tree.stamp)
+        cursor = cursor._replace(path=self.inside(cursor.path))
+        return _prompt(self._graph, cursor, budget, measure)
+
+    def inside(self, path: Path | str) -> str:
+        """`path` relative to the repository's root."""
+        place = Path(os.path.normpath(self.tree.folder / path))
+        for candidate in (place, place.resolve()):
+            if candidate.is_relative_to(self.tree.folder):
+                return candidate.relative_to(self.tree.folder).as_posix()
+        raise SourceError(f"{path} lies outside the repository {self.tree.folder}")
+
+
+class _Graph:
+    """The dependencies of a repository, each looked up once while its file is unchanged."""
+
+    def __init__(self, files: Mapping[str, str], stamp: Callable[[str], int] = lambda _: 0) -> None:
+        found = {p: detect(p, b"") for p in files}
+        self.languages = {p: language for p, language in found.items() if language in LANGUAGES}
+        self.files, self._stamp = files, stamp
+        self._dependencies = Dependencies(self.languages, files.__getitem__)
+        self._known: dict[str, tuple[int, list[str]]] = {}
+
+    def of(self, path: str) -> list[str]:
+        stamp = self._stamp(path)
+        known = self._known.get(path)
+        if known is None or known[0] != stamp:
+            known = self._known[path] = (stamp, self._dependencies.of(path))
+        return known[1]
+
+    def of_text(self, path: str, text: str) -> list[str]:
+        """What `text`, standing at `path`, depends on, whether there is such a file or not."""
+        if path in self.languages:
+            return self._dependencies.of(path, text)
+        languages = {**self.languages, path: detect(path, text[:SNIFF_BYTES].encode()) or ""}
+        return Dependencies(languages, lambda p: text if p == path else self.files[p]).of(path)
+
+
+def _prompt(graph: _Graph, cursor: Cursor, budget: int, measure: Measure) -> str:
+    path, prefix, suffix = cursor
+    language = detect(path, prefix[:SNIFF_BYTES].encode()) or ""
+    here = file_text(language, path, "") + prefix
+    room = budget - measure(here)
+    if room < 0:
+        return _cut_start(prefix, budget, measure)
+    near = _by_distance(graph, path, prefix + suffix)
+    chosen: dict[str, str] = {}
+    first = ""
+    for each in near:
+        text = file_text(graph.languages[each], each, graph.files[each])
+        size = measure(text)
+        if size > room:
+            first = _cut_start(text, room, measure, whole_lines=True)
+            break
+        chosen[each] = text
+        room -= size
+    prompt = first + "".join(chosen[p] for p in _in_order(graph, sorted(chosen))) + here
+    # Tokens of joined texts may be more than the sum of their parts.
+    return prompt if measure(prompt) <= budget else _cut_start(prompt, budget, measure)
+
+
+def _by_distance(graph: _Graph, path: str, text: str) -> list[str]:
+    """All files that `path` depends on, the directly imported ones first, itself left out."""
+    found = dict.fromkeys(graph.of_text(path, text))
+    for each in iter(waiting := list(found)):
+        for target in graph.of(each):
+            if target not in found and target != path:
+                found[target] = None
+                waiting.append(target)
+    return list(found)
+
+
+def _in_order(graph: _Graph, paths: Sequence[str]) -> Iterator[str]:
+    index = {p: i for i, p in enumerate(paths)}
+    edges = [[index[t] for t in graph.of(p) if t in index] for p in paths]
+    return (paths[i] for files in arrange_files(edges, "scc") for i in files)
+
+
+def _cut_start(text: str, budget: int, measure: Measure, *, whole_lines: bool = False) -> str:
+    """The longest end of `text` within the budget, in whole lines where there is one that fits."""
+    lines = text.splitlines(keepends=True)
+    low, high = 0, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        if measure("".join(lines[middle:])) <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    if low < len(lines) or whole_lines:
+        return "".join(lines[low:])
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high) // 2
+        if measure(text[middle:]) <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    return text[low:]
+
+
+def _is_code(path: str) -> bool:
+    return detect(path, b"") in LANGUAGES

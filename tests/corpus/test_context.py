@@ -1,0 +1,106 @@
+"""Prompts at a cursor in small repositories."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codling.core.errors import SourceError
+from codling.corpus.context import Cursor, RepositoryContext, WorkingTree, context_prompt
+
+FILES = {
+    "utils.py": "def load():\n    pass\n",
+    "model.py": "from utils import load\n\nclass Net:\n    pass\n",
+    "main.py": "from model import Net\nfrom utils import load\n\nnet = Net()\n",
+    "other.py": "import main\n",
+}
+PREFIX = "from model import Net\nfrom utils import load\n\nnet ="
+ALL = (
+    "# utils.py\ndef load():\n    pass\n"
+    "# model.py\nfrom utils import load\n\nclass Net:\n    pass\n"
+    "# main.py\n" + PREFIX
+)
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for path, text in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_dependencies_come_first_and_the_cursor_last() -> None:
+    assert context_prompt(FILES, Cursor("main.py", PREFIX), budget=1000) == ALL
+
+
+def test_what_imports_the_file_is_left_out_even_in_a_cycle() -> None:
+    files = {**FILES, "utils.py": "import main\n"}
+    prompt = context_prompt(files, Cursor("main.py", PREFIX), budget=1000)
+    assert prompt.count("# main.py") == 1
+    assert "other.py" not in prompt
+
+
+def test_a_file_that_does_not_fit_loses_its_beginning() -> None:
+    cut = context_prompt(FILES, Cursor("main.py", PREFIX), budget=len(ALL) - 3)
+    # model.py sorts before utils.py, so utils.py is the one that is cut, by whole lines.
+    assert cut == ALL[len("# utils.py\n") :]
+
+
+def test_the_nearest_files_stay_when_room_is_short() -> None:
+    files = {"far.py": "x = 1\n", "near.py": "import far\n"}
+    prefix = "import near\n"
+    room = len("# near.py\nimport far\n# a.py\n" + prefix)
+    assert context_prompt(files, Cursor("a.py", prefix), budget=room).startswith("# near.py\n")
+
+
+def test_a_prefix_longer_than_the_budget_keeps_its_end() -> None:
+    assert context_prompt(FILES, Cursor("main.py", PREFIX), budget=10) == "\nnet ="
+    assert context_prompt(FILES, Cursor("main.py", PREFIX), budget=3) == "t ="
+
+
+def test_the_budget_can_be_counted_in_other_units() -> None:
+    words = lambda text: len(text.split())  # noqa: E731
+    for budget in range(1, 30):
+        prompt = context_prompt(FILES, Cursor("main.py", PREFIX), budget=budget, measure=words)
+        assert words(prompt) <= budget
+        assert prompt.endswith("net =") or budget == 1
+
+
+def test_imports_after_the_cursor_count() -> None:
+    prompt = context_prompt(FILES, Cursor("new.py", "x = 1\n", "import utils\n"), budget=1000)
+    assert prompt.startswith("# utils.py\n")
+
+
+def test_a_working_tree_leaves_out_what_git_ignores(tmp_path: Path) -> None:
+    write(tmp_path, {**FILES, "build/gen.py": "", ".gitignore": "build/\n"})
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    assert sorted(WorkingTree(tmp_path)) == sorted(FILES)
+
+
+def test_a_plain_folder_leaves_out_installed_packages(tmp_path: Path) -> None:
+    write(tmp_path, {**FILES, "node_modules/x/index.js": "", ".venv/a.py": "", "notes.txt": ""})
+    assert sorted(WorkingTree(tmp_path)) == sorted(FILES)
+
+
+def test_a_repository_is_read_again_when_a_file_changes(tmp_path: Path) -> None:
+    context = RepositoryContext(write(tmp_path, FILES))
+    assert context.prompt(Cursor("main.py", PREFIX), budget=1000) == ALL
+    write(tmp_path, {"utils.py": "def load(): ...\n", "model.py": "import extra\n", "extra.py": ""})
+    prompt = context.prompt(Cursor(str(tmp_path / "main.py"), PREFIX), budget=1000)
+    assert prompt.startswith("# extra.py\n# model.py\nimport extra\n# utils.py\ndef load(): ...\n")
+
+
+def test_a_file_outside_the_repository_is_refused(tmp_path: Path) -> None:
+    context = RepositoryContext(write(tmp_path / "repo", FILES))
+    with pytest.raises(SourceError, match="outside the repository"):
+        context.prompt(Cursor(str(tmp_path / "x.py"), ""), budget=10)
+    with pytest.raises(SourceError, match="no folder"):
+        RepositoryContext(tmp_path / "absent")
+
+
+def test_a_cursor_at_a_line_stands_at_its_end() -> None:
+    assert Cursor.at_line("a.py", "x\ny\nz\n", 2) == Cursor("a.py", "x\ny", "\nz\n")
+    assert Cursor.at_line("a.py", "", 1) == Cursor("a.py", "", "")
+    with pytest.raises(SourceError, match="no line 4"):
+        Cursor.at_line("a.py", "x\ny\nz\n", 4)
