@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tiny_run import grow, grow_command, make_repository
 
 from codling.core.artifact import MANIFEST
 from codling.pipeline import PATH
+from tiny_run import grow, grow_command, make_repository
 
 # These hold times or are made from what holds times.
 NOT_COMPARED = (MANIFEST, "metrics.jsonl", "report.html")

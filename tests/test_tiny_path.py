@@ -1,4 +1,4 @@
-"""The whole path once, as a user walks it: a git repository, `codling grow`, a server, an insertion."""
+"""The whole path once, as a user walks it: a repository, `codling grow`, a server, an insertion."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tiny_run import CODLING, grow, make_repository
 
 
