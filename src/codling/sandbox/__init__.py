@@ -1,1 +1,21 @@
 """UNTRUSTED CODE -> VERDICT: generated and benchmark code runs here and nowhere else. No torch."""
+
+from codling.sandbox.box import Box, Job, Reply, Step, StepReply, describe
+from codling.sandbox.limits import Limits
+from codling.sandbox.outcome import Outcome, judge
+from codling.sandbox.pool import Pool, check_python, run_untrusted
+
+__all__ = [
+    "Box",
+    "Job",
+    "Limits",
+    "Outcome",
+    "Pool",
+    "Reply",
+    "Step",
+    "StepReply",
+    "check_python",
+    "describe",
+    "judge",
+    "run_untrusted",
+]

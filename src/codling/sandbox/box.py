@@ -1,0 +1,268 @@
+"""A box: one fork server behind walls, which runs one job at a time.
+
+Input: a Job (files and steps). Output: a Reply, one StepReply per step that ran. A box that dies or hangs is
+started anew, and the job that killed it is reported as lost.
+
+Not here: many boxes at once (pool.py), and what a reply means as a verdict (outcome.py).
+"""
+
+import contextlib
+import json
+import os
+import select
+import struct
+import subprocess
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from codling.core.errors import ToolMissingError
+from codling.sandbox import bubblewrap, cgroup
+from codling.sandbox.limits import Limits
+
+_START_SECONDS = 60.0
+_GRACE = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One program to run in a job: a command line, or Python source for the warm interpreter."""
+
+    argv: tuple[str, ...] = ()
+    code: str | None = None
+    stdin: str = ""
+    limits: Limits = Limits()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Files in an empty work folder, and steps to run there until the first one that fails."""
+
+    steps: tuple[Step, ...]
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    """Patterns of files to hand back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReply:
+    """What one step did."""
+
+    exit: int | None
+    """Exit status, or None if a signal ended it."""
+    signal: int | None
+    timed_out: bool
+    flooded: bool
+    """It wrote far more than its output limit."""
+    proved: bool
+    """A Python program that ran to its end; a nonce over a private pipe is the proof."""
+    stdout: str
+    stderr: str
+    seconds: float
+    cpu: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a job's steps did; `lost` holds the reason if there is no answer."""
+
+    steps: tuple[StepReply, ...] = ()
+    kept: Mapping[str, bytes] = field(default_factory=dict)
+    lost: str = ""
+    out_of_memory: bool = False
+
+
+class Box:
+    """A running fork server; use it in a `with` block."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        unsafe: bool = False,
+        shown: Sequence[Path] = (),
+        preload: Sequence[str] = (),
+    ) -> None:
+        """`limits` bound the whole box (its control group); `shown` are folders to see read-only."""
+        self.limits, self.unsafe = limits, unsafe
+        self.shown, self.preload = tuple(shown), tuple(preload)
+        self.group: cgroup.Group | str = "not started"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(self, job: Job) -> Reply:
+        """Run a job; never raises for what the job does."""
+        if self._process is None:
+            self._start()
+        kills = self._oom_kills()
+        limit = sum(step.limits.wall_seconds for step in job.steps) + _GRACE
+        try:
+            self._send(_job_message(job))
+            answer = self._receive(limit)
+        except (OSError, EOFError) as error:
+            self.close()
+            return Reply(lost=f"the sandbox ended or hung while the job ran ({error})")
+        reply = _read_reply(answer)
+        if self._oom_kills() > kills:
+            return Reply(steps=reply.steps, kept=reply.kept, lost=reply.lost, out_of_memory=True)
+        return reply
+
+    def close(self) -> None:
+        """End the server and everything in it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+            self._process = None
+        if isinstance(self.group, cgroup.Group):
+            self.group.remove()
+            self.group = "closed"
+
+    def _start(self) -> None:
+        self.group = cgroup.create(self.limits)
+        join = self.group.join if isinstance(self.group, cgroup.Group) else None
+        fds = () if self.unsafe else (bubblewrap.filter_file(),)
+        argv = self._argv(*fds)
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=fds,
+            preexec_fn=join,
+            env=bubblewrap.ENVIRONMENT if self.unsafe else {},
+            bufsize=0,
+        )
+        for fd in fds:
+            os.close(fd)
+        try:
+            self._receive(_START_SECONDS)
+        except (OSError, EOFError):
+            self._process.kill()
+            said = (
+                self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""
+            )
+            self.close()
+            last = (said.strip().splitlines() or ["no message"])[-1]
+            raise ToolMissingError(
+                f"the sandbox does not start: {last}; see `codling evaluate doctor`"
+            ) from None
+
+    def _argv(self, filter_fd: int = -1) -> list[str]:
+        options = {
+            "isolated": not self.unsafe,
+            "preload": self.preload,
+            "path": bubblewrap.site_folders(),
+        }
+        root = str(Path(__file__).parent) if self.unsafe else bubblewrap.INSIDE
+        source = (
+            f"import sys; sys.path.insert(0, {root!r}); from inside.server import main; "
+            f"main({options!r})"
+        )
+        argv = [bubblewrap.python_path(), "-I", "-S", "-c", source]
+        return argv if self.unsafe else bubblewrap.command(argv, self.shown, filter_fd)
+
+    def _oom_kills(self) -> int:
+        return self.group.oom_kills() if isinstance(self.group, cgroup.Group) else 0
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        data = json.dumps(message).encode()
+        view = memoryview(struct.pack("=I", len(data)) + data)
+        while view:
+            view = view[os.write(self._process.stdin.fileno(), view) :]
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        limit = time.monotonic() + seconds
+        (length,) = struct.unpack("=I", self._read(4, limit))
+        message: dict[str, Any] = json.loads(self._read(length, limit))
+        return message
+
+    def _read(self, n: int, limit: float) -> bytes:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        fd = self._process.stdout.fileno()
+        data = bytearray()
+        while len(data) < n:
+            ready, _, _ = select.select([fd], [], [], max(0.0, limit - time.monotonic()))
+            if not ready:
+                raise TimeoutError("no answer in time")
+            chunk = os.read(fd, n - len(data))
+            if not chunk:
+                raise EOFError("its pipe closed")
+            data += chunk
+        return bytes(data)
+
+
+def describe(*, unsafe: bool = False) -> str:
+    """One line on what protects the host here, and what does not."""
+    if unsafe:
+        return "UNSAFE: limits of time, memory and files, but no walls; code sees the host's files and network"
+    group = cgroup.create(Limits())
+    walls = (
+        "bubblewrap: own user, pid, mount, ipc, network and host name; read-only system; seccomp"
+    )
+    if isinstance(group, cgroup.Group):
+        group.remove()
+        return f"{walls}; control group bounds processes and memory"
+    held = "not held back: run as another user" if os.getuid() == 0 else "held by RLIMIT_NPROC"
+    return f"{walls}; {group}: memory is bounded per process only, fork bombs are {held}"
+
+
+def _job_message(job: Job) -> dict[str, Any]:
+    texts = {n: f for n, f in job.files.items() if isinstance(f, str)}
+    binary = {n: b64encode(f).decode() for n, f in job.files.items() if isinstance(f, bytes)}
+    return {
+        "files": texts,
+        "binary": binary,
+        "keep": list(job.keep),
+        "disk": max(step.limits.disk_bytes for step in job.steps),
+        "steps": [_step_message(step) for step in job.steps],
+    }
+
+
+def _step_message(step: Step) -> dict[str, Any]:
+    limits = step.limits
+    what: dict[str, Any] = (
+        {"argv": list(step.argv), "env": dict(step.env)}
+        if step.code is None
+        else {"code": step.code}
+    )
+    return what | {
+        "stdin": step.stdin,
+        "wall": limits.wall_seconds,
+        "cpu": limits.cpu_seconds,
+        "memory": limits.memory_bytes,
+        "processes": limits.processes,
+        "file_bytes": limits.file_bytes,
+        "open_files": limits.open_files,
+        "output_bytes": limits.output_bytes,
+    }
+
+
+def _read_reply(answer: dict[str, Any]) -> Reply:
+    return Reply(
+        steps=tuple(StepReply(**step) for step in answer.get("steps", ())),
+        kept={name: b64decode(data) for name, data in answer.get("kept", {}).items()},
+        lost=answer.get("lost", ""),
+    )

@@ -1,0 +1,89 @@
+"""A control group for one box: bounds the processes and the memory of all that runs in it.
+
+Input: limits. Output: a group with a `join` to be called in the new process, or a reason why there is none.
+Both layouts: v1 (a folder per controller) and v2 (one tree, where the controllers must be delegated to us).
+
+Not here: limits of single processes (inside/cell.py).
+"""
+
+import os
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from codling.sandbox.limits import MIB, Limits
+
+ROOT = Path("/sys/fs/cgroup")
+_OWN_MEMORY = 256 * MIB
+"""What the fork server itself, with its preloaded modules, may take on top of a job's memory."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Folders of a control group that was made for one box."""
+
+    folders: tuple[Path, ...]
+
+    def join(self) -> None:
+        """Move the calling process into the group (its later children are born in it)."""
+        for folder in self.folders:
+            (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+    def remove(self) -> None:
+        """Kill what is left in the group, and delete it."""
+        for folder in self.folders:
+            for _ in range(50):
+                try:
+                    folder.rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:  # the kernel still collects its processes
+                    time.sleep(0.01)
+
+    def oom_kills(self) -> int:
+        """How many of its processes the kernel has killed for lack of memory."""
+        for folder in self.folders:
+            for name in ("memory.oom_control", "memory.events"):
+                if (folder / name).exists():
+                    found = re.search(r"^oom_kill (\d+)", (folder / name).read_text(), re.M)
+                    return int(found[1]) if found else 0
+        return 0
+
+
+def create(limits: Limits, root: Path = ROOT) -> Group | str:
+    """A new group with these limits, or the reason why none can be made here."""
+    name = f"codling-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    try:
+        if (root / "cgroup.controllers").exists():
+            return _create_v2(root, name, limits)
+        return _create_v1(root, name, limits)
+    except OSError as error:
+        return f"control groups cannot be written ({error.strerror}: {error.filename})"
+
+
+def _create_v1(root: Path, name: str, limits: Limits) -> Group | str:
+    if not (root / "pids").is_dir() or not (root / "memory").is_dir():
+        return "no pids and memory controllers under " + str(root)
+    pids, memory = root / "pids" / name, root / "memory" / name
+    pids.mkdir()
+    (pids / "pids.max").write_text(str(limits.processes + 8))
+    memory.mkdir()
+    (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes + _OWN_MEMORY))
+    return Group((pids, memory))
+
+
+def _create_v2(root: Path, name: str, limits: Limits) -> Group | str:
+    own = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
+    for parent in (root / own, root):
+        enabled = parent / "cgroup.subtree_control"
+        if {"pids", "memory"} <= set(enabled.read_text().split()):
+            folder = parent / name
+            folder.mkdir()
+            (folder / "pids.max").write_text(str(limits.processes + 8))
+            (folder / "memory.max").write_text(str(limits.memory_bytes + _OWN_MEMORY))
+            (folder / "memory.oom.group").write_text("0")
+            return Group((folder,))
+    return f"the pids and memory controllers are not delegated to {root / own}"

@@ -1,0 +1,245 @@
+"""A cell: where one job runs. New pid, mount and IPC namespaces, an empty work folder, limits, one verdict.
+
+Input: a job as JSON (see protocol below). Output: what each of its steps did. The cell's first process is pid 1 of its own
+pid namespace: when a step ends, everything that it started is killed with one call, and when the cell ends
+the kernel takes the rest, mounts and shared memory included. So no job sees another.
+
+    job    {"files": {name: text}, "binary": {name: base64}, "steps": [step], "keep": [glob]}
+    step   {"argv": [..] or "code": text, "stdin": text, "wall": s, "cpu": s, "memory": bytes, "processes": n,
+            "file_bytes": n, "open_files": n, "output_bytes": n, "env": {..}}
+    reply  {"steps": [{"exit", "signal", "timed_out", "flooded", "proved", "stdout", "stderr", "seconds", "cpu"}],
+            "kept": {name: base64}}
+
+Not here: the outer sandbox (bubblewrap makes it), and what a step's outcome means (../outcome.py).
+"""
+
+import base64
+import fcntl
+import os
+import resource
+import selectors
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from . import linux, notary, program, seccomp
+
+WORK = "/work"
+_FRESH = ("/tmp", "/dev/shm")
+_FILTER = seccomp.filter_bytes(linux.machine())
+_FLOOD = 16
+"""A step is killed when it writes this many times more than what is kept of its output."""
+
+
+def run_job(job: dict[str, Any], *, isolated: bool, work: str = WORK) -> dict[str, Any]:
+    """Run the job's steps in order, up to the first that does not end with status 0."""
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
+    if isolated:
+        _furnish(job)
+    else:
+        linux.adopt_orphans()
+    _write_files(job, Path(work))
+    done: list[dict[str, Any]] = []
+    for step in job["steps"]:
+        done.append(_run_step(step, work, proc, isolated))
+        if done[-1]["exit"] != 0 or done[-1]["timed_out"]:
+            break
+    return {"steps": done, "kept": _kept(job, Path(work))}
+
+
+def _furnish(job: dict[str, Any]) -> None:
+    """Empty file systems over all that a job may write, and /proc away from jobs that need none."""
+    n_bytes = int(job.get("disk", 256 << 20))
+    for path in (WORK, *_FRESH):
+        linux.mount_tmpfs(path, n_bytes)
+    if all("code" in step for step in job["steps"]):
+        linux.mount_tmpfs("/proc", 4096, "500")
+
+
+def _write_files(job: dict[str, Any], work: Path) -> None:
+    contents = {name: text.encode() for name, text in job.get("files", {}).items()}
+    contents |= {name: base64.b64decode(data) for name, data in job.get("binary", {}).items()}
+    for name, data in contents.items():
+        path = work / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _kept(job: dict[str, Any], work: Path) -> dict[str, str]:
+    """The files that the caller asked back; a link or a special file never is."""
+    kept = {}
+    for pattern in job.get("keep", ()):
+        for path in work.glob(pattern):
+            if path.is_file() and not path.is_symlink():
+                kept[str(path.relative_to(work))] = base64.b64encode(path.read_bytes()).decode()
+    return kept
+
+
+def _run_step(step: dict[str, Any], work: str, proc: int, isolated: bool) -> dict[str, Any]:
+    ends = [os.pipe() for _ in ("stdout", "stderr", "verdict")]
+    entry = _stdin(step.get("stdin", ""))
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _become(step, work, proc, [entry, *(write for _, write in ends)], isolated)
+    os.close(entry)
+    for _, write in ends:
+        os.close(write)
+    reads = [read for read, _ in ends]
+    watch = _Watch(child, reads, started + step["wall"], step["output_bytes"])
+    watch.until_exit()
+    seconds = time.monotonic() - started
+    _kill(-1 if isolated and not watch.over else child)
+    _, status, usage = os.wait4(child, 0)
+    _kill_rest(child, isolated)
+    watch.drain()
+    return {
+        "exit": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+        "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+        "timed_out": watch.timed_out,
+        "flooded": watch.flooded,
+        "proved": notary.proves(watch.data[reads[2]]),
+        "stdout": watch.data[reads[0]].decode(errors="replace"),
+        "stderr": watch.data[reads[1]].decode(errors="replace"),
+        "seconds": seconds,
+        "cpu": usage.ru_utime + usage.ru_stime,
+    }
+
+
+def _stdin(text: str) -> int:
+    """A descriptor to read `text` from: a file in memory, so that nobody has to write while it runs."""
+    if not text:
+        return os.open("/dev/null", os.O_RDONLY)
+    fd = os.memfd_create("stdin")
+    os.write(fd, text.encode())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+class _Watch:
+    """Collects a step's output until it ends, runs out of time, or floods."""
+
+    def __init__(self, child: int, reads: list[int], deadline: float, cap: int) -> None:
+        self.deadline, self.cap = deadline, cap
+        self.data = dict.fromkeys(reads, b"")
+        self.n_seen = 0
+        self.over = self.timed_out = self.flooded = False
+        self._pidfd = os.pidfd_open(child)
+        self._selector = selectors.DefaultSelector()
+        for fd in (*reads, self._pidfd):
+            self._selector.register(fd, selectors.EVENT_READ)
+
+    def until_exit(self) -> None:
+        """Returns when the child is over, or must be killed."""
+        while not (self.over or self.timed_out or self.flooded):
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                self.timed_out = True
+                return
+            for key, _ in self._selector.select(left):
+                if key.fd == self._pidfd:
+                    self.over = True
+                else:
+                    self._read(int(key.fd))
+
+    def drain(self) -> None:
+        """What is left in the pipes, when nobody can write to them any more."""
+        self._selector.close()
+        os.close(self._pidfd)
+        for fd in self.data:
+            os.set_blocking(fd, False)
+            try:
+                while self._take(fd):
+                    pass
+            except BlockingIOError:
+                pass
+            os.close(fd)
+
+    def _read(self, fd: int) -> None:
+        if not self._take(fd):
+            self._selector.unregister(fd)
+
+    def _take(self, fd: int) -> bool:
+        chunk = os.read(fd, 1 << 16)
+        self.n_seen += len(chunk)
+        self.flooded = self.flooded or self.n_seen > self.cap * _FLOOD
+        self.data[fd] += chunk[: self.cap - len(self.data[fd])]
+        return bool(chunk) and self.n_seen <= self.cap * (_FLOOD + 1)
+
+
+def _kill_rest(child: int, isolated: bool) -> None:
+    """Kill and collect all that an ended step has left, however deep and detached."""
+    if isolated:
+        _kill(-1)  # as pid 1 of the namespace: everybody in it but ourselves
+    else:
+        _kill(-child)
+        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            _kill(int(pid))
+    try:
+        while True:
+            os.waitpid(-1, 0)
+    except ChildProcessError:
+        return
+
+
+def _kill(target: int) -> None:
+    try:
+        os.kill(target, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _become(step: dict[str, Any], work: str, proc: int, fds: list[int], isolated: bool) -> None:
+    """Turn the forked child into the step; never returns."""
+    leave, write = os._exit, os.write  # the program may replace them
+    try:
+        os.setsid()
+        _prefer_for_oom(proc)
+        for target, fd in enumerate(_above(fds)):
+            os.dup2(fd, target, inheritable=target < 3 or "code" in step)
+        os.closerange(4, 65536)
+        os.chdir(work)
+        _limit(step, isolated)
+        if isolated:
+            linux.drop_capabilities()
+        linux.install_filter(_FILTER)
+        if "code" in step:
+            program.run(step, verdict=3)
+        else:
+            os.close(3)
+            os.execve(step["argv"][0], step["argv"], {**os.environ, **step.get("env", {})})
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the child must not return
+        write(2, f"the sandbox could not start the step: {error!r}\n".encode())
+    finally:
+        leave(125)
+
+
+def _above(fds: list[int]) -> list[int]:
+    """Copies of the descriptors that cannot collide with 0 to 3."""
+    return [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]
+
+
+def _prefer_for_oom(proc: int) -> None:
+    """The kernel shall kill the step, not its keeper, when the cell's memory runs out."""
+    fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=proc)
+    os.write(fd, b"1000")
+    os.close(fd)
+
+
+def _limit(step: dict[str, Any], isolated: bool) -> None:
+    memory = resource.RLIMIT_AS if "code" in step else resource.RLIMIT_DATA
+    cpu = int(step["cpu"]) + 1
+    limits = [
+        (resource.RLIMIT_CPU, cpu),
+        (memory, step["memory"]),
+        (resource.RLIMIT_FSIZE, step["file_bytes"]),
+        (resource.RLIMIT_NOFILE, step["open_files"]),
+        (resource.RLIMIT_CORE, 0),
+    ]
+    if isolated:  # outside a user namespace the count would be over all of the user's processes
+        limits.append((resource.RLIMIT_NPROC, step["processes"]))
+    for which, value in limits:
+        resource.setrlimit(which, (value, value))
+    sys.stdout.flush()

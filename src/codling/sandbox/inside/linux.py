@@ -1,0 +1,73 @@
+"""The few kernel calls that Python does not wrap: namespaces, mounts, capabilities, prctl, seccomp.
+
+Not here: when to call them (cell.py).
+"""
+
+import ctypes
+import os
+import platform
+
+NEW_MOUNTS, NEW_IPC, NEW_PIDS = 0x00020000, 0x08000000, 0x20000000
+_NOSUID_NODEV = 2 | 4
+_PRIVATE_RECURSIVE = 0x40000 | 0x4000
+_PDEATHSIG, _CAPBSET_DROP, _SECCOMP, _SUBREAPER, _NO_NEW_PRIVS, _AMBIENT = 1, 24, 22, 36, 38, 47
+_CLEAR_ALL, _FILTER_MODE = 4, 2
+_CAPABILITY_VERSION_3 = 0x20080522
+_LAST_CAPABILITY = 40
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Filter(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_char_p))
+
+
+def unshare(flags: int) -> None:
+    """New namespaces for this process (new pids only for its children); OSError where refused."""
+    _check(_libc.unshare(flags), "unshare")
+    if flags & NEW_MOUNTS:
+        _check(_libc.mount(b"none", b"/", None, _PRIVATE_RECURSIVE, None), "make mounts private")
+
+
+def mount_tmpfs(path: str, n_bytes: int, mode: str = "700") -> None:
+    """An empty file system in memory over the folder `path`."""
+    options = f"size={n_bytes},mode={mode}".encode()
+    _check(_libc.mount(b"tmpfs", path.encode(), b"tmpfs", _NOSUID_NODEV, options), f"mount {path}")
+
+
+def die_with_parent() -> None:
+    """SIGKILL for this process when the thread that forked it ends."""
+    _libc.prctl(_PDEATHSIG, 9, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Grandchildren whose parent ends become children of this process."""
+    _libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability for good, also across exec."""
+    _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _libc.prctl(_AMBIENT, _CLEAR_ALL, 0, 0, 0)
+    for number in range(_LAST_CAPABILITY + 1):
+        _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0)  # refused where there are none to drop
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def install_filter(program: bytes) -> None:
+    """Put this process and its children under a seccomp filter (see seccomp.py)."""
+    _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+    filter_ = _Filter(len(program) // 8, program)
+    _check(_libc.prctl(_SECCOMP, _FILTER_MODE, ctypes.byref(filter_), 0, 0), "seccomp")
+
+
+def machine() -> str:
+    """The architecture's name, for example x86_64."""
+    return platform.machine()
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")

@@ -1,0 +1,157 @@
+"""The fork server inside the sandbox: reads jobs, runs each in a fresh cell, writes what happened.
+
+Input and output: frames on descriptors 0 and 1, each a four-byte length and JSON. It stays the parent of
+everything: a warm interpreter with common modules loaded, forked once per job (2 to 3 ms instead of a
+start). Not here: the cell (cell.py), the other end of the pipe (../box.py).
+"""
+
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import struct
+import sys
+import tempfile
+import time
+from typing import Any
+
+from . import cell, linux
+
+WARM = [
+    "abc",
+    "array",
+    "bisect",
+    "collections",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "hashlib",
+    "heapq",
+    "io",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "time",
+    "typing",
+    "unittest.mock",
+]
+_GRACE = 5.0
+"""Seconds beyond a job's own limits after which its keeper is given up."""
+
+
+def main(options: dict[str, Any]) -> None:
+    """Serve jobs until the pipe closes. Options: isolated, preload, path."""
+    isolated = bool(options["isolated"])
+    requests, replies = os.dup(0), os.dup(1)
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1):
+        os.dup2(null, fd)
+    if isolated:
+        linux.unshare(linux.NEW_MOUNTS)  # refused here, refused everywhere: better at the start
+    else:
+        linux.die_with_parent()
+    sys.path[:] = [*sys.path[1:], *options["path"]]
+    for name in (*WARM, *options["preload"]):
+        importlib.import_module(name)
+    sys.path.insert(0, cell.WORK if isolated else "")
+    gc.collect()
+    gc.freeze()
+    _send(replies, {"ready": True, "python": sys.version.split()[0]})
+    while (job := _receive(requests)) is not None:
+        _send(replies, _serve(job, isolated))
+
+
+def _serve(job: dict[str, Any], isolated: bool) -> dict[str, Any]:
+    read, write = os.pipe()
+    keeper = os.fork()
+    if keeper == 0:
+        os.close(read)
+        _keep(job, write, isolated)
+    os.close(write)
+    limit = time.monotonic() + sum(step["wall"] for step in job["steps"]) + _GRACE
+    data = _read_until(read, limit)
+    os.close(read)
+    os.kill(keeper, signal.SIGKILL)
+    os.waitpid(keeper, 0)
+    try:
+        reply: dict[str, Any] = json.loads(data)
+    except ValueError:
+        return {"lost": "the cell ended without an answer, probably killed for lack of memory"}
+    return reply
+
+
+def _keep(job: dict[str, Any], write: int, isolated: bool) -> None:
+    """In the forked keeper: make the cell's namespaces, fork its pid 1, wait; never returns."""
+    try:
+        linux.die_with_parent()
+        if isolated:
+            linux.unshare(linux.NEW_MOUNTS | linux.NEW_IPC | linux.NEW_PIDS)
+            first = os.fork()
+            if first:
+                os.close(write)
+                os.waitpid(first, 0)
+                os._exit(0)
+            linux.die_with_parent()
+            _answer(write, cell.run_job(job, isolated=True))
+        else:
+            with tempfile.TemporaryDirectory(prefix="codling-unsafe-") as work:
+                _answer(write, cell.run_job(job, isolated=False, work=work))
+    except BaseException as error:  # noqa: BLE001 - the reason goes to the caller, whatever it is
+        _answer(write, {"lost": f"the cell failed: {error!r}"})
+    finally:
+        os._exit(0)
+
+
+def _answer(fd: int, reply: dict[str, Any]) -> None:
+    data = json.dumps(reply).encode()
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _read_until(fd: int, limit: float) -> bytes:
+    data = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        while selector.select(max(0.0, limit - time.monotonic())):
+            chunk = os.read(fd, 1 << 20)
+            if not chunk:
+                break
+            data += chunk
+    return data
+
+
+def _receive(fd: int) -> dict[str, Any] | None:
+    header = _read_exactly(fd, 4)
+    if header is None:
+        return None
+    body = _read_exactly(fd, struct.unpack("=I", header)[0])
+    job: dict[str, Any] | None = None if body is None else json.loads(body)
+    return job
+
+
+def _read_exactly(fd: int, n: int) -> bytes | None:
+    data = b""
+    while len(data) < n:
+        chunk = os.read(fd, n - len(data))
+        if not chunk:
+            return None
+        data += chunk
+    return data
+
+
+def _send(fd: int, reply: dict[str, Any]) -> None:
+    data = json.dumps(reply).encode()
+    data = struct.pack("=I", len(data)) + data
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,108 @@
+"""From what a program did to what that means: passed, or the reason why not.
+
+Input: a Reply of a box. Output: an Outcome. Two ways to judge: a Python program must prove that it ran to
+its end; any other program is judged by a rule of its toolchain (toolchains.py), which is given here as `passed`.
+
+Not here: the running (box.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from codling.sandbox.box import Job, Reply, StepReply
+
+Status = Literal[
+    "passed",
+    "failed",
+    "left early",
+    "timed out",
+    "killed",
+    "out of memory",
+    "too much output",
+    "compile error",
+    "lost",
+]
+_SIGNALS = {
+    6: "abort",
+    7: "bus error",
+    8: "arithmetic error",
+    9: "SIGKILL",
+    11: "segmentation fault",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The verdict on one program."""
+
+    status: Status
+    detail: str = ""
+    """The line that says most: the exception, the compiler's first error, the signal."""
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = 0.0
+    """Run time of the last step (compiling is not in it)."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the program did all that was asked."""
+        return self.status == "passed"
+
+
+def proved(step: StepReply) -> bool:
+    """The rule for Python: the notary has witnessed the end."""
+    return step.proved
+
+
+def judge(job: Job, reply: Reply, passed: Callable[[StepReply], bool] = proved) -> Outcome:
+    """The verdict on `reply`; `passed` decides about a last step that ended in order."""
+    if reply.lost:
+        status: Status = "out of memory" if reply.out_of_memory else "lost"
+        return Outcome(status=status, detail=reply.lost)
+    last = reply.steps[-1]
+    finished = len(reply.steps) == len(job.steps)
+    status, detail = _status(last, finished, reply.out_of_memory, passed)
+    return Outcome(
+        status=status,
+        detail=detail,
+        stdout=last.stdout,
+        stderr=last.stderr,
+        seconds=last.seconds if finished else 0.0,
+    )
+
+
+def _status(
+    step: StepReply, finished: bool, oom: bool, passed: Callable[[StepReply], bool]
+) -> tuple[Status, str]:
+    if step.timed_out:
+        return "timed out", f"after {step.seconds:.1f} s"
+    if step.flooded:
+        return "too much output", "it wrote far more than its limit"
+    if finished and passed(step):
+        return "passed", ""
+    if oom or "MemoryError" in step.stderr[-200:]:
+        return "out of memory", "more memory than its limit"
+    if not finished:
+        return "compile error", telling_line(step.stderr or step.stdout)
+    if step.signal == 24:
+        return "timed out", f"after {step.cpu:.1f} s of processor time"
+    if step.signal is not None:
+        return "killed", _SIGNALS.get(step.signal, f"signal {step.signal}")
+    if step.exit == 0:
+        return "left early", "status 0 without having run to the end"
+    return "failed", telling_line(step.stderr or step.stdout) or f"exit status {step.exit}"
+
+
+def telling_line(text: str) -> str:
+    """The line of a log that says most: the last of a traceback, else the first with "error", else the last.
+
+    >>> telling_line("Traceback (most recent call last):\\n  File x\\nKeyError: 3\\n")
+    'KeyError: 3'
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    if not text.startswith("Traceback"):
+        lines = [line for line in lines if "error" in line.lower()][:1] or lines
+    return lines[-1][:300]

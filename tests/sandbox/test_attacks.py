@@ -1,0 +1,238 @@
+"""Twelve attacks on the sandbox, and what else hostile code may try: all contained, the host unharmed."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from codling.sandbox import Box, Job, Limits, Step
+from codling.sandbox.cgroup import Group
+
+
+def test_the_outside_network_cannot_be_reached(run):
+    outcome = run("import socket; socket.create_connection(('1.1.1.1', 53), timeout=2)")
+    assert outcome.status == "failed"
+    assert "unreachable" in outcome.detail
+
+
+def test_the_hosts_loopback_cannot_be_reached(run):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        outcome = run(f"import socket; socket.create_connection(('127.0.0.1', {port}), timeout=2)")
+        assert outcome.status == "failed"
+        assert "refused" in outcome.detail
+
+
+def test_nothing_can_be_written_outside_the_work_folder(run, tmp_path):
+    outcome = run(f"""
+import os
+refused = 0
+places = ["/", "/usr", "/etc", "/dev", "/opt/codling", "/root", "/var", "/sys", "/proc/sys", {str(tmp_path)!r}]
+for folder in places:
+    try:
+        open(os.path.join(folder, "planted"), "w").write("x")
+    except OSError:
+        refused += 1
+assert refused == len(places), refused
+open("/work/allowed", "w").write("x")
+""")
+    assert outcome.passed, outcome
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_hosts_files_and_environment_cannot_be_read(run, tmp_path, monkeypatch):
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    monkeypatch.setenv("CODLING_SECRET", "s3cret")
+    with Box() as fresh:  # started with the secret in our environment
+        source = f"""
+import os
+assert "CODLING_SECRET" not in os.environ
+for path in [{str(secret)!r}, "/etc/passwd", "/etc/shadow", {str(Path.home() / ".ssh")!r}, "/proc/1/environ"]:
+    try:
+        os.stat(path)
+    except OSError:
+        continue
+    raise AssertionError(path)
+"""
+        reply = fresh.run(Job(steps=(Step(code=source),)))
+    assert reply.steps[0].proved, reply.steps[0].stderr
+
+
+def test_a_fork_bomb_is_bounded_and_swept_away(run):
+    if not isinstance(run.box.group, Group):
+        pytest.skip(f"no control group bounds processes here: {run.box.group}")
+    source = "import os, time\nwhile True:\n    try:\n        os.fork()\n    except OSError: pass"
+    started = time.monotonic()
+    outcome = run(source, wall_seconds=1.0)
+    assert outcome.status in ("timed out", "out of memory", "killed")
+    assert time.monotonic() - started < 5
+    assert run("x = 1").passed
+
+
+def test_a_memory_hog_is_stopped(run):
+    outcome = run("hog = []\nwhile True: hog.append(bytes(1 << 20))", memory_bytes=256 << 20)
+    assert outcome.status == "out of memory"
+
+
+def test_many_hogs_together_are_stopped_by_the_control_group(run):
+    if not isinstance(run.box.group, Group):
+        pytest.skip(f"no control group bounds memory here: {run.box.group}")
+    source = """
+import os, time
+for _ in range(8):
+    if os.fork() == 0:
+        hog = bytearray(os.urandom(1) * (200 << 20))
+        time.sleep(5)
+time.sleep(5)
+"""
+    outcome = run(source, memory_bytes=400 << 20, wall_seconds=3.0)
+    assert outcome.status in ("out of memory", "timed out")
+    assert run.box.group.oom_kills() > 0
+    assert run("x = 1").passed
+
+
+def test_an_endless_loop_is_stopped_in_time(run):
+    started = time.monotonic()
+    outcome = run("while True: pass", wall_seconds=0.5)
+    assert outcome.status == "timed out"
+    assert time.monotonic() - started < 2
+
+
+def test_processor_time_is_bounded_too(run):
+    outcome = run("while True: pass", wall_seconds=8.0, cpu_seconds=0.5)
+    assert outcome.status in ("timed out", "killed")
+    assert outcome.seconds < 4
+
+
+def test_a_flood_of_output_is_cut(run):
+    outcome = run("while True: print('x' * 1000)", output_bytes=10_000, wall_seconds=5.0)
+    assert outcome.status == "too much output"
+    assert len(outcome.stdout) == 10_000
+
+
+def test_signals_reach_nobody_outside(run):
+    source = """
+import os, signal
+for pid in (1, os.getppid(), -1, %d):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass
+"""
+    outcome = run(source % os.getpid())
+    assert outcome.status in ("passed", "killed")
+    assert run("x = 1").passed
+
+
+def test_a_link_out_leads_nowhere(run, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    source = f"import os; os.symlink({str(secret)!r}, 'link'); print(open('link').read())"
+    outcome = run(source)
+    assert outcome.status == "failed"
+    assert "FileNotFoundError" in outcome.detail
+    job = Job(
+        steps=(Step(code="import os; os.symlink('/etc/ld.so.cache', 'out.txt')"),), keep=("*",)
+    )
+    assert run.box.run(job).kept == {}
+
+
+def test_leaving_early_with_status_0_is_no_pass(run):
+    assert run("import os; os._exit(0)").status == "left early"
+    assert run("raise SystemExit").status == "left early"
+    assert run("import sys; sys.exit(0)\nassert False").status == "left early"
+    assert run("import os, signal\nif os.fork(): os._exit(0)\nassert False").status == "left early"
+
+
+def test_the_checker_cannot_be_patched(run):
+    forge_by_pipe = """
+import os
+for fd in range(3, 64):
+    for data in (b"x" * 16, b"x" * 32):
+        try:
+            os.write(fd, data)
+        except OSError:
+            pass
+os._exit(0)
+"""
+    assert run(forge_by_pipe).status == "left early"
+    assert (
+        run("import sys; sys.audit('codling.finished'); import os; os._exit(0)").status
+        == "left early"
+    )
+    patch = "import builtins, sys, os\nbuiltins.exec = sys.audit = os._exit = os.write = lambda *a: None\nassert False"
+    assert not run(patch).passed
+
+
+def test_the_nonce_cannot_be_found_by_looking_around(run):
+    walk_frames = """
+import sys, os
+frame, seen = sys._getframe(), []
+while frame is not None:
+    seen += [v for v in list(frame.f_locals.values()) if isinstance(v, bytes) and len(v) == 16]
+    frame = frame.f_back
+for nonce in seen:
+    os.write(3, nonce)
+os._exit(0)
+"""
+    assert run(walk_frames).status == "left early"
+    outcome = run("import gc; gc.get_objects()")
+    assert outcome.status == "failed"
+    assert "gc.get_objects" in outcome.detail
+
+
+def test_tests_cannot_be_jumped_over(run):
+    outcome = run("import sys; sys.settrace(lambda *a: None)\nassert False")
+    assert not outcome.passed
+    assert "sys.settrace" in outcome.detail
+
+
+def test_one_sample_leaves_nothing_for_the_next(run):
+    plant = """
+import builtins, os, sys
+builtins.planted = sys.planted = os.environ["PLANTED"] = "yes"
+for folder in ("/work", "/tmp", "/dev/shm"):
+    open(folder + "/planted", "w").write("x")
+if os.fork() == 0:
+    os.setsid()
+    import time; time.sleep(60)
+"""
+    assert run(plant).passed
+    look = """
+import builtins, os, sys
+assert not hasattr(builtins, "planted") and not hasattr(sys, "planted") and "PLANTED" not in os.environ
+for folder in ("/work", "/tmp", "/dev/shm"):
+    assert not os.listdir(folder), folder
+"""
+    outcome = run(look)
+    assert outcome.passed, outcome
+
+
+def test_no_new_namespace_no_foreign_socket_no_trace(run):
+    outcome = run("""
+import ctypes, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+for flags in (0x10000000, 0x00020000, 0x40000000):
+    assert libc.unshare(flags) == -1 and ctypes.get_errno() == 1
+assert libc.ptrace(0, 0, 0, 0) == -1
+assert libc.mount(b"none", b"/work", b"tmpfs", 0, None) == -1
+for family in (40, 38, 17):  # vsock, algorithms, raw packets
+    try:
+        socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        continue
+    raise AssertionError(family)
+""")
+    assert outcome.passed, outcome
+
+
+def test_a_box_killed_from_outside_comes_back(run):
+    with Box(limits=Limits(wall_seconds=2)) as box:
+        assert box._process is not None
+        box._process.kill()
+        job = Job(steps=(Step(code="x = 1"),))
+        assert box.run(job).lost
+        assert box.run(job).steps[0].proved
