@@ -1,7 +1,7 @@
 """A box: one fork server behind walls, which runs one job at a time.
 
-Input: a Job (files and steps). Output: a Reply, one StepReply per step that ran. A box that dies or hangs is
-started anew, and the job that killed it is reported as lost.
+Input: a Job (files and steps). Output: a Reply, one StepReply per step that ran. A box that dies
+or hangs is started anew, and the job that killed it is reported as lost.
 
 Not here: many boxes at once (pool.py), and what a reply means as a verdict (outcome.py).
 """
@@ -35,7 +35,7 @@ class Step:
     argv: tuple[str, ...] = ()
     code: str | None = None
     stdin: str = ""
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -88,7 +88,8 @@ class Box:
         shown: Sequence[Path] = (),
         preload: Sequence[str] = (),
     ) -> None:
-        """`limits` bound the whole box (its control group); `shown` are folders to see read-only."""
+        """`limits` bound the whole box (its control group); `shown` are folders to see
+        read-only."""
         self.limits, self.unsafe = limits, unsafe
         self.shown, self.preload = tuple(shown), tuple(preload)
         self.group: cgroup.Group | str = "not started"
@@ -217,7 +218,10 @@ class Box:
 def describe(*, unsafe: bool = False) -> str:
     """One line on what protects the host here, and what does not."""
     if unsafe:
-        return "UNSAFE: limits of time, memory and files, but no walls; code sees the host's files and network"
+        return (
+            "UNSAFE: limits of time, memory and files, but no walls; "
+            "code sees the host's files and network"
+        )
     group = cgroup.create(Limits())
     walls = (
         "bubblewrap: own user, pid, mount, ipc, network and host name; read-only system; seccomp"

@@ -1,8 +1,9 @@
 """The outer walls: the bubblewrap command line that starts the fork server in new namespaces.
 
-Input: folders to show read-only, packages to preload. Output: argv and the file descriptors that it needs. Inside there is a
-read-only system (/usr, the dynamic linker's and the toolchains' settings), the Python that runs us, no
-network but an own loopback, no host file, no host environment, a non-root user and host name "sandbox".
+Input: folders to show read-only, packages to preload. Output: argv and the file descriptors that
+it needs. Inside there is a read-only system (/usr, the dynamic linker's and the toolchains'
+settings), the Python that runs us, no network but an own loopback, no host file, no host
+environment, a non-root user and host name "sandbox".
 
 Not here: per-job isolation (inside/cell.py).
 """
@@ -80,7 +81,7 @@ def command(program: Sequence[str], shown: Sequence[Path], filter_fd: int) -> li
         argv += ["--ro-bind", path, path]
     for path in _LINKS:
         if Path(path).is_symlink():
-            argv += ["--symlink", os.readlink(path), path]
+            argv += ["--symlink", str(Path(path).readlink()), path]
         elif Path(path).is_dir():
             argv += ["--ro-bind", path, path]
     for path in (*_SETTINGS, *map(str, shown)):

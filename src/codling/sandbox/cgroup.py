@@ -1,7 +1,8 @@
 """A control group for one box: bounds the processes and the memory of all that runs in it.
 
-Input: limits. Output: a group with a `join` to be called in the new process, or a reason why there is none.
-Both layouts: v1 (a folder per controller) and v2 (one tree, where the controllers must be delegated to us).
+Input: limits. Output: a group with a `join` to be called in the new process, or a reason why
+there is none. Both layouts: v1 (a folder per controller) and v2 (one tree, where the controllers
+must be delegated to us).
 
 Not here: limits of single processes (inside/cell.py).
 """

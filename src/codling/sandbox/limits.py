@@ -14,8 +14,8 @@ class Limits:
     cpu_seconds: float = 20.0
     """Processor time of one process, rounded up to a whole second."""
     memory_bytes: int = 2048 * MIB
-    """Address space of a Python program, writable private memory of any other; all of a box's processes and
-    files together where a memory cgroup can be written."""
+    """Address space of a Python program, writable private memory of any other; all of a box's
+    processes and files together where a memory cgroup can be written."""
     processes: int = 128
     """Processes and threads at a time."""
     file_bytes: int = 64 * MIB

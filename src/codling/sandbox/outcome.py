@@ -1,7 +1,8 @@
 """From what a program did to what that means: passed, or the reason why not.
 
-Input: a Reply of a box. Output: an Outcome. Two ways to judge: a Python program must prove that it ran to
-its end; any other program is judged by a rule of its toolchain (toolchains.py), which is given here as `passed`.
+Input: a Reply of a box. Output: an Outcome. Two ways to judge: a Python program must prove that
+it ran to its end; any other program is judged by a rule of its toolchain (toolchains.py), which
+is given here as `passed`.
 
 Not here: the running (box.py).
 """
@@ -95,7 +96,8 @@ def _status(
 
 
 def telling_line(text: str) -> str:
-    """The line of a log that says most: the last of a traceback, else the first with "error", else the last.
+    """The line of a log that says most: the last of a traceback, else the first with "error",
+    else the last.
 
     >>> telling_line("Traceback (most recent call last):\\n  File x\\nKeyError: 3\\n")
     'KeyError: 3'

@@ -1,13 +1,14 @@
 """Many boxes at once: untrusted programs in, verdicts out, as fast as the machine allows.
 
-Input: jobs, or just Python programs. Output: replies or outcomes, in order of completion or of input.
-Not here: one box (box.py), and other languages than Python (toolchains.py).
+Input: jobs, or just Python programs. Output: replies or outcomes, in order of completion or of
+input. Not here: one box (box.py), and other languages than Python (toolchains.py).
 """
 
+import functools
 import os
-import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -35,7 +36,9 @@ class Pool:
         preload: Sequence[str] = (),
     ) -> None:
         """`workers` 0: as many as there are processors."""
-        self._make = lambda: Box(limits=limits, unsafe=unsafe, shown=shown, preload=preload)
+        self._make = functools.partial(
+            Box, limits=limits, unsafe=unsafe, shown=shown, preload=preload
+        )
         self.workers = workers or os.cpu_count() or 1
         self._idle: list[Box] = []
         self._lock = threading.Lock()
@@ -73,43 +76,20 @@ def in_threads(
 ) -> Iterator[tuple[int, Out]]:
     """`work` on every item with `workers` threads; pairs of index and result, as they come.
 
-    The first exception of a worker ends the others and is raised here.
+    Items are taken only as threads come free. The first exception of a worker is raised here.
     """
-    source = enumerate(items)
-    lock, stop = threading.Lock(), threading.Event()
-    done: queue.Queue[tuple[int, Out] | BaseException | None] = queue.Queue(maxsize=4 * workers)
-
-    def serve() -> None:
+    waiting: dict[Future[Out], int] = {}
+    with ThreadPoolExecutor(workers) as threads:
         try:
-            while not stop.is_set():
-                with lock:
-                    index, item = next(source)
-                done.put((index, work(item)))
-        except StopIteration:
-            done.put(None)
-        except BaseException as error:  # noqa: BLE001 - handed to the consumer
-            done.put(error)
-
-    threads = [threading.Thread(target=serve, daemon=True) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
-    try:
-        alive = len(threads)
-        while alive:
-            result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            if result is None:
-                alive -= 1
-            else:
-                yield result
-    finally:
-        stop.set()
-        while any(thread.is_alive() for thread in threads):
-            try:
-                done.get(timeout=0.05)
-            except queue.Empty:
-                continue
+            for index, item in enumerate(items):
+                waiting[threads.submit(work, item)] = index
+                if len(waiting) >= 2 * workers:
+                    for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                        yield waiting.pop(done), done.result()
+            for done in as_completed(list(waiting)):
+                yield waiting[done], done.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def check_python(
@@ -119,7 +99,8 @@ def check_python(
     workers: int = 0,
     unsafe: bool = False,
 ) -> list[Outcome]:
-    """The verdict on each Python program, in order: it passes if it runs to its end without an exception."""
+    """The verdict on each Python program, in order: it passes if it runs to its end without an
+    exception."""
     jobs = [Job(steps=(Step(code=program, limits=limits),)) for program in programs]
     outcomes: list[Outcome | None] = [None] * len(jobs)
     with Pool(workers, limits=limits, unsafe=unsafe) as pool:

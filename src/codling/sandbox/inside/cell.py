@@ -1,13 +1,17 @@
-"""A cell: where one job runs. New pid, mount and IPC namespaces, an empty work folder, limits, one verdict.
+"""A cell: where one job runs. New pid, mount and IPC namespaces, an empty work folder, limits,
+one verdict.
 
-Input: a job as JSON (see protocol below). Output: what each of its steps did. The cell's first process is pid 1 of its own
-pid namespace: when a step ends, everything that it started is killed with one call, and when the cell ends
-the kernel takes the rest, mounts and shared memory included. So no job sees another.
+Input: a job as JSON (see protocol below). Output: what each of its steps did. The cell's first
+process is pid 1 of its own pid namespace: when a step ends, everything that it started is killed
+with one call, and when the cell ends the kernel takes the rest, mounts and shared memory
+included. So no job sees another.
 
     job    {"files": {name: text}, "binary": {name: base64}, "steps": [step], "keep": [glob]}
-    step   {"argv": [..] or "code": text, "stdin": text, "wall": s, "cpu": s, "memory": bytes, "processes": n,
+    step   {"argv": [..] or "code": text, "stdin": text, "wall": s, "cpu": s, "memory": bytes,
+    "processes": n,
             "file_bytes": n, "open_files": n, "output_bytes": n, "env": {..}}
-    reply  {"steps": [{"exit", "signal", "timed_out", "flooded", "proved", "stdout", "stderr", "seconds", "cpu"}],
+    reply  {"steps": [{"exit", "signal", "timed_out", "flooded", "proved", "stdout", "stderr",
+    "seconds", "cpu"}],
             "kept": {name: base64}}
 
 Not here: the outer sandbox (bubblewrap makes it), and what a step's outcome means (../outcome.py).
@@ -109,7 +113,8 @@ def _run_step(step: dict[str, Any], work: str, proc: int, isolated: bool) -> dic
 
 
 def _stdin(text: str) -> int:
-    """A descriptor to read `text` from: a file in memory, so that nobody has to write while it runs."""
+    """A descriptor to read `text` from: a file in memory, so that nobody has to write while it
+    runs."""
     if not text:
         return os.open("/dev/null", os.O_RDONLY)
     fd = os.memfd_create("stdin")

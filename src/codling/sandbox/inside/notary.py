@@ -1,12 +1,14 @@
-"""The witness of a Python verdict: knows a nonce that the judged program cannot read with Python's own means.
+"""The witness of a Python verdict: knows a nonce that the judged program cannot read with
+Python's own means.
 
-A program proves that it ran to its end by its runner asking the notary to write the nonce once more. The nonce
-lives in the closure of an audit hook: such a hook cannot be listed or removed, and a second hook refuses the
-garbage collector's introspection, which could find it, and tracing, which could jump over the tests. The notary answers only to the very frame that called
-`arm`, so a program that leaves early, writes to every descriptor or calls `sys.audit` itself proves nothing.
+A program proves that it ran to its end by its runner asking the notary to write the nonce once
+more. The nonce lives in the closure of an audit hook: such a hook cannot be listed or removed,
+and a second hook refuses the garbage collector's introspection, which could find it, and tracing,
+which could jump over the tests. The notary answers only to the very frame that called `arm`, so a
+program that leaves early, writes to every descriptor or calls `sys.audit` itself proves nothing.
 
-Not here: protection from native code. A program that reads its own process's memory (ctypes) can forge a
-verdict about itself; it still cannot touch the host or another sample.
+Not here: protection from native code. A program that reads its own process's memory (ctypes) can
+forge a verdict about itself; it still cannot touch the host or another sample.
 """
 
 import os
@@ -17,7 +19,8 @@ _REFUSED = ("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys.settr
 
 
 def arm(verdict: int) -> None:
-    """Draw a nonce, write it to the pipe `verdict`, and write it again on EVENT from the caller's frame.
+    """Draw a nonce, write it to the pipe `verdict`, and write it again on EVENT from the caller's
+    frame.
 
     A verdict holds if the pipe carries exactly the same 16 bytes twice.
     """

@@ -1,7 +1,7 @@
 """Runs a Python program in the process that was forked for it, and has the notary witness its end.
 
-Input: a step with `code`, and the pipe for the verdict. Output: the process's end: status 0 after a proof, 1
-with a traceback on stderr otherwise. Not here: limits and isolation (cell.py).
+Input: a step with `code`, and the pipe for the verdict. Output: the process's end: status 0 after
+a proof, 1 with a traceback on stderr otherwise. Not here: limits and isolation (cell.py).
 """
 
 import io
@@ -38,8 +38,9 @@ def run(step: dict[str, Any], verdict: int) -> None:
 def _judge(code: types.CodeType, scope: dict[str, Any], verdict: int) -> None:
     audit = sys.audit
     notary.arm(verdict)
-    # On one line, so that no line of this frame runs after the program has been left by an exception.
-    exec(code, scope), audit(notary.EVENT)
+    # On one line, so that no line of this frame runs after the program has been left by an
+    # exception.
+    exec(code, scope); audit(notary.EVENT)  # noqa: E702  # fmt: skip
 
 
 def _fresh_streams() -> None:
@@ -61,7 +62,7 @@ def _show_failure() -> None:
             trace = trace.tb_next
         lines = traceback.format_exception(kind, error, trace, limit=-20)
         os.write(2, "".join(lines).encode(errors="replace")[-16384:])
-    except BaseException:  # noqa: BLE001 - the program may have broken traceback or run out of memory
+    except BaseException:  # noqa: BLE001 - the program may have broken the traceback module
         os.write(2, b"the program failed, and its traceback could not be printed\n")
 
 

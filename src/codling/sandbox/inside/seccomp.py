@@ -1,12 +1,14 @@
-"""A system-call filter as classic BPF, for seccomp: what a program in the sandbox may never ask of the kernel.
+"""A system-call filter as classic BPF, for seccomp: what a program in the sandbox may never ask
+of the kernel.
 
-Input: the machine's architecture. Output: the bytes of a `sock_filter` array, as `bwrap --seccomp` and
-`prctl(PR_SET_SECCOMP)` take them. A refused call fails with EPERM; `clone3` fails with ENOSYS, so that the C
-library falls back on `clone`, whose flags a filter can read; a call of a foreign architecture kills.
+Input: the machine's architecture. Output: the bytes of a `sock_filter` array, as `bwrap
+--seccomp` and `prctl(PR_SET_SECCOMP)` take them. A refused call fails with EPERM; `clone3` fails
+with ENOSYS, so that the C library falls back on `clone`, whose flags a filter can read; a call of
+a foreign architecture kills.
 
-Not here: a list of what is allowed. Ten language runtimes would need nearly everything else; files, network
-and processes are held by the namespaces, and this filter closes the ways to leave or widen them.
-Numbers: the kernel's syscall tables (x86_64, aarch64).
+Not here: a list of what is allowed. Ten language runtimes would need nearly everything else;
+files, network and processes are held by the namespaces, and this filter closes the ways to leave
+or widen them. Numbers: the kernel's syscall tables (x86_64, aarch64).
 """
 
 import struct
@@ -69,8 +71,8 @@ _SOCKET = {"x86_64": (41, 53), "aarch64": (198, 199)}
 """socket, socketpair"""
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _FAMILIES = (1, 2, 10, 16)
-"""Unix, IPv4, IPv6 and netlink (name lookup asks it): all inside an empty network namespace. Refused above
-all is AF_VSOCK, which no network namespace holds."""
+"""Unix, IPv4, IPv6 and netlink (name lookup asks it): all inside an empty network namespace.
+Refused above all is AF_VSOCK, which no network namespace holds."""
 _TERMINAL_IOCTLS = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX type into a terminal that is not ours."""
 _NEW_NAMESPACE = 0x7E020080

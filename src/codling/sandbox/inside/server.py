@@ -1,8 +1,8 @@
 """The fork server inside the sandbox: reads jobs, runs each in a fresh cell, writes what happened.
 
-Input and output: frames on descriptors 0 and 1, each a four-byte length and JSON. It stays the parent of
-everything: a warm interpreter with common modules loaded, forked once per job (2 to 3 ms instead of a
-start). Not here: the cell (cell.py), the other end of the pipe (../box.py).
+Input and output: frames on descriptors 0 and 1, each a four-byte length and JSON. It stays the
+parent of everything: a warm interpreter with common modules loaded, forked once per job (2 to 3
+ms instead of a start). Not here: the cell (cell.py), the other end of the pipe (../box.py).
 """
 
 import gc
