@@ -30,7 +30,7 @@ from codling.evaluate.heldout_config import HeldoutConfig
 from codling.evaluate.insertion import Question, questions, score_answers
 from codling.evaluate.ngram import NgramModel
 from codling.model.transformer import Transformer
-from codling.tokens.dataset import open_stream
+from codling.tokens.stream import open_stream
 from codling.tokens.tokenizer import Tokenizer
 
 STAGE_VERSION = 1
