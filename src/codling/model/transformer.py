@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from codling.model.attention import Attention
 from codling.model.cache import KVCache, Span
 from codling.model.config import ModelConfig
+from codling.model.mla import MLA
 from codling.model.mlp import MLP
+from codling.model.moe import MoE, Routing
 from codling.model.norm import RMSNorm
 from codling.model.rope import Rope, Rotation
 
@@ -27,9 +29,13 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.self_attn = Attention(config, layer)
+        self.self_attn = (Attention if config.mla is None else MLA)(config, layer)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = MLP(config.hidden_size, config.intermediate_size)
+        self.mlp = (
+            MoE(config)
+            if config.is_moe_layer(layer)
+            else MLP(config.hidden_size, config.intermediate_size)
+        )
 
     def forward(
         self,
@@ -37,11 +43,15 @@ class Block(nn.Module):
         rotation: Rotation,
         cache: KVCache | None = None,
         span: Span | None = None,
+        routings: list[Routing] | None = None,
     ) -> Tensor:
         """[B, L, hidden]."""
         x_BLE = x_BLE + self.self_attn(self.input_layernorm(x_BLE), rotation, cache, span)
-        out: Tensor = x_BLE + self.mlp(self.post_attention_layernorm(x_BLE))
-        return out
+        normed_BLE = self.post_attention_layernorm(x_BLE)
+        changed_BLE: Tensor = (
+            self.mlp(normed_BLE, routings) if isinstance(self.mlp, MoE) else self.mlp(normed_BLE)
+        )
+        return x_BLE + changed_BLE
 
 
 class Transformer(nn.Module):
@@ -75,22 +85,29 @@ class Transformer(nn.Module):
             else:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
 
-    def forward(self, tokens_BL: Tensor, *, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens_BL: Tensor,
+        *,
+        cache: KVCache | None = None,
+        routings: list[Routing] | None = None,
+    ) -> Tensor:
         """Hidden states after the final norm, [B, L, E].
 
         Without a cache the tokens stand at positions 0 to L - 1. With one, row b's tokens take the
-        positions from cache.lengths_B[b] on; call cache.advance afterwards.
+        positions from cache.lengths_B[b] on; call cache.advance afterwards. The routing of every
+        layer with experts is appended to `routings`, for balance losses.
         """
         x_BLE: Tensor = self.embed_tokens(tokens_BL)
         if cache is None:
             rotation = self.rope.span(0, tokens_BL.shape[1])
             for block in self.layers:
-                x_BLE = block(x_BLE, rotation)
+                x_BLE = block(x_BLE, rotation, None, None, routings)
         else:
             span = cache.span(tokens_BL.shape[1])
             rotation = self._rotation(span)
             for block in self.layers:
-                x_BLE = block(x_BLE, rotation, cache, span)
+                x_BLE = block(x_BLE, rotation, cache, span, routings)
         hidden_BLE: Tensor = self.norm(x_BLE)
         return hidden_BLE
 

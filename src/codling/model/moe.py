@@ -1,0 +1,137 @@
+"""DeepSeekMoE: routed experts beside shared ones (arXiv:2401.06066; routing of arXiv:2405.04434).
+
+    scores  = softmax(W_g x), in fp32
+    chosen  = the K best experts; group-limited: only of the groups whose best expert is best
+    out     = sum over chosen of (scaling x score x expert(x)) + shared(x)
+
+Tokens are sorted by expert and go through one grouped matrix product per projection (grouped.py);
+every token reaches all its experts, whatever the load. `experts_loop` is the plain reference.
+
+Not here: balance losses and token dropping in training (balance.py).
+
+Legend: T tokens, E hidden width, N experts, K experts per token, F width of an expert.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codling.model.config import ModelConfig, MoEConfig
+from codling.model.grouped import grouped_matmul
+from codling.model.mlp import MLP
+
+
+class Routing(NamedTuple):
+    """Where the tokens of a layer go."""
+
+    scores_TN: Tensor
+    """Affinity to every expert, fp32, sums to 1."""
+    experts_TK: Tensor
+    """The chosen experts."""
+    weights_TK: Tensor
+    """What each chosen expert's output is multiplied by, fp32."""
+
+
+class Router(nn.Module):
+    """Chooses experts by affinity."""
+
+    def __init__(self, hidden_size: int, moe: MoEConfig) -> None:
+        super().__init__()
+        self.moe = moe
+        self.weight = nn.Parameter(torch.empty(moe.n_routed_experts, hidden_size))
+
+    def forward(self, x_TE: Tensor) -> Routing:
+        """The routing of every token."""
+        return route(F.linear(x_TE.float(), self.weight.float()).softmax(-1), self.moe)
+
+
+def route(scores_TN: Tensor, moe: MoEConfig) -> Routing:
+    """Choose by affinity: the K best experts, or the K best of the best groups."""
+    eligible_TN = scores_TN
+    if moe.topk_method == "group_limited_greedy":
+        grouped = scores_TN.view(-1, moe.n_group, moe.n_routed_experts // moe.n_group)
+        best_groups = grouped.amax(-1).topk(moe.topk_group, dim=-1, sorted=False).indices
+        kept = torch.zeros_like(grouped[..., 0]).scatter(1, best_groups, 1.0)
+        eligible_TN = (grouped * kept.unsqueeze(-1)).view_as(scores_TN)
+    weights_TK, experts_TK = eligible_TN.topk(moe.n_experts_per_token, dim=-1, sorted=False)
+    if moe.norm_topk_prob and moe.n_experts_per_token > 1:
+        weights_TK = weights_TK / (weights_TK.sum(-1, keepdim=True) + 1e-20)
+    else:
+        weights_TK = weights_TK * moe.routed_scaling_factor
+    return Routing(scores_TN, experts_TK, weights_TK)
+
+
+class Experts(nn.Module):
+    """The weights of all routed experts of a layer, each a gated MLP."""
+
+    def __init__(self, hidden_size: int, moe: MoEConfig) -> None:
+        super().__init__()
+        n, width = moe.n_routed_experts, moe.moe_intermediate_size
+        self.gate_up_proj = nn.Parameter(torch.empty(n, 2 * width, hidden_size))
+        self.down_proj = nn.Parameter(torch.empty(n, hidden_size, width))
+
+    def forward(self, x_TE: Tensor, routing: Routing) -> Tensor:
+        """The weighted sum of the chosen experts' outputs, [T, E]."""
+        n_assignments = routing.experts_TK.numel()
+        few = n_assignments <= self.gate_up_proj.shape[0] // 2
+        if few and x_TE.device.type == "cpu" and not self.training:
+            # Most experts idle: a product per expert that is hit beats sorting.
+            return experts_loop(x_TE, routing, self.gate_up_proj, self.down_proj)
+        return experts_grouped(x_TE, routing, self.gate_up_proj, self.down_proj)
+
+
+def experts_grouped(
+    x_TE: Tensor, routing: Routing, gate_up_NFE: Tensor, down_NEF: Tensor
+) -> Tensor:
+    """Sort the assignments by expert, multiply group by group, put them back in order."""
+    n_chosen = routing.experts_TK.shape[1]
+    flat = routing.experts_TK.flatten()
+    order = flat.argsort(stable=True)
+    counts = flat.new_zeros(gate_up_NFE.shape[0]).scatter_add_(0, flat, torch.ones_like(flat))
+    ends = counts.cumsum(0).to(torch.int32)
+    sorted_AE = x_TE[order // n_chosen]
+    gate, up = grouped_matmul(sorted_AE, gate_up_NFE, ends).chunk(2, -1)
+    out_AE = grouped_matmul(F.silu(gate) * up, down_NEF, ends)
+    back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    out_TKE = out_AE[back].view(*routing.experts_TK.shape, -1)
+    return (out_TKE * routing.weights_TK.unsqueeze(-1).to(out_TKE.dtype)).sum(1)
+
+
+def experts_loop(x_TE: Tensor, routing: Routing, gate_up_NFE: Tensor, down_NEF: Tensor) -> Tensor:
+    """The same, expert by expert."""
+    out_TE = torch.zeros_like(x_TE)
+    for expert in torch.unique(routing.experts_TK).tolist():
+        rows, slots = (routing.experts_TK == expert).nonzero(as_tuple=True)
+        gate, up = F.linear(x_TE[rows], gate_up_NFE[expert]).chunk(2, -1)
+        out = F.linear(F.silu(gate) * up, down_NEF[expert])
+        weights = routing.weights_TK[rows, slots].unsqueeze(-1).to(out.dtype)
+        out_TE = out_TE.index_add(0, rows, out * weights)
+    return out_TE
+
+
+class MoE(nn.Module):
+    """Routed and shared experts in place of a dense MLP."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        assert config.moe is not None
+        self.moe = config.moe
+        self.gate = Router(config.hidden_size, self.moe)
+        self.experts = Experts(config.hidden_size, self.moe)
+        self.shared_experts: MLP | None = None
+        if self.moe.n_shared_experts:
+            width = self.moe.n_shared_experts * self.moe.moe_intermediate_size
+            self.shared_experts = MLP(config.hidden_size, width)
+
+    def forward(self, x: Tensor, routings: list[Routing] | None = None) -> Tensor:
+        """Same shape as `x` [..., E]; this layer's routing is appended to `routings`, if given."""
+        x_TE = x.reshape(-1, x.shape[-1])
+        routing: Routing = self.gate(x_TE)
+        if routings is not None:
+            routings.append(routing)
+        out_TE: Tensor = self.experts(x_TE, routing)
+        if self.shared_experts is not None:
+            out_TE = out_TE + self.shared_experts(x_TE)
+        return out_TE.view_as(x)
