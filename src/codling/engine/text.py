@@ -23,6 +23,8 @@ from torch.nn import functional as F
 
 from codling.checkpoint.load import load_model
 from codling.core.errors import CheckpointError, RequestError
+from codling.corpus.context import Cursor, RepositoryContext
+from codling.engine.config import Precision
 from codling.engine.engine import Engine
 from codling.engine.request import (
     BusyError,
@@ -42,6 +44,9 @@ from codling.tokens.fim import insertion_prompt
 from codling.tokens.tokenizer import Tokenizer
 
 DEFAULT = SamplingParams()
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
+_N_MARKS = 4
+"""Special tokens of an insertion prompt: bos and three FIM marks."""
 _SCORE_CHUNK = 256
 """Positions whose logits are in memory at a time."""
 
@@ -80,6 +85,7 @@ class TextEngine:
         path: Path,
         *,
         dtype: torch.dtype | None = None,
+        precision: Precision = "auto",
         device: str | None = None,
         max_streams: int = 16,
         max_length: int | None = None,
@@ -87,11 +93,15 @@ class TextEngine:
     ) -> Self:
         """Load a checkpoint: a Hugging Face folder or a .gguf file.
 
-        `dtype` None is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
-        `device` None takes a GPU where there is one. Raises CheckpointError or TokenizerError.
+        `precision` "auto" is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
+        `dtype` says the same as a torch type. `device` None takes a GPU where there is one.
+
+        Raises CheckpointError or TokenizerError.
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
+        if precision == "auto":
+            precision = "float32" if device == "cpu" else "bfloat16"
+        dtype = dtype or _DTYPES[precision]
         return cls(
             load_model(path, dtype=dtype, device=device),
             Tokenizer.open(path),
@@ -120,9 +130,16 @@ class TextEngine:
         ids = [self.insert_prompt(*pair, max_tokens=params.max_tokens) for pair in pairs]
         return self._all(ids, params, "insert")
 
-    def complete_prompt(self, text: str) -> list[int]:
-        """The ids of a prompt to continue; special tokens written out in it are read as such."""
-        return self.tokenizer.encode_prompt(text)
+    def complete_prompt(self, text: str, *, literal: bool = False) -> list[int]:
+        """The ids of a prompt to continue.
+
+        Special tokens written out in it are read as such; `literal`: they are text, as in a file.
+        """
+        if not literal:
+            return self.tokenizer.encode_prompt(text)
+        bos = self.tokenizer.specials.bos
+        start = [bos] if self.tokenizer.adds_bos and bos is not None else []
+        return start + self.tokenizer.encode(text)
 
     def insert_prompt(self, prefix: str, suffix: str, *, max_tokens: int = 128) -> list[int]:
         """The ids that ask for what stands between prefix and suffix.
@@ -138,6 +155,27 @@ class TextEngine:
             )
         room = max(self.max_length - max_tokens, self.max_length // 2)
         return insertion_prompt(self.tokenizer, prefix, suffix, max_tokens=room)
+
+    def repository_prompt(
+        self,
+        repository: RepositoryContext,
+        cursor: Cursor,
+        *,
+        insert: bool = False,
+        max_tokens: int = 128,
+    ) -> list[int]:
+        """The ids of a prompt at a cursor with the files that its file depends on in front.
+
+        The layout is that of training samples; what does not fit is left out at the far end. With
+        `insert` the text after the cursor is part of the prompt, as in insert_prompt.
+        """
+        room = max(self.max_length - max_tokens, self.max_length // 2) - _N_MARKS
+        if not insert:
+            text = repository.prompt(cursor, budget=room, measure=self._n_tokens)
+            return self.complete_prompt(text, literal=True)
+        n_after = min(self._n_tokens(cursor.suffix), room // 4)
+        text = repository.prompt(cursor, budget=room - n_after, measure=self._n_tokens)
+        return self.insert_prompt(text, cursor.suffix, max_tokens=max_tokens)
 
     def chat_prompt(self, messages: Many[Mapping[str, str]]) -> list[int]:
         """The ids of a conversation, up to where the assistant speaks."""
@@ -202,6 +240,9 @@ class TextEngine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _n_tokens(self, text: str) -> int:
+        return len(self.tokenizer.encode(text))
 
     def _all(
         self, prompts: list[list[int]], params: SamplingParams, mode: Mode

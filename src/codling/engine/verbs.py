@@ -1,0 +1,175 @@
+"""The verbs that generate text: complete, insert and chat.
+
+Input: their configs. Output: the generated text, piece by piece, for the command line to print.
+
+Not here: the server (serve/), and how prompts are built (tokens/, corpus/context.py).
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+
+from codling.core.errors import ConfigError, SourceError
+from codling.corpus.context import Cursor, RepositoryContext
+from codling.engine.config import ChatConfig, CompleteConfig, GenerateConfig, InsertConfig
+from codling.engine.request import Mode, SamplingParams
+from codling.engine.text import TextEngine
+
+
+def complete(config: CompleteConfig) -> Iterator[str]:
+    """Continue a prompt, or a file at a cursor, optionally with the repository around it.
+
+    Example:
+        codling complete runs/tiny/checkpoint --prompt "def is_prime(n):" --max-tokens 64
+    """
+    params = _params(config)
+    cursor = None if config.file is None else read_cursor(config.file, config.line, config.column)
+    prompt = sys.stdin.read() if config.prompt == "-" else config.prompt or ""
+    engine = _open(config)
+    if cursor is None:
+        ids = engine.complete_prompt(prompt)
+    elif config.repo is None:
+        ids = engine.complete_prompt(cursor.prefix, literal=True)
+    else:
+        ids = engine.repository_prompt(
+            RepositoryContext(config.repo), cursor, max_tokens=config.max_tokens
+        )
+    return _stream(engine, ids, params, "complete", config.lines)
+
+
+def insert(config: InsertConfig) -> Iterator[str]:
+    """Fill the hole at a cursor in a file, or between a prefix and a suffix.
+
+    Example:
+        codling insert runs/tiny/checkpoint --file app.py --line 12 --lines 1
+    """
+    params = _params(config)
+    if config.file is None:
+        cursor = Cursor("", config.prefix or "", config.suffix)
+    else:
+        cursor = read_cursor(config.file, config.line, config.column)
+    engine = _open(config)
+    if config.repo is None:
+        ids = engine.insert_prompt(cursor.prefix, cursor.suffix, max_tokens=config.max_tokens)
+    else:
+        ids = engine.repository_prompt(
+            RepositoryContext(config.repo), cursor, insert=True, max_tokens=config.max_tokens
+        )
+    return _stream(engine, ids, params, "insert", config.lines)
+
+
+def chat(config: ChatConfig) -> Iterator[str]:
+    """Talk to an instruction-tuned model: one message, or a conversation on standard input.
+
+    Example:
+        codling chat weights/qwen2.5-coder-0.5b-instruct.gguf --message "Reverse a list in Python."
+    """
+    params = _params(config)
+    engine = _open(config)
+    return _converse(engine, config, params)
+
+
+def read_cursor(path: Path, line: int | None, column: int | None) -> Cursor:
+    """The text of a file before and after a cursor; ConfigError if the place is not in the file.
+
+    `line` counts from 1, `column` the characters before the cursor in that line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise SourceError(f"{path} is not UTF-8 text; convert it first") from None
+    name = path.absolute().as_posix()
+    if line is None:
+        return Cursor(name, text, "")
+    lines = text.splitlines(keepends=True)
+    if not text or text.endswith("\n"):
+        lines.append("")
+    if not 1 <= line <= len(lines):
+        raise ConfigError(f"{path} has {len(lines)} lines; --line {line} is not one of them")
+    width = len(lines[line - 1].rstrip("\r\n"))
+    at = width if column is None else column
+    if not 0 <= at <= width:
+        raise ConfigError(f"line {line} of {path} has {width} characters; --column {at} is outside")
+    place = sum(len(text) for text in lines[: line - 1]) + at
+    return Cursor(name, text[:place], text[place:])
+
+
+def _params(config: GenerateConfig) -> SamplingParams:
+    return SamplingParams(
+        max_tokens=config.max_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        seed=config.seed,
+        stop=config.stop,
+    )
+
+
+def _open(config: GenerateConfig) -> TextEngine:
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    return TextEngine.open(
+        config.model, precision=config.precision, max_streams=1, max_length=config.context
+    )
+
+
+def first_lines(pieces: Iterable[str], n_lines: int | None) -> Iterator[str]:
+    r"""The text up to the n-th line break, which is left out; all of it for None.
+
+    >>> list(first_lines(["a\nb", "c\n", "d"], 2))
+    ['a\nb', 'c']
+    """
+    n_left = n_lines
+    for piece in pieces:
+        if n_left is not None and piece.count("\n") >= n_left:
+            yield "\n".join(piece.split("\n")[:n_left])
+            return
+        if n_left is not None:
+            n_left -= piece.count("\n")
+        yield piece
+
+
+def _stream(
+    engine: TextEngine, ids: list[int], params: SamplingParams, mode: Mode, n_lines: int | None
+) -> Iterator[str]:
+    with engine:
+        stream = engine.submit(ids, params, mode=mode)
+        yield from first_lines((delta.text for delta in stream), n_lines)
+
+
+def _converse(engine: TextEngine, config: ChatConfig, params: SamplingParams) -> Iterator[str]:
+    messages: list[dict[str, str]] = []
+    if config.system is not None:
+        messages.append({"role": "system", "content": config.system})
+    n_fixed = len(messages)
+    with engine:
+        for said in _said(config):
+            messages.append({"role": "user", "content": said})
+            ids = engine.chat_prompt(messages)
+            while len(ids) + config.max_tokens > engine.max_length and len(messages) > n_fixed + 1:
+                del messages[n_fixed : n_fixed + 2]  # the oldest question and its answer
+                ids = engine.chat_prompt(messages)
+            answer = []
+            for delta in engine.submit(ids, params, mode="chat"):
+                answer.append(delta.text)
+                yield delta.text
+            messages.append({"role": "assistant", "content": "".join(answer)})
+            if config.message is None:
+                yield "\n"
+
+
+def _said(config: ChatConfig) -> Iterator[str]:
+    if config.message is not None:
+        yield config.message
+        return
+    while True:
+        if sys.stdin.isatty():
+            sys.stderr.write("> ")
+            sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()

@@ -1,0 +1,130 @@
+"""The verbs on a tiny checkpoint on disk: text comes out, mistakes are named."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from codling.checkpoint.store import save_hf
+from codling.core.errors import ConfigError, SourceError
+from codling.corpus.context import RepositoryContext
+from codling.engine.config import ChatConfig, CompleteConfig, InsertConfig
+from codling.engine.request import SamplingParams
+from codling.engine.text import TextEngine
+from codling.engine.verbs import chat, complete, first_lines, insert, read_cursor
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+from codling.tokens.bpe import train
+from codling.tokens.chat import preset_source
+
+CODE = "def add(a, b):\n    return a + b\n\n\nprint(add(1, 2))\n"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model with a tiny tokenizer, as a folder that transformers would load."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    config = ModelConfig(
+        vocab_size=320, hidden_size=32, intermediate_size=48, n_layers=2, n_heads=4, init_std=0.4
+    )
+    save_hf(Transformer(config, torch.Generator().manual_seed(2)), config, folder)
+    train(iter([CODE * 20]), 320).save(str(folder / "tokenizer.json"))
+    settings = {"add_bos_token": True, "chat_template": preset_source("codling")}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "add.py"
+    path.write_text(CODE)
+    return path
+
+
+def test_complete_continues_a_prompt_as_the_engine_does(checkpoint: Path) -> None:
+    got = "".join(complete(CompleteConfig(model=checkpoint, prompt="def add", max_tokens=9)))
+    with TextEngine.open(checkpoint) as engine:
+        assert engine.name == "tiny"
+        assert got == engine.complete(["def add"], SamplingParams(max_tokens=9))[0].text
+
+
+def test_insert_fills_the_hole_at_a_cursor(checkpoint: Path, source: Path) -> None:
+    config = InsertConfig(model=checkpoint, file=source, line=2, column=11, max_tokens=9)
+    with TextEngine.open(checkpoint) as engine:
+        pair = ("def add(a, b):\n    return ", CODE.partition("return ")[2])
+        expected = engine.insert([pair], SamplingParams(max_tokens=9))[0].text
+    assert "".join(insert(config)) == expected
+
+
+def test_lines_end_the_text_before_the_last_line_break() -> None:
+    pieces = ["a", "b\n", "", "\nc\nd", "e\n", "f"]
+    text = "".join(pieces)
+    for n in (1, 2, 3, 4):
+        assert "".join(first_lines(pieces, n)) == "\n".join(text.split("\n")[:n])
+    assert "".join(first_lines(pieces, None)) == text
+
+
+def test_a_repository_puts_the_imported_file_first(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "shapes.py").write_text("class Square:\n    side = 1\n")
+    main = tmp_path / "main.py"
+    main.write_text("from shapes import Square\n\ns = \n# end\n")
+    cursor = read_cursor(main, 3, 4)
+    with TextEngine.open(checkpoint) as engine:
+        repository = RepositoryContext(tmp_path)
+        ids = engine.repository_prompt(repository, cursor)
+        text = engine.tokenizer.decode(ids)
+        assert text.startswith("# shapes.py\nclass Square:")
+        assert text.endswith("# main.py\nfrom shapes import Square\n\ns = ")
+        expected = engine.submit(
+            engine.repository_prompt(repository, cursor, insert=True, max_tokens=5),
+            SamplingParams(max_tokens=5),
+            mode="insert",
+        )
+        config = InsertConfig(
+            model=checkpoint, file=main, line=3, column=4, repo=tmp_path, max_tokens=5
+        )
+        assert "".join(insert(config)) == expected.result().text
+
+
+def test_the_cursor_stands_where_line_and_column_say(source: Path) -> None:
+    assert read_cursor(source, 1, 4).prefix == "def "
+    assert read_cursor(source, 2, None).suffix == "\n\n\nprint(add(1, 2))\n"
+    assert read_cursor(source, 6, 0).prefix == CODE
+    assert read_cursor(source, None, None).prefix == CODE
+
+
+def test_a_cursor_outside_the_file_is_refused(source: Path) -> None:
+    with pytest.raises(ConfigError, match="has 6 lines; --line 9 is not one of them"):
+        read_cursor(source, 9, None)
+    with pytest.raises(ConfigError, match="14 characters; --column 20 is outside"):
+        read_cursor(source, 1, 20)
+    source.write_bytes(b"\xff\xfe")
+    with pytest.raises(SourceError, match="not UTF-8"):
+        read_cursor(source, 1, 0)
+
+
+def test_complete_wants_a_prompt_or_a_file(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="either --prompt TEXT or --file PATH"):
+        CompleteConfig(model=checkpoint)
+    with pytest.raises(ConfigError, match="--line needs --file"):
+        CompleteConfig(model=checkpoint, prompt="x", line=3)
+
+
+def test_chat_answers_one_message_or_each_line(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = "".join(chat(ChatConfig(model=checkpoint, message="Hello", max_tokens=6)))
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n\nAnd again\n"))
+    both = "".join(chat(ChatConfig(model=checkpoint, max_tokens=6)))
+    assert one
+    assert both.startswith(one + "\n")
+
+
+def test_a_long_chat_forgets_its_oldest_turns(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hello there\n" * 12))
+    config = ChatConfig(model=checkpoint, max_tokens=30, context=1024)
+    assert len("".join(chat(config)).splitlines()) >= 12
