@@ -20,6 +20,7 @@ from typing import Literal
 
 from codling.core.errors import RequestError, TokenizerError
 from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.spans import Spans
 from codling.tokens.tokenizer import Tokenizer
 
 FimMode = Literal["psm", "spm"]
@@ -85,6 +86,40 @@ def join(
     return [begin, hole, *suffix, end, *prefix, *middle]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """One insertion task as it was drawn: where the hole is, as shares of the text, and the
+    order."""
+
+    start: float
+    end: float
+    mode: FimMode
+
+    @classmethod
+    def of(cls, rng: Random, spm_share: float) -> "Draw":
+        """Two even draws for the hole, one for the order."""
+        start, end = sorted((rng.random(), rng.random()))
+        return cls(start, end, "spm" if rng.random() < spm_share else "psm")
+
+
+def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] | None:
+    """The ids that teach one insertion: bos (where prompts have it), the task, eos.
+
+    None if the run of tokens does not begin and end between characters.
+    """
+    n_bytes = len(spans.raw)
+    start = spans.char_border(int(draw.start * (n_bytes + 1)))
+    end = spans.char_border(int(draw.end * (n_bytes + 1)))
+    try:
+        prefix, middle = spans.encode(0, start), spans.encode(start, end)
+        suffix = spans.encode(end, n_bytes)
+    except UnicodeDecodeError:
+        return None
+    eos = tokenizer.specials.eos
+    assert eos is not None
+    return [*_head(tokenizer), *join(tokenizer, prefix, middle, suffix, draw.mode), eos]
+
+
 def insertion_prompt(
     tokenizer: Tokenizer,
     prefix: str,
@@ -105,8 +140,7 @@ def insertion_prompt(
     _marks(tokenizer)
     for text in (prefix, suffix):
         tokenizer.refuse_lookalikes(text)
-    bos = tokenizer.specials.bos
-    head = [bos] if tokenizer.adds_bos and bos is not None else []
+    head = _head(tokenizer)
     if max_tokens is None:
         before, after = tokenizer.encode(prefix), tokenizer.encode(suffix)
     else:
@@ -119,6 +153,11 @@ def insertion_prompt(
             )
         before, after = _trim(tokenizer, prefix, suffix, room)
     return head + join(tokenizer, before, (), after, mode)
+
+
+def _head(tokenizer: Tokenizer) -> list[int]:
+    bos = tokenizer.specials.bos
+    return [bos] if tokenizer.adds_bos and bos is not None else []
 
 
 def _marks(tokenizer: Tokenizer) -> tuple[int, int, int]:

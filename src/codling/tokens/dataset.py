@@ -1,0 +1,64 @@
+"""Batches for training from a token stream, as a pure function of (seed, step).
+
+Input: an artefact of kind "tokens". Output: int64 tensors [B batch, T+1 tokens]: inputs are the
+first T, labels the last T. Windows begin at every multiple of T, so each token is a label once per
+epoch; the last one is moved back to be whole. Every epoch visits all windows in a fresh order.
+
+Not here: making the stream (pack.py), and moving batches to a device.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from codling.core.errors import ConfigError
+from codling.corpus.document import Split
+from codling.tokens.stream import open_stream, read_meta
+
+
+class TokenDataset:
+    """A token stream seen as shuffled windows."""
+
+    def __init__(self, path: Path, split: Split, context: int, batch: int, seed: int) -> None:
+        """`context` is T, `batch` is B; ConfigError if they are not positive."""
+        if context < 1 or batch < 1:
+            raise ConfigError(f"context is {context} and batch {batch}; both must be positive")
+        self.meta = read_meta(path)
+        self.context, self.batch_size, self.seed = context, batch, seed
+        self._ids = open_stream(path, split)
+        if len(self._ids) < context + 1:
+            self._ids = np.resize(self._ids, context + 1)
+        self.n_windows = -(-(len(self._ids) - 1) // context)
+        self._orders: dict[int, npt.NDArray[np.int64]] = {}
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in the stream."""
+        return len(self._ids)
+
+    def window(self, index: int) -> npt.NDArray[np.int64]:
+        """Window `index` in stream order: T+1 tokens."""
+        start = min(index * self.context, len(self._ids) - self.context - 1)
+        return self._ids[start : start + self.context + 1].astype(np.int64)
+
+    def batch(self, step: int) -> torch.Tensor:
+        """The [B, T+1] batch of `step`; the same for the same (seed, step), whatever came
+        before."""
+        first = step * self.batch_size
+        places = (divmod(first + i, self.n_windows) for i in range(self.batch_size))
+        rows = [self.window(int(self._order(epoch)[place])) for epoch, place in places]
+        return torch.from_numpy(np.stack(rows))
+
+    def epoch(self, step: int) -> float:
+        """How many times the stream has been seen before `step`."""
+        return step * self.batch_size / self.n_windows
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The windows of an epoch in the order of their visits; the last two epochs are kept."""
+        if epoch not in self._orders:
+            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
+            rng = np.random.default_rng([self.seed, epoch])
+            self._orders[epoch] = rng.permutation(self.n_windows)
+        return self._orders[epoch]

@@ -1,0 +1,317 @@
+"""Pack samples into token streams, with insertion tasks in the training stream.
+
+Input: artefacts of kind "samples" and "tokenizer". Output: an artefact of kind "tokens" (stream.py
+says what lies in it). A sample becomes `bos text eos`; nothing is cut off or left out.
+
+Insertion tasks (fim.py) take the place of plain text at two levels. "document": whole samples.
+"chunk": the stream is seen as windows of `context` tokens, and every stretch of a sample inside one
+window is on its own either plain text or a task that fits into what is left of the window, so that
+no window cuts a task.
+
+Two steps: the samples are encoded in tasks of some megabytes, in parallel and resumable; then one
+pass lays them out. Neither depends on the number of workers.
+
+Not here: shuffling (dataset.py).
+"""
+
+import multiprocessing
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from codling.core.artifact import (
+    Artifact,
+    Draft,
+    Input,
+    open_artifact,
+    produce,
+    sha256_of,
+    write_json,
+)
+from codling.core.errors import SourceError, TokenizerError
+from codling.core.log import Bar
+from codling.core.shards import Counts, Shard, map_shards, write_table
+from codling.corpus.document import Split
+from codling.tokens.config import PackConfig
+from codling.tokens.fim import Draw, training_task
+from codling.tokens.spans import Spans
+from codling.tokens.stream import INDEX_SCHEMA, META, Ids, SplitMeta, StreamMeta, dtype_for
+from codling.tokens.tokenizer import Tokenizer
+
+STAGE_VERSION = 1
+
+_TASK_BYTES = 8_000_000
+_PIECE_BYTES = 1 << 18
+_SAFE_LINE = re.compile(r"\n(?=[^\s])")
+"""Every published splitter ends a piece of text here, so that a long text may be encoded in
+parts."""
+_MIN_TASK = 16
+"""A stretch of fewer tokens stays plain text."""
+_OVERHEAD = 5
+"""Tokens that a task adds: bos, begin, hole, end, eos."""
+
+
+def pack(config: PackConfig) -> Artifact:
+    """Encode the samples and lay them out as token streams, with insertion tasks in the training
+    one.
+
+    Example:
+        codling pack --samples-dir runs/tiny/samples --tokenizer-dir runs/tiny/tokenizer --context
+        512
+    """
+    samples = open_artifact(config.samples_dir, "samples")
+    tokenizer = Tokenizer.open(config.tokenizer_dir)
+    if tokenizer.specials.eos is None:
+        raise TokenizerError(f"{config.tokenizer_dir} names no eos token; packing needs one")
+    if config.fim_rate and not tokenizer.can_insert:
+        raise TokenizerError(
+            f"the tokenizer of {config.tokenizer_dir} has no FIM tokens; set pack.fim_rate to 0"
+        )
+
+    def work(draft: Draft) -> None:
+        tasks = _tasks(samples, config.tokenizer_dir)
+        if not tasks:
+            raise SourceError(f"{config.samples_dir} has no samples; add sources")
+        map_shards(draft, tasks, _encode_task, workers=config.workers, label="encode")
+        meta = _lay_out(draft, tasks, tokenizer, config)
+        if meta.splits["train"].n_tokens == 0:
+            raise SourceError(f"{config.samples_dir} has no training samples; add sources")
+        write_json(draft.file(META), asdict(meta))
+        draft.counts |= {name: asdict(split) for name, split in meta.splits.items()}
+
+    return produce(
+        config.out_dir,
+        kind="tokens",
+        version=STAGE_VERSION,
+        config=config,
+        inputs=[samples, _tokenizer_input(config.tokenizer_dir)],
+        work=work,
+    )
+
+
+@dataclass(frozen=True)
+class EncodeTask:
+    """Rows of one file of samples to encode."""
+
+    path: Path
+    start: int
+    stop: int
+    tokenizer_dir: Path
+
+
+@dataclass
+class _Stream:
+    """One stream while it grows."""
+
+    file: BinaryIO
+    dtype: str
+    n_tokens: int = 0
+    n_bytes: int = 0
+    n_fim: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, ids: Ids | Sequence[int]) -> None:
+        self.file.write(np.asarray(ids, dtype=self.dtype).tobytes())
+        self.n_tokens += len(ids)
+
+    @property
+    def meta(self) -> SplitMeta:
+        return SplitMeta(
+            n_tokens=self.n_tokens,
+            n_bytes=self.n_bytes,
+            n_samples=len(self.rows),
+            n_fim=self.n_fim,
+        )
+
+
+def _tokenizer_input(folder: Path) -> Artifact | Input:
+    if (folder / "manifest.json").is_file():
+        return open_artifact(folder)
+    file = folder / "tokenizer.json" if folder.is_dir() else folder
+    return Input(kind="source", id=sha256_of(file)[:16], path=str(folder.absolute()))
+
+
+def _tasks(samples: Artifact, tokenizer_dir: Path) -> list[EncodeTask]:
+    """Runs of whole samples of about 8 MB each, in the order of the samples."""
+    tasks: list[EncodeTask] = []
+    for path in samples.files("samples-*.parquet"):
+        start, size = 0, 0
+        lengths = pc.binary_length(pq.read_table(path, columns=["content"])["content"]).to_pylist()
+        for row, n_bytes in enumerate(lengths):
+            size += n_bytes
+            if size >= _TASK_BYTES or row == len(lengths) - 1:
+                tasks.append(EncodeTask(path, start, row + 1, tokenizer_dir))
+                start, size = row + 1, 0
+    return tasks
+
+
+def _encode_task(task: EncodeTask, shard: Shard) -> Counts:
+    if multiprocessing.parent_process() is not None:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    tokenizer = Tokenizer.open(task.tokenizer_dir)
+    rows = _rows(task, ["content"])
+    pieces = [_pieces(r["content"]) for r in rows]
+    encoded = iter(tokenizer.encode_batch([p for many in pieces for p in many]))
+    samples = [[i for _ in many for i in next(encoded)] for many in pieces]
+    ids = np.fromiter((i for s in samples for i in s), dtype=dtype_for(tokenizer.vocab_size))
+    np.savez(_ids_path(shard.folder, shard.index), ids=ids, lengths=[len(s) for s in samples])
+    return {"samples": len(rows), "tokens": len(ids)}
+
+
+def _rows(task: EncodeTask, columns: list[str]) -> list[dict[str, Any]]:
+    table = pq.read_table(task.path, columns=columns)
+    rows: list[dict[str, Any]] = table.slice(task.start, task.stop - task.start).to_pylist()
+    return rows
+
+
+def _pieces(text: str) -> list[str]:
+    """A long text in parts that end where a line begins with something else than space."""
+    if len(text) <= _PIECE_BYTES:
+        return [text]
+    pieces, start = [], 0
+    while border := _SAFE_LINE.search(text, start + _PIECE_BYTES):
+        pieces.append(text[start : border.end()])
+        start = border.end()
+    return [*pieces, text[start:]]
+
+
+def _ids_path(folder: Path, index: int) -> Path:
+    return folder / ".shards" / f"ids-{index:05d}.npz"
+
+
+def _encoded(folder: Path, tasks: Sequence[EncodeTask]) -> Iterator[tuple[dict[str, Any], Ids]]:
+    """Each sample's id, split and size with its tokens, in order; one task in memory at a time."""
+    for index, task in enumerate(tasks):
+        with np.load(_ids_path(folder, index)) as stored:
+            ids, ends = stored["ids"], np.cumsum(stored["lengths"])
+        table = pq.read_table(task.path, columns=["id", "split", "content"])
+        table = table.slice(task.start, task.stop - task.start)
+        sizes = pc.binary_length(table["content"])
+        rows = table.drop_columns("content").append_column("n_bytes", sizes).to_pylist()
+        for row, end, start in zip(rows, ends, [0, *ends[:-1]], strict=True):
+            yield row, ids[start:end]
+
+
+def _lay_out(
+    draft: Draft, tasks: Sequence[EncodeTask], tokenizer: Tokenizer, config: PackConfig
+) -> StreamMeta:
+    dtype = dtype_for(tokenizer.vocab_size)
+    layout = _Layout(tokenizer, config)
+    with (
+        draft.file("train.bin").open("wb") as train,
+        draft.file("heldout.bin").open("wb") as heldout,
+        Bar("pack", sum(t.stop - t.start for t in tasks), unit="samples") as bar,
+    ):
+        streams: dict[Split, _Stream] = {
+            "train": _Stream(train, dtype),
+            "heldout": _Stream(heldout, dtype),
+        }
+        for row, ids in _encoded(draft.path, tasks):
+            stream = streams[row["split"]]
+            start = stream.n_tokens
+            if row["split"] == "train":
+                layout.add(stream, row["id"], ids)
+            else:
+                stream.add(layout.framed(ids))
+            stream.n_bytes += row["n_bytes"]
+            stream.rows.append(
+                {
+                    "sample_id": row["id"],
+                    "split": row["split"],
+                    "start": start,
+                    "length": stream.n_tokens - start,
+                    "n_bytes": row["n_bytes"],
+                }
+            )
+            bar.advance(1)
+    rows = [r for s in streams.values() for r in s.rows]
+    write_table(draft.file("index-00000.parquet"), pa.Table.from_pylist(rows, INDEX_SCHEMA))
+    eos = tokenizer.specials.eos
+    assert eos is not None
+    return StreamMeta(
+        vocab_size=tokenizer.vocab_size,
+        dtype=dtype,
+        context=config.context if layout.by_chunk else 0,
+        bos=tokenizer.specials.bos if tokenizer.adds_bos else None,
+        eos=eos,
+        splits={name: stream.meta for name, stream in streams.items()},
+    )
+
+
+class _Layout:
+    """Lays samples into the training stream, one after the other."""
+
+    def __init__(self, tokenizer: Tokenizer, config: PackConfig) -> None:
+        bos, eos = tokenizer.specials.bos, tokenizer.specials.eos
+        self._tokenizer, self._config = tokenizer, config
+        self._bos = [bos] if tokenizer.adds_bos and bos is not None else []
+        assert eos is not None
+        self._eos = [eos]
+        self.by_chunk = config.fim_unit == "chunk" and config.fim_rate > 0
+
+    def framed(self, ids: Ids) -> Ids:
+        """A plain sample: bos text eos."""
+        return np.concatenate([np.array(m, ids.dtype) for m in (self._bos, ids, self._eos)])
+
+    def add(self, stream: _Stream, sample_id: str, ids: Ids) -> None:
+        """Append one sample."""
+        if self.by_chunk:
+            self._add_chunks(stream, sample_id, ids)
+            return
+        draw = self._drawn(sample_id, 0)
+        task = self._task(ids, draw) if draw and len(ids) >= _MIN_TASK else None
+        stream.n_fim += task is not None
+        stream.add(self.framed(ids) if task is None else task)
+
+    def _add_chunks(self, stream: _Stream, sample_id: str, ids: Ids) -> None:
+        """Fill up the windows in turn with plain stretches and tasks, to the sample's end."""
+        todo = self.framed(ids)
+        at, n_stretches = 0, 0
+        while at < len(todo):
+            room = self._config.context - stream.n_tokens % self._config.context
+            draw = self._drawn(sample_id, n_stretches)
+            n_stretches += 1
+            taken, task = self._fitting_task(todo, at, room, draw) if draw else (0, None)
+            if task is None:
+                stream.add(todo[at : at + room])
+                at += room
+            else:
+                stream.add(task)
+                stream.n_fim += 1
+                at += taken
+
+    def _fitting_task(
+        self, todo: Ids, at: int, room: int, draw: Draw
+    ) -> tuple[int, list[int] | None]:
+        """A task of at most `room` tokens from `at` on, and how many of `todo` it uses up."""
+        begins = len(self._bos) if at == 0 else 0
+        text = todo[at + begins : len(todo) - 1]
+        size = min(len(text), room - _OVERHEAD)
+        while size >= _MIN_TASK:
+            task = self._task(text[:size], draw)
+            if task is None:
+                return 0, None
+            if len(task) <= room:
+                # The task brings its own bos and eos, so those of the sample are used up with it.
+                return begins + size + (size == len(text)), task
+            size -= len(task) - room
+        return 0, None
+
+    def _task(self, ids: Ids, draw: Draw) -> list[int] | None:
+        return training_task(self._tokenizer, Spans(self._tokenizer, ids.tolist()), draw)
+
+    def _drawn(self, sample_id: str, stretch: int) -> Draw | None:
+        """Whether this stretch becomes a task, and which; the same for the same seed and sample."""
+        rng = Random(f"{self._config.seed}/{sample_id}/{stretch}")
+        if rng.random() >= self._config.fim_rate:
+            return None
+        return Draw.of(rng, self._config.fim_spm_share)
