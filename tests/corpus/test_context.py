@@ -97,10 +97,3 @@ def test_a_file_outside_the_repository_is_refused(tmp_path: Path) -> None:
         context.prompt(Cursor(str(tmp_path / "x.py"), ""), budget=10)
     with pytest.raises(SourceError, match="no folder"):
         RepositoryContext(tmp_path / "absent")
-
-
-def test_a_cursor_at_a_line_stands_at_its_end() -> None:
-    assert Cursor.at_line("a.py", "x\ny\nz\n", 2) == Cursor("a.py", "x\ny", "\nz\n")
-    assert Cursor.at_line("a.py", "", 1) == Cursor("a.py", "", "")
-    with pytest.raises(SourceError, match="no line 4"):
-        Cursor.at_line("a.py", "x\ny\nz\n", 4)

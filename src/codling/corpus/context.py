@@ -21,7 +21,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from codling.core.errors import SourceError
 from codling.core.languages import SNIFF_BYTES, detect
@@ -47,15 +47,6 @@ class Cursor(NamedTuple):
     """The file's text before the cursor, as it stands in the editor."""
     suffix: str = ""
     """The text after it: not part of the prompt, but its imports count."""
-
-    @classmethod
-    def at_line(cls, path: str, text: str, line: int) -> Self:
-        """The cursor at the end of a line, counted from 1; SourceError if there is no such line."""
-        lines = text.splitlines(keepends=True)
-        if not 1 <= line <= max(1, len(lines)):
-            raise SourceError(f"{path} has {len(lines)} lines, so there is no line {line}")
-        prefix = "".join(lines[:line]).rstrip("\r\n") if lines else ""
-        return cls(path, prefix, text[len(prefix) :])
 
 
 def context_prompt(

@@ -12,16 +12,19 @@ times as fast as a parse; benchmarks/imports.py compares the edges with those of
 -MM`), and resolved by path alone: nothing is executed, and a name outside the repository leads
 nowhere.
 
-Not here: one module per family of languages does the finding and resolving (imports_python.py,
-imports_c.py, imports_java.py, imports_web.py); the order itself is order.py.
+Not here: the finding and resolving, one module per family of languages (imports_*.py), and the
+order itself (order.py).
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from codling.corpus.imports_c import CResolver
-from codling.corpus.imports_java import JavaResolver
+from codling.corpus.imports_go import GoResolver
+from codling.corpus.imports_packages import PackageResolver
 from codling.corpus.imports_python import PythonResolver
+from codling.corpus.imports_rust import RustResolver
+from codling.corpus.imports_scripts import PhpResolver, RubyResolver, ShellResolver
 from codling.corpus.imports_web import WebResolver
 
 Read = Callable[[str], str]
@@ -41,7 +44,7 @@ class SourceFile(NamedTuple):
 class Resolver(Protocol):
     """Finds the files that one file of a family of languages depends on."""
 
-    def targets(self, path: str, text: str) -> Collection[str]:
+    def targets(self, path: str, text: str) -> Iterable[str]:
         """Paths that `text`, the file at `path`, names; may hold `path` itself and repetitions."""
         ...
 
@@ -49,8 +52,15 @@ class Resolver(Protocol):
 FAMILIES: tuple[tuple[frozenset[str], Callable[[Sequence[str], Read], Resolver]], ...] = (
     (frozenset({"python"}), PythonResolver),
     (frozenset({"c", "cpp", "cuda"}), CResolver),
-    (frozenset({"java"}), JavaResolver),
     (frozenset({"javascript", "typescript", "json"}), WebResolver),
+    (frozenset({"java", "kotlin", "scala"}), PackageResolver),
+    (frozenset({"c-sharp"}), PackageResolver),
+    (frozenset({"php"}), PackageResolver),
+    (frozenset({"php"}), PhpResolver),
+    (frozenset({"go"}), GoResolver),
+    (frozenset({"rust"}), RustResolver),
+    (frozenset({"ruby"}), RubyResolver),
+    (frozenset({"shell"}), ShellResolver),
 )
 """Languages whose files can name each other, and what resolves these names."""
 
@@ -64,20 +74,20 @@ class Dependencies:
         """`languages` holds every path; `read` is called for the files that are looked into."""
         self._languages = languages
         self._read = read
-        self._resolvers: dict[str, Resolver] = {}
+        self._resolvers: dict[str, list[Resolver]] = {}
         for members, make in FAMILIES:
             paths = sorted(p for p, language in languages.items() if language in members)
             if len(paths) > 1:
                 resolver = make(paths, read)
-                self._resolvers.update(dict.fromkeys(members, resolver))
+                for language in members:
+                    self._resolvers.setdefault(language, []).append(resolver)
 
     def of(self, path: str, text: str | None = None) -> list[str]:
         """The files that `path`, with its own or another text, depends on, sorted."""
-        resolver = self._resolvers.get(self._languages[path])
-        if resolver is None:
-            return []
-        found = resolver.targets(path, self._read(path) if text is None else text)
-        return sorted(set(found) - {path})
+        resolvers = self._resolvers.get(self._languages[path], [])
+        if resolvers and text is None:
+            text = self._read(path)
+        return sorted({t for r in resolvers for t in r.targets(path, text or "")} - {path})
 
 
 def dependency_graph(files: Sequence[SourceFile]) -> list[list[int]]:

@@ -55,7 +55,7 @@ class Specifiers:
         options = _mapping(raw.get("compilerOptions"))
         folder = paths.parent(path)
         base_url = options.get("baseUrl")
-        base = paths.normal(folder, base_url) if isinstance(base_url, str) else folder
+        base = paths.normal(folder, base_url if isinstance(base_url, str) else "")
         aliases: list[tuple[str, list[str]]] = []
         for pattern, targets in _mapping(options.get("paths")).items():
             places = (paths.normal(base or "", t) for t in targets if isinstance(t, str))
@@ -86,8 +86,8 @@ class Specifiers:
                 yield from _with_source(folder, target)
         if not rest:
             for key in ("types", "source", "module", "main"):
-                if isinstance(target := manifest.get(key), str):
-                    yield from _with_source(folder, target)
+                if isinstance(entry := manifest.get(key), str):
+                    yield from _with_source(folder, entry)
         yield from _with_source(folder, rest or "index")
 
     def _private(self, here: str, name: str) -> Iterator[str]:
