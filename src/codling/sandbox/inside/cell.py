@@ -25,6 +25,7 @@ import selectors
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,11 @@ _FLOOD = 16
 """A step is killed when it writes this many times more than what is kept of its output."""
 
 
-def run_job(job: dict[str, Any], *, isolated: bool, work: str = WORK) -> dict[str, Any]:
-    """Run the job's steps in order, up to the first that does not end with status 0."""
+def run_job(job: dict[str, Any], *, work: str = WORK, isolated: bool = True) -> dict[str, Any]:
+    """Run the job's steps in order, up to the first that does not end with status 0.
+
+    To be called in the cell's first process, or, not isolated, in a process of its own.
+    """
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     if isolated:
         _furnish(job)
@@ -47,10 +51,30 @@ def run_job(job: dict[str, Any], *, isolated: bool, work: str = WORK) -> dict[st
     _write_files(job, Path(work))
     done: list[dict[str, Any]] = []
     for step in job["steps"]:
-        done.append(_run_step(step, work, proc, isolated))
+        child, watch = _start(step, work, proc, isolated)
+        done.append(_finish(child, watch, -1 if isolated else child))
+        _kill_rest(child, isolated)
         if done[-1]["exit"] != 0 or done[-1]["timed_out"]:
             break
     return {"steps": done, "kept": _kept(job, Path(work))}
+
+
+def run_program(job: dict[str, Any]) -> dict[str, Any]:
+    """Run a job that is one Python program: it is itself the first process of its cell.
+
+    That saves a process; when it ends, the kernel ends all others in its pid namespace.
+    """
+    (step,) = job["steps"]
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
+
+    def furnish() -> None:
+        linux.die_with_parent()
+        _furnish(job)
+        _write_files(job, Path(WORK))
+
+    child, watch = _start(step, WORK, proc, True, furnish)
+    os.close(proc)
+    return {"steps": [_finish(child, watch, child)], "kept": {}}
 
 
 def _furnish(job: dict[str, Any]) -> None:
@@ -81,32 +105,43 @@ def _kept(job: dict[str, Any], work: Path) -> dict[str, str]:
     return kept
 
 
-def _run_step(step: dict[str, Any], work: str, proc: int, isolated: bool) -> dict[str, Any]:
+def _start(
+    step: dict[str, Any],
+    work: str,
+    proc: int,
+    isolated: bool,
+    furnish: Callable[[], None] | None = None,
+) -> tuple[int, "_Watch"]:
+    """Fork the step; with `furnish`, as the first process of a new cell that this call
+    furnishes."""
     ends = [os.pipe() for _ in ("stdout", "stderr", "verdict")]
     entry = _stdin(step.get("stdin", ""))
-    started = time.monotonic()
-    child = os.fork()
+    limit = time.monotonic() + step["wall"]
+    child = os.fork() if furnish is None else linux.fork_into(linux.CELL)
     if child == 0:
-        _become(step, work, proc, [entry, *(write for _, write in ends)], isolated)
+        _become(step, work, proc, [entry, *(write for _, write in ends)], isolated, furnish)
     os.close(entry)
     for _, write in ends:
         os.close(write)
-    reads = [read for read, _ in ends]
-    watch = _Watch(child, reads, started + step["wall"], step["output_bytes"])
+    return child, _Watch(child, [read for read, _ in ends], limit, step["output_bytes"])
+
+
+def _finish(child: int, watch: "_Watch", target: int) -> dict[str, Any]:
+    """Wait for the step, or kill `target` when it must end; then say what it did."""
     watch.until_exit()
-    seconds = time.monotonic() - started
-    _kill(-1 if isolated and not watch.over else child)
+    seconds = time.monotonic() - watch.started
+    if not watch.over:
+        _kill(target)
     _, status, usage = os.wait4(child, 0)
-    _kill_rest(child, isolated)
-    watch.drain()
+    stdout, stderr, verdict = watch.drain()
     return {
         "exit": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
         "timed_out": watch.timed_out,
         "flooded": watch.flooded,
-        "proved": notary.proves(watch.data[reads[2]]),
-        "stdout": watch.data[reads[0]].decode(errors="replace"),
-        "stderr": watch.data[reads[1]].decode(errors="replace"),
+        "proved": notary.proves(verdict),
+        "stdout": stdout.decode(errors="replace"),
+        "stderr": stderr.decode(errors="replace"),
         "seconds": seconds,
         "cpu": usage.ru_utime + usage.ru_stime,
     }
@@ -127,7 +162,7 @@ class _Watch:
     """Collects a step's output until it ends, runs out of time, or floods."""
 
     def __init__(self, child: int, reads: list[int], deadline: float, cap: int) -> None:
-        self.deadline, self.cap = deadline, cap
+        self.started, self.deadline, self.cap = time.monotonic(), deadline, cap
         self.data = dict.fromkeys(reads, b"")
         self.n_seen = 0
         self.over = self.timed_out = self.flooded = False
@@ -149,8 +184,8 @@ class _Watch:
                 else:
                     self._read(int(key.fd))
 
-    def drain(self) -> None:
-        """What is left in the pipes, when nobody can write to them any more."""
+    def drain(self) -> Iterator[bytes]:
+        """All that was written to each pipe, with what is left there now."""
         self._selector.close()
         os.close(self._pidfd)
         for fd in self.data:
@@ -161,6 +196,7 @@ class _Watch:
             except BlockingIOError:
                 pass
             os.close(fd)
+            yield self.data[fd]
 
     def _read(self, fd: int) -> None:
         if not self._take(fd):
@@ -196,12 +232,21 @@ def _kill(target: int) -> None:
         return
 
 
-def _become(step: dict[str, Any], work: str, proc: int, fds: list[int], isolated: bool) -> None:
+def _become(  # noqa: PLR0913 - it ends a process: there is nobody to hand a bundle to
+    step: dict[str, Any],
+    work: str,
+    proc: int,
+    fds: list[int],
+    isolated: bool,
+    furnish: Callable[[], None] | None,
+) -> None:
     """Turn the forked child into the step; never returns."""
     leave, write = os._exit, os.write  # the program may replace them
     try:
         os.setsid()
         _prefer_for_oom(proc)
+        if furnish is not None:
+            furnish()
         for target, fd in enumerate(_above(fds)):
             os.dup2(fd, target, inheritable=target < 3 or "code" in step)
         os.closerange(4, 65536)

@@ -73,8 +73,18 @@ def main(options: dict[str, Any]) -> None:
 
 
 def _serve(job: dict[str, Any], isolated: bool) -> dict[str, Any]:
+    try:
+        if isolated and len(job["steps"]) == 1 and "code" in job["steps"][0] and not job["keep"]:
+            return cell.run_program(job)
+        return _serve_by_keeper(job, isolated)
+    except OSError as error:
+        return {"lost": f"the cell failed: {error!r}"}
+
+
+def _serve_by_keeper(job: dict[str, Any], isolated: bool) -> dict[str, Any]:
+    """Run the job in a process that is the first of its cell and waits for the job's steps."""
     read, write = os.pipe()
-    keeper = os.fork()
+    keeper = linux.fork_into(linux.CELL) if isolated else os.fork()
     if keeper == 0:
         os.close(read)
         _keep(job, write, isolated)
@@ -92,21 +102,14 @@ def _serve(job: dict[str, Any], isolated: bool) -> dict[str, Any]:
 
 
 def _keep(job: dict[str, Any], write: int, isolated: bool) -> None:
-    """In the forked keeper: make the cell's namespaces, fork its pid 1, wait; never returns."""
+    """In the forked keeper: run the job, answer; never returns."""
     try:
         linux.die_with_parent()
         if isolated:
-            linux.unshare(linux.NEW_MOUNTS | linux.NEW_IPC | linux.NEW_PIDS)
-            first = os.fork()
-            if first:
-                os.close(write)
-                os.waitpid(first, 0)
-                os._exit(0)
-            linux.die_with_parent()
-            _answer(write, cell.run_job(job, isolated=True))
+            _answer(write, cell.run_job(job))
         else:
             with tempfile.TemporaryDirectory(prefix="codling-unsafe-") as work:
-                _answer(write, cell.run_job(job, isolated=False, work=work))
+                _answer(write, cell.run_job(job, work=work, isolated=False))
     except BaseException as error:  # noqa: BLE001 - the reason goes to the caller, whatever it is
         _answer(write, {"lost": f"the cell failed: {error!r}"})
     finally:
