@@ -1,0 +1,125 @@
+// Talks to the server: JSON, server-sent events, the API key. Not here: anything that is shown.
+
+export class ApiError extends Error {
+  constructor(status, message, code) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+const KEY = "codling.key";
+let onKeyNeeded = () => {};
+
+export function apiKey() {
+  return sessionStorage.getItem(KEY) ?? "";
+}
+
+export function setApiKey(key) {
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+}
+
+/** Calls `tell` whenever the server refuses for want of a key. */
+export function whenKeyNeeded(tell) {
+  onKeyNeeded = tell;
+}
+
+export async function models() {
+  const answer = await request("/v1/models", {});
+  return (await answer.json()).data;
+}
+
+/**
+ * Posts `body` with stream on and yields each event's JSON object.
+ * Throws ApiError for a refusal, also for one in the middle of the stream; AbortError once `signal` fires.
+ */
+export async function* stream(path, body, { signal, headers = {} } = {}) {
+  const answer = await request(path, {
+    method: "POST",
+    signal,
+    headers: { "Content-Type": "application/json", ...headers },
+    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
+  });
+  for await (const data of events(answer.body)) {
+    if (data === "[DONE]") return;
+    const event = JSON.parse(data);
+    if (event.error) throw new ApiError(0, event.error.message, event.error.code);
+    yield event;
+  }
+}
+
+async function request(path, { headers = {}, ...options }) {
+  const key = apiKey();
+  const auth = key ? { Authorization: `Bearer ${key}` } : {};
+  let answer;
+  try {
+    answer = await fetch(path, { ...options, headers: { ...headers, ...auth } });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "the server does not answer; is it still running?", "unreachable");
+  }
+  if (answer.ok) return answer;
+  const inner = (await answer.json().catch(() => ({}))).error ?? {};
+  if (answer.status === 401) onKeyNeeded();
+  throw new ApiError(answer.status, inner.message ?? `status ${answer.status}`, inner.code);
+}
+
+/** The data of each server-sent event; comment lines are passed over. */
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      held += value;
+      const lines = held.split("\n");
+      held = lines.pop();
+      for (const line of lines) {
+        if (line.startsWith("data:")) yield line.slice(5).trim();
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/** Times one stream: first text, end, tokens per second. */
+export class Stopwatch {
+  constructor() {
+    this.start = performance.now();
+    this.first = null;
+    this.tokens = 0;
+    this.cached = 0;
+    this.prompt = 0;
+  }
+
+  sawText() {
+    this.first ??= performance.now();
+  }
+
+  sawUsage(usage) {
+    this.tokens = usage.completion_tokens;
+    this.prompt = usage.prompt_tokens;
+    this.cached = usage.prompt_cache_hit_tokens ?? 0;
+  }
+
+  /** [label, value] pairs to show. */
+  facts() {
+    const end = performance.now();
+    const facts = [];
+    if (this.first !== null) facts.push(["first", milliseconds(this.first - this.start)]);
+    facts.push(["total", milliseconds(end - this.start)]);
+    const seconds = (end - (this.first ?? this.start)) / 1000;
+    if (this.tokens > 1 && seconds > 0.001) {
+      facts.push(["speed", `${Math.round((this.tokens - 1) / seconds)} tok/s`]);
+    }
+    if (this.prompt) facts.push(["prompt", `${this.prompt} tok`]);
+    return facts;
+  }
+}
+
+function milliseconds(value) {
+  return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
+}
