@@ -1,20 +1,23 @@
-"""Reading a checkpoint: a Hugging Face folder becomes a Transformer.
+"""Reading a checkpoint: a Hugging Face folder or a GGUF file becomes a Transformer.
 
-Input: a folder with config.json and safetensors (one file, or shards with an index). Output: a
-ModelConfig or a Transformer. The model is built on the meta device and takes its weights from the
-memory map; nothing is held twice. Pickle files are refused: loading one can run any code.
+Input: a folder with config.json and safetensors (one file, or shards with an index), or a GGUF
+file. Output: a ModelConfig or a Transformer. The model is built on the meta device and takes its
+weights from the memory map; nothing is held twice. Pickle files are refused: loading one can run any
+code.
 
 Not here: tokenizers (tokens/), the optimiser's state (train/).
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from codling.checkpoint.gguf import gguf_config, gguf_tensors
+from codling.checkpoint.gguf_file import read_gguf
 from codling.checkpoint.names import places
 from codling.checkpoint.safetensors_file import read_safetensors
 from codling.checkpoint.settings import from_published
@@ -54,7 +57,14 @@ class StoredTensor(Protocol):
 
 def load_config(path: Path) -> ModelConfig:
     """The shape of the checkpoint at `path`; CheckpointError if it is absent or not supported."""
+    if is_gguf(path):
+        return gguf_config(read_gguf(path))
     return from_published(_read_json(_folder(path) / CONFIG), str(path / CONFIG))
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether `path` is a file that ends in .gguf."""
+    return path.suffix.lower() == ".gguf" and path.is_file()
 
 
 def load_model(
@@ -63,16 +73,29 @@ def load_model(
     dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Transformer:
-    """The model at `path`, in evaluation mode, with weights of type `dtype` (None: as stored).
+    """The model at `path`, in evaluation mode, with weights of type `dtype`.
 
+    `dtype` None takes the stored type of the embedding, and bfloat16 for GGUF.
     Raises CheckpointError, one line that names the tensor, if weights are missing, left over, of
     the wrong shape, damaged or pickled.
     """
-    config = load_config(path)
+    stored: list[StoredTensor]
+    if is_gguf(path):
+        file = read_gguf(path)
+        config = gguf_config(file)
+        stored = list(gguf_tensors(file, config))
+    else:
+        config = load_config(path)
+        stored = list(_stored_tensors(path))
     with torch.device("meta"):
         model = Transformer(config)
-    _fill(model, _stored_tensors(_folder(path)), dtype, torch.device(device))
+    _fill(model, stored, dtype or _stored_type(stored), torch.device(device))
     return model.eval()
+
+
+def _stored_type(stored: list[StoredTensor]) -> torch.dtype:
+    named = {tensor.name: tensor.dtype for tensor in stored}
+    return named.get("model.embed_tokens.weight", torch.float32)
 
 
 def _folder(path: Path) -> Path:
@@ -97,7 +120,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _stored_tensors(folder: Path) -> Iterable[StoredTensor]:
+def _stored_tensors(folder: Path) -> Iterator[StoredTensor]:
     if (folder / INDEX).is_file():
         weight_map = _read_json(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict):
@@ -120,8 +143,8 @@ def _stored_tensors(folder: Path) -> Iterable[StoredTensor]:
 
 def _fill(
     model: Transformer,
-    stored: Iterable[StoredTensor],
-    dtype: torch.dtype | None,
+    stored: list[StoredTensor],
+    dtype: torch.dtype,
     device: torch.device,
 ) -> None:
     """Give every parameter of a meta model its weights."""
@@ -143,13 +166,12 @@ def _fill(
                 f"{tensor.where}: tensor {tensor.name} has shape {list(tensor.shape)}, but the "
                 f"config asks for {list(wanted)}"
             )
-        kept = dtype or tensor.dtype
-        mapped = tensor.mapped(kept) if device.type == "cpu" and not place.index else None
+        mapped = tensor.mapped(dtype) if device.type == "cpu" and not place.index else None
         if mapped is not None:
             weights[place.parameter] = mapped
             continue
         if place.parameter not in weights:
-            weights[place.parameter] = torch.empty(target.shape, dtype=kept, device=device)
+            weights[place.parameter] = torch.empty(target.shape, dtype=dtype, device=device)
         whole = weights[place.parameter]
         tensor.copy_into(whole[place.index] if place.index else whole)
     if open_places:

@@ -1,7 +1,7 @@
 """One matrix product per group of rows, for experts.
 
-`grouped_matmul` runs `F.grouped_mm`. It is an operator of its own for torch.compile: torch 2.13 compiles
-the bare function only in bf16 with aligned strides, though the eager one takes any type.
+`grouped_matmul` runs `F.grouped_mm`. It is an operator of its own for torch.compile: torch 2.13
+compiles the bare function only in bf16 with aligned strides, though the eager one takes any type.
 
 Legend: A rows (sorted by group), N groups, I and O input and output width.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 @torch.library.custom_op("codling::grouped_matmul", mutates_args=())
 def grouped_matmul(x_AI: Tensor, weight_NOI: Tensor, ends_N: Tensor) -> Tensor:
-    """[A, O]: rows ends[n-1] to ends[n] - 1 of `x` times weight[n]^T. `ends` is int32, ascending."""
+    """[A, O]: rows ends[n-1] to ends[n] - 1 of `x` times weight[n]^T; `ends` is int32."""
     if x_AI.shape[0] == 0:
         return x_AI.new_empty(0, weight_NOI.shape[1])
     return F.grouped_mm(x_AI, weight_NOI.transpose(1, 2), offs=ends_N)

@@ -93,7 +93,7 @@ def experts_grouped(
     ends = counts.cumsum(0).to(torch.int32)
     sorted_AE = x_TE[order // n_chosen]
     gate, up = grouped_matmul(sorted_AE, gate_up_NFE, ends).chunk(2, -1)
-    out_AE = grouped_matmul(F.silu(gate) * up, down_NEF, ends)
+    out_AE: Tensor = grouped_matmul(F.silu(gate) * up, down_NEF, ends)
     back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
     out_TKE = out_AE[back].view(*routing.experts_TK.shape, -1)
     return (out_TKE * routing.weights_TK.unsqueeze(-1).to(out_TKE.dtype)).sum(1)

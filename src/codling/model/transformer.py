@@ -61,7 +61,13 @@ class Transformer(nn.Module):
         """Weights come from N(0, init_std) with `generator`; on the meta device they stay empty."""
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        # With a weight given: nn.Embedding's own initialisation on the meta device imports torch._dynamo,
+        # which takes a second and 75 MB.
+        self.embed_tokens = nn.Embedding(
+            config.vocab_size,
+            config.hidden_size,
+            _weight=torch.empty(config.vocab_size, config.hidden_size),
+        )
         self.layers = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)

@@ -1,0 +1,148 @@
+"""A model explained: its architecture in words, and what it costs to hold, run and train.
+
+Input: a preset's name, or the path of a checkpoint. Output: text.
+
+Not here: the arithmetic (model/sizes.py).
+"""
+
+from pathlib import Path
+
+from codling.checkpoint.load import load_config
+from codling.model.config import ModelConfig
+from codling.model.presets import PRESETS, preset
+from codling.model.sizes import TRAIN_BYTES, flops_per_token, sizes
+
+_CONTEXT = 4096
+"""Context at which the arithmetic per token is given."""
+
+
+def describe(name_or_path: str) -> str:
+    """What `name_or_path` is and costs; a path wins over a preset's name.
+
+    Raises ConfigError for an unknown name, CheckpointError for a folder that is no checkpoint.
+
+    Example:
+        codling info coder-6.7b
+    """
+    path = Path(name_or_path)
+    config = load_config(path) if path.exists() else preset(name_or_path)
+    lines = [name_or_path, "", *_architecture(config), "", *_costs(config)]
+    if not path.exists() and config.mla is not None and config.n_layers == 60:
+        lines += ["", *_claim(config)]
+    return "\n".join(lines)
+
+
+def _architecture(config: ModelConfig) -> list[str]:
+    words = [
+        f"{config.n_layers} layers of width {config.hidden_size:,}, vocabulary "
+        f"{config.vocab_size:,}{', output embedding shared' if config.tie_embeddings else ''}",
+        _attention(config),
+        _positions(config),
+        _mlp(config),
+    ]
+    return [f"{w[0].upper()}{w[1:]}." for w in words]
+
+
+def _attention(config: ModelConfig) -> str:
+    heads = config.n_heads
+    if mla := config.mla:
+        queries = f", queries to {mla.q_lora_rank:,}" if mla.q_lora_rank else ""
+        return (
+            f"latent attention (MLA), {heads} heads of {mla.qk_nope_head_dim} + "
+            f"{mla.qk_rope_head_dim} rotated; keys and values compressed to {mla.kv_lora_rank}"
+            f"{queries}"
+        )
+    kinds = {heads: "multi-head attention (MHA)", 1: "multi-query attention (MQA)"}
+    kind = kinds.get(config.kv_heads, "grouped-query attention (GQA)")
+    biases = ", biases on q, k and v" if config.attention_bias else ""
+    return (
+        f"{kind}, {heads} heads of {config.head_size} over {config.kv_heads} key/value "
+        f"{'head' if config.kv_heads == 1 else 'heads'}{biases}"
+    )
+
+
+def _positions(config: ModelConfig) -> str:
+    rope = config.rope
+    pairs = "interleaved" if config.mla else "half-split"
+    plain = f"rotary positions ({pairs} pairs, theta {rope.theta:,.0f})"
+    window = f"{plain} for {config.max_position:,} tokens"
+    match rope.scaling:
+        case "none":
+            return window
+        case "linear":
+            return f"{window}, stretched linearly by {rope.factor:g}"
+        case "yarn":
+            return (
+                f"{window}, stretched by YaRN {rope.factor:g} times from "
+                f"{rope.original_max_position:,} (mscale {rope.mscale:g}, "
+                f"all dimensions {rope.mscale_all_dim:g})"
+            )
+
+
+def _mlp(config: ModelConfig) -> str:
+    dense = f"SiLU-gated MLP of width {config.intermediate_size:,}"
+    if config.moe is None:
+        return dense
+    moe = config.moe
+    choice = "greedily"
+    if moe.topk_method == "group_limited_greedy":
+        choice = f"from the best {moe.topk_group} of {moe.n_group} groups"
+    return (
+        f"{moe.n_routed_experts} routed experts of width {moe.moe_intermediate_size:,}, "
+        f"{moe.n_experts_per_token} per token chosen {choice}, beside {moe.n_shared_experts} "
+        f"shared ones; before them, layers with a dense {dense}: {moe.first_k_dense_replace}"
+    )
+
+
+def _costs(config: ModelConfig) -> list[str]:
+    count = sizes(config)
+    rows = [
+        ("parameters", f"{count.total:,} ({_short(count.total)})"),
+        (
+            "active per token",
+            f"{count.active:,} ({_short(count.active)}), input embedding not counted",
+        ),
+        (
+            "KV cache per token",
+            f"{count.kv_elements:,} numbers = {_size(count.kv_bytes(16))} in bf16; "
+            f"{_size(count.kv_bytes(16) * config.max_position)} at {config.max_position:,} tokens",
+        ),
+        (
+            "arithmetic per token",
+            f"{flops_per_token(config, _CONTEXT) / 1e9:,.2f} GFLOP at context {_CONTEXT:,}",
+        ),
+        *(
+            (f"memory to load, {name}", _size(count.weight_bytes(bits)))
+            for name, bits in (("fp32", 32), ("bf16", 16), ("int8", 8), ("int4", 4))
+        ),
+        (
+            "memory to train",
+            f"{_size(count.train_bytes)} (AdamW, {TRAIN_BYTES} bytes per parameter) + activations",
+        ),
+    ]
+    width = max(len(label) for label, _ in rows)
+    return [f"{label:<{width}}  {value}" for label, value in rows]
+
+
+def _claim(config: ModelConfig) -> list[str]:
+    """The published saving of the cache, in the published terms and at equal precision."""
+    ours, reference = sizes(config).kv_elements, sizes(PRESETS["llm-67b"]).kv_elements
+    published, equal = 1 - ours * 6 / (reference * 16), 1 - ours / reference
+    return [
+        f"Against llm-67b the cache is {published:.1%} smaller as published (6-bit here, 16-bit "
+        f"there), {equal:.2%} at equal precision."
+    ]
+
+
+def _short(count: int) -> str:
+    for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return str(count)
+
+
+def _size(n_bytes: int) -> str:
+    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:,.1f} {unit}"
+    return f"{n_bytes} bytes"
