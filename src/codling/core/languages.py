@@ -60,6 +60,16 @@ def detect(path: str | PurePosixPath, first_bytes: bytes) -> str | None:
     return choose(extension, claimed, _text(first_bytes)) if claimed else None
 
 
+def may_be_known(path: str | PurePosixPath) -> bool:
+    """Whether a file of this name can be in a language of the table, whatever it contains.
+
+    >>> may_be_known("a.py"), may_be_known("configure"), may_be_known("photo.png")
+    (True, True, False)
+    """
+    name = str(path).rpartition("/")[2]
+    return name in _file_names() or "." not in name.lstrip(".") or bool(_by_extension(name)[1])
+
+
 def path_comment(language: str, path: str) -> str:
     """One line, with its newline, that names a file in the comment syntax of its language.
 

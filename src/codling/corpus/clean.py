@@ -1,0 +1,239 @@
+"""Stage clean: raw documents -> documents that may be and are worth being learned from.
+
+Input: artefact "raw". Output: artefact "documents" with the tables documents, dropped (with rule
+and value) and redactions (file, line, kind). Each file passes, in this order:
+
+    license-unknown, license-not-permissive    the licence gate (licenses.py)
+    the quality filters                        (filters.py)
+    redaction of secrets and addresses         (redact.py)
+    duplicate                                  the same text as a file that stays
+
+The files are judged first, shard by shard; then, of equal texts, one copy stays: a training copy
+before a held-out one, so that nothing held out is learned, and of these the first.
+
+Not here: near-duplicates, syntax screening and decontamination, which come after and take and give
+the same kind.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codling.core.artifact import Artifact, Draft, open_artifact, produce
+from codling.core.shards import Counts, Shard, map_shards
+from codling.corpus.config import CleanConfig
+from codling.corpus.counts import nested
+from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
+from codling.corpus.filters import FileText, Reason, drop_reason
+from codling.corpus.licenses import UNKNOWN, allowed_licenses, is_permissive
+from codling.corpus.linestats import line_stats
+from codling.corpus.profiles import thresholds
+from codling.corpus.redact import REDACTION_SCHEMA, redact
+from codling.corpus.tables import new_table
+
+STAGE_VERSION = 1
+
+KEYS_SCHEMA = pa.schema(
+    [
+        pa.field("text_hash", pa.binary(16), nullable=False),
+        pa.field("is_heldout", pa.bool_(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+    ]
+)
+
+
+def clean(config: CleanConfig) -> Artifact:
+    """Licence gate, quality filters, redaction of secrets, exact duplicates.
+
+    Example:
+        codling data clean --raw-dir runs/app/raw --out-dir runs/app/documents
+    """
+    raw = open_artifact(config.raw_dir, "raw")
+    thresholds(config.filters)
+
+    def work(draft: Draft) -> None:
+        judged = _inner_draft(draft)
+        tasks = [JudgeTask(path, config) for path in raw.files("documents-*.parquet")]
+        counts = map_shards(judged, tasks, judge_shard, workers=config.workers, label="clean")
+        repeats = _repeats(judged.path, len(tasks))
+        moves = [MoveTask(judged.path, repeats.get(i, {})) for i in range(len(tasks))]
+        counts += map_shards(draft, moves, move_shard, workers=config.workers, label="duplicates")
+        draft.counts |= nested(counts)
+
+    return produce(
+        config.out_dir,
+        kind="documents",
+        version=STAGE_VERSION,
+        config=config,
+        inputs=[raw],
+        work=work,
+    )
+
+
+@dataclass(frozen=True)
+class JudgeTask:
+    """A shard of raw documents to judge."""
+
+    documents: Path
+    config: CleanConfig
+
+
+@dataclass(frozen=True)
+class MoveTask:
+    """A judged shard to publish, without the rows that repeat another: row -> that one's key."""
+
+    judged: Path
+    repeats: dict[int, str]
+
+
+def judge_shard(task: JudgeTask, shard: Shard) -> Counts:
+    """Gate, filter and redact the documents of one shard; returns what was counted."""
+    limits, allowed = thresholds(task.config.filters), allowed_licenses(task.config.licenses)
+    languages = frozenset(task.config.filters.languages)
+    counts: Counter[str] = Counter()
+    with (
+        new_table(shard.path("documents"), DOCUMENT_SCHEMA) as documents,
+        new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
+        new_table(shard.path("redactions"), REDACTION_SCHEMA) as redactions,
+        new_table(shard.path("keys"), KEYS_SCHEMA) as keys,
+    ):
+        for row in _rows(task.documents):
+            reason = _license_reason(row["license"], allowed, task.config.licenses.allow_unknown)
+            if reason is None:
+                text = row["content"]
+                file = FileText(row["language"], row["path"], text, line_stats(text))
+                reason = drop_reason(file, limits, languages)
+            if reason is not None:
+                dropped.add(_dropped(row, reason))
+                counts.update({"dropped": 1, f"dropped_by_rule/{reason.rule}": 1})
+                continue
+            row["content"], made = redact(row["content"], task.config.redact)
+            row["n_redactions"] = len(made)
+            documents.add(row, len(row["content"]))
+            keys.add(_key(row))
+            for each in made:
+                redactions.add({**_place(row), "line": each.line, "kind": each.kind})
+                counts[f"redactions/{each.kind}"] += 1
+    return dict(counts)
+
+
+def move_shard(task: MoveTask, shard: Shard) -> Counts:
+    """Publish a judged shard without its repeated documents; returns what was counted."""
+    names = ("documents", "dropped", "redactions")
+    judged = {name: Shard(task.judged, shard.index).path(name) for name in names}
+    if task.repeats:
+        _rewrite(judged, task.repeats, shard)
+    else:
+        for name, path in judged.items():
+            shard.path(name).unlink(missing_ok=True)
+            os.link(path, shard.path(name))
+    return _published(shard) | {
+        k: n
+        for k, n in {
+            "dropped": len(task.repeats),
+            "dropped_by_rule/duplicate": len(task.repeats),
+        }.items()
+        if n
+    }
+
+
+def _inner_draft(draft: Draft) -> Draft:
+    """A draft for the judged shards inside the draft, in the part that is not published."""
+    path = draft.path / ".shards" / "judged"
+    path.mkdir(parents=True, exist_ok=True)
+    return Draft(path, draft.kind, draft.id)
+
+
+def _repeats(judged: Path, n_shards: int) -> dict[int, dict[int, str]]:
+    """Shard -> row -> key of the document that it repeats."""
+    tables = [
+        pl.read_parquet(judged / f"keys-{i:05d}.parquet").with_columns(
+            shard=pl.lit(i, pl.Int32), row=pl.int_range(pl.len(), dtype=pl.Int32)
+        )
+        for i in range(n_shards)
+    ]
+    if not tables:
+        return {}
+    order = ["is_heldout", "shard", "row"]
+    keys = pl.concat(tables).sort(order)
+    first = pl.col("key").first().over("text_hash")
+    repeated = keys.with_columns(first=first).filter(
+        pl.struct("shard", "row") != pl.struct("shard", "row").first().over("text_hash")
+    )
+    found: dict[int, dict[int, str]] = {}
+    for shard, row, survivor in repeated.select("shard", "row", "first").iter_rows():
+        found.setdefault(shard, {})[row] = survivor
+    return found
+
+
+def _rewrite(judged: dict[str, Path], repeats: dict[int, str], shard: Shard) -> None:
+    repeated: set[tuple[str, str, str]] = set()
+    with (
+        new_table(shard.path("documents"), DOCUMENT_SCHEMA) as documents,
+        new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
+        new_table(shard.path("redactions"), REDACTION_SCHEMA) as redactions,
+    ):
+        for row in _rows(judged["dropped"]):
+            dropped.add(row)
+        for index, row in enumerate(_rows(judged["documents"])):
+            if index in repeats:
+                dropped.add(_dropped(row, Reason("duplicate", repeats[index])))
+                repeated.add((row["source"], row["repo"], row["path"]))
+            else:
+                documents.add(row, len(row["content"]))
+        for row in _rows(judged["redactions"]):
+            if (row["source"], row["repo"], row["path"]) not in repeated:
+                redactions.add(row)
+
+
+def _published(shard: Shard) -> Counts:
+    """Counts of the documents that a shard ends with."""
+    columns = ["language", "license", "split", "n_bytes"]
+    table = pl.read_parquet(shard.path("documents"), columns=columns)
+    counts: Counter[str] = Counter({"documents": len(table), "bytes": int(table["n_bytes"].sum())})
+    for split, n, n_bytes in (
+        table.group_by("split").agg(pl.len(), pl.col("n_bytes").sum()).iter_rows()
+    ):
+        counts.update({f"{split}_documents": n, f"{split}_bytes": n_bytes})
+    for column in ("language", "license"):
+        for value, n in table.group_by(column).len().iter_rows():
+            counts[f"by_{column}/{value}"] = n
+    return dict(counts)
+
+
+def _license_reason(name: str, allowed: frozenset[str], allow_unknown: bool) -> Reason | None:
+    if name == UNKNOWN:
+        return None if allow_unknown else Reason("license-unknown", UNKNOWN)
+    return None if is_permissive(name, allowed) else Reason("license-not-permissive", name)
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of one table, some at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=256):
+            yield from batch.to_pylist()
+
+
+def _key(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "text_hash": hashlib.blake2b(row["content"].encode(), digest_size=16).digest(),
+        "is_heldout": row["split"] == "heldout",
+        "key": f"{row['source']}:{row['repo']}/{row['path']}",
+    }
+
+
+def _place(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("source", "repo", "path")}
+
+
+def _dropped(row: dict[str, Any], reason: Reason) -> dict[str, Any]:
+    kept = {name: row[name] for name in (*_place(row), "language", "license", "n_bytes")}
+    return kept | {"rule": reason.rule, "value": reason.value}

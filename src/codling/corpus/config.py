@@ -1,0 +1,133 @@
+"""Settings of the stages collect and clean. No torch and no tables here: the command line reads it.
+
+Thresholds that are left at None come from the profile (corpus/profiles.py).
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from codling.core.errors import ConfigError
+from codling.core.recipe import aside
+
+ProfileName = Literal["deepseek-coder", "starcoder2", "opencoder"]
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig:
+    """Settings of `codling data collect`."""
+
+    sources: tuple[Path, ...] = aside(())
+    """Git repositories (also bare), folders, .tar.gz/.tar/.zip/.whl archives; none: the running
+    interpreter's standard library."""
+    out_dir: Path = aside()
+    """Folder of the artefact "raw"."""
+    own: bool = False
+    """Declare that you may train on files without any licence notice (LicenseRef-own)."""
+    heldout_fraction: float = 0.05
+    """Share of each repository's code that is kept from training, in whole packages."""
+    seed: int = 0
+    """Seed of the choice of held-out packages."""
+    max_file_bytes: int = 1_000_000
+    """Larger files are dropped without being read."""
+    shard_bytes: int = 16_000_000
+    """Source bytes per shard of work."""
+    workers: int = aside(factory=available_cores)
+    """Processes that work at the same time; the result does not depend on it."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a setting that cannot work."""
+        if not 0 <= self.heldout_fraction < 1:
+            raise ConfigError(f"heldout_fraction is {self.heldout_fraction}; choose from 0 to 1")
+        for name in ("max_file_bytes", "shard_bytes", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LicenseConfig:
+    """Which licences may be learned from."""
+
+    permissive: tuple[str, ...] = ()
+    """SPDX identifiers that pass; none: the built-in list (corpus/licenses.py)."""
+    also: tuple[str, ...] = ()
+    """SPDX identifiers that pass besides, for example MPL-2.0."""
+    allow_unknown: bool = False
+    """Let files pass whose licence is not known. They are counted all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterConfig:
+    """Which files are worth learning from. A threshold of None is the profile's."""
+
+    profile: ProfileName = "deepseek-coder"
+    """Published set of rules that the thresholds come from."""
+    languages: tuple[str, ...] = ()
+    """Keys of languages to keep; none: every language that is recognised."""
+    max_mean_line: float | None = None
+    """Longest mean line, in characters."""
+    max_line: int | None = None
+    """Longest line, in characters."""
+    min_alphabetic: float | None = None
+    """Smallest share of alphabetic (starcoder2: alphanumeric) characters."""
+    min_visible_text: float | None = None
+    """Smallest share of visible text in HTML."""
+    min_visible_chars: int | None = None
+    """Fewest visible characters in HTML."""
+    min_data_chars: int | None = None
+    """Fewest characters of a JSON or YAML file."""
+    max_data_chars: int | None = None
+    """Most characters of a JSON or YAML file."""
+    max_encoded_run: int | None = None
+    """Longest run of base64, hexadecimal or escaped data, in characters."""
+    max_encoded_share: float | None = None
+    """Largest share of a file that is such data."""
+    max_digits: float | None = None
+    """Largest share of digits."""
+    max_spaces: float | None = None
+    """Largest share of white space."""
+    max_hex_words: float | None = None
+    """Largest share of words that are hexadecimal numbers."""
+    max_repeated_lines: float | None = None
+    """Largest share of characters in 10-grams of words that occur more than once."""
+    min_comments: float | None = None
+    """Smallest share of comments, where they are counted."""
+    max_comments: float | None = None
+    """Largest share of comments, where they are counted."""
+    drop_generated: bool | None = None
+    """Drop files that say in their first lines that a program wrote them."""
+    parse_python: bool | None = None
+    """Drop Python files that do not parse, or that are mostly pass, import, assert or print."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedactConfig:
+    """What is replaced by placeholders."""
+
+    secrets: bool = True
+    """Keys, tokens and passwords in known formats."""
+    emails: bool = True
+    """E-mail addresses, except those of example domains."""
+    addresses: bool = True
+    """Public IP addresses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanConfig:
+    """Settings of `codling data clean`."""
+
+    raw_dir: Path = aside()
+    """Artefact "raw" to clean."""
+    out_dir: Path = aside()
+    """Folder of the artefact "documents"."""
+    licenses: LicenseConfig = field(default_factory=LicenseConfig)
+    filters: FilterConfig = field(default_factory=FilterConfig)
+    redact: RedactConfig = field(default_factory=RedactConfig)
+    workers: int = aside(factory=available_cores)
+    """Processes that work at the same time; the result does not depend on it."""

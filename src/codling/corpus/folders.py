@@ -1,0 +1,154 @@
+"""Folders as sources: plain ones, and the working trees of git repositories inside them.
+
+Input: a folder. Output: one Repository for it, and one for every git repository below it. Links
+are never followed, so a loop of links is harmless; what is passed over keeps a row with its rule.
+
+Not here: bare repositories and git's own commands (git.py).
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+
+from codling.core.errors import SourceError
+from codling.corpus import git
+from codling.corpus.licenses import NOTICE_BYTES, is_notice
+from codling.corpus.repository import Entry, Repository, fingerprint, shown
+
+PASSED_OVER = frozenset(
+    {".git", ".hg", ".svn", ".bzr", "__pycache__", "site-packages", "dist-packages"}
+    | {"node_modules", ".venv", "venv", ".tox", ".nox", ".eggs", ".mypy_cache", ".pytest_cache"}
+    | {".ruff_cache", ".ipynb_checkpoints", ".idea", ".vscode"}
+)
+"""Folders of a plain folder that hold somebody else's installed code, or no code at all."""
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """Reads files below `root`; a locator is a path relative to it."""
+
+    root: str
+    sequential: bool = False
+
+    def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """The contents, in order; a file that cannot be read has the rule "unreadable"."""
+        for entry in entries:
+            try:
+                yield entry, _read_file(os.path.join(self.root, entry.locator))  # noqa: PTH118
+            except OSError as error:
+                yield replace(entry, rule="unreadable", value=error.strerror or "error"), b""
+
+
+def open_folder(root: Path, name: str) -> Iterator[Repository]:
+    """The repositories in a folder: its own files, then git repositories below it, by path."""
+    tracked = git.tracked_files(root)
+    if tracked is not None:
+        yield from _open_tree(root, name, name, tracked)
+        return
+    nested: list[str] = []
+    plain = open_plain(root, name, name, nested=nested)
+    if plain.entries:
+        yield plain
+    for path in nested:
+        inner = git.tracked_files(root / path)
+        if inner is not None:
+            yield from _open_tree(root / path, name, f"{name}/{shown(path)}", inner)
+
+
+def open_plain(
+    root: Path, source: str, name: str, *, declared: str = "", nested: list[str] | None = None
+) -> Repository:
+    """A folder's own files; paths of git repositories below it are appended to `nested`."""
+    entries: list[Entry] = []
+    times: list[str] = []
+    for relative, status, rule in _walk(root, "", nested):
+        entries.append(_entry(relative, status, rule))
+        times.append(str(status.st_mtime_ns))
+    found = tuple(entries)
+    return _repository(root, source, name, found, fingerprint(found, *times), declared)
+
+
+def _open_tree(
+    root: Path, source: str, name: str, tracked: Sequence[git.Tracked]
+) -> Iterator[Repository]:
+    """A git working tree, and the submodules that are checked out in it."""
+    entries = tuple(_tracked_entry(root, t) for t in tracked if not t.is_submodule)
+    state = git.state(root) or fingerprint(entries, *(_mtime(root, e) for e in entries))
+    yield _repository(root, source, name, entries, state, "")
+    for each in tracked:
+        if each.is_submodule and (root / each.path / ".git").exists():
+            inner = git.tracked_files(root / each.path)
+            if inner is not None:
+                yield from _open_tree(root / each.path, source, f"{name}/{shown(each.path)}", inner)
+
+
+def _repository(  # noqa: PLR0913  the parts of a repository
+    root: Path, source: str, name: str, entries: tuple[Entry, ...], state: str, declared: str
+) -> Repository:
+    reader = FolderReader(os.fspath(root.absolute()))
+    wanted = [e for e in entries if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)]
+    notices = {entry.path: data for entry, data in reader.read(wanted)}
+    return Repository(source, name, reader, entries, state, notices, declared)
+
+
+def _walk(
+    root: Path, folder: str, nested: list[str] | None
+) -> Iterator[tuple[str, os.stat_result, str]]:
+    """(relative path, status, rule) of all files, depth first, in byte order of their names."""
+    try:
+        with os.scandir(root / folder) as scan:
+            found = sorted(scan, key=lambda e: os.fsencode(e.name))
+    except PermissionError:
+        if not folder:
+            raise SourceError(f"no permission to read {root}; change its rights") from None
+        yield folder, (root / folder).lstat(), "unreadable"
+        return
+    for each in found:
+        relative = f"{folder}/{each.name}" if folder else each.name
+        status = each.stat(follow_symlinks=False)
+        if not S_ISDIR(status.st_mode):
+            yield relative, status, _file_rule(status)
+        elif each.name in PASSED_OVER:
+            yield relative, status, "passed-over"
+        elif nested is not None and (root / relative / ".git").exists():
+            nested.append(relative)
+        else:
+            yield from _walk(root, relative, nested)
+
+
+def _file_rule(status: os.stat_result) -> str:
+    if S_ISLNK(status.st_mode):
+        return "link"
+    return "" if S_ISREG(status.st_mode) else "not-a-file"
+
+
+def _entry(relative: str, status: os.stat_result, rule: str) -> Entry:
+    size = 0 if rule else status.st_size
+    return Entry(shown(relative), size, relative, rule, "not followed" if rule == "link" else "")
+
+
+def _tracked_entry(root: Path, tracked: git.Tracked) -> Entry:
+    try:
+        status = (root / tracked.path).lstat()
+    except OSError as error:
+        return Entry(
+            shown(tracked.path), 0, tracked.path, "unreadable", error.strerror or "not there"
+        )
+    rule = _file_rule(status) if not S_ISDIR(status.st_mode) else "not-a-file"
+    return _entry(tracked.path, status, rule)
+
+
+def _mtime(root: Path, entry: Entry) -> str:
+    try:
+        return str((root / entry.locator).lstat().st_mtime_ns)
+    except OSError:
+        return ""
+
+
+def _read_file(path: str) -> bytes:
+    """The bytes of a regular file; a link that took its place since is refused by the system."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()

@@ -1,0 +1,195 @@
+"""Licences: what a file may be used under, by its header, its folder's notices, or declaration.
+
+Input: licence files and package metadata of a repository; a file's path and text. Output: an SPDX
+expression and what decided it. A header in the file beats the notices; of those the nearest folder
+upwards decides; a notice that is not recognised makes its folder "unknown", it inherits nothing.
+
+    of("vendor/x/a.c", text) -> ("GPL-2.0-or-later", "header"), ("MIT", "file:vendor/LICENSE"),
+                                ("PSF-2.0", "declared"), ("LicenseRef-own", "declared"),
+                                ("unknown", "file:COPYING"), ("unknown", "none")
+
+Not here: the recognition of a licence's text (license_texts.py), of headers (license_headers.py)
+and of package metadata (license_metadata.py).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from codling.corpus import paths
+from codling.corpus.config import LicenseConfig
+from codling.corpus.license_headers import header_license
+from codling.corpus.license_metadata import METADATA, metadata_license
+from codling.corpus.license_texts import text_license
+
+UNKNOWN = "unknown"
+OWN = "LicenseRef-own"
+PROPRIETARY = "LicenseRef-proprietary"
+NOTICE_BYTES = 1_000_000
+"""Larger files are no notices."""
+
+_PERMISSIVE = """
+    0BSD AFL-3.0 Apache-1.1 Apache-2.0 Artistic-2.0 BSD-1-Clause BSD-2-Clause BSD-2-Clause-Patent
+    BSD-3-Clause BSD-3-Clause-Clear BSD-4-Clause BSD-Source-Code BSL-1.0 BlueOak-1.0.0 CC0-1.0
+    CC-BY-3.0 CC-BY-4.0 CNRI-Python ECL-2.0 FTL FSFAP HPND ICU ISC JSON LicenseRef-public-domain
+    Libpng MIT MIT-0 MIT-CMU MS-PL MulanPSL-2.0 NAIST-2003 NCSA NTP OpenSSL PHP-3.01 PSF-2.0
+    PostgreSQL Python-2.0 Ruby TCL Unicode-3.0 Unicode-DFS-2016 Unlicense UPL-1.0 Vim W3C WTFPL
+    X11 ZPL-2.0 ZPL-2.1 Zlib bzip2-1.0.6 curl libtiff
+"""
+PERMISSIVE = frozenset(_PERMISSIVE.split())
+"""Licences that ask for no more than a notice; after Blue Oak Council's list and The Stack's."""
+
+_NOTICE_NAME = re.compile(
+    r"(?:.*[-_.])?(?:licen[cs]es?|copying|unlicen[cs]e|copyright)"
+    r"(?:[-_.](?:\w|[-.+])*)?",
+    re.IGNORECASE,
+)
+_SOURCE_ENDING = re.compile(
+    r".*\.(?:py|pyi|go|rs|js|mjs|ts|tsx|jsx|c|h|cc|cpp|hpp|java|rb|php|cs|kt|swift|json|ya?ml|toml|"
+    r"html?|css|svg|png|sh|pl|in|vue|lock|spdx|xml|scala|lua|sql|hash|pot?|csv)",
+    re.IGNORECASE,
+)
+
+
+def is_notice(path: str) -> bool:
+    """Whether a file states the licence of its folder, by its name.
+
+    >>> is_notice("LICENSE"), is_notice("a/COPYING.LESSER"), is_notice("src/license.py")
+    (True, True, False)
+    """
+    name = paths.name(path)
+    if name in METADATA or path.endswith("debian/copyright"):
+        return True
+    return bool(_NOTICE_NAME.fullmatch(name)) and not _SOURCE_ENDING.fullmatch(name)
+
+
+@dataclass(frozen=True)
+class Licenses:
+    """What a repository's notices say, per folder."""
+
+    folders: Mapping[str, tuple[str, str]]
+    """Folder -> (SPDX expression or "unknown", the notice's path)."""
+    declared: str = ""
+    own: bool = False
+
+    def of(self, path: str, text: str) -> tuple[str, str]:
+        """(SPDX expression or "unknown", what decided it) for a file."""
+        if header := header_license(text):
+            if header == PROPRIETARY and self.own:
+                return OWN, "declared"
+            return header, "header"
+        for folder in paths.ancestors(paths.parent(path)):
+            if folder in self.folders and not (self.declared and not folder):
+                found, notice = self.folders[folder]
+                if found in (UNKNOWN, PROPRIETARY) and self.own and not folder:
+                    break
+                return found, f"file:{notice}"
+        if self.declared:
+            return self.declared, "declared"
+        return (OWN, "declared") if self.own else (UNKNOWN, "none")
+
+
+def read_notices(
+    notices: Mapping[str, bytes], declared: str = "", *, own: bool = False
+) -> Licenses:
+    """The licences of a repository's folders from its licence files and package metadata."""
+    by_folder: dict[str, list[tuple[str, str]]] = {}
+    for path, data in notices.items():
+        found = _recognise(path, data.decode("utf-8", "replace"))
+        if found is not None:
+            by_folder.setdefault(_folder_of(path), []).append((path, found))
+    folders = {folder: _combine(found) for folder, found in by_folder.items()}
+    return Licenses({k: v for k, v in folders.items() if v is not None}, declared, own)
+
+
+def is_permissive(expression: str, allowed: Iterable[str] = PERMISSIVE) -> bool:
+    """Whether an SPDX expression can be fulfilled with allowed licences alone.
+
+    >>> is_permissive("GPL-2.0-only OR MIT"), is_permissive("MIT AND GPL-2.0-only")
+    (True, False)
+    """
+    names = frozenset(allowed)
+    tokens = re.findall(r"[()]|[^\s()]+", expression)
+    value, rest = _either(tokens, names)
+    return value and not rest
+
+
+def allowed_licenses(config: LicenseConfig) -> frozenset[str]:
+    """The identifiers that pass the gate."""
+    return frozenset(config.permissive or PERMISSIVE) | frozenset(config.also) | {OWN}
+
+
+def _either(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
+    value, rest = _both(tokens, names)
+    while rest and rest[0].upper() == "OR":
+        right, rest = _both(rest[1:], names)
+        value = value or right
+    return value, rest
+
+
+def _both(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
+    value, rest = _one(tokens, names)
+    while rest and rest[0].upper() == "AND":
+        right, rest = _one(rest[1:], names)
+        value = value and right
+    return value, rest
+
+
+def _one(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
+    if not tokens:
+        return False, []
+    first, rest = tokens[0], tokens[1:]
+    if first == "(":
+        value, rest = _either(rest, names)
+        return (value, rest[1:]) if rest and rest[0] == ")" else (False, ["unbalanced"])
+    if rest and rest[0].upper() == "WITH":
+        # An exception only ever gives more rights than the licence alone.
+        rest = rest[2:]
+    return first in names, rest
+
+
+def _recognise(path: str, text: str) -> str | None:
+    """What one notice says; None where it says nothing of licences (metadata without the field)."""
+    if path.endswith("debian/copyright") or paths.name(path) in METADATA:
+        return metadata_license(paths.name(path), text)
+    return text_license(text) or header_license(text) or UNKNOWN
+
+
+def _folder_of(path: str) -> str:
+    """The folder that a notice speaks for: that of a wheel's metadata is the wheel itself."""
+    folder = paths.parent(path)
+    while (last := paths.name(folder)) and (
+        last.lower() in ("licenses", "licences", "debian")
+        or last.endswith((".dist-info", ".egg-info"))
+    ):
+        folder = paths.parent(folder)
+    return folder
+
+
+def _combine(found: list[tuple[str, str]]) -> tuple[str, str] | None:
+    """One statement from all notices of a folder.
+
+    Licence files are joined with OR where their names offer a choice (LICENSE-MIT, LICENSE-APACHE),
+    else with AND; metadata speaks only where no file is recognised.
+    """
+    files = sorted((p, x) for p, x in found if paths.name(p) not in METADATA and "debian/" not in p)
+    metadata = sorted((p, x) for p, x in found if (p, x) not in files)
+    known = [(p, x) for p, x in files if x != UNKNOWN]
+    if not known:
+        return (metadata or files)[0][::-1] if metadata or files else None
+    expressions = list(dict.fromkeys(x for _, x in known))
+    if {"LGPL-3.0-only", "GPL-3.0-only"} == set(expressions):
+        expressions = ["LGPL-3.0-only"]  # the LGPL's text is an addition to the GPL's
+    is_choice = all(_offers_choice(p) for p, _ in known) or any(
+        _offers_choice(p) for p, _ in known[1:]
+    )
+    joined = (" OR " if is_choice else " AND ").join(
+        f"({x})" if " " in x and len(expressions) > 1 else x for x in expressions
+    )
+    return joined, known[0][0]
+
+
+def _offers_choice(path: str) -> bool:
+    """Whether a licence file is named after a licence: one of several to choose from."""
+    name = paths.name(path).lower()
+    return any(word in name for word in ("mit", "apache", "bsd", "unlicense", "isc", "zlib"))

@@ -1,0 +1,78 @@
+"""Redaction: secrets, e-mail addresses and IP addresses become typed placeholders.
+
+Input: a text. Output: the text without them, and for each the line and the kind (never the thing
+itself).
+
+    <KEY>  <PASSWORD>  <PRIVATE_KEY>  <EMAIL>  <IP_ADDRESS>
+
+Not here: the formats of secrets (secrets.py) and of addresses (addresses.py).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from codling.corpus.addresses import find_addresses, find_emails
+from codling.corpus.config import RedactConfig
+from codling.corpus.secrets import find_secrets
+
+REDACTION_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("line", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+    ]
+)
+"""Table `redactions`: where something was replaced, and what kind of thing it was."""
+
+
+class Hit(NamedTuple):
+    """Characters to replace."""
+
+    start: int
+    end: int
+    kind: str
+    placeholder: str
+
+
+class Redaction(NamedTuple):
+    """One replacement that was made."""
+
+    line: int
+    """Line of the text, the first is 1."""
+    kind: str
+
+
+def redact(text: str, config: RedactConfig) -> tuple[str, list[Redaction]]:
+    """The text with placeholders, and what they replace.
+
+    >>> redact("a\\nmail jo.do@acme.org", RedactConfig())
+    ('a\\nmail <EMAIL>', [Redaction(line=2, kind='email')])
+    """
+    hits = sorted(_hits(text, config), key=lambda hit: (hit.start, -hit.end))
+    if not hits:
+        return text, []
+    pieces: list[str] = []
+    made: list[Redaction] = []
+    end, line = 0, 1
+    for hit in hits:
+        if hit.start < end:
+            continue  # inside what was replaced already
+        line += text.count("\n", end, hit.start)
+        pieces += (text[end : hit.start], hit.placeholder)
+        made.append(Redaction(line, hit.kind))
+        line += text.count("\n", hit.start, hit.end)
+        end = hit.end
+    return "".join((*pieces, text[end:])), made
+
+
+def _hits(text: str, config: RedactConfig) -> Iterator[Hit]:
+    if config.secrets:
+        yield from (Hit(*found) for found in find_secrets(text))
+    if config.emails:
+        yield from (Hit(start, end, "email", "<EMAIL>") for start, end in find_emails(text))
+    if config.addresses:
+        yield from (Hit(s, e, kind, "<IP_ADDRESS>") for s, e, kind in find_addresses(text))

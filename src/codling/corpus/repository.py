@@ -1,0 +1,70 @@
+"""What a source is opened as: repositories, their files unread, and a reader to read them.
+
+Input and output: nothing; these are the values that sources.py makes and collect.py takes.
+
+Not here: how each kind of source is listed and read (folders.py, git.py, archives.py).
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a repository, not read yet."""
+
+    path: str
+    """POSIX path relative to the repository's root."""
+    n_bytes: int
+    locator: str
+    """Where the reader finds it: a path, an object id, the number of an archive's member."""
+    rule: str = ""
+    """Why it is not to be read at all: "link", "unreadable"."""
+    value: str = ""
+
+
+class Reader(Protocol):
+    """Reads files of one repository; can be pickled."""
+
+    @property
+    def sequential(self) -> bool:
+        """Whether reading any file means reading all before it: such a repository is one shard."""
+        ...
+
+    def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """The contents of `entries`, in their order.
+
+        A file that cannot be read comes back with a rule, and with no bytes.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository, package or folder inside a source."""
+
+    source: str
+    name: str
+    reader: Reader
+    entries: tuple[Entry, ...]
+    fingerprint: str
+    """Changes when the contents do."""
+    notices: Mapping[str, bytes] = field(default_factory=dict)
+    """Licence and package metadata files by path."""
+    declared: str = ""
+    """SPDX identifier that holds for every file without a notice of its own."""
+
+
+def fingerprint(entries: Sequence[Entry], *parts: str) -> str:
+    """A hash of paths, sizes, locators and whatever else tells two states apart."""
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape"))
+    for entry in entries:
+        digest.update(f"\0{entry.path}\0{entry.n_bytes}\0{entry.rule}".encode())
+    return digest.hexdigest()[:32]
+
+
+def shown(raw: str) -> str:
+    """A path that can be written in a table: bytes that are not UTF-8 become escapes."""
+    return raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,59 @@
+"""Writing tables row by row: the part of a shard in memory stays small however large the shard is.
+
+Input: rows. Output: one Parquet file (zstd), complete or not at all. Not here: reading
+(core/shards.py) and the schemas (document.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+GROUP_CHARS = 8_000_000
+"""A row group is written when its text has this many characters ..."""
+GROUP_ROWS = 20_000
+"""... or when it has this many rows."""
+
+
+class TableWriter:
+    """Collects rows and writes a row group whenever enough have come."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        self._schema = schema
+        self._rows: list[dict[str, Any]] = []
+        self._chars = 0
+        self.n_rows = 0
+
+    def add(self, row: dict[str, Any], n_chars: int = 0) -> None:
+        """One more row, of which `n_chars` is the size of its long text."""
+        self._rows.append(row)
+        self._chars += n_chars
+        self.n_rows += 1
+        if self._chars >= GROUP_CHARS or len(self._rows) >= GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left and the end of the file."""
+        self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows, self._chars = [], 0
+
+
+@contextmanager
+def new_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
+    """A writer for the table at `path`, which appears there when the block ends without error."""
+    temporary = path.with_name(path.name + ".tmp")
+    writer = TableWriter(temporary, schema)
+    try:
+        yield writer
+    finally:
+        writer.close()
+    temporary.replace(path)

@@ -1,0 +1,37 @@
+"""corpus/heldout: whole packages are kept from training, by a hash."""
+
+from codling.corpus.heldout import heldout_units, unit_of
+
+
+def test_units_are_top_packages_and_those_below_src() -> None:
+    assert [unit_of(p) for p in ("a/b/c.py", "m.py", "src/a/b.py", "src/m.py")] == [
+        "a",
+        "m.py",
+        "src/a",
+        "src/m.py",
+    ]
+
+
+def test_about_the_fraction_of_the_bytes_is_held_out() -> None:
+    files = [(f"p{i}/m.py", 1000) for i in range(100)]
+    assert len(heldout_units("r", files, fraction=0.05, seed=0)) == 5
+
+
+def test_the_core_of_a_repository_is_never_held_out() -> None:
+    files = [("core/m.py", 9000), *((f"p{i}/m.py", 10) for i in range(10))]
+    for seed in range(20):
+        assert "core" not in heldout_units("r", files, fraction=0.05, seed=seed)
+
+
+def test_one_unit_of_three_is_held_out_and_none_of_two() -> None:
+    three = [("a.py", 100), ("b.py", 100), ("c.py", 90)]
+    assert heldout_units("r", three, fraction=0.05, seed=0) == {"c.py"}
+    assert heldout_units("r", three[:2], fraction=0.05, seed=0) == frozenset()
+
+
+def test_the_choice_depends_on_seed_and_repository_alone() -> None:
+    files = [(f"p{i}/m.py", 1000) for i in range(100)]
+    chosen = heldout_units("r", files, fraction=0.05, seed=0)
+    assert chosen == heldout_units("r", reversed(files), fraction=0.05, seed=0)
+    assert chosen != heldout_units("r", files, fraction=0.05, seed=1)
+    assert chosen != heldout_units("s", files, fraction=0.05, seed=0)
