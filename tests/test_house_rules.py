@@ -12,7 +12,9 @@ MAX_LINES = 500
 
 
 def own_python_files() -> list[Path]:
-    return [p for top in ("src", "tests", "benchmarks", "examples") for p in (ROOT / top).rglob("*.py")]
+    return [
+        p for top in ("src", "tests", "benchmarks", "examples") for p in (ROOT / top).rglob("*.py")
+    ]
 
 
 def test_no_file_is_longer_than_500_lines() -> None:
