@@ -4,8 +4,8 @@ Input: a GGUF file. Output: its ModelConfig, and its tensors under the published
 converter changed some of them, which is undone here:
 
     llama      the rows of q and k are permuted within each head, for interleaved RoPE
-    deepseek2  kv_b is split into k_b [heads, kv_lora, nope], transposed, and v_b [heads, v, kv_lora];
-               the experts of a layer are stacked
+    deepseek2  kv_b is split into k_b [heads, kv_lora, nope], transposed, and v_b
+               [heads, v, kv_lora]; the experts of a layer are stacked
 
 Not here: the file format (gguf_file.py), tokenizers in the metadata (tokens/), writing (export/).
 """

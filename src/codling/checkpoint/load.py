@@ -2,8 +2,8 @@
 
 Input: a folder with config.json and safetensors (one file, or shards with an index), or a GGUF
 file. Output: a ModelConfig or a Transformer. The model is built on the meta device and takes its
-weights from the memory map; nothing is held twice. Pickle files are refused: loading one can run any
-code.
+weights from the memory map; nothing is held twice. Pickle files are refused: loading one may run
+any code.
 
 Not here: tokenizers (tokens/), the optimiser's state (train/).
 """
