@@ -174,14 +174,25 @@ def _logprobs(
         offsets.append(offset)
         offset += len(entry.text)
     return {
-        "tokens": [entry.text for entry in entries],
+        "tokens": [_name(entry) for entry in entries],
         "token_logprobs": [_finite(entry.logprob) for entry in entries],
         "top_logprobs": [
-            {alternative.text: _finite(alternative.logprob) for alternative in entry.top} or None
+            {_name(alternative): _finite(alternative.logprob) for alternative in entry.top} or None
             for entry in entries
         ],
         "text_offset": offsets,
     }
+
+
+def _name(entry: TokenLogprob) -> str:
+    """The token's text; a piece of a character is named by its bytes, as OpenAI does.
+
+    Names are keys here, and all pieces of characters would read alike.
+    """
+    try:
+        return entry.bytes.decode() or entry.text
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in entry.bytes)
 
 
 def _finite(logprob: float) -> float | None:

@@ -110,6 +110,9 @@ def _from_validation(error: RequestValidationError) -> ApiError:
     param = where[0]
     if first["type"] == "missing":
         return ApiError(400, f"{param} is missing", param=param)
+    branches = {e["loc"][2] for e in error.errors() if e["loc"][1:2] == (param,) and e["loc"][2:]}
+    if any(isinstance(branch, str) for branch in branches):
+        return ApiError(400, f"{param} has none of the forms that it may have", param=param)
     return ApiError(400, f"{param}: {first['msg'][:1].lower()}{first['msg'][1:]}", param=param)
 
 

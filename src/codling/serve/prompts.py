@@ -114,7 +114,8 @@ def plain_ids(tokenizer: Tokenizer, prompt: str | list[int]) -> list[int]:
             raise RequestError(str(error), param="prompt") from None
     if bad := [i for i in prompt if i >= tokenizer.vocab_size]:
         raise RequestError(
-            f"token {bad[0]} is not in the vocabulary of {tokenizer.vocab_size}", param="prompt"
+            f"prompt: token {bad[0]} is not in the vocabulary of {tokenizer.vocab_size}",
+            param="prompt",
         )
     return list(prompt) or _start(tokenizer)
 

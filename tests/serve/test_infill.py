@@ -1,0 +1,115 @@
+"""POST /infill and /completion, as llama.vim, llama.vscode and cmp-ai send them."""
+
+import json
+
+import httpx
+import pytest
+from conftest import Running
+
+from codling.engine.request import SamplingParams
+from codling.engine.text import TextEngine
+from codling.serve.infill import context, keep_indent, select
+from codling.serve.schema import ExtraFile
+
+BEFORE, LINE, AFTER = "def add(first, second):\n", "    re", "\n\n\nclass Stack:\n"
+
+
+def post(server: Running, path: str, **body: object) -> httpx.Response:
+    return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=30)
+
+
+def test_the_content_is_what_the_engine_inserts(server: Running, engine: TextEngine) -> None:
+    asked = {"input_prefix": BEFORE, "prompt": LINE, "input_suffix": AFTER, "n_predict": 12}
+    answer = post(server, "/infill", **asked).json()
+    own = engine.insert([(BEFORE + LINE, AFTER)], SamplingParams(max_tokens=12))[0]
+    assert answer["content"] == own.text
+    assert answer["stop"] is True
+    assert answer["stop_type"] == "limit"
+    assert answer["tokens_predicted"] == 12
+    assert answer["tokens_evaluated"] == own.n_prompt_tokens
+    assert answer["truncated"] is False
+    assert answer["timings"]["predicted_n"] == 12
+    assert answer["timings"]["predicted_per_second"] > 0
+
+
+def test_other_files_come_first_as_in_the_training_data(
+    server: Running, engine: TextEngine
+) -> None:
+    files = [{"filename": "a.py", "text": "x = 1"}, {"filename": "b.js", "text": "let y;\n"}]
+    answer = post(
+        server, "/infill", input_prefix=BEFORE, input_suffix=AFTER, input_extra=files, n_predict=8
+    )
+    prefix = f"# a.py\nx = 1\n// b.js\nlet y;\n{BEFORE}"
+    own = engine.insert([(prefix, AFTER)], SamplingParams(max_tokens=8))[0]
+    assert answer.json()["content"] == own.text
+    assert context([ExtraFile(text="bare")]) == "bare\n"
+
+
+def test_events_have_no_done_and_the_last_one_says_stop(server: Running) -> None:
+    asked = {"input_prefix": BEFORE, "input_suffix": AFTER, "n_predict": 12}
+    body = post(server, "/infill", **asked, stream=True).text
+    events = [json.loads(e.removeprefix("data: ")) for e in body.split("\n\n") if e]
+    assert [e["stop"] for e in events] == [False] * (len(events) - 1) + [True]
+    assert "".join(e["content"] for e in events) == post(server, "/infill", **asked).json()["content"]
+
+
+def test_n_predict_0_only_warms_up(server: Running) -> None:
+    answer = post(server, "/infill", input_prefix=BEFORE, input_suffix="", n_predict=0)
+    assert answer.status_code == 200
+    assert answer.json()["content"] == ""
+
+
+def test_llama_vims_own_request_is_answered_with_flat_keys(server: Running) -> None:
+    answer = post(
+        server, "/infill", input_prefix=BEFORE, input_suffix=AFTER, prompt=LINE, n_predict=8,
+        input_extra=[{"text": "x = 1", "time": 12.5, "filename": "a.py"}], n_indent=4, top_k=40,
+        top_p=0.99, stream=False, samplers=["top_k", "top_p", "infill"], cache_prompt=True,
+        t_max_prompt_ms=500, t_max_predict_ms=3000,
+        response_fields=["content", "timings/prompt_n", "timings/predicted_ms", "truncated",
+                         "tokens_cached", "not/there"],
+    )  # fmt: skip
+    assert set(answer.json()) == {
+        "content", "timings/prompt_n", "timings/predicted_ms", "truncated", "tokens_cached",
+    }  # fmt: skip
+
+
+def test_less_indented_lines_end_an_insertion() -> None:
+    assert keep_indent("x\n    y\n\n    z\nw", 4) == "x\n    y\n\n    z"
+    assert keep_indent("x\n  y", 2) == "x\n  y"
+    assert keep_indent("one line", 8) == "one line"
+
+
+def test_a_time_limit_ends_after_the_first_line(server: Running) -> None:
+    # The tiny model writes a newline now and then; with no time left the first one ends it.
+    asked = {"input_prefix": "for name in names:", "input_suffix": "", "n_predict": 600, "seed": 1}
+    asked |= {"temperature": 1.5}
+    free = post(server, "/infill", **asked).json()
+    assert "\n" in free["content"], "choose another seed"
+    cut = post(server, "/infill", **asked, t_max_predict_ms=0.001).json()
+    assert free["content"].startswith(cut["content"])
+    assert cut["content"].count("\n") >= 1
+    assert cut["tokens_predicted"] < free["tokens_predicted"]
+
+
+def test_completion_reads_fim_tokens_and_cmp_ais_bos(server: Running, engine: TextEngine) -> None:
+    prompt = f"<｜fim▁begin｜>{BEFORE}<｜fim▁hole｜>{AFTER}<｜fim▁end｜>"
+    own = engine.insert([(BEFORE, AFTER)], SamplingParams(max_tokens=8))[0].text
+    for sent in (prompt, f"<s>{prompt}"):
+        answer = post(server, "/completion", prompt=sent, n_predict=8, temperature=0)
+        assert answer.json()["content"] == own
+
+
+def test_a_wrong_field_is_a_400_in_openais_shape(server: Running) -> None:
+    answer = post(server, "/infill", input_prefix=5)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "input_prefix"
+
+
+@pytest.mark.parametrize("path", ["/props", "/health", "/v1/health"])
+def test_llama_cpps_small_addresses_answer(server: Running, path: str) -> None:
+    assert httpx.get(server.url + path, trust_env=False).status_code == 200
+
+
+def test_select_takes_paths() -> None:
+    assert select({"a": {"b": 1}, "c": 2}, ["a/b", "c/d"]) == {"a/b": 1}
+    assert select({"a": 1}, []) == {"a": 1}
