@@ -52,6 +52,8 @@ class Generation:
     """Ends a turn of an instruct model."""
     adds_bos: bool = False
     """Whether prompts begin with `bos`."""
+    complete_stops: tuple[str, ...] = ()
+    """Tokens that end a completion besides `eos`."""
     insert_stops: tuple[str, ...] = ()
     """Tokens that end an insertion besides `eos`."""
     byte_chars: str = ""
@@ -109,6 +111,7 @@ QWEN25_CODER = Generation(
     fim_hole="<|fim_suffix|>",
     fim_end="<|fim_middle|>",
     eot="<|im_end|>",
+    complete_stops=("<|im_end|>",),
     insert_stops=(
         "<|im_start|>",
         "<|im_end|>",
@@ -128,6 +131,7 @@ STARCODER2 = Generation(
     fim_begin="<fim_prefix>",
     fim_hole="<fim_suffix>",
     fim_end="<fim_middle>",
+    complete_stops=("<file_sep>",),
     insert_stops=("<file_sep>", "<repo_name>", "<fim_prefix>", "<fim_pad>"),
 )
 CHATML = Generation(
@@ -135,6 +139,7 @@ CHATML = Generation(
     eos="<|endoftext|>",
     pad="<|endoftext|>",
     eot="<|im_end|>",
+    complete_stops=("<|im_end|>",),
     template="chatml",
 )
 """Models that talk in `<|im_start|>` turns and know no FIM, for example SmolLM2-Instruct."""

@@ -188,6 +188,8 @@ class Tokenizer:
         end code too early at their own; "chat" ends with the turn.
         """
         ids = {self.specials.eos}
+        if mode == "complete":
+            ids |= {self._control.get(t) for t in self.generation.complete_stops}
         if mode == "insert":
             ids |= {self._control.get(t) for t in self.generation.insert_stops}
         if mode == "chat":
@@ -299,6 +301,9 @@ def _unknown(
         bos=named("bos_token"),
         eos=named("eos_token"),
         pad=named("pad_token"),
+        fim_begin=named("fim_begin_token"),
+        fim_hole=named("fim_hole_token"),
+        fim_end=named("fim_end_token"),
         adds_bos=bool(config.get("add_bos_token")),
     )
 
