@@ -75,6 +75,12 @@ VERBS = (
         "Licence gate, quality filters, redaction of secrets, exact duplicates.",
     ),
     Verb(
+        "data graph",
+        "codling.corpus.graph:graph",
+        "Which files of a repository depend on which, as text and as a drawing.",
+        "path",
+    ),
+    Verb(
         "data arrange",
         "codling.corpus.arrange:arrange",
         "Order each repository's files by their dependencies and join them.",

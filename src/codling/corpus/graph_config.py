@@ -1,4 +1,4 @@
-"""Settings of the stages that look across files: arrange.
+"""Settings of what looks across files: graph, arrange.
 
 Input: recipes and flags, through core/recipe. Output: frozen configs. Fields that only say where
 or how fast are marked `aside` and do not change an artefact's id.
@@ -11,6 +11,20 @@ from pathlib import Path
 
 from codling.core.recipe import aside
 from codling.corpus.order import Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphConfig:
+    """What `codling data graph` prints."""
+
+    path: Path = aside()
+    """The repository's folder."""
+    order: Order = "scc"
+    """The order in which files are listed: `scc`, `paper` or `random`."""
+    seed: int = 0
+    """For the order `random`."""
+    svg: Path | None = aside(None)
+    """Also draw the graph into this file."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """C and C++ includes: `#include "x"` and `#include <x>`, resolved without knowing the include path.
 
 Input: the paths of a repository's C-like files, and the text of one. Output: the paths it includes.
-`"x"` is looked for beside the file, then below the folders that builds usually name (`include`,
-`src`, the root), then as the end of any path, the nearest first. `<x>` is not looked for beside
-the file, and the headers of the C and C++ libraries are never taken from the repository.
+`"x"` is looked for beside the file, then as the end of any path, the nearest first. `<x>` is not
+looked for beside the file; the headers of the C and C++ libraries are never taken from the
+repository, and of several candidates only those in folders that builds usually name.
 
 Not here: macros (`#include HEADER`) and conditions other than `#if 0`.
 """
@@ -162,7 +162,7 @@ class CResolver:
             for p in self._by_name.get(paths.name(tail), ())
             if p == tail or p.endswith("/" + tail)
         ]
-        if not quoted and "/" not in tail:
+        if not quoted and "/" not in tail and len(candidates) > 1:
             candidates = [p for p in candidates if self._is_include_dir(paths.parent(p), here)]
         return paths.nearest(candidates, path)
 
