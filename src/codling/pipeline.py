@@ -11,15 +11,17 @@ import importlib
 import time
 import tomllib
 import typing
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from codling.core.artifact import MANIFEST, Artifact
-from codling.core.errors import ConfigError
+from codling.core.errors import ConfigError, SourceError
 from codling.core.log import say
 from codling.core.recipe import aside, build, check_tables, read_recipe
+from codling.core.shards import read_rows
 from codling.evaluate.summary import summarise
 
 
@@ -100,16 +102,23 @@ def grow(config: GrowConfig) -> str:
     """
     started = time.monotonic()
     run_dir = config.run_dir or _default_run_dir(config.sources)
+    # Every station's settings are read before the first one starts: a mistake costs no work.
     tables = _tables(config)
-    for number, station in enumerate(PATH, 1):
+    prepared = [_prepare(s, run_dir, tables.get(s.table, {}), config) for s in PATH]
+    for number, (station, (stage, stage_config)) in enumerate(zip(PATH, prepared, strict=True), 1):
         begun = time.time()
         say(f"[{number}/{len(PATH)}] {station.table} ...")
-        artifact = _run(station, run_dir, tables.get(station.table, {}), config)
+        artifact = stage(stage_config)
         say(f"[{number}/{len(PATH)}] {station.table}: {_line(artifact, begun)}")
+        if artifact.kind == "documents" and not artifact.counts.get("documents"):
+            raise SourceError(_nothing_kept(artifact))
     return summarise(run_dir) + f"\n\nThe whole path took {time.monotonic() - started:.0f} s."
 
 
-def _run(station: Station, run_dir: Path, table: Mapping[str, Any], config: GrowConfig) -> Artifact:
+def _prepare(
+    station: Station, run_dir: Path, table: Mapping[str, Any], config: GrowConfig
+) -> tuple[Callable[[Any], Artifact], object]:
+    """The station's function and its config."""
     module, _, name = station.stage.partition(":")
     stage: Callable[[Any], Artifact] = getattr(importlib.import_module(module), name)
     config_class = _config_class(stage)
@@ -124,7 +133,15 @@ def _run(station: Station, run_dir: Path, table: Mapping[str, Any], config: Grow
     values |= {k.replace("-", "_"): v for k, v in table.items()}
     values |= {field: run_dir / made for field, made in station.takes.items()}
     values["out_dir"] = run_dir / station.makes
-    return stage(build(config_class, values, f"[{station.table}]"))
+    where = f"{config.recipe} [{station.table}]" if config.recipe else f"[{station.table}]"
+    return stage, build(config_class, values, where)
+
+
+def _nothing_kept(artifact: Artifact) -> str:
+    rules = Counter(row["rule"] for row in read_rows(artifact, "dropped", ["rule"]))
+    why = ", ".join(f"{rule} {n:,}" for rule, n in rules.most_common(3))
+    cure = "if the code is yours, add --own" if "license-unknown" in rules else "add sources"
+    return f"no file was kept ({why or 'no source files found'}); {cure}"
 
 
 def _tables(config: GrowConfig) -> dict[str, dict[str, Any]]:
