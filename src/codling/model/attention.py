@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from codling.model.blocked import blocked_attention
 from codling.model.cache import KVCache, Span
 from codling.model.config import ModelConfig
 from codling.model.rope import Rotation, rotate_halves
@@ -62,10 +63,13 @@ def attend(
             q_BKGD, k_BKSD, v_BKSD, attn_mask=bias, scale=scale
         )
         return out_BKGD.reshape(q_BHLD.shape)
+    k_BHSD, v_BHSD = repeat_kv(k_BKSD, n_groups), repeat_kv(v_BKSD, n_groups)
+    if span is None and q_BHLD.requires_grad and q_BHLD.device.type == "cpu":
+        return blocked_attention(q_BHLD, k_BHSD, v_BHSD, scale)
     return F.scaled_dot_product_attention(
         q_BHLD,
-        repeat_kv(k_BKSD, n_groups),
-        repeat_kv(v_BKSD, n_groups),
+        k_BHSD,
+        v_BHSD,
         attn_mask=bias,
         is_causal=span is None or span.is_causal,
         scale=scale,

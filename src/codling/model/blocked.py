@@ -1,8 +1,8 @@
 """Causal attention for training on CPU: queries in blocks, each against the keys up to its end.
 
-torch's CPU flash attention spends two fifths of an eager training step; these are plain products that
-oneDNN runs near its peak and torch.compile surrounds with fused loops. About half of the scores are
-never computed.
+torch's CPU flash attention takes two fifths of an eager training step; these are plain products
+that oneDNN runs near its peak and torch.compile surrounds with fused loops. About half of the
+scores are never computed.
 
 Not here: GPU (its flash attention is better) and anything with a cache (attention.py).
 

@@ -1,0 +1,155 @@
+"""The settings of training: the loop's, and those of the stages pretrain and extend. No torch.
+
+Not here: what the settings do (optim.py, schedule.py, trainer.py, pretrain.py, extend.py).
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from codling.core.errors import ConfigError
+from codling.core.recipe import aside
+from codling.model.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How gradients become updates."""
+
+    name: Literal["muon", "adamw"] = "muon"
+    """muon: Muon for the matrices of the layers, AdamW for embeddings, head and norms; adamw: AdamW
+    for everything."""
+    learning_rate: float = 3e-3
+    """Peak learning rate of AdamW, reached after warm-up."""
+    muon_learning_rate: float = 0.02
+    """Peak learning rate of Muon: about the spectral norm of an update."""
+    muon_momentum: float = 0.95
+    """Share of the running gradient that Muon keeps from step to step."""
+    muon_iterations: int = 5
+    """Newton-Schulz iterations per update."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of AdamW's running mean and square."""
+    eps: float = 1e-10
+    """Added to AdamW's denominator."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of the matrices, per unit of learning rate."""
+    clip_norm: float = 1.0
+    """Gradients with a larger norm are scaled down to it."""
+
+    def __post_init__(self) -> None:
+        if min(self.learning_rate, self.muon_learning_rate, self.clip_norm) <= 0:
+            raise ConfigError(
+                "optimizer: learning_rate, muon_learning_rate and clip_norm must be positive"
+            )
+        if not all(0 <= b < 1 for b in (*self.betas, self.muon_momentum)):
+            raise ConfigError("optimizer: betas and muon_momentum must lie in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """The learning rate over the run, as a share of its peak."""
+
+    name: Literal["wsd", "cosine", "steps"] = "wsd"
+    """wsd: hold, then fall linearly to `floor`; cosine: half a cosine to `floor`; steps: multiply
+    by `drop_factor` at each of `drops` (DeepSeek's multi-step schedules)."""
+    warmup_steps: int = 20
+    """Linear warm-up; at most a tenth of the run."""
+    decay_from: float = 0.0
+    """wsd: share of the run after which the rate falls; 0 falls from the start."""
+    floor: float = 0.0
+    """wsd and cosine: share of the peak at the end."""
+    drops: tuple[float, ...] = (0.8, 0.9)
+    """steps: shares of the run at which the rate drops."""
+    drop_factor: float = 0.31622776601683794
+    """steps: what each drop multiplies by; sqrt(1/10), so that two drops end at 10%."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay_from < 1 or not 0 <= self.floor <= 1:
+            raise ConfigError("schedule: decay_from must lie in [0, 1) and floor in [0, 1]")
+        if list(self.drops) != sorted(self.drops) or not all(0 < d < 1 for d in self.drops):
+            raise ConfigError("schedule: drops must rise and lie between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """What the training loop needs, whatever is trained."""
+
+    minutes: float = 5.0
+    """Training time; the number of steps is fixed from the first steps' speed. Compiling is not
+    counted."""
+    max_steps: int | None = None
+    """Train exactly so many steps instead; then the result depends on nothing but the settings."""
+    batch_size: int = 16
+    """Windows per micro-batch."""
+    accumulate: int = 1
+    """Micro-batches per update."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """How gradients become updates."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """The learning rate over the run."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Type of the matrix products; the master copy of the weights is always fp32."""
+    seed: int = 0
+    """Decides the initial weights and the order of the batches."""
+    compile: bool = aside(True)
+    """Compile the model with torch.compile; without a C++ compiler training runs eagerly."""
+    device: str = aside("auto")
+    """auto (cuda where there is one), cpu or cuda."""
+    threads: int = aside(0)
+    """CPU threads; 0 takes every core. A resumed run keeps the number that it began with."""
+    save_seconds: float = aside(60.0)
+    """Seconds between saved states, from which an interrupted run resumes."""
+    n_heldout_evals: int = aside(10)
+    """How often the held-out loss is measured on the way."""
+    heldout_tokens: int = aside(16_384)
+    """Held-out tokens in each of these measurements; the score stage looks at all of them."""
+
+    def __post_init__(self) -> None:
+        if self.max_steps is None and self.minutes <= 0:
+            raise ConfigError(f"minutes is {self.minutes}; give some time, or max_steps")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ConfigError(f"max_steps is {self.max_steps}; at least 1 is needed")
+        if min(self.batch_size, self.accumulate) < 1:
+            raise ConfigError("batch_size and accumulate must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(LoopConfig):
+    """Settings of pretrain."""
+
+    tokens_dir: Path = aside(Path("runs/tokens"))
+    """Artefact of kind "tokens"."""
+    tokenizer_dir: Path = aside(Path("runs/tokenizer"))
+    """Artefact of kind "tokenizer", or a published tokenizer's folder; its files are copied."""
+    out_dir: Path = aside(Path("runs/checkpoint"))
+    """Where the checkpoint goes."""
+    context: int = 0
+    """Tokens that the model sees at once; 0 takes what the tokens were packed for."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Shape of the model. Its vocab_size is taken from the tokenizer (see vocab_multiple), its
+    max_position from `context`."""
+    vocab_multiple: int = 64
+    """The model's vocabulary is the tokenizer's, rounded up to a multiple of this; 256 makes
+    DeepSeek-Coder's 32256 of 32022."""
+    balance_alpha: float = 0.001
+    """Strength of the expert balance loss of models with routed experts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtendConfig(LoopConfig):
+    """Settings of extend."""
+
+    checkpoint_dir: Path = aside(Path("runs/checkpoint"))
+    """Checkpoint whose context is extended."""
+    tokens_dir: Path = aside(Path("runs/tokens"))
+    """Artefact of kind "tokens" made with the checkpoint's tokenizer, best packed by document."""
+    out_dir: Path = aside(Path("runs/extended"))
+    """Where the new checkpoint goes."""
+    context: int = 4096
+    """The new context in tokens."""
+    scaling: Literal["linear", "yarn"] = "linear"
+    """linear: DeepSeek-Coder's way to 16K (theta 1e5, factor 4); yarn: DeepSeek-V2's."""
+    factor: float | None = None
+    """How far positions are stretched; None: new context / old context."""
+    theta: float | None = None
+    """Base of the rotary wavelengths; None keeps the checkpoint's."""

@@ -1,0 +1,90 @@
+"""The stage extend: a checkpoint learns a longer context.
+
+Input: an artefact of kind "checkpoint" (or a Hugging Face folder), tokens made with its tokenizer.
+Output: a checkpoint whose rotary positions are stretched and whose weights are trained on long
+windows.
+
+DeepSeek-Coder: linear, theta 1e5, factor 4, 1000 steps at 16K. DeepSeek-V2: YaRN, factor 40, 1000
+steps at 32K (arXiv:2405.04434, section 3.1.4).
+
+Not here: the loop (trainer.py).
+"""
+
+from dataclasses import replace
+
+from codling.checkpoint.load import load_model
+from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact, sha256_of
+from codling.core.errors import ConfigError
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+from codling.tokens.stream import read_meta
+from codling.train.config import ExtendConfig
+from codling.train.parallel import join_ranks
+from codling.train.pretrain import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
+
+STAGE_VERSION = 1
+
+
+def extend(config: ExtendConfig) -> Artifact:
+    """Continue training a checkpoint on longer windows, with its positions stretched.
+
+    Raises ConfigError if the new context is not longer than the old.
+
+    Example:
+        codling extend --checkpoint-dir runs/tiny/checkpoint --tokens-dir runs/tiny/long-tokens \
+--context 4096 --out-dir runs/tiny/extended
+    """
+    tokens = open_artifact(config.tokens_dir, "tokens")
+    meta = read_meta(config.tokens_dir)
+    ranks = join_ranks()
+
+    def work(draft: Draft) -> None:
+        old = load_model(config.checkpoint_dir)
+        if meta.vocab_size > old.config.vocab_size:
+            raise ConfigError(
+                f"the tokens in {config.tokens_dir} have ids up to {meta.vocab_size - 1}, but the "
+                f"model knows {old.config.vocab_size}; pack again with the checkpoint's tokenizer"
+            )
+        shape = stretched(old.config, config)
+        model = Transformer(shape)
+        model.load_state_dict(old.state_dict())
+        summary = train_on_tokens(model, config, config.tokens_dir, draft.path, ranks)
+        if ranks.is_main:
+            publish_checkpoint(draft, model, shape, config.checkpoint_dir)
+            draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
+
+    return produce_on_ranks(
+        config.out_dir, config, [_checkpoint_input(config), tokens], work, ranks, STAGE_VERSION
+    )
+
+
+def stretched(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
+    """The shape of the model with its positions stretched to the new context."""
+    factor = config.factor or config.context / old.max_position
+    if config.context <= old.max_position or factor <= 1:
+        raise ConfigError(
+            f"extend.context is {config.context} and the factor {factor:g}, but the checkpoint "
+            f"already reads {old.max_position} tokens; choose a longer context"
+        )
+    if old.rope.scaling != "none":
+        raise ConfigError(
+            f"{config.checkpoint_dir} is stretched already ({old.rope.scaling}); "
+            "extend the checkpoint that it was made from"
+        )
+    rope = replace(
+        old.rope,
+        theta=config.theta or old.rope.theta,
+        scaling=config.scaling,
+        factor=factor,
+        original_max_position=old.max_position,
+    )
+    return replace(old, rope=rope, max_position=config.context)
+
+
+def _checkpoint_input(config: ExtendConfig) -> Artifact | Input:
+    folder = config.checkpoint_dir
+    if (folder / MANIFEST).is_file():
+        return open_artifact(folder, "checkpoint")
+    weights = sorted(folder.glob("*.safetensors"))
+    identity = "".join(sha256_of(path) for path in weights)[:16]
+    return Input(kind="source", id=identity, path=str(folder.absolute()))

@@ -1,0 +1,105 @@
+"""The language-model loss: cross entropy from hidden states, without ever holding all logits.
+
+Input: final hidden states, the head's weight, target ids. Output: the mean loss in nats, and
+through autograd the gradients of both.
+
+`chunked_cross_entropy` makes the logits of a few rows at a time and takes their gradient at once,
+so the peak memory is C x V instead of N x V; `plain_cross_entropy` is its twin for tests.
+
+Not here: where hidden states come from (model/), and which targets count (callers set IGNORED).
+
+Legend: N rows (batch x length), C rows of a chunk, H hidden width, V vocabulary.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = -100
+"""Targets with this value take no part in the loss."""
+
+
+def chunked_cross_entropy(
+    hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, *, chunk_rows: int = 1024
+) -> Tensor:
+    """Mean cross entropy in nats over the targets that are not IGNORED; 0 if all are.
+
+    The matrix products run in the dtype of `hidden_NH`, softmax and sums in fp32.
+    """
+    if not torch.is_grad_enabled():
+        return _loss_only(hidden_NH, weight_VH, targets_N, chunk_rows)
+    loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_NH, weight_VH, targets_N, chunk_rows
+    )
+    return loss
+
+
+def plain_cross_entropy(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor) -> Tensor:
+    """The same number from all logits at once."""
+    logits_NV = F.linear(hidden_NH, weight_VH.to(hidden_NH.dtype)).float()
+    total = F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORED, reduction="sum")
+    return total / (targets_N != IGNORED).sum().clamp(min=1)
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Takes the gradients in the forward pass, while a chunk's logits are there."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        targets_N: Tensor,
+        chunk_rows: int,
+    ) -> Tensor:
+        weight = weight_VH.to(hidden_NH.dtype)
+        scale = 1.0 / (targets_N != IGNORED).sum().clamp(min=1)
+        total = torch.zeros((), dtype=torch.float32, device=hidden_NH.device)
+        d_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+        d_hidden = []
+        for hidden_CH, targets_C in zip(
+            torch.split(hidden_NH, chunk_rows), torch.split(targets_N, chunk_rows), strict=True
+        ):
+            loss, d_logits_CV = _loss_and_gradient(hidden_CH, weight, targets_C, scale)
+            total = total + loss
+            d_hidden.append(d_logits_CV @ weight)
+            d_weight = d_weight + (d_logits_CV.t() @ hidden_CH).float()
+        ctx.save_for_backward(torch.cat(d_hidden), d_weight.to(weight_VH.dtype))
+        return total * scale
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: torch.autograd.function.FunctionCtx, d_loss: Tensor
+    ) -> tuple[Tensor, Tensor, None, None]:
+        d_hidden, d_weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        return (
+            d_hidden * d_loss.to(d_hidden.dtype),
+            d_weight * d_loss.to(d_weight.dtype),
+            None,
+            None,
+        )
+
+
+def _loss_only(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, chunk_rows: int) -> Tensor:
+    chunks = zip(
+        torch.split(hidden_NH, chunk_rows), torch.split(targets_N, chunk_rows), strict=True
+    )
+    n_counted = (targets_N != IGNORED).sum().clamp(min=1)
+    means = [(plain_cross_entropy(h, weight_VH, t), (t != IGNORED).sum()) for h, t in chunks]
+    return torch.stack([mean * n for mean, n in means]).sum() / n_counted
+
+
+def _loss_and_gradient(
+    hidden_CH: Tensor, weight_VH: Tensor, targets_C: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Summed loss of a chunk, and d(mean loss)/d(logits) in the dtype of the products."""
+    logits_CV = (hidden_CH @ weight_VH.t()).float()
+    counts_C = targets_C != IGNORED
+    safe_C = targets_C.clamp(min=0)
+    norm_C = torch.logsumexp(logits_CV, dim=-1)
+    picked_C = logits_CV.gather(1, safe_C[:, None])[:, 0]
+    loss = ((norm_C - picked_C) * counts_C).sum()
+    probability_CV = torch.exp(logits_CV - norm_C[:, None])
+    is_target_CV = safe_C[:, None] == torch.arange(weight_VH.shape[0], device=weight_VH.device)
+    d_logits_CV = (probability_CV - is_target_CV.float()) * (counts_C.float() * scale)[:, None]
+    return loss, d_logits_CV.to(hidden_CH.dtype)

@@ -1,0 +1,69 @@
+"""Several processes that train one model: data-parallel under torchrun.
+
+Input: the environment that torchrun sets. Output: averaged gradients. Every rank computes its share
+of each batch, the fp32 gradients are averaged in one call over the flat tensor, and every rank
+makes the same update; so the weights stay equal without being sent.
+
+    torchrun --nproc-per-node 2 -m codling.cli pretrain ...
+
+Not here: sharded weights (FSDP2), tensor, expert and pipeline parallelism.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together; alone by default."""
+
+    rank: int = 0
+    n_ranks: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def rows(self, batch_size: int) -> slice:
+        """Which rows of every batch are this rank's."""
+        each = batch_size // self.n_ranks
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def average(self, gradient: Tensor, loss: float) -> float:
+        """Average the gradient over the ranks in place; returns the average loss."""
+        if self.n_ranks == 1:
+            return loss
+        dist.all_reduce(gradient)
+        gradient.div_(self.n_ranks)
+        return self._sum(loss, gradient.device) / self.n_ranks
+
+    def agree(self, number: int) -> int:
+        """Rank 0's number, for all."""
+        if self.n_ranks == 1:
+            return number
+        return round(self._sum(float(number if self.is_main else 0), torch.device("cpu")))
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        if self.n_ranks > 1:
+            dist.barrier()
+
+    def _sum(self, number: float, device: torch.device) -> float:
+        value = torch.tensor(number, dtype=torch.float64, device=device)
+        dist.all_reduce(value)
+        return float(value)
+
+
+def join_ranks() -> Ranks:
+    """This process's place under torchrun; alone where torchrun did not start it."""
+    n_ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if n_ranks == 1:
+        return Ranks()
+    if not dist.is_initialized():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    return Ranks(dist.get_rank(), n_ranks)

@@ -1,0 +1,72 @@
+"""The state of an unfinished training run on disk: weights, optimiser, where it stood.
+
+Input and output: one safetensors file, written beside its name and renamed, so that after a crash
+it is either the old state or the new one.
+
+Not here: the checkpoint that is published (checkpoint/store.py).
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from codling.core.errors import ArtifactError
+from codling.train.optim import FlatWeights, Optimizer
+
+_META = "position"
+
+
+@dataclass
+class Position:
+    """Where a run stands."""
+
+    step: int = 0
+    """The next step."""
+    n_steps: int = 0
+    """Steps in all; 0 while it is not decided."""
+    n_skipped: int = 0
+    """Steps whose gradient was not finite and changed nothing."""
+    seconds: float = 0.0
+    """Spent in steps so far."""
+    n_threads: int = 0
+    """A resumed run keeps these two: both change the last bits of a sum."""
+    compiled: bool = False
+
+
+def save_state(path: Path, position: Position, weights: FlatWeights, optimizer: Optimizer) -> None:
+    """Write the state; OSError if the disk is full, with the old state intact."""
+    tensors = {"master": weights.master, **optimizer.state()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(tensors, temporary, metadata={_META: json.dumps(asdict(position))})
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_position(path: Path) -> Position | None:
+    """Where the run at `path` stood, or None if there is no state."""
+    if not path.is_file():
+        return None
+    with _opened(path) as file:
+        return Position(**json.loads(file.metadata()[_META]))
+
+
+def load_state(path: Path, weights: FlatWeights, optimizer: Optimizer) -> None:
+    """Bring weights and optimiser to the saved state."""
+    with _opened(path) as file, torch.no_grad():
+        for name, tensor in {"master": weights.master, **optimizer.state()}.items():
+            tensor.copy_(file.get_tensor(name))
+    weights.publish()
+
+
+def _opened(path: Path) -> safe_open:
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ArtifactError(f"{path} is damaged ({error}); delete it and train again") from None

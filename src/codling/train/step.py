@@ -1,0 +1,101 @@
+"""From a batch to a loss: the model's forward pass and the chunked loss, compiled where that works.
+
+Input: a model, token ids and targets [B, L]. Output: the mean loss in nats, ready for backward().
+
+torch.compile takes one block of the model at a time: all blocks share one compiled program, which
+is as fast as the whole model compiled at once and ready in a fraction of the time. The embedding
+stays eager, where its gradient is summed in a fixed order: the same seed gives the same weights.
+
+Not here: gradients and updates (optim.py), the loop (trainer.py).
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from codling.core.log import say
+from codling.model.balance import expert_balance_loss
+from codling.model.moe import Routing
+from codling.model.transformer import Transformer
+from codling.train.loss import chunked_cross_entropy
+from codling.train.machine import has_compiler
+
+
+class LossStep:
+    """`loss(inputs, targets)` of a model, compiled or eager."""
+
+    def __init__(self, model: Transformer, *, compiled: bool, balance_alpha: float = 0.0) -> None:
+        self.model, self.balance_alpha = model, balance_alpha
+        self.has_experts = model.config.moe is not None
+        self._head: Callable[..., Tensor] = chunked_cross_entropy
+        self.compiled = False
+        if compiled:
+            self._compile()
+
+    def loss(self, inputs_BL: Tensor, targets_BL: Tensor) -> Tensor:
+        """Mean cross entropy, plus the expert balance loss where there are experts."""
+        routings: list[Routing] | None = [] if self.has_experts else None
+        hidden_BLE = self.model(inputs_BL, routings=routings)
+        loss = self._head(hidden_BLE.flatten(0, 1), self.model.lm_head.weight, targets_BL.flatten())
+        for routing in routings or []:
+            shape = (*inputs_BL.shape, -1)
+            loss = loss + expert_balance_loss(
+                routing.scores_TN.view(shape), routing.experts_TK.view(shape), self.balance_alpha
+            )
+        return loss
+
+    @torch.no_grad()
+    def evaluate(self, inputs_BL: Tensor, targets_BL: Tensor) -> float:
+        """Mean cross entropy without gradients, eagerly: not worth a compilation of its own."""
+        with self.eagerly():
+            hidden_BLE = self.model(inputs_BL)
+            targets_N = targets_BL.flatten()
+            weight = self.model.lm_head.weight
+            return float(chunked_cross_entropy(hidden_BLE.flatten(0, 1), weight, targets_N))
+
+    @contextmanager
+    def eagerly(self) -> Iterator[None]:
+        """A block in which nothing is compiled."""
+        with torch.compiler.set_stance("force_eager"):
+            yield
+
+    def warm_up(self, inputs_BL: Tensor, targets_BL: Tensor) -> None:
+        """One pass that compiles; if compiling fails, say so once and go on eagerly."""
+        try:
+            self.loss(inputs_BL, targets_BL).backward()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            if not self.compiled or not _is_compile_error(error):
+                raise
+            reason = str(error).strip().splitlines()[0][:120]
+            say(f"torch.compile does not work here ({reason}); training runs eagerly, slower")
+            self.release()
+            self.loss(inputs_BL, targets_BL).backward()  # type: ignore[no-untyped-call]
+        for parameter in self.model.parameters():
+            parameter.grad = None
+
+    def release(self) -> None:
+        """Back to the eager model."""
+        for block in self.model.layers:
+            block._compiled_call_impl = None
+        self._head = chunked_cross_entropy
+        self.compiled = False
+
+    def _compile(self) -> None:
+        device = next(self.model.parameters()).device
+        if not has_compiler(device):
+            say("no C++ compiler here; training runs eagerly, about a fifth slower")
+            return
+        logging.getLogger("torch._inductor").setLevel(logging.ERROR)
+        for block in self.model.layers:
+            assert isinstance(block, nn.Module)
+            block.compile(dynamic=False)
+        self._head = torch.compile(chunked_cross_entropy, dynamic=False)
+        self.compiled = True
+
+
+def _is_compile_error(error: BaseException) -> bool:
+    modules = {type(e).__module__ for e in (error, error.__cause__) if e is not None}
+    return any(m.startswith(("torch._dynamo", "torch._inductor")) for m in modules)

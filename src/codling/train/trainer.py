@@ -1,0 +1,242 @@
+"""The one training loop: whatever is trained, it is trained here.
+
+Input: a model, batches as a function of the step, a LoopConfig, a folder. Output: the model's
+weights, and in the folder metrics.jsonl: a row per step with step, loss, bits_per_byte,
+learning_rate, grad_norm, tokens_per_second, seconds, now and then heldout_loss.
+
+A run has a fixed number of steps. Given minutes, the number follows from the speed of a few steps
+that are undone again, so that such a run equals one of as many `max_steps`. State is saved every
+`save_seconds`; an interrupted run goes on from there and gives the same losses, bit for bit.
+SIGTERM and Ctrl-C save and stop.
+
+Not here: what the batches are and what becomes of the weights (pretrain.py, extend.py, posttrain/).
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codling.core.errors import ConfigError
+from codling.core.log import Bar, MetricsLog, say
+from codling.model.transformer import Transformer
+from codling.train.config import LoopConfig
+from codling.train.interrupt import StopSignal
+from codling.train.machine import choose_device, keep_freed_memory, set_threads
+from codling.train.optim import FlatWeights, Optimizer
+from codling.train.parallel import Ranks
+from codling.train.schedule import rate_at
+from codling.train.state import Position, load_state, read_position, save_state
+from codling.train.step import LossStep
+
+Batches = Callable[[int], tuple[Tensor, Tensor]]
+"""Micro-batch number -> inputs and targets [B, L]; a pure function, so that runs can resume."""
+
+METRICS = "metrics.jsonl"
+_STATE = ".shards/training.safetensors"
+"""Not published: `.shards` holds the records of unfinished work (core/artifact.py)."""
+_MAX_SKIPPED_IN_A_ROW = 20
+_TIMED_STEPS, _TIMED_SECONDS = 3, 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a finished run did."""
+
+    n_steps: int
+    n_skipped: int
+    n_tokens: int
+    seconds: float
+    loss: float | None
+    """Mean over the last twentieth of the steps, nats per token."""
+    heldout_loss: float | None
+
+
+class Trainer:
+    """One training run, from its first step or from where it was interrupted."""
+
+    def __init__(  # noqa: PLR0913 (the parts of a run, each of its own kind)
+        self,
+        model: Transformer,
+        batches: Batches,
+        config: LoopConfig,
+        folder: Path,
+        *,
+        heldout: tuple[tuple[Tensor, Tensor], ...] = (),
+        bytes_per_token: float | None = None,
+        balance_alpha: float = 0.0,
+        ranks: Ranks | None = None,
+    ) -> None:
+        """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte."""
+        self.config, self.batches, self.heldout = config, batches, heldout
+        self.bytes_per_token, self.folder = bytes_per_token, folder
+        self.ranks = ranks or Ranks()
+        self.device = choose_device(config.device)
+        saved = read_position(self._state_path)
+        self.position = saved or Position(compiled=config.compile)
+        self.position.n_threads = set_threads(self.position.n_threads or config.threads)
+        keep_freed_memory()
+        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.model = model.train().to(self.device)
+        self.weights = FlatWeights(self.model, dtype)
+        self.optimizer = Optimizer(self.weights, config.optimizer)
+        self.step_fn = LossStep(
+            self.model, compiled=self.position.compiled, balance_alpha=balance_alpha
+        )
+        if saved:
+            load_state(self._state_path, self.weights, self.optimizer)
+        self._losses: list[float] = []
+        self._heldout_loss: float | None = None
+
+    def run(self) -> Summary:
+        """Train to the end; afterwards the model's weights are the fp32 master copy.
+
+        Raises ConfigError if the loss stays not finite, SystemExit(143) after SIGTERM.
+        """
+        self.step_fn.warm_up(*self._batch(self.position.step * self.config.accumulate))
+        self.position.compiled = self.step_fn.compiled
+        if not self.position.n_steps:
+            self.position.n_steps = self.config.max_steps or self._steps_in_time()
+        self._train()
+        self.step_fn.release()
+        self.weights.restore_master()
+        return Summary(
+            n_steps=self.position.n_steps,
+            n_skipped=self.position.n_skipped,
+            n_tokens=self.position.n_steps * self._tokens_per_step(),
+            seconds=round(self.position.seconds, 3),
+            loss=statistics.fmean(self._losses) if self._losses else None,
+            heldout_loss=self._heldout_loss,
+        )
+
+    def _train(self) -> None:
+        at, total = self.position, self.position.n_steps
+        log = MetricsLog(self.folder / METRICS, keep_below_step=at.step)
+        saved_at = time.monotonic()
+        in_a_row = 0
+        with StopSignal() as stop, Bar("train", total, done=at.step, unit="steps") as bar:
+            while at.step < total:
+                row = self._one_step()
+                in_a_row = in_a_row + 1 if row["loss"] is None else 0
+                if in_a_row >= _MAX_SKIPPED_IN_A_ROW:
+                    raise ConfigError(
+                        f"the loss has not been finite for {in_a_row} steps; "
+                        "lower the learning rates of [pretrain.optimizer]"
+                    )
+                if self.ranks.is_main:
+                    log.write(**row)
+                bar.advance(1, _note(row))
+                is_due = time.monotonic() - saved_at > self.config.save_seconds
+                if stop.requested or is_due:
+                    self._save()
+                    saved_at = time.monotonic()
+                if stop.requested:
+                    say(f"stopped at step {at.step} of {total}, saved; the same command resumes")
+                    raise SystemExit(stop.exit_code)
+
+    def _one_step(self) -> dict[str, float | int | None]:
+        """One update; returns its row of metrics."""
+        at, config = self.position, self.config
+        started = time.monotonic()
+        rate = rate_at(at.step, at.n_steps, config.schedule)
+        loss, norm = self._update(at.step, rate)
+        is_finite = math.isfinite(loss) and math.isfinite(norm)
+        at.n_skipped += not is_finite
+        seconds = time.monotonic() - started
+        row: dict[str, float | int | None] = {
+            "step": at.step,
+            "loss": loss if is_finite else None,
+            "bits_per_byte": self._bits_per_byte(loss) if is_finite else None,
+            "learning_rate": rate * config.optimizer.learning_rate,
+            "grad_norm": norm if math.isfinite(norm) else None,
+            "tokens_per_second": round(self._tokens_per_step() / seconds, 1),
+        }
+        if is_finite and at.step >= 0.95 * at.n_steps:
+            self._losses.append(loss)
+        at.step += 1
+        if self._heldout_is_due():
+            self._heldout_loss = self._measure_heldout()
+            row["heldout_loss"] = self._heldout_loss
+            row["heldout_bits_per_byte"] = self._bits_per_byte(self._heldout_loss)
+        at.seconds += time.monotonic() - started
+        row["seconds"] = round(at.seconds, 3)
+        return row
+
+    def _update(self, step: int, rate: float) -> tuple[float, float]:
+        """Mean loss and gradient norm of update `step`, which is done at `rate` times the peak."""
+        total = 0.0
+        n = self.config.accumulate
+        for micro in range(n):
+            loss = self.step_fn.loss(*self._batch(step * n + micro))
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.weights.add_gradients(first=micro == 0)
+            total += float(loss.detach())
+        mean = self.ranks.average(self.weights.gradient, total / n)
+        return mean, self.optimizer.step(rate, n_summed=n)
+
+    def _steps_in_time(self) -> int:
+        """How many steps fill the minutes: a few are timed at rate 0, and undone."""
+        seconds: list[float] = []
+        while len(seconds) < _TIMED_STEPS or sum(seconds) < _TIMED_SECONDS:
+            started = time.monotonic()
+            self._update(len(seconds), 0.0)
+            seconds.append(time.monotonic() - started)
+        started = time.monotonic()
+        self._measure_heldout()
+        beside = (time.monotonic() - started) * self.config.n_heldout_evals
+        self.optimizer.forget()
+        budget = self.config.minutes * 60
+        n_steps = max(1, int((budget - beside) / statistics.median(seconds)))
+        n_steps = self.ranks.agree(n_steps)
+        end = datetime.now().astimezone() + timedelta(seconds=budget)
+        say(
+            f"training {n_steps:,} steps of {self._tokens_per_step():,} tokens, "
+            f"to be finished at about {end:%H:%M:%S}"
+        )
+        return n_steps
+
+    def _batch(self, number: int) -> tuple[Tensor, Tensor]:
+        inputs_BL, targets_BL = self.batches(number)
+        return inputs_BL.to(self.device), targets_BL.to(self.device)
+
+    def _tokens_per_step(self) -> int:
+        if not hasattr(self, "_n_tokens"):
+            n_each = self.batches(0)[0].numel()
+            self._n_tokens = n_each * self.config.accumulate * self.ranks.n_ranks
+        return self._n_tokens
+
+    def _heldout_is_due(self) -> bool:
+        if not self.heldout:
+            return False
+        at, n_evals = self.position, self.config.n_heldout_evals
+        before, now = ((s * n_evals) // at.n_steps for s in (at.step - 1, at.step))
+        return now > before
+
+    def _measure_heldout(self) -> float:
+        losses = [
+            self.step_fn.evaluate(x.to(self.device), y.to(self.device)) for x, y in self.heldout
+        ]
+        return statistics.fmean(losses) if losses else math.nan
+
+    def _bits_per_byte(self, loss: float) -> float | None:
+        return loss / math.log(2) / self.bytes_per_token if self.bytes_per_token else None
+
+    def _save(self) -> None:
+        if self.ranks.is_main:
+            save_state(self._state_path, self.position, self.weights, self.optimizer)
+
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / _STATE
+
+
+def _note(row: dict[str, float | int | None]) -> str:
+    loss = row["loss"]
+    shown = "skipped: not finite" if loss is None else f"loss {loss:.3f}"
+    return f"{shown}, {row['tokens_per_second']:,.0f} tokens/s"
