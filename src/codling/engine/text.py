@@ -21,7 +21,8 @@ from typing import Self
 import torch
 from torch.nn import functional as F
 
-from codling.checkpoint.load import load_model
+from codling.checkpoint.gguf_file import read_gguf_metadata
+from codling.checkpoint.load import is_gguf, load_model
 from codling.core.errors import CheckpointError, RequestError
 from codling.corpus.context import Cursor, RepositoryContext
 from codling.engine.config import Precision
@@ -41,6 +42,7 @@ from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.chat import chat_ids
 from codling.tokens.fim import insertion_prompt
+from codling.tokens.gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 
 DEFAULT = SamplingParams()
@@ -104,7 +106,7 @@ class TextEngine:
         dtype = dtype or _DTYPES[precision]
         return cls(
             load_model(path, dtype=dtype, device=device),
-            Tokenizer.open(path),
+            _open_tokenizer(path),
             name=path.resolve().stem if path.suffix == ".gguf" else path.resolve().name,
             max_streams=max_streams,
             max_length=max_length,
@@ -261,6 +263,12 @@ class TextEngine:
                     else:
                         time.sleep(0.01)
         return done + [stream.result() for stream in streams[len(done) :]]
+
+
+def _open_tokenizer(path: Path) -> Tokenizer:
+    if is_gguf(path):
+        return tokenizer_from_gguf(read_gguf_metadata(path))
+    return Tokenizer.open(path)
 
 
 def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> None:
