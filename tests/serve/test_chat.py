@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from conftest import CONTEXT, Running
-from langchain_openai import ChatOpenAI, OpenAI as LangChainCompletion
+from langchain_openai import ChatOpenAI
+from langchain_openai import OpenAI as LangChainCompletion
 from openai import BadRequestError, NotFoundError, OpenAI
 from pydantic import SecretStr
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
+from conftest import CONTEXT, Running
 
 ASK = [{"role": "user", "content": "add two numbers"}]
 
@@ -36,9 +37,7 @@ def test_streamed_chunks_join_to_the_whole(client: OpenAI) -> None:
     asked = {"model": "any", "messages": ASK, "max_completion_tokens": 20}
     whole = client.chat.completions.create(**asked)
     chunks = list(
-        client.chat.completions.create(
-            **asked, stream=True, stream_options={"include_usage": True}
-        )
+        client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
     )
     assert chunks[0].choices[0].delta.role == "assistant"
     text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
@@ -73,7 +72,10 @@ def test_content_parts_and_the_developer_role_are_understood(client: OpenAI) -> 
 
     parts = [{"type": "text", "text": "add two"}, {"type": "text", "text": " numbers"}]
     plain = text([{"role": "system", "content": "be brief"}, *ASK])
-    assert text([{"role": "developer", "content": "be brief"}, {"role": "user", "content": parts}]) == plain
+    assert (
+        text([{"role": "developer", "content": "be brief"}, {"role": "user", "content": parts}])
+        == plain
+    )
 
 
 def test_a_prefix_turn_is_continued_as_deepseek_does(client: OpenAI, engine: TextEngine) -> None:
@@ -115,7 +117,9 @@ def test_what_cannot_be_honoured_is_refused_by_name(
     client: OpenAI, more: dict[str, object], param: str
 ) -> None:
     with pytest.raises(BadRequestError) as refused:
-        client.chat.completions.create(**({"model": "any", "messages": ASK, "max_tokens": 1} | more))
+        client.chat.completions.create(
+            **({"model": "any", "messages": ASK, "max_tokens": 1} | more)
+        )
     assert refused.value.param == param
 
 

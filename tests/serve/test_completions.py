@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from conftest import CONTEXT, Running, Servers, save_model
 from openai import APIStatusError, BadRequestError, OpenAI
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
+from conftest import CONTEXT, Running, Servers, save_model
 
 PROMPT = "def add(first, second):\n"
 SUFFIX = "\n\n\nclass Stack:\n"
@@ -47,7 +47,10 @@ def test_a_suffix_makes_it_an_insertion(client: OpenAI, engine: TextEngine) -> N
 
 def test_an_empty_suffix_is_the_end_of_a_file(client: OpenAI, engine: TextEngine) -> None:
     answer = client.completions.create(model="any", prompt=PROMPT, suffix="", max_tokens=8)
-    assert answer.choices[0].text == engine.insert([(PROMPT, "")], SamplingParams(max_tokens=8))[0].text
+    assert (
+        answer.choices[0].text
+        == engine.insert([(PROMPT, "")], SamplingParams(max_tokens=8))[0].text
+    )
 
 
 def test_deepseeks_addresses_lead_to_the_same_place(server: Running) -> None:
@@ -77,7 +80,14 @@ def test_lookalikes_of_fim_tokens_are_refused_with_the_cure(client: OpenAI, fiel
 
 
 def test_streamed_and_whole_text_are_equal(client: OpenAI) -> None:
-    asked = {"model": "any", "prompt": PROMPT, "max_tokens": 40, "n": 2, "temperature": 1.0, "seed": 5}
+    asked = {
+        "model": "any",
+        "prompt": PROMPT,
+        "max_tokens": 40,
+        "n": 2,
+        "temperature": 1.0,
+        "seed": 5,
+    }
     whole = client.completions.create(**asked)
     texts = {0: "", 1: ""}
     reasons = {}
@@ -123,7 +133,10 @@ def test_usage_has_openais_and_deepseeks_cache_counts(server: Running) -> None:
     usage = post(server, "/v1/completions", prompt=PROMPT * 4, max_tokens=2).json()["usage"]
     cached = usage["prompt_tokens_details"]["cached_tokens"]
     assert usage["prompt_cache_hit_tokens"] == cached
-    assert usage["prompt_cache_hit_tokens"] + usage["prompt_cache_miss_tokens"] == usage["prompt_tokens"]
+    assert (
+        usage["prompt_cache_hit_tokens"] + usage["prompt_cache_miss_tokens"]
+        == usage["prompt_tokens"]
+    )
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
 
@@ -266,7 +279,10 @@ def test_a_model_without_fim_tokens_refuses_a_suffix_and_says_why(
     assert "fill-in-the-middle" in answer.json()["error"]["message"]
     assert post(plain, "/infill", input_prefix="a", input_suffix="b").status_code == 400
     assert post(plain, "/v1/completions", prompt="a", suffix="", max_tokens=4).status_code == 200
-    assert httpx.get(f"{plain.url}/v1/models", trust_env=False).json()["data"][0]["can_insert"] is False
+    assert (
+        httpx.get(f"{plain.url}/v1/models", trust_env=False).json()["data"][0]["can_insert"]
+        is False
+    )
 
 
 def test_openais_client_lists_and_retrieves_the_model(client: OpenAI) -> None:

@@ -4,12 +4,12 @@ import json
 
 import httpx
 import pytest
-from conftest import Running
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.infill import context, keep_indent, select
 from codling.serve.schema import ExtraFile
+from conftest import Running
 
 BEFORE, LINE, AFTER = "def add(first, second):\n", "    re", "\n\n\nclass Stack:\n"
 
@@ -50,7 +50,9 @@ def test_events_have_no_done_and_the_last_one_says_stop(server: Running) -> None
     body = post(server, "/infill", **asked, stream=True).text
     events = [json.loads(e.removeprefix("data: ")) for e in body.split("\n\n") if e]
     assert [e["stop"] for e in events] == [False] * (len(events) - 1) + [True]
-    assert "".join(e["content"] for e in events) == post(server, "/infill", **asked).json()["content"]
+    assert (
+        "".join(e["content"] for e in events) == post(server, "/infill", **asked).json()["content"]
+    )
 
 
 def test_n_predict_0_only_warms_up(server: Running) -> None:

@@ -58,20 +58,32 @@ class Guard:
             await self.app(scope, receive, send)
             return
         path = scope["path"] if scope["path"] in self.paths else "other"
-        started, status = time.perf_counter(), 500
+        started, status, taken = time.perf_counter(), 500, 0
 
         async def send_on(message: Message) -> None:
             nonlocal status
+            if taken > self.max_body_bytes and status == 500:
+                return  # what the app says of a body that was cut off is not the point
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _add_headers(message)
             await send(message)
 
+        async def receive_on() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self.max_body_bytes:
+                raise _too_large(self.max_body_bytes)
+            return message
+
         try:
             refusal = self._refusal(scope)
             if refusal is None:
-                await self.app(scope, self._counting(receive), send_on)
-            else:
+                await self.app(scope, receive_on, send_on)
+                refusal = _too_large(self.max_body_bytes) if taken > self.max_body_bytes else None
+                taken = 0
+            if refusal is not None:
                 await refusal.response()(scope, receive, send_on)
         finally:
             self.metrics.requests.labels(path=path, status=str(status)).inc()
@@ -100,20 +112,6 @@ class Guard:
         path = scope["path"]
         is_page = path in OPEN_PATHS or path.startswith("/web/")
         return scope["method"] == "OPTIONS" or (scope["method"] in ("GET", "HEAD") and is_page)
-
-    def _counting(self, receive: Receive) -> Receive:
-        """`receive` that raises once a body without a true Content-Length grows too long."""
-        taken = 0
-
-        async def receive_on() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.max_body_bytes:
-                raise _too_large(self.max_body_bytes)
-            return message
-
-        return receive_on
 
 
 def has_key(headers: Mapping[str, str], key: str) -> bool:

@@ -88,12 +88,13 @@ class Run:
                 yield item
             reason = ""
         finally:
-            self.metrics.running.dec(len(tasks))
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self.cancel(reason)
             self.metrics.cached_tokens.inc(self.n_cached_tokens)
+            self.metrics.running.dec(len(tasks))
+            # Last, and it may be cut short: the request's own task can be cancelled meanwhile.
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def finish(self) -> list[Choice]:
         """Read everything; the finished choices."""
