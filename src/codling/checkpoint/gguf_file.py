@@ -97,7 +97,9 @@ class GgufTensor:
             begin = self.begin + first * self.row_bytes
             count = min(step, n_rows - first) * self.row_bytes
             raw = np.frombuffer(self.data, dtype=np.uint8, count=count, offset=begin)
-            yield first, dequantize(raw.reshape(-1, self.row_bytes), self.kind)
+            # As one long row: blocks know no rows, and gguf takes 16 rows at a time.
+            numbers = dequantize(raw.reshape(1, -1), self.kind)
+            yield first, numbers.reshape(-1, self.shape[-1])
             page = begin // mmap.PAGESIZE * mmap.PAGESIZE
             self.data.madvise(mmap.MADV_DONTNEED, page, begin + count - page)
 

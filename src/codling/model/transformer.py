@@ -61,8 +61,8 @@ class Transformer(nn.Module):
         """Weights come from N(0, init_std) with `generator`; on the meta device they stay empty."""
         super().__init__()
         self.config = config
-        # A given weight is not initialised: on the meta device that would import torch._dynamo, which
-        # takes a second and 75 MB.
+        # A given weight is not initialised: on the meta device that would import torch._dynamo,
+        # which takes a second and 75 MB.
         self.embed_tokens = nn.Embedding(
             config.vocab_size,
             config.hidden_size,
