@@ -72,7 +72,12 @@ def test_unfinished_work_of_another_config_is_never_continued(tmp_path: Path) ->
 
     with pytest.raises(KeyboardInterrupt):
         produce(
-            tmp_path / "toy", kind="toy", version=1, config=ToyConfig(text="x"), inputs=[], work=fail
+            tmp_path / "toy",
+            kind="toy",
+            version=1,
+            config=ToyConfig(text="x"),
+            inputs=[],
+            work=fail,
         )
     assert (tmp_path / "toy.partial/half.txt").exists()
     made = make(tmp_path / "toy", ToyConfig())
@@ -96,7 +101,9 @@ def test_inputs_are_recorded_relative_to_the_artefact(tmp_path: Path) -> None:
 def test_a_corrupt_manifest_is_one_clear_line(tmp_path: Path, damage: str) -> None:
     make(tmp_path / "toy", ToyConfig())
     (tmp_path / "toy/manifest.json").write_text(damage)
-    with pytest.raises(ArtifactError, match=r"manifest.json is damaged; delete the folder") as caught:
+    with pytest.raises(
+        ArtifactError, match=r"manifest.json is damaged; delete the folder"
+    ) as caught:
         make(tmp_path / "toy", ToyConfig())
     assert "\n" not in str(caught.value)
 
@@ -176,7 +183,9 @@ def test_after_kill_9_the_result_is_that_of_an_undisturbed_run(tmp_path: Path) -
     for name in ("killed", "calm"):
         subprocess.run([*command, str(tmp_path / name)], check=True, stderr=subprocess.DEVNULL)
     assert 3 <= len(already) < 12
-    manifests = [json.loads((tmp_path / n / "manifest.json").read_text()) for n in ("killed", "calm")]
+    manifests = [
+        json.loads((tmp_path / n / "manifest.json").read_text()) for n in ("killed", "calm")
+    ]
     assert manifests[0]["files"] == manifests[1]["files"]
     assert manifests[0]["counts"] == manifests[1]["counts"] == {"n": 66}
     assert not (tmp_path / "killed.partial").exists()

@@ -1,8 +1,8 @@
 """Single-line insertion: hide a line of held-out code, ask for it, compare.
 
 Input: the held-out samples. Output: questions (prefix, hidden line, suffix) and, given answers,
-exact match and edit similarity. A question shows the file in its training layout: what its sample holds
-before the cursor, the files it depends on and path comments included, and what follows the line.
+exact match and edit similarity. A question shows the file in its training layout: what its sample
+holds before the cursor (the files it depends on, path comments) and what follows the line.
 
 Not here: asking a model (heldout.py) or the n-gram baseline (ngram.py).
 """
