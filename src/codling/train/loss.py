@@ -68,7 +68,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return total * scale
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: torch.autograd.function.FunctionCtx, d_loss: Tensor
     ) -> tuple[Tensor, Tensor, None, None]:
         d_hidden, d_weight = ctx.saved_tensors  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from codling.checkpoint.settings import to_published
 from codling.checkpoint.store import TokenIds, save_hf
 from codling.core.artifact import (
     Artifact,
@@ -61,6 +62,7 @@ def pretrain(config: PretrainConfig) -> Artifact:
     tokenizer = Tokenizer.open(config.tokenizer_dir)
     meta = read_meta(config.tokens_dir)
     shape = model_shape(config, tokenizer.vocab_size, meta)
+    to_published(shape)  # refuses, before any training, what could not be saved
     ranks = join_ranks()
 
     def work(draft: Draft) -> None:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from codling.core.errors import ConfigError
-from codling.core.log import Bar, MetricsLog, say
+from codling.core.log import Bar, MetricsLog, read_metrics, say
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
 from codling.train.interrupt import StopSignal
@@ -91,8 +91,6 @@ class Trainer:
         )
         if saved:
             load_state(self._state_path, self.weights, self.optimizer)
-        self._losses: list[float] = []
-        self._heldout_loss: float | None = None
 
     def run(self) -> Summary:
         """Train to the end; afterwards the model's weights are the fp32 master copy.
@@ -106,14 +104,7 @@ class Trainer:
         self._train()
         self.step_fn.release()
         self.weights.restore_master()
-        return Summary(
-            n_steps=self.position.n_steps,
-            n_skipped=self.position.n_skipped,
-            n_tokens=self.position.n_steps * self._tokens_per_step(),
-            seconds=round(self.position.seconds, 3),
-            loss=statistics.fmean(self._losses) if self._losses else None,
-            heldout_loss=self._heldout_loss,
-        )
+        return self._summary()
 
     def _train(self) -> None:
         at, total = self.position, self.position.n_steps
@@ -157,13 +148,9 @@ class Trainer:
             "grad_norm": norm if math.isfinite(norm) else None,
             "tokens_per_second": round(self._tokens_per_step() / seconds, 1),
         }
-        if is_finite and at.step >= 0.95 * at.n_steps:
-            self._losses.append(loss)
         at.step += 1
         if self._heldout_is_due():
-            self._heldout_loss = self._measure_heldout()
-            row["heldout_loss"] = self._heldout_loss
-            row["heldout_bits_per_byte"] = self._bits_per_byte(self._heldout_loss)
+            row["heldout_loss"] = self._measure_heldout()
         at.seconds += time.monotonic() - started
         row["seconds"] = round(at.seconds, 3)
         return row
@@ -200,6 +187,21 @@ class Trainer:
             f"to be finished at about {end:%H:%M:%S}"
         )
         return n_steps
+
+    def _summary(self) -> Summary:
+        at = self.position
+        # From the file, not from memory: a resumed run has not seen its first part.
+        rows = list(read_metrics(self.folder / METRICS)) if self.ranks.is_main else []
+        last = [r["loss"] for r in rows[-max(1, at.n_steps // 20) :] if r["loss"] is not None]
+        heldout = [r["heldout_loss"] for r in rows if "heldout_loss" in r]
+        return Summary(
+            n_steps=at.n_steps,
+            n_skipped=at.n_skipped,
+            n_tokens=at.n_steps * self._tokens_per_step(),
+            seconds=round(at.seconds, 3),
+            loss=statistics.fmean(last) if last else None,
+            heldout_loss=heldout[-1] if heldout else None,
+        )
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor]:
         inputs_BL, targets_BL = self.batches(number)

@@ -1,0 +1,219 @@
+"""The loop: learning, budgets, skipped steps, resuming."""
+
+import math
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codling.core.errors import ConfigError
+from codling.core.log import read_metrics
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+from codling.train.config import LoopConfig, OptimizerConfig
+from codling.train.trainer import METRICS, Batches, Trainer
+
+# torch 2.13 warns of its own use of torch.jit when it first compiles.
+TORCH_WARNS = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+SHAPE = ModelConfig(
+    vocab_size=64,
+    hidden_size=32,
+    intermediate_size=64,
+    n_layers=2,
+    n_heads=2,
+    max_position=32,
+    init_std=0.02,
+)
+
+
+def counting(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sequences that count up from a random start: easy to learn."""
+    generator = torch.Generator().manual_seed(number)
+    starts = torch.randint(0, 64, (4, 1), generator=generator)
+    tokens = (starts + torch.arange(17)) % 64
+    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+
+
+def trainer(folder: Path, batches: Batches = counting, **changes: Any) -> Trainer:
+    settings: dict[str, Any] = {"max_steps": 6, "compile": False, "threads": 1, "device": "cpu"}
+    heldout = changes.pop("heldout", ())
+    config = LoopConfig(**(settings | changes))
+    model = Transformer(SHAPE, torch.Generator().manual_seed(0))
+    return Trainer(model, batches, config, folder, heldout=heldout, bytes_per_token=2.0)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return list(read_metrics(folder / METRICS))
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_it_learns_to_count(tmp_path: Path, name: str) -> None:
+    optimizer = OptimizerConfig(name=name, learning_rate=1e-2)  # type: ignore[arg-type]
+    summary = trainer(tmp_path, max_steps=60, optimizer=optimizer, heldout=(counting(999),)).run()
+    assert summary.loss is not None
+    assert summary.heldout_loss is not None
+    assert summary.loss < 0.5
+    assert summary.heldout_loss < 0.5
+
+
+def test_every_step_has_a_row_of_metrics(tmp_path: Path) -> None:
+    trainer(tmp_path, heldout=(counting(999),), n_heldout_evals=2).run()
+    found = rows(tmp_path)
+    assert [row["step"] for row in found] == list(range(6))
+    assert found[0]["loss"] == pytest.approx(math.log(64), abs=0.1)
+    assert found[0]["bits_per_byte"] == pytest.approx(found[0]["loss"] / math.log(2) / 2)
+    assert [row["step"] for row in found if "heldout_loss" in row] == [2, 5]
+    assert {"learning_rate", "grad_norm", "tokens_per_second", "seconds"} <= set(found[0])
+
+
+def test_the_same_settings_give_the_same_losses(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        trainer(tmp_path / name).run()
+    losses = [[row["loss"] for row in rows(tmp_path / name)] for name in ("a", "b")]
+    assert losses[0] == losses[1]
+
+
+def test_an_interrupted_run_goes_on_with_bit_identical_losses(tmp_path: Path) -> None:
+    (tmp_path / "calm").mkdir()
+    calm = trainer(tmp_path / "calm")
+    calm.run()
+    (tmp_path / "torn").mkdir()
+
+    def torn(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if number == 4:
+            raise MemoryError
+        return counting(number)
+
+    with pytest.raises(MemoryError):
+        trainer(tmp_path / "torn", torn, save_seconds=0.0).run()
+    resumed = trainer(tmp_path / "torn")
+    resumed.run()
+    expected, got = rows(tmp_path / "calm"), rows(tmp_path / "torn")
+    assert [row["loss"] for row in got] == [row["loss"] for row in expected]
+    for mine, theirs in zip(resumed.model.parameters(), calm.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_signal_saves_and_stops_between_two_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert threading.current_thread() is threading.main_thread()
+    sent: list[int] = []
+
+    def signalling(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if number == 3 and not sent:
+            sent.append(number)
+            signal.raise_signal(signal.SIGTERM)
+        return counting(number)
+
+    with pytest.raises(SystemExit) as stopped:
+        trainer(tmp_path, signalling).run()
+    assert stopped.value.code == 143
+    assert "stopped at step 4 of 6, saved" in capsys.readouterr().err
+    assert len(rows(tmp_path)) == 4
+    assert trainer(tmp_path).run().n_steps == 6
+    assert [row["step"] for row in rows(tmp_path)] == list(range(6))
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trainer(tmp_path)
+    honest = one.step_fn.loss
+    calls = 0
+
+    def sometimes_infinite(*batch: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return honest(*batch) * (math.inf if calls == 4 else 1.0)
+
+    monkeypatch.setattr(one.step_fn, "loss", sometimes_infinite)
+    assert one.run().n_skipped == 1
+    found = rows(tmp_path)
+    assert [row["loss"] is None for row in found] == [False, False, True, False, False, False]
+    assert torch.isfinite(one.weights.master).all()
+
+
+def test_a_loss_that_stays_infinite_ends_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trainer(tmp_path, max_steps=100)
+    honest = one.step_fn.loss
+    monkeypatch.setattr(one.step_fn, "loss", lambda *batch: honest(*batch) * math.inf)
+    with pytest.raises(ConfigError, match="lower the learning rates"):
+        one.run()
+
+
+def test_micro_batches_add_up_to_a_large_batch(tmp_path: Path) -> None:
+    def doubled(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        halves = [counting(2 * number), counting(2 * number + 1)]
+        return torch.cat([h[0] for h in halves]), torch.cat([h[1] for h in halves])
+
+    losses = []
+    for name, batches, accumulate in (("one", doubled, 1), ("two", counting, 2)):
+        (tmp_path / name).mkdir()
+        run = trainer(tmp_path / name, batches, accumulate=accumulate, precision="fp32")
+        run.run()
+        losses.append([row["loss"] for row in rows(tmp_path / name)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_minutes_fix_the_number_of_steps_and_equal_a_run_of_so_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codling.train.trainer._TIMED_SECONDS", 0.1)
+    (tmp_path / "timed").mkdir()
+    timed = trainer(tmp_path / "timed", max_steps=None, minutes=0.01)
+    n_steps = timed.run().n_steps
+    assert n_steps > 3
+    (tmp_path / "counted").mkdir()
+    trainer(tmp_path / "counted", max_steps=n_steps).run()
+    found = [[r["loss"] for r in rows(tmp_path / name)] for name in ("timed", "counted")]
+    assert found[0] == found[1]
+
+
+def test_without_a_compiler_training_is_eager_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    summary = trainer(tmp_path, compile=True).run()
+    assert summary.n_steps == 6
+    assert capsys.readouterr().err.count("no C++ compiler") == 1
+
+
+@TORCH_WARNS
+def test_a_compiler_that_fails_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = trainer(tmp_path, compile=True)
+
+    def broken(*_: object) -> None:
+        raise torch._inductor.exc.CppCompileError(["g++"], "out of luck")
+
+    compiled: Callable[..., object] = one.step_fn._head
+    assert compiled is not None
+    monkeypatch.setattr(one.step_fn, "_head", broken)
+    for block in one.model.layers:
+        block._compiled_call_impl = None
+    assert one.run().n_steps == 6
+    assert "training runs eagerly" in capsys.readouterr().err
+
+
+@TORCH_WARNS
+@pytest.mark.slow
+def test_compiled_and_eager_training_agree(tmp_path: Path) -> None:
+    losses = []
+    for name in ("eager", "compiled", "again"):
+        (tmp_path / name).mkdir()
+        run = trainer(tmp_path / name, compile=name != "eager", precision="fp32")
+        assert run.step_fn.compiled == (name != "eager")
+        run.run()
+        losses.append([row["loss"] for row in rows(tmp_path / name)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[1] == losses[2]
