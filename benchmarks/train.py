@@ -1,0 +1,206 @@
+"""Training throughput: our loop beside the Trainer of transformers, interleaved in one run.
+
+The model is the same Llama shape for both (d 384, 6 layers, vocabulary 8192, context 1024), the
+tokens are random, the optimiser is AdamW with clipping; both compute in bf16. Each side runs in a
+process of its own, as a user would start it, and the two take turns. A repeat's figure is the
+median tokens per second of the steps after the first two, which compile and warm up; a side's
+figure is the median over the repeats.
+
+    python benchmarks/train.py --repeats 5
+
+Prints one JSON line per measurement and a last one with the ratio. `--side` is how it calls itself.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+VOCABULARY, WIDTH, FFN, LAYERS, HEADS, CONTEXT = 8192, 384, 1024, 6, 6, 1024
+WARM_STEPS = 2
+
+
+def main() -> None:
+    """Read the command line; measure all sides in turn, or be one of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=6, help="timed steps per repeat")
+    parser.add_argument("--batch", type=int, default=4, help="windows of 1024 tokens per step")
+    parser.add_argument("--sides", default="ours,hf-trainer", help="which ones, in their order")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        seconds = SIDES[arguments.side](arguments.batch, arguments.steps)
+        tokens = arguments.batch * CONTEXT
+        print(json.dumps([tokens / each for each in seconds]))
+        return
+    interleave(arguments)
+
+
+def interleave(arguments: argparse.Namespace) -> None:
+    """Let the sides take turns; print every figure, and the ratio of the first to the last."""
+    sides = arguments.sides.split(",")
+    figures: dict[str, list[float]] = {side: [] for side in sides}
+    for repeat in range(arguments.repeats):
+        for side in sides:
+            rates = measure(side, arguments)
+            figures[side].append(statistics.median(rates))
+            report(side=side, repeat=repeat, tokens_per_second=round(figures[side][-1], 1))
+    medians = {side: round(statistics.median(values), 1) for side, values in figures.items()}
+    ratio = medians[sides[0]] / medians[sides[-1]]
+    report(
+        date=date.today().isoformat(),
+        machine=f"{platform.machine()}, {cpu_name()}",
+        versions=versions(),
+        repeats=arguments.repeats,
+        medians=medians,
+        ratio=round(ratio, 3),
+    )
+
+
+def measure(side: str, arguments: argparse.Namespace) -> list[float]:
+    """Tokens per second of each timed step of one side, in a new process."""
+    command = [sys.executable, __file__, "--side", side]
+    command += ["--steps", str(arguments.steps), "--batch", str(arguments.batch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    rates: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return rates
+
+
+def ours(batch: int, n_steps: int) -> list[float]:
+    """Seconds of each timed step of codling.train.Trainer."""
+    import tempfile
+
+    import torch
+
+    from codling.core.log import read_metrics
+    from codling.model.config import ModelConfig
+    from codling.model.transformer import Transformer
+    from codling.train.config import LoopConfig, OptimizerConfig
+    from codling.train.trainer import METRICS, Trainer
+
+    shape = ModelConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        intermediate_size=FFN,
+        n_layers=LAYERS,
+        n_heads=HEADS,
+        max_position=CONTEXT,
+        init_std=0.02,
+    )
+    config = LoopConfig(
+        max_steps=n_steps + WARM_STEPS,
+        batch_size=batch,
+        optimizer=OptimizerConfig(name="adamw", learning_rate=1e-4),
+    )
+
+    def batches(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = random_tokens(batch, number)
+        return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+
+    with tempfile.TemporaryDirectory() as folder:
+        Trainer(Transformer(shape), batches, config, Path(folder)).run()
+        rows = list(read_metrics(Path(folder) / METRICS))
+    return [batch * CONTEXT / row["tokens_per_second"] for row in rows[WARM_STEPS:]]
+
+
+def hf_trainer(batch: int, n_steps: int) -> list[float]:
+    """Seconds of each timed step of transformers.Trainer with bf16=True."""
+    import tempfile
+
+    import torch
+    from transformers import (
+        LlamaConfig,
+        LlamaForCausalLM,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+
+    shape = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        intermediate_size=FFN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=CONTEXT,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    rows = [
+        {"input_ids": row[:-1], "labels": row[:-1].clone()}
+        for number in range(n_steps + WARM_STEPS)
+        for row in random_tokens(batch, number)
+    ]
+    times: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: object, **__: object) -> None:
+            self.started = time.monotonic()
+
+        def on_step_end(self, *_: object, **__: object) -> None:
+            times.append(time.monotonic() - self.started)
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            max_steps=n_steps + WARM_STEPS,
+            per_device_train_batch_size=batch,
+            bf16=True,
+            learning_rate=1e-4,
+            max_grad_norm=1.0,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+        )
+        model = LlamaForCausalLM(shape)
+        Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[Clock()]).train()
+    return times[WARM_STEPS:]
+
+
+SIDES = {"ours": ours, "hf-trainer": hf_trainer}
+
+
+def random_tokens(batch: int, number: int) -> "torch.Tensor":
+    """A batch [B, T+1] of random ids, the same for the same number."""
+    import torch
+
+    generator = torch.Generator().manual_seed(number)
+    return torch.randint(0, VOCABULARY, (batch, CONTEXT + 1), generator=generator)
+
+
+def versions() -> dict[str, str]:
+    """The versions of what is compared."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("codling", "torch", "transformers")}
+
+
+def cpu_name() -> str:
+    """How many cores of which processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+def report(**values: object) -> None:
+    """One JSON line."""
+    print(json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    main()
