@@ -15,7 +15,7 @@ from codling.core.log import read_metrics
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig, OptimizerConfig
-from codling.train.trainer import METRICS, Batches, Trainer
+from codling.train.trainer import METRICS, Batches, Trainer, replanned
 
 # torch 2.13 warns of its own use of torch.jit when it first compiles.
 TORCH_WARNS = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -167,6 +167,7 @@ def test_minutes_fix_the_number_of_steps_and_equal_a_run_of_so_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codling.train.trainer._TIMED_SECONDS", 0.1)
+    monkeypatch.setattr("codling.train.trainer.replanned", lambda step, n_steps, *_: n_steps)
     (tmp_path / "timed").mkdir()
     timed = trainer(tmp_path / "timed", max_steps=None, minutes=0.01)
     n_steps = timed.run().n_steps
@@ -175,6 +176,14 @@ def test_minutes_fix_the_number_of_steps_and_equal_a_run_of_so_many(
     trainer(tmp_path / "counted", max_steps=n_steps).run()
     found = [[r["loss"] for r in rows(tmp_path / name)] for name in ("timed", "counted")]
     assert found[0] == found[1]
+
+
+def test_a_plan_follows_the_machine_only_if_it_misses_by_far() -> None:
+    assert replanned(500, 1000, seconds_left=460.0, seconds_per_step=1.0) == 1000
+    assert replanned(500, 1000, seconds_left=460.0, seconds_per_step=2.0) == 730
+    assert replanned(100, 1000, seconds_left=900.0, seconds_per_step=0.5) == 1900
+    assert replanned(600, 1000, seconds_left=400.0, seconds_per_step=0.5) == 1000
+    assert replanned(600, 1000, seconds_left=-5.0, seconds_per_step=0.5) == 601
 
 
 def test_without_a_compiler_training_is_eager_and_says_so_once(

@@ -75,7 +75,9 @@ class Bar:
         self._note = note or self._note
         rate = f"{self.rate:,.1f} {self.unit}/s" if self.unit else ""
         if self._live and self._task is not None:
-            self._live.update(self._task, completed=self.done, rate=rate, note=self._note)
+            self._live.update(
+                self._task, total=self.total, completed=self.done, rate=rate, note=self._note
+            )
         elif time.monotonic() - self._shown > _PLAIN_SECONDS:
             self._shown = time.monotonic()
             left = f", {self.seconds_left:.0f} s left" if self.rate else ""

@@ -4,8 +4,9 @@ Input: a model, batches as a function of the step, a LoopConfig, a folder. Outpu
 weights, and in the folder metrics.jsonl: a row per step with step, loss, bits_per_byte,
 learning_rate, grad_norm, tokens_per_second, seconds, now and then heldout_loss.
 
-A run has a fixed number of steps. Given minutes, the number follows from the speed of a few steps
-that are undone again, so that such a run equals one of as many `max_steps`. State is saved every
+A run of `max_steps` depends on nothing but its settings. Given minutes, the number of steps follows
+from the speed of a few steps that are undone again; it is changed on the way only if the machine
+becomes much slower or faster. State is saved every
 `save_seconds`; an interrupted run goes on from there and gives the same losses, bit for bit.
 SIGTERM and Ctrl-C save and stop.
 
@@ -97,6 +98,7 @@ class Trainer:
 
         Raises ConfigError if the loss stays not finite, SystemExit(143) after SIGTERM.
         """
+        self._checked = (self.position.step, self.position.seconds)
         self.step_fn.warm_up(*self._batch(self.position.step * self.config.accumulate))
         self.position.compiled = self.step_fn.compiled
         if not self.position.n_steps:
@@ -123,6 +125,7 @@ class Trainer:
                 if self.ranks.is_main:
                     log.write(**row)
                 bar.advance(1, _note(row))
+                bar.total = self._replan()
                 is_due = time.monotonic() - saved_at > self.config.save_seconds
                 if stop.requested or is_due:
                     self._save()
@@ -203,6 +206,21 @@ class Trainer:
             heldout_loss=heldout[-1] if heldout else None,
         )
 
+    def _replan(self) -> int:
+        """Now and then: keep to the minutes although the machine became slower or faster."""
+        at, config = self.position, self.config
+        every = max(1, at.n_steps // 20)
+        if config.max_steps is None and at.step % every == 0 and at.step < at.n_steps:
+            then = self._checked
+            pace = (at.seconds - then[1]) / max(1, at.step - then[0])
+            planned = replanned(at.step, at.n_steps, config.minutes * 60 - at.seconds, pace)
+            planned = self.ranks.agree(planned)
+            if planned != at.n_steps:
+                say(f"the machine's speed has changed: {planned:,} steps instead of {at.n_steps:,}")
+            at.n_steps = planned
+            self._checked = (at.step, at.seconds)
+        return at.n_steps
+
     def _batch(self, number: int) -> tuple[Tensor, Tensor]:
         inputs_BL, targets_BL = self.batches(number)
         return inputs_BL.to(self.device), targets_BL.to(self.device)
@@ -236,6 +254,20 @@ class Trainer:
     @property
     def _state_path(self) -> Path:
         return self.folder / _STATE
+
+
+def replanned(step: int, n_steps: int, seconds_left: float, seconds_per_step: float) -> int:
+    """The number of steps that fits the time, if `n_steps` misses it by far.
+
+    A plan grows only in its first half: later the learning rate has come down too far.
+
+    >>> replanned(100, 1000, 450.0, 1.0), replanned(100, 1000, 950.0, 1.0)
+    (550, 1000)
+    """
+    fitting = max(step + 1, step + int(seconds_left / max(seconds_per_step, 1e-9)))
+    if fitting < 0.9 * n_steps or (fitting > 1.1 * n_steps and step < n_steps / 2):
+        return fitting
+    return n_steps
 
 
 def _note(row: dict[str, float | int | None]) -> str:
