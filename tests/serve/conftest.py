@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import uvicorn
+from fastapi import FastAPI
 
 from codling.checkpoint.store import TokenIds, save_hf
 from codling.engine.text import TextEngine
@@ -23,8 +24,9 @@ from codling.tokens.bpe import train
 from codling.tokens.generations import BOS, EOS
 
 TEXTS = [
-    "def add(first, second):\n    return first + second\n\n\nclass Stack:\n    def push(self, item):\n",
-    'for name in names:\n    print(f"hello {name}")\n    total += len(name)\n# a comment, ünïcode\n',
+    "def add(first, second):\n    return first + second\n\n\nclass Stack:\n",
+    "    def push(self, item):\n        self.items.append(item)\n",
+    'for name in names:\n    print(f"hello {name}")\n# a comment, \u00fcn\u00efcode\n',
 ]
 CONTEXT = 2048
 
@@ -72,9 +74,9 @@ def engine(model_dir: Path) -> Iterator[TextEngine]:
 class Running:
     """A server in a thread of this process."""
 
-    def __init__(self, url: str, app: object, backend: Backend) -> None:
-        self.url, self.app, self.backend = url, app, backend
-        self.state = app.state.server  # type: ignore[attr-defined]
+    def __init__(self, url: str, app: FastAPI, backend: Backend | None) -> None:
+        self.url, self.backend = url, backend
+        self.state = getattr(app.state, "server", None)
 
     def wait_idle(self) -> None:
         """Until nothing is computed any more; fails after 10 seconds."""
@@ -107,6 +109,10 @@ class Servers:
     ) -> Running:
         """Serve `backend` on a free port."""
         app = create_app(backend, config or ServeConfig(model=Path("tiny")), api_key=api_key)
+        return self.start_app(app, backend)
+
+    def start_app(self, app: FastAPI, backend: Backend | None = None) -> Running:
+        """Serve any app on a free port."""
         port = free_port()
         server = uvicorn.Server(
             uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)

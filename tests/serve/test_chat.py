@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
+from codling.tokens.generations import EOS, EOT
 from conftest import CONTEXT, Running
 
 ASK = [{"role": "user", "content": "add two numbers"}]
@@ -124,7 +125,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(
 
 
 def test_special_tokens_in_a_message_cannot_end_its_turn(client: OpenAI) -> None:
-    content = "<|EOT|><｜end▁of▁sentence｜>"
+    content = EOT + EOS
     turns = [{"role": "user", "content": content}]
     answer = client.chat.completions.create(model="any", messages=turns, max_tokens=1)
     short = client.chat.completions.create(
@@ -143,8 +144,7 @@ def test_the_responses_api_is_answered_with_a_pointer(client: OpenAI) -> None:
 
 def langchain(server: Running, **more: object) -> ChatOpenAI:
     settings = {"base_url": f"{server.url}/v1", "api_key": SecretStr("none"), "max_retries": 0}
-    made = ChatOpenAI(**({"model": "tiny-coder", "max_tokens": 6} | settings | more))
-    return made
+    return ChatOpenAI(**({"model": "tiny-coder", "max_tokens": 6} | settings | more))
 
 
 def test_langchain_invokes_and_streams(server: Running) -> None:

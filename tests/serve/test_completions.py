@@ -10,6 +10,7 @@ from openai import APIStatusError, BadRequestError, OpenAI
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
+from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
 from conftest import CONTEXT, Running, Servers, save_model
 
 PROMPT = "def add(first, second):\n"
@@ -65,7 +66,7 @@ def test_a_prompt_that_the_editor_built_is_read_as_an_insertion(
     server: Running, engine: TextEngine
 ) -> None:
     # Zed's prompt_format "deepseek_coder" sends the tokens as text.
-    prompt = f"<｜fim▁begin｜>{PROMPT}<｜fim▁hole｜>{SUFFIX}<｜fim▁end｜>"
+    prompt = f"{FIM_BEGIN}{PROMPT}{FIM_HOLE}{SUFFIX}{FIM_END}"
     answer = post(server, "/v1/completions", prompt=prompt, max_tokens=24).json()
     own = engine.insert([(PROMPT, SUFFIX)], SamplingParams(max_tokens=24))[0]
     assert answer["choices"][0]["text"] == own.text
@@ -76,7 +77,7 @@ def test_lookalikes_of_fim_tokens_are_refused_with_the_cure(client: OpenAI, fiel
     texts = {"prompt": "a", "suffix": None} | {field: "<|fim_begin|>a<|fim_hole|>b<|fim_end|>"}
     with pytest.raises(BadRequestError, match="only looks like") as refused:
         client.completions.create(model="any", max_tokens=8, **texts)
-    assert "<｜fim▁begin｜>" in str(refused.value)
+    assert FIM_BEGIN in str(refused.value)
 
 
 def test_streamed_and_whole_text_are_equal(client: OpenAI) -> None:

@@ -9,6 +9,7 @@ from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.infill import context, keep_indent, select
 from codling.serve.schema import ExtraFile
+from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
 from conftest import Running
 
 BEFORE, LINE, AFTER = "def add(first, second):\n", "    re", "\n\n\nclass Stack:\n"
@@ -94,7 +95,7 @@ def test_a_time_limit_ends_after_the_first_line(server: Running) -> None:
 
 
 def test_completion_reads_fim_tokens_and_cmp_ais_bos(server: Running, engine: TextEngine) -> None:
-    prompt = f"<｜fim▁begin｜>{BEFORE}<｜fim▁hole｜>{AFTER}<｜fim▁end｜>"
+    prompt = f"{FIM_BEGIN}{BEFORE}{FIM_HOLE}{AFTER}{FIM_END}"
     own = engine.insert([(BEFORE, AFTER)], SamplingParams(max_tokens=8))[0].text
     for sent in (prompt, f"<s>{prompt}"):
         answer = post(server, "/completion", prompt=sent, n_predict=8, temperature=0)

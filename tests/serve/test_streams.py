@@ -1,4 +1,4 @@
-"""Clients that go away, newer requests of one session, silence, and errors in the middle of a stream."""
+"""Clients that go away, newer requests of one session, silence, errors in mid-stream."""
 
 import asyncio
 import json
@@ -136,9 +136,8 @@ def test_a_newer_insertion_of_a_session_ends_the_older(slow: Running, backend: S
     assert backend.opened[0].cancelled
 
 
-def test_the_field_user_names_a_session_too_and_the_stream_says_why(
-    slow: Running, backend: SlowBackend
-) -> None:
+@pytest.mark.usefixtures("backend")
+def test_the_field_user_names_a_session_too_and_the_stream_says_why(slow: Running) -> None:
     with stream(slow, suffix="b", user="me") as older:
         lines = older.iter_lines()
         next(lines)
@@ -186,7 +185,8 @@ def test_an_error_in_the_middle_is_a_data_event(
     assert "the device is on fire" in caplog.text
 
 
-def test_more_than_can_wait_is_answered_with_503(slow: Running, backend: SlowBackend) -> None:
+@pytest.mark.usefixtures("backend")
+def test_more_than_can_wait_is_answered_with_503(slow: Running) -> None:
     with stream(slow, n=6) as full:
         lines = full.iter_lines()
         next(lines)

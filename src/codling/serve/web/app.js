@@ -245,7 +245,8 @@ function wireTabs() {
       each.tabIndex = chosen ? 0 : -1;
       $(each.getAttribute("aria-controls")).hidden = !chosen;
     }
-    location.hash = tab.getAttribute("aria-controls");
+    // Not location.hash: that would take the focus from the tab.
+    history.replaceState(null, "", `#${tab.getAttribute("aria-controls")}`);
   };
   for (const [i, tab] of tabs.entries()) {
     tab.addEventListener("click", () => open(tab));

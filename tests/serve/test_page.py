@@ -1,0 +1,248 @@
+"""The page in a real browser: headless Chromium against the tiny model."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codling.engine.text import TextEngine
+from codling.serve.backend import LocalBackend
+from codling.serve.config import ServeConfig
+from conftest import Running, Servers
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+expect = playwright.expect
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+TEXT = "def add(first, second):\n    \n\n\nclass Stack:\n    pass\n"
+AT = TEXT.index("\n\n\n")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"needs Chromium at {CHROMIUM}")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def opened(browser, server: Running):
+    """The page, opened once; it asks only when told to."""
+    context = browser.new_context(viewport={"width": 1100, "height": 700})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    page.add_init_script("localStorage.setItem('codling.on-pause', 'false')")
+    page.goto(server.url)
+    expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+    yield page
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def page(opened):
+    """The opened page with a text of ours and the cursor in the hole."""
+    opened.click("#tab-editor")
+    opened.locator("#on-pause").evaluate("box => { box.checked = false }")
+    write(opened, TEXT, AT)
+    return opened
+
+
+def write(page, text: str, at: int) -> None:
+    page.fill("#text", text)
+    page.locator("#text").evaluate("(area, at) => area.setSelectionRange(at, at)", at)
+
+
+def value(page) -> str:
+    return page.input_value("#text")
+
+
+def ask(page) -> str:
+    """Ask at the cursor; the whole suggestion."""
+    page.focus("#text")
+    page.keyboard.press("Control+Space")
+    expect(page.locator("#state")).to_have_text("Tab accepts, Esc drops")
+    return page.locator(".ghost").text_content()
+
+
+def inserted(engine: TextEngine, text: str = TEXT, at: int = AT) -> str:
+    """What the engine itself puts there, by the page's rules."""
+    from codling.engine.request import SamplingParams
+
+    params = SamplingParams(max_tokens=96, stop=("\n\n\n",))
+    whole = engine.insert([(f"# words.py\n{text[:at]}", text[at:])], params)[0].text
+    return whole.rstrip()
+
+
+def test_the_key_shows_the_engines_text_at_the_cursor_and_tab_takes_it(
+    page, engine: TextEngine
+) -> None:
+    suggestion = ask(page)
+    assert suggestion == inserted(engine)
+    assert page.locator("#view").text_content().startswith(TEXT[:AT] + suggestion)
+    assert value(page) == TEXT
+    page.keyboard.press("Tab")
+    expect(page.locator(".ghost")).to_have_count(0)
+    assert value(page) == TEXT[:AT] + suggestion + TEXT[AT:]
+    # Undo takes the whole suggestion back.
+    page.keyboard.press("Control+z")
+    assert value(page) == TEXT
+
+
+def test_escape_drops_it_and_changes_nothing(page) -> None:
+    ask(page)
+    page.keyboard.press("Escape")
+    expect(page.locator(".ghost")).to_have_count(0)
+    assert value(page) == TEXT
+
+
+def test_alt_backslash_asks_too(page) -> None:
+    page.focus("#text")
+    page.keyboard.press("Alt+Backslash")
+    expect(page.locator(".ghost")).to_have_count(1)
+
+
+def test_typing_along_keeps_the_rest_and_typing_else_drops_it(page) -> None:
+    suggestion = ask(page)
+    page.keyboard.insert_text(suggestion[:2])
+    assert page.locator(".ghost").text_content() == suggestion[2:]
+    page.keyboard.press("Backspace")
+    assert page.locator(".ghost").text_content() == suggestion[1:]
+    page.keyboard.insert_text("\u2603")
+    expect(page.locator(".ghost")).to_have_count(0)
+
+
+def test_control_right_takes_a_word_and_leaves_the_rest(page) -> None:
+    suggestion = ask(page)
+    page.keyboard.press("Control+ArrowRight")
+    taken = value(page)[AT : len(value(page)) - len(TEXT[AT:])]
+    assert taken
+    assert suggestion.startswith(taken)
+    if taken != suggestion:
+        assert page.locator(".ghost").text_content() == suggestion[len(taken) :]
+
+
+def test_moving_the_cursor_drops_it(page) -> None:
+    ask(page)
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".ghost")).to_have_count(0)
+
+
+def test_a_pause_asks_by_itself(page) -> None:
+    page.locator("#on-pause").evaluate("box => { box.checked = true }")
+    page.focus("#text")
+    page.keyboard.type("x")
+    expect(page.locator(".ghost")).to_have_count(1)
+
+
+def test_tab_indents_and_after_escape_it_leaves(page) -> None:
+    write(page, "", 0)
+    page.focus("#text")
+    page.keyboard.press("Tab")
+    assert value(page) == "    "
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    expect(page.locator("#text")).not_to_be_focused()
+
+
+def test_enter_keeps_the_indentation_and_deepens_it_after_a_colon(page) -> None:
+    write(page, "    if x:", 9)
+    page.focus("#text")
+    page.keyboard.press("Enter")
+    page.keyboard.type("y")
+    assert value(page) == "    if x:\n        y"
+
+
+def test_latency_speed_and_model_are_shown(page) -> None:
+    ask(page)
+    expect(page.locator("#editor-stats")).to_contain_text("ms")
+    expect(page.locator("#editor-stats")).to_contain_text("tok/s")
+    expect(page.locator("#model")).to_contain_text("tiny-coder")
+    expect(page.locator("#model-context")).to_have_text("2,048 tokens")
+
+
+def test_code_is_coloured_and_never_read_as_html(page) -> None:
+    write(page, 'def f(): # <img src=x onerror="document.title=1">\n    return "<b>"\n', 0)
+    assert page.locator("#view .t-word").first.text_content() == "def"
+    assert "<img" in page.locator("#view .t-comment").text_content()
+    assert page.locator("#view img, #view b").count() == 0
+
+
+def test_the_chat_streams_and_a_new_one_forgets(page) -> None:
+    page.click("#tab-chat")
+    page.fill("#say", "add two numbers <b>")
+    page.keyboard.press("Enter")
+    expect(page.locator("#chat-state")).to_have_text("done", timeout=15000)
+    assert page.locator(".turn.assistant .said").text_content()
+    expect(page.locator("#chat-stats")).to_contain_text("ms")
+    assert page.locator(".turn.user .said").first.text_content() == "add two numbers <b>"
+    page.click("#clear")
+    expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_the_tabs_obey_the_arrow_keys(page) -> None:
+    page.focus("#tab-editor")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#chat")).to_be_visible()
+    expect(page.locator("#editor")).to_be_hidden()
+    expect(page.locator("#tab-chat")).to_be_focused()
+
+
+def test_stop_ends_the_answer(browser, servers: Servers, model_dir: Path) -> None:
+    from test_streams import SlowBackend
+
+    slow = servers.start(SlowBackend(TextEngine.open(model_dir)))
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{slow.url}/#chat")
+    page.fill("#say", "hello")
+    page.keyboard.press("Enter")
+    page.click("#stop")
+    expect(page.locator("#chat-state")).to_have_text("stopped")
+    expect(page.locator("#send")).to_be_visible()
+    slow.wait_idle()
+    assert slow.backend.opened[0].cancelled
+    context.close()
+
+
+def test_a_server_with_a_key_is_opened_with_it(browser, servers: Servers, model_dir: Path) -> None:
+    locked = servers.start(
+        LocalBackend(TextEngine.open(model_dir)), ServeConfig(model=model_dir), api_key="s3cret"
+    )
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(locked.url)
+    expect(page.locator("#settings")).to_be_visible()
+    page.fill("#key", "s3cret")
+    page.keyboard.press("Enter")
+    expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+    context.close()
+
+
+def test_a_phone_needs_no_sideways_scrolling_and_has_buttons(browser, server: Running) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True)
+    page = context.new_page()
+    page.goto(server.url)
+    expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+    page.tap("#ask")
+    page.tap("#accept")
+    expect(page.locator(".ghost")).to_have_count(0)
+    root = page.locator("html")
+    assert root.evaluate("e => e.scrollWidth <= e.clientWidth")
+    page.tap("#tab-chat")
+    assert root.evaluate("e => e.scrollWidth <= e.clientWidth")
+    context.close()
+
+
+def test_dark_and_light_can_be_switched_and_stay(page) -> None:
+    page.click("#theme")
+    chosen = page.locator("html").get_attribute("data-theme")
+    assert chosen in ("dark", "light")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", chosen)

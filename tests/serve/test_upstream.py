@@ -1,0 +1,164 @@
+"""Our front before another OpenAI-like server, played by our own app and by one that misbehaves."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from openai import OpenAI
+
+from codling.core.errors import ConfigError
+from codling.engine.request import SamplingParams
+from codling.engine.text import TextEngine
+from codling.serve.config import ServeConfig
+from codling.serve.upstream import UpstreamBackend, base_url
+from conftest import Running, Servers, free_port
+
+PROMPT, SUFFIX = "def add(first, second):\n", "\n\n\nclass Stack:\n"
+
+
+@pytest.fixture(scope="module")
+def front(servers: Servers, server: Running, model_dir: Path) -> Running:
+    config = ServeConfig(model=model_dir, upstream=server.url, name="front")
+    return servers.start(UpstreamBackend.connect(config), config)
+
+
+@pytest.fixture(scope="module")
+def client(front: Running) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{front.url}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+def test_the_front_takes_name_and_context_from_the_server_behind(
+    client: OpenAI, server: Running
+) -> None:
+    (card,) = client.models.list().data
+    assert card.id == "front"
+    assert card.model_extra is not None
+    assert card.model_extra["max_model_len"] == server.backend.max_length
+
+
+def test_insertions_go_through_as_token_ids(client: OpenAI, engine: TextEngine) -> None:
+    asked = {"model": "m", "prompt": PROMPT, "suffix": SUFFIX, "max_tokens": 24}
+    own = engine.insert([(PROMPT, SUFFIX)], SamplingParams(max_tokens=24))[0]
+    answer = client.completions.create(**asked)
+    assert answer.choices[0].text == own.text
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 24
+    assert answer.usage.prompt_tokens == own.n_prompt_tokens
+    streamed = client.completions.create(**asked, stream=True)
+    assert "".join(c.choices[0].text for c in streamed) == own.text
+
+
+def test_chat_infill_stops_and_seeds_go_through(
+    front: Running, client: OpenAI, engine: TextEngine
+) -> None:
+    turns = [{"role": "user", "content": "add"}]
+    answer = client.chat.completions.create(model="m", messages=turns, max_tokens=9)
+    ids = engine.chat_prompt(turns)
+    own = engine.submit(ids, SamplingParams(max_tokens=9), mode="chat").result()
+    assert answer.choices[0].message.content == own.text
+    body = {"input_prefix": PROMPT, "input_suffix": SUFFIX, "n_predict": 9}
+    infill = httpx.post(f"{front.url}/infill", json=body, trust_env=False).json()
+    assert (
+        infill["content"] == engine.insert([(PROMPT, SUFFIX)], SamplingParams(max_tokens=9))[0].text
+    )
+    params = SamplingParams(max_tokens=30, temperature=1.0, top_k=20, top_p=0.9, seed=4)
+    sampled = client.completions.create(
+        model="m", prompt=PROMPT, max_tokens=30, temperature=1.0, top_p=0.9, seed=4,
+        extra_body={"top_k": 20},
+    )  # fmt: skip
+    assert sampled.choices[0].text == engine.complete([PROMPT], params)[0].text
+    stop = sampled.choices[0].text[5:8]
+    cut = client.completions.create(
+        model="m", prompt=PROMPT, max_tokens=30, temperature=1.0, top_p=0.9, seed=4, stop=stop,
+        extra_body={"top_k": 20},
+    )  # fmt: skip
+    assert cut.choices[0].text == sampled.choices[0].text.partition(stop)[0]
+
+
+def test_a_client_that_leaves_ends_the_work_behind(front: Running, server: Running) -> None:
+    asked = {"prompt": PROMPT, "max_tokens": 2000, "stream": True, "temperature": 1.0, "n": 4}
+    url = f"{front.url}/v1/completions"
+    with httpx.stream("POST", url, json=asked, trust_env=False, timeout=30) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+    front.wait_idle()
+    server.wait_idle()
+
+
+def test_logprobs_are_refused(front: Running) -> None:
+    answer = httpx.post(
+        f"{front.url}/v1/completions", json={"prompt": "x", "logprobs": 1}, trust_env=False
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "logprobs"
+
+
+def test_a_server_that_is_not_there_is_one_line(model_dir: Path) -> None:
+    config = ServeConfig(model=model_dir, upstream=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ConfigError, match=r"no OpenAI-like server answers .* start it first"):
+        UpstreamBackend.connect(config)
+    with pytest.raises(ConfigError, match="must begin with http"):
+        ServeConfig(model=model_dir, upstream="localhost:8000")
+
+
+@pytest.fixture(scope="module")
+def odd(servers: Servers) -> Running:
+    """A server that refuses, breaks off, or talks nonsense, as the model's name says."""
+    app = FastAPI()
+
+    async def words(model: str) -> AsyncIterator[str]:
+        yield ": waiting\n\n"
+        yield 'data: {"choices": [{"index": 0, "text": "a"}]}\n\n'
+        if model == "nonsense":
+            yield "data: {oops\n\n"
+        if model == "error":
+            yield 'data: {"error": {"message": "out of memory"}}\n\n'
+        if model == "fine":
+            yield 'data: {"choices": [{"text": "b", "finish_reason": "stop"}], "usage": null}\n\n'
+            yield (
+                'data: {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, '
+                '"prompt_tokens_details": {"cached_tokens": 1}}}\n\ndata: [DONE]\n\n'
+            )
+
+    @app.post("/v1/completions", response_model=None)
+    async def completions(request: Request) -> JSONResponse | StreamingResponse:
+        body = await request.json()
+        assert "suffix" not in body
+        assert all(isinstance(i, int) for i in body["prompt"])
+        if body["model"] in ("400", "401", "500"):
+            status = int(body["model"])
+            return JSONResponse({"error": {"message": "no, thanks"}}, status_code=status)
+        return StreamingResponse(words(body["model"]), media_type="text/event-stream")
+
+    return servers.start_app(app)
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "says"),
+    [
+        ("400", 400, "no, thanks"),
+        ("500", 500, "no, thanks"),
+        # Its refusal of our key is not the client's fault.
+        ("401", 502, "no, thanks"),
+        ("nonsense", 502, "not JSON"),
+        ("error", 502, "out of memory"),
+        ("fine", 200, '"text":"ab"'),
+    ],
+)
+def test_what_the_other_server_says_reaches_the_client(
+    servers: Servers, odd: Running, engine: TextEngine, model: str, status: int, says: str
+) -> None:
+    backend = UpstreamBackend(base_url(odd.url), engine.tokenizer, model=model)
+    front = servers.start(backend)
+    body = {"prompt": "x", "suffix": "y", "max_tokens": 5}
+    answer = httpx.post(f"{front.url}/v1/completions", json=body, trust_env=False)
+    assert answer.status_code == status
+    assert says in answer.text
+    if status == 200:
+        usage = answer.json()["usage"]
+        assert (usage["completion_tokens"], usage["prompt_cache_hit_tokens"]) == (2, 1)
