@@ -75,6 +75,11 @@ VERBS = (
         "Licence gate, quality filters, redaction of secrets, exact duplicates.",
     ),
     Verb(
+        "data dedup",
+        "codling.corpus.dedup:dedup",
+        "Remove near-duplicate repositories or files: MinHash, verified by exact similarity.",
+    ),
+    Verb(
         "data graph",
         "codling.corpus.graph:graph",
         "Which files of a repository depend on which, as text and as a drawing.",

@@ -12,7 +12,7 @@ import json
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,10 @@ from codling.core.log import Bar
 
 Task = TypeVar("Task")
 Counts = dict[str, int]
+
+
+class Threads(int):
+    """A number of workers that are threads of this process: for work that releases the GIL."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def map_shards(
             stale.unlink()
     with Bar(label, len(tasks), done=len(tasks) - len(waiting), unit="shards") as bar:
         jobs = ((Shard(draft.path, i), tasks[i]) for i in waiting)
-        for _ in _run(jobs, work, min(workers, len(waiting))):
+        for _ in _run(jobs, work, type(workers)(min(workers, len(waiting)))):
             bar.advance(1)
     total: Counter[str] = Counter()
     for index in range(len(tasks)):
@@ -98,9 +102,7 @@ def _run(
             _do_shard(work, task, shard)
             yield
         return
-    # Spawned, not forked: numba, polars and torch keep threads that do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with _pool(workers) as pool:
         futures = [pool.submit(_do_shard, work, task, shard) for shard, task in jobs]
         try:
             for future in as_completed(futures):
@@ -112,6 +114,13 @@ def _run(
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(workers: int) -> Executor:
+    if isinstance(workers, Threads):
+        return ThreadPoolExecutor(workers)
+    # Spawned, not forked: numba, polars and torch keep threads that do not survive a fork.
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _do_shard(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -> None:

@@ -1,4 +1,4 @@
-"""Settings of what looks across files: graph, arrange.
+"""Settings of what looks across files: graph, arrange, dedup.
 
 Input: recipes and flags, through core/recipe. Output: frozen configs. Fields that only say where
 or how fast are marked `aside` and do not change an artefact's id.
@@ -8,7 +8,9 @@ Not here: the settings of collecting and cleaning (config.py).
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from codling.core.errors import ConfigError
 from codling.core.recipe import aside
 from codling.corpus.order import Order
 
@@ -43,3 +45,29 @@ class ArrangeConfig:
     """For the order `random`."""
     workers: int = aside(2)
     """Processes; the result is the same for any number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupConfig:
+    """Which near-duplicates leave the corpus."""
+
+    documents_dir: Path = aside()
+    """The artefact of kind "documents" to read."""
+    out_dir: Path = aside()
+    """Where the documents that stay, and the list of those that go, are written."""
+    level: Literal["file", "repository"] = "repository"
+    """What is compared: whole repositories, as DeepSeek-Coder did, or single files."""
+    threshold: float = 0.7
+    """Jaccard similarity of the sets of token 5-grams from which two count as duplicates."""
+    verify: bool = True
+    """Compute the exact similarity; without, all that share a MinHash band go."""
+    against: tuple[Path, ...] = aside(())
+    """Artefacts of kind "documents" that exist already: what resembles their content goes."""
+    stars: Path | None = aside(None)
+    """JSON object from repository to its stars: of equal licences, the more popular copy stays."""
+    workers: int = aside(2)
+    """Threads; the result is the same for any number."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise ConfigError(f"threshold is {self.threshold}; it must be above 0 and at most 1")

@@ -1,0 +1,235 @@
+"""The stage `dedup`: near-duplicate files or repositories leave the corpus.
+
+Input: an artefact of kind "documents", and others to compare with, which stay as they are. Output:
+kind "documents" again: `documents-*.parquet`, and `dropped-*.parquet`, where each row says which
+file or repository stands for the dropped one and how similar the two are.
+
+Three passes over the shards: MinHash signatures of all, shingles of those that share a band with
+another, and the documents that stay. A repository is the set of its files' shingles. Of a cluster
+that member stays which has the better licence (own, then known, then unknown), more stars, more
+bytes.
+
+Not here: the kernels (minhash.py), clustering (clusters.py), equal files (clean.py).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
+from codling.core.errors import SourceError
+from codling.core.shards import Counts, Shard, Threads, map_shards
+from codling.corpus import minhash
+from codling.corpus.clusters import Ids, candidate_pairs, choose_survivors
+from codling.corpus.document import DROPPED_SCHEMA
+from codling.corpus.graph_config import DedupConfig
+from codling.corpus.shingle_store import (
+    ShingleStore,
+    batch_rows,
+    save_array,
+    text_columns,
+    write_shingles,
+)
+from codling.corpus.tables import new_table
+from codling.corpus.units import Units, read_units, unit_names
+
+STAGE_VERSION = 1
+_DROPPED_COLUMNS = ("source", "repo", "path", "language", "license", "n_bytes")
+
+
+def dedup(config: DedupConfig) -> Artifact:
+    """Remove near-duplicate repositories or files: MinHash, verified by exact similarity.
+
+    Example: codling data dedup --documents-dir run/documents --out-dir run/unique --level file
+    """
+    documents = open_artifact(config.documents_dir, "documents")
+    existing = [open_artifact(path, "documents") for path in config.against]
+    stars, named = _read_stars(config.stars)
+
+    def work(draft: Draft) -> None:
+        own = documents.files("documents-*.parquet")
+        shards = own + [p for each in existing for p in each.files("documents-*.parquet")]
+        units = read_units(shards, len(own), config.level, stars)
+        moves = _moves(units, *_survivors(draft, units, config))[: len(own)]
+        draft.counts |= map_shards(
+            draft, moves, move_shard, workers=Threads(config.workers), label="dedup"
+        )
+
+    return produce(
+        config.out_dir,
+        kind="documents",
+        version=STAGE_VERSION,
+        config=config,
+        inputs=[documents, *existing, *named],
+        work=work,
+    )
+
+
+@dataclass(frozen=True)
+class SignTask:
+    """A shard to sign; at the level of repositories, by unit."""
+
+    path: Path
+    units: Ids
+    by_file: bool
+
+
+@dataclass(frozen=True)
+class ShingleTask:
+    """A shard of which the shingles of some rows are needed."""
+
+    path: Path
+    units: Ids
+    wanted: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MoveTask:
+    """A shard to publish without some of its rows."""
+
+    path: Path
+    goes: NDArray[np.bool_]
+    reasons: tuple[str, ...]
+    """For the rows that go, in their order: similarity and survivor."""
+
+
+def sign_shard(task: SignTask, shard: Shard) -> Counts:
+    """Write one shard's band hashes [bands, files], or its repositories' signatures [units, n]."""
+    empty = np.empty((0, minhash.N_BANDS * minhash.N_ROWS), np.uint32)
+    made = [minhash.signatures(data, offsets)[0] for data, offsets in text_columns(task.path)]
+    signature = np.concatenate([empty, *made])
+    if not task.by_file:
+        present, first = np.unique(task.units, return_inverse=True)
+        least = np.full((len(present), signature.shape[1]), minhash.NO_SHINGLE)
+        np.minimum.at(least, first, signature)
+        signature = least
+    save_array(shard.path("present", ".npy"), (signature != minhash.NO_SHINGLE).any(axis=1))
+    made_of = minhash.band_hashes(signature) if task.by_file else signature
+    save_array(shard.path("signed", ".npy"), made_of)
+    return {}
+
+
+def shingle_shard(task: ShingleTask, shard: Shard) -> Counts:
+    """Write the shingles of one shard's candidates."""
+    write_shingles(task.path, task.units, task.wanted, shard)
+    return {}
+
+
+def move_shard(task: MoveTask, shard: Shard) -> Counts:
+    """Publish one shard's documents that stay, and the list of those that go."""
+    target = shard.path("documents")
+    if task.reasons:
+        _write_kept(task, target)
+    else:
+        _link(task.path, target)
+    with new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped:
+        for row, reason in zip(_dropped_rows(task), task.reasons, strict=True):
+            dropped.add({**row, "rule": "near-duplicate", "value": reason})
+    return {"documents": len(task.goes) - len(task.reasons), "dropped": len(task.reasons)}
+
+
+def _survivors(draft: Draft, units: Units, config: DedupConfig) -> tuple[Ids, NDArray[np.float32]]:
+    """For each unit the one that stands for it, and their similarity."""
+    by_file, threads = config.level == "file", Threads(config.workers)
+    signed, stored = _inner_draft(draft, "signed"), _inner_draft(draft, "shingles")
+    rows = list(zip(units.shards, units.of_row, strict=True))
+    signs = [SignTask(path, ids, by_file) for path, ids in rows]
+    map_shards(signed, signs, sign_shard, workers=threads, label="sign")
+    left, right = candidate_pairs(*_bands(signed.path, units, by_file))
+    wanted = np.zeros(len(units), np.bool_)
+    wanted[left] = wanted[right] = True
+    tasks = [ShingleTask(path, ids, wanted[ids]) for path, ids in rows]
+    map_shards(stored, tasks, shingle_shard, workers=threads, label="compare")
+    store = ShingleStore(stored.path, len(rows))
+    draft.counts |= {"compared": len(units), "candidate_pairs": len(left)}
+    if config.verify:
+        alike = store.similarity(left, right) >= config.threshold
+        left, right = left[alike], right[alike]
+    least = config.threshold if config.verify else 0.0
+    return choose_survivors((left, right), units.rank, units.fixed, store.similarity, least)
+
+
+def _bands(
+    folder: Path, units: Units, by_file: bool
+) -> tuple[Iterator[NDArray[np.uint64]], NDArray[np.bool_]]:
+    """Band by band the hashes of all units, and which units have any shingle."""
+    shards = [Shard(folder, i) for i in range(len(units.of_row))]
+    signed = [np.load(s.path("signed", ".npy"), mmap_mode="r") for s in shards]
+    present = [np.load(s.path("present", ".npy")) for s in shards]
+    if by_file:
+        hashes = (np.concatenate([s[band] for s in signed]) for band in range(minhash.N_BANDS))
+        return hashes if shards else iter(()), np.concatenate([np.zeros(0, np.bool_), *present])
+    least = np.full((len(units), minhash.N_BANDS * minhash.N_ROWS), minhash.NO_SHINGLE)
+    for ids, part in zip(units.of_row, signed, strict=True):
+        inside = np.unique(ids)
+        least[inside] = np.minimum(least[inside], part)
+    return iter(minhash.band_hashes(least)), (least != minhash.NO_SHINGLE).any(axis=1)
+
+
+def _moves(units: Units, survivor: Ids, score: NDArray[np.float32]) -> list[MoveTask]:
+    goes = survivor != np.arange(len(units))
+    names = unit_names(units, np.unique(survivor[goes]))
+    tasks = []
+    for path, ids in zip(units.shards, units.of_row, strict=True):
+        gone = ids[goes[ids]]
+        reasons = tuple(f"{score[u]:.3f} like {names[int(survivor[u])]}" for u in gone)
+        tasks.append(MoveTask(path, goes[ids], reasons))
+    return tasks
+
+
+def _write_kept(task: MoveTask, target: Path) -> None:
+    temporary = target.with_name(target.name + ".tmp")
+    with pq.ParquetFile(task.path) as file:
+        schema = file.schema_arrow
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            row = 0
+            for batch in file.iter_batches(batch_rows(file)):
+                stays = pa.array(~task.goes[row : row + len(batch)])
+                row += len(batch)
+                kept = batch.filter(stays)
+                if len(kept):
+                    writer.write_batch(kept)
+    temporary.replace(target)
+
+
+def _dropped_rows(task: MoveTask) -> Iterator[dict[str, object]]:
+    if not task.reasons:
+        return
+    table = pq.read_table(task.path, columns=list(_DROPPED_COLUMNS))
+    yield from table.filter(pa.array(task.goes)).to_pylist()
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where that cannot be."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _inner_draft(draft: Draft, name: str) -> Draft:
+    """A draft inside the draft, in the part that is not published."""
+    path = draft.path / ".shards" / name
+    path.mkdir(parents=True, exist_ok=True)
+    return Draft(path, draft.kind, draft.id)
+
+
+def _read_stars(path: Path | None) -> tuple[dict[str, int], list[Input]]:
+    if path is None:
+        return {}, []
+    try:
+        stars = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot read the stars in {path}: {error}") from None
+    if not isinstance(stars, dict) or not all(isinstance(n, int) for n in stars.values()):
+        raise SourceError(f"{path} must be a JSON object from repository names to numbers of stars")
+    return stars, [Input(kind="source", id=sha256_of(path)[:16], path=str(path.absolute()))]
