@@ -25,6 +25,8 @@ DTYPES = {
     "BF16": torch.bfloat16,
 }
 _MAX_HEADER_BYTES = 100_000_000
+_PIECE_BYTES = 1 << 22
+"""Converted at a time."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,25 @@ class SafeTensor:
         return self.view() if self.dtype == dtype and aligned else None
 
     def copy_into(self, out: Tensor) -> None:
-        """Convert into `out`, of the same shape, and give the pages back."""
-        out.copy_(self.view())
-        # The range must start on a page. Dropping a neighbour's page is harmless: it is read again.
-        first = self.begin // mmap.PAGESIZE * mmap.PAGESIZE
-        self.data.madvise(mmap.MADV_DONTNEED, first, self.end - first)
+        """Convert into `out`, of the same shape, piece by piece, giving the pages back."""
+        if self.begin == self.end or self.begin % self.dtype.itemsize:
+            out.copy_(self._unaligned())
+            return
+        source = self.view().view(self.shape[0] if self.shape else 1, -1)
+        target = out.view(source.shape)
+        row_bytes = source.shape[1] * self.dtype.itemsize
+        step = max(1, _PIECE_BYTES // row_bytes)
+        for row in range(0, source.shape[0], step):
+            target[row : row + step] = source[row : row + step]
+            # The range must start on a page. A neighbour on it is not lost: it is read again.
+            begin = self.begin + row * row_bytes
+            first = begin // mmap.PAGESIZE * mmap.PAGESIZE
+            end = min(begin + step * row_bytes, self.end)
+            self.data.madvise(mmap.MADV_DONTNEED, first, end - first)
+
+    def _unaligned(self) -> Tensor:
+        raw = bytearray(self.data[self.begin : self.end])
+        return torch.frombuffer(raw, dtype=self.dtype).view(self.shape) if raw else self.view()
 
 
 def read_safetensors(path: Path) -> list[SafeTensor]:
