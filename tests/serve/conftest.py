@@ -79,11 +79,11 @@ class Running:
         self.state = getattr(app.state, "server", None)
 
     def wait_idle(self) -> None:
-        """Until nothing is computed any more; fails after 10 seconds."""
+        """Until nothing is computed any more; fails after 30 seconds."""
         wait_until(lambda: self.state.metrics.running._value.get() == 0)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Poll until the condition holds; AssertionError if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -1,5 +1,6 @@
 """The page in a real browser: headless Chromium against the tiny model."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ from conftest import Running, Servers
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 expect = playwright.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
+    --disable-background-networking --disable-component-update"""
+playwright.expect.set_options(timeout=20_000)
 TEXT = "def add(first, second):\n    \n\n\nclass Stack:\n    pass\n"
 AT = TEXT.index("\n\n\n")
 
@@ -24,7 +27,7 @@ def browser() -> Iterator[object]:
     if not Path(CHROMIUM).exists():
         pytest.skip(f"needs Chromium at {CHROMIUM}")
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
         yield opened
         opened.close()
 
@@ -77,7 +80,7 @@ def inserted(engine: TextEngine, text: str = TEXT, at: int = AT) -> str:
 
     params = SamplingParams(max_tokens=96, stop=("\n\n\n",))
     whole = engine.insert([(f"# words.py\n{text[:at]}", text[at:])], params)[0].text
-    return whole.rstrip()
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", whole).rstrip()
 
 
 def test_the_key_shows_the_engines_text_at_the_cursor_and_tab_takes_it(

@@ -4,6 +4,8 @@
 import { kindOf, paint } from "./highlight.js";
 
 const INDENT = "    ";
+// Control characters cannot be seen, and browsers drop some of them from a textarea.
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f]/g;
 
 export class Editor extends EventTarget {
   /** Events: `edit` (the text changed by hand), `move` (the cursor moved), `ghost` (it came, went, changed). */
@@ -57,7 +59,7 @@ export class Editor extends EventTarget {
   /** Add streamed text to a suggestion, unless it has been dropped meanwhile. */
   extend(ghost, piece) {
     if (this.ghost !== ghost) return;
-    ghost.full += piece;
+    ghost.full += piece.replace(UNSEEN, "");
     if (this.#matches()) this.#changed();
     else this.drop();
   }

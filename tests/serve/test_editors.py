@@ -1,0 +1,157 @@
+"""The settings in editors/: each file is read, each address in it called as its editor does."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from codling.engine.request import SamplingParams
+from codling.engine.text import TextEngine
+from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
+from conftest import Running
+
+EDITORS = Path(__file__).parents[2] / "editors"
+EXPECTED = "http://127.0.0.1:8000"
+BEFORE, AFTER = "def add(first, second):\n    ", "\n\n\nclass Stack:\n"
+
+
+def text_of(name: str) -> str:
+    return (EDITORS / name).read_text(encoding="utf-8")
+
+
+def call(server: Running, url: str, body: Mapping[str, Any], **headers: str) -> httpx.Response:
+    """Post to a URL of a settings file, on the running server instead."""
+    assert url.startswith(EXPECTED)
+    url = server.url + url.removeprefix(EXPECTED)
+    sent = {"Authorization": "Bearer none"} | headers
+    answer = httpx.post(url, json=body, headers=sent, trust_env=False, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def events(answer: httpx.Response) -> list[dict[str, Any]]:
+    return [json.loads(e[6:]) for e in answer.text.split("\n\n") if e.startswith("data: {")]
+
+
+@pytest.fixture(scope="module")
+def inserted(engine: TextEngine) -> str:
+    """What belongs into the hole, by the engine itself."""
+    return engine.insert([(BEFORE, AFTER)], SamplingParams(max_tokens=16))[0].text
+
+
+def lua(name: str) -> dict[str, str]:
+    """The `key = value` pairs of a Lua file whose brackets and quotes close."""
+    text = re.sub(r"--.*", "", text_of(name))
+    bare = re.sub(r"'[^'\n]*'", "''", text)
+    for opening, closing in ("{}", "()"):
+        assert bare.count(opening) == bare.count(closing)
+    assert bare.count("function") == len(re.findall(r"\bend\b", bare))
+    return dict(re.findall(r"(\w+) = '?([^',{}\n]+?)'?\s*[,}\n]", text))
+
+
+def test_continue(server: Running, inserted: str) -> None:
+    completion, chat = yaml.safe_load(text_of("continue/config.yaml"))["models"]
+    assert completion["provider"] == "deepseek"
+    options = completion["defaultCompletionOptions"]
+    body = {
+        "model": completion["model"], "prompt": BEFORE, "suffix": AFTER, "max_tokens": 16,
+        "temperature": options["temperature"], "stop": ["\n\n\n\n"], "stream": True,
+    }  # fmt: skip
+    headers = completion["requestOptions"]["headers"]
+    # Versions differ in whether they add "beta/" to the base themselves.
+    for path in ("beta/completions", "completions"):
+        answer = events(call(server, completion["apiBase"] + path, body, **headers))
+        # Unguarded, as Continue does it.
+        assert "".join(chunk["choices"][0]["text"] for chunk in answer) == inserted
+    turns = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
+    body = {"model": chat["model"], "messages": turns, "max_tokens": 4, "stream": True}
+    last = events(call(server, f"{chat['apiBase']}/chat/completions", body))[-1]
+    assert last["choices"][0]["finish_reason"] == "length"
+
+
+def test_llama_vscode(server: Running, inserted: str) -> None:
+    settings = json.loads(text_of("vscode/settings.json"))
+    body = {
+        "input_prefix": BEFORE.rpartition("\n")[0] + "\n", "input_suffix": AFTER,
+        "input_extra": [], "prompt": BEFORE.rpartition("\n")[2], "n_predict": 16, "top_k": 40,
+        "top_p": 0.99, "stream": False, "samplers": ["top_k", "top_p", "infill"],
+        "cache_prompt": True, "t_max_prompt_ms": settings["llama-vscode.t_max_prompt_ms"],
+        "t_max_predict_ms": 60_000,
+    }  # fmt: skip
+    answer = call(server, settings["llama-vscode.endpoint"] + "/infill", body).json()
+    assert answer["content"] == inserted
+    assert answer["timings"]["predicted_n"] == 16
+    body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "stream": False}
+    url = settings["llama-vscode.endpoint_chat"] + "/v1/chat/completions"
+    assert call(server, url, body | {"repeat_penalty": 1}).json()["choices"][0]["message"]
+
+
+def test_llama_vim(server: Running, inserted: str) -> None:
+    lines = [line for line in text_of("vim/llama.vim").split("\n") if line[:1] != '"']
+    joined = re.sub(r"\n\s*\\", "", "\n".join(lines))
+    inner = re.fullmatch(r"let g:llama_config = \{(.*)\}\s*", joined)
+    assert inner is not None
+    settings = dict(re.findall(r"'(\w+)':\s*'?([^',]+)'?,", inner.group(1)))
+    assert int(settings["n_predict"]) > 0
+    body = {
+        "input_prefix": BEFORE.rpartition("\n")[0] + "\n", "input_suffix": AFTER,
+        "prompt": BEFORE.rpartition("\n")[2], "n_predict": 16,
+        "response_fields": ["content", "timings/predicted_ms", "tokens_cached"],
+    }  # fmt: skip
+    for key in ("endpoint", "endpoint_fim"):
+        answer = call(server, settings[key], body).json()
+        assert answer["content"] == inserted
+        assert set(answer) == set(body["response_fields"])
+
+
+def test_minuet(server: Running, inserted: str) -> None:
+    settings = lua("neovim/minuet.lua")
+    assert settings["provider"] == "openai_fim_compatible"
+    body = {
+        "model": settings["model"], "prompt": BEFORE, "suffix": AFTER, "stream": True,
+        "max_tokens": 16, "temperature": float(settings["temperature"]), "user": "minuet",
+    }  # fmt: skip
+    answer = events(call(server, settings["end_point"], body))
+    assert "".join(chunk["choices"][0]["text"] for chunk in answer) == inserted
+
+
+def test_cmp_ai(server: Running, inserted: str) -> None:
+    settings = lua("neovim/cmp_ai.lua")
+    assert settings["provider"] == "LlamaCpp"
+    prompt = f"<s>{FIM_BEGIN}{BEFORE}{FIM_HOLE}{AFTER}{FIM_END}"
+    body = {"prompt": prompt, "stream": False, "temperature": 0, "n_predict": 16}
+    answer = call(server, settings["base_url"], body).json()
+    assert answer["stop"] is True
+    assert answer["content"] == inserted
+
+
+def test_zed(server: Running, inserted: str) -> None:
+    settings = json.loads(text_of("zed/settings.json"))
+    prediction = settings["edit_predictions"]["open_ai_compatible_api"]
+    assert prediction["prompt_format"] == "deepseek_coder"
+    body = {
+        "model": prediction["model"], "max_tokens": 16, "temperature": None, "environment": None,
+        "prompt": f"{FIM_BEGIN}{BEFORE}{FIM_HOLE}{AFTER}{FIM_END}",
+        "stop": ["<|endoftext|>", "<|file_separator|>", "<|fim_pad|>", "<|fim_prefix|>", "<PRE>"],
+    }  # fmt: skip
+    assert call(server, prediction["api_url"], body).json()["choices"][0]["text"] == inserted
+    chat = settings["language_models"]["openai_compatible"]["codling"]
+    body = {
+        "messages": [{"role": "user", "content": "hi"}], "max_completion_tokens": 3, "stream": True,
+        "stream_options": {"include_usage": True}, "model": chat["available_models"][0]["name"],
+        "tools": [],
+    }  # fmt: skip
+    assert events(call(server, chat["api_url"] + "/chat/completions", body))[-1]["usage"]
+
+
+def test_the_readme_names_every_file() -> None:
+    files = {
+        str(p.relative_to(EDITORS)) for p in EDITORS.rglob("*") if p.is_file() and p.suffix != ".md"
+    }
+    named = set(re.findall(r"`([\w/.]+\.(?:json|lua|vim|yaml))`", text_of("README.md")))
+    assert files <= named
