@@ -1,16 +1,20 @@
 """Archives as sources: .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz, .crate, .zip, .whl, .egg, .nupkg.
 
-Input: an archive. Output: a Repository whose members are streamed into memory one by one; nothing
-is unpacked to disk. A member whose path or link target leads out of the archive makes the whole
-archive refused, because it was made to do harm.
+Input: an archive. Output: a Repository whose members are read one by one; nothing is unpacked under
+the name that it gives itself. A compressed tar file is first unpacked as a whole into one unnamed
+temporary file, because it cannot be read anywhere but from its beginning. A member whose path or
+link target leads out of the archive makes the whole archive refused: it was made to do harm.
 
 Not here: archives inside archives.
 """
 
+import bz2
+import gzip
 import lzma
 import posixpath
 import re
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,14 +22,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISLNK
+from typing import IO, Literal, cast
 
 from codling.core.artifact import sha256_of
 from codling.core.errors import SourceError
 from codling.corpus.licenses import NOTICE_BYTES, is_notice
-from codling.corpus.repository import Entry, Repository
+from codling.corpus.repository import Archive, Entry, Repository
 
-TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".crate")
+TAR: dict[str, Literal["", "gzip", "bz2", "lzma"]] = {
+    ".tar": "",
+    ".tar.gz": "gzip",
+    ".tgz": "gzip",
+    ".crate": "gzip",
+    ".tar.bz2": "bz2",
+    ".tbz2": "bz2",
+    ".tar.xz": "lzma",
+    ".txz": "lzma",
+}
+"""Endings of tar archives and the module that undoes their compression."""
 ZIP = (".zip", ".whl", ".egg", ".nupkg")
+ENDINGS = (*TAR, *ZIP)
+MAX_GROWTH = 250
+"""An archive that unpacks to more than this many times its size was made to fill the disk ..."""
+SMALL_BYTES = 100_000_000
+"""... unless it is still this small."""
 DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -39,137 +59,156 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def stem(name: str) -> str:
-    """A file name without the endings of an archive.
+    """A file name without the ending of an archive.
 
     >>> stem("attrs-25.1.0.tar.gz"), stem("src.d")
     ('attrs-25.1.0', 'src.d')
     """
-    ending = next((e for e in sorted((*TAR, *ZIP), key=len, reverse=True) if name.endswith(e)), "")
-    return name[: len(name) - len(ending)]
+    return name[: len(name) - len(_ending(name))]
+
+
+def find_archive(path: Path, name: str) -> Archive:
+    """An archive that is there and has a known ending, not opened yet."""
+    if not _ending(path.name):
+        raise SourceError(
+            f"{path} is no archive that is known; give a folder or one of {', '.join(ENDINGS)}"
+        )
+    return Archive(name, str(path.absolute()), path.stat().st_size, sha256_of(path))
+
+
+@contextmanager
+def open_archive(archive: Archive, scratch: Path) -> Iterator[Repository]:
+    """The members of an archive as one repository, its only top folder taken off.
+
+    `scratch` is a folder for the temporary file. Raises SourceError for an archive that is damaged,
+    empty or unsafe.
+    """
+    path = Path(archive.path)
+    with _damage(path), _opened(path, scratch) as reader:
+        entries = list(_checked(path, reader))
+        if not entries:
+            raise SourceError(f"{path} holds no files; give a folder, repository or archive")
+        top = _top_folder(entries)
+        found = tuple(_once(replace(e, path=e.path[len(top) :]) for e in entries))
+        wanted = [
+            e for e in found if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)
+        ]
+        notices = {entry.path: data for entry, data in reader.read(wanted)}
+        yield Repository(archive.name, archive.name, reader, found, archive.fingerprint, notices)
 
 
 @dataclass(frozen=True)
-class TarReader:
-    """Reads members of a tar archive in one pass; a locator is the number of a member."""
+class TarMembers:
+    """Members of a tar file that is not compressed; a locator is where a member's bytes begin."""
 
-    path: str
-    sequential: bool = True
+    file: IO[bytes]
+
+    def entries(self) -> Iterator[tuple[str, Entry, str]]:
+        """(stated name, entry, stated link target) of every member that is no folder."""
+        with tarfile.open(fileobj=self.file, mode="r:") as tar:
+            for member in tar:
+                name, locator = member.name, str(member.offset_data)
+                if member.issym():
+                    target = posixpath.join(posixpath.dirname(name), member.linkname)
+                    yield name, Entry(name, 0, locator, "link", "not followed"), target
+                elif member.islnk():
+                    yield name, Entry(name, 0, locator, "link", "not followed"), member.linkname
+                elif member.isfile():
+                    yield name, Entry(name, member.size, locator), ""
+                elif not member.isdir():
+                    yield name, Entry(name, 0, locator, "not-a-file"), ""
+                tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
 
     def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
-        """The contents, in the order of the archive, which is that of `entries`."""
-        wanted = {int(entry.locator): entry for entry in entries}
-        with _damage(self.path), tarfile.open(self.path, "r|*", bufsize=1 << 20) as archive:
-            for number, member in enumerate(archive):
-                entry = wanted.pop(number, None)
-                if entry is not None:
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    yield entry, file.read()
-                if not wanted:
-                    return
-                archive.members = []  # type: ignore[attr-defined]  # else it keeps every header
+        """The contents, in order."""
+        for entry in entries:
+            self.file.seek(int(entry.locator))
+            yield entry, self.file.read(entry.n_bytes)
 
 
 @dataclass(frozen=True)
-class ZipReader:
-    """Reads members of a zip archive; a locator is the number of a member."""
+class ZipMembers:
+    """Members of a zip file; a locator is the number of a member."""
 
-    path: str
-    sequential: bool = False
+    file: zipfile.ZipFile
+
+    def entries(self) -> Iterator[tuple[str, Entry, str]]:
+        """(stated name, entry, "") of every member that is no folder."""
+        for number, member in enumerate(self.file.infolist()):
+            name = member.filename
+            if S_ISLNK(member.external_attr >> 16):
+                yield name, Entry(name, 0, str(number), "link", "not followed"), ""
+            elif not member.is_dir():
+                yield name, Entry(name, member.file_size, str(number)), ""
 
     def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The contents, in order; an encrypted member has the rule "unreadable"."""
-        with _damage(self.path), zipfile.ZipFile(self.path) as archive:
-            members = archive.infolist()
-            for entry in entries:
-                member = members[int(entry.locator)]
-                if member.flag_bits & 1:
-                    yield replace(entry, rule="unreadable", value="encrypted"), b""
-                else:
-                    with archive.open(member) as file:
-                        # No more than was promised: a member may unpack to far more than it says.
-                        yield entry, file.read(entry.n_bytes + 1)[: entry.n_bytes]
+        members = self.file.infolist()
+        for entry in entries:
+            member = members[int(entry.locator)]
+            if member.flag_bits & 1:
+                yield replace(entry, rule="unreadable", value="encrypted"), b""
+            else:
+                with self.file.open(member) as file:
+                    # No more than was promised: a member may unpack to far more than it says.
+                    yield entry, file.read(entry.n_bytes + 1)[: entry.n_bytes]
 
 
-def open_archive(path: Path, name: str) -> Repository:
-    """The members of an archive as one repository, its only top folder taken off."""
-    if path.name.endswith(ZIP):
-        reader: TarReader | ZipReader = ZipReader(str(path.absolute()))
-        entries, notices = _list_zip(path)
-    elif path.name.endswith(TAR):
-        reader = TarReader(str(path.absolute()))
-        entries, notices = _list_tar(path)
-    else:
-        endings = ", ".join((*TAR, *ZIP))
-        raise SourceError(f"{path} is no archive that is known; give a folder or one of {endings}")
-    top = _top_folder(entries)
-    found = tuple(_once(replace(e, path=e.path[len(top) :]) for e in entries))
-    inner = {notice[len(top) :]: data for notice, data in notices.items()}
-    return Repository(name, name, reader, found, sha256_of(path), inner)
+@contextmanager
+def _opened(path: Path, scratch: Path) -> Iterator[TarMembers | ZipMembers]:
+    ending = _ending(path.name)
+    if ending in ZIP:
+        with zipfile.ZipFile(path) as zipped:
+            yield ZipMembers(zipped)
+        return
+    if not TAR[ending]:
+        with path.open("rb") as plain:
+            yield TarMembers(plain)
+        return
+    with tempfile.TemporaryFile(dir=scratch) as whole:
+        with _unpacking(path, TAR[ending]) as packed:
+            _copy(packed, whole, path)
+        yield TarMembers(whole)
 
 
-def _list_tar(path: Path) -> tuple[list[Entry], dict[str, bytes]]:
-    entries: list[Entry] = []
-    notices: dict[str, bytes] = {}
-    with _damage(str(path)), tarfile.open(path, "r|*", bufsize=1 << 20) as archive:
-        for number, member in enumerate(archive):
-            name = _safe(path, member.name)
-            if member.issym() or member.islnk():
-                _safe_link(path, member)
-                entries.append(Entry(name, 0, str(number), "link", "not followed"))
-            elif member.isfile():
-                entries.append(Entry(name, member.size, str(number)))
-                if member.size <= NOTICE_BYTES and is_notice(name):
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    notices[name] = file.read()
-            elif not member.isdir():
-                entries.append(Entry(name, 0, str(number), "not-a-file"))
-            archive.members = []  # type: ignore[attr-defined]
-    return entries, notices
+def _unpacking(path: Path, compression: str) -> IO[bytes]:
+    match compression:
+        case "gzip":
+            return cast(IO[bytes], gzip.open(path))
+        case "bz2":
+            return cast(IO[bytes], bz2.open(path))
+        case _:
+            return cast(IO[bytes], lzma.open(path))
 
 
-def _list_zip(path: Path) -> tuple[list[Entry], dict[str, bytes]]:
-    entries: list[Entry] = []
-    notices: dict[str, bytes] = {}
-    with _damage(str(path)), zipfile.ZipFile(path) as archive:
-        for number, member in enumerate(archive.infolist()):
-            name = _safe(path, member.filename)
-            if S_ISLNK(member.external_attr >> 16):
-                entries.append(Entry(name, 0, str(number), "link", "not followed"))
-            elif not member.is_dir():
-                entries.append(Entry(name, member.file_size, str(number)))
-                if (
-                    member.file_size <= NOTICE_BYTES
-                    and is_notice(name)
-                    and not member.flag_bits & 1
-                ):
-                    notices[name] = archive.read(member)[:NOTICE_BYTES]
-    return entries, notices
+def _copy(packed: IO[bytes], whole: IO[bytes], path: Path) -> None:
+    """Unpack into a temporary file, but not endlessly."""
+    limit = max(SMALL_BYTES, MAX_GROWTH * path.stat().st_size)
+    n_bytes = 0
+    while block := packed.read(1 << 20):
+        n_bytes += len(block)
+        if n_bytes > limit:
+            raise SourceError(f"{path} unpacks to more than {MAX_GROWTH} times its size; not read")
+        whole.write(block)
+    whole.seek(0)
 
 
-def _safe(path: Path, member: str) -> str:
-    """A member's normal path; SourceError if it leads out of the archive."""
-    name = member.replace("\\", "/") if path.name.endswith(ZIP) else member
-    normal = posixpath.normpath(name)
-    if name.startswith("/") or _DRIVE.match(name) or normal == ".." or normal.startswith("../"):
-        raise SourceError(
-            f"{path} holds a member that leads out of it: {member!r}; it was not read"
-        )
-    if ".." in name.split("/"):
-        raise SourceError(f"{path} holds a member with .. in its path: {member!r}; it was not read")
-    return normal.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _checked(path: Path, members: TarMembers | ZipMembers) -> Iterator[Entry]:
+    """The entries with normal paths; SourceError if one leads out of the archive."""
+    is_zip = isinstance(members, ZipMembers)
+    for stated, entry, target in members.entries():
+        name = stated.replace("\\", "/") if is_zip else stated
+        if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
+            raise SourceError(f"{path} holds a member that leads out of it: {stated!r}; not read")
+        landing = posixpath.normpath(target)
+        if landing.startswith("/") or landing.split("/")[0] == "..":
+            raise SourceError(f"{path} holds a link that leads out of it: {stated!r}; not read")
+        normal = posixpath.normpath(name).encode("utf-8", "surrogateescape")
+        yield replace(entry, path=normal.decode("utf-8", "backslashreplace"))
 
 
-def _safe_link(path: Path, member: tarfile.TarInfo) -> None:
-    """SourceError if a link leads out of the archive; inner links are only passed over."""
-    base = posixpath.dirname(member.name) if member.issym() else ""
-    target = posixpath.normpath(posixpath.join(base, member.linkname))
-    if target.startswith("/") or target == ".." or target.startswith("../"):
-        raise SourceError(
-            f"{path} holds a link that leads out of it: {member.name!r} -> {member.linkname!r}; "
-            "it was not read"
-        )
+def _ending(name: str) -> str:
+    return next((e for e in sorted(ENDINGS, key=len, reverse=True) if name.endswith(e)), "")
 
 
 def _top_folder(entries: Sequence[Entry]) -> str:
@@ -191,7 +230,7 @@ def _once(entries: Iterator[Entry]) -> Iterator[Entry]:
 
 
 @contextmanager
-def _damage(path: str) -> Iterator[None]:
+def _damage(path: Path) -> Iterator[None]:
     """Errors of the archive libraries as one line for the user."""
     try:
         yield

@@ -14,7 +14,8 @@ Not here: the judgement of licences and quality (clean.py); reading (sources.py)
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,19 @@ from codling.core.artifact import Artifact, Draft, Input, produce
 from codling.core.errors import SourceError
 from codling.core.languages import LANGUAGES, detect, may_be_known
 from codling.core.shards import Counts, Shard, map_shards
+from codling.corpus.archives import open_archive
 from codling.corpus.config import CollectConfig
 from codling.corpus.counts import nested
 from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 from codling.corpus.heldout import heldout_units, unit_of
 from codling.corpus.licenses import Licenses, read_notices
-from codling.corpus.repository import Entry, Reader, Repository
+from codling.corpus.repository import Archive, Entry, Reader, Repository
 from codling.corpus.sources import open_sources
-from codling.corpus.tables import TableWriter, new_table
+from codling.corpus.tables import new_table
 
 STAGE_VERSION = 1
+ARCHIVE_GROWTH = 4
+"""How many times larger than packed an archive is taken to be, when shards are cut."""
 
 
 def collect(config: CollectConfig) -> Artifact:
@@ -43,16 +47,16 @@ def collect(config: CollectConfig) -> Artifact:
     Example:
         codling data collect ~/src/app ~/src/lib.tar.gz --out-dir runs/app/raw
     """
-    repositories = list(open_sources(config.sources))
-    inputs = _inputs(repositories, config.sources)
+    sources = list(open_sources(config.sources))
+    inputs = _inputs(sources, config.sources)
 
     def work(draft: Draft) -> None:
-        tasks = list(_tasks(repositories, config))
+        tasks = [Task(tuple(parts), config) for parts in _shards(sources, config)]
         counts = map_shards(draft, tasks, collect_shard, workers=config.workers, label="collect")
         if counts["documents"] == 0:
             where = ", ".join(str(s) for s in config.sources)
             raise SourceError(f"{where} holds no file in a known language; {_largest_rule(counts)}")
-        draft.counts |= {"repositories": len(repositories)} | nested(counts)
+        draft.counts |= {"repositories": len(sources)} | nested(counts)
 
     return produce(
         config.out_dir, kind="raw", version=STAGE_VERSION, config=config, inputs=inputs, work=work
@@ -69,89 +73,108 @@ class Piece:
     entries: tuple[Entry, ...]
     licenses: Licenses
     heldout: frozenset[str]
-    max_file_bytes: int
 
 
-def collect_shard(pieces: Sequence[Piece], shard: Shard) -> Counts:
+@dataclass(frozen=True)
+class Task:
+    """The work of one shard."""
+
+    parts: tuple[Piece | Archive, ...]
+    config: CollectConfig
+
+
+def collect_shard(task: Task, shard: Shard) -> Counts:
     """Read the files of one shard and write its rows; returns what was counted."""
     counts: Counter[str] = Counter()
     with (
         new_table(shard.path("documents"), DOCUMENT_SCHEMA) as documents,
         new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
     ):
-        for piece in pieces:
-            for entry, data in _read(piece):
-                rule, value, row = _row(piece, entry, data)
-                if rule:
-                    _drop(dropped, piece, entry, (rule, value), row.get("language", ""))
-                    counts.update({"dropped": 1, f"dropped_by_rule/{rule}": 1})
+        for piece in _pieces(task, shard):
+            for entry, data in _read(piece, task.config.max_file_bytes):
+                reason, row = _row(piece, entry, data, task.config.max_file_bytes)
+                if reason:
+                    dropped.add(row | {"rule": reason[0], "value": reason[1]})
+                    counts.update({"dropped": 1, f"dropped_by_rule/{reason[0]}": 1})
                 else:
                     documents.add(row, len(row["content"]))
                     counts.update(_tally(row))
     return dict(counts)
 
 
-def _inputs(repositories: Sequence[Repository], paths: Sequence[Path]) -> list[Input]:
+def _inputs(sources: Sequence[Repository | Archive], paths: Sequence[Path]) -> list[Input]:
     """One input per repository: its names and state, not its place, make the identity."""
     found = []
-    for each in repositories:
-        identity = hashlib.sha256(f"{each.source}\0{each.name}\0{each.fingerprint}".encode())
-        where = str(paths[0].absolute()) if len(paths) == 1 else each.source
+    for each in sources:
+        names = f"{each.name}" if isinstance(each, Archive) else f"{each.source}\0{each.name}"
+        identity = hashlib.sha256(f"{names}\0{each.fingerprint}".encode())
+        where = str(paths[0].absolute()) if len(paths) == 1 else each.name
         found.append(Input(kind="source", id=identity.hexdigest()[:16], path=where))
     return found
 
 
-def _tasks(repositories: Sequence[Repository], config: CollectConfig) -> Iterator[list[Piece]]:
-    """The repositories' files in order, cut whenever a shard's bytes have come together."""
-    pieces: list[Piece] = []
+def _shards(
+    sources: Sequence[Repository | Archive], config: CollectConfig
+) -> Iterator[list[Piece | Archive]]:
+    """The sources' files in order, cut whenever a shard's bytes have come together."""
+    parts: list[Piece | Archive] = []
     n_bytes = 0
-    for repository in repositories:
-        licenses = read_notices(repository.notices, repository.declared, own=config.own)
-        heldout = _heldout(repository, config)
-        for entries in _portions(repository, config.shard_bytes):
-            pieces.append(
-                Piece(
-                    repository.source,
-                    repository.name,
-                    repository.reader,
-                    entries,
-                    licenses,
-                    heldout,
-                    config.max_file_bytes,
-                )
-            )
-            n_bytes += sum(e.n_bytes for e in entries if _is_wanted(e, config.max_file_bytes))
+    for source in sources:
+        for part, part_bytes in _portions(source, config):
+            parts.append(part)
+            n_bytes += part_bytes
             if n_bytes >= config.shard_bytes:
-                yield pieces
-                pieces, n_bytes = [], 0
-    if pieces:
-        yield pieces
+                yield parts
+                parts, n_bytes = [], 0
+    if parts:
+        yield parts
 
 
-def _portions(repository: Repository, shard_bytes: int) -> Iterator[tuple[Entry, ...]]:
-    """A repository's files in portions of about a shard; all at once where it is read in one go."""
-    if repository.reader.sequential:
-        yield repository.entries
+def _portions(
+    source: Repository | Archive, config: CollectConfig
+) -> Iterator[tuple[Piece | Archive, int]]:
+    """A repository's files in portions of about a shard, an archive as a whole."""
+    if isinstance(source, Archive):
+        yield source, source.n_bytes * ARCHIVE_GROWTH
         return
+    whole = _piece(source, config)
     portion: list[Entry] = []
     n_bytes = 0
-    for entry in repository.entries:
+    for entry in whole.entries:
         portion.append(entry)
-        n_bytes += entry.n_bytes
-        if n_bytes >= shard_bytes:
-            yield tuple(portion)
+        n_bytes += entry.n_bytes if _is_wanted(entry, config.max_file_bytes) else 0
+        if n_bytes >= config.shard_bytes:
+            yield replace(whole, entries=tuple(portion)), n_bytes
             portion, n_bytes = [], 0
     if portion:
-        yield tuple(portion)
+        yield replace(whole, entries=tuple(portion)), n_bytes
 
 
-def _heldout(repository: Repository, config: CollectConfig) -> frozenset[str]:
+def _pieces(task: Task, shard: Shard) -> Iterator[Piece]:
+    """The parts of a task, archives opened one after the other."""
+    for part in task.parts:
+        if isinstance(part, Archive):
+            with open_archive(part, shard.folder / ".shards") as repository:
+                yield _piece(repository, task.config)
+        else:
+            yield part
+
+
+def _piece(repository: Repository, config: CollectConfig) -> Piece:
+    """A whole repository with its licences and its held-out packages."""
     code = (
         (e.path, e.n_bytes)
         for e in repository.entries
         if _is_wanted(e, config.max_file_bytes) and _is_code(e.path)
     )
-    return heldout_units(repository.name, code, fraction=config.heldout_fraction, seed=config.seed)
+    return Piece(
+        repository.source,
+        repository.name,
+        repository.reader,
+        repository.entries,
+        read_notices(repository.notices, repository.declared, own=config.own),
+        heldout_units(repository.name, code, fraction=config.heldout_fraction, seed=config.seed),
+    )
 
 
 def _is_code(path: str) -> bool:
@@ -164,70 +187,66 @@ def _is_wanted(entry: Entry, max_file_bytes: int) -> bool:
     return not entry.rule and entry.n_bytes <= max_file_bytes and may_be_known(entry.path)
 
 
-def _read(piece: Piece) -> Iterator[tuple[Entry, bytes]]:
+def _read(piece: Piece, max_file_bytes: int) -> Iterator[tuple[Entry, bytes]]:
     """All entries in order, with the contents of those that are worth reading."""
-    wanted = [e for e in piece.entries if _is_wanted(e, piece.max_file_bytes)]
-    contents = piece.reader.read(wanted)
-    for entry in piece.entries:
-        if _is_wanted(entry, piece.max_file_bytes):
-            yield next(contents)
-        else:
-            yield entry, b""
+    wanted = [_is_wanted(entry, max_file_bytes) for entry in piece.entries]
+    contents = piece.reader.read(list(compress(piece.entries, wanted)))
+    for entry, is_wanted in zip(piece.entries, wanted, strict=True):
+        yield next(contents) if is_wanted else (entry, b"")
 
 
-def _row(piece: Piece, entry: Entry, data: bytes) -> tuple[str, str, dict[str, Any]]:
-    """(rule, value, row): the rule that drops a file, or "" and its row of the table."""
+def _row(
+    piece: Piece, entry: Entry, data: bytes, max_file_bytes: int
+) -> tuple[tuple[str, str] | None, dict[str, Any]]:
+    """(why the file is dropped or None, its row of the table of dropped files or of documents)."""
+    row = {
+        "source": piece.source,
+        "repo": piece.repo,
+        "path": entry.path,
+        "language": "",
+        "license": "",
+        "n_bytes": entry.n_bytes,
+    }
+    if reason := _unread_reason(entry, max_file_bytes):
+        return reason, row
+    row["language"] = detect(entry.path, data) or ""
+    reason, content = _text(entry, data, str(row["language"]))
+    if reason:
+        return reason, row
+    row["license"], row["license_from"] = piece.licenses.of(entry.path, content)
+    return None, row | {
+        "split": "heldout" if unit_of(entry.path) in piece.heldout else "train",
+        "n_bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "content": content,
+        "n_redactions": 0,
+    }
+
+
+def _unread_reason(entry: Entry, max_file_bytes: int) -> tuple[str, str] | None:
     if entry.rule:
-        return entry.rule, entry.value, {}
-    if entry.n_bytes > piece.max_file_bytes:
-        return "too-large", f"{entry.n_bytes} bytes", {}
-    language = detect(entry.path, data) if may_be_known(entry.path) else None
-    if language is None:
-        return "no-language", entry.path.rpartition("/")[2].rpartition(".")[2][:20], {}
-    named = {"language": language}
+        return entry.rule, entry.value
+    if entry.n_bytes > max_file_bytes:
+        return "too-large", f"{entry.n_bytes} bytes"
+    return None if may_be_known(entry.path) else _no_language(entry)
+
+
+def _text(entry: Entry, data: bytes, language: str) -> tuple[tuple[str, str] | None, str]:
+    """(why the file is no text in a known language, or None; its text)."""
+    if not language:
+        return _no_language(entry), ""
     if not data.strip():
-        return "empty", f"{len(data)} bytes", named
+        return ("empty", f"{len(data)} bytes"), ""
     if (nul := data.find(b"\0")) >= 0:
-        return "binary", f"NUL at byte {nul}", named
+        return ("binary", f"NUL at byte {nul}"), ""
     try:
-        content = data.decode("utf-8-sig")
+        return None, data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return "not-utf8", f"0x{data[error.start]:02x} at byte {error.start}", named
-    license_name, license_from = piece.licenses.of(entry.path, content)
-    return (
-        "",
-        "",
-        {
-            "source": piece.source,
-            "repo": piece.repo,
-            "path": entry.path,
-            "language": language,
-            "license": license_name,
-            "license_from": license_from,
-            "split": "heldout" if unit_of(entry.path) in piece.heldout else "train",
-            "n_bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "content": content,
-            "n_redactions": 0,
-        },
-    )
+        return ("not-utf8", f"0x{data[error.start]:02x} at byte {error.start}"), ""
 
 
-def _drop(
-    table: TableWriter, piece: Piece, entry: Entry, reason: tuple[str, str], language: str
-) -> None:
-    table.add(
-        {
-            "source": piece.source,
-            "repo": piece.repo,
-            "path": entry.path,
-            "language": language,
-            "license": "",
-            "n_bytes": entry.n_bytes,
-            "rule": reason[0],
-            "value": reason[1],
-        }
-    )
+def _no_language(entry: Entry) -> tuple[str, str]:
+    return "no-language", entry.path.rpartition("/")[2].rpartition(".")[2][:20]
 
 
 def _tally(row: dict[str, Any]) -> dict[str, int]:

@@ -30,7 +30,6 @@ class FolderReader:
     """Reads files below `root`; a locator is a path relative to it."""
 
     root: str
-    sequential: bool = False
 
     def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The contents, in order; a file that cannot be read has the rule "unreadable"."""

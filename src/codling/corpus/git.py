@@ -79,7 +79,6 @@ class BareReader:
     """Reads blobs of a bare repository; a locator is an object id."""
 
     root: str
-    sequential: bool = False
 
     def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The blobs, in order, through one `git cat-file --batch`."""

@@ -26,12 +26,7 @@ class Entry:
 
 
 class Reader(Protocol):
-    """Reads files of one repository; can be pickled."""
-
-    @property
-    def sequential(self) -> bool:
-        """Whether reading any file means reading all before it: such a repository is one shard."""
-        ...
+    """Reads files of one repository."""
 
     def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The contents of `entries`, in their order.
@@ -55,6 +50,16 @@ class Repository:
     """Licence and package metadata files by path."""
     declared: str = ""
     """SPDX identifier that holds for every file without a notice of its own."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive that is not opened yet: workers do that, each archive at once."""
+
+    name: str
+    path: str
+    n_bytes: int
+    fingerprint: str
 
 
 def fingerprint(entries: Sequence[Entry], *parts: str) -> str:

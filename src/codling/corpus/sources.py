@@ -1,7 +1,8 @@
 """Sources: what a user points at, opened as repositories.
 
 Input: paths of git repositories, folders or archives; none means the standard library. Output:
-`Repository` values in a fixed order, each with a name that is unique in the run.
+`Repository` values (and `Archive` values, to be opened by workers) in a fixed order, each with a
+name that is unique in the run.
 
 Not here: how each kind is listed and read (folders.py, git.py, archives.py), and what is kept of it
 (collect.py).
@@ -13,10 +14,10 @@ from pathlib import Path
 
 from codling.core.errors import SourceError
 from codling.corpus import archives, folders, git
-from codling.corpus.repository import Repository
+from codling.corpus.repository import Archive, Repository
 
 
-def open_sources(paths: Sequence[Path]) -> Iterator[Repository]:
+def open_sources(paths: Sequence[Path]) -> Iterator[Repository | Archive]:
     """The repositories of all sources, in the order given; none: the standard library.
 
     Raises SourceError for a path that is missing, empty, damaged or unsafe.
@@ -27,6 +28,9 @@ def open_sources(paths: Sequence[Path]) -> Iterator[Repository]:
     taken: set[str] = set()
     for path in paths:
         name = _unique(_name(path), taken)
+        if path.is_file():
+            yield archives.find_archive(path, name)
+            continue
         n_files = 0
         for repository in _open(path, name):
             n_files += len(repository.entries)
@@ -43,8 +47,6 @@ def _open(path: Path, name: str) -> Iterator[Repository]:
             yield git.open_bare(path, name)
         else:
             yield from folders.open_folder(path, name)
-    elif path.is_file():
-        yield archives.open_archive(path, name)
     else:
         raise SourceError(f"no file or folder at {path}")
 
