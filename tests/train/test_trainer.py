@@ -167,7 +167,7 @@ def test_minutes_fix_the_number_of_steps_and_equal_a_run_of_so_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codling.train.trainer._TIMED_SECONDS", 0.1)
-    monkeypatch.setattr("codling.train.trainer.replanned", lambda step, n_steps, *_: n_steps)
+    monkeypatch.setattr("codling.train.trainer.replanned", lambda *plan: plan[1])
     (tmp_path / "timed").mkdir()
     timed = trainer(tmp_path / "timed", max_steps=None, minutes=0.01)
     n_steps = timed.run().n_steps

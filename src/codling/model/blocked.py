@@ -12,15 +12,17 @@ Legend: B batch, H heads, L length, D head width, Q block of queries, S keys up 
 import torch
 from torch import Tensor
 
-_BLOCK = 128
+_MIN_BLOCK, _MAX_BLOCK = 128, 512
+"""Queries per block: a quarter of the length within these bounds, so that few blocks are compiled."""
 
 
 def blocked_attention(q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, scale: float) -> Tensor:
     """softmax(scale x q k^T) v, causally: [B, H, L, D]; softmax in fp32."""
     length = q_BHLD.shape[2]
+    size = min(max(length // 4, _MIN_BLOCK), _MAX_BLOCK)
     blocks = []
-    for start in range(0, length, _BLOCK):
-        end = min(start + _BLOCK, length)
+    for start in range(0, length, size):
+        end = min(start + size, length)
         scores_BHQS = (q_BHLD[:, :, start:end] @ k_BHLD[:, :, :end].mT).float() * scale
         rows_Q = torch.arange(start, end, device=q_BHLD.device)
         hidden_QS = torch.arange(end, device=q_BHLD.device) > rows_Q[:, None]
