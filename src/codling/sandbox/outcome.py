@@ -90,7 +90,7 @@ def _status(
         return "timed out", f"after {step.cpu:.1f} s of processor time"
     if step.signal is not None:
         return "killed", _SIGNALS.get(step.signal, f"signal {step.signal}")
-    if step.exit == 0:
+    if step.exit == 0 and not step.stderr.strip():
         return "left early", "status 0 without having run to the end"
     return "failed", telling_line(step.stderr or step.stdout) or f"exit status {step.exit}"
 

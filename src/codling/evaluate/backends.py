@@ -1,0 +1,243 @@
+"""Who answers: the own engine, an OpenAI-compatible server, the benchmark itself, or a file of
+answers.
+
+Input: a Prompt and how to sample. Output: an Answer. `answer` may be called from several threads:
+the engine batches what is asked at the same time, and a server gets as many requests at once as
+the config allows.
+
+Not here: formats of foreign files (foreign.py) and what is asked (tasks/).
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import httpx
+
+from codling.core.errors import CheckpointError, ConfigError, RequestError
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.task import Prompt, Sampling
+
+_RETRIES = 6
+_TRANSIENT = (408, 409, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What was said to one prompt."""
+
+    text: str
+    finish: str = ""
+    """"stop" or "length", as far as known."""
+    n_tokens: int = 0
+    seconds: float = 0.0
+
+
+class Backend(Protocol):
+    """Answers prompts."""
+
+    @property
+    def identity(self) -> str:
+        """Names the model exactly: part of every stored answer's key."""
+        ...
+
+    def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:
+        """One answer; `seed` None is greedy."""
+        ...
+
+    def close(self) -> None:
+        """Let the model go."""
+        ...
+
+
+def open_backend(config: BenchmarkConfig) -> Backend:
+    """The backend that the config names; ConfigError unless it is exactly one."""
+    if (config.model is None) == (config.api is None):
+        raise ConfigError("evaluate needs a --model PATH or an --api URL (one of them)")
+    if config.api is not None:
+        return ApiBackend(config)
+    assert config.model is not None
+    return EngineBackend.open(config.model, config)
+
+
+class EngineBackend:
+    """The own engine; requests from all threads run in one batch."""
+
+    def __init__(self, engine: Any, identity: str, config: BenchmarkConfig) -> None:  # noqa: ANN401
+        """`engine` is a TextEngine (not named as a type: importing it takes torch)."""
+        self._engine, self._identity, self._config = engine, identity, config
+
+    @classmethod
+    def open(cls, path: Path, config: BenchmarkConfig) -> Self:
+        """Load a checkpoint folder or .gguf file."""
+        from codling.engine.text import TextEngine
+
+        if not path.exists():
+            raise CheckpointError(f"no checkpoint at {path}")
+        engine = TextEngine.open(
+            path,
+            precision=config.precision,
+            max_streams=config.concurrency,
+            max_length=config.max_length,
+        )
+        return cls(engine, f"{model_identity(path)} {config.precision}", config)
+
+    @property
+    def identity(self) -> str:
+        """Content hash of the checkpoint, and the precision."""
+        return self._identity
+
+    def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:
+        """Generate, or choose among options by log-likelihood."""
+        from codling.engine.request import SamplingParams
+
+        started = time.monotonic()
+        if prompt.options:
+            return Answer(text=self._likeliest(prompt), finish="stop")
+        params = SamplingParams(
+            max_tokens=sampling.max_tokens,
+            stop=sampling.stop,
+            temperature=0.0 if seed is None else self._config.temperature,
+            top_p=1.0 if seed is None else self._config.top_p,
+            seed=seed,
+        )
+        ids, mode = self._ids(prompt, sampling)
+        parts = list(self._engine.submit(ids, params, mode=mode))
+        return Answer(
+            text="".join(part.text for part in parts),
+            finish=parts[-1].finish_reason or "",
+            n_tokens=sum(len(part.token_ids) for part in parts),
+            seconds=time.monotonic() - started,
+        )
+
+    def close(self) -> None:
+        """Stop the engine's thread."""
+        self._engine.close()
+
+    def _ids(self, prompt: Prompt, sampling: Sampling) -> tuple[list[int], str]:
+        if prompt.messages is not None:
+            return self._engine.chat_prompt(prompt.messages), "chat"
+        if prompt.hole is not None:
+            return self._engine.insert_prompt(
+                *prompt.hole, max_tokens=sampling.max_tokens
+            ), "insert"
+        assert prompt.text is not None
+        return self._engine.complete_prompt(prompt.text), "complete"
+
+    def _likeliest(self, prompt: Prompt) -> str:
+        """The option whose tokens are likeliest in sum after the prompt."""
+        assert prompt.text is not None
+        start = self._engine.complete_prompt(prompt.text)
+        scores = []
+        for option in prompt.options:
+            ids = [*start, *self._engine.tokenizer.encode(option)]
+            scores.append(sum(self._engine.score(ids)[-(len(ids) - len(start)) :]))
+        return prompt.options[scores.index(max(scores))]
+
+
+class ApiBackend:
+    """An OpenAI-compatible server: /completions (with suffix for holes) and /chat/completions."""
+
+    def __init__(
+        self, config: BenchmarkConfig, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        """`transport` replaces the network in tests."""
+        assert config.api is not None
+        key = os.environ.get(config.api_key_variable, "")
+        self._config = config
+        self._client = httpx.Client(
+            base_url=config.api.rstrip("/") + "/",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(600.0, connect=10.0),
+            limits=httpx.Limits(max_connections=config.concurrency),
+            transport=transport,
+        )
+        self._pause = 0.5
+
+    @property
+    def identity(self) -> str:
+        """Address and model name: what a server runs behind them, only its owner knows."""
+        return f"{self._config.api} {self._config.api_model}"
+
+    def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:
+        """One request; busy servers are asked again, waiting twice as long each time."""
+        started = time.monotonic()
+        body: dict[str, Any] = {
+            "model": self._config.api_model or "default",
+            "max_tokens": sampling.max_tokens,
+            "temperature": 0.0 if seed is None else self._config.temperature,
+        }
+        if seed is not None:
+            body |= {"top_p": self._config.top_p, "seed": seed}
+        if sampling.stop:
+            body["stop"] = list(sampling.stop[:4])  # OpenAI's limit; all are applied again below
+        choice, usage = self._choice(prompt, body)
+        text = choice["message"]["content"] if prompt.messages is not None else choice["text"]
+        from codling.evaluate.extract import cut_at
+
+        return Answer(
+            text=cut_at(text or "", sampling.stop),
+            finish=choice.get("finish_reason") or "",
+            n_tokens=usage.get("completion_tokens", 0),
+            seconds=time.monotonic() - started,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _choice(
+        self, prompt: Prompt, body: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        if prompt.options:
+            raise ConfigError(
+                "log-likelihood needs the own engine: use --model, or --style instruct"
+            )
+        if prompt.messages is not None:
+            reply = self._post("chat/completions", body | {"messages": list(prompt.messages)})
+        elif prompt.hole is not None:
+            prefix, suffix = prompt.hole
+            reply = self._post("completions", body | {"prompt": prefix, "suffix": suffix})
+        else:
+            reply = self._post("completions", body | {"prompt": prompt.text})
+        return reply["choices"][0], reply.get("usage") or {}
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        reason = ""
+        for attempt in range(_RETRIES):
+            if attempt:
+                time.sleep(self._pause * 2 ** (attempt - 1))
+            try:
+                reply = self._client.post(path, json=body)
+            except httpx.TransportError as error:
+                reason = str(error) or type(error).__name__
+                continue
+            if reply.status_code == 200:
+                answer: dict[str, Any] = reply.json()
+                return answer
+            reason = f"status {reply.status_code}: {reply.text[:200]}"
+            if reply.status_code not in _TRANSIENT:
+                break
+        raise RequestError(f"{self._config.api}{path} does not answer: {reason}")
+
+
+def model_identity(path: Path) -> str:
+    """A name that changes with the weights: an artefact's id, else a hash of names, sizes and
+    ends of files."""
+    import hashlib
+    import json
+
+    manifest = path / "manifest.json"
+    if manifest.is_file():
+        return f"{path.name} {json.loads(manifest.read_text(encoding='utf-8'))['id']}"
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            size = file.stat().st_size
+            with file.open("rb") as opened:
+                digest.update(f"{file.name} {size}".encode() + opened.read(1 << 20))
+                opened.seek(max(0, size - (1 << 20)))
+                digest.update(opened.read())
+    return f"{path.name} {digest.hexdigest()[:16]}"

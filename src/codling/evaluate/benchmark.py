@@ -1,0 +1,155 @@
+"""`codling evaluate`: one benchmark, one model, one report.
+
+Input: BenchmarkConfig. Output: an artefact with the report; beside it, in NAME.rows, all that was
+generated, extracted and run, which later runs use again.
+
+Not here: the stages (harness.py), the benchmarks (tasks/), scores (scoreboard.py).
+"""
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from codling import __version__
+from codling.core.artifact import Artifact, Draft, Input, config_dict, produce
+from codling.core.errors import ConfigError, SourceError
+from codling.evaluate import harness
+from codling.evaluate.backends import model_identity, open_backend
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.foreign import ForeignAnswer, read_foreign, same_id
+from codling.evaluate.harness import Sample, rows_in
+from codling.evaluate.rows import content_key
+from codling.evaluate.scoreboard import headline, summarize, write_report
+from codling.evaluate.task import Problem, Task
+from codling.evaluate.tasks import TASKS, find_task
+from codling.sandbox import describe
+from codling.sandbox.toolchains import doctor
+
+STAGE_VERSION = 1
+
+
+def evaluate(config: BenchmarkConfig) -> Artifact | str:
+    """Run a benchmark on a model and write the report; answers and outcomes are kept for later
+    runs.
+
+    Example:
+        codling evaluate humaneval --model runs/tiny/checkpoint --out-dir runs/humaneval
+    """
+    if config.benchmark == "list":
+        return "\n".join(f"{name:20} {find_task(name).about}" for name in TASKS)
+    if config.benchmark == "doctor":
+        return f"{doctor()}\n\nsandbox: {describe(unsafe=config.unsafe)}"
+    task = find_task(config.benchmark)
+    _check(config)
+    problems = task.load(config.data_dir, config)
+    problems = problems[: config.limit] if config.limit else problems
+    if not problems:
+        raise SourceError(f"{task.name} has no problems in {config.data_dir} for these settings")
+    source = _source(config)
+
+    def work(draft: Draft) -> None:
+        samples = run(task, problems, config)
+        summary = summarize(samples, _settings(task, problems, config, source))
+        write_report(draft.path, summary, samples)
+        draft.counts |= {"headline": headline(summary), "outcomes": summary["outcomes"]}
+
+    data = content_key([[p.id, dict(p.data)] for p in problems])
+    return produce(
+        config.out_dir,
+        kind="evaluation",
+        version=STAGE_VERSION,
+        config=config,
+        inputs=[
+            Input(kind="source", id=source, path=str(config.model or config.samples or "")),
+            Input(kind="source", id=data, path=str(config.data_dir)),
+        ],
+        work=work,
+    )
+
+
+def run(task: Task, problems: Sequence[Problem], config: BenchmarkConfig) -> list[Sample]:
+    """All stages; the samples with their verdicts, in the order of the problems."""
+    folder = config.out_dir.with_name(config.out_dir.name + ".rows")
+    if config.canonical:
+        samples = _canonical(task, problems)
+    elif config.samples is not None:
+        samples = _foreign(task, problems, config)
+    else:
+        backend = open_backend(config)
+        try:
+            rows = rows_in(folder, "generations")
+            samples = harness.generate(task, problems, backend, config, rows)
+        finally:
+            backend.close()
+        samples = harness.extract(task, samples, config, rows_in(folder, "extractions"))
+    return harness.execute(task, samples, config, rows_in(folder, "executions"))
+
+
+def _canonical(task: Task, problems: Sequence[Problem]) -> list[Sample]:
+    answers = [(p, task.canonical(p)) for p in problems]
+    found = [Sample(problem=p, index=0, answer=a) for p, a in answers if a is not None]
+    if not found:
+        raise ConfigError(f"{task.name} has no solutions of its own to judge")
+    return found
+
+
+def _foreign(task: Task, problems: Sequence[Problem], config: BenchmarkConfig) -> list[Sample]:
+    assert config.samples is not None
+    answers = read_foreign(config.samples)
+    samples = []
+    for problem in problems:
+        exact = answers.get(problem.id)
+        named = exact or next((a for name, a in answers.items() if same_id(name, problem.id)), [])
+        for index, answer in enumerate(named):
+            samples.append(_foreign_sample(task, problem, index, answer))
+    if not samples:
+        raise SourceError(f"{config.samples} answers none of the problems of {task.name}")
+    return samples
+
+
+def _foreign_sample(task: Task, problem: Problem, index: int, answer: ForeignAnswer) -> Sample:
+    cut = answer.text if answer.whole else task.whole(problem, answer.text)
+    return Sample(problem=problem, index=index, text=answer.text, answer=cut)
+
+
+def _check(config: BenchmarkConfig) -> None:
+    if config.n_samples > 1 and config.temperature == 0:
+        raise ConfigError("several samples need --temperature above 0: greedy answers are equal")
+    if config.samples is None and not config.canonical and not config.model and not config.api:
+        raise ConfigError("evaluate needs --model PATH, --api URL, --samples FILE or --canonical")
+
+
+def _source(config: BenchmarkConfig) -> str:
+    """Names what answers: part of the report's identity."""
+    if config.canonical:
+        return "canonical"
+    if config.samples is not None:
+        if not config.samples.exists():
+            raise SourceError(f"no samples at {config.samples}")
+        files = sorted(config.samples.glob("*")) if config.samples.is_dir() else [config.samples]
+        return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
+    if config.model is not None:
+        if not config.model.exists():
+            raise SourceError(f"no checkpoint at {config.model}")
+        return model_identity(config.model)
+    return f"{config.api} {config.api_model}"
+
+
+def _settings(
+    task: Task, problems: Sequence[Problem], config: BenchmarkConfig, source: str
+) -> dict[str, Any]:
+    """What a reader needs to repeat the run."""
+    sampling = task.sampling(problems[0], config.style)
+    prompt = replace(task.prompt(problems[0], config))
+    return {
+        **config_dict(config, identity=True),
+        "answered_by": source,
+        "max_tokens": config.max_tokens or sampling.max_tokens,
+        "stop": list(sampling.stop),
+        "first_prompt": prompt.text or prompt.messages or prompt.hole,
+        "sandbox": describe(unsafe=config.unsafe),
+        "codling": __version__,
+        "python": platform.python_version(),
+    }

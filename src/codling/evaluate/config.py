@@ -1,0 +1,69 @@
+"""Settings of `codling evaluate`. No torch here: the command line reads it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codling.core.recipe import aside
+
+Style = Literal["base", "instruct"]
+Verdicts = Literal["strict", "deepseek"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """Settings of one run of one benchmark."""
+
+    benchmark: str
+    """Name of the benchmark; "list" shows all, "doctor" the languages that can run here."""
+    model: Path | None = aside(None)
+    """Checkpoint folder or .gguf file to evaluate with the own engine."""
+    api: str | None = aside(None)
+    """Base URL of an OpenAI-compatible server instead, for example http://localhost:8000/v1."""
+    api_model: str = ""
+    """The model's name at that server."""
+    api_key_variable: str = aside("OPENAI_API_KEY")
+    """Environment variable that holds the server's key."""
+    samples: Path | None = aside(None)
+    """File of generations made elsewhere (human-eval, EvalPlus, MultiPL-E or DS-1000 format)."""
+    canonical: bool = False
+    """Judge the benchmark's own solutions instead of a model's."""
+    data_dir: Path = aside(Path("benchmark-data"))
+    """Folder of the benchmarks' files, one folder each (see docs/evaluation.md)."""
+    out_dir: Path = aside()
+    """Folder of the report; what was generated and run is kept beside it in NAME.rows."""
+    style: Style = "base"
+    """Continue the prompt ("base"), or ask for the answer in a chat ("instruct")."""
+    language: str = ""
+    """Language of a benchmark that has several, for example cpp."""
+    subset: str = ""
+    """Part of a benchmark that has several, for example gsm8k or single-line."""
+    instruction: str = ""
+    """Own wording of the instruction; {language} and {prompt} are replaced."""
+    n_samples: int = 1
+    """Answers per problem."""
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 0.95
+    """Nucleus, when sampling."""
+    seed: int = 0
+    """Seed of the sampling and of the confidence intervals."""
+    max_tokens: int = 0
+    """Tokens per answer at most; 0 takes the benchmark's own number."""
+    max_length: int = aside(4096)
+    """Tokens of prompt and answer together in the own engine."""
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    """Numbers of the own engine (see `codling serve`)."""
+    limit: int = 0
+    """Only the first so many problems; 0 means all."""
+    timeout: float = 0.0
+    """Seconds for one program; 0 takes the benchmark's own number."""
+    verdicts: Verdicts = "strict"
+    """"strict" wants proof that a program ran to its end; "deepseek" trusts exit codes as their
+    scripts do."""
+    workers: int = aside(0)
+    """Programs that run at once; 0: as many as processors."""
+    concurrency: int = aside(8)
+    """Requests at once."""
+    unsafe: bool = aside(False)
+    """Run programs without bubblewrap. They can then read and change whatever you can."""

@@ -1,0 +1,198 @@
+"""generate -> extract -> execute: the three stages of a benchmark, each resumable and each paid
+for once.
+
+Input: a task's problems, a backend, a folder of rows. Output: an Outcome per problem and sample.
+Each stage keeps its results as rows keyed by a hash of all that they depend on: model, prompt and
+sampling for an answer; answer and extraction rules for a cut; program, limits, rule and tool
+versions for an outcome. So stopping costs nothing, and judging again with another timeout needs
+no generation.
+
+Not here: scores and reports (scoreboard.py), prompts and rules (tasks/).
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from codling.core.log import Bar
+from codling.evaluate.backends import Answer, Backend
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.rows import Rows, content_key
+from codling.evaluate.task import Problem, Sampling, Task, Verdict
+from codling.sandbox.executor import Executor, Program
+from codling.sandbox.outcome import Outcome
+from codling.sandbox.pool import in_threads
+
+_REPEATED_ALONE = ("timed out", "lost", "out of memory")
+"""Outcomes that a busy machine may cause: such programs run once more, alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One answer to one problem, on its way through the stages."""
+
+    problem: Problem
+    index: int
+    text: str = ""
+    answer: str = ""
+    status: str = ""
+    """"passed", a reason of sandbox/outcome.py, "failed", or "not run"."""
+    detail: str = ""
+    seconds: float = 0.0
+    generated: Answer | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the answer is right."""
+        return self.status == "passed"
+
+
+def generate(
+    task: Task, problems: Sequence[Problem], backend: Backend, config: BenchmarkConfig, rows: Rows
+) -> list[Sample]:
+    """An answer for every problem and sample index; those in `rows` are not asked again."""
+    samples = [Sample(problem=p, index=i) for p in problems for i in range(config.n_samples)]
+    keys = [_generation_key(task, s, backend, config) for s in samples]
+    waiting = [i for i, key in enumerate(keys) if key not in rows]
+
+    def ask(i: int) -> Answer:
+        sampling = _sampling(task, samples[i].problem, config)
+        seed = config.seed + samples[i].index if config.temperature > 0 else None
+        return backend.answer(task.prompt(samples[i].problem, config), sampling, seed)
+
+    n_done = len(keys) - len(waiting)
+    with Bar(f"{task.name}: generate", len(keys), done=n_done, unit="answers") as bar:
+        for at, answer in in_threads(ask, waiting, config.concurrency):
+            sample = samples[waiting[at]]
+            rows.add(
+                keys[waiting[at]],
+                problem=sample.problem.id,
+                sample=sample.index,
+                text=answer.text,
+                finish=answer.finish,
+                n_tokens=answer.n_tokens,
+                seconds=round(answer.seconds, 3),
+            )
+            bar.advance(1)
+    return [_with_answer(s, rows[key]) for s, key in zip(samples, keys, strict=True)]
+
+
+def extract(
+    task: Task, samples: Sequence[Sample], config: BenchmarkConfig, rows: Rows
+) -> list[Sample]:
+    """Cut the answer out of every text."""
+    done = []
+    for sample in samples:
+        key = content_key(task.name, task.version, config.style, sample.problem.id, sample.text)
+        if key not in rows:
+            answer = task.extract(sample.problem, sample.text, config.style)
+            rows.add(key, problem=sample.problem.id, sample=sample.index, answer=answer)
+        done.append(replace(sample, answer=rows[key]["answer"]))
+    return done
+
+
+def execute(
+    task: Task, samples: Sequence[Sample], config: BenchmarkConfig, rows: Rows
+) -> list[Sample]:
+    """Judge every answer: at once, or by running its program in the sandbox."""
+    checks = [task.check(s.problem, s.answer, config) for s in samples]
+    programs = {i: c for i, c in enumerate(checks) if isinstance(c, Program)}
+    outcomes = _run(task, programs, config, rows) if programs else {}
+    return [
+        _judged(sample, check, outcomes.get(i))
+        for i, (sample, check) in enumerate(zip(samples, checks, strict=True))
+    ]
+
+
+def _judged(sample: Sample, check: Program | Verdict, row: dict[str, Any] | None) -> Sample:
+    if isinstance(check, Verdict):
+        status = "not run" if check.skipped else "passed" if check.passed else "failed"
+        return replace(sample, status=status, detail=check.detail)
+    assert row is not None
+    return replace(sample, status=row["status"], detail=row["detail"], seconds=row["seconds"])
+
+
+def _run(
+    task: Task, programs: dict[int, Program], config: BenchmarkConfig, rows: Rows
+) -> dict[int, dict[str, Any]]:
+    with Executor(config.workers, unsafe=config.unsafe, preload=task.preload) as executor:
+        languages = {program.language for program in programs.values()}
+        versions = {name: executor.require(name) for name in sorted(languages)}
+        keys = {i: _execution_key(p, versions[p.language], config) for i, p in programs.items()}
+        todo = {key: programs[i] for i, key in keys.items() if key not in rows}
+        label = f"{task.name}: execute"
+        with Bar(label, len(set(keys.values())), done=len(rows), unit="programs") as bar:
+            again = list(_run_all(executor.map, todo, rows, bar))
+            alone = {key: todo[key] for key in again}
+            for key in _run_all(_one_by_one(executor), alone, rows, bar, last=True):
+                raise AssertionError(f"{key} was left without an outcome")
+    return {i: rows[key] for i, key in keys.items()}
+
+
+def _run_all(
+    run: Callable[[Sequence[Program]], Iterator[tuple[int, Outcome]]],
+    todo: dict[str, Program],
+    rows: Rows,
+    bar: Bar,
+    last: bool = False,
+) -> Iterator[str]:
+    """Run and store; gives the keys of programs that should run again, alone, and are not stored
+    yet."""
+    keys = list(todo)
+    for at, outcome in run(list(todo.values())):
+        if outcome.status in _REPEATED_ALONE and not last:
+            yield keys[at]
+            continue
+        rows.add(
+            keys[at],
+            status=outcome.status,
+            detail=outcome.detail,
+            seconds=round(outcome.seconds, 4),
+            stderr=outcome.stderr[-2000:],
+        )
+        bar.advance(1)
+
+
+def _one_by_one(
+    executor: Executor,
+) -> Callable[[Sequence[Program]], Iterator[tuple[int, Outcome]]]:
+    return lambda programs: ((i, executor.run(p)) for i, p in enumerate(programs))
+
+
+def _generation_key(task: Task, sample: Sample, backend: Backend, config: BenchmarkConfig) -> str:
+    sampling = _sampling(task, sample.problem, config)
+    prompt = task.prompt(sample.problem, config)
+    how: list[object] = [sampling.max_tokens, sampling.stop]
+    if config.temperature > 0:
+        how += [config.temperature, config.top_p, config.seed + sample.index]
+    what = [prompt.text, prompt.messages, prompt.hole, prompt.options]
+    return content_key(backend.identity, what, how, sample.index)
+
+
+def _execution_key(program: Program, version: str, config: BenchmarkConfig) -> str:
+    load = "unsafe" if config.unsafe else "walls"
+    what = [program.language, program.source, program.stdin, dict(program.files), program.strict]
+    bounds = [program.seconds, program.memory_bytes, load, os.uname().machine]
+    return content_key(what, bounds, version)
+
+
+def _sampling(task: Task, problem: Problem, config: BenchmarkConfig) -> Sampling:
+    sampling = task.sampling(problem, config.style)
+    return replace(sampling, max_tokens=config.max_tokens) if config.max_tokens else sampling
+
+
+def _with_answer(sample: Sample, row: dict[str, object]) -> Sample:
+    answer = Answer(
+        text=str(row["text"]),
+        finish=str(row["finish"]),
+        n_tokens=int(str(row["n_tokens"])),
+        seconds=float(str(row["seconds"])),
+    )
+    return replace(sample, text=answer.text, generated=answer)
+
+
+def rows_in(folder: Path, stage: str) -> Rows:
+    """The store of one stage of one run."""
+    return Rows(folder / f"{stage}.jsonl")

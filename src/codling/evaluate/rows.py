@@ -1,0 +1,59 @@
+"""Append-only JSON Lines with a key per row: what was generated, extracted and run, each once.
+
+A key is a content hash of all that a row depends on, so that stopping costs nothing and a changed
+setting never meets an old row. A last line cut by a crash is dropped. Not here: what rows hold
+(harness.py).
+"""
+
+import hashlib
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+
+class Rows:
+    """The rows of one file by key; `add` may be called from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads what is there; the file is made with the first row."""
+        self.path = path
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+        if path.exists():
+            self._read()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        return self._rows[key]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, key: str, **values: object) -> dict[str, Any]:
+        """Append a row; a later row with the same key replaces the earlier one."""
+        row = {"key": key, **values}
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line)
+            self._rows[key] = row
+        return row
+
+    def _read(self) -> None:
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            self.path.write_bytes(whole)
+        for line in whole.decode().splitlines():
+            row = json.loads(line)
+            self._rows[row["key"]] = row
+
+
+def content_key(*parts: object) -> str:
+    """A hash of JSON-ready values: 24 hexadecimal digits."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

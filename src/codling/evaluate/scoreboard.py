@@ -1,0 +1,143 @@
+"""From judged samples to a report: pass@k with intervals, per group, with every failure's reason.
+
+Input: samples, settings. Output: report.json, report.md, report.html and outcomes.jsonl, which
+are the same for two runs of the same thing, but for the `seconds` part.
+
+Not here: running anything (harness.py).
+"""
+
+import html
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codling.core.artifact import write_json
+from codling.evaluate.harness import Sample
+from codling.evaluate.pass_at_k import mean_with_interval
+
+KS = (1, 10, 100)
+
+
+def summarize(samples: Sequence[Sample], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The report as plain values."""
+    judged = [s for s in samples if s.status != "not run"]
+    groups = sorted({s.problem.group for s in judged if s.problem.group})
+    skipped = Counter(s.detail for s in samples if s.status == "not run")
+    seed = int(settings.get("seed", 0))
+    return {
+        "settings": dict(settings),
+        "n_problems": len({s.problem.id for s in judged}),
+        "n_samples": len(judged),
+        "not_run": dict(sorted(skipped.items())),
+        "scores": _scores(judged, seed),
+        "groups": {g: _scores([s for s in judged if s.problem.group == g], seed) for g in groups},
+        "outcomes": dict(Counter(s.status for s in judged).most_common()),
+        "failures": dict(Counter(_reason(s) for s in judged if not s.passed).most_common(20)),
+    }
+
+
+def outcome_rows(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """One row per sample, without times."""
+    return [
+        {
+            "problem": s.problem.id,
+            "sample": s.index,
+            "status": s.status,
+            "detail": s.detail,
+            "finish": s.generated.finish if s.generated else "",
+            "answer": s.answer,
+        }
+        for s in samples
+    ]
+
+
+def write_report(folder: Path, summary: Mapping[str, Any], samples: Sequence[Sample]) -> None:
+    """The report's files."""
+    rows = outcome_rows(samples)
+    write_json(folder / "report.json", summary)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "outcomes.jsonl").write_text(lines, encoding="utf-8")
+    (folder / "report.md").write_text(to_markdown(summary), encoding="utf-8")
+    (folder / "report.html").write_text(to_html(summary, rows), encoding="utf-8")
+
+
+def to_markdown(summary: Mapping[str, Any]) -> str:
+    """The report for people."""
+    settings = summary["settings"]
+    lines = [f"# {settings.get('benchmark', 'evaluation')}: {headline(summary)}", ""]
+    lines += ["| | n | " + " | ".join(summary["scores"]) + " |"]
+    lines += ["|---|---|" + "---|" * len(summary["scores"])]
+    for name, scores in {"all": summary["scores"], **summary["groups"]}.items():
+        n = next(iter(scores.values()))["n"] if scores else 0
+        lines.append(f"| {name} | {n} | " + " | ".join(_cell(v) for v in scores.values()) + " |")
+    lines += ["", "## Outcomes", ""]
+    lines += [f"- {name}: {n}" for name, n in summary["outcomes"].items()]
+    lines += [f"- not run, {name}: {n}" for name, n in summary["not_run"].items()]
+    if summary["failures"]:
+        lines += ["", "## Commonest reasons of failure", ""]
+        lines += [f"- {n} x {name}" for name, n in summary["failures"].items()]
+    lines += ["", "## Settings", ""]
+    lines += [f"- {name}: {value!r}" for name, value in settings.items()]
+    return "\n".join(lines) + "\n"
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """One line: the first score with its interval."""
+    if not summary["scores"]:
+        return "nothing could be judged"
+    name, score = next(iter(summary["scores"].items()))
+    return f"{name} {_cell(score)} on {summary['n_problems']} problems"
+
+
+def to_html(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The report as one self-contained page, with a line per sample."""
+    text = html.escape(to_markdown(summary))
+    cells = "".join(map(_html_row, rows))
+    title = html.escape(str(summary["settings"].get("benchmark", "evaluation")))
+    return (
+        f"<!doctype html><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
+        f"<pre>{text}</pre><table>{cells}</table>\n"
+    )
+
+
+def _html_row(row: Mapping[str, Any]) -> str:
+    names = ("problem", "sample", "status", "detail")
+    cells = "".join(f"<td>{html.escape(str(row[name]))}</td>" for name in names)
+    answer = f"<details><summary>answer</summary><pre>{html.escape(row['answer'])}</pre></details>"
+    kind = "ok" if row["status"] == "passed" else "no"
+    return f"<tr class='{kind}'>{cells}<td>{answer}</td></tr>"
+
+
+_STYLE = (
+    "body{font:14px system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse}"
+    "td{border-top:1px solid #8884;padding:.2rem .6rem;vertical-align:top}"
+    ".ok td:nth-child(3){color:#080}.no td:nth-child(3){color:#b00}pre{white-space:pre-wrap}"
+)
+
+
+def _scores(samples: Sequence[Sample], seed: int) -> dict[str, dict[str, float]]:
+    if not samples:
+        return {}
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for sample in samples:
+        counts[sample.problem.id][0] += 1
+        counts[sample.problem.id][1] += sample.passed
+    pairs = [(n, passed) for n, passed in counts.values()]
+    scores = {}
+    for k in (k for k in KS if k <= min(n for n, _ in pairs)):
+        mean, low, high = mean_with_interval(pairs, k, seed=seed)
+        values = {"value": mean, "low": low, "high": high}
+        scores[f"pass@{k}"] = {n: round(v, 6) for n, v in values.items()} | {"n": len(pairs)}
+    return scores
+
+
+def _cell(score: Mapping[str, float]) -> str:
+    return f"{100 * score['value']:.1f} ({100 * score['low']:.1f} to {100 * score['high']:.1f})"
+
+
+def _reason(sample: Sample) -> str:
+    kind = sample.detail.split(":")[0] if sample.status == "failed" else sample.status
+    return kind[:80] or "failed"

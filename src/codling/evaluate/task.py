@@ -1,0 +1,120 @@
+"""What a benchmark is: problems, prompts, how an answer is cut out and how it is judged.
+
+A benchmark is one file in tasks/ with a `TASK`: a record of four functions. `load` reads
+problems, `prompt` asks, `extract` cuts the answer out of what the model said, `check` says what
+decides: a Program to be run, or a Verdict at once. Everything else (asking, running, resuming,
+scoring) is the harness's.
+
+Not here: the harness (harness.py) and the list of benchmarks (tasks/__init__.py).
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codling.core.errors import SourceError
+from codling.evaluate.config import BenchmarkConfig, Style
+from codling.sandbox.executor import Program
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One request to a model; exactly one of the first three is set."""
+
+    text: str | None = None
+    """To be continued."""
+    messages: tuple[Mapping[str, str], ...] | None = None
+    """A chat, to be answered."""
+    hole: tuple[str, str] | None = None
+    """Prefix and suffix, to be filled."""
+    options: tuple[str, ...] = ()
+    """With `text`: not to be continued freely, but which of these is likeliest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One problem; `data` is what the task's own functions need."""
+
+    id: str
+    data: Mapping[str, Any]
+    group: str = ""
+    """Results are also given per group: a language, a library, a subject."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A judgement without running anything."""
+
+    passed: bool
+    detail: str = ""
+    """The reason, in a few words, if it failed."""
+    skipped: bool = False
+    """The problem cannot be judged here; it counts neither way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How long an answer may be and where it ends; the defaults are DeepSeek-Coder's for base
+    models."""
+
+    max_tokens: int = 500
+    stop: tuple[str, ...] = ()
+
+
+def same_text(problem: Problem, completion: str) -> str:  # noqa: ARG001 - the shape of `whole`
+    """For benchmarks whose answers are judged as they are."""
+    return completion
+
+
+def no_canonical(problem: Problem) -> str | None:  # noqa: ARG001 - the shape of `canonical`
+    """For benchmarks without solutions of their own."""
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A benchmark (see the module's docstring)."""
+
+    name: str
+    about: str
+    """One line for the list of benchmarks."""
+    load: Callable[[Path, BenchmarkConfig], list[Problem]]
+    prompt: Callable[[Problem, BenchmarkConfig], Prompt]
+    extract: Callable[[Problem, str, Style], str]
+    check: Callable[[Problem, str, BenchmarkConfig], Program | Verdict]
+    sampling: Callable[[Problem, Style], Sampling] = lambda _problem, style: Sampling(
+        max_tokens=1024 if style == "instruct" else 500
+    )
+    canonical: Callable[[Problem], str | None] = no_canonical
+    """The benchmark's own answer in the form that `extract` gives."""
+    whole: Callable[[Problem, str], str] = same_text
+    """From a bare continuation, as foreign files hold it, to the form that `extract` gives."""
+    version: int = 1
+    """Raised when `extract` changes its results, so that stored answers are cut anew."""
+    preload: tuple[str, ...] = field(default=())
+    """Python packages to have loaded before programs run."""
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON Lines file, plain or .gz; SourceError names the file that is missing."""
+    found = next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+    if found is None:
+        raise SourceError(
+            f"no benchmark file {path} (or .gz); put the data there or set --data-dir, "
+            "see docs/evaluation.md"
+        )
+    data = found.read_bytes()
+    text = (gzip.decompress(data) if found.suffix == ".gz" else data).decode()
+    yield from (json.loads(line) for line in text.split("\n") if line.strip())
+
+
+def ask(instruction: str, config: BenchmarkConfig, **values: str) -> Prompt:
+    """A chat of one user turn: `instruction`, or the config's own, with {names} replaced by
+    `values`."""
+    text = config.instruction or instruction
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", value)
+    return Prompt(messages=({"role": "user", "content": text},))

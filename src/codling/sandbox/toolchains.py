@@ -1,0 +1,371 @@
+"""How a program of each language is compiled, run and judged; what is installed here, and how to
+get the rest.
+
+Input: a language and a source. Output: files and steps for a box, and the rule for the verdict.
+There are two:
+
+- deepseek: DeepSeek-Coder's own: mostly the exit status (see FACTS in docs/evaluation.md);
+- strict: the program must also reach its end, which prints a line that nobody can know beforehand.
+
+Not here: running (executor.py), and Python, which needs no toolchain (the box is one).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from codling.sandbox.box import StepReply
+from codling.sandbox.warm_compiler import typescript_path
+
+CACHE_DIR = Path(os.environ.get("CODLING_CACHE", "~/.cache/codling")).expanduser() / "toolchains"
+GXX = ("/usr/bin/g++", "-std=c++17")
+PCH_DIR = CACHE_DIR / "pch"
+JAVA_CLASSES = "/usr/share/java/javatuples.jar"
+
+
+def _exit_status(step: StepReply) -> bool:
+    return step.exit == 0
+
+
+def _silent(step: StepReply) -> bool:
+    return step.exit == 0 and not step.stdout and not step.stderr
+
+
+def _go_ok(step: StepReply) -> bool:
+    return step.exit == 0 and re.search(r"^(ok|PASS)\b", step.stdout, re.M) is not None
+
+
+def _ruby_ok(step: StepReply) -> bool:
+    return (
+        step.exit == 0
+        and re.search(r"[1-9]\d* tests, .* 0 failures, 0 errors", step.stdout) is not None
+    )
+
+
+def _lua_ok(step: StepReply) -> bool:
+    return step.exit == 0 and re.search(r"^Ran [1-9]\d* tests", step.stdout, re.M) is not None
+
+
+def _append(template: str) -> Callable[[str, str], str]:
+    return lambda source, nonce: source + "\n" + template.replace("NONCE", nonce) + "\n"
+
+
+def _before_brace(template: str, nth: int = 1) -> Callable[[str, str], str]:
+    """Put the line before the nth closing brace from the end: the end of main."""
+
+    def seal(source: str, nonce: str) -> str:
+        at = len(source)
+        for _ in range(nth):
+            at = source.rfind("}", 0, at)
+        return (
+            source
+            if at < 0
+            else source[:at] + template.replace("NONCE", nonce) + "\n" + source[at:]
+        )
+
+    return seal
+
+
+def _in_main_of_d(source: str, nonce: str) -> str:
+    line = f'void main(){{ import std.stdio; writeln("\\n{nonce}"); }}'
+    return source.replace("void main(){}", line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toolchain:
+    """One language."""
+
+    language: str
+    file: str
+    """What the source is called."""
+    run: tuple[str, ...]
+    compile: tuple[str, ...] = ()
+    warm: Literal["", "java", "typescript"] = ""
+    """Compiled by a process that stays (warm_compiler.py) instead of by `compile`."""
+    version: tuple[str, ...]
+    packages: str
+    """What apt or npm installs."""
+    ended: Callable[[StepReply], bool] = _exit_status
+    """DeepSeek-Coder's rule, or MultiPL-E's for its other languages."""
+    alarm: str = ""
+    """An expression that stderr may not match, for runners whose exit status hides failures."""
+    seal: Callable[[str, str], str] | None = None
+    """Adds the line that a strict verdict wants; None where the test runner's own report is the
+    proof."""
+    env: tuple[tuple[str, str], ...] = ()
+    shown: tuple[Path, ...] = ()
+    compile_seconds: float = 60.0
+
+
+def _rust() -> tuple[str, tuple[Path, ...]]:
+    """The compiler behind rustup's proxy, and the folder it needs; plain rustc elsewhere."""
+    proxy = shutil.which("rustc")
+    if proxy is None or Path(proxy).is_relative_to("/usr/bin"):
+        return "/usr/bin/rustc", ()
+    found = subprocess.run(
+        [proxy, "--print", "sysroot"], capture_output=True, text=True, check=False
+    )
+    root = Path(found.stdout.strip() or "/usr")
+    return str(root / "bin" / "rustc"), (root,)
+
+
+_JAVA = (
+    "/usr/bin/java",
+    "-ea",
+    "-Xmx1g",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+)
+_MONO = (("MONO_TRACE_LISTENER", "Console.Error"),)
+_GO_ENV = (
+    ("GOCACHE", "/tmp/go"),
+    ("GOPATH", "/tmp/gopath"),
+    ("GO111MODULE", "off"),
+    ("GOFLAGS", "-vet=off"),
+)
+
+
+def toolchains() -> dict[str, Toolchain]:
+    """All toolchains by language, installed or not."""
+    rustc, rust_shown = _rust()
+    table = (
+        Toolchain(
+            language="cpp",
+            file="main.cpp",
+            compile=(
+                *GXX,
+                "-I",
+                str(PCH_DIR),
+                "-include",
+                "bits/stdc++.h",
+                "main.cpp",
+                "-o",
+                "main",
+            ),
+            run=("./main",),
+            version=("/usr/bin/g++", "--version"),
+            packages="g++",
+            seal=_before_brace('puts("\\nNONCE");'),
+            shown=(PCH_DIR,),
+        ),
+        Toolchain(
+            language="java",
+            file="Problem.java",
+            warm="java",
+            run=(*_JAVA, "-cp", f".:{JAVA_CLASSES}", "Problem"),
+            version=("/usr/bin/javac", "-version"),
+            packages="openjdk-17-jdk-headless libjavatuples-java",
+            seal=_before_brace('System.out.println("\\nNONCE");', 2),
+        ),
+        Toolchain(
+            language="js",
+            file="main.js",
+            run=("/usr/bin/node", "main.js"),
+            version=("/usr/bin/node", "--version"),
+            packages="nodejs",
+            ended=_silent,
+            seal=_append('console.log("\\nNONCE");'),
+        ),
+        Toolchain(
+            language="ts",
+            file="main.ts",
+            warm="typescript",
+            run=("/usr/bin/node", "main.js"),
+            version=("/usr/bin/node", "--version"),
+            packages="nodejs npm",
+            seal=_append('console.log("\\nNONCE");'),
+        ),
+        Toolchain(
+            language="cs",
+            file="main.cs",
+            compile=(
+                "/usr/bin/mcs",
+                "-d:DEBUG",
+                "-r:System.Numerics.dll",
+                "main.cs",
+                "-out:main.exe",
+            ),
+            run=("/usr/bin/mono", "main.exe"),
+            version=("/usr/bin/mono", "--version"),
+            packages="mono-mcs mono-runtime libmono-system-numerics4.0-cil libmono-system-core4.0-cil",
+            alarm="Fail",
+            seal=_before_brace('Console.WriteLine("\\nNONCE");', 2),
+            env=_MONO,
+        ),
+        Toolchain(
+            language="php",
+            file="main.php",
+            run=("/usr/bin/php", "-f", "main.php"),
+            version=("/usr/bin/php", "--version"),
+            packages="php-cli",
+            seal=_append('echo "\\nNONCE\\n";'),
+        ),
+        Toolchain(
+            language="sh",
+            file="main.sh",
+            run=("/bin/bash", "main.sh"),
+            version=("/bin/bash", "--version"),
+            packages="bash bc",
+            seal=_append("printf '\\nNONCE\\n'"),
+        ),
+        Toolchain(
+            language="go",
+            file="main_test.go",
+            run=("/usr/bin/go", "test", "-v", "main_test.go"),
+            version=("/usr/bin/go", "version"),
+            packages="golang-go",
+            ended=_go_ok,
+            env=_GO_ENV,
+        ),
+        Toolchain(
+            language="rs",
+            file="main.rs",
+            compile=(rustc, "main.rs", "-o", "main", "-A", "warnings"),
+            run=("./main",),
+            version=(rustc, "--version"),
+            packages="rustc",
+            seal=_before_brace('println!("\\nNONCE");'),
+            shown=rust_shown,
+        ),
+        Toolchain(
+            language="rb",
+            file="main.rb",
+            run=("/usr/bin/ruby", "main.rb"),
+            version=("/usr/bin/ruby", "--version"),
+            packages="ruby ruby-test-unit",
+            ended=_ruby_ok,
+        ),
+        Toolchain(
+            language="lua",
+            file="main.lua",
+            run=("/usr/bin/lua5.4", "main.lua"),
+            version=("/usr/bin/lua5.4", "-v"),
+            packages="lua5.4 lua-unit",
+            ended=_lua_ok,
+        ),
+        Toolchain(
+            language="pl",
+            file="main.pl",
+            run=("/usr/bin/perl", "main.pl"),
+            version=("/usr/bin/perl", "--version"),
+            packages="perl libtest-deep-perl",
+            seal=_append('print "\\nNONCE\\n";'),
+        ),
+        Toolchain(
+            language="r",
+            file="main.R",
+            run=("/usr/bin/Rscript", "main.R"),
+            version=("/usr/bin/Rscript", "--version"),
+            packages="r-base-core",
+            seal=_append('cat("\\nNONCE\\n")'),
+        ),
+        Toolchain(
+            language="d",
+            file="main.d",
+            compile=("/usr/bin/ldc2", "-unittest", "main.d", "-of=main"),
+            run=("./main", "--DRT-testmode=run-main"),
+            version=("/usr/bin/ldc2", "--version"),
+            packages="ldc",
+            seal=_in_main_of_d,
+        ),
+        Toolchain(
+            language="rkt",
+            file="main.rkt",
+            run=("/usr/bin/racket", "main.rkt"),
+            version=("/usr/bin/racket", "--version"),
+            packages="racket",
+            alarm="FAILURE|ERROR",
+            seal=_append('(display "\\nNONCE\\n")'),
+        ),
+        Toolchain(
+            language="jl",
+            file="main.jl",
+            run=("/usr/bin/julia", "main.jl"),
+            version=("/usr/bin/julia", "--version"),
+            packages="julia",
+            seal=_append('println("\\nNONCE")'),
+        ),
+    )
+    return {each.language: each for each in table}
+
+
+@cache
+def version(language: str) -> str | None:
+    """The version line of a language's tool, or None where something it needs is missing."""
+    toolchain = toolchains()[language]
+    if not all(Path(p).exists() for p in _needed(toolchain)):
+        return None
+    if language == "ts":
+        return _typescript_version()
+    try:
+        done = subprocess.run(
+            toolchain.version, capture_output=True, text=True, timeout=30, check=False
+        )
+    except OSError:
+        return None
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return lines[0].strip() if lines and done.returncode == 0 else None
+
+
+def _needed(toolchain: Toolchain) -> Sequence[str]:
+    programs = [argv[0] for argv in (toolchain.run, toolchain.compile) if argv]
+    extra = {"java": [JAVA_CLASSES, "/usr/bin/javac"], "sh": ["/usr/bin/bc"]}
+    found = [p for p in programs if p.startswith("/")]
+    return found + extra.get(toolchain.language, [])
+
+
+def _typescript_version() -> str | None:
+    from codling.core.errors import ToolMissingError
+
+    try:
+        library = typescript_path(CACHE_DIR)
+    except ToolMissingError:
+        return None
+    found = re.search(r'"version": "([^"]+)"', (library.parents[1] / "package.json").read_text())
+    return f"TypeScript {found[1]}" if found else None
+
+
+def doctor() -> str:
+    """A table of all languages with version or "unavailable", and the line that installs the
+    rest."""
+    found = {language: version(language) for language in toolchains()}
+    width = max(map(len, found))
+    import sys
+
+    lines = [f"{'python':{width}}  Python {sys.version.split()[0]}"]
+    lines += [f"{name:{width}}  {text or 'unavailable'}" for name, text in found.items()]
+    missing = [toolchains()[name].packages for name, text in found.items() if text is None]
+    if missing:
+        lines += ["", f"apt-get install {' '.join(sorted(set(' '.join(missing).split())))}"]
+    if found["ts"] is None:
+        lines.append(f"npm install --prefix {CACHE_DIR} typescript@5")
+    return "\n".join(lines)
+
+
+def precompiled_header() -> None:
+    """Make the precompiled bits/stdc++.h once per compiler version; g++ then takes 0.2 s instead
+    of 1 s."""
+    target = PCH_DIR / "bits" / "stdc++.h.gch"
+    stamp = PCH_DIR / "version"
+    current = f"2 {version('cpp')}"
+    if target.exists() and stamp.exists() and stamp.read_text() == current:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    header = PCH_DIR / "bits" / "stdc++.h"  # found again when a program includes it by itself
+    header.write_text("#pragma GCC system_header\n#include_next <bits/stdc++.h>\n")
+    temporary = target.with_name(f"{os.getpid()}.gch")
+    done = subprocess.run(
+        [*GXX, "-x", "c++-header", str(header), "-o", str(temporary)],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        temporary.replace(target)
+        stamp.write_text(current)
