@@ -54,6 +54,7 @@ class Run:
         self.started = time.perf_counter()
         self.first_text_at: float | None = None
         self._queue: asyncio.Queue[tuple[int, Delta] | BaseException] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, backend: Backend) -> None:
         """Begin all completions; if one cannot begin, none goes on."""
@@ -71,7 +72,7 @@ class Run:
 
     async def events(self, keep_alive: float) -> AsyncGenerator[tuple[int, Delta] | None, None]:
         """Each choice's deltas as they come; None when nothing came for `keep_alive` seconds."""
-        tasks = [
+        self._tasks = tasks = [
             asyncio.create_task(self._pump(index, generation))
             for index, generation in enumerate(self.generations)
         ]
@@ -93,8 +94,9 @@ class Run:
             self.cancel(reason)
             self.metrics.cached_tokens.inc(self.n_cached_tokens)
             self.metrics.running.dec(len(tasks))
-            # Last, and it may be cut short: the request's own task can be cancelled meanwhile.
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # Not gather: when the request's own task is cancelled meanwhile, that would cancel these
+            # a second time, while they close what they hold (an upstream's connection).
+            await asyncio.wait(tasks)
 
     async def finish(self) -> list[Choice]:
         """Read everything; the finished choices."""

@@ -72,7 +72,7 @@ async def while_connected(request: Request, answer: Awaitable[Answer]) -> Answer
     finally:
         for task in (working, watching):
             task.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
+        await asyncio.wait({working, watching})
 
 
 async def _gone(request: Request) -> None:
