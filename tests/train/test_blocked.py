@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from codling.model.blocked import blocked_attention
 
 
-@pytest.mark.parametrize("length", [1, 100, 128, 300, 1100])
+@pytest.mark.parametrize("length", [1, 100, 128, 600])
 def test_blocked_attention_and_its_gradients_equal_those_of_torch(length: int) -> None:
     generator = torch.Generator().manual_seed(0)
     qkv = [torch.randn(2, 3, length, 8, generator=generator).requires_grad_() for _ in range(3)]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 _MIN_BLOCK, _MAX_BLOCK = 128, 512
-"""Queries per block: a quarter of the length within these bounds, so that few blocks are compiled."""
+"""Queries per block: a quarter of the length within these bounds; few blocks compile faster."""
 
 
 def blocked_attention(q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, scale: float) -> Tensor:
