@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def serve(config: ServeConfig) -> Iterator[str]:
     """Serve a model over HTTP, with an editor page, until told to stop.
 
-    Yields lines to show. Raises CodlingError if the server cannot start: no such model, the port
-    in use, no key on an address that others can reach.
+    Only this machine can reach it, unless --host says otherwise; then it needs a key. What cannot
+    work (no such model, the port in use, no key) is said at once, before the model is loaded.
 
     Example:
         codling serve runs/tiny/checkpoint --port 8000

@@ -94,8 +94,8 @@ class Run:
             self.cancel(reason)
             self.metrics.cached_tokens.inc(self.n_cached_tokens)
             self.metrics.running.dec(len(tasks))
-            # Not gather: when the request's own task is cancelled meanwhile, that would cancel these
-            # a second time, while they close what they hold (an upstream's connection).
+            # Not gather: if the request's own task is cancelled here, that would cancel these a
+            # second time, while they close what they hold (an upstream's connection).
             await asyncio.wait(tasks)
 
     async def finish(self) -> list[Choice]:
