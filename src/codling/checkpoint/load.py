@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from codling.checkpoint.gguf import gguf_config, gguf_tensors
 from codling.checkpoint.gguf_file import read_gguf
+from codling.checkpoint.hub import local_path
 from codling.checkpoint.names import places
 from codling.checkpoint.safetensors_file import read_safetensors
 from codling.checkpoint.settings import from_published
@@ -57,6 +58,7 @@ class StoredTensor(Protocol):
 
 def load_config(path: Path) -> ModelConfig:
     """The shape of the checkpoint at `path`; CheckpointError if it is absent or not supported."""
+    path = local_path(path)
     if is_gguf(path):
         return gguf_config(read_gguf(path))
     return from_published(_read_json(_folder(path) / CONFIG), str(path / CONFIG))
@@ -73,12 +75,13 @@ def load_model(
     dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Transformer:
-    """The model at `path`, in evaluation mode, with weights of type `dtype`.
+    """The model at `path`, or of that name on the hub, in evaluation mode, in type `dtype`.
 
     `dtype` None takes the stored type of the embedding, and bfloat16 for GGUF.
     Raises CheckpointError, one line that names the tensor, if weights are missing, left over, of
     the wrong shape, damaged or pickled.
     """
+    path = local_path(path)
     stored: list[StoredTensor]
     if is_gguf(path):
         file = read_gguf(path)
