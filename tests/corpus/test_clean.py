@@ -1,5 +1,6 @@
 """corpus/clean: gate, filters, redaction, duplicates; every dropped file keeps its reason."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def document(path: str, content: str = CODE, **values: object) -> dict[str, obje
         "license_from": "file:LICENSE",
         "split": "train",
         "n_bytes": len(content.encode()),
-        "sha256": "0" * 64,
+        "sha256": hashlib.sha256(content.encode()).hexdigest(),
         "content": content,
         "n_redactions": 0,
     } | values

@@ -11,10 +11,9 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-_EMAIL = re.compile(
-    r"(?<![\w.+%/:-])[A-Za-z0-9][\w.+%-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.)+"
-    r"([A-Za-z]{2,18})(?![\w(\[@])",
-    re.ASCII,
+_LOCAL = re.compile(r"(?<![\w.+%/:-])[A-Za-z0-9][\w.+%-]{0,63}\Z", re.ASCII)
+_DOMAIN = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.)+([A-Za-z]{2,18})(?![\w(\[@])", re.ASCII
 )
 _NOBODYS_DOMAINS = (
     r"(?:.*\.)?(?:example|test|invalid|localhost|local|internal|lan)(?:\.\w+)*|"
@@ -46,12 +45,18 @@ _COUNTRIES = frozenset(_COUNTRIES_LIST.split())
 
 def find_emails(text: str) -> Iterator[tuple[int, int]]:
     """(start, end) of the e-mail addresses that may be somebody's."""
-    if "@" not in text:
-        return
-    for match in _EMAIL.finditer(text):
-        top = match[1].lower()
-        if (top in _TOP_DOMAINS or top in _COUNTRIES) and not _NOBODY.fullmatch(match[0]):
-            yield match.span()
+    at = text.find("@")
+    while at >= 0:
+        domain = _DOMAIN.match(text, at + 1)
+        local = _LOCAL.search(text, max(0, at - 65), at) if domain else None
+        if domain and local and _is_somebodys(text[local.start() : domain.end()], domain[1]):
+            yield local.start(), domain.end()
+        at = text.find("@", at + 1)
+
+
+def _is_somebodys(address: str, top: str) -> bool:
+    known = top.lower() in _TOP_DOMAINS or top.lower() in _COUNTRIES
+    return known and not _NOBODY.fullmatch(address)
 
 
 _IPV4 = re.compile(r"(?<![\w.])(?<![\w.]-)(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)", re.ASCII)
@@ -72,16 +77,17 @@ _WELL_KNOWN_LIST = """
 _WELL_KNOWN = frozenset(_WELL_KNOWN_LIST.split())
 
 
-def find_addresses(text: str) -> Iterator[tuple[int, int, str]]:
-    """(start, end, "ipv4" or "ipv6") of public addresses."""
+def find_ipv4(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of public IPv4 addresses."""
     for match in _IPV4.finditer(text):
-        if _is_public(match[0]) and not _VERSION.search(
-            text, max(0, match.start() - 32), match.start()
-        ):
-            yield (*match.span(), "ipv4")
-    for match in _IPV6.finditer(text):
-        if _is_public(match[0]):
-            yield (*match.span(), "ipv6")
+        before = text[max(0, match.start() - 32) : match.start()]
+        if _is_public(match[0]) and not _VERSION.search(before):
+            yield match.span()
+
+
+def find_ipv6(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of public IPv6 addresses."""
+    return (match.span() for match in _IPV6.finditer(text) if _is_public(match[0]))
 
 
 def _is_public(shown: str) -> bool:

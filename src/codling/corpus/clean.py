@@ -25,6 +25,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codling.core.artifact import Artifact, Draft, open_artifact, produce
@@ -32,14 +33,16 @@ from codling.core.shards import Counts, Shard, map_shards
 from codling.corpus.config import CleanConfig
 from codling.corpus.counts import nested
 from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
-from codling.corpus.filters import FileText, Reason, drop_reason
-from codling.corpus.licenses import UNKNOWN, allowed_licenses, is_permissive
-from codling.corpus.linestats import line_stats
+from codling.corpus.judge import Judge, dropped_row
 from codling.corpus.profiles import thresholds
-from codling.corpus.redact import REDACTION_SCHEMA, redact
+from codling.corpus.redact import REDACTION_SCHEMA
 from codling.corpus.tables import new_table
 
 STAGE_VERSION = 1
+
+COMPILED_BYTES = 50_000_000
+"""Bytes per worker from which on it pays to load the compiled loops."""
+BATCH_ROWS = 512
 
 KEYS_SCHEMA = pa.schema(
     [
@@ -61,7 +64,8 @@ def clean(config: CleanConfig) -> Artifact:
 
     def work(draft: Draft) -> None:
         judged = _inner_draft(draft)
-        tasks = [JudgeTask(path, config) for path in raw.files("documents-*.parquet")]
+        compiled = raw.counts.get("bytes", 0) > COMPILED_BYTES * config.workers
+        tasks = [JudgeTask(p, config, compiled) for p in raw.files("documents-*.parquet")]
         counts = map_shards(judged, tasks, judge_shard, workers=config.workers, label="clean")
         repeats = _repeats(judged.path, len(tasks))
         moves = [MoveTask(judged.path, repeats.get(i, {})) for i in range(len(tasks))]
@@ -84,6 +88,7 @@ class JudgeTask:
 
     documents: Path
     config: CleanConfig
+    compiled: bool
 
 
 @dataclass(frozen=True)
@@ -96,32 +101,25 @@ class MoveTask:
 
 def judge_shard(task: JudgeTask, shard: Shard) -> Counts:
     """Gate, filter and redact the documents of one shard; returns what was counted."""
-    limits, allowed = thresholds(task.config.filters), allowed_licenses(task.config.licenses)
-    languages = frozenset(task.config.filters.languages)
+    judge = Judge(task.config, compiled=task.compiled)
     counts: Counter[str] = Counter()
     with (
         new_table(shard.path("documents"), DOCUMENT_SCHEMA) as documents,
         new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
         new_table(shard.path("redactions"), REDACTION_SCHEMA) as redactions,
         new_table(shard.path("keys"), KEYS_SCHEMA) as keys,
+        pq.ParquetFile(task.documents) as file,
     ):
-        for row in _rows(task.documents):
-            reason = _license_reason(row["license"], allowed, task.config.licenses.allow_unknown)
-            if reason is None:
-                text = row["content"]
-                file = FileText(row["language"], row["path"], text, line_stats(text))
-                reason = drop_reason(file, limits, languages)
-            if reason is not None:
-                dropped.add(_dropped(row, reason))
-                counts.update({"dropped": 1, f"dropped_by_rule/{reason.rule}": 1})
-                continue
-            row["content"], made = redact(row["content"], task.config.redact)
-            row["n_redactions"] = len(made)
-            documents.add(row, len(row["content"]))
-            keys.add(_key(row))
-            for each in made:
-                redactions.add({**_place(row), "line": each.line, "kind": each.kind})
-                counts[f"redactions/{each.kind}"] += 1
+        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            judged = judge.judge(batch)
+            documents.add_batch(judged.kept)
+            keys.add_batch(_keys(judged.kept))
+            for row in judged.dropped:
+                dropped.add(row)
+                counts.update({"dropped": 1, f"dropped_by_rule/{row['rule']}": 1})
+            for row in judged.redactions:
+                redactions.add(row)
+                counts[f"redactions/{row['kind']}"] += 1
     return dict(counts)
 
 
@@ -185,7 +183,7 @@ def _rewrite(judged: dict[str, Path], repeats: dict[int, str], shard: Shard) -> 
             dropped.add(row)
         for index, row in enumerate(_rows(judged["documents"])):
             if index in repeats:
-                dropped.add(_dropped(row, Reason("duplicate", repeats[index])))
+                dropped.add(dropped_row(row, "duplicate", repeats[index]))
                 repeated.add((row["source"], row["repo"], row["path"]))
             else:
                 documents.add(row, len(row["content"]))
@@ -209,12 +207,6 @@ def _published(shard: Shard) -> Counts:
     return dict(counts)
 
 
-def _license_reason(name: str, allowed: frozenset[str], allow_unknown: bool) -> Reason | None:
-    if name == UNKNOWN:
-        return None if allow_unknown else Reason("license-unknown", UNKNOWN)
-    return None if is_permissive(name, allowed) else Reason("license-not-permissive", name)
-
-
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of one table, some at a time."""
     with pq.ParquetFile(path) as file:
@@ -222,18 +214,29 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def _key(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "text_hash": hashlib.blake2b(row["content"].encode(), digest_size=16).digest(),
-        "is_heldout": row["split"] == "heldout",
-        "key": f"{row['source']}:{row['repo']}/{row['path']}",
-    }
+def _keys(kept: pa.RecordBatch) -> pa.RecordBatch:
+    """Hashes of the texts, which are those of the files unless something was redacted."""
+    hashes = [
+        hashlib.sha256(content.encode()).digest()[:16] if n else bytes.fromhex(sha256)[:16]
+        for sha256, n, content in zip(
+            kept["sha256"].to_pylist(),
+            kept["n_redactions"].to_pylist(),
+            _only_where_redacted(kept),
+            strict=True,
+        )
+    ]
+    names = zip(*(kept[name].to_pylist() for name in ("source", "repo", "path")), strict=True)
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(hashes, pa.binary(16)),
+            pc.equal(kept["split"], "heldout"),
+            pa.array([f"{source}:{repo}/{path}" for source, repo, path in names], pa.string()),
+        ],
+        schema=KEYS_SCHEMA,
+    )
 
 
-def _place(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("source", "repo", "path")}
-
-
-def _dropped(row: dict[str, Any], reason: Reason) -> dict[str, Any]:
-    kept = {name: row[name] for name in (*_place(row), "language", "license", "n_bytes")}
-    return kept | {"rule": reason.rule, "value": reason.value}
+def _only_where_redacted(kept: pa.RecordBatch) -> list[str]:
+    """The texts that were changed, and nothing for the others."""
+    changed = pc.greater(kept["n_redactions"], 0)
+    return list(pc.if_else(changed, kept["content"], "").to_pylist())

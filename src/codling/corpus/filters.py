@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from codling.corpus import marks
 from codling.corpus.linestats import LineStats
 from codling.corpus.profiles import LONG_LINE, Thresholds
 
@@ -38,6 +39,7 @@ class FileText(NamedTuple):
     path: str
     text: str
     stats: LineStats
+    marks: int = marks.ALL
 
 
 Rule = Callable[[FileText, Thresholds], Reason | None]
@@ -139,7 +141,7 @@ _ENCODED = re.compile(
 
 def _encoded(file: FileText, limits: Thresholds) -> Reason | None:
     run, share = limits.max_encoded_run, limits.max_encoded_share
-    if run is None and share is None:
+    if not file.marks & marks.ENCODED or (run is None and share is None):
         return None
     lengths = [len(m[0]) for m in _ENCODED.finditer(file.text)]
     if run is not None and max(lengths, default=0) > run:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from codling.corpus.addresses import find_addresses, find_emails
+from codling.corpus import marks
+from codling.corpus.addresses import find_emails, find_ipv4, find_ipv6
 from codling.corpus.config import RedactConfig
 from codling.corpus.secrets import find_secrets
 
@@ -46,13 +47,13 @@ class Redaction(NamedTuple):
     kind: str
 
 
-def redact(text: str, config: RedactConfig) -> tuple[str, list[Redaction]]:
-    """The text with placeholders, and what they replace.
+def redact(text: str, config: RedactConfig, marked: int = marks.ALL) -> tuple[str, list[Redaction]]:
+    """The text with placeholders, and what they replace; only what `marked` allows is looked for.
 
     >>> redact("a\\nmail jo.do@acme.org", RedactConfig())
     ('a\\nmail <EMAIL>', [Redaction(line=2, kind='email')])
     """
-    hits = sorted(_hits(text, config), key=lambda hit: (hit.start, -hit.end))
+    hits = sorted(_hits(text, config, marked), key=lambda hit: (hit.start, -hit.end))
     if not hits:
         return text, []
     pieces: list[str] = []
@@ -69,10 +70,12 @@ def redact(text: str, config: RedactConfig) -> tuple[str, list[Redaction]]:
     return "".join((*pieces, text[end:])), made
 
 
-def _hits(text: str, config: RedactConfig) -> Iterator[Hit]:
-    if config.secrets:
+def _hits(text: str, config: RedactConfig, marked: int) -> Iterator[Hit]:
+    if config.secrets and marked & marks.SECRET:
         yield from (Hit(*found) for found in find_secrets(text))
-    if config.emails:
-        yield from (Hit(start, end, "email", "<EMAIL>") for start, end in find_emails(text))
-    if config.addresses:
-        yield from (Hit(s, e, kind, "<IP_ADDRESS>") for s, e, kind in find_addresses(text))
+    if config.emails and marked & marks.EMAIL:
+        yield from (Hit(*span, "email", "<EMAIL>") for span in find_emails(text))
+    if config.addresses and marked & marks.IPV4:
+        yield from (Hit(*span, "ipv4", "<IP_ADDRESS>") for span in find_ipv4(text))
+    if config.addresses and marked & marks.IPV6:
+        yield from (Hit(*span, "ipv6", "<IP_ADDRESS>") for span in find_ipv6(text))

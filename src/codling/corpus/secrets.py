@@ -1,71 +1,48 @@
-"""Secrets in source code: keys and tokens in the formats of well-known issuers, private keys.
+"""Secrets in source code: keys and tokens in known formats, private keys, assigned passwords.
 
-Input: a text. Output: the places of secrets with their kind. Every format is anchored by a prefix
-or by the name it is assigned to, and what has too little entropy is a placeholder, not a secret.
+Input: a text. Output: the places of secrets, with their kind and placeholder. What has too little
+entropy, counts up, or says that it is an example is a placeholder already and stays.
 
-Not here: what replaces them (redact.py).
+Not here: the formats (secret_formats.py) and what replaces them (redact.py).
 """
 
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import pairwise
 
+from codling.corpus.secret_formats import FORMATS, Format
 
-class Format(NamedTuple):
-    """One kind of secret; group 1 of the pattern, if any, is the secret itself."""
+ANCHORS = tuple(sorted({anchor[:4] for each in FORMATS for anchor in each.anchors}))
+"""Every secret holds one of these strings of four characters."""
 
-    kind: str
-    anchors: tuple[str, ...]
-    """One of these is in every match: the cheap test before the pattern."""
-    pattern: re.Pattern[str]
-    min_entropy: float = 3.0
-    """Bits per character below which a match is a placeholder."""
-    placeholder: str = "<KEY>"
-
-
-def _format(
-    kind: str, anchors: str, pattern: str, min_entropy: float = 3.0, placeholder: str = "<KEY>"
-) -> Format:
-    return Format(kind, tuple(anchors.split()), re.compile(pattern), min_entropy, placeholder)
-
-
-_B = r"(?<![A-Za-z0-9_+/=-])"
-"""No part of a longer word of base64 before ..."""
-_E = r"(?![A-Za-z0-9_+/-])"
-"""... and none after."""
-
-FORMATS: tuple[Format, ...] = (
-    _format(
-        "private-key",
-        "PRIVATE",
-        r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----[\s\S]{40,20000}?"
-        r"-----END (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----",
-        3.5,
-        "<PRIVATE_KEY>",
-    ),
-    _format(
-        "aws-access-key", "AKIA ASIA ABIA ACCA", rf"{_B}(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{{16}}{_E}"
-    ),
-    _format(
-        "github-token", "ghp_ gho_ ghu_ ghs_ ghr_", rf"{_B}gh[pousr]_[A-Za-z0-9]{{36,251}}{_E}"
-    ),
-    _format(
-        "github-pat", "github_pat_", rf"{_B}github_pat_[A-Za-z0-9]{{22}}_[A-Za-z0-9]{{59}}{_E}"
-    ),
-    _format("slack-token", "xox", rf"{_B}xox[abeoprs]-(?:\d+-)*[A-Za-z0-9-]{{10,200}}{_E}"),
+_EXAMPLE = re.compile(
+    r"(?i)example|xxxx|placeholder|dummy|changeme|change[-_]me|replace|your[-_]|my[-_]?secret|fake|"
+    r"0123456789|1234567890|abcdefgh|(.)\1{5}|\.\.\."
 )
-"""All formats."""
+_GUESSABLE = re.compile(
+    r"(?i)[a-z_.-]+|\d+|(?:user|pass|password|secret|test|admin|root|guest|hunter|foo|bar|tiger)\w*"
+)
+"""Passwords that are a word, a number or obviously made up."""
+_HASH = re.compile(
+    r"[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-\w{12}|"
+    r"(?:sha\d+|md5)-.*"
+)
+"""Values that are hashes or UUIDs more often than secrets."""
 
 
 def find_secrets(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """(start, end, kind, placeholder) of every secret."""
+    """(start, end, kind, placeholder) of every secret.
+
+    >>> list(find_secrets("key = 'AKIAIOSFODNN7EXAMPLE'"))  # the issuer's example
+    []
+    """
     for each in FORMATS:
         if any(anchor in text for anchor in each.anchors):
+            group = 1 if each.pattern.groups else 0
             for match in each.pattern.finditer(text):
-                group = 1 if match.re.groups else 0
-                if entropy(match[group]) >= each.min_entropy:
+                if _is_secret(match[group], each):
                     yield (*match.span(group), each.kind, each.placeholder)
 
 
@@ -77,3 +54,24 @@ def entropy(text: str) -> float:
     """
     n = max(1, len(text))
     return sum(-c / n * math.log2(c / n) for c in Counter(text).values())
+
+
+def _is_secret(value: str, form: Format) -> bool:
+    if form.kind == "private-key":
+        return entropy(value) >= form.min_entropy
+    if entropy(value) < form.min_entropy or _EXAMPLE.search(value):
+        return False
+    if form.kind == "url-password":
+        return not _GUESSABLE.fullmatch(value)
+    if form.kind == "assigned-secret":
+        return _is_mixed(value) and not _HASH.fullmatch(value)
+    return True
+
+
+def _is_mixed(value: str) -> bool:
+    """Whether a value has digits, small and capital letters in a disorder that no name has."""
+    kinds = [
+        ("a" if c.islower() else "A" if c.isupper() else "0" if c.isdigit() else "-") for c in value
+    ]
+    changes = sum(a != b for a, b in pairwise(kinds))
+    return {"a", "A", "0"} <= set(kinds) and changes >= len(value) * 0.35

@@ -36,6 +36,12 @@ class TableWriter:
         if self._chars >= GROUP_CHARS or len(self._rows) >= GROUP_ROWS:
             self._flush()
 
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """A batch of rows, which becomes a row group of its own (do not mix with `add`)."""
+        if len(batch):
+            self._file.write_batch(batch)
+            self.n_rows += len(batch)
+
     def close(self) -> None:
         """Write what is left and the end of the file."""
         self._flush()
