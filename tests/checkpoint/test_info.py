@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from codling.checkpoint.info import describe
+from codling.checkpoint.config import InfoConfig
+from codling.checkpoint.info import describe, info
 from codling.checkpoint.store import save_hf
 from codling.core.errors import CheckpointError, ConfigError
 from codling.model.config import ModelConfig
@@ -43,6 +44,12 @@ def test_a_folder_is_explained_from_its_config(tmp_path: Path) -> None:
     assert "Grouped-query attention (GQA), 4 heads of 8 over 2 key/value heads" in describe(
         str(tmp_path)
     )
+
+
+def test_the_verb_takes_the_context_of_the_arithmetic() -> None:
+    # 64 more tokens: 2 x 24 layers x 16 heads x 2 x 128 x 64 = 12.6 MFLOP more than 2 x active.
+    text = info(InfoConfig(model="coder-1.3b", context=64))
+    assert "2.57 GFLOP at context 64" in text
 
 
 def test_what_is_neither_model_nor_folder_is_refused(tmp_path: Path) -> None:

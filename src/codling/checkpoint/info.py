@@ -7,27 +7,31 @@ Not here: the arithmetic (model/sizes.py).
 
 from pathlib import Path
 
+from codling.checkpoint.config import InfoConfig
 from codling.checkpoint.load import load_config
 from codling.model.config import ModelConfig
 from codling.model.presets import PRESETS, preset
 from codling.model.sizes import TRAIN_BYTES, flops_per_token, sizes
 
-_CONTEXT = 4096
-"""Context at which the arithmetic per token is given."""
 
-
-def describe(name_or_path: str) -> str:
-    """What `name_or_path` is and costs; a path wins over a preset's name.
-
-    Raises ConfigError for an unknown name, CheckpointError for a folder that is no checkpoint.
+def info(config: InfoConfig) -> str:
+    """Architecture, parameters, cache, arithmetic and memory of a preset or checkpoint.
 
     Example:
         codling info coder-6.7b
     """
+    return describe(config.model, config.context)
+
+
+def describe(name_or_path: str, context: int = 4096) -> str:
+    """What `name_or_path` is and costs; a path wins over a preset's name.
+
+    Raises ConfigError for an unknown name, CheckpointError for a folder that is no checkpoint.
+    """
     path = Path(name_or_path)
     config = load_config(path) if path.exists() else preset(name_or_path)
-    lines = [name_or_path, "", *_architecture(config), "", *_costs(config)]
-    if not path.exists() and config.mla is not None and config.n_layers == 60:
+    lines = [name_or_path, "", *_architecture(config), "", *_costs(config, context)]
+    if config.mla is not None:
         lines += ["", *_claim(config)]
     return "\n".join(lines)
 
@@ -94,7 +98,7 @@ def _mlp(config: ModelConfig) -> str:
     )
 
 
-def _costs(config: ModelConfig) -> list[str]:
+def _costs(config: ModelConfig, context: int) -> list[str]:
     count = sizes(config)
     rows = [
         ("parameters", f"{count.total:,} ({_short(count.total)})"),
@@ -109,7 +113,7 @@ def _costs(config: ModelConfig) -> list[str]:
         ),
         (
             "arithmetic per token",
-            f"{flops_per_token(config, _CONTEXT) / 1e9:,.2f} GFLOP at context {_CONTEXT:,}",
+            f"{flops_per_token(config, context) / 1e9:,.2f} GFLOP at context {context:,}",
         ),
         *(
             (f"memory to load, {name}", _size(count.weight_bytes(bits)))

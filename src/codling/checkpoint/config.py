@@ -1,0 +1,19 @@
+"""The settings of the verb `info`. No torch."""
+
+from dataclasses import dataclass
+
+from codling.core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoConfig:
+    """Settings of `codling info`."""
+
+    model: str
+    """Name of a preset, such as coder-6.7b, or path of a checkpoint."""
+    context: int = 4096
+    """Tokens before the one whose arithmetic is counted."""
+
+    def __post_init__(self) -> None:
+        if self.context < 0:
+            raise ConfigError(f"info: context is {self.context}, but must not be negative")
