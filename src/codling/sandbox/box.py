@@ -6,7 +6,6 @@ or hangs is started anew, and the job that killed it is reported as lost.
 Not here: many boxes at once (pool.py), and what a reply means as a verdict (outcome.py).
 """
 
-import contextlib
 import json
 import os
 import select
@@ -22,6 +21,7 @@ from typing import Any, Self
 
 from codling.core.errors import ToolMissingError
 from codling.sandbox import bubblewrap, cgroup
+from codling.sandbox.launch import end, launch
 from codling.sandbox.limits import Limits
 
 _START_SECONDS = 60.0
@@ -127,12 +127,7 @@ class Box:
     def close(self) -> None:
         """End the server and everything in it."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-                if stream is not None:
-                    with contextlib.suppress(OSError):
-                        stream.close()
+            end(self._process)
             self._process = None
         if isinstance(self.group, cgroup.Group):
             self.group.remove()
@@ -140,21 +135,13 @@ class Box:
 
     def _start(self) -> None:
         self.group = cgroup.create(self.limits)
-        join = self.group.join if isinstance(self.group, cgroup.Group) else None
         fds = () if self.unsafe else (bubblewrap.filter_file(),)
-        argv = self._argv(*fds)
-        self._process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=fds,
-            preexec_fn=join,
+        self._process = launch(
+            self._argv(*fds),
+            fds=fds,
             env=bubblewrap.ENVIRONMENT if self.unsafe else {},
-            bufsize=0,
+            group=self.group if isinstance(self.group, cgroup.Group) else None,
         )
-        for fd in fds:
-            os.close(fd)
         try:
             self._receive(_START_SECONDS)
         except (OSError, EOFError):

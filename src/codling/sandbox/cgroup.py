@@ -27,11 +27,6 @@ class Group:
 
     folders: tuple[Path, ...]
 
-    def join(self) -> None:
-        """Move the calling process into the group (its later children are born in it)."""
-        for folder in self.folders:
-            (folder / "cgroup.procs").write_text(str(os.getpid()))
-
     def remove(self) -> None:
         """Kill what is left in the group, and delete it."""
         for folder in self.folders:

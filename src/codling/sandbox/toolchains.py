@@ -194,7 +194,7 @@ def toolchains() -> dict[str, Toolchain]:
             ),
             run=("/usr/bin/mono", "main.exe"),
             version=("/usr/bin/mono", "--version"),
-            packages="mono-mcs mono-runtime libmono-system-numerics4.0-cil libmono-system-core4.0-cil",
+            packages="mono-mcs mono-runtime libmono-system-numerics4.0-cil",
             alarm="Fail",
             seal=_before_brace('Console.WriteLine("\\nNONCE");', 2),
             env=_MONO,

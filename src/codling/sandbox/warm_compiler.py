@@ -18,6 +18,7 @@ from pathlib import Path
 
 from codling.core.errors import ToolMissingError
 from codling.sandbox import bubblewrap
+from codling.sandbox.launch import end, launch
 
 HERE = Path(__file__).parent / "warm"
 _SECONDS = 60.0
@@ -62,25 +63,12 @@ class WarmCompiler:
     def _start(self) -> None:
         fds = () if self._unsafe else (bubblewrap.filter_file(),)
         walls = self._argv if self._unsafe else bubblewrap.command(self._argv, self._shown, *fds)
-        self._process = subprocess.Popen(
-            walls,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=fds,
-            env=bubblewrap.ENVIRONMENT if self._unsafe else {},
-            bufsize=0,
-        )
-        for fd in fds:
-            os.close(fd)
+        env = bubblewrap.ENVIRONMENT if self._unsafe else {}
+        self._process = launch(walls, fds=fds, env=env, stderr=subprocess.DEVNULL)
 
     def _end(self) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout):
-                if stream is not None:
-                    stream.close()
+            end(self._process)
             self._process = None
 
 
