@@ -153,19 +153,6 @@ def test_any_worker_count_gives_the_same_bytes(
         assert sha256_of(tmp_path / "t" / name) == sha256_of(chunked / name)
 
 
-def test_a_long_sample_is_encoded_in_parts_with_the_same_ids(
-    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import codling.tokens.pack as module
-
-    monkeypatch.setattr(module, "_PIECE_BYTES", 40)
-    text = LINES * 10 + "   \n\n\n  tail"
-    pieces = module._pieces(text)
-    assert len(pieces) > 10
-    assert "".join(pieces) == text
-    assert [i for p in pieces for i in tokenizer.encode(p)] == tokenizer.encode(text)
-
-
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="fim_rate is 2"):
         PackConfig(fim_rate=2)

@@ -26,19 +26,9 @@ from codling.core.log import Bar
 from codling.core.shards import read_rows
 from codling.tokens.chat import preset_source
 from codling.tokens.config import TokenizerConfig
-from codling.tokens.generations import BOS, CODER_V1_ORDER, EOS
+from codling.tokens.generations import BOS, CODER_V1_ORDER, CODER_V1_SPLITS, EOS
 
 STAGE_VERSION = 1
-
-CODER_V1_SPLITS = (
-    r"[\r\n]",
-    r"\s?\p{L}+",
-    r"\s?\p{P}+",
-    "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+",
-    r"\p{N}",
-)
-"""coder-v1's pre-tokeniser: each pattern in turn isolates its matches in what the former ones
-left."""
 
 _PIECE_CHARS = 1 << 16
 

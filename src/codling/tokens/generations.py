@@ -30,6 +30,16 @@ EOT = "<|EOT|>"
 CODER_V1_ORDER = (BOS, EOS, FIM_HOLE, FIM_BEGIN, FIM_END, PAD, USER, ASSISTANT, EOT)
 """The order in which coder-v1's special tokens follow its vocabulary (32013 to 32021)."""
 
+CODER_V1_SPLITS = (
+    r"[\r\n]",
+    r"\s?\p{L}+",
+    r"\s?\p{P}+",
+    "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+",
+    r"\p{N}",
+)
+"""coder-v1's pre-tokeniser: each pattern in turn isolates its matches in what the former ones
+left."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codling.core.errors import TokenizerError
-from codling.tokens.bpe import CODER_V1_SPLITS
-from codling.tokens.generations import Generation, resolve
+from codling.tokens.generations import CODER_V1_SPLITS, Generation, resolve
 from codling.tokens.tokenizer import ByteChars, Tokenizer
 
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5

@@ -16,9 +16,9 @@ Not here: shuffling (dataset.py).
 
 import multiprocessing
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
@@ -41,6 +41,7 @@ from codling.core.errors import SourceError, TokenizerError
 from codling.core.log import Bar
 from codling.core.shards import Counts, Shard, map_shards, write_table
 from codling.corpus.document import Split
+from codling.tokens.bulk import BulkEncoder
 from codling.tokens.config import PackConfig
 from codling.tokens.fim import Draw, training_task
 from codling.tokens.spans import Spans
@@ -50,10 +51,6 @@ from codling.tokens.tokenizer import Tokenizer
 STAGE_VERSION = 1
 
 _TASK_BYTES = 8_000_000
-_PIECE_BYTES = 1 << 18
-_SAFE_LINE = re.compile(r"\n(?=[^\s])")
-"""Every published splitter ends a piece of text here, so that a long text may be encoded in
-parts."""
 _MIN_TASK = 16
 """A stretch of fewer tokens stays plain text."""
 _OVERHEAD = 5
@@ -136,8 +133,9 @@ class _Stream:
 def _tokenizer_input(folder: Path) -> Artifact | Input:
     if (folder / "manifest.json").is_file():
         return open_artifact(folder)
-    file = folder / "tokenizer.json" if folder.is_dir() else folder
-    return Input(kind="source", id=sha256_of(file)[:16], path=str(folder.absolute()))
+    return Input(
+        kind="source", id=sha256_of(_tokenizer_file(folder))[:16], path=str(folder.absolute())
+    )
 
 
 def _tasks(samples: Artifact, tokenizer_dir: Path) -> list[EncodeTask]:
@@ -157,13 +155,11 @@ def _tasks(samples: Artifact, tokenizer_dir: Path) -> list[EncodeTask]:
 def _encode_task(task: EncodeTask, shard: Shard) -> Counts:
     if multiprocessing.parent_process() is not None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    tokenizer = Tokenizer.open(task.tokenizer_dir)
+    file = _tokenizer_file(task.tokenizer_dir)
+    encoder = _encoder(file, file.stat().st_mtime_ns)
     rows = _rows(task, ["content"])
-    pieces = [_pieces(r["content"]) for r in rows]
-    encoded = iter(tokenizer.encode_batch([p for many in pieces for p in many]))
-    samples = [[i for _ in many for i in next(encoded)] for many in pieces]
-    ids = np.fromiter((i for s in samples for i in s), dtype=dtype_for(tokenizer.vocab_size))
-    np.savez(_ids_path(shard.folder, shard.index), ids=ids, lengths=[len(s) for s in samples])
+    ids, lengths = encoder.encode([r["content"] for r in rows])
+    np.savez(_ids_path(shard.folder, shard.index), ids=ids, lengths=lengths)
     return {"samples": len(rows), "tokens": len(ids)}
 
 
@@ -173,15 +169,15 @@ def _rows(task: EncodeTask, columns: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _pieces(text: str) -> list[str]:
-    """A long text in parts that end where a line begins with something else than space."""
-    if len(text) <= _PIECE_BYTES:
-        return [text]
-    pieces, start = [], 0
-    while border := _SAFE_LINE.search(text, start + _PIECE_BYTES):
-        pieces.append(text[start : border.end()])
-        start = border.end()
-    return [*pieces, text[start:]]
+@cache
+def _encoder(tokenizer_file: Path, _mtime_ns: int) -> BulkEncoder:
+    """One encoder for all tasks of a process, so that it meets a word for the first time only
+    once."""
+    return BulkEncoder(Tokenizer.open(tokenizer_file))
+
+
+def _tokenizer_file(path: Path) -> Path:
+    return path / "tokenizer.json" if path.is_dir() else path
 
 
 def _ids_path(folder: Path, index: int) -> Path:

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 import tokenizers
 
 from codling.core.errors import TokenizerError
-from codling.tokens.generations import Generation, resolve
+from codling.tokens.generations import CODER_V1_SPLITS, Generation, resolve
 
 ByteChars = Literal["round-trip", "exact"]
 StopMode = Literal["complete", "insert", "chat"]
@@ -77,6 +77,7 @@ class Tokenizer:
         self._control_pattern = _any_of(self._control)
         self._lookalike_pattern = _lookalikes(self.generation)
         self._core = _text_core(tokenizer_json, self._control)
+        self.splits_like_coder_v1 = _splits_like_coder_v1(tokenizer_json, self._control)
         self._bytes = _byte_table(tokenizer_json, added, self.generation, byte_chars)
         self._strips_space = _strips_space(tokenizer_json)
         self.specials = _special_ids(self.generation, added | _vocabulary(tokenizer_json))
@@ -355,6 +356,25 @@ def _text_core(
         return tokenizers.Tokenizer.from_str(json.dumps(stripped))
     except Exception as error:  # noqa: BLE001 -- the library raises bare Exception
         raise TokenizerError(f"tokenizer.json cannot be read: {error}; fetch it again") from None
+
+
+def _splits_like_coder_v1(tokenizer_json: Mapping[str, Any], control: Mapping[str, int]) -> bool:
+    """Whether words are found by coder-v1's splitter alone: no normaliser, no added text tokens."""
+    parts = (tokenizer_json.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
+    patterns = [
+        p["pattern"].get("Regex", "").replace("\r", r"\r").replace("\n", r"\n")
+        for p in parts[:-1]
+        if p["type"] == "Split" and p["behavior"] == "Isolated" and not p["invert"]
+    ]
+    last = parts[-1]
+    return (
+        patterns == list(CODER_V1_SPLITS)
+        and len(parts) == len(patterns) + 1
+        and last.get("type") == "ByteLevel"
+        and not (last.get("use_regex") or last.get("add_prefix_space"))
+        and not tokenizer_json.get("normalizer")
+        and all(a["content"] in control for a in tokenizer_json["added_tokens"])
+    )
 
 
 def _byte_table(
