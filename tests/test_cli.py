@@ -1,6 +1,6 @@
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,12 +36,14 @@ def test_help_lists_every_verb_and_loads_nothing_heavy() -> None:
     assert [n for n in names if n not in done.stdout] == []
 
 
-def test_help_comes_within_three_tenths_of_a_second() -> None:
+def test_help_takes_less_than_three_tenths_of_a_second() -> None:
+    # Processor time, because the wall clock of a shared machine measures its other users.
     seconds = []
-    for _ in range(7):
-        started = time.perf_counter()
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert run("--help").returncode == 0
-        seconds.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.3
 
 

@@ -80,6 +80,11 @@ VERBS = (
         "Remove near-duplicate repositories or files: MinHash, verified by exact similarity.",
     ),
     Verb(
+        "data decontaminate",
+        "codling.corpus.decontaminate:decontaminate",
+        "Remove documents that hold parts of benchmarks.",
+    ),
+    Verb(
         "data graph",
         "codling.corpus.graph:graph",
         "Which files of a repository depend on which, as text and as a drawing.",
@@ -91,6 +96,12 @@ VERBS = (
         "Order each repository's files by their dependencies and join them.",
     ),
     Verb(
+        "data mix",
+        "codling.corpus.mixture:mix",
+        "Draw several corpora into one, by shares of tokens.",
+        "parts",
+    ),
+    Verb(
         "learn-tokenizer",
         "codling.tokens.bpe:learn_tokenizer",
         "Train a byte-level BPE tokenizer on the samples.",
@@ -100,12 +111,19 @@ VERBS = (
     Verb(
         "pretrain", "codling.train.pretrain:pretrain", "Train a model on packed tokens, resumably."
     ),
+    Verb("extend", "codling.train.extend:extend", "Give a checkpoint a longer context."),
     Verb(
         "score",
         "codling.evaluate.heldout:score",
         "Bits per byte and insertion on held-out code, beside an n-gram baseline.",
     ),
     Verb("report", "codling.evaluate.report:report", "One self-contained HTML page of a run."),
+    Verb(
+        "evaluate",
+        "codling.evaluate.benchmark:evaluate",
+        "Run a published benchmark on a model or an API; `doctor` lists the toolchains.",
+        "benchmark",
+    ),
     Verb("complete", "codling.engine.verbs:complete", "Continue a prompt or a file.", "model"),
     Verb("insert", "codling.engine.verbs:insert", "Fill the hole at a cursor in a file.", "model"),
     Verb("chat", "codling.engine.verbs:chat", "Talk to an instruction-tuned model.", "model"),
