@@ -62,12 +62,9 @@ class Engine:
         return [token for batch in self.scheduler.schedule() for token in self._run(batch)]
 
     def _run(self, batch: Batch) -> list[Token]:
-        hidden = self.runner.run(batch)
-        ready = self.scheduler.ran(batch)
-        if not ready:
-            return []
-        logits_RV = self.runner.logits([hidden[row] for row in ready])
-        sequences = [batch.sequences[row] for row in ready]
+        sequences = [batch.sequences[i] for i in batch.ready]
+        logits_RV = self.runner.run(batch)
+        self.scheduler.ran(batch)
         chosen = choose(logits_RV, sequences)
         tokens = []
         for sequence, token_id, logits_V in zip(sequences, chosen, logits_RV, strict=True):

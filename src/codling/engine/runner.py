@@ -1,10 +1,11 @@
-"""The model call: batches of token chunks in, hidden states of each row's last token out.
+"""The model call: batches of token chunks in, logits of the sequences that await a token out.
 
-Input: batches of the scheduler. Output: logits. The cache's rows are the scheduler's slots;
-the model works on rows that lie side by side, so a batch with gaps is run in pieces (the scheduler
-keeps running slots together).
+Input: batches of the scheduler. Output: logits. The cache's rows are the scheduler's slots. Prompts
+run through the plain model, which works on rows that lie side by side, so a batch with gaps is run
+in pieces (the scheduler keeps running slots together). Single tokens on the CPU run through the
+compiled loop of fused.py where it knows the model.
 
-Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, R rows that need
+Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, R sequences that need
 logits. Not here: which tokens to run (scheduler.py), what a row of the cache is (model/cache.py).
 """
 
@@ -13,6 +14,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from codling.engine.fused import FusedDecoder, can_fuse, stacked_cache
 from codling.engine.scheduler import Batch, Copy, Move, Swap
 from codling.model.cache import KVCache
 from codling.model.transformer import Transformer
@@ -22,17 +24,34 @@ class Runner:
     """A model, its cache, and the device they are on."""
 
     def __init__(
-        self, model: Transformer, *, n_slots: int, max_length: int, dtype: torch.dtype | None = None
+        self,
+        model: Transformer,
+        *,
+        n_slots: int,
+        max_length: int,
+        fuse: bool = False,
+        int8: bool = False,
     ) -> None:
-        """Allocate a cache of `n_slots` rows of `max_length` tokens; `dtype` None: the model's."""
+        """Allocate a cache of `n_slots` rows of `max_length` tokens in the model's type.
+
+        `fuse` uses the compiled loop where it can, and takes over the model's weights: only for a
+        model that nobody trains. `int8` rounds the weights that it decodes with.
+        """
         weight = model.embed_tokens.weight
         self.model = model.eval()
         self.device = weight.device
         self.n_slots = n_slots
         self.max_length = max_length
-        self.cache = KVCache.allocate(
-            model.config, n_slots, max_length, dtype or weight.dtype, self.device
-        )
+        self.fused: FusedDecoder | None = None
+        if fuse and can_fuse(model):
+            self.cache, keys, values = stacked_cache(
+                model.config, n_slots, max_length, weight.dtype
+            )
+            self.fused = FusedDecoder(model, keys, values, int8=int8)
+        else:
+            self.cache = KVCache.allocate(
+                model.config, n_slots, max_length, weight.dtype, self.device
+            )
         self._views: dict[tuple[int, int], KVCache] = {}
 
     def apply(self, move: Move) -> None:
@@ -48,22 +67,28 @@ class Runner:
                     t[a, :, :n_b] = t[b, :, :n_b]
                     t[b, :, :n_a] = kept
 
-    def run(self, batch: Batch) -> list[Tensor]:
-        """Feed each row's chunk into its slot; gives the hidden state [E] of its last token."""
+    def run(self, batch: Batch) -> Tensor:
+        """Feed each chunk into its row; gives logits for batch.ready, fp32 on the CPU, [R, V]."""
+        if self.fused is not None and all(len(chunk) == 1 for chunk in batch.chunks):
+            return self.fused.step([chunk[0] for chunk in batch.chunks], batch.rows, batch.starts)
         order = sorted(range(len(batch.chunks)), key=lambda i: batch.rows[i])
-        pieces = groupby(enumerate(order), key=lambda pair: batch.rows[pair[1]] - pair[0])
-        hidden: list[Tensor] = [torch.empty(0)] * len(order)
-        for _, piece in pieces:
+        hidden: dict[int, Tensor] = {}
+        # Rows that lie side by side have the same distance from their place in the order.
+        for _, piece in groupby(enumerate(order), key=lambda pair: batch.rows[pair[1]] - pair[0]):
             members = [i for _, i in piece]
-            for i, state_E in zip(members, self._forward(batch, members), strict=True):
-                hidden[i] = state_E
-        return hidden
+            hidden |= zip(members, self._forward(batch, members), strict=True)
+        if not batch.ready:
+            return torch.empty(0, self.model.config.vocab_size)
+        hidden_RE = torch.stack([hidden[i] for i in batch.ready])
+        return self.model.logits(hidden_RE).float().cpu()
 
-    def logits(self, hidden: list[Tensor]) -> Tensor:
-        """Scores over the vocabulary for R hidden states, fp32 on the CPU, [R, V]."""
-        return self.model.logits(torch.stack(hidden)).float().cpu()
+    def close(self) -> None:
+        """End the threads of the compiled loop."""
+        if self.fused is not None:
+            self.fused.close()
 
     def _forward(self, batch: Batch, members: list[int]) -> Tensor:
+        """The hidden state [B, E] after each member's last token."""
         chunks = [batch.chunks[i] for i in members]
         n_longest = max(map(len, chunks))
         tokens_BL = torch.tensor([c + [0] * (n_longest - len(c)) for c in chunks])

@@ -81,6 +81,15 @@ class Batch:
     starts: list[int]
     """How many tokens the row holds before the chunk."""
 
+    @property
+    def ready(self) -> list[int]:
+        """Which sequences await a token after this batch: their chunk is their last."""
+        return [
+            i
+            for i, sequence in enumerate(self.sequences)
+            if self.starts[i] + len(self.chunks[i]) == len(sequence.tokens)
+        ]
+
 
 @dataclass(frozen=True)
 class Copy:
@@ -166,15 +175,11 @@ class Scheduler:
             batches.append(_batch(singles, [s.tokens[-1:] for s in singles]))
         return batches
 
-    def ran(self, batch: Batch) -> list[int]:
-        """Note that the batch is in the cache; gives the rows whose sequence now awaits a token."""
-        ready = []
-        for row, (sequence, chunk) in enumerate(zip(batch.sequences, batch.chunks, strict=True)):
+    def ran(self, batch: Batch) -> None:
+        """Note that the batch is in the cache."""
+        for sequence, chunk in zip(batch.sequences, batch.chunks, strict=True):
             assert sequence.slot is not None
             sequence.slot.tokens.extend(chunk)
-            if sequence.n_done == len(sequence.tokens):
-                ready.append(row)
-        return ready
 
     def _prompt_batch(self, prompts: list[Sequence]) -> Batch:
         """The oldest prompts whose padded chunks fit into the budget."""

@@ -22,6 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from codling.checkpoint.gguf_file import read_gguf_metadata
+from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import is_gguf, load_model
 from codling.core.errors import CheckpointError, RequestError
 from codling.corpus.context import Cursor, RepositoryContext
@@ -46,7 +47,7 @@ from codling.tokens.gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 
 DEFAULT = SamplingParams()
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16}
 _N_MARKS = 4
 """Special tokens of an insertion prompt: bos and three FIM marks."""
 _SCORE_CHUNK = 256
@@ -66,11 +67,15 @@ class TextEngine:
         max_length: int | None = None,
         max_waiting: int = 256,
         cache_gib: float = 4.0,
+        fuse: bool = False,
+        int8: bool = False,
     ) -> None:
         """`max_streams` requests run at once and `max_waiting` more may wait.
 
         `max_length` counts prompt and completion of one request in tokens; None takes the model's
-        context, as far as `cache_gib` of keys and values allow.
+        context, as far as `cache_gib` of keys and values allow. `fuse` decodes dense models on the
+        CPU with the compiled loop of fused.py and takes the weights over: not for a model that is
+        still trained. `int8` (with `fuse`) rounds the weights that it decodes with.
         """
         self.tokenizer = tokenizer
         self.config: ModelConfig = model.config
@@ -78,7 +83,9 @@ class TextEngine:
         _check_vocabulary(tokenizer, model.config, name)
         n_slots, self.max_length = _cache_shape(model, max_streams, max_length, cache_gib)
         self._model = model.eval()
-        self._runner = Runner(model, n_slots=n_slots, max_length=self.max_length)
+        self._runner = Runner(
+            model, n_slots=n_slots, max_length=self.max_length, fuse=fuse, int8=int8
+        )
         self._worker = Worker(Engine(self._runner, max_waiting=max_waiting), tokenizer)
 
     @classmethod
@@ -92,14 +99,17 @@ class TextEngine:
         max_streams: int = 16,
         max_length: int | None = None,
         cache_gib: float = 4.0,
+        fuse: bool = True,
     ) -> Self:
-        """Load a checkpoint: a Hugging Face folder or a .gguf file.
+        """Load a checkpoint: a Hugging Face folder, a .gguf file or a name on the hub.
 
         `precision` "auto" is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
         `dtype` says the same as a torch type. `device` None takes a GPU where there is one.
+        `fuse` decodes with one compiled loop where it can, which is compiled at the first use.
 
         Raises CheckpointError or TokenizerError.
         """
+        path = local_path(path)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if precision == "auto":
             precision = "float32" if device == "cpu" else "bfloat16"
@@ -111,6 +121,8 @@ class TextEngine:
             max_streams=max_streams,
             max_length=max_length,
             cache_gib=cache_gib,
+            fuse=fuse,
+            int8=precision == "int8",
         )
 
     @property
@@ -229,8 +241,9 @@ class TextEngine:
         return entries
 
     def close(self) -> None:
-        """Cancel what runs and end the background thread."""
+        """Cancel what runs and end the background threads."""
         self._worker.close()
+        self._runner.close()
 
     def __enter__(self) -> Self:
         return self
