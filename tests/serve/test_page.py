@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tiny_server import Running, Servers
 
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig
-from conftest import Running, Servers
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 expect = playwright.expect

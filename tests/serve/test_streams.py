@@ -9,13 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tiny_server import Running, Servers, wait_until
 
 from codling.engine.request import Delta, Mode, SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import Generation, LocalBackend
 from codling.serve.config import ServeConfig
 from codling.serve.sessions import Sessions
-from conftest import Running, Servers, wait_until
 
 
 class Slowed:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from openai import APIStatusError, BadRequestError, OpenAI
+from tiny_server import CONTEXT, Running, Servers, save_model
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
-from conftest import CONTEXT, Running, Servers, save_model
 
 PROMPT = "def add(first, second):\n"
 SUFFIX = "\n\n\nclass Stack:\n"

@@ -8,11 +8,11 @@ from langchain_openai import ChatOpenAI
 from langchain_openai import OpenAI as LangChainCompletion
 from openai import BadRequestError, NotFoundError, OpenAI
 from pydantic import SecretStr
+from tiny_server import CONTEXT, Running
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.tokens.generations import EOS, EOT
-from conftest import CONTEXT, Running
 
 ASK = [{"role": "user", "content": "add two numbers"}]
 

@@ -1,0 +1,116 @@
+"""A tiny real model, random but fixed, and servers that run it."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import torch
+import uvicorn
+from fastapi import FastAPI
+
+from codling.checkpoint.store import TokenIds, save_hf
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+from codling.serve.app import create_app
+from codling.serve.backend import Backend
+from codling.serve.config import ServeConfig
+from codling.tokens.bpe import train
+from codling.tokens.generations import BOS, EOS
+
+TEXTS = [
+    "def add(first, second):\n    return first + second\n\n\nclass Stack:\n",
+    "    def push(self, item):\n        self.items.append(item)\n",
+    'for name in names:\n    print(f"hello {name}")\n# a comment, \u00fcn\u00efcode\n',
+]
+CONTEXT = 2048
+
+
+def save_model(folder: Path, *, fim: bool = True) -> Path:
+    """A checkpoint folder with two layers of random weights and a BPE learned from `TEXTS`."""
+    torch.manual_seed(0)
+    folder.mkdir(parents=True)
+    core = train(iter(TEXTS * 4), 420)
+    written = json.loads(core.to_str())
+    if not fim:
+        written["added_tokens"] = [a for a in written["added_tokens"] if "fim" not in a["content"]]
+    (folder / "tokenizer.json").write_text(json.dumps(written), encoding="utf-8")
+    settings = {"bos_token": BOS, "eos_token": EOS, "add_bos_token": True}
+    if not fim:
+        settings["chat_template"] = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    config = ModelConfig(
+        vocab_size=core.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        n_layers=2,
+        n_heads=2,
+        max_position=CONTEXT,
+        init_std=0.3,
+    )
+    ids = TokenIds(bos=core.token_to_id(BOS), eos=core.token_to_id(EOS))
+    save_hf(Transformer(config, torch.Generator().manual_seed(0)), config, folder, ids=ids)
+    return folder
+
+
+class Running:
+    """A server in a thread of this process."""
+
+    def __init__(self, url: str, app: FastAPI, backend: Backend | None) -> None:
+        self.url, self.backend = url, backend
+        self.state = getattr(app.state, "server", None)
+
+    def wait_idle(self) -> None:
+        """Until nothing is computed any more; fails after 30 seconds."""
+        wait_until(lambda: self.state.metrics.running._value.get() == 0)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Poll until the condition holds; AssertionError if it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Servers:
+    """Starts servers and stops them all at the end."""
+
+    def __init__(self) -> None:
+        self._running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(
+        self, backend: Backend, config: ServeConfig | None = None, api_key: str | None = None
+    ) -> Running:
+        """Serve `backend` on a free port."""
+        app = create_app(backend, config or ServeConfig(model=Path("tiny")), api_key=api_key)
+        return self.start_app(app, backend)
+
+    def start_app(self, app: FastAPI, backend: Backend | None = None) -> Running:
+        """Serve any app on a free port."""
+        port = free_port()
+        server = uvicorn.Server(
+            uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
+        )
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        wait_until(lambda: server.started)
+        self._running.append((server, thread))
+        return Running(f"http://127.0.0.1:{port}", app, backend)
+
+    def stop(self) -> None:
+        """Stop what was started."""
+        for server, _ in self._running:
+            server.should_exit = True
+        for _, thread in self._running:
+            thread.join(timeout=10)
