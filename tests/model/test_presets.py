@@ -69,7 +69,7 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     ("wrong", "message"),
     [
         ({"hidden_size": 100, "n_heads": 3}, "not a multiple of n_heads 3"),
-        ({"n_heads": 6, "n_kv_heads": 4}, "not a multiple of n_kv_heads 4"),
+        ({"n_heads": 2, "n_kv_heads": 4}, "not a multiple of n_kv_heads 4"),
         ({"head_dim": 7}, "even head width"),
     ],
 )

@@ -123,15 +123,15 @@ class MoEConfig:
 class ModelConfig:
     """The whole shape of a decoder-only transformer with pre-norm, SiLU-gated MLPs and RoPE."""
 
-    vocab_size: int = 8192
+    vocab_size: int = 4096
     """Rows of the embedding; at least the tokenizer's size."""
-    hidden_size: int = 384
+    hidden_size: int = 256
     """Width of the residual stream."""
-    intermediate_size: int = 1024
+    intermediate_size: int = 704
     """Width of the (dense) MLP."""
-    n_layers: int = 6
+    n_layers: int = 4
     """Blocks of attention and MLP."""
-    n_heads: int = 6
+    n_heads: int = 4
     """Query heads."""
     n_kv_heads: int | None = None
     """Key and value heads; None means as many as query heads, 1 is multi-query attention."""
@@ -151,7 +151,7 @@ class ModelConfig:
     """Latent attention in place of keys and values per head."""
     moe: MoEConfig | None = None
     """Routed experts in place of the dense MLP."""
-    init_std: float = 0.006
+    init_std: float = 0.02
     """Standard deviation of the initial weights."""
 
     def __post_init__(self) -> None:

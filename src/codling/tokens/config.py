@@ -21,7 +21,7 @@ class TokenizerConfig:
     """Artefact of kind "samples" to learn from; only its training split is read."""
     out_dir: Path = aside(Path("runs/tokenizer"))
     """Where the tokenizer goes."""
-    vocab_size: int = 8192
+    vocab_size: int = 4096
     """Tokens in all, the nine special ones included."""
     sample_bytes: int = 32_000_000
     """About this much text is looked at, drawn evenly from the whole training split."""
@@ -48,7 +48,7 @@ class PackConfig:
     """Artefact of kind "tokenizer", or the folder of a published tokenizer."""
     out_dir: Path = aside(Path("runs/tokens"))
     """Where the token streams go."""
-    context: int = 1024
+    context: int = 512
     """Tokens that the model sees at once; decides what `fim_level = "auto"` means."""
     fim_rate: float = 0.5
     """Share of the pieces of training text that become insertion tasks; the held-out text never

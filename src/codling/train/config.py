@@ -21,7 +21,7 @@ class OptimizerConfig:
     for everything."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW, reached after warm-up."""
-    muon_learning_rate: float = 0.02
+    muon_learning_rate: float = 0.03
     """Peak learning rate of Muon: about the spectral norm of an update."""
     muon_momentum: float = 0.95
     """Share of the running gradient that Muon keeps from step to step."""
@@ -79,7 +79,7 @@ class LoopConfig:
     counted."""
     max_steps: int | None = None
     """Train exactly so many steps instead; then the result depends on nothing but the settings."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Windows per micro-batch."""
     accumulate: int = 1
     """Micro-batches per update."""
@@ -101,7 +101,7 @@ class LoopConfig:
     """Seconds between saved states, from which an interrupted run resumes."""
     n_heldout_evals: int = aside(10)
     """How often the held-out loss is measured on the way."""
-    heldout_tokens: int = aside(16_384)
+    heldout_tokens: int = aside(8_192)
     """Held-out tokens in each of these measurements; the score stage looks at all of them."""
 
     def __post_init__(self) -> None:
