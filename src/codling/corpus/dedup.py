@@ -13,15 +13,11 @@ Not here: the kernels (minhash.py), clustering (clusters.py), equal files (clean
 """
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
@@ -29,20 +25,17 @@ from codling.core.errors import SourceError
 from codling.core.shards import Counts, Shard, Threads, map_shards
 from codling.corpus import minhash
 from codling.corpus.clusters import Ids, candidate_pairs, choose_survivors
-from codling.corpus.document import DROPPED_SCHEMA
 from codling.corpus.graph_config import DedupConfig
 from codling.corpus.shingle_store import (
     ShingleStore,
-    batch_rows,
     save_array,
     text_columns,
     write_shingles,
 )
-from codling.corpus.tables import new_table
+from codling.corpus.subset import Subset, inner_draft, write_subset
 from codling.corpus.units import Units, read_units, unit_names
 
 STAGE_VERSION = 1
-_DROPPED_COLUMNS = ("source", "repo", "path", "language", "license", "n_bytes")
 
 
 def dedup(config: DedupConfig) -> Artifact:
@@ -60,7 +53,7 @@ def dedup(config: DedupConfig) -> Artifact:
         units = read_units(shards, len(own), config.level, stars)
         moves = _moves(units, *_survivors(draft, units, config))[: len(own)]
         draft.counts |= map_shards(
-            draft, moves, move_shard, workers=Threads(config.workers), label="dedup"
+            draft, moves, write_subset, workers=Threads(config.workers), label="dedup"
         )
 
     return produce(
@@ -91,16 +84,6 @@ class ShingleTask:
     wanted: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class MoveTask:
-    """A shard to publish without some of its rows."""
-
-    path: Path
-    goes: NDArray[np.bool_]
-    reasons: tuple[str, ...]
-    """For the rows that go, in their order: similarity and survivor."""
-
-
 def sign_shard(task: SignTask, shard: Shard) -> Counts:
     """Write one shard's band hashes [bands, files], or its repositories' signatures [units, n]."""
     empty = np.empty((0, minhash.N_BANDS * minhash.N_ROWS), np.uint32)
@@ -123,23 +106,10 @@ def shingle_shard(task: ShingleTask, shard: Shard) -> Counts:
     return {}
 
 
-def move_shard(task: MoveTask, shard: Shard) -> Counts:
-    """Publish one shard's documents that stay, and the list of those that go."""
-    target = shard.path("documents")
-    if task.reasons:
-        _write_kept(task, target)
-    else:
-        _link(task.path, target)
-    with new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped:
-        for row, reason in zip(_dropped_rows(task), task.reasons, strict=True):
-            dropped.add({**row, "rule": "near-duplicate", "value": reason})
-    return {"documents": len(task.goes) - len(task.reasons), "dropped": len(task.reasons)}
-
-
 def _survivors(draft: Draft, units: Units, config: DedupConfig) -> tuple[Ids, NDArray[np.float32]]:
     """For each unit the one that stands for it, and their similarity."""
     by_file, threads = config.level == "file", Threads(config.workers)
-    signed, stored = _inner_draft(draft, "signed"), _inner_draft(draft, "shingles")
+    signed, stored = inner_draft(draft, "signed"), inner_draft(draft, "shingles")
     rows = list(zip(units.shards, units.of_row, strict=True))
     signs = [SignTask(path, ids, by_file) for path, ids in rows]
     map_shards(signed, signs, sign_shard, workers=threads, label="sign")
@@ -174,53 +144,15 @@ def _bands(
     return iter(minhash.band_hashes(least)), (least != minhash.NO_SHINGLE).any(axis=1)
 
 
-def _moves(units: Units, survivor: Ids, score: NDArray[np.float32]) -> list[MoveTask]:
+def _moves(units: Units, survivor: Ids, score: NDArray[np.float32]) -> list[Subset]:
     goes = survivor != np.arange(len(units))
     names = unit_names(units, np.unique(survivor[goes]))
     tasks = []
     for path, ids in zip(units.shards, units.of_row, strict=True):
         gone = ids[goes[ids]]
         reasons = tuple(f"{score[u]:.3f} like {names[int(survivor[u])]}" for u in gone)
-        tasks.append(MoveTask(path, goes[ids], reasons))
+        tasks.append(Subset(path, "near-duplicate", goes[ids], reasons))
     return tasks
-
-
-def _write_kept(task: MoveTask, target: Path) -> None:
-    temporary = target.with_name(target.name + ".tmp")
-    with pq.ParquetFile(task.path) as file:
-        schema = file.schema_arrow
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            row = 0
-            for batch in file.iter_batches(batch_rows(file)):
-                stays = pa.array(~task.goes[row : row + len(batch)])
-                row += len(batch)
-                kept = batch.filter(stays)
-                if len(kept):
-                    writer.write_batch(kept)
-    temporary.replace(target)
-
-
-def _dropped_rows(task: MoveTask) -> Iterator[dict[str, object]]:
-    if not task.reasons:
-        return
-    table = pq.read_table(task.path, columns=list(_DROPPED_COLUMNS))
-    yield from table.filter(pa.array(task.goes)).to_pylist()
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where that cannot be."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _inner_draft(draft: Draft, name: str) -> Draft:
-    """A draft inside the draft, in the part that is not published."""
-    path = draft.path / ".shards" / name
-    path.mkdir(parents=True, exist_ok=True)
-    return Draft(path, draft.kind, draft.id)
 
 
 def _read_stars(path: Path | None) -> tuple[dict[str, int], list[Input]]:

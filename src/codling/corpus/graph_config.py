@@ -1,4 +1,4 @@
-"""Settings of what looks across files: graph, arrange, dedup.
+"""Settings of what looks across files: graph, arrange, dedup, decontaminate.
 
 Input: recipes and flags, through core/recipe. Output: frozen configs. Fields that only say where
 or how fast are marked `aside` and do not change an artefact's id.
@@ -71,3 +71,29 @@ class DedupConfig:
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise ConfigError(f"threshold is {self.threshold}; it must be above 0 and at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecontaminateConfig:
+    """Which documents leave the corpus because they hold parts of a benchmark."""
+
+    documents_dir: Path = aside()
+    """The artefact of kind "documents" to read."""
+    out_dir: Path = aside()
+    """Where the documents that stay, and the list of hits, are written."""
+    benchmarks: tuple[Path, ...] = aside()
+    """Files or folders: JSONL, JSON, Parquet or CSV, also with .gz."""
+    fields: tuple[str, ...] = ()
+    """The columns or keys that are looked for; none: every text in the files."""
+    n: int = 10
+    """A document with so many words in a row of a benchmark's text goes."""
+    min_words: int = 3
+    """A benchmark's text of so many words, fewer than `n`, is looked for as a whole."""
+    min_distinct: int = 4
+    """So many of the `n` words must be different and have two letters: numbers are no evidence."""
+    workers: int = aside(2)
+    """Threads; the result is the same for any number."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_words <= self.n:
+            raise ConfigError(f"min_words is {self.min_words}; it must be from 1 to n = {self.n}")

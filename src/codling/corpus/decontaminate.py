@@ -1,0 +1,136 @@
+"""The stage `decontaminate`: documents that hold parts of a benchmark leave the corpus.
+
+Input: an artefact of kind "documents" and benchmark files. Output: kind "documents" again, with
+`dropped-*.parquet` and `hits-*.parquet`: which document held which text of which benchmark.
+
+As for DeepSeek-Coder: ten words in a row of a benchmark's text condemn a document; a text of three
+to nine words does as a whole, compared with its punctuation. Case and white space never matter.
+Ten words that say nothing (numbers, single letters) do not count; a text that has no others is
+compared as a whole.
+
+Not here: the search (ngrams.py) and the benchmarks' formats (benchmark_texts.py).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
+from codling.core.shards import Counts, Shard, Threads, map_shards
+from codling.corpus.benchmark_texts import BenchmarkText, benchmark_files, read_texts
+from codling.corpus.counts import nested
+from codling.corpus.graph_config import DecontaminateConfig
+from codling.corpus.ngrams import Index, build_index, find, ngrams, tokens_reference, words
+from codling.corpus.shingle_store import text_columns
+from codling.corpus.subset import Subset, write_subset
+from codling.corpus.tables import new_table
+
+STAGE_VERSION = 1
+_EXCERPT_BYTES = 120
+
+HIT_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("benchmark", pa.string(), nullable=False),
+        pa.field("field", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("excerpt", pa.string(), nullable=False),
+    ]
+)
+"""Table `hits`: the first text of a benchmark in each document that goes, and its place there."""
+
+
+def decontaminate(config: DecontaminateConfig) -> Artifact:
+    """Remove documents that share ten words in a row, or a short text, with a benchmark.
+
+    Example: codling data decontaminate --documents-dir run/unique --out-dir run/documents
+    --benchmarks humaneval.jsonl.gz
+    """
+    documents = open_artifact(config.documents_dir, "documents")
+    files = benchmark_files(config.benchmarks)
+
+    def work(draft: Draft) -> None:
+        texts = [text for path in files for text in read_texts(path, config.fields)]
+        index = make_index(texts, config)
+        tasks = [Task(p, index, texts) for p in documents.files("documents-*.parquet")]
+        counts = map_shards(
+            draft, tasks, search_shard, workers=Threads(config.workers), label="decontaminate"
+        )
+        draft.counts |= nested(counts) | {"benchmark_texts": len(texts)}
+
+    sources = [Input(kind="source", id=sha256_of(p)[:16], path=str(p.absolute())) for p in files]
+    return produce(
+        config.out_dir,
+        kind="documents",
+        version=STAGE_VERSION,
+        config=config,
+        inputs=[documents, *sources],
+        work=work,
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard to search."""
+
+    path: Path
+    index: Index
+    texts: Sequence[BenchmarkText]
+
+
+def make_index(texts: Sequence[BenchmarkText], config: DecontaminateConfig) -> Index:
+    """What is looked for: telling n-grams of long texts, and short texts as a whole."""
+    grams: dict[int, int] = {}
+    strings: list[tuple[bytes, int]] = []
+    for owner, each in enumerate(texts):
+        data = each.text.encode("utf-8", "replace")
+        tokens = tokens_reference(data, symbols=False)
+        if len(tokens) < config.min_words:
+            continue
+        telling = _telling(tokens, config.n, config.min_distinct)
+        for gram, tells in zip(ngrams(words(data).hashes, config.n), telling, strict=True):
+            if tells:
+                grams.setdefault(int(gram), owner)
+        if not any(telling):
+            strings.append((data, owner))
+    return build_index(list(grams.items()), strings, config.n)
+
+
+def search_shard(task: Task, shard: Shard) -> Counts:
+    """Publish one shard without the documents that hold something of the index, and list these."""
+    found: dict[int, tuple[BenchmarkText, str]] = {}
+    row = 0
+    for data, offsets in text_columns(task.path):
+        for start, end in pairwise(offsets):
+            if hit := find(task.index, data[start:end]):
+                excerpt = data[start + hit[1] : min(end, start + hit[1] + _EXCERPT_BYTES)]
+                found[row] = task.texts[hit[0]], excerpt.tobytes().decode("utf-8", "ignore")
+            row += 1
+    goes = np.zeros(row, np.bool_)
+    goes[list(found)] = True
+    reasons = tuple(text.name for text, _ in found.values())
+    counts = Counter(write_subset(Subset(task.path, "benchmark", goes, reasons), shard))
+    places = pq.read_table(task.path, columns=["source", "repo", "path"]).filter(pa.array(goes))
+    with new_table(shard.path("hits"), HIT_SCHEMA) as hits:
+        for place, (text, seen) in zip(places.to_pylist(), found.values(), strict=True):
+            where = {"benchmark": text.file, "field": text.field, "row": text.row}
+            hits.add({**place, **where, "excerpt": seen})
+            counts[f"hits/{text.file}"] += 1
+    return dict(counts)
+
+
+def _telling(tokens: Sequence[bytes], n: int, min_distinct: int) -> list[bool]:
+    """For each n-gram whether it holds enough different words of two letters."""
+    lettered = [t if len(re.sub(rb"[^a-z]", b"", t)) >= 2 or t[0] >= 0x80 else None for t in tokens]
+    return [
+        len(set(lettered[i : i + n]) - {None}) >= min_distinct for i in range(len(tokens) - n + 1)
+    ]

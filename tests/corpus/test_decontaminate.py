@@ -1,0 +1,175 @@
+"""Parts of benchmarks in documents: what is found in any dress, and what is left alone."""
+
+import gzip
+import json
+import re
+import sysconfig
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codling.core.artifact import Draft, produce
+from codling.core.errors import ConfigError, SourceError
+from codling.core.shards import Shard, read_rows
+from codling.corpus import ngrams
+from codling.corpus.benchmark_texts import BenchmarkText, read_texts
+from codling.corpus.decontaminate import decontaminate, make_index
+from codling.corpus.document import DOCUMENT_SCHEMA, Document
+from codling.corpus.graph_config import DecontaminateConfig
+
+SOLUTION = "def add_all(values):\n    total = 0\n    for value in values:\n        total += value\n"
+SHORT = "return values"  # two words: too short to be looked for
+LINE = "return sorted(values, key=len)"
+
+
+def config(tmp_path: Path, **settings: object) -> DecontaminateConfig:
+    given = {"documents_dir": tmp_path / "in", "out_dir": tmp_path / "out", "benchmarks": ()}
+    return DecontaminateConfig(**{**given, **settings})
+
+
+def index_of(tmp_path: Path, *texts: str) -> ngrams.Index:
+    rows = [BenchmarkText("b.jsonl", "solution", i, text) for i, text in enumerate(texts)]
+    return make_index(rows, config(tmp_path))
+
+
+def is_found(index: ngrams.Index, text: str) -> bool:
+    return ngrams.find(index, np.frombuffer(text.encode(), np.uint8)) is not None
+
+
+def test_tokens_equal_plain_python() -> None:
+    text = "Größe = f(x_1) + 中文字\t# ÄÖ\n".encode() + b"\x80\xff"
+    for symbols, read in ((False, ngrams.words), (True, ngrams.symbols)):
+        expected = ngrams.tokens_reference(text, symbols=symbols)
+        found = read(text)
+        assert [
+            text[s : s + len(e)].lower() for s, e in zip(found.starts, expected, strict=True)
+        ] == expected
+        assert len(set(found.hashes.tolist())) == len(set(expected))
+
+
+def test_a_solution_is_found_reindented_recased_and_split_over_lines(tmp_path: Path) -> None:
+    index = index_of(tmp_path, SOLUTION)
+    for dressed in (
+        SOLUTION.replace("    ", "\t\t"),
+        SOLUTION.upper(),
+        re.sub(r" ", "\n", SOLUTION),
+        SOLUTION.replace("\n", ";"),
+        "x = 1\n" * 50 + SOLUTION + "y = 2\n" * 50,
+    ):
+        assert is_found(index, dressed)
+    assert not is_found(index, SOLUTION.replace("value", "item").replace("total", "sum_"))
+
+
+def test_a_short_text_is_looked_for_as_a_whole_with_its_punctuation(tmp_path: Path) -> None:
+    index = index_of(tmp_path, LINE, SHORT)
+    assert is_found(index, f"def f(values):\n\t{LINE.upper()}")
+    assert not is_found(index, "return sorted(values), key, len")
+    assert not is_found(index, f"x\n{SHORT}")
+
+
+def test_numbers_and_single_letters_are_no_evidence(tmp_path: Path) -> None:
+    table = "[" + ", ".join(map(str, range(30))) + "]"
+    index = index_of(
+        tmp_path, table + " is the answer to all of the questions", "a b c d e f g h i j k"
+    )
+    assert not is_found(index, f"x = {table}")
+    assert is_found(index, "28, 29 IS the answer to all of the questions")
+    assert is_found(index, "# a b c d e f g h i j k")  # nothing else in it: compared as a whole
+
+
+def test_the_search_equals_plain_python(tmp_path: Path) -> None:
+    index = index_of(tmp_path, SOLUTION, LINE)
+    own = ngrams.tokens_reference(SOLUTION.encode(), symbols=False)
+    grams = [own[i : i + 10] for i in range(len(own) - 9)]
+    for text in (SOLUTION, LINE, SOLUTION[:50], "sorted(values", LINE[:-1], ""):
+        expected = ngrams.find_reference(grams, [LINE.encode()], 10, text.encode())
+        assert is_found(index, text) == expected
+
+
+def test_every_format_gives_the_same_texts(tmp_path: Path) -> None:
+    rows = [{"id": 1, "text": "a", "tests": ["b", {"c": "d\u2028e"}]}]
+    line = json.dumps(rows[0], ensure_ascii=False)
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(line.encode()))
+    for name in ("a.jsonl", "a.json", "a.jsonl.gz"):
+        assert [t.text for t in read_texts(tmp_path / name, ())] == ["a", "b", "d\u2028e"]
+        assert [t.text for t in read_texts(tmp_path / name, ("text",))] == ["a"]
+
+
+def write_documents(out_dir: Path, texts: list[str]) -> Path:
+    rows = [
+        Document(
+            source="s", repo="r", path=f"{i}.py", language="python", license="MIT",
+            license_from="none", split="train", n_bytes=len(text), sha256=str(i), content=text,
+        )
+        for i, text in enumerate(texts)
+    ]  # fmt: skip
+
+    def work(draft: Draft) -> None:
+        for i in range(2):
+            part = [asdict(row) for row in rows[i::2]]
+            Shard(draft.path, i).write_rows("documents", part, DOCUMENT_SCHEMA)
+
+    produce(out_dir, kind="documents", version=1, config={"t": texts}, inputs=[], work=work)
+    return out_dir
+
+
+def test_hits_are_dropped_and_reported(tmp_path: Path) -> None:
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"id": "x", "solution": SOLUTION}) + "\n")
+    write_documents(tmp_path / "in", ["import os\n", "# mine\n" + SOLUTION, "y = 1\n"])
+    made = decontaminate(config(tmp_path, benchmarks=(tmp_path / "bench.jsonl",)))
+    assert sorted(r["path"] for r in read_rows(made, "documents")) == ["0.py", "2.py"]
+    (dropped,) = read_rows(made, "dropped")
+    assert (dropped["path"], dropped["rule"], dropped["value"]) == (
+        "1.py", "benchmark", "bench.jsonl:0:solution",
+    )  # fmt: skip
+    (hit,) = read_rows(made, "hits")
+    assert hit["excerpt"].startswith("def add_all(values)")
+    assert made.counts["hits"] == {"bench.jsonl": 1}
+
+
+def test_bad_input_is_refused(tmp_path: Path) -> None:
+    write_documents(tmp_path / "in", ["x"])
+    with pytest.raises(SourceError, match="no benchmark at"):
+        decontaminate(config(tmp_path, benchmarks=(tmp_path / "absent",)))
+    (tmp_path / "b.jsonl").write_text("{not json\n")
+    with pytest.raises(SourceError, match="cannot read"):
+        decontaminate(config(tmp_path, benchmarks=(tmp_path / "b.jsonl",)))
+    with pytest.raises(ConfigError, match="min_words"):
+        config(tmp_path, min_words=11)
+
+
+def test_all_planted_humaneval_and_mbpp_solutions_are_found(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    folder = shared_data / "benchmarks"
+    files = [folder / "humaneval/HumanEval.jsonl.gz", folder / "mbpp-deepseek/mbpp.jsonl.gz"]
+    texts = [t for path in files for t in read_texts(path, ())]
+    settings = config(tmp_path)
+    index = make_index(texts, settings)
+    solutions = [t.text for t in texts if t.field in ("canonical_solution", "code")]
+    long_enough = [s for s in solutions if len(ngrams.words(s.encode())) >= settings.min_words]
+    assert len(long_enough) > 1000
+    for text in long_enough:
+        for dressed in (
+            text,
+            text.upper(),
+            re.sub(r"\s+", "\n\t", text),
+            text.replace("\n", "\n  "),
+        ):
+            assert is_found(index, f"import os\n{dressed}\nprint(1)\n")
+
+
+def test_clean_files_are_left_alone(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "benchmarks"
+    files = [folder / "humaneval/HumanEval.jsonl.gz", folder / "mbpp-deepseek/mbpp.jsonl.gz"]
+    index = make_index([t for path in files for t in read_texts(path, ())], config(tmp_path))
+    library = Path(sysconfig.get_path("stdlib"))
+    # The library's own tests are full of `return x + y`, which is a solution of HumanEval.
+    clean = [p for p in library.rglob("*.py") if not re.search("test|site-packages", str(p))]
+    hits = [p for p in clean if is_found(index, p.read_text("utf-8", "replace"))]
+    assert len(clean) > 500
+    assert len(hits) <= 3, hits
