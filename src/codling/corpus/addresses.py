@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-_LOCAL = re.compile(r"(?<![\w.+%/:-])[A-Za-z0-9][\w.+%-]{0,63}\Z", re.ASCII)
+_LOCAL = re.compile(r"(?<![\w.+%/-])(?:(?<!:)|(?<=mailto:))[A-Za-z0-9][\w.+%-]{0,63}\Z", re.ASCII)
 _DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.)+([A-Za-z]{2,18})(?![\w(\[@])", re.ASCII
 )
@@ -63,6 +63,8 @@ _IPV4 = re.compile(r"(?<![\w.])(?<![\w.]-)(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)"
 _IPV6 = re.compile(
     r"(?<![\w:.])(?:[0-9a-fA-F]{1,4}:){3,7}(?::|[0-9a-fA-F]{1,4})(?::?[0-9a-fA-F]{1,4}){0,5}(?![\w:])"
 )
+_IPV4_MIDDLE = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d", re.ASCII)
+_IPV6_MIDDLE = re.compile(r":[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}:")
 _VERSION = re.compile(
     r"(?i)(?:version|\bver\b|\bv|release|\brev\b|build|\boid\b|[=<>~!^]=|[\w]/|sdk|api|chapter|section|"
     r"§|since|copyright|rfc)\W{0,4}[^\n]{0,12}$"
@@ -79,15 +81,35 @@ _WELL_KNOWN = frozenset(_WELL_KNOWN_LIST.split())
 
 def find_ipv4(text: str) -> Iterator[tuple[int, int]]:
     """(start, end) of public IPv4 addresses."""
-    for match in _IPV4.finditer(text):
-        before = text[max(0, match.start() - 32) : match.start()]
-        if _is_public(match[0]) and not _VERSION.search(before):
-            yield match.span()
+    for start in _starts(text, _IPV4_MIDDLE, "0123456789"):
+        match = _IPV4.match(text, start)
+        if match and _is_public(match[0]):
+            before = text[max(0, start - 32) : start]
+            if not _VERSION.search(before):
+                yield match.span()
 
 
 def find_ipv6(text: str) -> Iterator[tuple[int, int]]:
     """(start, end) of public IPv6 addresses."""
-    return (match.span() for match in _IPV6.finditer(text) if _is_public(match[0]))
+    for start in _starts(text, _IPV6_MIDDLE, "0123456789abcdefABCDEF:"):
+        match = _IPV6.match(text, start)
+        if match and _is_public(match[0]):
+            yield match.span()
+
+
+def _starts(text: str, middle: re.Pattern[str], characters: str) -> Iterator[int]:
+    """Where the words begin that hold `middle` and up to there only `characters`.
+
+    `middle` begins with one fixed character, which is found fast.
+    """
+    last = -1
+    for match in middle.finditer(text):
+        start = match.start()
+        while start and text[start - 1] in characters:
+            start -= 1
+        if start != last:
+            yield start
+        last = start
 
 
 def _is_public(shown: str) -> bool:

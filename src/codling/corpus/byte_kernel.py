@@ -21,6 +21,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from codling.corpus.linestats import LineStats
+from codling.corpus.marks import (
+    BASE64_RUN,
+    CODED_HEX,
+)
 from codling.corpus.marks import EMAIL as MARK_EMAIL
 from codling.corpus.marks import ENCODED as MARK_ENCODED
 from codling.corpus.marks import IPV4 as MARK_IPV4
@@ -216,10 +220,6 @@ def _mark_classes() -> NDArray[np.uint8]:
     return table
 
 
-BASE64_RUN = 64
-"""Shortest run of base64 that filters.py looks at."""
-CODED_HEX = 16
-"""Fewest hexadecimal digits of the other encodings that it looks at."""
 _V4_DOTS = 8
 """Most bytes from the first to the third dot of an IPv4 address."""
 _V6_COLONS = 10

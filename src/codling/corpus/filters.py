@@ -141,7 +141,9 @@ _ENCODED = re.compile(
 
 def _encoded(file: FileText, limits: Thresholds) -> Reason | None:
     run, share = limits.max_encoded_run, limits.max_encoded_share
-    if not file.marks & marks.ENCODED or (run is None and share is None):
+    if run is None and share is None:
+        return None
+    if not file.marks & marks.ENCODED:
         return None
     lengths = [len(m[0]) for m in _ENCODED.finditer(file.text)]
     if run is not None and max(lengths, default=0) > run:

@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codling.corpus import marks
 from codling.corpus.config import CleanConfig
 from codling.corpus.document import DOCUMENT_SCHEMA
 from codling.corpus.filters import FileText, Reason, drop_reason
 from codling.corpus.licenses import UNKNOWN, allowed_licenses, is_permissive
 from codling.corpus.linestats import LineStats, line_stats
+from codling.corpus.marks import plain_marks
 from codling.corpus.profiles import thresholds
 from codling.corpus.redact import Redaction, redact
 from codling.corpus.secrets import ANCHORS
@@ -86,7 +86,7 @@ class Judge:
     def _look(self, column: pa.Array, texts: Sequence[str]) -> tuple[list[LineStats], list[int]]:
         """Line statistics and marks of every text."""
         if not self._compiled:
-            return [line_stats(text) for text in texts], [marks.ALL] * len(texts)
+            return [line_stats(text) for text in texts], [plain_marks(t) for t in texts]
         from codling.corpus import byte_kernel
 
         data, offsets = _buffers(column)

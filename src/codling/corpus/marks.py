@@ -3,6 +3,8 @@
 Not here: how they are found (byte_kernel.py) and the searches (filters.py, redact.py).
 """
 
+from string import ascii_letters, digits
+
 SECRET = 1
 EMAIL = 2
 IPV4 = 4
@@ -10,3 +12,24 @@ IPV6 = 8
 ENCODED = 16
 ALL = 31
 """Every search has to be made."""
+
+BASE64_RUN = 64
+"""Shortest run of base64 that the rule "encoded" looks at."""
+CODED_HEX = 16
+"""Fewest hexadecimal digits of other encodings that it looks at."""
+_BASE64 = bytes(97 if chr(b) in f"{ascii_letters}{digits}+/=\n" else 32 for b in range(256))
+_HEX = bytes(97 if chr(byte) in "0123456789abcdefABCDEF" else 32 for byte in range(256))
+_CODED = bytes(byte for byte in range(128) if chr(byte) in "xu\\," or chr(byte).isspace())
+
+
+def plain_marks(text: str) -> int:
+    """The marks of a text without compiled loops: those that are dear to find are all set."""
+    return ALL if may_be_encoded(text) else ALL & ~ENCODED
+
+
+def may_be_encoded(text: str) -> bool:
+    """Whether the rule "encoded" can find anything: the plain form of the mark ENCODED."""
+    data = text.encode()
+    if b"a" * BASE64_RUN in data.translate(_BASE64):
+        return True
+    return b"a" * CODED_HEX in data.translate(_HEX, delete=_CODED)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from codling.corpus import marks
 from codling.corpus.addresses import find_emails, find_ipv4, find_ipv6
 from codling.corpus.config import RedactConfig
-from codling.corpus.secrets import find_secrets
+from codling.corpus.secrets import find_secrets, find_url_passwords
 
 REDACTION_SCHEMA = pa.schema(
     [
@@ -73,6 +73,8 @@ def redact(text: str, config: RedactConfig, marked: int = marks.ALL) -> tuple[st
 def _hits(text: str, config: RedactConfig, marked: int) -> Iterator[Hit]:
     if config.secrets and marked & marks.SECRET:
         yield from (Hit(*found) for found in find_secrets(text))
+    if config.secrets and marked & marks.EMAIL:
+        yield from (Hit(*span, "url-password", "<PASSWORD>") for span in find_url_passwords(text))
     if config.emails and marked & marks.EMAIL:
         yield from (Hit(*span, "email", "<EMAIL>") for span in find_emails(text))
     if config.addresses and marked & marks.IPV4:

@@ -8,14 +8,31 @@ Not here: the formats (secret_formats.py) and what replaces them (redact.py).
 
 import math
 import re
+import string
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
-from codling.corpus.secret_formats import FORMATS, Format
+from codling.corpus.secret_formats import FORMATS, URL_PASSWORD, Format
 
-ANCHORS = tuple(sorted({anchor[:4] for each in FORMATS for anchor in each.anchors}))
-"""Every secret holds one of these strings of four characters."""
+MIN_PASSWORD_ENTROPY = 2.9
+_WILD = {"?": string.ascii_letters + string.digits, "#": "0123456789abcdef"}
+
+
+def _expand(anchor: str) -> Iterator[str]:
+    """The first four characters of an anchor, with every character that `?` and `#` stand for."""
+    choices = [_WILD.get(character, character) for character in anchor[:4]]
+    return ("".join(each) for each in product(*choices))
+
+
+ANCHORS = tuple(sorted({a for each in FORMATS for anchor in each.anchors for a in _expand(anchor)}))
+"""Every secret of a known format holds one of these strings of four characters."""
+
+_WORD = frozenset(string.ascii_letters + string.digits + "_")
+_STEMS = tuple(
+    (tuple(dict.fromkeys(anchor.strip("?#") for anchor in each.anchors)), each) for each in FORMATS
+)
+"""The formats with the fixed part of their anchors."""
 
 _EXAMPLE = re.compile(
     r"(?i)example|xxxx|placeholder|dummy|changeme|change[-_]me|replace|your[-_]|my[-_]?secret|fake|"
@@ -38,12 +55,21 @@ def find_secrets(text: str) -> Iterator[tuple[int, int, str, str]]:
     >>> list(find_secrets("key = 'AKIAIOSFODNN7EXAMPLE'"))  # the issuer's example
     []
     """
-    for each in FORMATS:
-        if any(anchor in text for anchor in each.anchors):
+    for stems, each in _STEMS:
+        if any(stem in text for stem in stems):
             group = 1 if each.pattern.groups else 0
             for match in each.pattern.finditer(text):
-                if _is_secret(match[group], each):
+                if _is_apart(text, match.start()) and _is_secret(match[group], each):
                     yield (*match.span(group), each.kind, each.placeholder)
+
+
+def find_url_passwords(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of the passwords in URLs that are no examples."""
+    for match in URL_PASSWORD.finditer(text):
+        password = match[1]
+        is_made_up = _GUESSABLE.fullmatch(password) or _EXAMPLE.search(password)
+        if not is_made_up and entropy(password) >= MIN_PASSWORD_ENTROPY:
+            yield match.span(1)
 
 
 def entropy(text: str) -> float:
@@ -56,13 +82,16 @@ def entropy(text: str) -> float:
     return sum(-c / n * math.log2(c / n) for c in Counter(text).values())
 
 
+def _is_apart(text: str, start: int) -> bool:
+    """Whether what begins at `start` is no part of a longer word."""
+    return start == 0 or text[start - 1] not in _WORD
+
+
 def _is_secret(value: str, form: Format) -> bool:
     if form.kind == "private-key":
         return entropy(value) >= form.min_entropy
     if entropy(value) < form.min_entropy or _EXAMPLE.search(value):
         return False
-    if form.kind == "url-password":
-        return not _GUESSABLE.fullmatch(value)
     if form.kind == "assigned-secret":
         return _is_mixed(value) and not _HASH.fullmatch(value)
     return True
