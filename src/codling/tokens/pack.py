@@ -55,6 +55,8 @@ _MIN_TASK = 16
 """A stretch of fewer tokens stays plain text."""
 _OVERHEAD = 5
 """Tokens that a task adds: bos, begin, hole, end, eos."""
+_SLACK = 4
+"""Tokens that the two cuts add, as a rule: the pieces of a token that is cut are more than one."""
 
 
 def pack(config: PackConfig) -> Artifact:
@@ -291,7 +293,7 @@ class _Layout:
         """A task of at most `room` tokens from `at` on, and how many of `todo` it uses up."""
         begins = len(self._bos) if at == 0 else 0
         text = todo[at + begins : len(todo) - 1]
-        size = min(len(text), room - _OVERHEAD)
+        size = min(len(text), room - _OVERHEAD - _SLACK)
         while size >= _MIN_TASK:
             task = self._task(text[:size], draw)
             if task is None:

@@ -21,9 +21,8 @@ class Spans:
     def __init__(self, tokenizer: Tokenizer, ids: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self._ids = list(ids)
-        parts = [tokenizer.token_bytes(i) for i in self._ids]
-        self.raw = b"".join(parts)
-        lengths = np.fromiter((len(p) for p in parts), dtype=np.int64, count=len(parts))
+        self.raw = tokenizer.join_bytes(self._ids)
+        lengths = tokenizer.token_lengths[self._ids]
         self._ends: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(lengths)])
 
     def char_border(self, at: int) -> int:

@@ -16,9 +16,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 import tokenizers
 
 from codling.core.errors import TokenizerError
@@ -165,6 +168,16 @@ class Tokenizer:
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; nothing for the padding rows of a model."""
         return self._bytes[token_id] if 0 <= token_id < len(self._bytes) else b""
+
+    def join_bytes(self, ids: Iterable[int]) -> bytes:
+        """The bytes of a run of tokens, special ones included; all ids must be in the
+        vocabulary."""
+        return b"".join(map(self._bytes.__getitem__, ids))
+
+    @cached_property
+    def token_lengths(self) -> npt.NDArray[np.int64]:
+        """How many bytes each token stands for, [vocab_size]."""
+        return np.array([len(b) for b in self._bytes], dtype=np.int64)
 
     def is_special(self, token_id: int) -> bool:
         """Whether a token is a mark of the format, not text."""
