@@ -31,7 +31,7 @@ def describe(name_or_path: str, context: int = 4096) -> str:
     path = Path(name_or_path)
     config = load_config(path) if path.exists() else preset(name_or_path)
     lines = [name_or_path, "", *_architecture(config), "", *_costs(config, context)]
-    if config.mla is not None:
+    if config.kv_elements_per_token == PRESETS["v2"].kv_elements_per_token:
         lines += ["", *_claim(config)]
     return "\n".join(lines)
 

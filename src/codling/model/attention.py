@@ -66,7 +66,11 @@ def attend(
     k_BHSD, v_BHSD = repeat_kv(k_BKSD, n_groups), repeat_kv(v_BKSD, n_groups)
     if span is None and q_BHLD.requires_grad and q_BHLD.device.type == "cpu":
         return blocked_attention(q_BHLD, k_BHSD, v_BHSD, scale)
-    return F.scaled_dot_product_attention(
+    width = v_BHSD.shape[3]
+    if width < q_BHLD.shape[3]:
+        # The fused kernels want values as wide as keys.
+        v_BHSD = F.pad(v_BHSD, (0, q_BHLD.shape[3] - width))
+    out_BHLD = F.scaled_dot_product_attention(
         q_BHLD,
         k_BHSD,
         v_BHSD,
@@ -74,6 +78,7 @@ def attend(
         is_causal=span is None or span.is_causal,
         scale=scale,
     )
+    return out_BHLD[..., :width]
 
 
 def repeat_kv(x_BKSD: Tensor, n_groups: int) -> Tensor:

@@ -20,8 +20,8 @@ R rotated width, V value width, C kv_lora_rank, E hidden width.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from codling.model.attention import attend
 from codling.model.cache import KVCache, Span
 from codling.model.config import ModelConfig
 from codling.model.norm import RMSNorm
@@ -114,16 +114,9 @@ class MLA(nn.Module):
         kv_BHSD = kv.view(*kv.shape[:-1], self.n_heads, -1).transpose(1, 2)
         k_BHSN, v_BHSV = kv_BHSD.split([mla.qk_nope_head_dim, mla.v_head_dim], -1)
         k_BHSR = k_BSR.unsqueeze(1).expand(-1, self.n_heads, -1, -1)
-        out = F.scaled_dot_product_attention(
-            torch.cat((q_BHLN, q_BHLR), dim=-1),
-            torch.cat((k_BHSN, k_BHSR), dim=-1),
-            # The fused kernels want values as wide as keys.
-            F.pad(v_BHSV, (0, mla.qk_head_dim - mla.v_head_dim)),
-            attn_mask=None if span is None else span.bias,
-            is_causal=span is None or span.is_causal,
-            scale=self.scale,
-        )
-        return out[..., : mla.v_head_dim]
+        q_BHLD = torch.cat((q_BHLN, q_BHLR), dim=-1)
+        k_BHSD = torch.cat((k_BHSN, k_BHSR), dim=-1)
+        return attend(q_BHLD, k_BHSD, v_BHSV, span, self.scale)
 
     def _absorbed(
         self, q_BHLN: Tensor, q_BHLR: Tensor, latents_BSC: Tensor, bias: Tensor | None
