@@ -190,6 +190,9 @@ def test_a_prompt_too_long_or_empty_is_refused(engine: TextEngine) -> None:
         engine.complete([CODE * 20])
     with pytest.raises(RequestError, match="empty"):
         engine.submit([])
+    for strange in (-1, CONFIG.vocab_size):
+        with pytest.raises(RequestError, match="token id outside 0 to 319"):
+            engine.submit([1, strange])
 
 
 def test_an_insertion_prompt_is_cut_to_leave_room(engine: TextEngine) -> None:

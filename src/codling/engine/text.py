@@ -211,6 +211,11 @@ class TextEngine:
                 "prompt and completion together; shorten the prompt",
                 param="prompt",
             )
+        if min(prompt_ids) < 0 or max(prompt_ids) >= self.config.vocab_size:
+            raise RequestError(
+                f"the prompt holds a token id outside 0 to {self.config.vocab_size - 1}",
+                param="prompt",
+            )
         end_ids = frozenset() if params.ignore_eos else self.tokenizer.stop_ids(mode)
         ends = end_ids | frozenset(params.stop_token_ids)
         return self._worker.submit(Sequence(list(prompt_ids), params, ends))
