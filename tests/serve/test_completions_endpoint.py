@@ -257,16 +257,13 @@ def test_unknown_fields_and_nulls_are_let_pass(server: Running) -> None:
     assert answer.status_code == 200
 
 
-def test_an_insertion_ends_when_it_repeats_the_suffix(server: Running) -> None:
-    # The line after the cursor's own, with its newlines, is one more stop string.
-    from codling.serve.prompts import suffix_stops
-
-    line = "    return first + second"
-    assert suffix_stops(f")\n\n{line}\nrest") == [f"\n{line}\n"]
-    assert suffix_stops("\n}\n\n") == []
-    assert suffix_stops(f"{line} of the same line") == []
-    answer = post(server, "/v1/completions", prompt="a", suffix=f"\n{line}\n", max_tokens=3)
-    assert answer.status_code == 200
+def test_an_insertion_does_not_repeat_the_suffix_unless_asked_to(server: Running) -> None:
+    asked = {"prompt": PROMPT, "max_tokens": 40}
+    free = post(server, "/v1/completions", **asked, suffix=SUFFIX, stop_at_suffix=False)
+    text = free.json()["choices"][0]["text"]
+    assert (
+        text == post(server, "/v1/completions", **asked, suffix=SUFFIX).json()["choices"][0]["text"]
+    )
 
 
 def test_a_model_without_fim_tokens_refuses_a_suffix_and_says_why(

@@ -46,7 +46,7 @@ class ServeConfig:
     default_max_tokens: int = 128
     """Length of a completion, in tokens, when the request names none."""
     stop_at_suffix: bool = True
-    """End an insertion when it begins to repeat the next line after the cursor."""
+    """Cut an insertion where it begins to repeat the lines after the cursor."""
     keep_alive_seconds: float = 15.0
     """A waiting stream sends a comment line this often, so that proxies do not close it."""
     max_body_bytes: int = 8 * 2**20

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response
 
 from codling.core.errors import RequestError
 from codling.core.languages import detect, path_comment
-from codling.serve.prompts import insertion_ids, inserts, native_job, plain_ids, suffix_stops
+from codling.serve.prompts import insertion_ids, inserts, native_job, plain_ids
 from codling.serve.run import Run
 from codling.serve.schema import ExtraFile, InfillRequest, NativeRequest
 from codling.serve.server import Server, session_of
@@ -36,10 +36,9 @@ async def infill(request: Request, asked: InfillRequest, server: Server) -> Resp
     prefix = context(asked.input_extra) + asked.input_prefix + asked.prompt
     wanted = asked.n_predict if asked.n_predict > 0 else server.config.default_max_tokens
     ids = await asyncio.to_thread(insertion_ids, backend, prefix, asked.input_suffix, wanted)
-    stops = [*asked.stop]
-    if server.config.stop_at_suffix:
-        stops += suffix_stops(asked.input_suffix)
-    return await _answer(request, asked, server, ids, stops, session_of(request, asked.user))
+    suffix = asked.input_suffix if server.config.stop_at_suffix else ""
+    run = server.new_run([native_job(asked, ids, server.backend, suffix)])
+    return await _answer(request, asked, server, run, session_of(request, asked.user))
 
 
 async def native_completion(request: Request, asked: NativeRequest, server: Server) -> Response:
@@ -52,7 +51,8 @@ async def native_completion(request: Request, asked: NativeRequest, server: Serv
             prompt.removeprefix(_BOS_AS_TEXT) if prompt.startswith(_BOS_AS_TEXT + mark) else prompt
         )
     ids = await asyncio.to_thread(plain_ids, server.backend.tokenizer, prompt)
-    return await _answer(request, asked, server, ids, asked.stop, None)
+    run = server.new_run([native_job(asked, ids, server.backend)])
+    return await _answer(request, asked, server, run)
 
 
 def context(files: Sequence[ExtraFile]) -> str:
@@ -70,15 +70,9 @@ def context(files: Sequence[ExtraFile]) -> str:
     return "".join(parts)
 
 
-async def _answer(  # noqa: PLR0913 - the request, its prompt and its ends
-    request: Request,
-    asked: NativeRequest,
-    server: Server,
-    ids: list[int],
-    stops: Sequence[str],
-    session: str | None,
+async def _answer(
+    request: Request, asked: NativeRequest, server: Server, run: Run, session: str | None = None
 ) -> Response:
-    run = server.new_run([native_job(asked, ids, server.backend, stops)])
     writing = _Writing(run, asked, server, session)
     if asked.stream:
         await writing.run.open(server.backend)

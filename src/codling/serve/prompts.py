@@ -8,6 +8,7 @@ Not here: the order of the insertion tokens (tokens/fim.py) and chat templates (
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from codling.core.errors import RequestError, TokenizerError
 from codling.engine.request import Mode, SamplingParams
@@ -26,8 +27,6 @@ from codling.tokens.fim import insertion_prompt
 from codling.tokens.tokenizer import Tokenizer
 
 _SEED_RANGE = 2**63
-_TELLING = 16
-"""A suffix line with fewer visible characters (`return x`, `}`) may well occur again."""
 
 
 def completion_jobs(request: CompletionRequest, backend: Backend, config: ServeConfig) -> list[Job]:
@@ -39,20 +38,18 @@ def completion_jobs(request: CompletionRequest, backend: Backend, config: ServeC
             param="n",
         )
     wanted = config.default_max_tokens if request.max_tokens is None else request.max_tokens
+    suffix = _not_to_repeat(request, config)
     jobs = []
     for index, prompt in enumerate(prompts):
-        stops: list[str] = list(request.stop)
         if isinstance(prompt, str) and inserts(request.suffix, backend.tokenizer):
             ids = insertion_ids(backend, prompt, request.suffix or "", wanted)
             mode: Mode = "insert"
-            repeat = request.stop_at_suffix
-            if config.stop_at_suffix if repeat is None else repeat:
-                stops += suffix_stops(request.suffix or "")
         else:
             ids = plain_ids(backend.tokenizer, prompt)
             mode = mode_of(ids, backend.tokenizer)
-        params = _params(ids, request, backend, stops, wanted)
-        jobs += _jobs(index, ids, params, mode, request.n)
+        params = _params(ids, request, backend, wanted)
+        job = Job(prompt_index=index, prompt_ids=ids, params=params, mode=mode, suffix=suffix)
+        jobs += _choices(job, request.n)
     return jobs
 
 
@@ -60,14 +57,12 @@ def chat_jobs(request: ChatRequest, backend: Backend) -> list[Job]:
     """One job per choice."""
     ids = chat_ids(request.messages, backend)
     room = _room(ids, backend, "messages")
-    params = _params(ids, request, backend, request.stop, request.limit or room)
-    return _jobs(0, ids, params, "chat", request.n)
+    params = _params(ids, request, backend, request.limit or room)
+    return _choices(Job(prompt_ids=ids, params=params, mode="chat"), request.n)
 
 
-def native_job(
-    request: NativeRequest, ids: list[int], backend: Backend, stops: Sequence[str]
-) -> Job:
-    """The one job of a llama.cpp request; `ids` is its prompt."""
+def native_job(request: NativeRequest, ids: list[int], backend: Backend, suffix: str = "") -> Job:
+    """The one job of a llama.cpp request; `ids` is its prompt, `suffix` what it may not repeat."""
     room = _room(ids, backend, "prompt")
     wanted = room if request.n_predict < 0 else max(1, request.n_predict)
     params = SamplingParams(
@@ -76,9 +71,10 @@ def native_job(
         top_p=request.top_p or 1.0,
         top_k=max(0, request.top_k or 0),
         seed=None if request.seed is None or request.seed < 0 else request.seed,
-        stop=tuple(dict.fromkeys(stops)),
+        stop=tuple(request.stop),
     )
-    return Job(prompt_ids=ids, params=params, mode=mode_of(ids, backend.tokenizer))
+    mode = mode_of(ids, backend.tokenizer)
+    return Job(prompt_ids=ids, params=params, mode=mode, suffix=suffix)
 
 
 def inserts(suffix: str | None, tokenizer: Tokenizer) -> bool:
@@ -139,23 +135,6 @@ def mode_of(ids: Sequence[int], tokenizer: Tokenizer) -> Mode:
     return "insert" if hole is not None and hole in ids else "complete"
 
 
-def suffix_stops(suffix: str) -> list[str]:
-    """The stop string that notices an insertion beginning to repeat the text after the cursor.
-
-    The rest of the cursor's own line is left out: an insertion may well end like it.
-
-    >>> suffix_stops(")\\n    return render(template, values)\\n")
-    ['\\n    return render(template, values)\\n']
-    >>> suffix_stops("\\n}\\n")
-    []
-    """
-    for line in suffix.split("\n")[1:]:
-        if line.strip():
-            telling = sum(not c.isspace() for c in line) >= _TELLING
-            return [f"\n{line}\n"] if telling else []
-    return []
-
-
 def _start(tokenizer: Tokenizer) -> list[int]:
     """What an empty prompt begins with: the start of a document."""
     specials = tokenizer.specials
@@ -176,7 +155,6 @@ def _params(
     ids: Sequence[int],
     request: CompletionRequest | ChatRequest,
     backend: Backend,
-    stops: Sequence[str],
     wanted: int,
 ) -> SamplingParams:
     logprobs = request.n_logprobs
@@ -190,14 +168,20 @@ def _params(
         top_p=request.top_p or 1.0,
         top_k=max(0, request.top_k or 0),
         seed=None if request.seed is None else request.seed % _SEED_RANGE,
-        stop=tuple(dict.fromkeys(stops)),
+        stop=tuple(request.stop),
         stop_token_ids=tuple(request.stop_token_ids),
         logprobs=logprobs,
     )
 
 
-def _jobs(index: int, ids: list[int], params: SamplingParams, mode: Mode, n: int) -> list[Job]:
-    return [
-        Job(prompt_index=index, prompt_ids=ids, params=each, mode=mode)
-        for each in params.choices(n)
-    ]
+def _choices(job: Job, n: int) -> list[Job]:
+    return [replace(job, params=params) for params in job.params.choices(n)]
+
+
+def _not_to_repeat(request: CompletionRequest, config: ServeConfig) -> str:
+    """The suffix, if the insertion ends where it begins to repeat it.
+
+    Not with logprobs, whose lists name every token of the text.
+    """
+    wanted = config.stop_at_suffix if request.stop_at_suffix is None else request.stop_at_suffix
+    return (request.suffix or "") if wanted and request.logprobs is None else ""

@@ -11,13 +11,14 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codling.engine.request import BusyError, Delta, Mode, SamplingParams, TokenLogprob
 from codling.serve.backend import Backend, Generation
 from codling.serve.errors import ApiError, overloaded
 from codling.serve.metrics import Metrics
+from codling.serve.overlap import OverlapFilter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Job:
     prompt_ids: list[int]
     params: SamplingParams
     mode: Mode = "complete"
+    suffix: str = ""
+    """Of an insertion that may not repeat it: the text after the cursor."""
 
 
 @dataclass(kw_only=True)
@@ -128,9 +131,18 @@ class Run:
                 self.metrics.cancelled.labels(reason=reason or "other").inc()
 
     async def _pump(self, index: int, generation: Generation) -> None:
+        overlap = OverlapFilter(self.jobs[index].suffix)
         try:
             async for delta in generation:
-                self._queue.put_nowait((index, delta))
+                text, reason = overlap.push(delta.text), delta.finish_reason
+                if overlap.stopped:
+                    reason = "stop"
+                    generation.cancel()
+                elif reason is not None:
+                    text += overlap.flush()
+                self._queue.put_nowait((index, replace(delta, text=text, finish_reason=reason)))
+                if overlap.stopped:
+                    return
         except Exception as error:  # noqa: BLE001 - it is raised where the events are read
             self._queue.put_nowait(error)
 

@@ -98,7 +98,7 @@ class CompletionRequest(Sampling):
     best_of: int | None = None
     logprobs: int | None = Field(default=None, ge=0, le=20)
     stop_at_suffix: StrictBool | None = None
-    """Ours: end an insertion that begins to repeat the suffix; default: the server's setting."""
+    """Ours: cut an insertion where it begins to repeat the suffix; default: the server's."""
 
     def refuse_unsupported(self) -> None:
         """Raise RequestError for a setting or a combination that is not implemented."""

@@ -115,7 +115,8 @@ export class Stopwatch {
     if (this.tokens > 1 && seconds > 0.001) {
       facts.push(["speed", `${Math.round((this.tokens - 1) / seconds)} tok/s`]);
     }
-    if (this.prompt) facts.push(["prompt", `${this.prompt} tok`]);
+    const cached = this.cached ? `, ${this.cached} cached` : "";
+    if (this.prompt) facts.push(["prompt", `${this.prompt} tok${cached}`]);
     return facts;
   }
 }
