@@ -153,6 +153,29 @@ def test_any_worker_count_gives_the_same_bytes(
         assert sha256_of(tmp_path / "t" / name) == sha256_of(chunked / name)
 
 
+def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(
+    chunked: Path,
+    samples: Artifact,
+    tokenizer_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = PackConfig(
+        samples_dir=samples.path, tokenizer_dir=tokenizer_dir, out_dir=tmp_path / "t",
+        context=128, fim_rate=0.6, fim_spm_share=0.5,
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr("codling.tokens.pack.training_task", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pack(config)
+    assert not (tmp_path / "t").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("codling.tokens.pack._encode_task", lambda *_: 1 / 0)
+        pack(config)
+    for name in ("train.bin", "heldout.bin", "index-00000.parquet", "meta.json"):
+        assert sha256_of(tmp_path / "t" / name) == sha256_of(chunked / name)
+
+
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="fim_rate is 2"):
         PackConfig(fim_rate=2)

@@ -207,3 +207,37 @@ def test_generation_is_read_from_the_added_tokens(
     if name == "qwen2.5-coder":
         stops = {tokenizer.special_text(i) for i in tokenizer.stop_ids("insert")}
         assert {"<|endoftext|>", "<|file_sep|>"} <= stops
+
+
+def test_sentencepiece_files_give_their_text_back(tmp_path: Path) -> None:
+    core = tokenizers.Tokenizer(tokenizers.models.BPE(byte_fallback=True, unk_token="<unk>"))
+    core.normalizer = tokenizers.normalizers.Sequence(
+        [
+            tokenizers.normalizers.Prepend("\u2581"),
+            tokenizers.normalizers.Replace(" ", "\u2581"),
+        ]
+    )
+    core.decoder = tokenizers.decoders.Sequence(
+        [
+            tokenizers.decoders.Replace("\u2581", " "),
+            tokenizers.decoders.ByteFallback(),
+            tokenizers.decoders.Fuse(),
+            tokenizers.decoders.Strip(" ", 1, 0),
+        ]
+    )
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
+    trainer = tokenizers.trainers.BpeTrainer(special_tokens=names, show_progress=False)
+    core.train_from_iterator(["def add(a, b): return a + b"] * 5, trainer)
+    raw = json.loads(core.to_str())
+    raw["added_tokens"] = raw["added_tokens"][:3]
+    core = tokenizers.Tokenizer.from_str(json.dumps(raw))
+    core.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>"}')
+    tokenizer = Tokenizer.open(tmp_path)
+    text = "def  add(b): # \u9c7c"
+    ids = tokenizer.encode(text)
+    assert ids == core.encode(text, add_special_tokens=False).ids
+    assert tokenizer.decode(ids) == core.decode(ids) == text
+    stream = StreamDecoder(tokenizer)
+    assert "".join(map(stream.push, ids)) + stream.flush() == text
+    assert tokenizer.stop_ids("chat") == {tokenizer.specials.eos} == {2}

@@ -25,7 +25,7 @@ from codling.tokens.tokenizer import Tokenizer
 
 FimMode = Literal["psm", "spm"]
 
-_CHARS_PER_TOKEN = 12
+_CHARS_PER_TOKEN = 6
 """A generous bound: so many characters per token of room are looked at, not a whole file."""
 _STEPS = 8
 """A trimmed prefix begins at a multiple of 1/8 of its room: it stays put while the user types, so
@@ -186,7 +186,7 @@ def _last_part(text: str, n_chars: int) -> str:
     """The last characters of a long text, from the start of a line; at least `n_chars` of them."""
     if len(text) <= 2 * n_chars:
         return text
-    step = n_chars
+    step = max(1, n_chars // _STEPS)
     start = (len(text) - n_chars) // step * step
     line = re.compile(r"\n").search(text, max(0, start - step), start)
     return text[line.end() if line else start :]
