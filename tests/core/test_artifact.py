@@ -166,6 +166,10 @@ if __name__ == "__main__":
 """
 
 
+def children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_after_kill_9_the_result_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
     script = tmp_path / "toy_stage.py"
     script.write_text(KILLED)
@@ -176,8 +180,13 @@ def test_after_kill_9_the_result_is_that_of_an_undisturbed_run(tmp_path: Path) -
     while len(list(records.glob("*.json"))) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    workers = children(killed.pid)
+    assert len(workers) >= 2
     killed.kill()
     killed.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.01)
     assert not (tmp_path / "killed").exists()
     already = {p.name: p.stat().st_mtime_ns for p in records.glob("*.json")}
     for name in ("killed", "calm"):

@@ -10,11 +10,14 @@ Not here: how a stage cuts its work (it must not depend on the number of workers
 
 import json
 import multiprocessing
+import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,6 +124,19 @@ def _pool(workers: int) -> Executor:
         return ThreadPoolExecutor(workers)
     # Spawned, not forked: numba, polars and torch keep threads that do not survive a fork.
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _end_with_parent() -> None:
+    """In a worker: exit when the parent is gone, also by kill -9, instead of waiting for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _do_shard(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -> None:
