@@ -123,7 +123,8 @@ def _pool(workers: int) -> Executor:
     if isinstance(workers, Threads):
         return ThreadPoolExecutor(workers)
     # Spawned, not forked: numba, polars and torch keep threads that do not survive a fork.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
 
 
 def _end_with_parent() -> None:
