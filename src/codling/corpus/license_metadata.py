@@ -10,7 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 METADATA = frozenset(
     {"pyproject.toml", "package.json", "Cargo.toml", "PKG-INFO", "METADATA", "setup.cfg"}
@@ -154,7 +154,33 @@ def expression(value: object) -> str | None:
     if not words or not all(_ID.fullmatch(w) or w in exceptions for w in words):
         return None
     is_plain = re.sub(r"[\w.+()-]+|\s", "", text) == ""
-    return re.sub(r"\b(or|and|with)\b", lambda m: m[0].upper(), text) if is_plain else None
+    text = re.sub(r"\b(or|and|with)\b", lambda m: m[0].upper(), text)
+    return _GNU_OLD.sub(_gnu_new, text) if is_plain else None
+
+
+_GNU_OLD = re.compile(r"\b([AL]?GPL-\d\.\d)(\+|(?!-))(?![\w.])")
+"""The identifiers that SPDX has given up: GPL-2.0, GPL-2.0+."""
+
+
+def _gnu_new(match: re.Match[str]) -> str:
+    return match[1] + ("-or-later" if match[2] else "-only")
+
+
+def join(expressions: Iterable[str], word: Literal["AND", "OR"]) -> str:
+    """Several expressions as one, without repetitions.
+
+    >>> join(["MIT", "MIT AND ISC", "MIT OR Zlib"], "AND")
+    'MIT AND ISC AND (MIT OR Zlib)'
+    """
+    parts: list[str] = []
+    for each in expressions:
+        inner = each.split(f" {word} ") if "(" not in each else [each]
+        other = "OR" if word == "AND" else "AND"
+        parts += [each] if f" {other} " in each else inner
+    unique = list(dict.fromkeys(parts))
+    if len(unique) == 1:
+        return unique[0]
+    return f" {word} ".join(f"({p})" if " " in p and "(" not in p else p for p in unique)
 
 
 def _pyproject(data: dict[str, Any]) -> str | None:

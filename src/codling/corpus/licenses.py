@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from codling.corpus import paths
 from codling.corpus.config import LicenseConfig
 from codling.corpus.license_headers import header_license
-from codling.corpus.license_metadata import METADATA, metadata_license
+from codling.corpus.license_metadata import METADATA, join, metadata_license
 from codling.corpus.license_texts import text_license
 
 UNKNOWN = "unknown"
@@ -44,6 +44,12 @@ _NOTICE_NAME = re.compile(
     r"(?:[-_.](?:\w|[-.+])*)?",
     re.IGNORECASE,
 )
+_COLLECTIONS = ("licenses", "licences", "license", "licence")
+"""Folders that hold the texts of several licences."""
+_CHOICE_NAME = re.compile(
+    r"(?i)[-._](?:mit|apache|bsd|unlicense|isc|zlib|boost)|^(?:mit|apache|bsd)"
+)
+"""Names of licence files, all but the first, that offer a choice."""
 _SOURCE_ENDING = re.compile(
     r".*\.(?:py|pyi|go|rs|js|mjs|ts|tsx|jsx|c|h|cc|cpp|hpp|java|rb|php|cs|kt|swift|json|ya?ml|toml|"
     r"html?|css|svg|png|sh|pl|in|vue|lock|spdx|xml|scala|lua|sql|hash|pot?|csv)",
@@ -92,14 +98,25 @@ class Licenses:
 def read_notices(
     notices: Mapping[str, bytes], declared: str = "", *, own: bool = False
 ) -> Licenses:
-    """The licences of a repository's folders from its licence files and package metadata."""
-    by_folder: dict[str, list[tuple[str, str]]] = {}
+    """The licences of a repository's folders from its licence files and package metadata.
+
+    What lies in a folder LICENSES or licenses speaks for the folder above, where that has no
+    licence file of its own and all of them agree.
+    """
+    direct: dict[str, list[tuple[str, str]]] = {}
+    collected: dict[str, list[tuple[str, str]]] = {}
     for path, data in notices.items():
         found = _recognise(path, data.decode("utf-8", "replace"))
         if found is not None:
-            by_folder.setdefault(_folder_of(path), []).append((path, found))
-    folders = {folder: _combine(found) for folder, found in by_folder.items()}
-    return Licenses({k: v for k, v in folders.items() if v is not None}, declared, own)
+            folder = paths.parent(path)
+            kind = collected if paths.name(folder).lower() in _COLLECTIONS else direct
+            kind.setdefault(_folder_of(folder), []).append((path, found))
+    folders = {folder: _combine(texts) for folder, texts in direct.items()}
+    for folder, texts in collected.items():
+        known = {expression for _, expression in texts if expression != UNKNOWN}
+        if folder not in folders and len(known) == 1:
+            folders[folder] = (known.pop(), texts[0][0])
+    return Licenses(folders, declared, own)
 
 
 def is_permissive(expression: str, allowed: Iterable[str] = PERMISSIVE) -> bool:
@@ -149,47 +166,41 @@ def _one(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
 
 
 def _recognise(path: str, text: str) -> str | None:
-    """What one notice says; None where it says nothing of licences (metadata without the field)."""
-    if path.endswith("debian/copyright") or paths.name(path) in METADATA:
-        return metadata_license(paths.name(path), text)
-    return text_license(text) or header_license(text) or UNKNOWN
+    """What one notice says; None where it says nothing of licences."""
+    name = paths.name(path)
+    if path.endswith("debian/copyright") or name in METADATA:
+        return metadata_license(name, text)
+    found = text_license(text) or header_license(text)
+    is_page = name.islower() and name.endswith((".md", ".rst", ".html"))
+    return found or (None if is_page else UNKNOWN)
 
 
-def _folder_of(path: str) -> str:
-    """The folder that a notice speaks for: that of a wheel's metadata is the wheel itself."""
-    folder = paths.parent(path)
-    while (last := paths.name(folder)) and (
-        last.lower() in ("licenses", "licences", "debian")
-        or last.endswith((".dist-info", ".egg-info"))
+def _folder_of(folder: str) -> str:
+    """The folder that notices in `folder` speak for: that of a wheel's metadata is the wheel."""
+    while (last := paths.name(folder).lower()) and (
+        last in _COLLECTIONS or last == "debian" or last.endswith((".dist-info", ".egg-info"))
     ):
         folder = paths.parent(folder)
     return folder
 
 
-def _combine(found: list[tuple[str, str]]) -> tuple[str, str] | None:
+def _combine(found: list[tuple[str, str]]) -> tuple[str, str]:
     """One statement from all notices of a folder.
 
     Licence files are joined with OR where their names offer a choice (LICENSE-MIT, LICENSE-APACHE),
     else with AND; metadata speaks only where no file is recognised.
     """
-    files = sorted((p, x) for p, x in found if paths.name(p) not in METADATA and "debian/" not in p)
-    metadata = sorted((p, x) for p, x in found if (p, x) not in files)
+    files = sorted((p, x) for p, x in found if not _is_metadata(p))
+    metadata = sorted((p, x) for p, x in found if _is_metadata(p))
     known = [(p, x) for p, x in files if x != UNKNOWN]
     if not known:
-        return (metadata or files)[0][::-1] if metadata or files else None
-    expressions = list(dict.fromkeys(x for _, x in known))
+        return (metadata or files)[0][::-1]
+    expressions = [x for _, x in known]
     if {"LGPL-3.0-only", "GPL-3.0-only"} == set(expressions):
         expressions = ["LGPL-3.0-only"]  # the LGPL's text is an addition to the GPL's
-    is_choice = all(_offers_choice(p) for p, _ in known) or any(
-        _offers_choice(p) for p, _ in known[1:]
-    )
-    joined = (" OR " if is_choice else " AND ").join(
-        f"({x})" if " " in x and len(expressions) > 1 else x for x in expressions
-    )
-    return joined, known[0][0]
+    is_choice = any(_CHOICE_NAME.search(paths.name(p)) for p, _ in known[1:])
+    return join(expressions, "OR" if is_choice else "AND"), known[0][0]
 
 
-def _offers_choice(path: str) -> bool:
-    """Whether a licence file is named after a licence: one of several to choose from."""
-    name = paths.name(path).lower()
-    return any(word in name for word in ("mit", "apache", "bsd", "unlicense", "isc", "zlib"))
+def _is_metadata(path: str) -> bool:
+    return paths.name(path) in METADATA or path.endswith("debian/copyright")

@@ -38,8 +38,10 @@ _EXAMPLE = re.compile(
     r"(?i)example|xxxx|placeholder|dummy|changeme|change[-_]me|replace|your[-_]|my[-_]?secret|fake|"
     r"0123456789|1234567890|abcdefgh|(.)\1{5}|\.\.\."
 )
+_KEY_LINE = re.compile(r"[A-Za-z0-9+/]{40}")
+"""What a line of a private key has, and an elided key or the code around one has not."""
 _GUESSABLE = re.compile(
-    r"(?i)[a-z_.-]+|\d+|(?:user|pass|password|secret|test|admin|root|guest|hunter|foo|bar|tiger)\w*"
+    r"(?i)[a-z_.-]+|\d+|(?:user|p[a4]ss|pw|secret|test|admin|root|guest|hunter|foo|bar|tiger).*"
 )
 """Passwords that are a word, a number or obviously made up."""
 _HASH = re.compile(
@@ -89,7 +91,7 @@ def _is_apart(text: str, start: int) -> bool:
 
 def _is_secret(value: str, form: Format) -> bool:
     if form.kind == "private-key":
-        return entropy(value) >= form.min_entropy
+        return bool(_KEY_LINE.search(value)) and entropy(value) >= form.min_entropy
     if entropy(value) < form.min_entropy or _EXAMPLE.search(value):
         return False
     if form.kind == "assigned-secret":
