@@ -5,28 +5,34 @@ import { Chat } from "./chat.js";
 import { Editor } from "./editor.js";
 
 const $ = (id) => document.getElementById(id);
-const SAMPLE = `"""The most frequent words of a text."""
-
-from collections import Counter
-from pathlib import Path
+const SAMPLE = `"""A stack and a queue, made of lists."""
 
 
-def count_words(path: Path) -> Counter[str]:
-    """How often each word occurs in a file."""
-    counts: Counter[str] = Counter()
-    for line in path.read_text().splitlines():
+class Stack:
+    """Gives back what came last."""
+
+    def __init__(self, items=()):
+        self.items = list(items)
+
+    def push(self, item):
+        """Puts one item on top."""
         ^
-    return counts
+
+    def pop(self):
+        """Takes the top item off."""
+        if not self.items:
+            raise IndexError("pop from an empty stack")
+        return self.items.pop()
 
 
-def main() -> None:
-    counts = count_words(Path("notes.txt"))
-    for word, n in counts.most_common(10):
-        print(f"{n:6} {word}")
+class Queue:
+    """Gives back what came first."""
 
+    def __init__(self, items=()):
+        self.items = list(items)
 
-if __name__ == "__main__":
-    main()
+    def __len__(self):
+        return len(self.items)
 `;
 const SESSION = crypto.randomUUID?.() ?? String(Math.random());
 const SETTINGS = ["on-pause", "pause", "length", "heat"];
@@ -73,7 +79,11 @@ async function connect() {
 
 // Suggestions
 
-async function ask({ quiet = false } = {}) {
+/**
+ * Asks at the cursor. A suggestion ends with its paragraph; if there is none, because a new paragraph
+ * belongs here, `wide` asks again for more.
+ */
+async function ask({ quiet = false, wide = false } = {}) {
   cancel();
   editor.drop();
   const abort = new AbortController();
@@ -83,7 +93,7 @@ async function ask({ quiet = false } = {}) {
   setState("busy", "thinking");
   try {
     const options = { signal: abort.signal, headers: { "X-Codling-Session": SESSION } };
-    for await (const event of stream("/v1/completions", question(ghost), options)) {
+    for await (const event of stream("/v1/completions", question(ghost, wide), options)) {
       if (event.usage) watch.sawUsage(event.usage);
       const piece = event.choices[0]?.text;
       if (!piece) continue;
@@ -97,7 +107,9 @@ async function ask({ quiet = false } = {}) {
     }
     showStats($("editor-stats"), watch.facts());
     running = null;
+    if (editor.ghost !== ghost) return;
     if (editor.finish(ghost)) announce(editor.suggestion);
+    else if (!wide) await ask({ quiet, wide: true });
     else setState("idle", quiet ? "ready" : "no suggestion here");
   } catch (error) {
     if (error.name === "AbortError" || error.code === "request_superseded") return;
@@ -108,14 +120,15 @@ async function ask({ quiet = false } = {}) {
   }
 }
 
-function question({ before, after }) {
+function question({ before, after }, wide) {
   const name = $("file").value.trim();
   const head = name ? `${editor.kind.comment} ${name}\n` : "";
   const restOfLine = after.split("\n", 1)[0];
   const body = { prompt: head + before, max_tokens: Number($("length").value), temperature: 0 };
   if (model.can_insert) body.suffix = after;
-  // Inside a line, only this line; on a line's end, up to a blank line.
-  body.stop = restOfLine.trim() ? ["\n"] : ["\n\n\n"];
+  // Inside a line, only this line.
+  if (restOfLine.trim()) body.stop = ["\n"];
+  else body.stop = [wide ? "\n\n\n" : "\n\n"];
   return body;
 }
 
