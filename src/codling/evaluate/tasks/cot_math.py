@@ -1,0 +1,94 @@
+"""Mathematics by a chain of thought in words; the final answer is compared symbolically.
+
+Data: `--subset gsm8k` (the default), math, aime24, amc23, cmath, minerva_math, sat_math, aqua.
+The comparison (math_equal.py) runs in the sandbox, for sympy evaluates what it parses.
+"""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from codling.core.errors import ConfigError
+from codling.evaluate import math_equal
+from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.extract import boxed, last_number
+from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
+from codling.sandbox.executor import Program
+
+INSTRUCTION = "{prompt}\nReason step by step, and give the final answer in \\boxed{}."
+_FILES = {
+    "gsm8k": "gsm8k/test.jsonl",
+    "math": "pal-math/datasets/math/test.json",
+    **{n: f"math-qwen/{n}/test.jsonl" for n in ("aime24", "amc23", "cmath", "minerva_math")},
+    **{n: f"math-qwen/{n}/test.jsonl" for n in ("sat_math", "aqua")},
+}
+_CHOICES = ("sat_math", "aqua")
+
+
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
+    """Questions with their answers."""
+    subset = config.subset or "gsm8k"
+    if subset not in _FILES:
+        raise ConfigError(f"no subset {subset}; choose one of {', '.join(_FILES)}")
+    rows = read_lines(data_dir / _FILES[subset])
+    return [Problem(id=f"{subset}/{i}", data=_row(r), group=subset) for i, r in enumerate(rows)]
+
+
+def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
+    """The question, to be answered with reasons."""
+    question = problem.data["question"]
+    if config.style == "base":
+        return Prompt(text=f"Question: {question}\nAnswer: Let's think step by step.")
+    return ask(INSTRUCTION, config, prompt=question)
+
+
+def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+    """What stands in the last box, after "answer is", or the last number or letter."""
+    found = boxed(text)
+    if found is not None:
+        return found
+    said = re.findall(r"answer is:?\s*\$?([^\n$]+?)\$?(?:\.\s|\.?$)", text, re.I | re.M)
+    if problem.group in _CHOICES:
+        letters = re.findall(r"\b([A-E])\b", said[-1] if said else text)
+        return str(letters[-1]) if letters else ""
+    return str(said[-1]) if said else last_number(text)
+
+
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
+    """Equal as text at once; else a comparison in the sandbox."""
+    target = problem.data["answer"]
+    if math_equal.normal(answer) == math_equal.normal(target):
+        return Verdict(passed=True)
+    if problem.group in _CHOICES or not answer.strip():
+        return Verdict(passed=False, detail="no answer" if not answer else "another choice")
+    call = f"assert equal({answer[:300]!r}, {target!r}), 'another answer'\n"
+    source = inspect.getsource(math_equal) + "\n" + call
+    return Program(language="python", source=source, seconds=config.timeout or 5.0)
+
+
+def _row(row: dict[str, Any]) -> dict[str, str]:
+    options = str(row.get("options") or "")
+    choices = ast.literal_eval(options) if options.startswith("[") else [options]
+    question = str(row.get("question") or row["problem"])
+    text = f"{question}\n" + "\n".join(map(str, choices)) if options else question
+    if "correct" in row or "Answer" in row:
+        return {"question": text, "answer": str(row.get("correct") or row["Answer"])}
+    answer = row.get("answer") or boxed(row["solution"]) or ""
+    return {"question": text, "answer": str(answer).rpartition("####")[2].strip()}
+
+
+TASK = Task(
+    name="cot-math",
+    about=f"mathematics in words (--subset {', '.join(_FILES)})",
+    load=load,
+    prompt=prompt,
+    extract=extract,
+    check=check,
+    sampling=lambda _problem, style: Sampling(
+        max_tokens=1024, stop=("\nQuestion:",) if style == "base" else ()
+    ),
+    canonical=lambda problem: str(problem.data["answer"]),
+    preload=("sympy", "sympy.parsing.sympy_parser"),
+)

@@ -1,0 +1,87 @@
+"""CRUXEval: what does this function return, and for which argument does it return that
+(arXiv:2401.03065).
+
+Data: cruxeval/cruxeval.jsonl; `--subset output` (the default) asks for the output, `input` for an
+input. Judged by running the function, so that any right spelling passes.
+"""
+
+from pathlib import Path
+
+from codling.core.errors import ConfigError
+from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
+from codling.sandbox.executor import Program
+
+_OUTPUT = (
+    "Complete the assertion with the value that the code gives: a literal, no function calls.\n"
+    "def f(n):\n    return n\nassert f(17) == 17\n\n"
+    'def f(s):\n    return s + "a"\nassert f("x9j") == "x9ja"\n\n'
+)
+_INPUT = (
+    "Complete the assertion with arguments for which it holds.\n"
+    "def f(my_list):\n    return sum(1 for i in my_list if len(i) == 3)\n"
+    'assert f(["mq", "px", "zy", "abc", "dfe", "kli"]) == 3\n\n'
+    "def f(s1, s2):\n    return s1 + s2\n"
+    'assert f("ba", "nana") == "banana"\n\n'
+)
+
+
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
+    """The 800 functions."""
+    subset = config.subset or "output"
+    if subset not in ("output", "input"):
+        raise ConfigError("cruxeval has the subsets output and input")
+    rows = read_lines(data_dir / "cruxeval" / "cruxeval.jsonl")
+    return [Problem(id=row["id"], data={**row, "subset": subset}) for row in rows]
+
+
+def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
+    """Two examples and the open assertion."""
+    data = problem.data
+    if data["subset"] == "output":
+        text = f"{_OUTPUT}{data['code']}\nassert f({data['input']}) =="
+    else:
+        text = f"{_INPUT}{data['code']}\nassert f("
+    if config.style == "base":
+        return Prompt(text=text)
+    closing = config.instruction or "Reply with the completed assertion, in one line."
+    return Prompt(messages=({"role": "user", "content": f"{text} ...\n\n{closing}"},))
+
+
+def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+    """The value after `==`, or the arguments of `f(...)`."""
+    lines = [line.strip() for line in text.replace("```python", "").split("\n") if line.strip()]
+    asserts = [line for line in lines if line.startswith("assert f(")]
+    line = asserts[-1].removeprefix("assert ") if asserts else (lines or [""])[0]
+    if problem.data["subset"] == "output":
+        return line.rpartition("==")[2].strip() if asserts else line.removeprefix("==").strip()
+    call = line.removeprefix("f(") if asserts else line
+    return call.partition(") ==")[0].strip().removesuffix("```").strip()
+
+
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
+    """Run the function. An output must be a literal: `f(...)` itself would always be right."""
+    data = problem.data
+    if data["subset"] == "output":
+        test = (
+            f"import ast\nassert f({data['input']}) == {data['output']}\n"
+            f"assert ast.literal_eval({answer!r}) == {data['output']}"
+        )
+    else:
+        test = f"assert eval({'f(' + answer + ')'!r}) == {data['output']}"
+    source = f"from typing import *\n{data['code']}\n{test}\n"
+    return Program(language="python", source=source, seconds=config.timeout or 5.0)
+
+
+TASK = Task(
+    name="cruxeval",
+    about="800 small functions: predict the output (--subset input: find an input)",
+    load=load,
+    prompt=prompt,
+    extract=extract,
+    check=check,
+    sampling=lambda _problem, style: (
+        Sampling(max_tokens=100, stop=("\n",)) if style == "base" else Sampling(max_tokens=300)
+    ),
+    canonical=lambda problem: str(problem.data[problem.data["subset"]]),
+)

@@ -1,0 +1,48 @@
+"""HumanEval+: HumanEval with some 80 times more test inputs (EvalPlus, arXiv:2305.01210).
+
+Data: evalplus/humanevalplus_release/HumanEvalPlus.jsonl. `--subset base` runs only the original
+inputs. The expected outputs come from EvalPlus's reference solutions, which run beside the answer.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.task import Problem, read_lines
+from codling.evaluate.tasks import humaneval
+from codling.evaluate.tasks.evalplus_checks import program
+from codling.sandbox.executor import Program
+
+_FIND_ZERO = "lambda arguments, expected, got: abs(_scope['poly'](*arguments, got)) <= 1e-4"
+"""Problem 32 has many right answers: any zero of the polynomial."""
+
+
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
+    """The 164 problems with their inputs."""
+    path = data_dir / "evalplus" / "humanevalplus_release" / "HumanEvalPlus.jsonl"
+    rows = list(read_lines(path))
+    if config.subset == "base":
+        rows = [row | {"plus_input": []} for row in rows]
+    return [Problem(id=row["task_id"], data=row) for row in rows]
+
+
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
+    """Answer and reference side by side on all inputs."""
+    data = problem.data
+    reference = data["prompt"] + data["canonical_solution"]
+    compare = _FIND_ZERO if data["entry_point"] == "find_zero" else "None"
+    return Program(
+        language="python",
+        source=program(data, f"{humaneval.IMPORTS}\n{answer}", reference, compare=compare),
+        seconds=config.timeout or 30.0,
+        memory_bytes=4 << 30,
+    )
+
+
+TASK = replace(
+    humaneval.TASK,
+    name="humaneval-plus",
+    about="HumanEval with EvalPlus's inputs (--subset base: only the original ones)",
+    load=load,
+    check=check,
+)

@@ -1,0 +1,115 @@
+"""MBPP+: the sound problems of MBPP with many more test inputs (EvalPlus, arXiv:2305.01210).
+
+Data: evalplus/mbppplus_release/MbppPlus.jsonl (378 problems); `--subset base` runs only the
+original inputs. The prompt is the problem's docstring with one assertion, as EvalPlus asks.
+"""
+
+from pathlib import Path
+
+from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.extract import cut_at, cut_main, fenced
+from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
+from codling.evaluate.tasks.evalplus_checks import program
+from codling.evaluate.tasks.humaneval import IMPORTS
+from codling.sandbox.executor import Program
+
+INSTRUCTION = (
+    "Write Python code that solves the following problem. Reply with one code block that can be "
+    "run by itself.\n```python\n{prompt}\n```"
+)
+_STOPS = ('\n"""', "\nif __name__", "\nprint", "\nassert", "\n```", "\n# Test")
+_SETS = {"similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly",
+         "larg_nnum", "intersection_array", "find_dissimilar", "Diff"}  # fmt: skip
+"""Functions whose results EvalPlus compares as sets."""
+_AS_SETS = "lambda arguments, expected, got: set(expected) == set(got)"
+_AS_FOUND = (
+    "lambda arguments, expected, got: bool(expected) == "
+    "(got if isinstance(got, bool) else got is not None)"
+)
+_OR = "lambda arguments, expected, got: same(expected, got) or "
+_COMPARISONS = {
+    "check_str": _AS_FOUND,
+    "text_match_three": _AS_FOUND,
+    "text_starta_endb": _AS_FOUND,
+    "are_equivalent": "lambda arguments, expected, got: True",
+    "sum_div": f"{_OR}got == 0",
+    "surface_Area": f"{_OR}got == round(arguments[0] ** 2 + 2 * arguments[0] * "
+    "((arguments[0] / 2) ** 2 + arguments[1] ** 2) ** 0.5)",
+    "digit_distance_nums": f"{_OR}got == sum(abs(int(a) - int(b)) for a, b in zip("
+    "*(str(x).zfill(max(len(str(y)) for y in arguments)) for x in arguments)))",
+}
+"""Functions that EvalPlus compares in a way of its own: several readings of the text are right."""
+_TYPES = (
+    ((2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630, 726,
+      740, 744, 809), "[tuple(x) for x in i]"),
+    ((63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780),
+     "[[tuple(y) for y in x] for x in i]"),
+    ((75, 413, 444, 753), "[[tuple(x) for x in i[0]], i[1]]"),
+    ((106, 750), "[i[0], tuple(i[1])]"),
+    ((115,), "[[set(x) if isinstance(x, list) and x else {} for x in i[0]]]"),
+    ((124,), "[float(i[0]), complex(i[1])]"),
+    ((250, 405, 446, 617, 720, 763, 808), "[tuple(i[0]), i[1]]"),
+    ((259, 401, 445), "[tuple(tuple(y) for y in x) for x in i]"),
+    ((278,), "[tuple(tuple(x) if isinstance(x, list) else x for x in i[0])]"),
+    ((307,), "[tuple(i[0]), i[1], i[2]]"),
+    ((722,), "[{k: tuple(v) for k, v in i[0].items()}, *i[1:]]"),
+    ((252,), "[complex(i[0])]"),
+    ((580, 615, 791), "(lambda f, x: f(f, x))(lambda f, x: "
+     "tuple(f(f, y) for y in x) if isinstance(x, list) else x, i)"),
+)  # fmt: skip
+"""Problems whose arguments are tuples, sets or complex numbers, by EvalPlus's numbering."""
+
+
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
+    """The problems with their inputs."""
+    rows = list(read_lines(data_dir / "evalplus" / "mbppplus_release" / "MbppPlus.jsonl"))
+    if config.subset == "base":
+        rows = [row | {"plus_input": []} for row in rows]
+    return [Problem(id=row["task_id"], data=row) for row in rows]
+
+
+def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
+    """The docstring with its assertion, to be continued or answered."""
+    text = problem.data["prompt"].strip() + "\n"
+    return Prompt(text=text) if config.style == "base" else ask(INSTRUCTION, config, prompt=text)
+
+
+def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+    """The code up to the next test, or the code block."""
+    return cut_at(text, _STOPS) if style == "base" else cut_main(fenced(text))
+
+
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
+    """Answer and reference side by side on all inputs."""
+    data = problem.data
+    name = data["entry_point"]
+    compare = _COMPARISONS.get(name, _AS_SETS if name in _SETS else "None")
+    source = program(
+        data,
+        f"{IMPORTS}\n{answer}",
+        data["canonical_solution"],
+        compare=compare,
+        prepare=_restore(int(data["task_id"].split("/")[1])),
+    )
+    return Program(
+        language="python", source=source, seconds=config.timeout or 30.0, memory_bytes=4 << 30
+    )
+
+
+def _restore(number: int) -> str:
+    """Code that gives inputs back the types which JSON cannot hold."""
+    return next((f"inputs = [{code} for i in inputs]" for ids, code in _TYPES if number in ids), "")
+
+
+TASK = Task(
+    name="mbpp-plus",
+    about="378 problems of MBPP with EvalPlus's inputs (--subset base: only the original ones)",
+    load=load,
+    prompt=prompt,
+    extract=extract,
+    check=check,
+    sampling=lambda _problem, style: (
+        Sampling(max_tokens=512, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)
+    ),
+    canonical=lambda problem: str(problem.data["canonical_solution"]),
+)

@@ -1,0 +1,95 @@
+"""Program-aided mathematics: the model writes `solution()`, which is run (arXiv:2211.10435).
+
+Data: pal-math; `--subset gsm8k` (the default), math, gsm-hard, svamp, asdiv or mawps. Three
+examples (four for MATH), 512 tokens, 5 s, and DeepSeek-Coder's comparison of answers
+(math_equal.py), made inside the sandbox.
+"""
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from codling.core.errors import ConfigError
+from codling.evaluate import math_equal
+from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.extract import boxed, cut_at, fenced
+from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
+from codling.sandbox.executor import Program
+
+SUBSETS = ("gsm8k", "math", "gsm-hard", "svamp", "asdiv", "mawps")
+
+
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
+    """Questions with their answers; each carries the solved examples."""
+    subset = config.subset or "gsm8k"
+    if subset not in SUBSETS:
+        raise ConfigError(f"no subset {subset}; choose one of {', '.join(SUBSETS)}")
+    folder = data_dir / "pal-math"
+    rows = read_lines(folder / "datasets" / subset / "test.json")
+    name = "math.md" if subset == "math" else "gsm8k.md"
+    shots = (folder / "prompts" / name).read_text(encoding="utf-8").strip()
+    return [
+        Problem(id=f"{subset}/{i}", data=_row(r, shots), group=subset) for i, r in enumerate(rows)
+    ]
+
+
+def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
+    """The examples and the question."""
+    text = (
+        f"{problem.data['shots']}\n\n----------------\n\nQuestion: {problem.data['question']}\n\n"
+    )
+    if config.style == "base":
+        return Prompt(text=text + "```python\n")
+    return Prompt(messages=({"role": "user", "content": text.strip()},))
+
+
+def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+    """The code block."""
+    return cut_at(text, ("\n```", "\n---")) if style == "base" else fenced(text)
+
+
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
+    """Run `solution()`, then compare what it returns with the answer, in the same program."""
+    target = problem.data["answer"]
+    source = (
+        f"{answer}\n_result = solution()\n"
+        f"_scope = {{'__name__': 'math_equal'}}\nexec({inspect.getsource(math_equal)!r}, _scope)\n"
+        f"assert _scope['equal'](str(_result), {target!r}), f'{{str(_result)[:60]}} is not {target}'\n"
+    )
+    return Program(language="python", source=source, seconds=config.timeout or 5.0)
+
+
+def _row(row: dict[str, Any], shots: str) -> dict[str, str]:
+    question = " ".join(str(row[k]) for k in ("Body", "body") if k in row)
+    name = next(k for k in ("question", "problem", "input", "Question") if k in row)
+    return {"question": f"{question} {row[name]}".strip(), "answer": _answer(row), "shots": shots}
+
+
+def _answer(row: dict[str, Any]) -> str:
+    if "solution" in row:
+        return boxed(row["solution"]) or ""
+    text = str(row.get("answer", row.get("target", row.get("Answer", ""))))
+    text = text.rpartition("####")[2].strip()
+    return re.sub(r"\s*\([^)]*\)$", "", text)
+
+
+def canonical(problem: Problem) -> str:
+    """A program that returns the answer."""
+    return f"def solution():\n    return {json.dumps(problem.data['answer'])}"
+
+
+TASK = Task(
+    name="pal-math",
+    about=f"mathematics by writing programs (--subset {', '.join(SUBSETS)})",
+    load=load,
+    prompt=prompt,
+    extract=extract,
+    check=check,
+    sampling=lambda _problem, style: Sampling(
+        max_tokens=512, stop=("\n```", "\n---") if style == "base" else ()
+    ),
+    canonical=canonical,
+    preload=("sympy", "sympy.parsing.sympy_parser"),
+)
