@@ -94,7 +94,7 @@ class FilterConfig:
     """Largest share of white space."""
     max_hex_words: float | None = None
     """Largest share of words that are hexadecimal numbers."""
-    max_repeated_lines: float | None = None
+    max_repeated: float | None = None
     """Largest share of characters in 10-grams of words that occur more than once."""
     min_comments: float | None = None
     """Smallest share of comments, where they are counted."""

@@ -21,6 +21,13 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from codling.corpus import marks
+from codling.corpus.code_shares import (
+    comment_share,
+    hex_word_share,
+    parses,
+    python_line_shares,
+    repeated_share,
+)
 from codling.corpus.linestats import LineStats
 from codling.corpus.profiles import LONG_LINE, Thresholds
 
@@ -134,7 +141,7 @@ def _generated(file: FileText, limits: Thresholds) -> Reason | None:
 
 _ENCODED = re.compile(
     r"[A-Za-z0-9+/\n]{64,}={0,2}|"
-    r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,|\b\s*)){8,}|"
+    r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,\s*|\b\s*)){8,}|"
     r"(?:\\u[0-9a-fA-F]{4}){8,}"
 )
 
@@ -153,5 +160,60 @@ def _encoded(file: FileText, limits: Thresholds) -> Reason | None:
     return None
 
 
-RULES: tuple[Rule, ...] = (_xml, _line_lengths, _characters, _html, _data, _generated, _encoded)
+def _comments(file: FileText, limits: Thresholds) -> Reason | None:
+    low, high = limits.min_comments, limits.max_comments
+    if low is None and high is None:
+        return None
+    share = comment_share(file.text, file.language)
+    if share is None:
+        return None
+    if low is not None and share < low and file.language in limits.comment_languages:
+        return Reason("few-comments", f"{share:.3f}")
+    if high is not None and share > high:
+        return Reason("many-comments", f"{share:.3f}")
+    return None
+
+
+def _words(file: FileText, limits: Thresholds) -> Reason | None:
+    if limits.max_hex_words is not None:
+        share = hex_word_share(file.text)
+        if share > limits.max_hex_words:
+            return Reason("hex-words", f"{share:.3f}")
+    if limits.max_repeated is not None:
+        share = repeated_share(file.text)
+        if share > limits.max_repeated:
+            return Reason("repeated", f"{share:.3f}")
+    return None
+
+
+MAX_PYTHON_LINES = {
+    "pass-lines": 0.05,
+    "import-lines": 0.3,
+    "assert-lines": 0.4,
+    "print-lines": 0.4,
+}
+"""Largest share of each kind of line in a Python file."""
+
+
+def _python(file: FileText, limits: Thresholds) -> Reason | None:
+    if not limits.parse_python or file.language != "python":
+        return None
+    for rule, share in python_line_shares(file.text).items():
+        if share > MAX_PYTHON_LINES[rule]:
+            return Reason(rule, f"{share:.3f}")
+    return None if parses(file.text) else Reason("not-parsed", "syntax error")
+
+
+RULES: tuple[Rule, ...] = (
+    _xml,
+    _line_lengths,
+    _characters,
+    _html,
+    _data,
+    _generated,
+    _encoded,
+    _comments,
+    _words,
+    _python,
+)
 """All rules, cheap ones first."""

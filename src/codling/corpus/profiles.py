@@ -35,9 +35,11 @@ class Thresholds:
     max_digits: float | None = None
     max_spaces: float | None = None
     max_hex_words: float | None = None
-    max_repeated_lines: float | None = None
+    max_repeated: float | None = None
     min_comments: float | None = None
     max_comments: float | None = None
+    comment_languages: frozenset[str] = frozenset({"python", "java", "javascript"})
+    """Languages that must have comments, where min_comments is set."""
     drop_generated: bool = True
     parse_python: bool = False
 
@@ -62,7 +64,7 @@ PROFILES: dict[ProfileName, Thresholds] = {
         max_digits=0.2,
         max_spaces=0.5,
         max_hex_words=0.4,
-        max_repeated_lines=0.6,
+        max_repeated=0.6,
         max_comments=0.8,
         parse_python=True,
     ),
