@@ -21,7 +21,7 @@ class OptimizerConfig:
     for everything."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW, reached after warm-up."""
-    muon_learning_rate: float = 0.03
+    muon_learning_rate: float = 0.02
     """Peak learning rate of Muon: about the spectral norm of an update."""
     muon_momentum: float = 0.95
     """Share of the running gradient that Muon keeps from step to step."""
