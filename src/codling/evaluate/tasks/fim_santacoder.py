@@ -70,6 +70,6 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
-    sampling=lambda _problem, _style: Sampling(max_tokens=64, stop=()),
+    sampling=lambda _problem, _style: Sampling(max_tokens=64, stop=("\n",)),
     canonical=lambda problem: str(problem.data["canonical_solution"]),
 )

@@ -31,7 +31,8 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     name = "math.md" if subset == "math" else "gsm8k.md"
     shots = (folder / "prompts" / name).read_text(encoding="utf-8").strip()
     return [
-        Problem(id=f"{subset}/{i}", data=_row(r, shots), group=subset) for i, r in enumerate(rows)
+        Problem(id=f"{subset}/{number}", data=_row(row, shots), group=subset)
+        for number, row in enumerate(rows)
     ]
 
 
@@ -56,7 +57,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     source = (
         f"{answer}\n_result = solution()\n"
         f"_scope = {{'__name__': 'math_equal'}}\nexec({inspect.getsource(math_equal)!r}, _scope)\n"
-        f"assert _scope['equal'](str(_result), {target!r}), f'{{str(_result)[:60]}} is not {target}'\n"
+        f"assert _scope['equal'](str(_result), {target!r}), str(_result)[:60]\n"
     )
     return Program(language="python", source=source, seconds=config.timeout or 5.0)
 

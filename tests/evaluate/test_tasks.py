@@ -1,0 +1,150 @@
+"""The benchmarks on their real data: own solutions pass, broken ones fail, prompts are as
+published."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codling.core.errors import ToolMissingError
+from codling.evaluate import harness
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.harness import Sample, execute
+from codling.evaluate.rows import Rows
+from codling.evaluate.task import Problem
+from codling.evaluate.tasks import find_task
+from codling.evaluate.tasks.multipl_e import NAMES
+
+
+@pytest.fixture
+def config(shared_data, tmp_path) -> BenchmarkConfig:
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap: apt-get install bubblewrap")
+    return BenchmarkConfig(
+        benchmark="", data_dir=shared_data / "benchmarks", out_dir=tmp_path / "o", canonical=True
+    )
+
+
+def canonical(config: BenchmarkConfig, name: str, step: int = 1, **values: str) -> dict[str, int]:
+    """Outcomes of every `step`-th problem's own solution."""
+    config = replace(config, **values)
+    task = find_task(name)
+    problems = task.load(config.data_dir, config)[::step]
+    samples = [Sample(problem=p, index=0, answer=task.canonical(p) or "") for p in problems]
+    done = execute(task, samples, config, Rows(config.out_dir / "rows.jsonl"))
+    return {s: sum(d.status == s for d in done) for s in {d.status for d in done}}
+
+
+FAST = [
+    ("humaneval", 8, {}),
+    ("humaneval-plus", 20, {"subset": "base"}),
+    ("mbpp", 40, {}),
+    ("mbpp-plus", 40, {"subset": "base"}),
+    ("humaneval-infilling", 80, {"subset": "single-line"}),
+    ("fim-santacoder", 100, {"subset": "tests", "language": "py"}),
+    ("cruxeval", 60, {}),
+    ("cruxeval", 60, {"subset": "input"}),
+    ("mmlu", 500, {}),
+    ("bbh", 200, {}),
+    ("needle", 1, {}),
+]
+
+
+@pytest.mark.parametrize(("name", "step", "values"), FAST)
+def test_own_solutions_pass(config, name, step, values):
+    outcomes = canonical(config, name, step, **values)
+    assert set(outcomes) == {"passed"}, outcomes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "n"), [("humaneval", 164), ("mbpp", 500), ("humaneval-plus", 164), ("mbpp-plus", 378)]
+)
+def test_all_own_solutions_pass(config, name, n):
+    assert canonical(config, name, timeout=60.0) == {"passed": n}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subset", ["gsm8k", "math", "gsm-hard", "svamp", "asdiv", "mawps"])
+def test_answers_written_as_programs_pass(config, subset):
+    pytest.importorskip("sympy")
+    assert set(canonical(config, "pal-math", 50, subset=subset)) == {"passed"}
+
+
+def test_broken_solutions_fail_for_their_reason(config, tmp_path):
+    task = find_task("humaneval")
+    problem = task.load(config.data_dir, config)[0]
+    start = problem.data["prompt"]
+    bodies = {
+        "failed": "    return None",
+        "timed out": "    while True: pass",
+        "left early": "    import os; os._exit(0)",
+        "out of memory": "    return bytearray(1 << 40)",
+    }
+    samples = [
+        Sample(problem=problem, index=i, answer=start + b) for i, b in enumerate(bodies.values())
+    ]
+    config = replace(config, timeout=1.0)
+    done = execute(task, samples, config, Rows(tmp_path / "rows.jsonl"))
+    assert [s.status for s in done] == list(bodies)
+
+
+def test_a_base_prompt_is_stripped_and_an_instruct_prompt_is_one_turn(config):
+    task = find_task("humaneval")
+    problem = task.load(config.data_dir, config)[0]
+    assert task.prompt(problem, config).text == problem.data["prompt"].strip()
+    chat = task.prompt(problem, replace(config, style="instruct"))
+    assert chat.messages is not None
+    assert "```python\nfrom typing import List" in chat.messages[0]["content"]
+    own = task.prompt(problem, replace(config, style="instruct", instruction="Do: {prompt}"))
+    assert own.messages[0]["content"].startswith("Do: from typing")
+
+
+def test_mbpp_asks_for_the_500_test_problems_after_three_examples(config):
+    task = find_task("mbpp")
+    problems = task.load(config.data_dir, config)
+    text = task.prompt(problems[0], config).text
+    assert (len(problems), problems[0].id) == (500, "MBPP/11")
+    assert text.count("[DONE]") == 3
+    assert text.endswith("[BEGIN]\n")
+
+
+@pytest.mark.parametrize("language", list(NAMES))
+def test_a_chat_answer_in_any_language_becomes_the_program_it_means(config, language):
+    task = find_task("multipl-e")
+    config = replace(config, language=language)
+    for problem in task.load(config.data_dir, config)[:20]:
+        prompt = problem.data["prompt"]
+        code = f"Sure!\n```\n{prompt}BODY\n}}\n```\nThat is it."
+        answer = task.extract(problem, code, "instruct")
+        assert answer.count("BODY") == 1
+        assert _signature(problem) in answer
+
+
+def _signature(problem: Problem) -> str:
+    return problem.data["prompt"].strip().splitlines()[-1].strip()
+
+
+@pytest.mark.parametrize("language", ["js", "php", "sh"])
+def test_empty_bodies_fail(config, language, tmp_path):
+    task = find_task("multipl-e")
+    config = replace(config, language=language)
+    problems = task.load(config.data_dir, config)[::20]
+    samples = [Sample(problem=p, index=0, answer=task.extract(p, "", "base")) for p in problems]
+    try:
+        done = harness.execute(task, samples, config, Rows(tmp_path / "rows.jsonl"))
+    except ToolMissingError as error:
+        pytest.skip(str(error))
+    assert not any(s.passed for s in done)
+
+
+def test_ds1000_says_which_libraries_are_missing(config, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    outcomes = canonical(config, "ds1000", 100)
+    assert set(outcomes) == {"not run"}
+
+
+def test_the_files_stay_short():
+    folder = Path(harness.__file__).parent / "tasks"
+    assert all(len(p.read_text().splitlines()) < 120 for p in folder.glob("*.py"))
