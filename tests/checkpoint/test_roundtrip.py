@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.store import TokenIds, save_hf
 from codling.core.errors import CheckpointError
-from codling.model.config import ModelConfig, RopeConfig
+from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 from codling.model.transformer import Transformer
 
 CONFIG = ModelConfig(
@@ -25,6 +25,20 @@ CONFIG = ModelConfig(
     max_position=64,
     init_std=0.2,
     rope=RopeConfig(theta=1e5, scaling="linear", factor=4.0),
+)
+LATENT = ModelConfig(
+    vocab_size=64,
+    hidden_size=32,
+    intermediate_size=48,
+    n_layers=2,
+    n_heads=4,
+    max_position=64,
+    init_std=0.2,
+    rope=RopeConfig(scaling="yarn", factor=4.0, original_max_position=16, mscale_all_dim=0.707),
+    mla=MLAConfig(kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12),
+    moe=MoEConfig(
+        n_routed_experts=8, n_shared_experts=2, n_experts_per_token=3, moe_intermediate_size=16
+    ),
 )
 TOKENS = torch.arange(40).reshape(1, 40) % 64
 
@@ -69,6 +83,23 @@ def test_transformers_loads_what_we_save(
     assert ours.keys() == again.keys()
     assert all(torch.equal(ours[name], again[name]) for name in ours)
     assert load_config(tmp_path / "b") == load_config(tmp_path / "a")
+
+
+@pytest.mark.parametrize("max_shard_bytes", [10**9, 20_000], ids=["single", "sharded"])
+def test_experts_go_through_transformers_and_back_unchanged(
+    tmp_path: Path, max_shard_bytes: int
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    model = make(LATENT)
+    save_hf(model, LATENT, tmp_path / "a", max_shard_bytes=max_shard_bytes)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "a")
+    theirs.save_pretrained(tmp_path / "b", max_shard_size="20KB")
+    ours, again = tensors(tmp_path / "a"), tensors(tmp_path / "b")
+    assert "model.layers.1.mlp.experts.7.down_proj.weight" in ours
+    assert ours.keys() == again.keys()
+    assert all(torch.equal(ours[name], again[name]) for name in ours)
+    torch.testing.assert_close(logits(load_model(tmp_path / "b")), logits(model), rtol=0, atol=0)
+    assert load_config(tmp_path / "b") == LATENT
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -164,6 +195,8 @@ def set_config(folder: Path, **changes: object) -> None:
         (lambda f: set_config(f, hidden_act="gelu"), "hidden_act 'gelu' is not supported"),
         (lambda f: set_config(f, hidden_size="big"), "hidden_size is 'big'"),
         (lambda f: set_config(f, rope_scaling={"type": "dynamic"}), "rope type 'dynamic'"),
+        (lambda f: set_config(f, rope_scaling={"type": "linear"}), "rope scaling is None"),
+        (lambda f: set_config(f, num_key_value_heads=3), "config.json: .*n_kv_heads 3"),
     ],
 )
 def test_what_does_not_fit_is_one_line_that_names_it(tmp_path: Path, harm, message: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from math import log
 from typing import Any, Literal
 
-from codling.core.errors import CheckpointError
+from codling.core.errors import CheckpointError, ConfigError
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 
 ARCHITECTURES = {
@@ -124,8 +124,15 @@ def from_published(settings: Mapping[str, Any], where: str) -> ModelConfig:
             f"{where}: model_type {kind!r} is not supported, only {', '.join(ARCHITECTURES)}"
         )
     _refuse_variants(settings, where)
+    try:
+        return _shape(settings, where)
+    except ConfigError as error:
+        raise CheckpointError(f"{where}: {error}") from None
+
+
+def _shape(settings: Mapping[str, Any], where: str) -> ModelConfig:
     heads = _number(settings, "num_attention_heads", where)
-    latent = kind == "deepseek_v2"
+    latent = settings["model_type"] == "deepseek_v2"
     return ModelConfig(
         vocab_size=_number(settings, "vocab_size", where),
         hidden_size=_number(settings, "hidden_size", where),
@@ -137,7 +144,7 @@ def from_published(settings: Mapping[str, Any], where: str) -> ModelConfig:
         max_position=settings.get("max_position_embeddings", 2048),
         rms_norm_eps=settings.get("rms_norm_eps", 1e-6),
         tie_embeddings=bool(settings.get("tie_word_embeddings", False)),
-        attention_bias=kind == "qwen2",
+        attention_bias=settings["model_type"] == "qwen2",
         rope=_rope(settings, where),
         mla=_mla(settings, where) if latent else None,
         moe=_moe(settings, where) if latent else None,
@@ -168,13 +175,16 @@ def _rope(settings: Mapping[str, Any], where: str) -> RopeConfig:
     kind = found.get("rope_type") or found.get("type") or "default"
     if kind == "default":
         return RopeConfig(theta=theta)
-    if kind == "linear":
-        return RopeConfig(theta=theta, scaling="linear", factor=float(found["factor"]))
-    if kind != "yarn":
+    if kind not in ("linear", "yarn"):
         raise CheckpointError(
             f"{where}: rope type {kind!r} is not supported, only default, linear and yarn"
         )
-    factor = float(found["factor"])
+    factor = found.get("factor")
+    if not isinstance(factor, (int, float)):
+        raise CheckpointError(f"{where}: the factor of the rope scaling is {factor!r}")
+    factor = float(factor)
+    if kind == "linear":
+        return RopeConfig(theta=theta, scaling="linear", factor=factor)
     original = found.get("original_max_position_embeddings")
     mscale = float(found.get("mscale") or 1.0)
     if found.get("attention_factor") is not None and factor > 1:
