@@ -2,6 +2,7 @@
 
 Input: an engine (or another server behind us) and the settings. Output: a FastAPI app, or a
 running server.
+
 Not here: addresses (routes.py), what is refused before them (guard.py), sockets and signals
 (listen.py).
 """

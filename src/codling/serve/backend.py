@@ -2,6 +2,7 @@
 
 Input: token ids and sampling parameters. Output: an asynchronous stream of Deltas that can be
 cancelled.
+
 Not here: prompts (prompts.py), HTTP shapes, and the client of another server (upstream.py).
 """
 

@@ -1,6 +1,7 @@
 """POST /v1/chat/completions: dialogues with an instruction-tuned model.
 
 Input: OpenAI's request. Output: its answer, whole or streamed.
+
 Not here: chat templates (tokens/chat.py), tools, images.
 """
 

@@ -2,6 +2,7 @@
 
 Input: OpenAI's legacy completion request, with DeepSeek's suffix. Output: its answer, whole or
 streamed.
+
 Not here: prompts (prompts.py), and the running of completions (run.py).
 """
 

@@ -2,6 +2,7 @@
 
 Input: our own errors, FastAPI's validation errors, wrong addresses. Output: a status and a JSON
 body.
+
 Not here: the wording of users' mistakes (each is raised where it is noticed).
 """
 

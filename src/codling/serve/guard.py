@@ -2,6 +2,7 @@
 
 Input: an ASGI app. Output: an ASGI app. Plain ASGI, since a middleware that buffers would hide
 from the endpoints that a client has gone.
+
 Not here: TLS; put a reverse proxy in front where the server is reached over a network.
 """
 
@@ -58,35 +59,17 @@ class Guard:
             await self.app(scope, receive, send)
             return
         path = scope["path"] if scope["path"] in self.paths else "other"
-        started, status, taken = time.perf_counter(), 500, 0
-
-        async def send_on(message: Message) -> None:
-            nonlocal status
-            if taken > self.max_body_bytes and status == 500:
-                return  # what the app says of a body that was cut off is not the point
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                _add_headers(message)
-            await send(message)
-
-        async def receive_on() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.max_body_bytes:
-                raise _too_large(self.max_body_bytes)
-            return message
-
+        started = time.perf_counter()
+        exchange = _Exchange(receive, send, self.max_body_bytes)
         try:
             refusal = self._refusal(scope)
             if refusal is None:
-                await self.app(scope, receive_on, send_on)
-                refusal = _too_large(self.max_body_bytes) if taken > self.max_body_bytes else None
-                taken = 0
+                await self.app(scope, exchange.receive, exchange.send)
+                refusal = exchange.refusal()
             if refusal is not None:
-                await refusal.response()(scope, receive, send_on)
+                await refusal.response()(scope, receive, exchange.send)
         finally:
-            self.metrics.requests.labels(path=path, status=str(status)).inc()
+            self.metrics.requests.labels(path=path, status=str(exchange.status or 500)).inc()
             self.metrics.seconds.labels(path=path).observe(time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
@@ -114,6 +97,41 @@ class Guard:
         return scope["method"] == "OPTIONS" or (scope["method"] in ("GET", "HEAD") and is_page)
 
 
+class _Exchange:
+    """One request's body, measured as it comes, and its answer, given our headers."""
+
+    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
+        self.status: int | None = None
+        self._receive, self._send, self._left = receive, send, max_bytes
+        self._limit = max_bytes
+
+    async def receive(self) -> Message:
+        """A body without a true Content-Length ends here when it grows too long."""
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise _too_large(self._limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """What the app answers to a body that was cut off is left out: see `refusal`."""
+        if self._left < 0 and self.status is None:
+            return
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in PAGE_HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+    def refusal(self) -> ApiError | None:
+        """The answer to a body that was too long, if none was sent; from now on `send` sends."""
+        if self._left >= 0 or self.status is not None:
+            return None
+        self._left = 0
+        return _too_large(self._limit)
+
+
 def has_key(headers: Mapping[str, str], key: str) -> bool:
     """Whether the request carries the key; the time taken does not tell how much was right."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -130,9 +148,3 @@ def _too_large(limit: int) -> ApiError:
     return ApiError(
         413, f"the body is larger than {limit:,} bytes; send less", code="body_too_large"
     )
-
-
-def _add_headers(message: Message) -> None:
-    headers = MutableHeaders(scope=message)
-    for name, value in PAGE_HEADERS.items():
-        headers.setdefault(name, value)

@@ -4,6 +4,7 @@ Input: llama.cpp's requests. Output: its answers: `content`, `timings`, `tokens_
 `truncated` ...; streamed as events without [DONE]. `prompt` (the cursor's line so far) counts as
 the end of the prefix: models learn to insert at any character, and so no token border is forced
 between the two.
+
 Not here: llama.cpp's slots, grammars and samplers; fields that name them are let pass.
 """
 

@@ -2,6 +2,7 @@
 
 Input: ServeConfig. Output: a listening socket, the key that clients must send, a uvicorn that
 stops cleanly.
+
 Not here: the app and the order of things (app.py).
 """
 

@@ -1,6 +1,7 @@
-"""What the server counts, for Prometheus (GET /metrics) and for the page.
+"""What the server counts, for Prometheus (GET /metrics).
 
 Each app has its own registry, so that several apps can live in one process.
+
 Not here: training metrics (core/log.py).
 """
 

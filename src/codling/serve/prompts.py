@@ -4,6 +4,7 @@ Input: the checked request and the backend. Output: Jobs, or an error that names
 A prompt without a suffix may hold special tokens (editors that build insertion prompts themselves
 send them); look-alikes of them are refused. With a suffix, prompt and suffix are text and nothing
 else.
+
 Not here: the order of the insertion tokens (tokens/fim.py) and chat templates (tokens/chat.py).
 """
 

@@ -2,6 +2,7 @@
 
 Addresses come with and without /v1 and /beta, because clients differ in what they take for the
 base URL.
+
 Not here: what the endpoints do (completions.py, chat.py, infill.py), keys and limits (guard.py).
 """
 

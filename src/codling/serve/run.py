@@ -3,6 +3,7 @@
 Input: prompts as token ids with their sampling parameters. Output: (choice, Delta) pairs in the
 order in which they arise, or the finished choices; counts and times on the way. However a run
 ends (finished, client gone, superseded, server stopping), nothing of it goes on being computed.
+
 Not here: HTTP and JSON (sse.py, completions.py, chat.py, infill.py).
 """
 

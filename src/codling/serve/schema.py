@@ -4,6 +4,7 @@ llama.cpp's.
 Input: JSON. Output: checked pydantic models. Fields that we do not know are let pass, because
 every client sends some; fields that we know and cannot honour are refused with a message that
 says so.
+
 Not here: prompts (prompts.py) and answers (completions.py, chat.py, infill.py).
 """
 

@@ -3,6 +3,8 @@
 Input: the session's name (header X-Codling-Session, or the field `user`). Output: the older run
 cancelled. Only insertions take part: completions and dialogues of one user may well run side by
 side.
+
+Not here: how a run ends (run.py).
 """
 
 from collections.abc import Iterator

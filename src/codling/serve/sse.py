@@ -2,6 +2,7 @@
 
 Input: an asynchronous stream of JSON objects. Output: `data: {json}` events, a comment line when
 nothing comes for a while, errors as a data event, `data: [DONE]` at the end.
+
 Not here: what the objects say (completions.py, chat.py, infill.py).
 """
 

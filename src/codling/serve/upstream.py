@@ -4,6 +4,7 @@ Input: prompts as token ids. Output: the other server's text as Deltas. Our side
 prompts (insertion in the model's own order, chat templates) and sends token ids to POST
 /v1/completions, which all of them take; so insertion works in front of servers that refuse
 `suffix`, and no prompt is tokenised in two ways.
+
 Not here: starting the other server.
 """
 
