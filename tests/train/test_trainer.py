@@ -1,6 +1,7 @@
 """The loop: learning, budgets, skipped steps, resuming."""
 
 import math
+import resource
 import signal
 import threading
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from codling.core.errors import ConfigError
+from codling.core.errors import ConfigError, StorageError
 from codling.core.log import read_metrics
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
@@ -118,6 +119,17 @@ def test_a_signal_saves_and_stops_between_two_steps(
     assert len(rows(tmp_path)) == 4
     assert trainer(tmp_path).run().n_steps == 6
     assert [row["step"] for row in rows(tmp_path)] == list(range(6))
+
+
+def test_a_disk_without_room_is_one_clear_line(tmp_path: Path) -> None:
+    one = trainer(tmp_path, save_seconds=0.0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="free some space"):
+            one.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_steps_that_are_not_finite_are_skipped_and_counted(

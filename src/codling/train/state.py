@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from codling.core.errors import ArtifactError
+from codling.core.errors import ArtifactError, StorageError
 from codling.train.optim import FlatWeights, Optimizer
 
 _META = "position"
@@ -39,11 +39,18 @@ class Position:
 
 
 def save_state(path: Path, position: Position, weights: FlatWeights, optimizer: Optimizer) -> None:
-    """Write the state; OSError if the disk is full, with the old state intact."""
+    """Write the state; StorageError if the disk is full, with the old state intact."""
     tensors = {"master": weights.master, **optimizer.state()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata={_META: json.dumps(asdict(position))})
+    try:
+        save_file(tensors, temporary, metadata={_META: json.dumps(asdict(position))})
+    except SafetensorError as error:  # the disk is full, most of all
+        temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot save the training state in {path.parent} ({error}); free some space and "
+            "run the same command again, it resumes"
+        ) from None
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
