@@ -91,6 +91,10 @@ class Tokenizer:
         folder, file = (path, path / "tokenizer.json") if path.is_dir() else (path.parent, path)
         if not file.is_file():
             raise TokenizerError(f"no tokenizer.json at {path}; name a folder that holds one")
+        if file.suffix == ".gguf":
+            raise TokenizerError(
+                f"{path} is a GGUF file; this needs a folder with tokenizer.json and config.json"
+            )
         return cls(
             _read(file),
             tokenizer_config=_read_optional(folder / "tokenizer_config.json"),
