@@ -1,5 +1,6 @@
 """Rules of the house that no linter knows."""
 
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -35,8 +36,14 @@ def test_every_package_folder_stands_in_the_readme_tree() -> None:
 
 
 def test_every_module_says_what_it_does_not_do() -> None:
-    modules = [p for p in SOURCE.rglob("*.py") if p.name != "__init__.py"]
-    silent = [p.name for p in modules if "not" not in p.read_text().split('"""')[1].lower()]
+    # A benchmark's file is one entry of a table: the folder's docstring speaks for it.
+    modules = [p for p in SOURCE.rglob("*.py") if p.parent.name != "tasks"]
+    silent = [
+        str(p.relative_to(SOURCE))
+        for p in modules
+        if p.name != "__init__.py"
+        and not re.search(r"\b(not|no)\b", p.read_text().split('"""')[1], re.IGNORECASE)
+    ]
     assert silent == []
 
 

@@ -4,6 +4,8 @@ A tensor whose stored type is the wanted one is used where it lies in the map; a
 converted into its place and its pages are given back, so that the weights are never resident twice.
 
 Format: 8 bytes little-endian n, n bytes of JSON {name: {dtype, shape, data_offsets}}, then data.
+
+Not here: names and shapes of a model's tensors (names.py, load.py).
 """
 
 import json

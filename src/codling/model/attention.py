@@ -1,6 +1,8 @@
 """Attention with one key/value head per query head (MHA), per group (GQA) or for all (MQA).
 
 Legend: B batch, L new tokens, S visible slots, H query heads, K kv heads, G = H/K, D head width.
+
+Not here: latent attention (mla.py), and how keys and values are stored (cache.py).
 """
 
 import torch

@@ -5,6 +5,8 @@ torch.compile it is an operator of its own: torch 2.13 compiles the bare functio
 though the eager one takes any type.
 
 Legend: A rows (sorted by group), N groups, I and O input and output width.
+
+Not here: which rows go to which expert (moe.py).
 """
 
 import torch

@@ -1,4 +1,7 @@
-"""The gated MLP of Llama (SwiGLU, arXiv:2002.05202)."""
+"""The gated MLP of Llama (SwiGLU, arXiv:2002.05202).
+
+Not here: routed experts (moe.py).
+"""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,4 +1,7 @@
-"""Root-mean-square normalisation (arXiv:1910.07467)."""
+"""Root-mean-square normalisation (arXiv:1910.07467).
+
+Not here: where it is applied (transformer.py, mla.py).
+"""
 
 import torch
 from torch import Tensor, nn

@@ -4,8 +4,11 @@ Two ways to pair the dimensions of a head: halves (i, i + D/2), as in Llama, and
 (2i, 2i + 1), as in DeepSeek-V2. They use the same angles.
 
 Legend: B batch, L length, H heads, D rotated width of a head, P = D/2 pairs.
+
+Not here: where positions come from (cache.py), and the softmax scale (config.py).
 """
 
+from collections.abc import Callable
 from math import ceil, floor, log, pi
 
 import torch
@@ -44,6 +47,12 @@ class Rope(nn.Module):
         angles = torch.outer(positions, inverse_frequencies(self.config, self.dim).to(device))
         self.cos = angles.cos() * self.config.amplitude
         self.sin = angles.sin() * self.config.amplitude
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Rope":
+        """Follow the model to a device, but stay fp32: in bf16 positions from 256 on would blur."""
+        super()._apply(fn, recurse)
+        self.build(self.cos.shape[0], self.cos.device)
+        return self
 
     def reserve(self, length: int) -> None:
         """Make sure that positions below `length` have entries."""
