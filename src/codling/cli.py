@@ -85,6 +85,11 @@ VERBS = (
         "Remove documents that hold parts of benchmarks.",
     ),
     Verb(
+        "data screen",
+        "codling.corpus.screen:screen",
+        "Remove documents that do not parse.",
+    ),
+    Verb(
         "data graph",
         "codling.corpus.graph:graph",
         "Which files of a repository depend on which, as text and as a drawing.",

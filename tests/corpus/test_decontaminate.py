@@ -72,11 +72,14 @@ def test_a_short_text_is_looked_for_as_a_whole_with_its_punctuation(tmp_path: Pa
 def test_numbers_and_single_letters_are_no_evidence(tmp_path: Path) -> None:
     table = "[" + ", ".join(map(str, range(30))) + "]"
     index = index_of(
-        tmp_path, table + " is the answer to all of the questions", "a b c d e f g h i j k"
+        tmp_path,
+        table + " is the answer to all of the questions",
+        "while a b c d e f g h i j return k",
     )
     assert not is_found(index, f"x = {table}")
     assert is_found(index, "28, 29 IS the answer to all of the questions")
-    assert is_found(index, "# a b c d e f g h i j k")  # nothing else in it: compared as a whole
+    assert not is_found(index, "while a(b) c d e f g h i j return k")
+    assert is_found(index, "while a b c d e f g h i j return k")  # compared as a whole
 
 
 def test_the_search_equals_plain_python(tmp_path: Path) -> None:
@@ -148,12 +151,17 @@ def test_all_planted_humaneval_and_mbpp_solutions_are_found(
     folder = shared_data / "benchmarks"
     files = [folder / "humaneval/HumanEval.jsonl.gz", folder / "mbpp-deepseek/mbpp.jsonl.gz"]
     texts = [t for path in files for t in read_texts(path, ())]
-    settings = config(tmp_path)
-    index = make_index(texts, settings)
-    solutions = [t.text for t in texts if t.field in ("canonical_solution", "code")]
-    long_enough = [s for s in solutions if len(ngrams.words(s.encode())) >= settings.min_words]
-    assert len(long_enough) > 1000
-    for text in long_enough:
+    index = make_index(texts, config(tmp_path))
+    solutions = {
+        (t.file, t.row): t.text for t in texts if t.field in ("canonical_solution", "code")
+    }
+    silent = [place for place, text in solutions.items() if not is_found(index, text)]
+    bodies = sorted(solutions[place].strip() for place in silent)
+    assert bodies == ["return a * h / 2.0", "return n**2", "return x + y"]
+    for place in silent:  # too little by themselves: found with the question that they answer
+        prompt = next(t.text for t in texts if (t.file, t.row) == place and t.field == "prompt")
+        solutions[place] = prompt + solutions[place]
+    for text in solutions.values():
         for dressed in (
             text,
             text.upper(),
@@ -168,7 +176,6 @@ def test_clean_files_are_left_alone(shared_data: Path, tmp_path: Path) -> None:
     files = [folder / "humaneval/HumanEval.jsonl.gz", folder / "mbpp-deepseek/mbpp.jsonl.gz"]
     index = make_index([t for path in files for t in read_texts(path, ())], config(tmp_path))
     library = Path(sysconfig.get_path("stdlib"))
-    # The library's own tests are full of `return x + y`, which is a solution of HumanEval.
     clean = [p for p in library.rglob("*.py") if not re.search("test|site-packages", str(p))]
     hits = [p for p in clean if is_found(index, p.read_text("utf-8", "replace"))]
     assert len(clean) > 500

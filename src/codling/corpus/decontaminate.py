@@ -6,7 +6,8 @@ Input: an artefact of kind "documents" and benchmark files. Output: kind "docume
 As for DeepSeek-Coder: ten words in a row of a benchmark's text condemn a document; a text of three
 to nine words does as a whole, compared with its punctuation. Case and white space never matter.
 Ten words that say nothing (numbers, single letters) do not count; a text that has no others is
-compared as a whole.
+compared as a whole. Of a text as a whole two words must say something: `return x + y`, a solution
+of HumanEval, stands in one of a thousand clean files.
 
 Not here: the search (ngrams.py) and the benchmarks' formats (benchmark_texts.py).
 """
@@ -34,6 +35,8 @@ from codling.corpus.tables import new_table
 
 STAGE_VERSION = 1
 _EXCERPT_BYTES = 120
+_STRING_DISTINCT = 2
+"""Different words of two letters in a text that is compared as a whole."""
 
 HIT_SCHEMA = pa.schema(
     [
@@ -100,7 +103,7 @@ def make_index(texts: Sequence[BenchmarkText], config: DecontaminateConfig) -> I
         for gram, tells in zip(ngrams(words(data).hashes, config.n), telling, strict=True):
             if tells:
                 grams.setdefault(int(gram), owner)
-        if not any(telling):
+        if not any(telling) and len(set(_lettered(tokens)) - {None}) >= _STRING_DISTINCT:
             strings.append((data, owner))
     return build_index(list(grams.items()), strings, config.n)
 
@@ -129,8 +132,13 @@ def search_shard(task: Task, shard: Shard) -> Counts:
 
 
 def _telling(tokens: Sequence[bytes], n: int, min_distinct: int) -> list[bool]:
-    """For each n-gram whether it holds enough different words of two letters."""
-    lettered = [t if len(re.sub(rb"[^a-z]", b"", t)) >= 2 or t[0] >= 0x80 else None for t in tokens]
+    """For each n-gram whether it holds enough different words that say something."""
+    lettered = _lettered(tokens)
     return [
         len(set(lettered[i : i + n]) - {None}) >= min_distinct for i in range(len(tokens) - n + 1)
     ]
+
+
+def _lettered(tokens: Sequence[bytes]) -> list[bytes | None]:
+    """The words of two letters, and characters outside ASCII; None for the other tokens."""
+    return [t if t[0] >= 0x80 or len(re.findall(rb"[a-z]", t)) >= 2 else None for t in tokens]

@@ -1,4 +1,4 @@
-"""Settings of what looks across files: graph, arrange, dedup, decontaminate.
+"""Settings of what looks across files, and at their syntax: one per stage.
 
 Input: recipes and flags, through core/recipe. Output: frozen configs. Fields that only say where
 or how fast are marked `aside` and do not change an artefact's id.
@@ -97,3 +97,23 @@ class DecontaminateConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.min_words <= self.n:
             raise ConfigError(f"min_words is {self.min_words}; it must be from 1 to n = {self.n}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenConfig:
+    """Which documents leave the corpus because they do not parse."""
+
+    documents_dir: Path = aside()
+    """The artefact of kind "documents" to read."""
+    out_dir: Path = aside()
+    """Where the documents that stay, and the list of those that go, are written."""
+    max_error_share: float = 0.05
+    """A file goes if more of its bytes lie in places that the grammar cannot read."""
+    strict: tuple[str, ...] = ("java", "javascript", "python")
+    """Languages of which a file goes for any error: their grammars are complete."""
+    workers: int = aside(2)
+    """Processes; the result is the same for any number."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_error_share <= 1:
+            raise ConfigError(f"max_error_share is {self.max_error_share}; it is a share, 0 to 1")
