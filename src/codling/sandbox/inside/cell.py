@@ -17,7 +17,7 @@ included. So no job sees another.
 Not here: the outer sandbox (bubblewrap makes it), and what a step's outcome means (../outcome.py).
 """
 
-import base64
+import binascii
 import fcntl
 import os
 import resource
@@ -26,7 +26,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from . import linux, notary, program, seccomp
@@ -48,7 +47,7 @@ def run_job(job: dict[str, Any], *, work: str = WORK, isolated: bool = True) -> 
         _furnish(job)
     else:
         linux.adopt_orphans()
-    _write_files(job, Path(work))
+    _write_files(job, work)
     done: list[dict[str, Any]] = []
     for step in job["steps"]:
         child, watch = _start(step, work, proc, isolated)
@@ -56,7 +55,7 @@ def run_job(job: dict[str, Any], *, work: str = WORK, isolated: bool = True) -> 
         _kill_rest(child, isolated)
         if done[-1]["exit"] != 0 or done[-1]["timed_out"]:
             break
-    return {"steps": done, "kept": _kept(job, Path(work))}
+    return {"steps": done, "kept": _kept(job, work)}
 
 
 def run_program(job: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +69,7 @@ def run_program(job: dict[str, Any]) -> dict[str, Any]:
     def furnish() -> None:
         linux.die_with_parent()
         _furnish(job)
-        _write_files(job, Path(WORK))
+        _write_files(job, WORK)
 
     child, watch = _start(step, WORK, proc, True, furnish)
     os.close(proc)
@@ -86,22 +85,28 @@ def _furnish(job: dict[str, Any]) -> None:
         linux.mount_tmpfs("/proc", 4096, "500")
 
 
-def _write_files(job: dict[str, Any], work: Path) -> None:
+def _write_files(job: dict[str, Any], work: str) -> None:
     contents = {name: text.encode() for name, text in job.get("files", {}).items()}
-    contents |= {name: base64.b64decode(data) for name, data in job.get("binary", {}).items()}
+    contents |= {name: binascii.a2b_base64(data) for name, data in job.get("binary", {}).items()}
     for name, data in contents.items():
-        path = work / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        path = f"{work}/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - see below
+        with open(path, "wb") as file:  # noqa: PTH123 - pathlib would make every fork dearer
+            file.write(data)
 
 
-def _kept(job: dict[str, Any], work: Path) -> dict[str, str]:
+def _kept(job: dict[str, Any], work: str) -> dict[str, str]:
     """The files that the caller asked back; a link or a special file never is."""
+    patterns = job.get("keep")
+    if not patterns:
+        return {}
+    from pathlib import Path
+
     kept = {}
-    for pattern in job.get("keep", ()):
-        for path in work.glob(pattern):
-            if path.is_file() and not path.is_symlink():
-                kept[str(path.relative_to(work))] = base64.b64encode(path.read_bytes()).decode()
+    for path in (path for pattern in patterns for path in Path(work).glob(pattern)):
+        if path.is_file() and not path.is_symlink():
+            data = binascii.b2a_base64(path.read_bytes(), newline=False)
+            kept[str(path.relative_to(work))] = data.decode()
     return kept
 
 
@@ -216,8 +221,9 @@ def _kill_rest(child: int, isolated: bool) -> None:
         _kill(-1)  # as pid 1 of the namespace: everybody in it but ourselves
     else:
         _kill(-child)
-        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            _kill(int(pid))
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:  # noqa: PTH123 - as above
+            for pid in file.read().split():
+                _kill(int(pid))
     try:
         while True:
             os.waitpid(-1, 0)

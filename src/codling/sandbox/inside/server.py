@@ -13,39 +13,17 @@ import selectors
 import signal
 import struct
 import sys
-import tempfile
 import time
 from typing import Any
 
 from . import cell, linux
 
-WARM = [
-    "abc",
-    "array",
-    "bisect",
-    "collections",
-    "copy",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "enum",
-    "fractions",
-    "functools",
-    "hashlib",
-    "heapq",
-    "io",
-    "itertools",
-    "json",
-    "math",
-    "operator",
-    "random",
-    "re",
-    "statistics",
-    "string",
-    "time",
-    "typing",
-    "unittest.mock",
-]
+WARM = (
+    "abc", "bisect", "collections", "copy", "datetime", "functools", "hashlib", "heapq",
+    "itertools", "json", "math", "operator", "random", "re", "string", "traceback", "typing",
+)  # fmt: skip
+"""Loaded before the first job. Every module more makes every fork dearer; others load when
+needed."""
 _GRACE = 5.0
 """Seconds beyond a job's own limits after which its keeper is given up."""
 
@@ -108,6 +86,8 @@ def _keep(job: dict[str, Any], write: int, isolated: bool) -> None:
         if isolated:
             _answer(write, cell.run_job(job))
         else:
+            import tempfile  # not needed behind walls, and heavy
+
             with tempfile.TemporaryDirectory(prefix="codling-unsafe-") as work:
                 _answer(write, cell.run_job(job, work=work, isolated=False))
     except BaseException as error:  # noqa: BLE001 - the reason goes to the caller, whatever it is
