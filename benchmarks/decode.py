@@ -36,12 +36,6 @@ SMALL = ModelConfig(
     vocab_size=8_192, hidden_size=384, intermediate_size=1_024, n_layers=6, n_heads=6
 )
 Side = Callable[[list[int], int], list[int]]
-OURS = {
-    "ours float32": (torch.float32, True, False),
-    "ours bfloat16": (torch.bfloat16, True, False),
-    "ours int8": (torch.bfloat16, True, True),
-    "ours float32, not fused": (torch.float32, False, False),
-}
 
 
 def main() -> None:
@@ -51,13 +45,18 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=64, help="tokens")
     parser.add_argument("--new", type=int, default=64, help="tokens")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--sides", help="comma-separated; default: all")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         model = load_model(arguments.model) if arguments.model else Transformer(SMALL)
         save_hf(model, model.config, Path(folder))
-        sides = {name: ours(Path(folder), *how) for name, how in OURS.items()}
-        for name in ("float32", "bfloat16"):
-            sides[f"transformers {name}"] = peer(folder, getattr(torch, name))
+        sides = {
+            name: make(Path(folder))
+            for name, make in SIDES.items()
+            if arguments.sides is None or name in arguments.sides.split(",")
+        }
     numbers = torch.Generator().manual_seed(0)
     prompt = torch.randint(5, 8_000, (arguments.prompt,), generator=numbers).tolist()
     rates: dict[str, list[float]] = {name: [] for name in sides}
@@ -66,7 +65,7 @@ def main() -> None:
         prompt[0] = 5 + turn  # so that no turn finds its prompt in the cache
         for name, side in sides.items():
             rates[name].append(arguments.new / seconds(side, prompt, arguments.new))
-    base = statistics.median(rates["transformers float32"])
+    base = statistics.median(rates["transformers-float32"])
     for name, values in rates.items():
         median = statistics.median(values)
         report(
@@ -74,15 +73,16 @@ def main() -> None:
             tokens_per_second=round(median, 1),
             best=round(max(values), 1),
             times_transformers_float32=round(median / base, 2),
-            equal_tokens=shared(texts[name], texts["transformers float32"]),
+            equal_tokens=shared(texts[name], texts["transformers-float32"]),
             parameters=model.n_parameters(),
             new=arguments.new,
         )
-    for name in ("ours float32", "ours int8"):
-        latency(name, sides[name])
+    for name in sides:
+        if name in ("ours-float32", "ours-int8"):
+            latency(name, sides[name])
 
 
-def ours(folder: Path, dtype: torch.dtype, fuse: bool, int8: bool) -> Side:
+def ours(folder: Path, dtype: torch.dtype, *, fuse: bool = True, int8: bool = False) -> Side:
     """Our engine, stepped directly."""
     runner = Runner(
         load_model(folder, dtype=dtype), n_slots=2, max_length=1024, fuse=fuse, int8=int8
@@ -99,7 +99,7 @@ def ours(folder: Path, dtype: torch.dtype, fuse: bool, int8: bool) -> Side:
     return run
 
 
-def peer(folder: str, dtype: torch.dtype) -> Side:
+def peer(folder: Path, dtype: torch.dtype) -> Side:
     """transformers' generate with its cache."""
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     model.generation_config.eos_token_id = None
@@ -148,6 +148,16 @@ def report(**values: object) -> None:
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     machine = {"threads": torch.get_num_threads(), "system": platform.machine()}
     print(json.dumps({**values, **machine, **versions}), flush=True)
+
+
+SIDES: dict[str, Callable[[Path], Side]] = {
+    "transformers-float32": lambda folder: peer(folder, torch.float32),
+    "transformers-bfloat16": lambda folder: peer(folder, torch.bfloat16),
+    "ours-float32": lambda folder: ours(folder, torch.float32),
+    "ours-bfloat16": lambda folder: ours(folder, torch.bfloat16),
+    "ours-int8": lambda folder: ours(folder, torch.bfloat16, int8=True),
+    "ours-float32-plain": lambda folder: ours(folder, torch.float32, fuse=False),
+}
 
 
 if __name__ == "__main__":

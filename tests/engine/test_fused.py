@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from codling.core.errors import ConfigError
 from codling.engine import kernels
 from codling.engine.fused import FusedDecoder, Team, can_fuse, quantise_rows, stacked_cache
+from codling.engine.runner import Runner
 from codling.model.cache import KVCache
 from codling.model.config import MLAConfig, ModelConfig, RopeConfig
 from codling.model.transformer import Transformer
@@ -49,7 +51,8 @@ def logits_of_both(
         for tensor, old in zip(store, kept, strict=True):
             tensor.copy_(old)
     order = [2, 0, 1]
-    got = decoder.step([int(prompts[r, 0]) for r in order], order, [int(lengths[r]) for r in order])
+    chunks = [[int(prompts[r, 0])] for r in order]
+    got = decoder.step(chunks, order, [int(lengths[r]) for r in order])
     decoder.close()
     if not int8:
         for store, kept in zip(cache.stores, after, strict=True):
@@ -62,6 +65,24 @@ def logits_of_both(
 def test_float32_logits_and_cache_equal_the_plain_model(n_threads: int) -> None:
     plain, got = logits_of_both(random_model(), n_threads)
     torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_few_tokens_at_once_see_each_other_in_order() -> None:
+    model = random_model()
+    chunks = [[3, 1, 4, 1, 5], [9], [2, 6]]
+    plain = torch.stack([model.logits(model(torch.tensor([c]))[0, -1]) for c in chunks])
+    _, keys, values = stacked_cache(model.config, 3, 32, torch.float32)
+    decoder = FusedDecoder(model, keys, values, n_threads=2)
+    got = decoder.step(chunks, [1, 0, 2], [0, 0, 0])
+    torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
+    decoder.close()
+
+
+def test_int8_is_refused_where_there_is_no_compiled_loop() -> None:
+    model = random_model(replace(CONFIG, n_kv_heads=None, mla=MLAConfig()))
+    with pytest.raises(ConfigError, match="int8 is for dense models on Linux CPUs"):
+        Runner(model, n_slots=1, max_length=16, fuse=True, int8=True)
 
 
 def test_biases_and_tied_embeddings_are_taken_along() -> None:

@@ -1,9 +1,9 @@
 """Decoding on the CPU with one compiled loop per token, in place of a call per operation.
 
-Input: a dense model and its cache. Output: logits for one new token of each sequence. The weights
-are packed so that what is read together lies together; in float32 and bfloat16 the model's own
-parameters become views of the packed tensors, so nothing is held twice. int8 is a copy with one
-scale per row of a matrix (weights only; sums are float32). The plain model stays the reference and
+Input: a dense model and its cache. Output: logits after one or a few new tokens of each sequence.
+The weights are packed so that what is read together lies together; in float32 and bfloat16 the
+model's own parameters become views of the packed tensors, so nothing is held twice. int8 is a copy
+with one scale per row of a matrix (weights only; sums are float32). The plain model stays the reference and
 runs the prompts.
 
 Shapes: as in kernels.py. Not here: the arithmetic (kernels.py), latent attention, experts, GPUs.
@@ -12,6 +12,7 @@ Shapes: as in kernels.py. Not here: the arithmetic (kernels.py), latent attentio
 import os
 import threading
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from codling.model.transformer import Transformer
 Array = np.ndarray[Any, Any]
 _BYTES_PER_THREAD = 4_000_000
 """A smaller model is done sooner than two threads have met."""
+_MAX_TOKENS = 16
+"""So many tokens of a prompt are done sooner here than by the plain model's products."""
 
 
 def can_fuse(model: Transformer) -> bool:
@@ -65,7 +68,9 @@ class FusedDecoder:
         n_threads: int | None = None,
     ) -> None:
         config = model.config
-        self._n_rows, self._max_length = k_NBKSD.shape[1], k_NBKSD.shape[3]
+        self._max_length = k_NBKSD.shape[3]
+        self.max_tokens = max(k_NBKSD.shape[1], _MAX_TOKENS)
+        """Tokens per step, of all chunks together."""
         model.rope.reserve(self._max_length)
         self._rope = (_array(model.rope.cos.float()), _array(model.rope.sin.float()))
         self._cache = (_array(k_NBKSD), _array(v_NBKSD))
@@ -80,25 +85,36 @@ class FusedDecoder:
         self._team = Team(n_threads or _n_useful_threads(model))
         self._scratch = self._new_scratch(config)
         self._sync = np.zeros(16, dtype=np.int64)
-        self.step([0], [0], [0])  # compiles at the first use, and touches all weights
+        self.step([[0]], [0], [0])  # compiles at the first use, and touches all weights
 
-    def step(self, tokens: Sequence[int], rows: Sequence[int], starts: Sequence[int]) -> Tensor:
-        """Logits [R, V] after one more token for each sequence; valid until the next step.
+    def step(
+        self, chunks: Sequence[Sequence[int]], rows: Sequence[int], starts: Sequence[int]
+    ) -> Tensor:
+        """Logits [W, V] after the last token of each of W chunks; valid until the next step.
 
-        `rows` are cache rows; sequence i's token takes position `starts[i]` in its row.
+        Chunk i goes into cache row `rows[i]` from position `starts[i]` on; at most `max_tokens`
+        tokens in all.
         """
-        step = tuple(np.array(values, dtype=np.int64) for values in (tokens, rows, starts))
+        lengths = [len(chunk) for chunk in chunks]
+        flat = [
+            (token, row, start + i)
+            for chunk, row, start in zip(chunks, rows, starts, strict=True)
+            for i, token in enumerate(chunk)
+        ]
+        assert len(flat) <= self.max_tokens
+        columns = (*zip(*flat, strict=True), [end - 1 for end in accumulate(lengths)])
+        step = tuple(np.array(values, dtype=np.int64) for values in columns)
         n = self._team.n_threads
         parts = (self._sync, self._shape, step, self._weights, self._rope, self._cache)
         self._team.run(lambda thread: kernels.decode(thread, n, *parts, self._scratch))
-        return torch.from_numpy(self._scratch[-1][: len(tokens)])
+        return torch.from_numpy(self._scratch[-1][: len(chunks)])
 
     def close(self) -> None:
         """End the helper threads."""
         self._team.close()
 
     def _new_scratch(self, config: ModelConfig) -> tuple[Array, ...]:
-        n_threads, n_rows, hidden = self._team.n_threads, self._n_rows, config.hidden_size
+        n_threads, n_rows, hidden = self._team.n_threads, self.max_tokens, config.hidden_size
         n_heads, n_kv, width = self._shape[:3]
         shapes = (
             (n_rows, hidden),

@@ -1,13 +1,15 @@
-"""One decoding step of a dense model as one compiled loop for the CPU.
+"""A few tokens through a dense model as one compiled loop for the CPU.
 
-Input: packed weights (float32, bfloat16 bits, or int8 with a scale per row), the cache, one token
-for each of R sequences. Output: logits. All threads run `decode` at once, each on its share of the
-rows of every matrix, and meet at barriers; so a token costs little more than reading the weights
-once, where a call per operation costs more than the arithmetic. fused.py packs, starts the threads
-and holds the result to the plain model.
+Input: packed weights (float32, bfloat16 bits, or int8 with a scale per row), the cache, R tokens,
+each with its cache row and position. Output: logits of W of them. Tokens of one row see each other
+in order, because all keys are written before any token looks back.
 
-Shapes: N layers, R sequences, E hidden size, H query heads, K kv heads, D head width, F MLP width,
-V vocabulary, B rows of the cache, S slots, T threads. Not here: prompts (the plain model runs
+All threads run `decode` at once, each on its share of the rows of every matrix, and meet at
+barriers; so a token costs little more than reading the weights once, where a call per operation
+costs more than the arithmetic. fused.py packs and starts the threads.
+
+Shapes: N layers, R tokens, E hidden size, H query heads, K kv heads, D head width, F MLP width,
+V vocabulary, B rows of the cache, S slots, T threads. Not here: long prompts (the plain model runs
 them), latent attention, experts.
 """
 
@@ -246,20 +248,29 @@ def _gate(share: Any, w_GE: Any, scale_G: Any, h_RE: Any, out_RF: Any) -> None:
             out_RF[r, f] = g * u / (np.float32(1) + _exp(-g))
 
 
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _score(share: Any, w_VE: Any, scale_V: Any, h_RE: Any, wanted: Any, out_WV: Any) -> None:
+    """Scores of the words in `share` after each of the wanted tokens."""
+    for v in range(*share):
+        w, scale = w_VE[v], scale_V[v]
+        for i in range(wanted.shape[0]):
+            out_WV[i, v] = _dot(w, h_RE[wanted[i]]) * scale
+
+
 @njit(nogil=True, cache=True)
 def decode(
     thread: int, n_threads: int, sync: Any, shape: Any, step: Any, weights: Any, rope: Any,
     cache: Any, scratch: Any,
 ) -> None:  # fmt: skip
-    """One token for each of R sequences; the result is in scratch's logits_RV."""
-    tokens, rows, starts = step
+    """All of R tokens through the model; scratch's logits_WV then hold the scores of `wanted`."""
+    tokens, rows, starts, wanted = step
     embed_VE, qkv, (o_NEX, o_scale), (gate_NGE, gate_scale), (down_NEF, down_scale) = weights[:5]
     (norm_N2E, norm_E), (head_VE, head_scale) = weights[5:]
-    x_RE, h_TRE, qkv_RX, att_RX, act_RF, scores_TS, logits_RV = scratch
+    x_RE, h_TRE, qkv_RX, att_RX, act_RF, scores_TS, logits_WV = scratch
     n_heads, n_kv, width, eps, scale = shape
     n_rows = tokens.shape[0]
     x, h, scores = x_RE[:n_rows], h_TRE[thread, :n_rows], scores_TS[thread]
-    att, act, logits = att_RX[:n_rows], act_RF[:n_rows], logits_RV[:n_rows]
+    att, act = att_RX[:n_rows], act_RF[:n_rows]
     head_share = _share(n_heads + 2 * n_kv, thread, n_threads)
     item_share = _share(n_rows * n_heads, thread, n_threads)
     e_share = _share(x.shape[1], thread, n_threads)
@@ -289,9 +300,5 @@ def decode(
         _add_product(e_share, down_NEF[layer], down_scale[layer], act, x)
         _meet(sync, n_threads)
     _normalise(x, norm_E, eps, h)
-    v_share = _share(logits.shape[1], thread, n_threads)
-    for v in range(*v_share):
-        for r in range(n_rows):
-            logits[r, v] = 0
-    _add_product(v_share, head_VE, head_scale, h, logits)
+    _score(_share(head_VE.shape[0], thread, n_threads), head_VE, head_scale, h, wanted, logits_WV)
     _meet(sync, n_threads)

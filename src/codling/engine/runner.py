@@ -2,7 +2,7 @@
 
 Input: batches of the scheduler. Output: logits. The cache's rows are the scheduler's slots. Prompts
 run through the plain model, which works on rows that lie side by side, so a batch with gaps is run
-in pieces (the scheduler keeps running slots together). Single tokens on the CPU run through the
+in pieces (the scheduler keeps running slots together). A few tokens on the CPU run through the
 compiled loop of fused.py where it knows the model.
 
 Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, R sequences that need
@@ -14,6 +14,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from codling.core.errors import ConfigError
 from codling.engine.fused import FusedDecoder, can_fuse, stacked_cache
 from codling.engine.scheduler import Batch, Copy, Move, Swap
 from codling.model.cache import KVCache
@@ -43,7 +44,12 @@ class Runner:
         self.n_slots = n_slots
         self.max_length = max_length
         self.fused: FusedDecoder | None = None
-        if fuse and can_fuse(model):
+        fuse = fuse and can_fuse(model)
+        if int8 and not fuse:
+            raise ConfigError(
+                "int8 is for dense models on Linux CPUs; take another --precision, such as bfloat16"
+            )
+        if fuse:
             self.cache, keys, values = stacked_cache(
                 model.config, n_slots, max_length, weight.dtype
             )
@@ -69,8 +75,8 @@ class Runner:
 
     def run(self, batch: Batch) -> Tensor:
         """Feed each chunk into its row; gives logits for batch.ready, fp32 on the CPU, [R, V]."""
-        if self.fused is not None and all(len(chunk) == 1 for chunk in batch.chunks):
-            return self.fused.step([chunk[0] for chunk in batch.chunks], batch.rows, batch.starts)
+        if self.fused is not None and sum(map(len, batch.chunks)) <= self.fused.max_tokens:
+            return self.fused.step(batch.chunks, batch.rows, batch.starts)[batch.ready]
         order = sorted(range(len(batch.chunks)), key=lambda i: batch.rows[i])
         hidden: dict[int, Tensor] = {}
         # Rows that lie side by side have the same distance from their place in the order.

@@ -109,15 +109,15 @@ class TextEngine:
 
         Raises CheckpointError or TokenizerError.
         """
-        path = local_path(path)
+        found = local_path(path)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if precision == "auto":
             precision = "float32" if device == "cpu" else "bfloat16"
         dtype = dtype or _DTYPES[precision]
         return cls(
-            load_model(path, dtype=dtype, device=device),
-            _open_tokenizer(path),
-            name=path.resolve().stem if path.suffix == ".gguf" else path.resolve().name,
+            load_model(found, dtype=dtype, device=device),
+            _open_tokenizer(found),
+            name=found.stem if is_gguf(found) else path.absolute().name,
             max_streams=max_streams,
             max_length=max_length,
             cache_gib=cache_gib,

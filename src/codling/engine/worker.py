@@ -68,12 +68,10 @@ class Worker:
         while self._wait():
             self._end_cancelled()
             try:
-                tokens = self._engine.step()
+                for token in self._engine.step():
+                    self._deliver(token)
             except Exception as error:  # noqa: BLE001 -- raised where the streams are read
                 self._fail(error)
-            else:
-                for token in tokens:
-                    self._deliver(token)
         for job in self._take_all():
             job.stream.put(job.transcript.close("cancelled"))
 
