@@ -76,7 +76,7 @@ class Theirs:
 
     def forget(self) -> None:
         """Take the last token out of the cache."""
-        self.cache.crop(self.cache.get_seq_length() - 1)
+        self.cache.crop(-1)
 
 
 def main() -> None:

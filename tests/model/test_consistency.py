@@ -137,6 +137,12 @@ def test_bf16_stays_near_fp32(model, full) -> None:
     assert (hidden.float() - full[:, :20]).abs().mean() < 0.1
 
 
+def test_angles_stay_exact_when_the_model_is_narrowed_or_emptied(model) -> None:
+    expected = model.rope.cos.clone()
+    assert torch.equal(model.bfloat16().rope.cos, expected)
+    assert torch.equal(model.to_empty(device="cpu").rope.cos, expected)
+
+
 def test_every_parameter_gets_a_gradient(model) -> None:
     model.train()
     model.logits(model(TOKENS)).square().mean().backward()
