@@ -8,7 +8,7 @@ import torch
 
 from codling.core.errors import ConfigError
 from codling.engine import kernels
-from codling.engine.fused import FusedDecoder, Team, can_fuse, quantise_rows, stacked_cache
+from codling.engine.fused import FusedDecoder, Pace, Team, can_fuse, quantise_rows, stacked_cache
 from codling.engine.runner import Runner
 from codling.model.cache import KVCache
 from codling.model.config import MLAConfig, ModelConfig, RopeConfig
@@ -151,6 +151,23 @@ def test_a_team_runs_work_on_all_threads_and_ends() -> None:
         while not all(done):
             pass
 
-    team.run(work)
-    team.close()
+    team.run(work, 3)
     assert sorted(seen) == [0, 1, 2]
+    seen.clear()
+    team.run(seen.append, 1)
+    team.close()
+    assert seen == [0]
+
+
+def test_the_clock_decides_between_one_thread_and_all() -> None:
+    pace = Pace(2)
+    taken = {2: 5.0, 1: 1.0}
+    chosen = []
+    for step in range(200):
+        if step == 100:
+            taken = {2: 0.5, 1: 1.0}
+        chosen.append(pace.choose())
+        pace.record(chosen[-1], taken[chosen[-1]])
+    assert chosen[:2] == [2, 1]
+    assert chosen[50:100].count(1) >= 48
+    assert chosen[-10:].count(2) >= 9

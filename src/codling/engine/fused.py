@@ -3,14 +3,15 @@
 Input: a dense model and its cache. Output: logits after one or a few new tokens of each sequence.
 The weights are packed so that what is read together lies together; in float32 and bfloat16 the
 model's own parameters become views of the packed tensors, so nothing is held twice. int8 is a copy
-with one scale per row of a matrix (weights only; sums are float32). The plain model stays the reference and
-runs the prompts.
+with one scale per row of a matrix (weights only; sums are float32). The plain model stays the
+reference and runs the prompts.
 
 Shapes: as in kernels.py. Not here: the arithmetic (kernels.py), latent attention, experts, GPUs.
 """
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
@@ -29,6 +30,7 @@ from codling.model.transformer import Transformer
 Array = np.ndarray[Any, Any]
 _BYTES_PER_THREAD = 4_000_000
 """A smaller model is done sooner than two threads have met."""
+_TRY_EVERY = 32
 _MAX_TOKENS = 16
 """So many tokens of a prompt are done sooner here than by the plain model's products."""
 
@@ -85,7 +87,9 @@ class FusedDecoder:
         self._team = Team(n_threads or _n_useful_threads(model))
         self._scratch = self._new_scratch(config)
         self._sync = np.zeros(16, dtype=np.int64)
+        self._paces: dict[int, Pace] = {}
         self.step([[0]], [0], [0])  # compiles at the first use, and touches all weights
+        self._paces.clear()
 
     def step(
         self, chunks: Sequence[Sequence[int]], rows: Sequence[int], starts: Sequence[int]
@@ -104,9 +108,12 @@ class FusedDecoder:
         assert len(flat) <= self.max_tokens
         columns = (*zip(*flat, strict=True), [end - 1 for end in accumulate(lengths)])
         step = tuple(np.array(values, dtype=np.int64) for values in columns)
-        n = self._team.n_threads
         parts = (self._sync, self._shape, step, self._weights, self._rope, self._cache)
-        self._team.run(lambda thread: kernels.decode(thread, n, *parts, self._scratch))
+        pace = self._paces.setdefault(len(flat), Pace(self._team.n_threads))
+        n = pace.choose()
+        started = time.perf_counter()
+        self._team.run(lambda thread: kernels.decode(thread, n, *parts, self._scratch), n)
+        pace.record(n, time.perf_counter() - started)
         return torch.from_numpy(self._scratch[-1][: len(chunks)])
 
     def close(self) -> None:
@@ -128,6 +135,29 @@ class FusedDecoder:
         return tuple(np.zeros(shape, dtype=np.float32) for shape in shapes)
 
 
+class Pace:
+    """All threads or one? On a busy machine threads wait for each other: the clock decides.
+
+    The slower choice is tried again now and then. The result of a step does not depend on it: each
+    sum is made by one thread, in one order.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._seconds = {n_threads: 0.0, 1: 0.0}
+        self._n_steps = 0
+
+    def choose(self) -> int:
+        """With how many threads to do the next step."""
+        best, *others = sorted(self._seconds, key=lambda n: self._seconds[n])
+        self._n_steps += 1
+        return others[0] if others and self._n_steps % _TRY_EVERY == 0 else best
+
+    def record(self, n_threads: int, seconds: float) -> None:
+        """How long a step took: good news counts at once, bad news by and by."""
+        before = self._seconds[n_threads] or seconds
+        self._seconds[n_threads] = min(seconds, 0.75 * before + 0.25 * seconds)
+
+
 class Team:
     """Threads that run one compiled function together; the caller is the first of them."""
 
@@ -140,10 +170,10 @@ class Team:
                 target=self._help, args=(thread,), name="codling-decode", daemon=True
             ).start()
 
-    def run(self, work: Callable[[int], None]) -> None:
-        """Call `work(thread)` on all threads; the work itself must end with a meeting of all."""
+    def run(self, work: Callable[[int], None], n_threads: int) -> None:
+        """Call `work(thread)` on `n_threads` threads; it must end with a meeting of them."""
         self._work = work
-        for start in self._starts:
+        for start in self._starts[: n_threads - 1]:
             start.release()
         work(0)
 
