@@ -101,6 +101,11 @@ def test_templates_run_in_the_sandbox() -> None:
         ChatTemplate("{{ raise_exception('only users here') }}").render([USER])
 
 
+def test_json_in_a_template_is_not_escaped_for_html() -> None:
+    template = ChatTemplate("{{ messages[0].content | tojson }}")
+    assert template.render([{"role": "user", "content": "a < 'é'"}]) == "\"a < 'é'\""
+
+
 def test_a_broken_template_is_one_clear_error() -> None:
     with pytest.raises(TokenizerError, match="not valid jinja2"):
         ChatTemplate("{% if %}")

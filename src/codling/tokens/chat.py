@@ -9,6 +9,7 @@ text, so a message cannot end its own turn.
 Not here: tools, and images.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -111,7 +112,13 @@ def _environment() -> ImmutableSandboxedEnvironment:
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
     environment.globals["raise_exception"] = _raise
+    environment.filters["tojson"] = _json
     return environment
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    """JSON as it is, where jinja2's own filter would escape it for HTML."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def _raise(message: str) -> NoReturn:
