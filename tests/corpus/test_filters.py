@@ -9,8 +9,8 @@ from codling.corpus.code_shares import comment_share, python_line_shares, repeat
 from codling.corpus.config import FilterConfig
 from codling.corpus.filters import FileText, Reason, drop_reason
 from codling.corpus.linestats import LineStats, line_stats
-from codling.corpus.marks import may_be_encoded
 from codling.corpus.profiles import PROFILES, thresholds
+from codling.corpus.secrets import ANCHORS
 
 CODE = "def add(first, second):\n    # adds\n    return first + second\n"
 PAGE = "<html><head><style>p {color: red}</style></head><body><p>%s</p></body></html>\n"
@@ -122,7 +122,7 @@ def test_the_compiled_counts_equal_the_plain_ones_on_any_text() -> None:
 def test_no_search_finds_anything_in_a_text_without_its_mark() -> None:
     from codling.corpus import byte_kernel, marks
     from codling.corpus.addresses import find_emails, find_ipv4, find_ipv6
-    from codling.corpus.filters import _ENCODED
+    from codling.corpus.filters import BASE64, CODED
 
     texts = [
         *random_texts(3000),
@@ -133,26 +133,30 @@ def test_no_search_finds_anything_in_a_text_without_its_mark() -> None:
         "x = 0x1f, 0x2e, 0x3d, 0x4c, 0x5b, 0x6a, 0x79, 0x88, 0x97",
         "x = '" + r"\u00e9" * 8 + "'",
     ]
-    marked = byte_kernel.mark(*buffers(texts), [b"AKIA"]).tolist()
+    marked = byte_kernel.mark(*buffers(texts), {"AKIA": 1})[0].tolist()
     finders = {
         marks.EMAIL: lambda t: list(find_emails(t)),
         marks.IPV4: lambda t: list(find_ipv4(t)),
         marks.IPV6: lambda t: list(find_ipv6(t)),
-        marks.ENCODED: lambda t: list(_ENCODED.finditer(t)),
+        marks.BASE64: lambda t: list(BASE64.finditer(t)),
+        marks.CODED: lambda t: list(CODED.finditer(t)),
     }
     for text, mark in zip(texts, marked, strict=True):
         for bit, find in finders.items():
             assert mark & bit or not find(text), (bit, repr(text))
-        assert bool(mark & marks.ENCODED) == may_be_encoded(text), repr(text)
-    assert [m & 31 for m in marked[-6:]] == [
-        marks.EMAIL,
-        marks.IPV4,
-        marks.IPV6,
-        marks.ENCODED,
-        marks.ENCODED,
-        marks.ENCODED,
+        encoded = marks.BASE64 | marks.CODED
+        assert mark & encoded == marks.plain_marks(text) & encoded, repr(text)
+    assert marked[-6:-3] == [marks.EMAIL, marks.IPV4, marks.IPV6]
+    assert [m & (marks.BASE64 | marks.CODED) for m in marked[-3:]] == [
+        marks.BASE64,
+        marks.CODED,
+        marks.CODED,
     ]
-    assert byte_kernel.mark(*buffers(["key AKIAXX", "key"]), [b"AKIA"]).tolist() == [
-        marks.SECRET,
-        0,
-    ]
+
+
+def test_the_compiled_search_names_the_anchors_that_a_text_holds() -> None:
+    from codling.corpus import byte_kernel
+
+    found = byte_kernel.mark(*buffers(["AKIA ghp_", "xAKI", "A", ""]), {"AKIA": 1, "ghp_": 4})[1]
+    assert found.tolist() == [5, 0, 0, 0]
+    assert byte_kernel.mark(*buffers(["AKIA"]), ANCHORS)[1].tolist() == [ANCHORS["AKIA"]]

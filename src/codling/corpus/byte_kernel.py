@@ -9,11 +9,11 @@ linestats.line_stats, and every search without its mark finds nothing: tests hol
 Not here: the rules and searches themselves (filters.py, redact.py).
 """
 
-# ruff: noqa: ANN001, ANN202, C901
+# ruff: noqa: ANN001, ANN202, C901, PLR0913
 # The types inside compiled loops are numba's business.
 # mypy: disable-error-code="assignment,no-untyped-def"
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -21,15 +21,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from codling.corpus.linestats import LineStats
-from codling.corpus.marks import (
-    BASE64_RUN,
-    CODED_HEX,
-)
+from codling.corpus.marks import BASE64 as MARK_BASE64
+from codling.corpus.marks import BASE64_RUN, CODED_HEX
+from codling.corpus.marks import CODED as MARK_CODED
 from codling.corpus.marks import EMAIL as MARK_EMAIL
-from codling.corpus.marks import ENCODED as MARK_ENCODED
 from codling.corpus.marks import IPV4 as MARK_IPV4
 from codling.corpus.marks import IPV6 as MARK_IPV6
-from codling.corpus.marks import SECRET as MARK_SECRET
 
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
@@ -38,6 +35,8 @@ N_COUNTS = len(LineStats._fields)
 _FLUSH = 65_535
 """Bytes after which the packed counters (16 bits each) are emptied."""
 _ALPHABETIC, _ALPHANUMERIC, _SPACE = 1, 2, 4
+_LAST_POINT = 0x32400
+"""No letter or space has a code point from here on."""
 _HASH = 2654435761
 _TABLE_BITS = 16
 
@@ -52,11 +51,18 @@ def count(data: Bytes, offsets: Offsets) -> NDArray[np.int64]:
     return counts
 
 
-def mark(data: Bytes, offsets: Offsets, anchors: Iterable[bytes]) -> NDArray[np.uint8]:
-    """For every text its marks; a text with a secret holds one of `anchors`, of 4 bytes each."""
+def mark(
+    data: Bytes, offsets: Offsets, anchors: Mapping[str, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+    """For every text its marks, and the joined bits of the anchors (4 bytes each) that it holds."""
     marks = np.zeros(len(offsets) - 1, np.uint8)
-    _mark(data, offsets, _anchor_table(tuple(anchors)), _mark_classes(), marks)
-    return marks
+    held = np.zeros(len(offsets) - 1, np.uint64)
+    words = np.array(sorted(int.from_bytes(a.encode(), "big") for a in anchors), np.uint32)
+    bits = np.array(
+        [anchors[int(w).to_bytes(4, "big").decode()] for w in words.tolist()], np.uint64
+    )
+    _mark(data, offsets, (_anchor_table(words), words, bits), _mark_classes(), marks, held)
+    return marks, held
 
 
 @cache
@@ -72,9 +78,9 @@ def _packed_classes() -> NDArray[np.uint64]:
 
 @cache
 def _classes() -> NDArray[np.uint8]:
-    """Per code point its classes, as str's methods see them."""
-    table = np.zeros(0x110000, np.uint8)
-    for point in range(0x110000):
+    """Per code point its classes, as str's methods see them; the last entry is for all above."""
+    table = np.zeros(_LAST_POINT + 1, np.uint8)
+    for point in range(_LAST_POINT):
         character = chr(point)
         if character.isalnum():
             table[point] = _ALPHANUMERIC | (_ALPHABETIC if character.isalpha() else 0)
@@ -165,7 +171,7 @@ def _count_unicode(data, offsets, classes, counts, is_ascii):
                 length = 0
             else:
                 length += 1
-            kinds = classes[point]
+            kinds = classes[min(point, _LAST_POINT)]
             letters += kinds & 1
             alphanumeric += (kinds >> 1) & 1
             spaces += kinds >> 2
@@ -186,13 +192,11 @@ def _count_unicode(data, offsets, classes, counts, is_ascii):
         counts[row, 6], counts[row, 7] = digits, spaces
 
 
-@cache
-def _anchor_table(anchors: tuple[bytes, ...]) -> NDArray[np.uint8]:
+def _anchor_table(words: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """A table of hashes of 4 bytes: what is not in it is no anchor."""
     table = np.zeros(1 << (_TABLE_BITS - 3), np.uint8)
-    for anchor in anchors:
-        assert len(anchor) == 4, anchor
-        place = ((int.from_bytes(anchor, "big") * _HASH) & 0xFFFFFFFF) >> (32 - _TABLE_BITS)
+    for word in words.tolist():
+        place = ((word * _HASH) & 0xFFFFFFFF) >> (32 - _TABLE_BITS)
         table[place >> 3] |= 1 << (place & 7)
     return table
 
@@ -227,7 +231,8 @@ _V6_COLONS = 10
 
 
 @njit(cache=True)
-def _mark(data, offsets, anchors, classes, marks):
+def _mark(data, offsets, anchors, classes, marks, held):
+    table, words, bits = anchors
     for row in range(len(offsets) - 1):
         found = np.uint8(0)
         word = np.uint32(0)
@@ -239,8 +244,10 @@ def _mark(data, offsets, anchors, classes, marks):
             kind = classes[byte]
             word = np.uint32(word << np.uint32(8)) | np.uint32(byte)
             place = np.uint32(word * np.uint32(_HASH)) >> np.uint32(32 - _TABLE_BITS)
-            if anchors[place >> 3] >> (place & 7) & 1:
-                found |= np.uint8(MARK_SECRET)
+            if table[place >> 3] >> (place & 7) & 1:
+                at = np.searchsorted(words, word)
+                if at < len(words) and words[at] == word:
+                    held[row] |= bits[at]
             base64 = base64 + 1 if kind & _BASE64 else 0
             most_base64 = max(most_base64, base64)
             coded = coded + ((kind >> 1) & 1) if kind & _CODED else 0
@@ -262,6 +269,8 @@ def _mark(data, offsets, anchors, classes, marks):
                     if i - first_colon <= _V6_COLONS:
                         found |= np.uint8(MARK_IPV6)
                     first_colon, second_colon = second_colon, i
-        if most_base64 >= BASE64_RUN or most_coded >= CODED_HEX:
-            found |= np.uint8(MARK_ENCODED)
+        if most_base64 >= BASE64_RUN:
+            found |= np.uint8(MARK_BASE64)
+        if most_coded >= CODED_HEX:
+            found |= np.uint8(MARK_CODED)
         marks[row] = found

@@ -139,25 +139,33 @@ def _generated(file: FileText, limits: Thresholds) -> Reason | None:
     return Reason("generated", " ".join(found[0].split())[:40].lower()) if found else None
 
 
-_ENCODED = re.compile(
-    r"[A-Za-z0-9+/\n]{64,}={0,2}|"
-    r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,\s*|\b\s*)){8,}|"
-    r"(?:\\u[0-9a-fA-F]{4}){8,}"
-)
+BASE64 = re.compile(r"[A-Za-z0-9+/\n]{64,}={0,2}")
+CODED = re.compile(r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,\s*|\b\s*)){8,}|(?:\\u[0-9a-fA-F]{4}){8,}")
 
 
 def _encoded(file: FileText, limits: Thresholds) -> Reason | None:
     run, share = limits.max_encoded_run, limits.max_encoded_share
     if run is None and share is None:
         return None
-    if not file.marks & marks.ENCODED:
-        return None
-    lengths = [len(m[0]) for m in _ENCODED.finditer(file.text)]
-    if run is not None and max(lengths, default=0) > run:
-        return Reason("encoded", f"{max(lengths)} characters")
-    if share is not None and sum(lengths) > share * len(file.text):
-        return Reason("encoded", f"{sum(lengths) / len(file.text):.3f}")
+    spans = [m.span() for m in BASE64.finditer(file.text)] if file.marks & marks.BASE64 else []
+    if file.marks & marks.CODED:
+        spans += [m.span() for m in CODED.finditer(file.text)]
+    longest = max((end - start for start, end in spans), default=0)
+    if run is not None and longest > run:
+        return Reason("encoded", f"{longest} characters")
+    n_encoded = _covered(spans)
+    if share is not None and n_encoded > share * len(file.text):
+        return Reason("encoded", f"{n_encoded / len(file.text):.3f}")
     return None
+
+
+def _covered(spans: list[tuple[int, int]]) -> int:
+    """Number of characters in any of the spans."""
+    n, last = 0, 0
+    for start, end in sorted(spans):
+        n += max(0, end - max(start, last))
+        last = max(last, end)
+    return n
 
 
 def _comments(file: FileText, limits: Thresholds) -> Reason | None:

@@ -11,7 +11,6 @@ Not here: duplicates and the files on disk (clean.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,7 @@ class Judge:
         """The verdict on every row of a batch with DOCUMENT_SCHEMA."""
         rows = batch.drop_columns(["content"]).to_pylist()
         texts = batch["content"].to_pylist()
-        stats, marked = self._look(batch["content"], texts)
+        stats, marked, formats = self._look(batch["content"], texts)
         reasons: list[Reason | None] = []
         for row, text, stat, mark in zip(rows, texts, stats, marked, strict=True):
             file = FileText(row["language"], row["path"], text, stat, mark)
@@ -67,7 +66,7 @@ class Judge:
         redacted = {
             i: found
             for i, text in enumerate(texts)
-            if stays[i] and (found := redact(text, self._config.redact, marked[i]))[1]
+            if stays[i] and (found := redact(text, self._config.redact, marked[i], formats[i]))[1]
         }
         dropped = [
             dropped_row(r, *reason) for r, reason in zip(rows, reasons, strict=True) if reason
@@ -83,20 +82,22 @@ class Judge:
             ],
         )
 
-    def _look(self, column: pa.Array, texts: Sequence[str]) -> tuple[list[LineStats], list[int]]:
-        """Line statistics and marks of every text."""
+    def _look(
+        self, column: pa.Array, texts: Sequence[str]
+    ) -> tuple[list[LineStats], list[int], list[int]]:
+        """Line statistics, marks and possible formats of secrets of every text."""
         if not self._compiled:
-            return [line_stats(text) for text in texts], [plain_marks(t) for t in texts]
+            return (
+                [line_stats(t) for t in texts],
+                [plain_marks(t) for t in texts],
+                [-1] * len(texts),
+            )
         from codling.corpus import byte_kernel
 
         data, offsets = _buffers(column)
         counts = byte_kernel.count(data, offsets)
-        marked = byte_kernel.mark(data, offsets, self._anchors)
-        return [LineStats(*row) for row in counts.tolist()], marked.tolist()
-
-    @cached_property
-    def _anchors(self) -> tuple[bytes, ...]:
-        return tuple(anchor.encode() for anchor in ANCHORS)
+        marked, formats = byte_kernel.mark(data, offsets, ANCHORS)
+        return [LineStats(*row) for row in counts.tolist()], marked.tolist(), formats.tolist()
 
     def _license_reason(self, name: str) -> Reason | None:
         if name not in self._by_license:

@@ -10,9 +10,10 @@ import re
 
 from codling.corpus.license_metadata import expression, join
 
-HEADER_CHARS = 4096
+HEADER_CHARS = 3000
 
-_HINT = re.compile(r"(?i)licen[cs]e|redistribut|permission|public domain|proprietary|gnu general")
+_HINTS = ("licen", "redistribut", "permission", "public domain", "proprietary", "gnu general")
+"""Every header has one of these words."""
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*([\w.+() -]*[\w.+)])", re.IGNORECASE)
 _NOT_WORDS = re.compile(r"[^a-z0-9.+']+")
 _GNU = (
@@ -103,12 +104,13 @@ def header_license(text: str) -> str | None:
     'MIT OR Apache-2.0'
     """
     head = text[:HEADER_CHARS]
-    if not _HINT.search(head):
+    lower = head.lower()
+    if not any(hint in lower for hint in _HINTS):
         return None
     tag = _SPDX.search(head)
     if tag:
         return expression(tag[1]) or "LicenseRef-unrecognised"
-    words = " ".join(_NOT_WORDS.sub(" ", head.lower()).split())
+    words = " ".join(_NOT_WORDS.sub(" ", lower).split())
     found = list(dict.fromkeys([*_gnu_licenses(words), *_phrases(words)]))
     if len(found) <= 1:
         return found[0] if found else None

@@ -5,11 +5,11 @@ Not here: how they are found (byte_kernel.py) and the searches (filters.py, reda
 
 from string import ascii_letters, digits
 
-SECRET = 1
-EMAIL = 2
-IPV4 = 4
-IPV6 = 8
-ENCODED = 16
+EMAIL = 1
+IPV4 = 2
+IPV6 = 4
+BASE64 = 8
+CODED = 16
 ALL = 31
 """Every search has to be made."""
 
@@ -24,12 +24,7 @@ _CODED = bytes(byte for byte in range(128) if chr(byte) in "xu\\," or chr(byte).
 
 def plain_marks(text: str) -> int:
     """The marks of a text without compiled loops: those that are dear to find are all set."""
-    return ALL if may_be_encoded(text) else ALL & ~ENCODED
-
-
-def may_be_encoded(text: str) -> bool:
-    """Whether the rule "encoded" can find anything: the plain form of the mark ENCODED."""
     data = text.encode()
-    if b"a" * BASE64_RUN in data.translate(_BASE64):
-        return True
-    return b"a" * CODED_HEX in data.translate(_HEX, delete=_CODED)
+    has_base64 = b"a" * BASE64_RUN in data.translate(_BASE64)
+    has_coded = b"a" * CODED_HEX in data.translate(_HEX, delete=_CODED)
+    return EMAIL | IPV4 | IPV6 | (BASE64 if has_base64 else 0) | (CODED if has_coded else 0)

@@ -47,13 +47,17 @@ class Redaction(NamedTuple):
     kind: str
 
 
-def redact(text: str, config: RedactConfig, marked: int = marks.ALL) -> tuple[str, list[Redaction]]:
-    """The text with placeholders, and what they replace; only what `marked` allows is looked for.
+def redact(
+    text: str, config: RedactConfig, marked: int = marks.ALL, formats: int = -1
+) -> tuple[str, list[Redaction]]:
+    """The text with placeholders, and what they replace.
+
+    Only what `marked` and the bits of `formats` (secrets.ANCHORS) allow is looked for.
 
     >>> redact("a\\nmail jo.do@acme.org", RedactConfig())
     ('a\\nmail <EMAIL>', [Redaction(line=2, kind='email')])
     """
-    hits = sorted(_hits(text, config, marked), key=lambda hit: (hit.start, -hit.end))
+    hits = sorted(_hits(text, config, marked, formats), key=lambda hit: (hit.start, -hit.end))
     if not hits:
         return text, []
     pieces: list[str] = []
@@ -70,9 +74,9 @@ def redact(text: str, config: RedactConfig, marked: int = marks.ALL) -> tuple[st
     return "".join((*pieces, text[end:])), made
 
 
-def _hits(text: str, config: RedactConfig, marked: int) -> Iterator[Hit]:
-    if config.secrets and marked & marks.SECRET:
-        yield from (Hit(*found) for found in find_secrets(text))
+def _hits(text: str, config: RedactConfig, marked: int, formats: int) -> Iterator[Hit]:
+    if config.secrets and formats:
+        yield from (Hit(*found) for found in find_secrets(text, formats))
     if config.secrets and marked & marks.EMAIL:
         yield from (Hit(*span, "url-password", "<PASSWORD>") for span in find_url_passwords(text))
     if config.emails and marked & marks.EMAIL:

@@ -22,6 +22,8 @@ class Format(NamedTuple):
     min_entropy: float
     """Bits per character below which a match is a placeholder."""
     placeholder: str
+    at_anchor: bool = False
+    """The pattern is tried only where an anchor begins: much faster where it has no fixed start."""
 
 
 _AFTER = r"(?![A-Za-z0-9_/+-])"
@@ -32,6 +34,13 @@ def _key(kind: str, anchors: str, pattern: str, min_entropy: float = 3.0) -> For
     whole = re.compile((f"(?:{pattern})" if "|" in pattern else pattern) + _AFTER)
     return Format(kind, tuple(anchors.split()), whole, min_entropy, "<KEY>")
 
+
+_ASSIGNED = """
+    secret Secret SECRET password Password PASSWORD passwd PASSWD api_key apiKey apikey ApiKey
+    API_KEY APIKEY api-key auth_token authToken AUTH_TOKEN auth-token access_token accessToken
+    ACCESS_TOKEN access-token
+"""
+"""How the names of variables that hold secrets end or begin."""
 
 FORMATS: tuple[Format, ...] = (
     Format(
@@ -49,14 +58,13 @@ FORMATS: tuple[Format, ...] = (
         "AGE-SECRET-KEY-1",
         r"AGE-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}",
     ),
-    _key("airtable-token", "pat?", r"pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"),
     _key("alibaba-access-key", "LTAI", r"LTAI[A-Za-z0-9]{12,26}", 3.3),
     _key("anthropic-key", "sk-ant-", r"sk-ant-(?:api|admin|oat|sid)\d\d-[\w-]{80,120}"),
     _key("atlassian-token", "ATATT3", r"ATATT3[\w-]{60,220}=?[A-F0-9]{0,8}"),
     _key("aws-access-key", "AKIA ASIA ABIA ACCA", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}"),
     Format(
         "aws-secret-key",
-        ("secret", "SECRET", "Secret"),
+        ("et_a", "et-a", "etAc", "etac", "ET_A", "ET-A", "et_A", "etAC"),
         re.compile(
             r"(?i:aws.?)?(?i:secret)[_-]?(?i:access)[_-]?(?i:key)[\"']?\s*(?:=>|[:=])\s*[\"']?"
             r"([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
@@ -119,7 +127,7 @@ FORMATS: tuple[Format, ...] = (
     _key("mailgun-key", "key-", r"key-[a-f0-9]{32}"),
     _key("netlify-token", "nfp_", r"nfp_[A-Za-z0-9]{36}"),
     _key("newrelic-key", "NRAK- NRII- NRJS- NRRA-", r"NR(?:AK|II|JS|RA)-[A-Za-z0-9-]{19,42}"),
-    _key("notion-token", "ntn_ secret_", r"ntn_\d{11}[A-Za-z0-9]{35}|secret_[A-Za-z0-9]{43}", 3.5),
+    _key("notion-token", "ntn_ ret_", r"ntn_\d{11}[A-Za-z0-9]{35}|secret_[A-Za-z0-9]{43}", 3.5),
     _key("npm-token", "npm_", r"npm_[A-Za-z0-9]{36}"),
     _key(
         "openai-key",
@@ -171,25 +179,14 @@ FORMATS: tuple[Format, ...] = (
     _key("xai-key", "xai-", r"xai-[A-Za-z0-9]{80}"),
     Format(
         "assigned-secret",
-        (
-            "ecret",
-            "ECRET",
-            "oken",
-            "OKEN",
-            "assw",
-            "ASSW",
-            "pi_key",
-            "PI_KEY",
-            "piKey",
-            "pikey",
-            "piKEY",
-        ),
+        tuple(_ASSIGNED.split()),
         re.compile(
-            r"(?i:(?:api[_-]?key|secret(?:[_-]?key)?|auth[_-]?token|access[_-]?token|passw(?:or)?d))"
-            r"[\"']?\s*(?:=>|:=|[:=])\s*[\"']([A-Za-z0-9+/_.!@#%^&*~-]{20,100}={0,2})[\"']"
+            r"\w+(?:[_-]?(?i:key))?[\"']?\s*(?:=>|:=|[:=])\s*"
+            r"[\"']([A-Za-z0-9+/_.!@#%^&*~-]{20,100}={0,2})[\"']"
         ),
         4.0,
         "<KEY>",
+        at_anchor=True,
     ),
 )
 """All formats, the particular before the general."""
