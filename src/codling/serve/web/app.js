@@ -68,6 +68,8 @@ async function connect() {
     $("model-name").textContent = model.id;
     $("model-context").textContent = `${model.max_model_len.toLocaleString("en")} tokens`;
     document.title = `${model.id} - codling`;
+    $("send").disabled = !model.can_chat;
+    if (!model.can_chat) $("empty").textContent = "This model has no chat template: it completes code.";
     $("dot").dataset.state = "up";
     setState("idle", model.can_insert ? "ready" : "ready; this model continues, it cannot insert");
   } catch (error) {

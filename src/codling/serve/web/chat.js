@@ -36,7 +36,7 @@ export class Chat {
 
   async ask() {
     const content = this.say.value.trim();
-    if (!content || this.abort) return;
+    if (!content || this.abort || this.send.disabled) return;
     this.say.value = "";
     this.messages.push({ role: "user", content });
     this.empty.remove();
