@@ -11,6 +11,7 @@ import pytest
 from codling.core.artifact import Draft, produce
 from codling.core.errors import ConfigError, SourceError
 from codling.core.shards import Shard, read_rows
+from codling.corpus import dedup as dedup_module
 from codling.corpus import minhash
 from codling.corpus.dedup import dedup
 from codling.corpus.document import DOCUMENT_SCHEMA, Document
@@ -158,3 +159,27 @@ def test_bad_settings_are_refused(tmp_path: Path) -> None:
     stars.write_text("[1]")
     with pytest.raises(SourceError, match="JSON object"):
         run(tmp_path, [[A]], stars=stars)
+
+
+def test_an_interrupted_run_ends_like_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = [[A, OTHER], [B], [document("y", "e.py", " ".join(code(5)))]]
+    undisturbed, *_ = run(tmp_path / "a", shards, level="file", workers=1)
+    for stage, when in (("sign_shard", 2), ("shingle_shard", 1), ("write_subset", 2)):
+        original = getattr(dedup_module, stage)
+        calls = []
+
+        def interrupted(task, shard, original=original, calls=calls, when=when):
+            calls.append(shard)
+            if len(calls) > when:
+                raise KeyboardInterrupt
+            return original(task, shard)
+
+        monkeypatch.setattr(dedup_module, stage, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "b", shards, level="file", workers=1)
+        monkeypatch.undo()
+    resumed, *_ = run(tmp_path / "b", shards, level="file", workers=1)
+    assert resumed.manifest.files == undisturbed.manifest.files
+    assert resumed.id == undisturbed.id
