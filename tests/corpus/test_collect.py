@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from codling.core.artifact import Artifact
@@ -179,6 +181,30 @@ def test_a_link_out_of_an_archive_is_refused_and_an_inner_one_passed_over(tmp_pa
     assert dropped(run(tmp_path, tmp_path / "in.tar.gz")) == {"link.py": ("link", "not followed")}
     with pytest.raises(SourceError, match=r"link\.py"):
         run(tmp_path / "2", tmp_path / "out.tar.gz")
+
+
+def test_the_rows_of_a_parquet_or_jsonl_corpus_become_documents(tmp_path: Path) -> None:
+    rows = [
+        {"content": "x = 1\n", "max_stars_repo_path": "a.py", "max_stars_repo_name": "o/r",
+         "max_stars_repo_licenses": ["MIT", "ISC"]},
+        {"content": "int x;\n", "max_stars_repo_path": "b.c", "max_stars_repo_name": "o/s",
+         "max_stars_repo_licenses": ["my own"]},
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "stack.parquet")
+    (tmp_path / "own.jsonl").write_text('{"text": "f()\\n", "path": "c.js", "license": "MIT"}\n')
+    raw = documents(run(tmp_path, tmp_path / "stack.parquet", tmp_path / "own.jsonl"))
+    found = {p: (r["source"], r["repo"], r["language"], r["license"]) for p, r in raw.items()}
+    assert found == {
+        "a.py": ("stack", "o/r", "python", "MIT OR ISC"),
+        "b.c": ("stack", "o/s", "c", "unknown"),
+        "c.js": ("own", "own", "javascript", "MIT"),
+    }
+    (tmp_path / "bad.jsonl").write_text('{"content": "x"\n')
+    with pytest.raises(SourceError, match="is damaged"):
+        run(tmp_path / "2", tmp_path / "bad.jsonl")
+    (tmp_path / "none.jsonl").write_text('{"id": 1}\n')
+    with pytest.raises(SourceError, match="row 0 has no text"):
+        run(tmp_path / "3", tmp_path / "none.jsonl")
 
 
 def test_a_damaged_archive_is_one_line(tmp_path: Path) -> None:

@@ -67,13 +67,13 @@ def stem(name: str) -> str:
     return name[: len(name) - len(_ending(name))]
 
 
-def find_archive(path: Path, name: str) -> Archive:
-    """An archive that is there and has a known ending, not opened yet."""
-    if not _ending(path.name):
-        raise SourceError(
-            f"{path} is no archive that is known; give a folder or one of {', '.join(ENDINGS)}"
-        )
-    return Archive(name, str(path.absolute()), path.stat().st_size, sha256_of(path))
+def find_archive(path: Path, name: str, dump_endings: tuple[str, ...] = ()) -> Archive:
+    """An archive, or a dump, that is there and has a known ending, not opened yet."""
+    is_dump = path.name.endswith(dump_endings) if dump_endings else False
+    if not is_dump and not _ending(path.name):
+        known = ", ".join((*ENDINGS, *dump_endings))
+        raise SourceError(f"{path} is no archive that is known; give a folder or one of {known}")
+    return Archive(name, str(path.absolute()), path.stat().st_size, sha256_of(path), is_dump)
 
 
 @contextmanager

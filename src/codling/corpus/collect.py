@@ -27,7 +27,8 @@ from codling.corpus.archives import open_archive
 from codling.corpus.config import CollectConfig
 from codling.corpus.counts import nested
 from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
-from codling.corpus.heldout import heldout_units, unit_of
+from codling.corpus.dumps import read_dump
+from codling.corpus.heldout import heldout_units, is_heldout_unit, unit_of
 from codling.corpus.licenses import Licenses, read_notices
 from codling.corpus.repository import Archive, Entry, Reader, Repository
 from codling.corpus.sources import open_sources
@@ -64,15 +65,22 @@ def collect(config: CollectConfig) -> Artifact:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some files of one repository, with what is known of the whole."""
+class Place:
+    """Where files come from: a repository, its licences and its held-out units."""
 
     source: str
     repo: str
-    reader: Reader
-    entries: tuple[Entry, ...]
     licenses: Licenses
     heldout: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some files of one repository."""
+
+    place: Place
+    reader: Reader
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -90,15 +98,14 @@ def collect_shard(task: Task, shard: Shard) -> Counts:
         new_table(shard.path("documents"), DOCUMENT_SCHEMA) as documents,
         new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
     ):
-        for piece in _pieces(task, shard):
-            for entry, data in _read(piece, task.config.max_file_bytes):
-                reason, row = _row(piece, entry, data, task.config.max_file_bytes)
-                if reason:
-                    dropped.add(row | {"rule": reason[0], "value": reason[1]})
-                    counts.update({"dropped": 1, f"dropped_by_rule/{reason[0]}": 1})
-                else:
-                    documents.add(row, len(row["content"]))
-                    counts.update(_tally(row))
+        for place, entry, data in _files(task, shard):
+            reason, row = _row(place, entry, data, task.config.max_file_bytes)
+            if reason:
+                dropped.add(row | {"rule": reason[0], "value": reason[1]})
+                counts.update({"dropped": 1, f"dropped_by_rule/{reason[0]}": 1})
+            else:
+                documents.add(row, len(row["content"]))
+                counts.update(_tally(row))
     return dict(counts)
 
 
@@ -150,14 +157,32 @@ def _portions(
         yield replace(whole, entries=tuple(portion)), n_bytes
 
 
-def _pieces(task: Task, shard: Shard) -> Iterator[Piece]:
-    """The parts of a task, archives opened one after the other."""
+def _files(task: Task, shard: Shard) -> Iterator[tuple[Place, Entry, bytes]]:
+    """All files of a task in order, archives opened one after the other."""
+    config = task.config
     for part in task.parts:
-        if isinstance(part, Archive):
-            with open_archive(part, shard.folder / ".shards") as repository:
-                yield _piece(repository, task.config)
+        if isinstance(part, Piece):
+            yield from _read(part, config.max_file_bytes)
+        elif part.is_dump:
+            yield from _dumped(part, config)
         else:
-            yield part
+            with open_archive(part, shard.folder / ".shards") as repository:
+                yield from _read(_piece(repository, config), config.max_file_bytes)
+
+
+def _dumped(dump: Archive, config: CollectConfig) -> Iterator[tuple[Place, Entry, bytes]]:
+    """The rows of a dump, with the licences that they state; units are held out by hash alone."""
+    for row in read_dump(Path(dump.path), dump.name):
+        unit = unit_of(row.path)
+        is_heldout = is_heldout_unit(
+            row.repo, unit, fraction=config.heldout_fraction, seed=config.seed
+        )
+        licenses = Licenses({}, row.license, config.own)
+        place = Place(
+            dump.name, row.repo, licenses, frozenset({unit}) if is_heldout else frozenset()
+        )
+        data = row.content.encode("utf-8", "surrogatepass")
+        yield place, Entry(row.path, len(data), ""), data
 
 
 def _piece(repository: Repository, config: CollectConfig) -> Piece:
@@ -167,14 +192,13 @@ def _piece(repository: Repository, config: CollectConfig) -> Piece:
         for e in repository.entries
         if _is_wanted(e, config.max_file_bytes) and _is_code(e.path)
     )
-    return Piece(
+    place = Place(
         repository.source,
         repository.name,
-        repository.reader,
-        repository.entries,
         read_notices(repository.notices, repository.declared, own=config.own),
         heldout_units(repository.name, code, fraction=config.heldout_fraction, seed=config.seed),
     )
+    return Piece(place, repository.reader, repository.entries)
 
 
 def _is_code(path: str) -> bool:
@@ -187,21 +211,21 @@ def _is_wanted(entry: Entry, max_file_bytes: int) -> bool:
     return not entry.rule and entry.n_bytes <= max_file_bytes and may_be_known(entry.path)
 
 
-def _read(piece: Piece, max_file_bytes: int) -> Iterator[tuple[Entry, bytes]]:
+def _read(piece: Piece, max_file_bytes: int) -> Iterator[tuple[Place, Entry, bytes]]:
     """All entries in order, with the contents of those that are worth reading."""
     wanted = [_is_wanted(entry, max_file_bytes) for entry in piece.entries]
     contents = piece.reader.read(list(compress(piece.entries, wanted)))
     for entry, is_wanted in zip(piece.entries, wanted, strict=True):
-        yield next(contents) if is_wanted else (entry, b"")
+        yield piece.place, *(next(contents) if is_wanted else (entry, b""))
 
 
 def _row(
-    piece: Piece, entry: Entry, data: bytes, max_file_bytes: int
+    place: Place, entry: Entry, data: bytes, max_file_bytes: int
 ) -> tuple[tuple[str, str] | None, dict[str, Any]]:
     """(why the file is dropped or None, its row of the table of dropped files or of documents)."""
     row = {
-        "source": piece.source,
-        "repo": piece.repo,
+        "source": place.source,
+        "repo": place.repo,
         "path": entry.path,
         "language": "",
         "license": "",
@@ -213,9 +237,9 @@ def _row(
     reason, content = _text(entry, data, str(row["language"]))
     if reason:
         return reason, row
-    row["license"], row["license_from"] = piece.licenses.of(entry.path, content)
+    row["license"], row["license_from"] = place.licenses.of(entry.path, content)
     return None, row | {
-        "split": "heldout" if unit_of(entry.path) in piece.heldout else "train",
+        "split": "heldout" if unit_of(entry.path) in place.heldout else "train",
         "n_bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "content": content,

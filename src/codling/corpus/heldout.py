@@ -58,5 +58,10 @@ def heldout_units(
     return frozenset(taken or [min(small or order, key=sizes.__getitem__)])
 
 
+def is_heldout_unit(repo: str, unit: str, *, fraction: float, seed: int) -> bool:
+    """Whether a unit is held out where the sizes of all units are not known beforehand."""
+    return int.from_bytes(_hash(seed, repo, unit)[:8]) < fraction * 2**64
+
+
 def _hash(seed: int, repo: str, unit: str) -> bytes:
     return hashlib.sha256(f"{seed}\0{repo}\0{unit}".encode()).digest()

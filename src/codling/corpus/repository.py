@@ -54,12 +54,14 @@ class Repository:
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that is not opened yet: workers do that, each archive at once."""
+    """An archive or a dump that is not opened yet: workers do that, each at once."""
 
     name: str
     path: str
     n_bytes: int
     fingerprint: str
+    is_dump: bool = False
+    """Whether it is a table of files, one per row, and no archive."""
 
 
 def fingerprint(entries: Sequence[Entry], *parts: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codling.core.errors import SourceError
-from codling.corpus import archives, folders, git
+from codling.corpus import archives, dumps, folders, git
 from codling.corpus.repository import Archive, Repository
 
 
@@ -29,7 +29,7 @@ def open_sources(paths: Sequence[Path]) -> Iterator[Repository | Archive]:
     for path in paths:
         name = _unique(_name(path), taken)
         if path.is_file():
-            yield archives.find_archive(path, name)
+            yield archives.find_archive(path, name, dumps.ENDINGS)
             continue
         n_files = 0
         for repository in _open(path, name):
@@ -58,7 +58,12 @@ def _standard_library() -> Repository:
 
 def _name(path: Path) -> str:
     resolved = path.absolute() if path.name else path.resolve()
-    return archives.stem(resolved.name).removesuffix(".git") or resolved.parent.name or "root"
+    ending = next((e for e in dumps.ENDINGS if resolved.name.endswith(e)), "")
+    return (
+        archives.stem(resolved.name.removesuffix(ending)).removesuffix(".git")
+        or resolved.parent.name
+        or "root"
+    )
 
 
 def _unique(name: str, taken: set[str]) -> str:
