@@ -238,3 +238,16 @@ def test_compiled_and_eager_training_agree(tmp_path: Path) -> None:
         losses.append([row["loss"] for row in rows(tmp_path / name)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert losses[1] == losses[2]
+
+
+def test_a_plan_that_shrinks_on_the_way_is_kept_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "codling.train.trainer.replanned", lambda step, n_steps, *_: min(n_steps, max(step, 9))
+    )
+    monkeypatch.setattr(Trainer, "_steps_in_time", lambda _: 40)
+    summary = trainer(tmp_path, max_steps=None, minutes=1.0).run()
+    assert summary.n_steps == 9
+    assert [row["step"] for row in rows(tmp_path)] == list(range(9))
+    assert rows(tmp_path)[-1]["learning_rate"] > 0

@@ -109,12 +109,12 @@ class Trainer:
         return self._summary()
 
     def _train(self) -> None:
-        at, total = self.position, self.position.n_steps
+        at = self.position
         log = MetricsLog(self.folder / METRICS, keep_below_step=at.step)
         saved_at = time.monotonic()
         in_a_row = 0
-        with StopSignal() as stop, Bar("train", total, done=at.step, unit="steps") as bar:
-            while at.step < total:
+        with StopSignal() as stop, Bar("train", at.n_steps, done=at.step, unit="steps") as bar:
+            while at.step < at.n_steps:
                 row = self._one_step()
                 in_a_row = in_a_row + 1 if row["loss"] is None else 0
                 if in_a_row >= _MAX_SKIPPED_IN_A_ROW:
@@ -131,7 +131,8 @@ class Trainer:
                     self._save()
                     saved_at = time.monotonic()
                 if stop.requested:
-                    say(f"stopped at step {at.step} of {total}, saved; the same command resumes")
+                    where = f"step {at.step} of {at.n_steps}"
+                    say(f"stopped at {where}, saved; the same command resumes")
                     raise SystemExit(stop.exit_code)
 
     def _one_step(self) -> dict[str, float | int | None]:
