@@ -129,6 +129,12 @@ VERBS = (
         "Run a published benchmark on a model or an API; `doctor` lists the toolchains.",
         "benchmark",
     ),
+    Verb(
+        "run-untrusted",
+        "codling.sandbox.pool:run_untrusted",
+        "Run a Python file that nobody vouches for, behind walls.",
+        "file",
+    ),
     Verb("complete", "codling.engine.verbs:complete", "Continue a prompt or a file.", "model"),
     Verb("insert", "codling.engine.verbs:insert", "Fill the hole at a cursor in a file.", "model"),
     Verb("chat", "codling.engine.verbs:chat", "Talk to an instruction-tuned model.", "model"),

@@ -25,7 +25,8 @@ from codling.evaluate.scoreboard import headline, summarize, write_report
 from codling.evaluate.task import Problem, Task
 from codling.evaluate.tasks import TASKS, find_task
 from codling.sandbox import describe
-from codling.sandbox.toolchains import doctor
+from codling.sandbox.toolchains import doctor, toolchains
+from codling.sandbox.toolchains import version as toolchain_version
 
 STAGE_VERSION = 1
 
@@ -149,6 +150,7 @@ def _settings(
         "max_tokens": config.max_tokens or sampling.max_tokens,
         "stop": list(sampling.stop),
         "first_prompt": prompt.text or prompt.messages or prompt.hole,
+        "tools": toolchain_version(config.language) if config.language in toolchains() else "",
         "sandbox": describe(unsafe=config.unsafe),
         "codling": __version__,
         "python": platform.python_version(),

@@ -159,7 +159,7 @@ class Box:
         options = {
             "isolated": not self.unsafe,
             "preload": self.preload,
-            "path": bubblewrap.site_folders(),
+            "path": bubblewrap.site_folders(unsafe=self.unsafe),
         }
         root = str(Path(__file__).parent) if self.unsafe else bubblewrap.INSIDE
         source = (

@@ -87,6 +87,8 @@ def command(program: Sequence[str], shown: Sequence[Path], filter_fd: int) -> li
     for path in (*_SETTINGS, *map(str, shown)):
         argv += ["--ro-bind-try", path, path]
     argv += ["--ro-bind", str(Path(__file__).parent / "inside"), f"{INSIDE}/inside"]
+    for path, inside in zip(site_folders(unsafe=True), site_folders(), strict=True):
+        argv += ["--ro-bind-try", path, inside]
     argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
     return [*argv, "--seccomp", str(filter_fd), "--", *program]
@@ -107,14 +109,17 @@ def python_path() -> str:
 
 
 def python_folders() -> list[Path]:
-    """The folders that the interpreter and its installed packages need, outside /usr."""
-    folders = {Path(sys.base_prefix).resolve(), *(Path(p).resolve() for p in site_folders())}
-    return sorted(
-        f for f in folders if not f.is_relative_to("/usr") or f.is_relative_to("/usr/local")
-    )
+    """The folders of the interpreter itself, outside /usr."""
+    base = Path(sys.base_prefix).resolve()
+    return [] if base == Path("/usr") else [base]
 
 
-def site_folders() -> list[str]:
-    """Where installed packages lie, in import order."""
+def site_folders(*, unsafe: bool = False) -> list[str]:
+    """Where installed packages lie, in import order: as seen inside, or (unsafe) on the host.
+
+    Inside they have paths of our own, for those of the host may lie below a folder that every cell
+    covers with an empty one, such as /tmp.
+    """
     paths = sysconfig.get_paths()
-    return list(dict.fromkeys((paths["purelib"], paths["platlib"])))
+    folders = list(dict.fromkeys((paths["purelib"], paths["platlib"])))
+    return folders if unsafe else [f"{INSIDE}/packages{i}" for i in range(len(folders))]

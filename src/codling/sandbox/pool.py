@@ -16,6 +16,7 @@ from typing import Self, TypeVar
 from codling.core.errors import SourceError
 from codling.sandbox import box as boxes
 from codling.sandbox.box import Box, Job, Reply, Step
+from codling.sandbox.config import UntrustedConfig
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, judge
 
@@ -109,16 +110,21 @@ def check_python(
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def run_untrusted(path: Path, *, seconds: float = 10.0, unsafe: bool = False) -> str:
+def run_untrusted(config: UntrustedConfig) -> str:
     """Run a Python file that nobody vouches for, and say what came of it.
 
     Example:
         codling run-untrusted downloaded.py
     """
-    if not path.is_file():
-        raise SourceError(f"no file {path} to run")
-    limits = Limits(wall_seconds=seconds, cpu_seconds=seconds)
-    (outcome,) = check_python([path.read_text(encoding="utf-8")], limits=limits, unsafe=unsafe)
+    if not config.file.is_file():
+        raise SourceError(f"no file {config.file} to run")
+    limits = Limits(
+        wall_seconds=config.seconds,
+        cpu_seconds=config.seconds,
+        memory_bytes=config.memory_mib << 20,
+    )
+    source = config.file.read_text(encoding="utf-8")
+    (outcome,) = check_python([source], limits=limits, workers=1, unsafe=config.unsafe)
     text = "".join(f"{part.rstrip()}\n" for part in (outcome.stdout, outcome.stderr) if part)
     line = f"{outcome.status} after {outcome.seconds:.2f} s {outcome.detail}".rstrip()
-    return f"{text}{line}\n[{boxes.describe(unsafe=unsafe)}]"
+    return f"{text}{line}\n[{boxes.describe(unsafe=config.unsafe)}]"

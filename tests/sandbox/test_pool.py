@@ -1,0 +1,74 @@
+"""Many programs at once, the verb, and what happens without bubblewrap."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+from codling.core.errors import SourceError, ToolMissingError
+from codling.sandbox import Limits, check_python, describe, run_untrusted
+from codling.sandbox.config import UntrustedConfig
+from codling.sandbox.inside.seccomp import filter_bytes
+
+
+@pytest.fixture
+def walls() -> None:
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap: apt-get install bubblewrap")
+
+
+@pytest.mark.usefixtures("walls")
+def test_verdicts_come_in_the_order_of_the_programs():
+    programs = ["assert True", "assert False", "import time; time.sleep(0.3)", "1 / 0"] * 3
+    statuses = [o.status for o in check_python(programs, workers=2)]
+    assert statuses == ["passed", "failed", "passed", "failed"] * 3
+
+
+@pytest.mark.usefixtures("walls")
+def test_sleeping_programs_overlap():
+    started = time.monotonic()
+    check_python(["import time; time.sleep(1)"] * 4, workers=4)
+    assert time.monotonic() - started < 3.5
+
+
+@pytest.mark.usefixtures("walls")
+def test_the_verb_shows_output_verdict_and_walls(tmp_path):
+    path = tmp_path / "p.py"
+    path.write_text("print('hello')\nraise ValueError('no')\n")
+    text = run_untrusted(UntrustedConfig(file=path))
+    assert "hello" in text
+    assert "failed after" in text
+    assert "ValueError: no" in text
+    assert "bubblewrap" in text
+
+
+def test_without_bubblewrap_nothing_runs_unless_unsafe(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ToolMissingError, match="apt-get install bubblewrap"):
+        check_python(["x = 1"])
+    assert describe(unsafe=True).startswith("UNSAFE")
+    source = "import subprocess, sys\nassert 1 == 1"
+    outcomes = check_python(
+        [source, "while True: pass"], unsafe=True, limits=Limits(wall_seconds=2)
+    )
+    assert [o.status for o in outcomes] == ["passed", "timed out"]
+
+
+def test_a_missing_file_is_said_in_one_line(tmp_path):
+    with pytest.raises(SourceError, match="no file"):
+        run_untrusted(UntrustedConfig(file=tmp_path / "none.py"))
+
+
+def test_the_filter_is_whole_instructions_and_knows_its_machines():
+    assert len(filter_bytes(os.uname().machine)) % 8 == 0
+    assert len(filter_bytes("x86_64", namespaces=True)) < len(filter_bytes("x86_64"))
+    assert filter_bytes("aarch64") != filter_bytes("x86_64")
+    with pytest.raises(ValueError, match="vax"):
+        filter_bytes("vax")
+
+
+@pytest.mark.usefixtures("walls")
+def test_installed_packages_are_there_wherever_they_lie():
+    (outcome,) = check_python(["import numpy\nassert numpy.arange(3).sum() == 3"], workers=1)
+    assert outcome.passed, outcome
