@@ -5,8 +5,19 @@ from random import Random
 import pytest
 
 from codling.core.errors import RequestError, TokenizerError
-from codling.tokens.fim import Hole, cut, insertion_prompt, join, psm, spm
+from codling.tokens.fim import (
+    Draw,
+    Hole,
+    cut,
+    insertion_prompt,
+    join,
+    line_hole,
+    psm,
+    spm,
+    training_task,
+)
 from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.spans import Spans
 from codling.tokens.tokenizer import Tokenizer
 
 
@@ -93,3 +104,39 @@ def test_lookalikes_in_prefix_or_suffix_are_refused(tokenizer: Tokenizer) -> Non
 def test_a_real_mark_inside_the_code_is_text(tokenizer: Tokenizer) -> None:
     prompt = insertion_prompt(tokenizer, f"HOLE = '{FIM_HOLE}'", "")
     assert prompt.count(tokenizer.specials.fim_hole) == 1
+
+
+def test_a_line_hole_leaves_indentation_and_line_end_outside() -> None:
+    text = b"if a:\n\n    b()  \n\n"
+    for at in (6, 7, 9, 16):
+        begin, end = line_hole(text, at) or (0, 0)
+        assert text[begin:end] == b"b()"
+    assert line_hole(text, 0) == (0, 5)
+    assert line_hole(text, len(text)) is None
+    assert line_hole(b"\n \n", 0) is None
+
+
+def test_the_share_of_line_holes_is_kept() -> None:
+    rng = Random(0)
+    draws = [Draw.of(rng, spm_share=0.25, line_share=0.5) for _ in range(2000)]
+    assert abs(sum(d.is_line for d in draws) / 2000 - 0.5) < 0.04
+    assert abs(sum(d.mode == "spm" for d in draws) / 2000 - 0.25) < 0.04
+
+
+def test_a_line_task_asks_for_one_whole_line(tokenizer: Tokenizer) -> None:
+    text = "def f(a):\n    return a\n"
+    spans = Spans(tokenizer, tokenizer.encode(text))
+    task = training_task(tokenizer, spans, Draw(0.7, 0.9, "psm", is_line=True))
+    assert task is not None
+    shown = tokenizer.decode(task, skip_special=False)
+    assert psm("def f(a):\n    ", "return a", "\n") in shown
+
+
+def test_a_tokenizer_that_was_taught_spm_is_asked_in_spm(tokenizer: Tokenizer) -> None:
+    assert tokenizer.fim_mode == "psm"
+    tokenizer.config["fim_mode"] = "spm"
+    try:
+        prompt = insertion_prompt(tokenizer, "a", "b")
+    finally:
+        del tokenizer.config["fim_mode"]
+    assert prompt == insertion_prompt(tokenizer, "a", "b", mode="spm")

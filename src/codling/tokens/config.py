@@ -53,8 +53,12 @@ class PackConfig:
     fim_rate: float = 0.5
     """Share of the pieces of training text that become insertion tasks; the held-out text never
     does."""
-    fim_spm_share: float = 0.0
-    """Share of the insertion tasks that show the suffix first (SPM) instead of the prefix (PSM)."""
+    fim_spm_share: float = 0.5
+    """Share of the insertion tasks that show the suffix first (SPM) instead of the prefix (PSM).
+    From one half on the model is asked in SPM. DeepSeek-Coder: 0."""
+    fim_line_share: float = 0.5
+    """Share of the insertion tasks whose hole is one line without its indentation; the others are
+    cut between any two characters. DeepSeek-Coder: 0."""
     fim_level: FimLevel = "auto"
     """"document": whole samples are transformed before packing, as DeepSeek-Coder did. "chunk":
     every window of `context` tokens on its own, so that no window cuts a task. "auto": chunk up to
@@ -65,7 +69,7 @@ class PackConfig:
     """Processes that encode; 0: one, whose threads use every core."""
 
     def __post_init__(self) -> None:
-        for name in ("fim_rate", "fim_spm_share"):
+        for name in ("fim_rate", "fim_spm_share", "fim_line_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"pack: {name} is {getattr(self, name)}; choose from 0 to 1")
         if self.context < 16:

@@ -7,7 +7,8 @@ coder-v1,
     SPM   begin hole suffix end prefix | middle eos
 
 where `|` is the end of the prompt. Cuts fall between characters, not tokens, so that the model
-learns to go on from a prompt that ends inside a token (arXiv:2207.14255, section 3).
+learns to go on from a prompt that ends inside a token (arXiv:2207.14255, section 3). Some holes are
+whole lines without their indentation: what an editor asks for most.
 
 Not here: which documents are transformed (pack.py) and when an insertion ends (Tokenizer.stop_ids).
 """
@@ -88,18 +89,20 @@ def join(
 
 @dataclass(frozen=True)
 class Draw:
-    """One insertion task as it was drawn: where the hole is, as shares of the text, and the
-    order."""
+    """One insertion task as it was drawn: where the hole is, as shares of the text, the order, and
+    whether the hole is a line."""
 
     start: float
     end: float
     mode: FimMode
+    is_line: bool = False
 
     @classmethod
-    def of(cls, rng: Random, spm_share: float) -> "Draw":
-        """Two even draws for the hole, one for the order."""
+    def of(cls, rng: Random, spm_share: float, line_share: float = 0.0) -> "Draw":
+        """Two even draws for the hole, one for the order, one for its kind."""
         start, end = sorted((rng.random(), rng.random()))
-        return cls(start, end, "spm" if rng.random() < spm_share else "psm")
+        mode: FimMode = "spm" if rng.random() < spm_share else "psm"
+        return cls(start, end, mode, rng.random() < line_share)
 
 
 def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] | None:
@@ -108,8 +111,11 @@ def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] |
     None if the run of tokens does not begin and end between characters.
     """
     n_bytes = len(spans.raw)
-    start = spans.char_border(int(draw.start * (n_bytes + 1)))
-    end = spans.char_border(int(draw.end * (n_bytes + 1)))
+    line = line_hole(spans.raw, int(draw.start * (n_bytes + 1))) if draw.is_line else None
+    start, end = line or (
+        spans.char_border(int(draw.start * (n_bytes + 1))),
+        spans.char_border(int(draw.end * (n_bytes + 1))),
+    )
     try:
         prefix, middle = spans.encode(0, start), spans.encode(start, end)
         suffix = spans.encode(end, n_bytes)
@@ -120,16 +126,36 @@ def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] |
     return [*_head(tokenizer), *join(tokenizer, prefix, middle, suffix, draw.mode), eos]
 
 
+def line_hole(raw: bytes, at: int) -> tuple[int, int] | None:
+    """Begin and end, in bytes, of the line around byte `at` without its indentation and line end.
+
+    A blank line gives way to the next one that is not; None if there is none.
+
+    >>> line_hole(b"if a:\\n\\n    b()\\n", 6)
+    (11, 14)
+    """
+    begin = raw.rfind(b"\n", 0, at) + 1
+    while begin < len(raw):
+        end = raw.find(b"\n", begin)
+        end = len(raw) if end < 0 else end
+        line = raw[begin:end].rstrip()
+        if line:
+            return begin + len(line) - len(line.lstrip()), begin + len(line)
+        begin = end + 1
+    return None
+
+
 def insertion_prompt(
     tokenizer: Tokenizer,
     prefix: str,
     suffix: str,
     *,
-    mode: FimMode = "psm",
+    mode: FimMode | None = None,
     max_tokens: int | None = None,
 ) -> list[int]:
     """The ids after which the model writes what belongs between `prefix` and `suffix`.
 
+    `mode` None takes the order that the model was taught (Tokenizer.fim_mode).
     With `max_tokens` the prompt is no longer than that: the prefix loses its beginning, the suffix
     its end; what is near the hole stays, and the suffix gets a quarter of the room, or what the
     prefix leaves.
@@ -152,7 +178,7 @@ def insertion_prompt(
                 param="max_tokens",
             )
         before, after = _trim(tokenizer, prefix, suffix, room)
-    return head + join(tokenizer, before, (), after, mode)
+    return head + join(tokenizer, before, (), after, mode or tokenizer.fim_mode)
 
 
 def _head(tokenizer: Tokenizer) -> list[int]:

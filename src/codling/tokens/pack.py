@@ -48,7 +48,7 @@ from codling.tokens.spans import Spans
 from codling.tokens.stream import INDEX_SCHEMA, META, Ids, SplitMeta, StreamMeta, dtype_for
 from codling.tokens.tokenizer import Tokenizer
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 _TASK_BYTES = 8_000_000
 _MIN_TASK = 16
@@ -241,6 +241,7 @@ def _lay_out(
         context=config.context if layout.by_chunk else 0,
         bos=tokenizer.specials.bos if tokenizer.adds_bos else None,
         eos=eos,
+        fim_mode="spm" if config.fim_spm_share >= 0.5 else "psm",
         splits={name: stream.meta for name, stream in streams.items()},
     )
 
@@ -312,4 +313,4 @@ class _Layout:
         rng = Random(f"{self._config.seed}/{sample_id}/{stretch}")
         if rng.random() >= self._config.fim_rate:
             return None
-        return Draw.of(rng, self._config.fim_spm_share)
+        return Draw.of(rng, self._config.fim_spm_share, self._config.fim_line_share)

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,8 @@ class StreamMeta:
     bos: int | None
     eos: int
     splits: dict[Split, SplitMeta]
+    fim_mode: Literal["psm", "spm"] = "psm"
+    """The order in which a model that learned from these tokens is asked to insert."""
 
 
 def read_meta(path: Path) -> StreamMeta:

@@ -103,6 +103,12 @@ class Tokenizer:
         )
 
     @property
+    def fim_mode(self) -> Literal["psm", "spm"]:
+        """The order of insertion prompts that the model was taught: what tokenizer_config.json says
+        under "fim_mode" (written by our training), PSM for every published model."""
+        return "spm" if self.config.get("fim_mode") == "spm" else "psm"
+
+    @property
     def vocab_size(self) -> int:
         """One more than the largest id; a model may have more rows than that, as padding."""
         return len(self._bytes)

@@ -50,7 +50,7 @@ def extend(config: ExtendConfig) -> Artifact:
         model.load_state_dict(old.state_dict())
         summary = train_on_tokens(model, config, config.tokens_dir, draft.path, ranks)
         if ranks.is_main:
-            publish_checkpoint(draft, model, shape, config.checkpoint_dir)
+            publish_checkpoint(draft, model, shape, config.checkpoint_dir, meta.fim_mode)
             draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
 
     return produce_on_ranks(

@@ -7,6 +7,7 @@ bf16, the tokenizer's files) with metrics.jsonl beside it.
 Not here: the loop (trainer.py), and continuing from a checkpoint (extend.py).
 """
 
+import json
 import math
 import shutil
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from codling.core.artifact import (
     open_artifact,
     produce,
     sha256_of,
+    write_json,
 )
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
@@ -37,7 +39,7 @@ from codling.train.config import LoopConfig, PretrainConfig
 from codling.train.parallel import Ranks, join_ranks
 from codling.train.trainer import Batches, Summary, Trainer
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 _DEFAULT_CONTEXT = 1024
 """Where neither the config nor the tokens say."""
 _TOKENIZER_FILES = (
@@ -72,7 +74,7 @@ def pretrain(config: PretrainConfig) -> Artifact:
             model, config, config.tokens_dir, draft.path, ranks, config.balance_alpha
         )
         if ranks.is_main:
-            publish_checkpoint(draft, model, shape, config.tokenizer_dir)
+            publish_checkpoint(draft, model, shape, config.tokenizer_dir, meta.fim_mode)
             draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
 
     return produce_on_ranks(
@@ -129,13 +131,24 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
 
 
 def publish_checkpoint(
-    draft: Draft, model: Transformer, shape: ModelConfig, tokenizer_dir: Path
+    draft: Draft,
+    model: Transformer,
+    shape: ModelConfig,
+    tokenizer_dir: Path,
+    fim_mode: str = "psm",
 ) -> None:
-    """Write the model in bf16, and its tokenizer's files, into the draft."""
+    """Write the model in bf16, and its tokenizer's files, into the draft.
+
+    `fim_mode` goes into tokenizer_config.json, where insertion prompts look for it.
+    """
     folder = tokenizer_dir if tokenizer_dir.is_dir() else tokenizer_dir.parent
     for name in _TOKENIZER_FILES:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, draft.file(name))
+    settings = draft.file("tokenizer_config.json")
+    if settings.is_file():
+        stored = json.loads(settings.read_text(encoding="utf-8"))
+        write_json(settings, stored | {"fim_mode": fim_mode})
     special = Tokenizer.open(tokenizer_dir).specials
     ids = TokenIds(bos=special.bos, eos=special.eos, pad=special.pad)
     save_hf(model, shape, draft.path, dtype=torch.bfloat16, ids=ids)
