@@ -1,0 +1,316 @@
+"""Stage card: what a corpus is made of, as one HTML page and as JSON.
+
+Input: a run folder, or one artefact in it. The card describes the last artefact of the path
+(tokens, else samples, else documents) and all that it was made from: composition by language,
+licence and repository, what was dropped and why, duplicates, redactions, tokens, and samples to
+read, which a hash chooses. Output: artefact "card" with card.json and card.html, which fetches
+nothing when it is opened.
+
+Not here: any judgement of a file; everything is read from the artefacts of the stages.
+"""
+
+import hashlib
+import heapq
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from codling import __version__
+from codling.core.artifact import MANIFEST, Artifact, Draft, open_artifact, produce, write_json
+from codling.core.errors import SourceError
+from codling.core.lineage import walk
+from codling.core.recipe import aside
+from codling.core.shards import read_rows
+
+STAGE_VERSION = 1
+KINDS = ("tokens", "samples", "documents", "raw")
+"""What a card may describe, the last station first."""
+DUPLICATE_RULES = ("duplicate", "near-duplicate")
+MAX_ROWS = 40
+"""Rows of a table on the page; card.json holds all."""
+SAMPLE_CHARS = 1600
+"""Characters shown of a sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardConfig:
+    """Settings of `codling data card`."""
+
+    run_dir: Path = aside()
+    """Folder of the run, or of the artefact to describe."""
+    out_dir: Path = aside()
+    """Where card.html and card.json go."""
+    n_samples: int = 10
+    """Samples to read."""
+    seed: int = 0
+    """Decides which samples are shown."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files and bytes of one language, licence, repository or rule."""
+
+    name: str
+    n_files: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Files that one rule of one stage dropped."""
+
+    stage: str
+    rule: str
+    n_files: int
+    n_bytes: int
+    example: str
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The beginning of one sample or document."""
+
+    name: str
+    languages: str
+    licenses: str
+    n_chars: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The contents of card.json."""
+
+    name: str
+    n_documents: int
+    n_bytes: int
+    splits: list[Group]
+    languages: list[Group]
+    licenses: list[Group]
+    repositories: list[Group]
+    dropped: list[Drop]
+    duplicates: list[Group]
+    redactions: dict[str, int]
+    tokens: dict[str, dict[str, int]]
+    """Per artefact of tokens: its tokens by split."""
+    mixture: dict[str, float] = field(default_factory=dict)
+    """How often each part of a mixture is repeated."""
+    artifacts: list[dict[str, Any]] = field(default_factory=list)
+    excerpts: list[Excerpt] = field(default_factory=list)
+
+
+def card(config: CardConfig) -> Artifact:
+    """What a corpus is made of: composition, licences, drops, redactions, tokens, samples.
+
+    Raises SourceError if the folder holds no corpus, or several that do not belong together.
+
+    Example:
+        codling data card --run-dir runs/app --out-dir runs/app/card
+    """
+    used = lineage(config.run_dir)
+
+    def work(draft: Draft) -> None:
+        made = describe(used, config)
+        write_json(draft.file("card.json"), asdict(made))
+        draft.file("card.html").write_text(render(made), encoding="utf-8")
+        draft.counts |= {"documents": made.n_documents, "bytes": made.n_bytes}
+
+    return produce(
+        config.out_dir,
+        kind="card",
+        version=STAGE_VERSION,
+        config=config,
+        inputs=used,
+        work=work,
+    )
+
+
+def lineage(run_dir: Path) -> list[Artifact]:
+    """The artefact that a card describes, and those that it was made from, nearest first."""
+    if (run_dir / MANIFEST).is_file():
+        last = open_artifact(run_dir)
+        if last.kind not in KINDS:
+            raise SourceError(f"{run_dir} holds {last.kind}, not a corpus; name the run's folder")
+    else:
+        last = _last(run_dir)
+    found = [a.artifact for a in walk(last) if a.artifact is not None and a.artifact.kind in KINDS]
+    return sorted(found, key=lambda a: KINDS.index(a.kind))
+
+
+def describe(used: Sequence[Artifact], config: CardConfig) -> Card:
+    """The card of artefacts that belong together."""
+    final = _final_documents(used)
+    table = _composition(final)
+    readable = [a for a in used if a.kind == "samples"][:1] or final
+    mixtures = [a.counts["repeats"] for a in used if "repeats" in a.counts]
+    return Card(
+        name=config.run_dir.resolve().name,
+        n_documents=int(table["n_files"].sum()),
+        n_bytes=int(table["n_bytes"].sum()),
+        splits=_groups(table, "split"),
+        languages=_groups(table, "language"),
+        licenses=_groups(table, "license"),
+        repositories=_groups(table, "repository"),
+        dropped=(dropped := [d for a in used for d in _dropped(a)]),
+        duplicates=_duplicates(dropped),
+        redactions=_redactions(used),
+        tokens={a.path.name: _tokens(a) for a in used if a.kind == "tokens"},
+        mixture=mixtures[0] if mixtures else {},
+        artifacts=[
+            {"name": a.path.name, "kind": a.kind, "id": a.id, "seconds": a.manifest.seconds}
+            for a in used
+        ],
+        excerpts=[e for a in readable for e in _excerpts(a, config)][: config.n_samples],
+    )
+
+
+def render(made: Card) -> str:
+    """The card as a page."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["size"] = _size
+    template = resources.files("codling.corpus").joinpath("card.html").read_text("utf-8")
+    return environment.from_string(template).render(
+        card=made, version=__version__, max_rows=MAX_ROWS
+    )
+
+
+def _last(run_dir: Path) -> Artifact:
+    """The one artefact of a run's corpus from which no other was made."""
+    folders = sorted({p.parent for p in run_dir.glob(f"*/{MANIFEST}")})
+    folders = [f for f in folders if not f.name.endswith((".previous", ".partial"))]
+    found = [a for a in map(open_artifact, folders) if a.kind in KINDS]
+    for kind in KINDS:
+        taken = {i.id for a in found for i in a.manifest.inputs}
+        ends = [a for a in found if a.kind == kind and a.id not in taken]
+        if len(ends) > 1:
+            names = ", ".join(a.path.name for a in ends)
+            raise SourceError(f"{run_dir} holds several ends of kind {kind} ({names}); name one")
+        if ends:
+            return ends[0]
+    raise SourceError(f"{run_dir} holds no corpus; run `codling data collect` first")
+
+
+def _final_documents(used: Sequence[Artifact]) -> list[Artifact]:
+    """The documents that samples were made from: those that no other documents were made from."""
+    for kind in ("documents", "raw"):
+        chosen = [a for a in used if a.kind == kind]
+        if chosen:
+            taken = {i.id for a in chosen for i in a.manifest.inputs}
+            return [a for a in chosen if a.id not in taken]
+    raise SourceError(f"the documents behind {used[0].path} are no longer there")
+
+
+def _composition(final: Sequence[Artifact]) -> pl.DataFrame:
+    """Files and bytes by repository, language, licence and split."""
+    keys = ["repository", "language", "license", "split"]
+    columns = ["source", "repo", "language", "license", "split", "n_bytes"]
+    parts = [
+        pl.read_parquet(path, columns=columns)
+        .with_columns(repository=_repository())
+        .group_by(keys)
+        .agg(n_files=pl.len().cast(pl.Int64), n_bytes=pl.col("n_bytes").sum())
+        for artifact in final
+        for path in artifact.files("documents-*.parquet")
+    ]
+    empty = dict.fromkeys(keys, pl.String) | {"n_files": pl.Int64, "n_bytes": pl.Int64}
+    return pl.concat([pl.DataFrame(schema=empty), *parts])
+
+
+def _repository() -> pl.Expr:
+    same = pl.col("source") == pl.col("repo")
+    return pl.when(same).then("repo").otherwise(pl.concat_str("source", "repo", separator=":"))
+
+
+def _groups(table: pl.DataFrame, column: str) -> list[Group]:
+    """The table's groups of one column, largest first."""
+    sums = table.group_by(column).agg(pl.col("n_files").sum(), pl.col("n_bytes").sum())
+    return [Group(*row) for row in sums.sort([-pl.col("n_bytes"), column]).iter_rows()]
+
+
+def _dropped(artifact: Artifact) -> Iterator[Drop]:
+    """What one stage dropped, by rule, the largest number of files first."""
+    files: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for row in read_rows(artifact, "dropped", ["repo", "path", "n_bytes", "rule", "value"]):
+        files[row["rule"]] += 1
+        sizes[row["rule"]] += row["n_bytes"]
+        examples.setdefault(row["rule"], f"{row['repo']}/{row['path']}: {row['value']}")
+    for rule in sorted(files, key=lambda r: (-files[r], r)):
+        yield Drop(artifact.path.name, rule, files[rule], sizes[rule], examples[rule])
+
+
+def _duplicates(dropped: Sequence[Drop]) -> list[Group]:
+    return [
+        Group(
+            rule,
+            sum(d.n_files for d in dropped if d.rule == rule),
+            sum(d.n_bytes for d in dropped if d.rule == rule),
+        )
+        for rule in DUPLICATE_RULES
+    ]
+
+
+def _redactions(used: Sequence[Artifact]) -> dict[str, int]:
+    """Placeholders by kind, in the stages that wrote them."""
+    kinds: Counter[str] = Counter()
+    for artifact in used:
+        kinds.update(row["kind"] for row in read_rows(artifact, "redactions", ["kind"]))
+    return dict(kinds.most_common())
+
+
+def _tokens(artifact: Artifact) -> dict[str, int]:
+    meta = json.loads((artifact.path / "meta.json").read_text(encoding="utf-8"))
+    return {name: split["n_tokens"] for name, split in meta["splits"].items()}
+
+
+def _excerpts(artifact: Artifact, config: CardConfig) -> list[Excerpt]:
+    """The training samples (or documents) with the smallest hashes."""
+    is_samples = artifact.kind == "samples"
+    name = "samples" if is_samples else "documents"
+    columns = ["split", "id"] if is_samples else ["split", "source", "repo", "path"]
+    rows = enumerate(read_rows(artifact, name, columns))
+    drawn = ((_draw(row, config.seed), i) for i, row in rows if row["split"] == "train")
+    places = {i: rank for rank, (_, i) in enumerate(heapq.nsmallest(config.n_samples, drawn))}
+    shown: dict[int, Excerpt] = {}
+    for i, row in enumerate(read_rows(artifact, name) if places else ()):
+        if i in places:
+            shown[places[i]] = _sample(row) if is_samples else _document(row)
+    return [shown[rank] for rank in sorted(shown)]
+
+
+def _draw(row: dict[str, Any], seed: int) -> bytes:
+    key = "\0".join(str(value) for name, value in sorted(row.items()) if name != "split")
+    return hashlib.sha256(f"{seed}\0{key}".encode()).digest()
+
+
+def _sample(row: dict[str, Any]) -> Excerpt:
+    more = f" and {len(row['paths']) - 1} more files" if len(row["paths"]) > 1 else ""
+    return Excerpt(
+        f"{row['repo']}/{row['paths'][0]}{more}",
+        ", ".join(sorted(set(row["languages"]))),
+        ", ".join(sorted(set(row["licenses"]))),
+        len(row["content"]),
+        row["content"][:SAMPLE_CHARS],
+    )
+
+
+def _document(row: dict[str, Any]) -> Excerpt:
+    name = f"{row['repo']}/{row['path']}"
+    text = row["content"]
+    return Excerpt(name, row["language"], row["license"], len(text), text[:SAMPLE_CHARS])
+
+
+def _size(n_bytes: int) -> str:
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:,.2f} GB"
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.1f} kB"
