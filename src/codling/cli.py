@@ -107,6 +107,11 @@ VERBS = (
         "parts",
     ),
     Verb(
+        "data card",
+        "codling.corpus.card:card",
+        "What a corpus is made of: composition, drops, redactions, samples to read.",
+    ),
+    Verb(
         "learn-tokenizer",
         "codling.tokens.bpe:learn_tokenizer",
         "Train a byte-level BPE tokenizer on the samples.",
