@@ -1,4 +1,4 @@
-"""Settings of `codling run-untrusted`."""
+"""Settings of `codling run-untrusted`. No limits of benchmarks here: their tasks set them."""
 
 from dataclasses import dataclass
 from pathlib import Path

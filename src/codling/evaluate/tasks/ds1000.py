@@ -5,6 +5,7 @@ reported as not run, by library. `--subset Pandas` runs one library.
 """
 
 import importlib.util
+import re
 from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig, Style
@@ -16,15 +17,6 @@ INSTRUCTION = (
     "Solve the problem by writing the missing Python code only: no imports or definitions that are "
     "already given. Reply with one code block.\n{prompt}"
 )
-NEEDED = {
-    "Pandas": ("pandas", "numpy"),
-    "Numpy": ("numpy", "pandas", "scipy", "sklearn"),
-    "Matplotlib": ("matplotlib", "PIL", "seaborn"),
-    "Sklearn": ("sklearn", "pandas", "numpy"),
-    "Scipy": ("scipy", "numpy"),
-    "Pytorch": ("torch",),
-    "Tensorflow": ("tensorflow",),
-}
 _STOPS = ("</code>", "# SOLUTION END", "\nEND SOLUTION")
 
 
@@ -52,10 +44,11 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
     """The row's own test, or "not run" where a library is missing."""
-    missing = [name for name in NEEDED[problem.group] if importlib.util.find_spec(name) is None]
+    data = problem.data["code_context"]
+    named = dict.fromkeys(re.findall(r"^\s*(?:import|from) (\w+)", data, re.M))
+    missing = [name for name in named if importlib.util.find_spec(name) is None]
     if missing:
         return Verdict(passed=False, skipped=True, detail=f"{problem.group}: no {missing[0]}")
-    data = problem.data["code_context"]
     calls = f"test_execution({answer!r})\n"
     if "def test_string(" in data:
         calls += f"test_string({answer!r})\n"
