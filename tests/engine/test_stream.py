@@ -24,6 +24,14 @@ def filtered(stops: list[str], pieces: list[str]) -> tuple[list[str], bool]:
     return [*texts, stop_filter.flush()], stop_filter.stopped
 
 
+def test_a_lead_that_the_caller_has_already_is_left_out_once(bytes_only: Tokenizer) -> None:
+    for text, shown in ((" a b", "a b"), ("a", "a"), ("  a", " a")):
+        transcript = Transcript(bytes_only, [], lead=" ")
+        ids = bytes_only.encode(text)
+        pieces = [transcript.push(i, None, None, silent=False).text for i in ids]
+        assert "".join(pieces) == shown
+
+
 def test_a_stop_string_cut_by_tokens_is_held_back_and_found() -> None:
     assert filtered(["\ndef"], ["a\n", "d", "ef f()"]) == (["a", "", "", ""], True)
 

@@ -132,6 +132,15 @@ def test_a_line_task_asks_for_one_whole_line(tokenizer: Tokenizer) -> None:
     assert psm("def f(a):\n    ", "return a", "\n") in shown
 
 
+def test_an_spm_task_leaves_the_blank_before_the_hole_to_the_answer(tokenizer: Tokenizer) -> None:
+    spans = Spans(tokenizer, tokenizer.encode("x = 1\n    return a\n"))
+    task = training_task(tokenizer, spans, Draw(0.7, 0.9, "spm", is_line=True))
+    assert task is not None
+    prompt = insertion_prompt(tokenizer, "x = 1\n    ", "\n", mode="spm")
+    assert task[: len(prompt)] == prompt
+    assert tokenizer.decode(task[len(prompt) : -1]) == " return a"
+
+
 def test_a_tokenizer_that_was_taught_spm_is_asked_in_spm(tokenizer: Tokenizer) -> None:
     assert tokenizer.fim_mode == "psm"
     tokenizer.config["fim_mode"] = "spm"
@@ -140,3 +149,11 @@ def test_a_tokenizer_that_was_taught_spm_is_asked_in_spm(tokenizer: Tokenizer) -
     finally:
         del tokenizer.config["fim_mode"]
     assert prompt == insertion_prompt(tokenizer, "a", "b", mode="spm")
+
+
+def test_in_spm_a_blank_at_the_cursor_is_left_to_the_answer(tokenizer: Tokenizer) -> None:
+    prompt = insertion_prompt(tokenizer, "    return ", "\n", mode="spm")
+    assert prompt == insertion_prompt(tokenizer, "    return", "\n", mode="spm")
+    assert prompt.lead == " "
+    assert insertion_prompt(tokenizer, "    return", "\n", mode="spm").lead == ""
+    assert insertion_prompt(tokenizer, "    return ", "\n", mode="psm").lead == ""

@@ -27,6 +27,8 @@ class Sequence:
     params: SamplingParams
     end_ids: frozenset[int] = frozenset()
     """Tokens that end it."""
+    lead: str = ""
+    """What the text may begin with and the caller has already (InsertionPrompt)."""
     slot: "Slot | None" = None
     n_cached: int = 0
     """Prompt tokens taken over from another sequence."""

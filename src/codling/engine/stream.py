@@ -63,9 +63,11 @@ class StopFilter:
 class Transcript:
     """The text of one request, as its tokens come in."""
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], lead: str = "") -> None:
+        """`lead` is left out where the text begins with it."""
         self._decoder = StreamDecoder(tokenizer)
         self._stops = StopFilter(stops)
+        self._lead = lead
 
     @property
     def stopped(self) -> bool:
@@ -81,7 +83,7 @@ class Transcript:
         silent: bool,
     ) -> Delta:
         """The delta for one more token; `silent` for an end token, which has no text."""
-        text = "" if silent else self._stops.push(self._decoder.push(token_id))
+        text = "" if silent else self._stops.push(self._without_lead(token_id))
         reason: FinishReason | None = "stop" if self.stopped else ended
         if reason is not None:
             text += self._stops.flush()
@@ -91,6 +93,12 @@ class Transcript:
             logprobs=() if logprob is None else (logprob,),
             finish_reason=reason,
         )
+
+    def _without_lead(self, token_id: int) -> str:
+        text = self._decoder.push(token_id)
+        if text and self._lead:
+            text, self._lead = text.removeprefix(self._lead), ""
+        return text
 
     def close(self, reason: FinishReason) -> Delta:
         """The last delta of a request that ends without a further token."""

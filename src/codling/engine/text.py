@@ -42,7 +42,7 @@ from codling.engine.worker import Worker, token_logprob
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.chat import chat_ids
-from codling.tokens.fim import insertion_prompt
+from codling.tokens.fim import InsertionPrompt, insertion_prompt
 from codling.tokens.gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 
@@ -155,7 +155,7 @@ class TextEngine:
         start = [bos] if self.tokenizer.adds_bos and bos is not None else []
         return start + self.tokenizer.encode(text)
 
-    def insert_prompt(self, prefix: str, suffix: str, *, max_tokens: int = 128) -> list[int]:
+    def insert_prompt(self, prefix: str, suffix: str, *, max_tokens: int = 128) -> InsertionPrompt:
         """The ids that ask for what stands between prefix and suffix.
 
         Far ends are cut so that `max_tokens` more fit. RequestError if the model has no FIM tokens.
@@ -218,7 +218,8 @@ class TextEngine:
             )
         end_ids = frozenset() if params.ignore_eos else self.tokenizer.stop_ids(mode)
         ends = end_ids | frozenset(params.stop_token_ids)
-        return self._worker.submit(Sequence(list(prompt_ids), params, ends))
+        lead = prompt_ids.lead if isinstance(prompt_ids, InsertionPrompt) else ""
+        return self._worker.submit(Sequence(list(prompt_ids), params, ends, lead))
 
     @torch.inference_mode()
     def score(self, ids: Many[int], *, top: int = 0) -> list[TokenLogprob | None]:
@@ -265,7 +266,7 @@ class TextEngine:
         return len(self.tokenizer.encode(text))
 
     def _all(
-        self, prompts: list[list[int]], params: SamplingParams, mode: Mode
+        self, prompts: Many[list[int]], params: SamplingParams, mode: Mode
     ) -> list[Completion]:
         """Run all prompts, as many at once as the queue takes."""
         streams: list[Stream] = []

@@ -51,6 +51,7 @@ def insert(config: InsertConfig) -> Iterator[str]:
     else:
         cursor = read_cursor(config.file, config.line, config.column)
     engine = _open(config)
+    ids: list[int]
     if config.repo is None:
         ids = engine.insert_prompt(cursor.prefix, cursor.suffix, max_tokens=config.max_tokens)
     else:

@@ -42,7 +42,7 @@ class Worker:
     def submit(self, sequence: Sequence) -> Stream:
         """Queue a sequence; BusyError if the queue is full."""
         stream = Stream(len(sequence.prompt_ids), self.cancel)
-        transcript = Transcript(self._tokenizer, sequence.params.stop)
+        transcript = Transcript(self._tokenizer, sequence.params.stop, sequence.lead)
         with self._change:
             if self._closed:
                 raise RequestError("the engine is closed; open it again")

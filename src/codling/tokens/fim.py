@@ -116,6 +116,8 @@ def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] |
         spans.char_border(int(draw.start * (n_bytes + 1))),
         spans.char_border(int(draw.end * (n_bytes + 1))),
     )
+    if draw.mode == "spm" and spans.raw[start - 1 : start] == b" ":
+        start -= 1  # as in InsertionPrompt: the blank goes with the word after it
     try:
         prefix, middle = spans.encode(0, start), spans.encode(start, end)
         suffix = spans.encode(end, n_bytes)
@@ -124,6 +126,19 @@ def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] |
     eos = tokenizer.specials.eos
     assert eos is not None
     return [*_head(tokenizer), *join(tokenizer, prefix, middle, suffix, draw.mode), eos]
+
+
+class InsertionPrompt(list[int]):
+    """The ids of an insertion prompt, and what the answer may begin with that the caller has.
+
+    In SPM the prompt ends with the prefix. Where that ends with a blank, the blank is left to the
+    answer: in this tokenizer a word's token includes the blank before it, so after a lone blank a
+    word without one would be an uncommon continuation. The engine takes `lead` off the answer.
+    """
+
+    def __init__(self, ids: Sequence[int], lead: str = "") -> None:
+        super().__init__(ids)
+        self.lead = lead
 
 
 def line_hole(raw: bytes, at: int) -> tuple[int, int] | None:
@@ -152,7 +167,7 @@ def insertion_prompt(
     *,
     mode: FimMode | None = None,
     max_tokens: int | None = None,
-) -> list[int]:
+) -> InsertionPrompt:
     """The ids after which the model writes what belongs between `prefix` and `suffix`.
 
     `mode` None takes the order that the model was taught (Tokenizer.fim_mode).
@@ -164,6 +179,9 @@ def insertion_prompt(
     RequestError if `max_tokens` has no room even for the marks.
     """
     _marks(tokenizer)
+    mode = mode or tokenizer.fim_mode
+    lead = " " if mode == "spm" and prefix.endswith(" ") else ""
+    prefix = prefix.removesuffix(lead)
     for text in (prefix, suffix):
         tokenizer.refuse_lookalikes(text)
     head = _head(tokenizer)
@@ -178,7 +196,7 @@ def insertion_prompt(
                 param="max_tokens",
             )
         before, after = _trim(tokenizer, prefix, suffix, room)
-    return head + join(tokenizer, before, (), after, mode or tokenizer.fim_mode)
+    return InsertionPrompt(head + join(tokenizer, before, (), after, mode), lead)
 
 
 def _head(tokenizer: Tokenizer) -> list[int]:
