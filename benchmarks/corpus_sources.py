@@ -1,6 +1,6 @@
 """Fetches the archives that the corpus benchmarks read: PyPI sdists, npm tarballs, Debian sources.
 
-Input: a folder, and the network. Output: about fifty archives in it (some 200 MB of source text when
+Input: a folder, and the network. Output: some fifty archives in it (450 MB of source text when
 unpacked); what is there already is not fetched again. Nothing of it belongs into the repository.
 
     python benchmarks/corpus_sources.py /tmp/corpus-sources
