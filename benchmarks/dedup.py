@@ -152,15 +152,10 @@ def peer(corpus: Path, work: Path, python: str, limit_mb: int) -> dict[str, Any]
     for path in chosen:
         shutil.copy(path, work / "peer" / "in")
     script = Path(__file__).with_name("dedup_peer.py")
-    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
     subprocess.run([python, str(script), str(work / "peer")], check=True, capture_output=True)
-    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {
-        "mb": round(n_bytes / 1e6, 1),
-        "mb_per_s": round(n_bytes / 1e6 / seconds, 2),
-        "mb_per_cpu_s": round(n_bytes / 1e6 / cpu, 2),
-    }
+    seconds = time.perf_counter() - started
+    return {"mb": round(n_bytes / 1e6, 1), "mb_per_s": round(n_bytes / 1e6 / seconds, 2)}
 
 
 def build(place: Path, rows: Iterator[dict[str, Any]]) -> Path:

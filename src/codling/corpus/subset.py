@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from codling.core.artifact import Draft
 from codling.core.shards import Counts, Shard
 from codling.corpus.document import DROPPED_SCHEMA
-from codling.corpus.shingle_store import batch_rows
+from codling.corpus.shingle_store import batch_rows, turn
 from codling.corpus.tables import new_table
 
 _DROPPED_COLUMNS = ("source", "repo", "path", "language", "license", "n_bytes")
@@ -62,6 +62,7 @@ def _write_kept(subset: Subset, target: Path) -> None:
     temporary = target.with_name(target.name + ".tmp")
     with (
         pq.ParquetFile(subset.path) as file,
+        turn(file),
         pq.ParquetWriter(temporary, file.schema_arrow, compression="zstd") as writer,
     ):
         row = 0
