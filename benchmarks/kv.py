@@ -60,10 +60,14 @@ def measure(config: ModelConfig, budget: int, context: int, steps: int) -> dict[
     cache = KVCache.allocate(config, n_streams, context, dtype=dtype)
     for store in cache.stores:
         for tensor in store:
-            tensor.normal_()
+            tensor.uniform_(-1.0, 1.0)
     # The streams are full but for the tokens to be decoded.
     cache.advance(context - steps - 1)
-    model = Transformer(config).to(dtype).eval()
+    with torch.device("meta"):
+        model = Transformer(config).to(dtype).eval()
+    model.to_empty(device="cpu")
+    for parameter in model.parameters():
+        parameter.uniform_(-0.02, 0.02)
     seconds = []
     for _ in range(steps + 1):
         started = time.perf_counter()

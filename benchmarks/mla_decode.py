@@ -29,7 +29,7 @@ LITE = PRESETS["v2-lite"]
 REDUCED = replace(
     LITE,
     vocab_size=8_192,
-    n_layers=3,
+    n_layers=2,
     init_std=0.02,
     moe=replace(LITE.moe, n_routed_experts=8),
 )
