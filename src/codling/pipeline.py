@@ -103,9 +103,8 @@ def grow(config: GrowConfig) -> str:
     started = time.monotonic()
     run_dir = config.run_dir or _default_run_dir(config.sources)
     # Every station's settings are read before the first one starts: a mistake costs no work.
-    tables = _tables(config)
-    prepared = [_prepare(s, run_dir, tables.get(s.table, {}), config) for s in PATH]
-    for number, (station, (stage, stage_config)) in enumerate(zip(PATH, prepared, strict=True), 1):
+    stages = zip(PATH, prepare(config, run_dir), strict=True)
+    for number, (station, (stage, stage_config)) in enumerate(stages, 1):
         begun = time.time()
         say(f"[{number}/{len(PATH)}] {station.table} ...")
         artifact = stage(stage_config)
@@ -113,6 +112,12 @@ def grow(config: GrowConfig) -> str:
         if artifact.kind == "documents" and not artifact.counts.get("documents"):
             raise SourceError(_nothing_kept(artifact))
     return summarise(run_dir) + f"\n\nThe whole path took {time.monotonic() - started:.0f} s."
+
+
+def prepare(config: GrowConfig, run_dir: Path) -> list[tuple[Callable[[Any], Artifact], object]]:
+    """The function and the config of every station; ConfigError for the first mistake in them."""
+    tables = _tables(config)
+    return [_prepare(s, run_dir, tables.get(s.table, {}), config) for s in PATH]
 
 
 def _prepare(

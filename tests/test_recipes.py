@@ -1,0 +1,22 @@
+"""Every recipe in the repository is one that `codling grow` accepts."""
+
+from pathlib import Path
+
+import pytest
+
+from codling.pipeline import PATH, GrowConfig, prepare
+from codling.train.config import PretrainConfig
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.name)
+def test_a_recipe_has_only_known_tables_and_keys(recipe: Path) -> None:
+    assert len(prepare(GrowConfig(recipe=recipe), Path("runs/x"))) == len(PATH)
+
+
+def test_the_tiny_recipe_is_what_grow_does_without_one() -> None:
+    tiny = prepare(GrowConfig(recipe=RECIPES[0].with_name("tiny.toml")), Path("runs/x"))
+    plain = prepare(GrowConfig(), Path("runs/x"))
+    assert [config for _, config in tiny] == [config for _, config in plain]
+    assert any(isinstance(config, PretrainConfig) for _, config in plain)
