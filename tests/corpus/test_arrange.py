@@ -70,7 +70,9 @@ def test_a_repository_spread_over_shards_is_put_together(tmp_path: Path) -> None
     rows = [
         {
             (r["repo"], r["content"])
-            for r in read_rows(arrange(ArrangeConfig(documents_dir=d, out_dir=o, workers=1)), "samples")
+            for r in read_rows(
+                arrange(ArrangeConfig(documents_dir=d, out_dir=o, workers=1)), "samples"
+            )
         }
         for d, o in ((together, tmp_path / "s1"), (apart, tmp_path / "s2"))
     ]
