@@ -123,7 +123,8 @@ def _run(
         keys = {i: _execution_key(p, versions[p.language], config) for i, p in programs.items()}
         todo = {key: programs[i] for i, key in keys.items() if key not in rows}
         label = f"{task.name}: execute"
-        with Bar(label, len(set(keys.values())), done=len(rows), unit="programs") as bar:
+        total = len(set(keys.values()))
+        with Bar(label, total, done=total - len(todo), unit="programs") as bar:
             again = list(_run_all(executor.map, todo, rows, bar))
             alone = {key: todo[key] for key in again}
             for key in _run_all(_one_by_one(executor), alone, rows, bar, last=True):
