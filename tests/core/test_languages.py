@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codling.core.language_hints import HINTS
-from codling.core.languages import LANGUAGES, detect, path_comment
+from codling.core.languages import ALIASES, LANGUAGES, detect, path_comment
 
 
 def test_the_table_holds_every_language_of_the_readmes_list(shared_data: Path) -> None:
@@ -18,7 +18,7 @@ def test_the_table_holds_every_language_of_the_readmes_list(shared_data: Path) -
 
 def test_every_language_can_be_recognised_and_can_carry_a_comment() -> None:
     for key, row in LANGUAGES.items():
-        assert row.extensions or row.file_names, key
+        assert row.extensions or row.file_names or row.shebangs, key
         assert row.line_comment or row.block_comment, key
         assert path_comment(key, "a/b.c").endswith("\n")
         assert "a/b.c" in path_comment(key, "a/b.c")
@@ -79,3 +79,44 @@ def test_a_file_is_recognised(path: str, content: bytes, language: str | None) -
 def test_a_path_that_would_end_the_comment_is_made_harmless() -> None:
     assert path_comment("css", "a*/b.css") == "/* a?b.css */\n"
     assert path_comment("python", "a\nb.py") == "# a?b.py\n"
+
+
+def test_the_table_knows_every_language_of_coder_v2(shared_data: Path) -> None:
+    listed = (shared_data / "languages" / "deepseek-coder-v2-338.txt").read_text().splitlines()
+    names = {row.name.lower() for row in LANGUAGES.values()} | set(LANGUAGES)
+    assert len(listed) == 338
+    for name in listed:
+        assert ALIASES.get(name, name).lower() in names, name
+    assert set(ALIASES.values()) <= set(LANGUAGES)
+
+
+def test_no_extension_has_two_owners_among_the_extended_languages() -> None:
+    owners: dict[str, str] = {}
+    for key, row in LANGUAGES.items():
+        for extension in row.extensions if row.is_extended else ():
+            assert owners.setdefault(extension, key) == key
+            assert not any(
+                extension in r.extensions and not r.is_extended for r in LANGUAGES.values()
+            )
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "language"),
+    [
+        ("a.swift", b"", "swift"),
+        ("View.m", b"#import <Foundation/Foundation.h>\n", "objective-c"),
+        ("x.m", b"% solves\nfunction y = f(x)\ny = x;\n", "matlab"),
+        ("a.nim", b"", "nimrod"),
+        ("pom.xml", b"<project/>", "xml"),
+        ("a.vue", b"", "vue"),
+        ("control", b"", "debian-control-file"),
+        ("a.py", b"", "python"),
+        ("photo.png", b"", None),
+    ],
+)
+def test_extended_languages_are_known_where_they_are_asked_for(
+    path: str, content: bytes, language: str | None
+) -> None:
+    assert detect(path, content, extended=True) == language
+    if language and LANGUAGES[language].is_extended:
+        assert detect(path, content) is None

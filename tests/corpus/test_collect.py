@@ -66,6 +66,13 @@ def test_a_folder_gives_its_source_files(tmp_path: Path) -> None:
     assert raw.counts["documents"] == 2
 
 
+def test_the_languages_of_coder_v2_can_be_asked_for(tmp_path: Path) -> None:
+    root = write(tmp_path / "app", {"a.py": "x = 1\n", "b.swift": "let x = 1\n"})
+    assert set(documents(run(tmp_path / "1", root))) == {"a.py"}
+    more = run(tmp_path / "2", root, languages="coder-v2")
+    assert documents(more)["b.swift"]["language"] == "swift"
+
+
 def test_what_is_no_text_is_dropped_with_its_rule_and_value(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {
         "good.py": "x = 1\n",

@@ -107,6 +107,25 @@ def choose(extension: str, claimed: Sequence[str], text: str) -> str | None:
     return otherwise
 
 
+MORE_HINTS: dict[str, tuple[tuple[str, str], ...]] = {
+    ".h": ((_OBJECTIVE_C, "objective-c"),),
+    ".m": ((_OBJECTIVE_C, "objective-c"),),
+    ".pp": ((r"^\s*(?:class|define|node)\s+[\w:]+.*\{|=>", "puppet"),),
+    ".ts": ((r"^\s*<\?xml|<!DOCTYPE TS|^\s*<TS\b", "xml"),),
+}
+"""Per extension the marks of extended languages, where no language of the first table is found."""
+
+
+def choose_more(extension: str, text: str) -> str | None:
+    """The extended language of `text`, or None.
+
+    >>> choose_more(".m", "#import <Foundation/Foundation.h>")
+    'objective-c'
+    """
+    marks = MORE_HINTS.get(extension, ())
+    return next((key for mark, key in marks if _compiled(mark).search(text)), None)
+
+
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.MULTILINE)

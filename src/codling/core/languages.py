@@ -1,7 +1,9 @@
 """The programming languages: how files are recognised, and how a path is written as a comment.
 
 Input: a file's path and its first bytes. Output: a key of `LANGUAGES` ("python", "c-sharp"), or
-None for what is in no language of the table. The table is `languages.toml` beside this file.
+None for what is in no language of the table. The tables beside this file are `languages.toml`, the
+89 languages of DeepSeek-Coder, and `languages_more.toml`, which makes them the 338 of
+DeepSeek-Coder-V2; the second is asked, where that is wanted, only for what is in none of the first.
 
 Not here: how an extension that several languages share is decided (language_hints.py), and which
 languages a corpus keeps (corpus/filters.py).
@@ -15,7 +17,7 @@ from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from codling.core.language_hints import choose
+from codling.core.language_hints import choose, choose_more
 
 Family = Literal["code", "markup", "data", "prose"]
 
@@ -35,10 +37,14 @@ class Language:
     extensions: tuple[str, ...] = ()
     file_names: tuple[str, ...] = ()
     shebangs: tuple[str, ...] = ()
+    is_extended: bool = False
+    """Whether only DeepSeek-Coder-V2 names it."""
 
 
-def detect(path: str | PurePosixPath, first_bytes: bytes) -> str | None:
+def detect(path: str | PurePosixPath, first_bytes: bytes, *, extended: bool = False) -> str | None:
     """The language of a file, by its name, first line, extension and content, in this order.
+
+    With `extended` all 338 languages are known, else 89.
 
     >>> detect("src/app.py", b""), detect("Makefile", b""), detect("run", b"#!/usr/bin/env bash")
     ('python', 'makefile', 'shell')
@@ -46,12 +52,17 @@ def detect(path: str | PurePosixPath, first_bytes: bytes) -> str | None:
     'cpp'
     """
     name = str(path).rpartition("/")[2]
+    found = _detect_first(name, first_bytes)
+    return _detect_more(name, first_bytes) if found is None and extended else found
+
+
+def _detect_first(name: str, first_bytes: bytes) -> str | None:
     by_name = _file_names().get(name)
     if by_name is not None:
         return by_name[0] if len(by_name) == 1 else choose(name, by_name, _text(first_bytes))
     extension, claimed = _by_extension(name)
     if first_bytes.startswith(b"#!"):
-        run_by = _by_shebang(first_bytes)
+        run_by = _by_shebang(first_bytes, _shebangs())
         if run_by and not set(run_by) & set(claimed):
             return run_by[0]
         claimed = tuple(k for k in claimed if k in run_by) or claimed
@@ -60,14 +71,30 @@ def detect(path: str | PurePosixPath, first_bytes: bytes) -> str | None:
     return choose(extension, claimed, _text(first_bytes)) if claimed else None
 
 
-def may_be_known(path: str | PurePosixPath) -> bool:
+def _detect_more(name: str, first_bytes: bytes) -> str | None:
+    by_name = _more("file_names").get(name)
+    if by_name:
+        return by_name[0]
+    extension, claimed = _longest(name, _more("extensions"))
+    if claimed:
+        return claimed[0]
+    if first_bytes.startswith(b"#!"):
+        run_by = _by_shebang(first_bytes, _more("shebangs"))
+        return run_by[0] if run_by else None
+    extension, _ = _by_extension(name)
+    return choose_more(extension, _text(first_bytes)) if extension else None
+
+
+def may_be_known(path: str | PurePosixPath, *, extended: bool = False) -> bool:
     """Whether a file of this name can be in a language of the table, whatever it contains.
 
     >>> may_be_known("a.py"), may_be_known("configure"), may_be_known("photo.png")
     (True, True, False)
     """
     name = str(path).rpartition("/")[2]
-    return name in _file_names() or "." not in name.lstrip(".") or bool(_by_extension(name)[1])
+    if name in _file_names() or "." not in name.lstrip(".") or _by_extension(name)[1]:
+        return True
+    return extended and bool(name in _more("file_names") or _longest(name, _more("extensions"))[1])
 
 
 def path_comment(language: str, path: str) -> str:
@@ -85,9 +112,17 @@ def path_comment(language: str, path: str) -> str:
 
 
 def _load() -> dict[str, Language]:
-    """The table, in the order of the file."""
-    text = resources.files("codling.core").joinpath("languages.toml").read_text("utf-8")
-    return {key: _language(key, row) for key, row in tomllib.loads(text).items()}
+    """The tables, in the order of the files."""
+    first, more = _read("languages.toml"), _read("languages_more.toml")
+    found = {key: _language(key, row) for key, row in first.items()}
+    for key, row in more["languages"].items():
+        found[key] = _language(key, row | {"is_extended": True})
+    ALIASES.update(more["aliases"])
+    return found
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files("codling.core").joinpath(name).read_text("utf-8"))
 
 
 def _language(key: str, row: dict[str, Any]) -> Language:
@@ -95,6 +130,8 @@ def _language(key: str, row: dict[str, Any]) -> Language:
     return Language(key=key, **values)
 
 
+ALIASES: dict[str, str] = {}
+"""Names of DeepSeek-Coder-V2's list -> keys, where a name is not its key in lower case."""
 LANGUAGES: dict[str, Language] = _load()
 """All languages by key."""
 
@@ -108,30 +145,41 @@ _INTERPRETER = re.compile(rb"#!\s*(\S+)(?:\s+(.*))?")
 
 @cache
 def _file_names() -> dict[str, tuple[str, ...]]:
-    return _inverse({k: row.file_names for k, row in LANGUAGES.items()})
+    return _inverse("file_names", False)
 
 
 @cache
 def _extensions() -> dict[str, tuple[str, ...]]:
-    return _inverse({k: row.extensions for k, row in LANGUAGES.items()})
+    return _inverse("extensions", False)
 
 
 @cache
 def _shebangs() -> dict[str, tuple[str, ...]]:
-    return _inverse({k: row.shebangs for k, row in LANGUAGES.items()})
+    return _inverse("shebangs", False)
 
 
-def _inverse(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+@cache
+def _more(column: str) -> dict[str, tuple[str, ...]]:
+    return _inverse(column, True)
+
+
+def _inverse(column: str, is_extended: bool) -> dict[str, tuple[str, ...]]:
+    """Value of a column -> the languages that have it."""
     found: dict[str, list[str]] = {}
-    for key, values in lists.items():
-        for value in values:
-            found.setdefault(value, []).append(key)
+    for key, row in LANGUAGES.items():
+        if row.is_extended == is_extended:
+            for value in getattr(row, column):
+                found.setdefault(value, []).append(key)
     return {value: tuple(keys) for value, keys in found.items()}
 
 
 def _by_extension(name: str) -> tuple[str, tuple[str, ...]]:
     """The longest known extension of a file name and the languages that claim it."""
-    table, lower = _extensions(), name.lower()
+    return _longest(name, _extensions())
+
+
+def _longest(name: str, table: dict[str, tuple[str, ...]]) -> tuple[str, tuple[str, ...]]:
+    lower = name.lower()
     at = name.find(".", 1)
     while at != -1:
         for extension in (name[at:], lower[at:]):
@@ -141,7 +189,7 @@ def _by_extension(name: str) -> tuple[str, tuple[str, ...]]:
     return "", ()
 
 
-def _by_shebang(first_bytes: bytes) -> tuple[str, ...]:
+def _by_shebang(first_bytes: bytes, table: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     match = _INTERPRETER.match(first_bytes.split(b"\n", 1)[0])
     if not match:
         return ()
@@ -150,7 +198,7 @@ def _by_shebang(first_bytes: bytes) -> tuple[str, ...]:
         named = [w for w in rest if not w.startswith(b"-") and b"=" not in w]
         program = named[0].rpartition(b"/")[2] if named else b""
     exact = program.decode("latin-1")
-    return _shebangs().get(exact) or _shebangs().get(exact.rstrip("0123456789.-"), ())
+    return table.get(exact) or table.get(exact.rstrip("0123456789.-"), ())
 
 
 def _text(first_bytes: bytes) -> str:

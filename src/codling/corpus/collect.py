@@ -53,7 +53,9 @@ def collect(config: CollectConfig) -> Artifact:
 
     def work(draft: Draft) -> None:
         tasks = [Task(tuple(parts), config) for parts in _shards(sources, config)]
-        counts = map_shards(draft, tasks, collect_shard, workers=config.workers, label="collect")
+        counts = map_shards(
+            draft, tasks, collect_shard, workers=config.workers, label="collect", ray=config.ray
+        )
         if counts["documents"] == 0:
             where = ", ".join(str(s) for s in config.sources)
             raise SourceError(f"{where} holds no file in a known language; {_largest_rule(counts)}")
@@ -99,7 +101,7 @@ def collect_shard(task: Task, shard: Shard) -> Counts:
         new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
     ):
         for place, entry, data in _files(task, shard):
-            reason, row = _row(place, entry, data, task.config.max_file_bytes)
+            reason, row = _row(place, entry, data, task.config)
             if reason:
                 dropped.add(row | {"rule": reason[0], "value": reason[1]})
                 counts.update({"dropped": 1, f"dropped_by_rule/{reason[0]}": 1})
@@ -149,7 +151,7 @@ def _portions(
     n_bytes = 0
     for entry in whole.entries:
         portion.append(entry)
-        n_bytes += entry.n_bytes if _is_wanted(entry, config.max_file_bytes) else 0
+        n_bytes += entry.n_bytes if _is_wanted(entry, config) else 0
         if n_bytes >= config.shard_bytes:
             yield replace(whole, entries=tuple(portion)), n_bytes
             portion, n_bytes = [], 0
@@ -162,12 +164,12 @@ def _files(task: Task, shard: Shard) -> Iterator[tuple[Place, Entry, bytes]]:
     config = task.config
     for part in task.parts:
         if isinstance(part, Piece):
-            yield from _read(part, config.max_file_bytes)
+            yield from _read(part, config)
         elif part.is_dump:
             yield from _dumped(part, config)
         else:
             with open_archive(part, shard.folder / ".shards") as repository:
-                yield from _read(_piece(repository, config), config.max_file_bytes)
+                yield from _read(_piece(repository, config), config)
 
 
 def _dumped(dump: Archive, config: CollectConfig) -> Iterator[tuple[Place, Entry, bytes]]:
@@ -190,7 +192,7 @@ def _piece(repository: Repository, config: CollectConfig) -> Piece:
     code = (
         (e.path, e.n_bytes)
         for e in repository.entries
-        if _is_wanted(e, config.max_file_bytes) and _is_code(e.path)
+        if _is_wanted(e, config) and _is_code(e.path, config)
     )
     place = Place(
         repository.source,
@@ -201,26 +203,27 @@ def _piece(repository: Repository, config: CollectConfig) -> Piece:
     return Piece(place, repository.reader, repository.entries)
 
 
-def _is_code(path: str) -> bool:
-    language = detect(path, b"")
+def _is_code(path: str, config: CollectConfig) -> bool:
+    language = detect(path, b"", extended=config.extended)
     return language is not None and LANGUAGES[language].family == "code"
 
 
-def _is_wanted(entry: Entry, max_file_bytes: int) -> bool:
+def _is_wanted(entry: Entry, config: CollectConfig) -> bool:
     """Whether a file is to be read at all."""
-    return not entry.rule and entry.n_bytes <= max_file_bytes and may_be_known(entry.path)
+    is_small = not entry.rule and entry.n_bytes <= config.max_file_bytes
+    return is_small and may_be_known(entry.path, extended=config.extended)
 
 
-def _read(piece: Piece, max_file_bytes: int) -> Iterator[tuple[Place, Entry, bytes]]:
+def _read(piece: Piece, config: CollectConfig) -> Iterator[tuple[Place, Entry, bytes]]:
     """All entries in order, with the contents of those that are worth reading."""
-    wanted = [_is_wanted(entry, max_file_bytes) for entry in piece.entries]
+    wanted = [_is_wanted(entry, config) for entry in piece.entries]
     contents = piece.reader.read(list(compress(piece.entries, wanted)))
     for entry, is_wanted in zip(piece.entries, wanted, strict=True):
         yield piece.place, *(next(contents) if is_wanted else (entry, b""))
 
 
 def _row(
-    place: Place, entry: Entry, data: bytes, max_file_bytes: int
+    place: Place, entry: Entry, data: bytes, config: CollectConfig
 ) -> tuple[tuple[str, str] | None, dict[str, Any]]:
     """(why the file is dropped or None, its row of the table of dropped files or of documents)."""
     row = {
@@ -231,9 +234,9 @@ def _row(
         "license": "",
         "n_bytes": entry.n_bytes,
     }
-    if reason := _unread_reason(entry, max_file_bytes):
+    if reason := _unread_reason(entry, config):
         return reason, row
-    row["language"] = detect(entry.path, data) or ""
+    row["language"] = detect(entry.path, data, extended=config.extended) or ""
     reason, content = _text(entry, data, str(row["language"]))
     if reason:
         return reason, row
@@ -247,12 +250,12 @@ def _row(
     }
 
 
-def _unread_reason(entry: Entry, max_file_bytes: int) -> tuple[str, str] | None:
+def _unread_reason(entry: Entry, config: CollectConfig) -> tuple[str, str] | None:
     if entry.rule:
         return entry.rule, entry.value
-    if entry.n_bytes > max_file_bytes:
+    if entry.n_bytes > config.max_file_bytes:
         return "too-large", f"{entry.n_bytes} bytes"
-    return None if may_be_known(entry.path) else _no_language(entry)
+    return None if may_be_known(entry.path, extended=config.extended) else _no_language(entry)
 
 
 def _text(entry: Entry, data: bytes, language: str) -> tuple[tuple[str, str] | None, str]:

@@ -34,12 +34,21 @@ class CollectConfig:
     """Share of each repository's code that is kept from training, in whole packages."""
     seed: int = 0
     """Seed of the choice of held-out packages."""
+    languages: Literal["deepseek-coder", "coder-v2"] = "deepseek-coder"
+    """Languages that are recognised: the 89 of DeepSeek-Coder or the 338 of DeepSeek-Coder-V2."""
     max_file_bytes: int = 1_000_000
     """Larger files are dropped without being read."""
     shard_bytes: int = 16_000_000
     """Source bytes per shard of work."""
     workers: int = aside(factory=available_cores)
     """Processes that work at the same time; the result does not depend on it."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local processes."""
+
+    @property
+    def extended(self) -> bool:
+        """Whether the languages are those of DeepSeek-Coder-V2."""
+        return self.languages == "coder-v2"
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a setting that cannot work."""
@@ -131,3 +140,5 @@ class CleanConfig:
     redact: RedactConfig = field(default_factory=RedactConfig)
     workers: int = aside(factory=available_cores)
     """Processes that work at the same time; the result does not depend on it."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local processes."""
