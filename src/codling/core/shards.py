@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codling.core.artifact import Artifact, Draft, write_json
-from codling.core.errors import CodlingError
+from codling.core.cluster import map_on_ray
+from codling.core.errors import CodlingError, StorageError
 from codling.core.log import Bar
 
 Task = TypeVar("Task")
@@ -52,17 +53,19 @@ class Shard:
         write_table(self.path(name), pa.Table.from_pylist(list(rows), schema=schema))
 
 
-def map_shards(
+def map_shards(  # noqa: PLR0913  what is done, and where
     draft: Draft,
     tasks: Sequence[Task],
     work: Callable[[Task, Shard], Counts],
     *,
     workers: int,
     label: str,
+    ray: str | None = None,
 ) -> Counter[str]:
     """Run `work` on every task that is not done yet; returns the summed counts of all shards.
 
     `work` must be importable by name (workers are spawned) and must write only through its Shard.
+    With the address `ray`, the tasks run on that cluster (core/cluster.py), with the same result.
     """
     done_dir = draft.path / ".shards"
     done_dir.mkdir(exist_ok=True)
@@ -72,7 +75,11 @@ def map_shards(
             stale.unlink()
     with Bar(label, len(tasks), done=len(tasks) - len(waiting), unit="shards") as bar:
         jobs = ((Shard(draft.path, i), tasks[i]) for i in waiting)
-        for _ in _run(jobs, work, type(workers)(min(workers, len(waiting)))):
+        if ray is not None and waiting:
+            done = _run_on_ray(jobs, work, ray)
+        else:
+            done = _run(jobs, work, type(workers)(min(workers, len(waiting))))
+        for _ in done:
             bar.advance(1)
     total: Counter[str] = Counter()
     for index in range(len(tasks)):
@@ -117,6 +124,27 @@ def _run(
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_on_ray(
+    jobs: Iterator[tuple[Shard, Task]], work: Callable[[Task, Shard], Counts], address: str
+) -> Iterator[None]:
+    calls = ((work, task, shard) for shard, task in jobs)
+    for shard in map_on_ray(_do_shard_again, calls, address):
+        assert isinstance(shard, Shard)
+        if not _record(shard.folder / ".shards", shard.index).exists():
+            raise StorageError(
+                f"{shard.folder} is not shared with all Ray nodes; choose an out_dir that is"
+            )
+        yield
+
+
+def _do_shard_again(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -> Shard:
+    """Do a shard that a lost node may have left half done: Ray calls this once more then."""
+    for stale in shard.folder.glob(f"*-{shard.index:05d}.*"):
+        stale.unlink()
+    _do_shard(work, task, shard)
+    return shard
 
 
 def _pool(workers: int) -> Executor:

@@ -43,7 +43,9 @@ def arrange(config: ArrangeConfig) -> Artifact:
 
     def work(draft: Draft) -> None:
         tasks = list(_tasks(documents.files("documents-*.parquet"), config))
-        counts = map_shards(draft, tasks, arrange_shard, workers=config.workers, label="arrange")
+        counts = map_shards(
+            draft, tasks, arrange_shard, workers=config.workers, label="arrange", ray=config.ray
+        )
         draft.counts.update(counts)
 
     return produce(

@@ -66,10 +66,14 @@ def clean(config: CleanConfig) -> Artifact:
         judged = _inner_draft(draft)
         compiled = raw.counts.get("bytes", 0) > COMPILED_BYTES * config.workers
         tasks = [JudgeTask(p, config, compiled) for p in raw.files("documents-*.parquet")]
-        counts = map_shards(judged, tasks, judge_shard, workers=config.workers, label="clean")
+        counts = map_shards(
+            judged, tasks, judge_shard, workers=config.workers, label="clean", ray=config.ray
+        )
         repeats = _repeats(judged.path, len(tasks))
         moves = [MoveTask(judged.path, repeats.get(i, {})) for i in range(len(tasks))]
-        counts += map_shards(draft, moves, move_shard, workers=config.workers, label="duplicates")
+        counts += map_shards(
+            draft, moves, move_shard, workers=config.workers, label="duplicates", ray=config.ray
+        )
         draft.counts |= nested(counts)
 
     return produce(

@@ -66,7 +66,12 @@ def decontaminate(config: DecontaminateConfig) -> Artifact:
         index = make_index(texts, config)
         tasks = [Task(p, index, texts) for p in documents.files("documents-*.parquet")]
         counts = map_shards(
-            draft, tasks, search_shard, workers=Threads(config.workers), label="decontaminate"
+            draft,
+            tasks,
+            search_shard,
+            workers=Threads(config.workers),
+            label="decontaminate",
+            ray=config.ray,
         )
         draft.counts |= nested(counts) | {"benchmark_texts": len(texts)}
 

@@ -53,7 +53,12 @@ def dedup(config: DedupConfig) -> Artifact:
         units = read_units(shards, len(own), config.level, stars)
         moves = _moves(units, *_survivors(draft, units, config))[: len(own)]
         draft.counts |= map_shards(
-            draft, moves, write_subset, workers=Threads(config.workers), label="dedup"
+            draft,
+            moves,
+            write_subset,
+            workers=Threads(config.workers),
+            label="dedup",
+            ray=config.ray,
         )
 
     return produce(
@@ -112,12 +117,12 @@ def _survivors(draft: Draft, units: Units, config: DedupConfig) -> tuple[Ids, ND
     signed, stored = inner_draft(draft, "signed"), inner_draft(draft, "shingles")
     rows = list(zip(units.shards, units.of_row, strict=True))
     signs = [SignTask(path, ids, by_file) for path, ids in rows]
-    map_shards(signed, signs, sign_shard, workers=threads, label="sign")
+    map_shards(signed, signs, sign_shard, workers=threads, label="sign", ray=config.ray)
     left, right = candidate_pairs(*_bands(signed.path, units, by_file))
     wanted = np.zeros(len(units), np.bool_)
     wanted[left] = wanted[right] = True
     tasks = [ShingleTask(path, ids, wanted[ids]) for path, ids in rows]
-    map_shards(stored, tasks, shingle_shard, workers=threads, label="compare")
+    map_shards(stored, tasks, shingle_shard, workers=threads, label="compare", ray=config.ray)
     store = ShingleStore(stored.path, len(rows))
     draft.counts |= {"compared": len(units), "candidate_pairs": len(left)}
     if config.verify:

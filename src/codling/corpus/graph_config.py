@@ -45,6 +45,8 @@ class ArrangeConfig:
     """For the order `random`."""
     workers: int = aside(2)
     """Processes; the result is the same for any number."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class DedupConfig:
     """JSON object from repository to its stars: of equal licences, the more popular copy stays."""
     workers: int = aside(2)
     """Threads; the result is the same for any number."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local threads."""
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
@@ -93,6 +97,8 @@ class DecontaminateConfig:
     """So many of the `n` words must be different and have two letters: numbers are no evidence."""
     workers: int = aside(2)
     """Threads; the result is the same for any number."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local threads."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_words <= self.n:
@@ -113,6 +119,8 @@ class ScreenConfig:
     """Languages of which a file goes for any error: their grammars are complete."""
     workers: int = aside(2)
     """Processes; the result is the same for any number."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local processes."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_error_share <= 1:

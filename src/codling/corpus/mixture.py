@@ -48,6 +48,8 @@ class MixConfig:
     """Decides which samples a part that is too large gives."""
     workers: int = aside(1)
     """Processes that work at the same time; the result does not depend on it."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local processes."""
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -102,7 +104,9 @@ def mix(config: MixConfig) -> Artifact:
             config.max_repeats,
         )
         tasks = list(_tasks(parts, repeats, config.seed))
-        counts = map_shards(draft, tasks, _mix_shard, workers=config.workers, label="mix")
+        counts = map_shards(
+            draft, tasks, _mix_shard, workers=config.workers, label="mix", ray=config.ray
+        )
         draft.counts.update(counts)
         draft.counts["repeats"] = {
             part.samples.path.name: round(r, 4) for part, r in zip(parts, repeats, strict=True)

@@ -33,7 +33,9 @@ def screen(config: ScreenConfig) -> Artifact:
 
     def work(draft: Draft) -> None:
         tasks = [Task(p, config) for p in documents.files("documents-*.parquet")]
-        counts = map_shards(draft, tasks, screen_shard, workers=config.workers, label="screen")
+        counts = map_shards(
+            draft, tasks, screen_shard, workers=config.workers, label="screen", ray=config.ray
+        )
         draft.counts |= nested(counts)
 
     return produce(

@@ -1,0 +1,127 @@
+"""core/cluster: shards on Ray give the same bytes as shards on this machine."""
+
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codling.core.artifact import Artifact, Draft, produce
+from codling.core.errors import SourceError, ToolMissingError
+from codling.core.shards import map_shards
+from codling.corpus.arrange import arrange
+from codling.corpus.clean import clean
+from codling.corpus.collect import collect
+from codling.corpus.config import CleanConfig, CollectConfig
+from codling.corpus.dedup import dedup
+from codling.corpus.graph_config import ArrangeConfig, DedupConfig
+from codling.corpus.subset import Subset, write_subset
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Two nodes with a core each, on the loopback address."""
+    pytest.importorskip("ray")
+    patch = pytest.MonkeyPatch()
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_UV_RUN_RUNTIME_ENV"):
+        patch.setenv(name, "0")
+    patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80_000_000}
+    head = {**node, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, shutdown_at_exit=False, head_node_args=head)
+    cluster.add_node(**node)
+    yield cluster.address
+    cluster.shutdown()
+    patch.undo()
+
+
+ON_RAY = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+def repository(folder: Path) -> Path:
+    for i in range(24):
+        path = folder / f"part{i % 3}" / f"module_{i}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = f"from part{(i - 1) % 3} import module_{i - 1}\n\n" if i else ""
+        path.write_text(f"{before}def number_{i}(first):\n    return first + {i % 20}\n" * 9)
+    return folder
+
+
+def path_to_samples(source: Path, run: Path, ray: str | None) -> list[Artifact]:
+    raw = collect(
+        CollectConfig(
+            sources=(source,), out_dir=run / "raw", own=True, shard_bytes=2000, workers=1, ray=ray
+        )
+    )
+    documents = clean(CleanConfig(raw_dir=raw.path, out_dir=run / "documents", workers=1, ray=ray))
+    unique = dedup(
+        DedupConfig(
+            documents_dir=documents.path, out_dir=run / "unique", level="file", workers=1, ray=ray
+        )
+    )
+    ordered = ArrangeConfig(documents_dir=unique.path, out_dir=run / "samples", workers=1, ray=ray)
+    return [raw, documents, unique, arrange(ordered)]
+
+
+def test_without_the_package_the_message_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    config = CollectConfig(
+        sources=(repository(tmp_path / "r"),), out_dir=tmp_path / "o", ray="auto"
+    )
+    with pytest.raises(ToolMissingError, match=r"pip install 'codling\[ray\]'"):
+        collect(config)
+
+
+class TestOnTwoNodes:
+    pytestmark = ON_RAY
+
+    def test_four_stages_give_the_same_bytes(
+        self, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        repository(tmp_path / "app")
+        monkeypatch.chdir(tmp_path)
+        here = path_to_samples(Path("app"), tmp_path / "here", None)
+        there = path_to_samples(Path("app"), tmp_path / "there", address)
+        assert len(here[0].files("documents-*")) > 2
+        for one, other in zip(here, there, strict=True):
+            assert one.id == other.id
+            assert one.manifest.files == other.manifest.files
+            assert one.counts == other.counts
+
+    def test_shards_that_are_done_are_not_done_again(self, tmp_path: Path, address: str) -> None:
+        raw = collect(
+            CollectConfig(
+                sources=(repository(tmp_path / "app"),), out_dir=tmp_path / "raw", shard_bytes=2000
+            )
+        )
+        tasks = [
+            Subset(p, "none", np.zeros(100, np.bool_), ()) for p in raw.files("documents-*.parquet")
+        ]
+
+        def work(draft: Draft) -> None:
+            map_shards(draft, tasks[:2], write_subset, workers=1, label="a")
+            first = draft.path / ".shards" / "00000.json"
+            before = first.stat().st_mtime_ns
+            (draft.path / "documents-00002.parquet").write_bytes(b"half")
+            map_shards(draft, tasks, write_subset, workers=1, label="b", ray=address)
+            assert first.stat().st_mtime_ns == before
+
+        made = produce(tmp_path / "made", kind="toy", version=1, config={}, inputs=[raw], work=work)
+        wanted = [p.read_bytes() for p in raw.files("documents-*.parquet")]
+        assert [p.read_bytes() for p in made.files("documents-*.parquet")] == wanted
+
+    def test_a_mistake_on_a_node_is_the_same_one_line(self, tmp_path: Path, address: str) -> None:
+        damaged = tmp_path / "x.tar.gz"
+        with tarfile.open(damaged, "w:gz") as archive:
+            archive.add(repository(tmp_path / "app"), "app")
+        damaged.write_bytes(damaged.read_bytes()[:-200])
+        config = CollectConfig(sources=(damaged,), out_dir=tmp_path / "raw", ray=address)
+        with pytest.raises(SourceError) as caught:
+            collect(config)
+        assert "\n" not in str(caught.value)
