@@ -1,0 +1,134 @@
+"""A linear classifier over hashed n-grams: which texts are like the examples.
+
+Input: texts with labels. Output: weights, and the probability that a text is like the examples.
+Features are n-grams of tokens (ids of a tokenizer, or words), hashed into a table; each counts once
+in a text, and a text's features have length 1. Logistic regression by full-batch gradient descent
+with momentum: the same examples give the same weights.
+
+Not here: which texts are examples (recall.py, quality.py).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from codling.core.errors import ConfigError
+
+Rows = NDArray[np.int64]
+_WORD = re.compile(r"\w+|[^\w\s]")
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+BATCH = 256
+"""Texts that are tokenized at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig:
+    """How a linear classifier sees texts and learns."""
+
+    bits: int = 18
+    """The table of weights has 2 to the power of `bits` entries."""
+    n: int = 2
+    """N-grams up to this length are features."""
+    steps: int = 200
+    """Steps of gradient descent."""
+    lr: float = 4.0
+    """Step size; features have length 1."""
+    l2: float = 1e-4
+    """Pull of the weights towards 0."""
+    max_chars: int = 20_000
+    """Only so much of a text's beginning is read."""
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.bits <= 26 or self.n < 1 or self.steps < 1:
+            raise ConfigError("linear: bits must be 8 to 26, n and steps at least 1")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A trained classifier; `weights` has 2**bits entries."""
+
+    weights: NDArray[np.float32]
+    bias: float
+
+    def score(self, features: Sequence[Rows]) -> NDArray[np.float64]:
+        """The probability of each text, by its features."""
+        sums = [float(self.weights[f].sum()) / max(1, len(f)) ** 0.5 for f in features]
+        return _sigmoid(np.array(sums, np.float64) + self.bias)
+
+
+def open_tokenizer(path: Path | None) -> Tokenizer | None:
+    """The tokenizer at a folder or a tokenizer.json; None gives words instead of tokens."""
+    if path is None:
+        return None
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"no tokenizer at {file}")
+    return Tokenizer.from_file(str(file))
+
+
+def features(
+    texts: Sequence[str], config: LinearConfig, tokenizer: Tokenizer | None = None
+) -> Iterator[Rows]:
+    """The different hashed n-grams of each text, as places in the table of weights."""
+    for start in range(0, len(texts), BATCH):
+        batch = [t[: config.max_chars] for t in texts[start : start + BATCH]]
+        if tokenizer is None:
+            tokens = [[_word(w) for w in _WORD.findall(t)] for t in batch]
+        else:
+            encoded = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            tokens = [e.ids for e in encoded]
+        for ids in tokens:
+            yield _ngrams(np.array(ids, np.uint64), config)
+
+
+def train(rows: Sequence[Rows], labels: Sequence[bool], config: LinearConfig) -> Linear:
+    """Fit weights to texts and labels; both classes weigh the same, however many examples each has.
+
+    Raises ConfigError unless both classes have examples.
+    """
+    y = np.array(labels, np.float64)
+    if y.sum() in (0, len(y)):
+        raise ConfigError("training needs examples of both kinds")
+    lengths = np.array([len(r) for r in rows])
+    owner = np.repeat(np.arange(len(rows)), lengths)
+    places, column = np.unique(np.concatenate(rows), return_inverse=True)
+    value = (1 / np.sqrt(np.maximum(lengths, 1)))[owner]
+    share = np.where(y > 0, 0.5 / y.sum(), 0.5 / (len(y) - y.sum()))
+    weights, speed, bias = np.zeros(len(places)), np.zeros(len(places)), 0.0
+    for _ in range(config.steps):
+        z = np.bincount(owner, weights[column] * value, len(rows)) + bias
+        error = (_sigmoid(z) - y) * share
+        slope = np.bincount(column, error[owner] * value, len(places)) + config.l2 * weights
+        speed = 0.9 * speed - 0.1 * config.lr * slope
+        weights += speed
+        bias -= 0.1 * config.lr * float(error.sum())
+    table = np.zeros(2**config.bits, np.float32)
+    table[places] = weights
+    return Linear(table, bias)
+
+
+def _ngrams(ids: NDArray[np.uint64], config: LinearConfig) -> Rows:
+    found = []
+    hashed = np.zeros(len(ids), np.uint64)
+    for length in range(1, min(config.n, len(ids)) + 1):
+        hashed = hashed[: len(ids) - length + 1] * _MIX + ids[length - 1 :] + np.uint64(1)
+        mixed = (hashed ^ (hashed >> np.uint64(29))) * _MIX
+        found.append(mixed >> np.uint64(64 - config.bits))
+    return np.unique(np.concatenate(found)).astype(np.int64) if found else np.zeros(0, np.int64)
+
+
+def _word(word: str) -> int:
+    # FNV-1a: Python's own hash of strings differs from process to process.
+    value = 0xCBF29CE484222325
+    for byte in word.encode("utf-8", "replace"):
+        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(z, -40, 40))))
