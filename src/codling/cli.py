@@ -107,6 +107,16 @@ VERBS = (
         "parts",
     ),
     Verb(
+        "data recall",
+        "codling.corpus.recall:recall",
+        "Find the pages of a crawl that are like some seeds, in rounds.",
+    ),
+    Verb(
+        "data quality",
+        "codling.corpus.quality:quality",
+        "Train a small quality model on labelled examples, and score documents.",
+    ),
+    Verb(
         "data card",
         "codling.corpus.card:card",
         "What a corpus is made of: composition, drops, redactions, samples to read.",
