@@ -101,7 +101,7 @@ def train(rows: Sequence[Rows], labels: Sequence[bool], config: LinearConfig) ->
     share = np.where(y > 0, 0.5 / y.sum(), 0.5 / (len(y) - y.sum()))
     weights, speed, bias = np.zeros(len(places)), np.zeros(len(places)), 0.0
     for _ in range(config.steps):
-        z = np.bincount(owner, weights[column] * value, len(rows)) + bias
+        z = np.bincount(owner, weights[column] * value, len(rows)).astype(np.float64) + bias
         error = (_sigmoid(z) - y) * share
         slope = np.bincount(column, error[owner] * value, len(places)) + config.l2 * weights
         speed = 0.9 * speed - 0.1 * config.lr * slope
