@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 VOCABULARY, WIDTH, FFN, LAYERS, HEADS, CONTEXT = 8192, 384, 1024, 6, 6, 1024
 WARM_STEPS = 2
+Seconds = tuple[float, float]
+"""By the clock, and of processor time: the second kind stands a busy machine."""
 
 
 def main() -> None:
@@ -35,13 +37,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=6, help="timed steps per repeat")
     parser.add_argument("--batch", type=int, default=4, help="windows of 1024 tokens per step")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: every core")
     parser.add_argument("--sides", default="ours,hf-trainer", help="which ones, in their order")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        seconds = SIDES[arguments.side](arguments.batch, arguments.steps)
+        steps = SIDES[arguments.side](arguments.batch, arguments.steps, arguments.threads)
         tokens = arguments.batch * CONTEXT
-        print(json.dumps([tokens / each for each in seconds]))
+        print(json.dumps([[tokens / each for each in kind] for kind in zip(*steps, strict=True)]))
         return
     interleave(arguments)
 
@@ -49,46 +52,56 @@ def main() -> None:
 def interleave(arguments: argparse.Namespace) -> None:
     """Let the sides take turns; print every figure, and the ratio of the first to the last."""
     sides = arguments.sides.split(",")
-    figures: dict[str, list[float]] = {side: [] for side in sides}
+    figures: dict[str, list[list[float]]] = {side: [] for side in sides}
     for repeat in range(arguments.repeats):
         for side in sides:
-            rates = measure(side, arguments)
-            figures[side].append(statistics.median(rates))
-            report(side=side, repeat=repeat, tokens_per_second=round(figures[side][-1], 1))
-    medians = {side: round(statistics.median(values), 1) for side, values in figures.items()}
-    ratio = medians[sides[0]] / medians[sides[-1]]
+            figures[side].append([statistics.median(kind) for kind in measure(side, arguments)])
+            by_clock, by_processor = (round(f, 1) for f in figures[side][-1])
+            report(
+                side=side,
+                repeat=repeat,
+                tokens_per_second=by_clock,
+                tokens_per_processor_second=by_processor,
+            )
+    clock, processor = (
+        {side: round(statistics.median(f[kind] for f in figures[side]), 1) for side in sides}
+        for kind in range(2)
+    )
     report(
         date=date.today().isoformat(),
         machine=f"{platform.machine()}, {cpu_name()}",
         versions=versions(),
         repeats=arguments.repeats,
-        medians=medians,
-        ratio=round(ratio, 3),
+        threads=arguments.threads,
+        tokens_per_second=clock,
+        ratio=round(clock[sides[0]] / clock[sides[-1]], 3),
+        tokens_per_processor_second=processor,
+        processor_ratio=round(processor[sides[0]] / processor[sides[-1]], 3),
     )
 
 
-def measure(side: str, arguments: argparse.Namespace) -> list[float]:
-    """Tokens per second of each timed step of one side, in a new process."""
+def measure(side: str, arguments: argparse.Namespace) -> list[list[float]]:
+    """Tokens per second of each timed step of one side, by clock and by processor time."""
     command = [sys.executable, __file__, "--side", side]
-    command += ["--steps", str(arguments.steps), "--batch", str(arguments.batch)]
+    for name in ("steps", "batch", "threads"):
+        command += [f"--{name}", str(getattr(arguments, name))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
-    rates: list[float] = json.loads(done.stdout.splitlines()[-1])
+    rates: list[list[float]] = json.loads(done.stdout.splitlines()[-1])
     return rates
 
 
-def ours(batch: int, n_steps: int) -> list[float]:
-    """Seconds of each timed step of codling.train.Trainer."""
+def ours(batch: int, n_steps: int, threads: int) -> list[Seconds]:
+    """The timed steps of codling.train.Trainer."""
     import tempfile
 
     import torch
 
-    from codling.core.log import read_metrics
     from codling.model.config import ModelConfig
     from codling.model.transformer import Transformer
     from codling.train.config import LoopConfig, OptimizerConfig
-    from codling.train.trainer import METRICS, Trainer
+    from codling.train.trainer import Trainer
 
     shape = ModelConfig(
         vocab_size=VOCABULARY,
@@ -100,23 +113,27 @@ def ours(batch: int, n_steps: int) -> list[float]:
         init_std=0.02,
     )
     config = LoopConfig(
-        max_steps=n_steps + WARM_STEPS,
+        max_steps=n_steps + WARM_STEPS + 1,
         batch_size=batch,
+        threads=threads,
         optimizer=OptimizerConfig(name="adamw", learning_rate=1e-4),
     )
 
+    asked: dict[int, Seconds] = {}
+
     def batches(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        asked[number] = now()
         tokens = random_tokens(batch, number)
         return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 
     with tempfile.TemporaryDirectory() as folder:
         Trainer(Transformer(shape), batches, config, Path(folder)).run()
-        rows = list(read_metrics(Path(folder) / METRICS))
-    return [batch * CONTEXT / row["tokens_per_second"] for row in rows[WARM_STEPS:]]
+    # A step lasts from its batch to the next one's.
+    return [since(asked[i], asked[i + 1]) for i in range(WARM_STEPS, WARM_STEPS + n_steps)]
 
 
-def hf_trainer(batch: int, n_steps: int) -> list[float]:
-    """Seconds of each timed step of transformers.Trainer with bf16=True."""
+def hf_trainer(batch: int, n_steps: int, threads: int) -> list[Seconds]:
+    """The timed steps of transformers.Trainer with bf16=True."""
     import tempfile
 
     import torch
@@ -128,6 +145,8 @@ def hf_trainer(batch: int, n_steps: int) -> list[float]:
         TrainingArguments,
     )
 
+    if threads:
+        torch.set_num_threads(threads)
     shape = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=WIDTH,
@@ -143,14 +162,14 @@ def hf_trainer(batch: int, n_steps: int) -> list[float]:
         for number in range(n_steps + WARM_STEPS)
         for row in random_tokens(batch, number)
     ]
-    times: list[float] = []
+    steps: list[Seconds] = []
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *_: object, **__: object) -> None:
-            self.started = time.monotonic()
+            self.started = now()
 
         def on_step_end(self, *_: object, **__: object) -> None:
-            times.append(time.monotonic() - self.started)
+            steps.append(since(self.started, now()))
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -168,7 +187,17 @@ def hf_trainer(batch: int, n_steps: int) -> list[float]:
         )
         model = LlamaForCausalLM(shape)
         Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[Clock()]).train()
-    return times[WARM_STEPS:]
+    return steps[WARM_STEPS:]
+
+
+def now() -> Seconds:
+    """By the clock, and of this process's work on all processors."""
+    return time.monotonic(), time.process_time()
+
+
+def since(start: Seconds, end: Seconds) -> Seconds:
+    """The seconds between, of both kinds."""
+    return end[0] - start[0], end[1] - start[1]
 
 
 SIDES = {"ours": ours, "hf-trainer": hf_trainer}
