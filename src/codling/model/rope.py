@@ -50,7 +50,7 @@ class Rope(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Rope":
         """Follow the model to a device, but stay fp32: in bf16 positions from 256 on would blur."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.build(self.cos.shape[0], self.cos.device)
         return self
 
