@@ -64,13 +64,22 @@ FORMATS: tuple[Format, ...] = (
     _key("aws-access-key", "AKIA ASIA ABIA ACCA", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}"),
     Format(
         "aws-secret-key",
-        ("et_a", "et-a", "etAc", "etac", "ET_A", "ET-A", "et_A", "etAC"),
+        (
+            "secret_access",
+            "secret-access",
+            "secretAccess",
+            "secretaccess",
+            "SecretAccess",
+            "SECRET_ACCESS",
+            "SECRET-ACCESS",
+        ),
         re.compile(
-            r"(?i:aws.?)?(?i:secret)[_-]?(?i:access)[_-]?(?i:key)[\"']?\s*(?:=>|[:=])\s*[\"']?"
+            r"(?i:secret[_-]?access[_-]?key)[\"']?\s*(?:=>|[:=])\s*[\"']?"
             r"([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
         ),
         4.0,
         "<KEY>",
+        at_anchor=True,
     ),
     Format(
         "azure-storage-key",

@@ -68,7 +68,7 @@ def find_secrets(text: str, formats: int = -1) -> Iterator[tuple[int, int, str, 
     []
     """
     for bit, (stems, each) in enumerate(_STEMS):
-        if formats >> bit % N_BITS & 1 and any(stem in text for stem in stems):
+        if formats >> bit % N_BITS & 1 and (formats != -1 or any(stem in text for stem in stems)):
             group = 1 if each.pattern.groups else 0
             for match in _matches(text, stems, each):
                 if (each.at_anchor or _is_apart(text, match.start())) and _is_secret(
