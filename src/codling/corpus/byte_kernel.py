@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from codling.corpus.linestats import LineStats
 from codling.corpus.marks import BASE64 as MARK_BASE64
-from codling.corpus.marks import BASE64_RUN, CODED_HEX
+from codling.corpus.marks import BASE64_RUN, CODED_PARTS
 from codling.corpus.marks import CODED as MARK_CODED
 from codling.corpus.marks import EMAIL as MARK_EMAIL
 from codling.corpus.marks import IPV4 as MARK_IPV4
@@ -236,7 +236,7 @@ def _mark(data, offsets, anchors, classes, marks, held):
     for row in range(len(offsets) - 1):
         found = np.uint8(0)
         word = np.uint32(0)
-        base64 = coded = np.int64(0)
+        base64 = digits = pairs = escapes = np.int64(0)
         most_base64 = most_coded = np.int64(0)
         first_dot = second_dot = first_colon = second_colon = np.int64(-1000)
         for i in range(offsets[row], offsets[row + 1]):
@@ -250,8 +250,18 @@ def _mark(data, offsets, anchors, classes, marks, held):
                     held[row] |= bits[at]
             base64 = base64 + 1 if kind & _BASE64 else 0
             most_base64 = max(most_base64, base64)
-            coded = coded + ((kind >> 1) & 1) if kind & _CODED else 0
-            most_coded = max(most_coded, coded)
+            if kind & _HEX:
+                digits += 1
+            else:
+                if digits:
+                    # A lone 0 before an x only begins the next number.
+                    if not (digits == 1 and byte == 120):
+                        pairs = pairs + 1 if digits == 2 else 0
+                        escapes = escapes + 1 if digits == 4 else 0
+                        most_coded = max(most_coded, pairs, escapes)
+                    digits = 0
+                if not kind & _CODED:
+                    pairs = escapes = 0
             if kind & _ASKED:
                 before = classes[data[i - 1]] if i > offsets[row] else np.uint8(0)
                 if kind & _AT:
@@ -271,6 +281,8 @@ def _mark(data, offsets, anchors, classes, marks, held):
                     first_colon, second_colon = second_colon, i
         if most_base64 >= BASE64_RUN:
             found |= np.uint8(MARK_BASE64)
-        if most_coded >= CODED_HEX:
+        pairs = pairs + 1 if digits == 2 else 0
+        escapes = escapes + 1 if digits == 4 else 0
+        if max(most_coded, pairs, escapes) >= CODED_PARTS:
             found |= np.uint8(MARK_CODED)
         marks[row] = found

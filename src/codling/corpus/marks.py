@@ -15,8 +15,8 @@ ALL = 31
 
 BASE64_RUN = 64
 """Shortest run of base64 that the rule "encoded" looks at."""
-CODED_HEX = 16
-"""Fewest hexadecimal digits of other encodings that it looks at."""
+CODED_PARTS = 8
+"""Fewest bytes in hexadecimal, or escaped characters, in a row that it looks at."""
 _BASE64 = bytes(97 if chr(b) in f"{ascii_letters}{digits}+/=\n" else 32 for b in range(256))
 _HEX = bytes(97 if chr(byte) in "0123456789abcdefABCDEF" else 32 for byte in range(256))
 _CODED = bytes(byte for byte in range(128) if chr(byte) in "xu\\," or chr(byte).isspace())
@@ -26,5 +26,5 @@ def plain_marks(text: str) -> int:
     """The marks of a text without compiled loops: those that are dear to find are all set."""
     data = text.encode()
     has_base64 = b"a" * BASE64_RUN in data.translate(_BASE64)
-    has_coded = b"a" * CODED_HEX in data.translate(_HEX, delete=_CODED)
+    has_coded = b"a" * 2 * CODED_PARTS in data.translate(_HEX, delete=_CODED)
     return EMAIL | IPV4 | IPV6 | (BASE64 if has_base64 else 0) | (CODED if has_coded else 0)

@@ -35,6 +35,9 @@ def _key(kind: str, anchors: str, pattern: str, min_entropy: float = 3.0) -> For
     return Format(kind, tuple(anchors.split()), whole, min_entropy, "<KEY>")
 
 
+_SECRET_ACCESS = """
+    secret_access secret-access secretAccess secretaccess SecretAccess SECRET_ACCESS SECRET-ACCESS
+"""
 _ASSIGNED = """
     secret Secret SECRET password Password PASSWORD passwd PASSWD api_key apiKey apikey ApiKey
     API_KEY APIKEY api-key auth_token authToken AUTH_TOKEN auth-token access_token accessToken
