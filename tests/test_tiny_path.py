@@ -1,7 +1,6 @@
 """The whole path once, as a user walks it: a repository, `codling grow`, a server, an insertion."""
 
 import json
-import os
 import socket
 import subprocess
 import time
@@ -79,4 +78,5 @@ def test_from_a_git_repository_to_an_http_insertion(tmp_path: Path) -> None:
     assert "shapes/part_0.py" in traced.stdout
     scores = json.loads((run_dir / "scores/scores.json").read_text())
     assert scores["model"]["n_lines"] == 20
-    assert time.monotonic() - started < 60 or os.getloadavg()[0] > 2.5
+    # On a machine that does nothing else it takes a quarter of this.
+    assert time.monotonic() - started < 60
