@@ -143,3 +143,11 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> 
     two = run(tmp_path / "2", *shards, workers=2)
     assert [f.sha256 for f in one.manifest.files] == [f.sha256 for f in two.manifest.files]
     assert len(kept(one)) == 5
+
+
+def test_duplicates_are_found_across_batches_and_the_rest_keeps_its_order(tmp_path: Path) -> None:
+    texts = [f"{CODE}# number {i % 900}\n" for i in range(1500)]
+    docs = run(tmp_path, [document(f"{i}.py", text) for i, text in enumerate(texts)])
+    assert kept(docs) == [f"{i}.py" for i in range(900)]
+    assert reasons(docs)["1499.py"] == ("duplicate", "app:app/599.py")
+    assert docs.counts["dropped_by_rule"] == {"duplicate": 600}

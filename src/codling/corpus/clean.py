@@ -42,6 +42,8 @@ STAGE_VERSION = 1
 
 COMPILED_BYTES = 50_000_000
 """Bytes per worker from which on it pays to load the compiled loops."""
+MOVED_ALONE_BYTES = 500_000_000
+"""Bytes up to which one process publishes the judged shards."""
 BATCH_ROWS = 512
 
 KEYS_SCHEMA = pa.schema(
@@ -71,8 +73,10 @@ def clean(config: CleanConfig) -> Artifact:
         )
         repeats = _repeats(judged.path, len(tasks))
         moves = [MoveTask(judged.path, repeats.get(i, {})) for i in range(len(tasks))]
+        # Few bytes are moved sooner than other processes start.
+        movers = config.workers if raw.counts.get("bytes", 0) > MOVED_ALONE_BYTES else 1
         counts += map_shards(
-            draft, moves, move_shard, workers=config.workers, label="duplicates", ray=config.ray
+            draft, moves, move_shard, workers=movers, label="duplicates", ray=config.ray
         )
         draft.counts |= nested(counts)
 
@@ -177,22 +181,30 @@ def _repeats(judged: Path, n_shards: int) -> dict[int, dict[int, str]]:
 
 
 def _rewrite(judged: dict[str, Path], repeats: dict[int, str], shard: Shard) -> None:
-    repeated: set[tuple[str, str, str]] = set()
-    with (
-        new_table(shard.path("documents"), DOCUMENT_SCHEMA) as documents,
-        new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
-        new_table(shard.path("redactions"), REDACTION_SCHEMA) as redactions,
-    ):
-        for row in _rows(judged["dropped"]):
+    """Write a shard's tables anew, with the repeated documents among the dropped ones."""
+    repeated: list[dict[str, Any]] = []
+    first_row = 0
+    with new_table(shard.path("documents"), DOCUMENT_SCHEMA) as documents:
+        for batch in _batches(judged["documents"]):
+            rows = [i for i in range(len(batch)) if first_row + i in repeats]
+            for row, i in zip(
+                batch.take(pa.array(rows, pa.int64())).drop_columns(["content"]).to_pylist(),
+                rows,
+                strict=True,
+            ):
+                repeated.append(dropped_row(row, "duplicate", repeats[first_row + i]))
+            gone = set(rows)
+            documents.add_batch(
+                batch.filter(pa.array([i not in gone for i in range(len(batch))], pa.bool_()))
+            )
+            first_row += len(batch)
+    with new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped:
+        for row in (*_rows(judged["dropped"]), *repeated):
             dropped.add(row)
-        for index, row in enumerate(_rows(judged["documents"])):
-            if index in repeats:
-                dropped.add(dropped_row(row, "duplicate", repeats[index]))
-                repeated.add((row["source"], row["repo"], row["path"]))
-            else:
-                documents.add(row, len(row["content"]))
+    places = {(row["source"], row["repo"], row["path"]) for row in repeated}
+    with new_table(shard.path("redactions"), REDACTION_SCHEMA) as redactions:
         for row in _rows(judged["redactions"]):
-            if (row["source"], row["repo"], row["path"]) not in repeated:
+            if (row["source"], row["repo"], row["path"]) not in places:
                 redactions.add(row)
 
 
@@ -213,9 +225,13 @@ def _published(shard: Shard) -> Counts:
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of one table, some at a time."""
+    for batch in _batches(path):
+        yield from batch.to_pylist()
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=256):
-            yield from batch.to_pylist()
+        yield from file.iter_batches(batch_size=BATCH_ROWS)
 
 
 def _keys(kept: pa.RecordBatch) -> pa.RecordBatch:
