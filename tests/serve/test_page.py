@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_server import Running, Servers
+from tiny_server import Running, Servers, wait_until
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
@@ -208,6 +208,8 @@ def test_stop_ends_the_answer(browser, servers: Servers, model_dir: Path) -> Non
     page.goto(f"{slow.url}/#chat")
     page.fill("#say", "hello")
     page.keyboard.press("Enter")
+    # Not before the server has begun: a request dropped on its way leaves nothing to cancel.
+    wait_until(lambda: bool(slow.backend.opened))
     page.click("#stop")
     expect(page.locator("#chat-state")).to_have_text("stopped")
     expect(page.locator("#send")).to_be_visible()
