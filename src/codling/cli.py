@@ -247,7 +247,7 @@ def _command(verb: Verb) -> Callable[..., object]:
     """A function whose signature holds the fields of the verb's config, all optional."""
     module, _, name = verb.target.partition(":")
     stage = getattr(importlib.import_module(module), name)
-    config_class = _config_class(stage)
+    config_class = recipes.config_class(stage)
 
     def command(*positional: object, recipe: Path | None = None, **flags: object) -> object:
         if verb.positional and positional:
@@ -352,15 +352,6 @@ def _own_attribute_docs(config_class: type) -> dict[str, str]:
                 assert isinstance(field.target, ast.Name)
                 docs[field.target.id] = " ".join(value.value.split())
     return docs
-
-
-def _config_class(stage: Callable[..., object]) -> type[Any]:
-    hints = typing.get_type_hints(stage)
-    hints.pop("return", None)
-    (config_class,) = hints.values()
-    assert is_dataclass(config_class)
-    assert isinstance(config_class, type)
-    return config_class
 
 
 def _dataclass_in(hint: object) -> type | None:

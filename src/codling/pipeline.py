@@ -10,7 +10,6 @@ Not here: any stage's work.
 import importlib
 import time
 import tomllib
-import typing
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -20,7 +19,7 @@ from typing import Any
 from codling.core.artifact import MANIFEST, Artifact
 from codling.core.errors import ConfigError, SourceError
 from codling.core.log import say
-from codling.core.recipe import aside, build, check_tables, read_recipe
+from codling.core.recipe import aside, build, check_tables, config_class, read_recipe
 from codling.core.shards import read_rows
 from codling.evaluate.summary import summarise
 
@@ -126,8 +125,8 @@ def _prepare(
     """The station's function and its config."""
     module, _, name = station.stage.partition(":")
     stage: Callable[[Any], Artifact] = getattr(importlib.import_module(module), name)
-    config_class = _config_class(stage)
-    known = {f.name for f in fields(config_class)}
+    stage_config = config_class(stage)
+    known = {f.name for f in fields(stage_config)}
     general = {
         "sources": config.sources,
         "own": config.own,
@@ -139,7 +138,7 @@ def _prepare(
     values |= {field: run_dir / made for field, made in station.takes.items()}
     values["out_dir"] = run_dir / station.makes
     where = f"{config.recipe} [{station.table}]" if config.recipe else f"[{station.table}]"
-    return stage, build(config_class, values, where)
+    return stage, build(stage_config, values, where)
 
 
 def _nothing_kept(artifact: Artifact) -> str:
@@ -185,14 +184,6 @@ def _default_run_dir(sources: tuple[Path, ...]) -> Path:
     for suffix in (".gz", ".tar", ".tgz", ".zip", ".whl", ".git"):
         name = name.removesuffix(suffix)
     return Path("runs") / (name or "grown")
-
-
-def _config_class(stage: Callable[[Any], Artifact]) -> type[Any]:
-    hints = typing.get_type_hints(stage)
-    hints.pop("return")
-    (config_class,) = hints.values()
-    assert isinstance(config_class, type)
-    return config_class
 
 
 def _line(artifact: Artifact, begun: float) -> str:

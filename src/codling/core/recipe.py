@@ -32,6 +32,16 @@ def aside(  # what dataclasses.field returns has no useful type either
     return field(metadata={"aside": True})
 
 
+def config_class(stage: Callable[..., object]) -> type[Any]:
+    """The class of a stage's one parameter, its config."""
+    hints = typing.get_type_hints(stage)
+    hints.pop("return", None)
+    (found,) = hints.values()
+    assert isinstance(found, type)
+    assert is_dataclass(found)
+    return found
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """The tables of a TOML recipe; ConfigError names the file and the line that does not parse."""
     try:
