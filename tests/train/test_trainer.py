@@ -183,7 +183,7 @@ def test_minutes_fix_the_number_of_steps_and_equal_a_run_of_so_many(
     (tmp_path / "timed").mkdir()
     timed = trainer(tmp_path / "timed", max_steps=None, minutes=0.01)
     n_steps = timed.run().n_steps
-    assert n_steps >= 1
+    assert n_steps > 3
     (tmp_path / "counted").mkdir()
     trainer(tmp_path / "counted", max_steps=n_steps).run()
     found = [[r["loss"] for r in rows(tmp_path / name)] for name in ("timed", "counted")]

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from codling import __version__
 from codling.core.artifact import Artifact, Draft, produce
 from codling.evaluate.heldout_config import ReportConfig
-from codling.evaluate.view import RunView, pick_examples, view_run
+from codling.evaluate.view import RunView, pick_examples, size_text, view_run
 
 STAGE_VERSION = 1
 CONTEXT_LINES = 6
@@ -56,7 +56,7 @@ def render(view: RunView, n_examples: int) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["size"] = _size
+    environment.filters["size"] = size_text
     environment.filters["context"] = _context
     template = resources.files("codling.evaluate").joinpath("report.html").read_text("utf-8")
     return environment.from_string(template).render(
@@ -121,7 +121,3 @@ def _context(row: dict[str, Any], side: str) -> str:
         lines = row["prefix"].split("\n")
         return "\n".join(lines[-CONTEXT_LINES - 1 :])
     return "\n".join(row["suffix"].split("\n")[: CONTEXT_LINES + 1])
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.1f} kB"

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from codling.evaluate.view import RunView, Tally, pick_examples, view_run
+from codling.evaluate.view import RunView, Tally, pick_examples, size_text, view_run
 
 N_EXAMPLES = 10
 CURVE_WIDTH = 60
@@ -47,7 +47,8 @@ def sparkline(values: Sequence[float], width: int = CURVE_WIDTH) -> str:
 
 def _kept_and_dropped(view: RunView) -> Iterator[str]:
     n_files, n_bytes = sum(t.n_files for t in view.kept), sum(t.n_bytes for t in view.kept)
-    yield f"Kept {n_files:,} files, {_size(n_bytes)}, of which held out {view.heldout.n_files:,}"
+    n_heldout = view.heldout.n_files
+    yield f"Kept {n_files:,} files, {size_text(n_bytes)}, of which held out {n_heldout:,}"
     yield from _table(view.kept[:8])
     n_dropped = sum(t.n_files for t in view.dropped)
     yield f"Dropped {n_dropped:,} files" + (", by rule, with an example:" if n_dropped else "")
@@ -59,7 +60,7 @@ def _kept_and_dropped(view: RunView) -> Iterator[str]:
 
 def _table(rows: Sequence[Tally]) -> Iterator[str]:
     for row in rows:
-        shown = f"  {row.name:<22} {row.n_files:>7,} files {_size(row.n_bytes):>9}"
+        shown = f"  {row.name:<22} {row.n_files:>7,} files {size_text(row.n_bytes):>9}"
         yield f"{shown}  {row.example[:70]}".rstrip()
 
 
@@ -106,7 +107,3 @@ def _next_steps(view: RunView) -> Iterator[str]:
     report = view.run_dir / "report" / "report.html"
     yield f"Report:  {os.path.relpath(report)}"
     yield f"Serve:   codling serve {os.path.relpath(view.run_dir / 'checkpoint')}"
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.1f} kB"

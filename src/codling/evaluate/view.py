@@ -91,6 +91,15 @@ def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, An
     return chosen[:n]
 
 
+def size_text(n_bytes: int) -> str:
+    """Bytes as people read them.
+
+    >>> size_text(29_649_587), size_text(1_234)
+    ('29.6 MB', '1.2 kB')
+    """
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.1f} kB"
+
+
 def _documents(artifact: Artifact) -> tuple[list[Tally], list[Tally], Tally]:
     languages: Counter[str] = Counter()
     licenses: Counter[str] = Counter()
