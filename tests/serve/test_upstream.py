@@ -1,6 +1,8 @@
 """Our front before another OpenAI-like server, played by our own app and by one that misbehaves."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -14,7 +16,7 @@ from codling.core.errors import ConfigError
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.config import ServeConfig
-from codling.serve.upstream import UpstreamBackend, base_url
+from codling.serve.upstream import UpstreamBackend, UpstreamGeneration, base_url
 
 PROMPT, SUFFIX = "def add(first, second):\n", "\n\n\nclass Stack:\n"
 
@@ -165,3 +167,14 @@ def test_what_the_other_server_says_reaches_the_client(
     if status == 200:
         usage = answer.json()["usage"]
         assert (usage["completion_tokens"], usage["prompt_cache_hit_tokens"]) == (2, 1)
+
+
+def test_the_blank_that_the_prompt_left_to_the_answer_is_taken_off_once() -> None:
+    events = 'data: {"choices": [{"text": " a"}]}\n\ndata: {"choices": [{"text": " b"}]}\n\n'
+    response = httpx.Response(200, content=events.encode())
+
+    async def text() -> str:
+        generation = UpstreamGeneration(response, AsyncExitStack(), lead=" ")
+        return "".join([delta.text async for delta in generation])
+
+    assert asyncio.run(text()) == "a b"

@@ -96,9 +96,15 @@ def test_no_room_for_the_marks_is_refused(tokenizer: Tokenizer) -> None:
         insertion_prompt(tokenizer, "a", "b", max_tokens=4)
 
 
-def test_lookalikes_in_prefix_or_suffix_are_refused(tokenizer: Tokenizer) -> None:
+def test_a_part_that_begins_with_a_lookalike_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(TokenizerError, match="only looks like"):
         insertion_prompt(tokenizer, "<|fim_begin|>def f", "")
+
+
+def test_a_file_that_quotes_a_lookalike_can_be_completed(tokenizer: Tokenizer) -> None:
+    quoted = "TOKENS = ['<|fim_begin|>', '<|fim_hole|>']\n"
+    prompt = insertion_prompt(tokenizer, quoted, quoted)
+    assert tokenizer.decode(prompt) == quoted * 2
 
 
 def test_a_real_mark_inside_the_code_is_text(tokenizer: Tokenizer) -> None:

@@ -20,6 +20,7 @@ from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, To
 from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
 from codling.tokens.chat import chat_ids
+from codling.tokens.fim import InsertionPrompt
 from codling.tokens.tokenizer import Tokenizer
 
 _FALLBACK_LENGTH = 4096
@@ -89,7 +90,8 @@ class UpstreamBackend:
         except BaseException:
             await stack.aclose()
             raise
-        return UpstreamGeneration(response, stack)
+        lead = prompt_ids.lead if isinstance(prompt_ids, InsertionPrompt) else ""
+        return UpstreamGeneration(response, stack, lead)
 
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """See Backend."""
@@ -107,9 +109,10 @@ class UpstreamBackend:
 class UpstreamGeneration:
     """One completion that another server computes. Leaving the loop closes the connection."""
 
-    def __init__(self, response: httpx.Response, stack: AsyncExitStack) -> None:
+    def __init__(self, response: httpx.Response, stack: AsyncExitStack, lead: str = "") -> None:
+        """`lead` is left out where the answer begins with it (InsertionPrompt)."""
         self.n_cached_tokens = 0
-        self._response, self._stack = response, stack
+        self._response, self._stack, self._lead = response, stack, lead
         self._n_tokens = 0
         self._reason: FinishReason | None = None
 
@@ -140,7 +143,8 @@ class UpstreamGeneration:
             if reason := choice.get("finish_reason"):
                 self._reason = "length" if reason == "length" else "stop"
             if text := choice.get("text"):
-                found.append(Delta(text=text))
+                found.append(Delta(text=text.removeprefix(self._lead)))
+                self._lead = ""
         return found
 
 

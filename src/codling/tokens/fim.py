@@ -175,15 +175,16 @@ def insertion_prompt(
     its end; what is near the hole stays, and the suffix gets a quarter of the room, or what the
     prefix leaves.
 
-    Raises TokenizerError if the model has no FIM tokens or a look-alike of one stands in the text;
-    RequestError if `max_tokens` has no room even for the marks.
+    Raises TokenizerError if the model has no FIM tokens or a part begins with a look-alike of one
+    (a prompt built by hand; a file may quote them further on); RequestError if `max_tokens` has no
+    room even for the marks.
     """
     _marks(tokenizer)
     mode = mode or tokenizer.fim_mode
     lead = " " if mode == "spm" and prefix.endswith(" ") else ""
     prefix = prefix.removesuffix(lead)
     for text in (prefix, suffix):
-        tokenizer.refuse_lookalikes(text)
+        tokenizer.refuse_lookalikes(text, at_start=True)
     head = _head(tokenizer)
     if max_tokens is None:
         before, after = tokenizer.encode(prefix), tokenizer.encode(suffix)

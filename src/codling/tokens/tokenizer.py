@@ -221,9 +221,14 @@ class Tokenizer:
             ids.add(self._control.get(_token_text(self.config.get("eos_token")) or ""))
         return frozenset(i for i in ids if i is not None)
 
-    def refuse_lookalikes(self, text: str) -> None:
-        """Raise TokenizerError if `text` holds a special token in mistyped characters."""
+    def refuse_lookalikes(self, text: str, *, at_start: bool = False) -> None:
+        """Raise TokenizerError if `text` holds a special token in mistyped characters.
+
+        With `at_start` only if it begins with one: further on, a file may quote them.
+        """
         for match in self._lookalike_pattern.finditer(text):
+            if at_start and text[: match.start()].strip():
+                return
             if match.group() not in self._control:
                 raise TokenizerError(
                     f"the prompt holds {match.group()}, which only looks like the special token "
