@@ -55,9 +55,11 @@ def logits_of_both(
     got = decoder.step(chunks, order, [int(lengths[r]) for r in order])
     decoder.close()
     if not int8:
+        # In bfloat16 the rounding of one layer moves the keys of the next.
+        near = 1e-5 if dtype == torch.float32 else 1e-2
         for store, kept in zip(cache.stores, after, strict=True):
             for tensor, new in zip(store, kept, strict=True):
-                torch.testing.assert_close(tensor, new, rtol=1e-2, atol=1e-4)
+                assert float((tensor - new).norm() / new.norm()) < near
     return plain[order], got.clone()
 
 
