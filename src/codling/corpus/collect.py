@@ -14,7 +14,9 @@ Not here: the judgement of licences and quality (clean.py); reading (sources.py)
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -22,19 +24,21 @@ from typing import Any
 from codling.core.artifact import Artifact, Draft, Input, produce
 from codling.core.errors import SourceError
 from codling.core.languages import LANGUAGES, detect, may_be_known
+from codling.core.log import say
 from codling.core.shards import Counts, Shard, map_shards
 from codling.corpus.archives import open_archive
 from codling.corpus.config import CollectConfig
 from codling.corpus.counts import nested
 from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 from codling.corpus.dumps import read_dump
-from codling.corpus.heldout import heldout_units, is_heldout_unit, unit_of
+from codling.corpus.heldout import CodeFile, Heldout, choose_heldout, newest_since, row_heldout
+from codling.corpus.history import read_history
 from codling.corpus.licenses import Licenses, read_notices
 from codling.corpus.repository import Archive, Entry, Reader, Repository
 from codling.corpus.sources import open_sources
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 ARCHIVE_GROWTH = 4
 """How many times larger than packed an archive is taken to be, when shards are cut."""
 
@@ -52,13 +56,16 @@ def collect(config: CollectConfig) -> Artifact:
     inputs = _inputs(sources, config.sources)
 
     def work(draft: Draft) -> None:
-        tasks = [Task(tuple(parts), config) for parts in _shards(sources, config)]
+        dated, settled = _dated(sources, config)
+        tasks = [Task(tuple(parts), settled) for parts in _shards(dated, settled)]
         counts = map_shards(
             draft, tasks, collect_shard, workers=config.workers, label="collect", ray=config.ray
         )
         if counts["documents"] == 0:
             where = ", ".join(str(s) for s in config.sources)
             raise SourceError(f"{where} holds no file in a known language; {_largest_rule(counts)}")
+        if settled.heldout_since:
+            draft.counts["heldout_since"] = settled.heldout_since
         draft.counts |= {"repositories": len(sources)} | nested(counts)
 
     return produce(
@@ -68,12 +75,12 @@ def collect(config: CollectConfig) -> Artifact:
 
 @dataclass(frozen=True)
 class Place:
-    """Where files come from: a repository, its licences and its held-out units."""
+    """Where files come from: a repository, its licences and what of it is held out."""
 
     source: str
     repo: str
     licenses: Licenses
-    heldout: frozenset[str]
+    heldout: Heldout
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,36 @@ def _inputs(sources: Sequence[Repository | Archive], paths: Sequence[Path]) -> l
         where = str(paths[0].absolute()) if len(paths) == 1 else each.name
         found.append(Input(kind="source", id=identity.hexdigest()[:16], path=where))
     return found
+
+
+def _dated(
+    sources: Sequence[Repository | Archive], config: CollectConfig
+) -> tuple[list[Repository | Archive], CollectConfig]:
+    """The sources with their files' commit times, and the config with the moment of the split."""
+    found = list(sources)
+    if config.commit_times:
+        with ThreadPoolExecutor(config.workers) as pool:
+            found = list(pool.map(_with_times, sources))
+    if config.heldout_by == "package" or config.heldout_since is not None:
+        return found, config
+    code = (_code(each, config) for each in found if isinstance(each, Repository))
+    since = datetime.fromtimestamp(newest_since(code, config), UTC)
+    return found, replace(config, heldout_since=since.isoformat())
+
+
+def _with_times(source: Repository | Archive) -> Repository | Archive:
+    """A repository with the commit times of its files, where it has a history."""
+    if isinstance(source, Archive) or not source.history:
+        return source
+    history = read_history(Path(source.history))
+    if history.is_shallow:
+        say(
+            f"{source.name} is a shallow clone: {history.n_files - len(history.times):,} of "
+            f"{history.n_files:,} files have no commit time; git fetch --unshallow gives them"
+        )
+    times = history.times
+    entries = (replace(e, changed_at=times.get(e.path)) for e in source.entries)
+    return replace(source, entries=tuple(entries))
 
 
 def _shards(
@@ -175,32 +212,29 @@ def _files(task: Task, shard: Shard) -> Iterator[tuple[Place, Entry, bytes]]:
 def _dumped(dump: Archive, config: CollectConfig) -> Iterator[tuple[Place, Entry, bytes]]:
     """The rows of a dump, with the licences that they state; units are held out by hash alone."""
     for row in read_dump(Path(dump.path), dump.name):
-        unit = unit_of(row.path)
-        is_heldout = is_heldout_unit(
-            row.repo, unit, fraction=config.heldout_fraction, seed=config.seed
-        )
         licenses = Licenses({}, row.license, config.own)
-        place = Place(
-            dump.name, row.repo, licenses, frozenset({unit}) if is_heldout else frozenset()
-        )
+        place = Place(dump.name, row.repo, licenses, row_heldout(row.repo, row.path, config))
         data = row.content.encode("utf-8", "surrogatepass")
-        yield place, Entry(row.path, len(data), ""), data
+        yield place, Entry(row.path, len(data), "", changed_at=row.changed_at), data
 
 
 def _piece(repository: Repository, config: CollectConfig) -> Piece:
-    """A whole repository with its licences and its held-out packages."""
-    code = (
-        (e.path, e.n_bytes)
-        for e in repository.entries
-        if _is_wanted(e, config) and _is_code(e.path, config)
-    )
+    """A whole repository with its licences and what of it is held out."""
     place = Place(
         repository.source,
         repository.name,
         read_notices(repository.notices, repository.declared, own=config.own),
-        heldout_units(repository.name, code, fraction=config.heldout_fraction, seed=config.seed),
+        choose_heldout(repository.name, _code(repository, config), config),
     )
     return Piece(place, repository.reader, repository.entries)
+
+
+def _code(repository: Repository, config: CollectConfig) -> list[CodeFile]:
+    return [
+        CodeFile(e.path, e.n_bytes, e.changed_at)
+        for e in repository.entries
+        if _is_wanted(e, config) and _is_code(e.path, config)
+    ]
 
 
 def _is_code(path: str, config: CollectConfig) -> bool:
@@ -242,11 +276,12 @@ def _row(
         return reason, row
     row["license"], row["license_from"] = place.licenses.of(entry.path, content)
     return None, row | {
-        "split": "heldout" if unit_of(entry.path) in place.heldout else "train",
+        "split": place.heldout.split(entry.path, entry.changed_at),
         "n_bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "content": content,
         "n_redactions": 0,
+        "changed_at": entry.changed_at,
     }
 
 

@@ -5,12 +5,14 @@ Thresholds that are left at None come from the profile (corpus/profiles.py).
 
 import os
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from codling.core.errors import ConfigError
 from codling.core.recipe import aside
 
+HeldoutBy = Literal["package", "file-time", "repository-time"]
 ProfileName = Literal["deepseek-coder", "starcoder2", "opencoder"]
 
 
@@ -32,6 +34,14 @@ class CollectConfig:
     """Declare that you may train on files without any licence notice (LicenseRef-own)."""
     heldout_fraction: float = 0.05
     """Share of each repository's code that is kept from training, in whole packages."""
+    heldout_by: HeldoutBy = "package"
+    """What is kept from training: whole packages by hash, or by commit time the newest files or
+    repositories."""
+    heldout_since: str | None = None
+    """With a split by time: the moment (2025-06-30, or with time of day) since which it is held
+    out; none: the one that gives heldout_fraction of all dated code."""
+    commit_times: bool = True
+    """Read from git when each file was last changed (column changed_at)."""
     seed: int = 0
     """Seed of the choice of held-out packages."""
     languages: Literal["deepseek-coder", "coder-v2"] = "deepseek-coder"
@@ -50,10 +60,27 @@ class CollectConfig:
         """Whether the languages are those of DeepSeek-Coder-V2."""
         return self.languages == "coder-v2"
 
+    @property
+    def heldout_moment(self) -> int | None:
+        """`heldout_since` in Unix seconds; without a zone it is UTC."""
+        if self.heldout_since is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(self.heldout_since)
+        except ValueError:
+            raise ConfigError(
+                f"heldout_since is {self.heldout_since!r}; write it like 2025-06-30"
+            ) from None
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
     def __post_init__(self) -> None:
         """Raise ConfigError for a setting that cannot work."""
         if not 0 <= self.heldout_fraction < 1:
             raise ConfigError(f"heldout_fraction is {self.heldout_fraction}; choose from 0 to 1")
+        if self.heldout_moment is not None and self.heldout_by == "package":
+            raise ConfigError("heldout_since needs heldout_by file-time or repository-time")
+        if self.heldout_by != "package" and not self.commit_times:
+            raise ConfigError(f"heldout_by {self.heldout_by} needs commit_times")
         for name in ("max_file_bytes", "shard_bytes", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1")

@@ -34,6 +34,8 @@ class Document:
     """Of the file's bytes as found."""
     content: str
     n_redactions: int = 0
+    changed_at: int | None = None
+    """Unix seconds of the commit that changed the file last; None where no history is known."""
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
@@ -59,6 +61,7 @@ DOCUMENT_SCHEMA = pa.schema(
         pa.field("sha256", pa.string(), nullable=False),
         pa.field("content", pa.string(), nullable=False),
         pa.field("n_redactions", pa.int32(), nullable=False),
+        pa.field("changed_at", pa.int64()),
     ]
 )
 """Table `documents` of the artefacts of kind "raw" (collect) and "documents" (clean and after)."""

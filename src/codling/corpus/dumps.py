@@ -7,6 +7,7 @@ columns. Output: batches of rows that collect.py turns into documents; memory ho
     path                    path, max_stars_repo_path, file_path, filename
     repository              repo_name, max_stars_repo_name, repository, repo
     licences                license, licenses, max_stars_repo_licenses, detected_licenses
+    time of last change     changed_at, committer_date, revision_date
 
 Not here: downloading such corpora.
 """
@@ -15,6 +16,7 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "max_stars_repo_path", "file_path", "filename"),
     "repo": ("repo_name", "max_stars_repo_name", "repository", "repo"),
     "license": ("license", "licenses", "max_stars_repo_licenses", "detected_licenses"),
+    "changed_at": ("changed_at", "committer_date", "revision_date"),
 }
 """What a row is made of, and the names that the columns may have, the first that is there."""
 BATCH_ROWS = 256
@@ -44,6 +47,8 @@ class DumpRow:
     content: str
     license: str
     """SPDX expression as the corpus states it, or ""."""
+    changed_at: int | None = None
+    """Unix seconds of the last change, where the corpus has them."""
 
 
 def read_dump(path: Path, name: str) -> Iterator[DumpRow]:
@@ -64,6 +69,7 @@ def read_dump(path: Path, name: str) -> Iterator[DumpRow]:
                 path=str(_first(row, "path") or f"{number}.txt").lstrip("/"),
                 content=content,
                 license=_license(_first(row, "license")),
+                changed_at=_second(_first(row, "changed_at")),
             )
     except (pa.ArrowException, ValueError, EOFError, gzip.BadGzipFile) as error:
         raise SourceError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
@@ -97,3 +103,12 @@ def _license(stated: object) -> str:
     names = stated if isinstance(stated, list) else [stated]
     found = [known for name in names if (known := expression(name))]
     return join(found, "OR") if found and len(found) == len(names) else ""
+
+
+def _second(stated: object) -> int | None:
+    """A stated time (a number of seconds, a date, or its ISO form) in Unix seconds."""
+    if isinstance(stated, str):
+        stated = datetime.fromisoformat(stated)
+    if isinstance(stated, datetime):
+        return int((stated if stated.tzinfo else stated.replace(tzinfo=UTC)).timestamp())
+    return int(stated) if isinstance(stated, int | float) else None

@@ -75,7 +75,8 @@ def _open_tree(
     """A git working tree, and the submodules that are checked out in it."""
     entries = tuple(_tracked_entry(root, t) for t in tracked if not t.is_submodule)
     state = git.state(root) or fingerprint(entries, *(_mtime(root, e) for e in entries))
-    yield _repository(root, source, name, entries, state, "")
+    repository = _repository(root, source, name, entries, state, "")
+    yield replace(repository, history=os.fspath(root.absolute()))
     for each in tracked:
         if each.is_submodule and (root / each.path / ".git").exists():
             inner = git.tracked_files(root / each.path)

@@ -4,7 +4,7 @@ Input: a folder. Output: tracked paths with modes, a state (HEAD and what differ
 bare repositories a Repository that is read through `git cat-file`.
 
 Only commands that read are run, with hooks and outside programs of the repository's configuration
-switched off. Not here: reading files of a working tree (folders.py).
+switched off. Not here: reading files of a working tree (folders.py), commit times (history.py).
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def tracked_files(root: Path) -> list[Tracked] | None:
         (folder / ".git").exists() for folder in (root.absolute(), *root.absolute().parents)
     ):
         return None
-    done = _run(root, "ls-files", "-z", "--stage")
+    done = run_git(root, "ls-files", "-z", "--stage")
     if done.returncode != 0:
         _refuse(root, done.stderr)
         return None
@@ -61,16 +61,17 @@ def tracked_files(root: Path) -> list[Tracked] | None:
 
 def state(root: Path) -> str | None:
     """HEAD and, where the tree differs from it, a hash of the difference; None without a commit."""
-    head = _run(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    head = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD")
     if head.returncode != 0:
         return None
-    prefix = _run(root, "rev-parse", "--show-prefix").stdout.strip()
-    changes = _run(
+    prefix = run_git(root, "rev-parse", "--show-prefix").stdout.strip()
+    changes = run_git(
         root, "diff", "--no-ext-diff", "--no-textconv", "--binary", "--relative", "HEAD", "--", "."
     )
     found = head.stdout.decode().strip()
     if prefix:
         found += "-" + hashlib.sha256(prefix).hexdigest()[:8]
+    found += shallow_mark(root)
     return found + ("-" + hashlib.sha256(changes.stdout).hexdigest()[:16] if changes.stdout else "")
 
 
@@ -82,8 +83,10 @@ class BareReader:
 
     def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The blobs, in order, through one `git cat-file --batch`."""
-        command = ["git", *_SAFE, "-C", self.root, "cat-file", "--batch"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        command = git_command(Path(self.root), "cat-file", "--batch")
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
+        ) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             for entry in entries:
@@ -95,17 +98,33 @@ class BareReader:
 
 def open_bare(root: Path, name: str) -> Repository:
     """The files of the commit that HEAD of a bare repository names."""
-    head = _run(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    head = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD")
     if head.returncode != 0:
         _refuse(root, head.stderr)
         raise SourceError(f"the repository {root} has no commit at HEAD")
     commit = head.stdout.decode().strip()
-    listed = _run(root, "ls-tree", "-r", "-z", "-l", commit).stdout
+    listed = run_git(root, "ls-tree", "-r", "-z", "-l", commit).stdout
     entries = tuple(_listed(listed))
     reader = BareReader(os.fspath(root.absolute()))
     wanted = [e for e in entries if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)]
     notices = {entry.path: data for entry, data in reader.read(wanted)}
-    return Repository(name, name, reader, entries, commit, notices)
+    state = commit + shallow_mark(root)
+    return Repository(
+        name, name, reader, entries, state, notices, history=os.fspath(root.absolute())
+    )
+
+
+def shallow_mark(root: Path) -> str:
+    """What tells a shallow clone from a whole one of the same commit: "" for a whole one."""
+    cuts = shallow_cuts(root)
+    return "-shallow" + hashlib.sha256(b"\n".join(sorted(cuts))).hexdigest()[:8] if cuts else ""
+
+
+def shallow_cuts(root: Path) -> set[bytes]:
+    """The commits at which a shallow clone ends; none for a whole one."""
+    where = run_git(root, "rev-parse", "--git-path", "shallow").stdout.rstrip(b"\n")
+    path = root / os.fsdecode(where)
+    return set(path.read_bytes().split()) if path.is_file() else set()
 
 
 def _listed(output: bytes) -> Iterator[Entry]:
@@ -132,18 +151,25 @@ def _blob(stream: IO[bytes], root: str) -> bytes:
     return data[:size]
 
 
-def _run(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_EXTERNAL_DIFF": ""}
+def run_git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command of git that reads, in `root`."""
     try:
         return subprocess.run(
-            ["git", *_SAFE, "-C", os.fspath(root), *arguments],
-            capture_output=True,
-            check=False,
-            env=environment,
+            git_command(root, *arguments), capture_output=True, check=False, env=environment()
         )
     except FileNotFoundError:
         raise ToolMissingError("git is not installed, but a source is a git repository") from None
+
+
+def git_command(root: Path, *arguments: str) -> list[str]:
+    """A command of git in `root`, with nothing of its configuration that runs programs."""
+    return ["git", *_SAFE, "-C", os.fspath(root), *arguments]
+
+
+def environment() -> dict[str, str]:
+    """The environment without settings that point git elsewhere."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    return kept | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_EXTERNAL_DIFF": ""}
 
 
 def _refuse(root: Path, message: bytes) -> None:

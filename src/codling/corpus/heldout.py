@@ -1,15 +1,27 @@
-"""The held-out split: which packages of a repository are kept from training.
+"""The held-out split: what of a repository is kept from training, before anything is learned.
 
-Input: the paths and sizes of a repository's source files. Output: the units (top-level packages,
-folders or modules; in a src-layout those below src) that are held out, chosen by a hash of seed,
-repository and unit before anything is learned.
+Input: the paths, sizes and commit times of a repository's source files. Output: a `Heldout`, which
+says of each file whether it is held out. Three ways (`collect.heldout_by`):
+
+    package           units (top-level packages, folders or modules; in a src-layout those below
+                      src) in the order of a hash of seed, repository and unit
+    file-time         files that a commit changed at or after a moment
+    repository-time   repositories that a commit changed at or after a moment
+
+Without a moment given, it is the one that holds out the newest share of all dated code of the run.
+What has no commit time is trained on.
 
 Not here: duplicates of held-out files in the training part (clean.py removes the held-out copy).
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from codling.core.errors import ConfigError
+from codling.corpus.config import CollectConfig
+from codling.corpus.document import Split
 
 MAX_UNIT_SHARE = 0.2
 """A unit with more of a repository's bytes is its core, and is always trained on."""
@@ -17,6 +29,96 @@ MIN_UNITS = 3
 """A repository of fewer units keeps nothing out: too little would be left."""
 OVERSHOOT = 1.25
 """The share that is aimed at may be exceeded this much by the last unit."""
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """What of a repository is held out: some of its units, or what is new."""
+
+    units: frozenset[str] = frozenset()
+    since: int | None = None
+    """Unix second; a file changed then or later is held out."""
+    is_whole: bool = False
+    """Whether the whole repository is held out."""
+
+    def split(self, path: str, changed_at: int | None) -> Split:
+        """The part that a file belongs to."""
+        is_new = self.since is not None and changed_at is not None and changed_at >= self.since
+        return "heldout" if self.is_whole or is_new or unit_of(path) in self.units else "train"
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFile:
+    """A source file as the split sees it."""
+
+    path: str
+    n_bytes: int
+    changed_at: int | None = None
+
+
+def choose_heldout(repo: str, files: Iterable[CodeFile], config: CollectConfig) -> Heldout:
+    """What of one repository is held out; `files` are its source files."""
+    since = config.heldout_moment
+    match config.heldout_by:
+        case "file-time":
+            return Heldout(since=since)
+        case "repository-time":
+            newest = max((f.changed_at or 0 for f in files), default=0)
+            return Heldout(is_whole=since is not None and newest >= since)
+        case "package":
+            sizes = ((f.path, f.n_bytes) for f in files)
+            return Heldout(
+                heldout_units(repo, sizes, fraction=config.heldout_fraction, seed=config.seed)
+            )
+
+
+def row_heldout(repo: str, path: str, config: CollectConfig) -> Heldout:
+    """The same for a single row of a corpus, where the sizes of all units are not known.
+
+    By repository-time too a row is judged by its own time: such corpora date whole repositories.
+    """
+    if config.heldout_by != "package":
+        return Heldout(since=config.heldout_moment)
+    unit = unit_of(path)
+    is_heldout = is_heldout_unit(repo, unit, fraction=config.heldout_fraction, seed=config.seed)
+    return Heldout(frozenset({unit}) if is_heldout else frozenset())
+
+
+def newest_since(repositories: Iterable[Sequence[CodeFile]], config: CollectConfig) -> int:
+    """The moment since which about `heldout_fraction` of all dated code was changed.
+
+    Raises ConfigError where nothing is dated, or where the last moment changed too much of it.
+    """
+    sizes: Counter[int] = Counter()
+    for files in repositories:
+        dated = [(f.changed_at, f.n_bytes) for f in files if f.changed_at is not None]
+        if config.heldout_by == "repository-time" and dated:
+            sizes[max(second for second, _ in dated)] += sum(n for _, n in dated)
+        elif config.heldout_by == "file-time":
+            for second, n_bytes in dated:
+                sizes[second] += n_bytes
+    if not sizes:
+        raise ConfigError(
+            f"heldout_by {config.heldout_by} needs a git repository with history among the "
+            "sources; else give heldout_since, or choose heldout_by package"
+        )
+    return _newest(sizes, config)
+
+
+def _newest(sizes: Counter[int], config: CollectConfig) -> int:
+    total = sum(sizes.values())
+    order = sorted(sizes, reverse=True)
+    since, taken = order[0], sizes[order[0]]
+    if taken > MAX_UNIT_SHARE * total:
+        raise ConfigError(
+            f"heldout_by {config.heldout_by}: the newest commit alone dates {taken / total:.0%} of "
+            "the code; give heldout_since, or choose heldout_by package"
+        )
+    for second in order[1:]:
+        if taken + sizes[second] > config.heldout_fraction * total * OVERSHOOT:
+            break
+        since, taken = second, taken + sizes[second]
+    return since
 
 
 def unit_of(path: str) -> str:

@@ -23,6 +23,8 @@ class Entry:
     rule: str = ""
     """Why it is not to be read at all: "link", "unreadable"."""
     value: str = ""
+    changed_at: int | None = None
+    """Unix seconds of the commit that changed it last, where history is known."""
 
 
 class Reader(Protocol):
@@ -50,6 +52,8 @@ class Repository:
     """Licence and package metadata files by path."""
     declared: str = ""
     """SPDX identifier that holds for every file without a notice of its own."""
+    history: str = ""
+    """The git repository, or the folder in one, whose commits date the files; "" for none."""
 
 
 @dataclass(frozen=True)
