@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from codling.core.artifact import Artifact, Draft, produce
-from codling.core.errors import SourceError, ToolMissingError
+from codling.core.errors import ConfigError, SourceError, ToolMissingError
 from codling.core.shards import map_shards
 from codling.corpus.arrange import arrange
 from codling.corpus.clean import clean
@@ -22,7 +22,7 @@ from codling.corpus.subset import Subset, write_subset
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Two nodes with a core each, on the loopback address."""
+    """Two nodes with a core each, on the machine's address: Ray never asks for one on loopback."""
     pytest.importorskip("ray")
     patch = pytest.MonkeyPatch()
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_UV_RUN_RUNTIME_ENV"):
@@ -30,7 +30,7 @@ def address() -> Iterator[str]:
     patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80_000_000}
+    node = {"num_cpus": 1, "object_store_memory": 80_000_000}
     head = {**node, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, shutdown_at_exit=False, head_node_args=head)
     cluster.add_node(**node)
@@ -75,6 +75,16 @@ def test_without_the_package_the_message_names_the_extra(
         sources=(repository(tmp_path / "r"),), out_dir=tmp_path / "o", ray="auto"
     )
     with pytest.raises(ToolMissingError, match=r"pip install 'codling\[ray\]'"):
+        collect(config)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "localhost:port"])
+def test_an_address_where_nothing_answers_is_one_line_at_once(tmp_path: Path, address: str) -> None:
+    pytest.importorskip("ray")
+    config = CollectConfig(
+        sources=(repository(tmp_path / "r"),), out_dir=tmp_path / "o", ray=address
+    )
+    with pytest.raises(ConfigError, match=r"^no Ray cluster at .*`ray start --head`$"):
         collect(config)
 
 

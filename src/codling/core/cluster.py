@@ -9,6 +9,7 @@ Not here: which calls there are and what they write (shards.py); starting cluste
 
 import importlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from codling.core.errors import CodlingError, ConfigError, ToolMissingError
 
 WAITING_PER_CORE = 2
 """Calls handed to Ray at a time, per core of the cluster: the rest stays unread."""
+PROBE_SECONDS = 10.0
+"""How long an address may take to accept a connection."""
 
 
 def map_on_ray(
@@ -80,8 +83,9 @@ def _connected(address: str) -> Iterator[Any]:
         return
     own = {"include_dashboard": False} if address == "local" else {}
     try:
+        _probe(address)
         ray.init(address=address, log_to_driver=False, logging_level="error", **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ConfigError(
             f"no Ray cluster at {address} ({reason}); start one with `ray start --head`"
@@ -90,3 +94,22 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _probe(address: str) -> None:
+    """Raise OSError unless something listens where Ray would look for the cluster.
+
+    Ray itself asks for 14 minutes: for a cluster that is gone but still stands in its file of
+    the last one ("auto"), and for one on 127.0.0.1, which it looks for at the machine's address.
+    """
+    if "://" in address:
+        return
+    services = importlib.import_module("ray._private.services")
+    found = services.canonicalize_bootstrap_address(address)
+    if found is None:
+        return
+    host, _, port = found.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PROBE_SECONDS).close()
+    except OSError as error:
+        raise OSError(f"nothing answers at {found}: {error.strerror or error}") from None
