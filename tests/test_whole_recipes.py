@@ -18,5 +18,5 @@ def test_a_recipe_has_only_known_tables_and_keys(recipe: Path) -> None:
 def test_the_tiny_recipe_is_what_grow_does_without_one() -> None:
     tiny = prepare(GrowConfig(recipe=RECIPES[0].with_name("tiny.toml")), Path("runs/x"))
     plain = prepare(GrowConfig(), Path("runs/x"))
-    assert [config for _, config in tiny] == [config for _, config in plain]
-    assert any(isinstance(config, PretrainConfig) for _, config in plain)
+    assert [step.config for step in tiny] == [step.config for step in plain]
+    assert any(isinstance(step.config, PretrainConfig) for step in plain)

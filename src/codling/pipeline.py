@@ -11,7 +11,7 @@ import importlib
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,15 @@ from typing import Any
 from codling.core.artifact import MANIFEST, Artifact
 from codling.core.errors import ConfigError, SourceError
 from codling.core.log import say
-from codling.core.recipe import aside, build, check_tables, config_class, read_recipe
+from codling.core.recipe import (
+    aside,
+    build,
+    build_partial,
+    check_tables,
+    config_class,
+    read_recipe,
+    unknown_key,
+)
 from codling.core.shards import read_rows
 from codling.evaluate.summary import summarise
 
@@ -38,8 +46,14 @@ class GrowConfig:
     """Minutes of training."""
     seed: int = 0
     """Seed of every random choice on the way."""
+    skip: tuple[str, ...] = ()
+    """Stations to leave out: decontaminate, dedup, screen (repeatable)."""
     set: tuple[str, ...] = ()
     """Settings of single stages, for example --set pretrain.max_steps=100 (repeatable)."""
+    workers: int | None = aside(None)
+    """Processes or threads of every data stage; none: each stage's default."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster for the data stages, or auto; none: this machine."""
     recipe: Path | None = aside(None)
     """TOML file with a table of settings per stage."""
 
@@ -53,15 +67,53 @@ class Station:
     makes: str
     """Name of the artefact's folder in the run."""
     takes: Mapping[str, str]
-    """Config field -> name of an artefact made before."""
+    """Config field -> name of an artefact made before; DOCUMENTS: the last one of documents."""
+    optional: bool = False
+    """Takes and gives documents, and may be left out."""
+    needs: str = ""
+    """A setting without which there is nothing to do."""
 
+
+@dataclass(frozen=True)
+class Step:
+    """A station of one run, ready to go, or the reason why it is left out."""
+
+    station: Station
+    stage: Callable[[Any], Artifact]
+    config: object
+    left_out: str = ""
+
+
+DOCUMENTS = "*documents"
 
 PATH = (
     Station("collect", "codling.corpus.collect:collect", "raw", {}),
     Station("clean", "codling.corpus.clean:clean", "documents", {"raw_dir": "raw"}),
-    # Between `clean` and `arrange` come the stations that take and give documents:
-    # near-duplicates, syntax screening, decontamination.
-    Station("arrange", "codling.corpus.arrange:arrange", "samples", {"documents_dir": "documents"}),
+    # Benchmarks go before near-duplicates, so that a clean copy survives a contaminated one;
+    # parsing costs ten times as much as both and comes last (docs/decisions/003).
+    Station(
+        "decontaminate",
+        "codling.corpus.decontaminate:decontaminate",
+        "decontaminated",
+        {"documents_dir": DOCUMENTS},
+        optional=True,
+        needs="benchmarks",
+    ),
+    Station(
+        "dedup",
+        "codling.corpus.dedup:dedup",
+        "unique",
+        {"documents_dir": DOCUMENTS},
+        optional=True,
+    ),
+    Station(
+        "screen",
+        "codling.corpus.screen:screen",
+        "screened",
+        {"documents_dir": DOCUMENTS},
+        optional=True,
+    ),
+    Station("arrange", "codling.corpus.arrange:arrange", "samples", {"documents_dir": DOCUMENTS}),
     Station(
         "tokenizer",
         "codling.tokens.bpe:learn_tokenizer",
@@ -93,8 +145,9 @@ PATH = (
 def grow(config: GrowConfig) -> str:
     """From repositories to a code model with report: the whole path in one command.
 
-    Runs collect, clean, arrange, tokenizer, pack, pretrain, score and report; stations that are
-    complete are skipped, and an interrupted one goes on where it stopped.
+    Runs collect, clean, decontaminate (if benchmarks are given), dedup, screen, arrange, tokenizer,
+    pack, pretrain, score and report; stations that are complete are skipped, and an interrupted
+    one goes on where it stopped.
 
     Example:
         codling grow ~/src/app ~/src/lib --own --minutes 30
@@ -102,43 +155,86 @@ def grow(config: GrowConfig) -> str:
     started = time.monotonic()
     run_dir = config.run_dir or _default_run_dir(config.sources)
     # Every station's settings are read before the first one starts: a mistake costs no work.
-    stages = zip(PATH, prepare(config, run_dir), strict=True)
-    for number, (station, (stage, stage_config)) in enumerate(stages, 1):
+    for number, step in enumerate(prepare(config, run_dir), 1):
         begun = time.time()
-        say(f"[{number}/{len(PATH)}] {station.table} ...")
-        artifact = stage(stage_config)
-        say(f"[{number}/{len(PATH)}] {station.table}: {_line(artifact, begun)}")
+        name = f"[{number}/{len(PATH)}] {step.station.table}"
+        if step.left_out:
+            say(f"{name}: left out, {step.left_out}")
+            continue
+        say(f"{name} ...")
+        artifact = step.stage(step.config)
+        say(f"{name}: {_line(artifact, begun)}")
         if artifact.kind == "documents" and not artifact.counts.get("documents"):
             raise SourceError(_nothing_kept(artifact))
     return summarise(run_dir) + f"\n\nThe whole path took {time.monotonic() - started:.0f} s."
 
 
-def prepare(config: GrowConfig, run_dir: Path) -> list[tuple[Callable[[Any], Artifact], object]]:
+def prepare(config: GrowConfig, run_dir: Path) -> list[Step]:
     """The function and the config of every station; ConfigError for the first mistake in them."""
     tables = _tables(config)
-    return [_prepare(s, run_dir, tables.get(s.table, {}), config) for s in PATH]
+    may_go = {station.table for station in PATH if station.optional}
+    for name in config.skip:
+        if name not in may_go:
+            raise ConfigError(unknown_key(name, may_go, "skip", what="station"))
+    steps: list[Step] = []
+    for station in PATH:
+        steps.append(_prepare(station, run_dir, tables.get(station.table, {}), config, steps))
+    return steps
 
 
 def _prepare(
-    station: Station, run_dir: Path, table: Mapping[str, Any], config: GrowConfig
-) -> tuple[Callable[[Any], Artifact], object]:
-    """The station's function and its config."""
+    station: Station,
+    run_dir: Path,
+    table: Mapping[str, Any],
+    config: GrowConfig,
+    before: Sequence[Step],
+) -> Step:
     module, _, name = station.stage.partition(":")
     stage: Callable[[Any], Artifact] = getattr(importlib.import_module(module), name)
     stage_config = config_class(stage)
+    where = f"{config.recipe} [{station.table}]" if config.recipe else f"[{station.table}]"
+    given = build_partial(stage_config, table, where)
+    _check_paths(given, where)
+    if reason := _reason_to_leave_out(station, given, config):
+        return Step(station, stage, None, reason)
     known = {f.name for f in fields(stage_config)}
     general = {
         "sources": config.sources,
         "own": config.own,
         "seed": config.seed,
         "minutes": config.minutes,
+        "workers": config.workers,
+        "ray": config.ray,
+        "left_out": tuple(f"{s.station.table}: {s.left_out}" for s in before if s.left_out),
     }
-    values = {k: v for k, v in general.items() if k in known}
+    values = {k: v for k, v in general.items() if k in known and v is not None}
     values |= {k.replace("-", "_"): v for k, v in table.items()}
-    values |= {field: run_dir / made for field, made in station.takes.items()}
+    documents = [s.station.makes for s in before if not s.left_out and _gives_documents(s.station)]
+    for field, made in station.takes.items():
+        values[field] = run_dir / (documents[-1] if made == DOCUMENTS else made)
     values["out_dir"] = run_dir / station.makes
-    where = f"{config.recipe} [{station.table}]" if config.recipe else f"[{station.table}]"
-    return stage, build(stage_config, values, where)
+    return Step(station, stage, build(stage_config, values, where))
+
+
+def _gives_documents(station: Station) -> bool:
+    return station.optional or station.makes == "documents"
+
+
+def _reason_to_leave_out(station: Station, given: Mapping[str, object], config: GrowConfig) -> str:
+    """Why a station does not run, in words, or nothing."""
+    if station.table in config.skip:
+        return "as --skip says"
+    if station.needs and not given.get(station.needs):
+        return f"no {station.needs} given (--set {station.table}.{station.needs}=PATH)"
+    return ""
+
+
+def _check_paths(given: Mapping[str, object], where: str) -> None:
+    """Files that settings name must be there before the first stage starts."""
+    for key, value in given.items():
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path) and not path.exists():
+                raise ConfigError(f"{where}: {key} names {path}, which does not exist")
 
 
 def _nothing_kept(artifact: Artifact) -> str:
@@ -174,6 +270,9 @@ def _value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
+        # The shell takes the quotes off a list of texts.
+        if text.startswith("[") and text.endswith("]"):
+            return [_value(part.strip()) for part in text[1:-1].split(",")]
         return text
 
 

@@ -92,7 +92,7 @@ def test_a_repository_goes_as_a_whole(tmp_path: Path) -> None:
     full = [document("full", f"{i}.py", text) for i, text in enumerate(parts)]
     fork = [document("fork", f"x{i}.py", text) for i, text in enumerate(parts[:9])]
     lone = [document("lone", "0.py", parts[0])]  # a tenth of `full`: stays
-    made, kept, dropped = run(tmp_path, [full, [fork[0], *lone], fork[1:]])
+    made, kept, dropped = run(tmp_path, [full, [fork[0], *lone], fork[1:]], level="repository")
     assert {r["repo"] for r in kept} == {"full", "lone"}
     assert {(r["repo"], r["value"]) for r in dropped} == {("fork", "0.900 like src:full")}
     assert len(dropped) == 9

@@ -1,7 +1,8 @@
 """Lineage: from an artefact back to the files and licences that it was made from.
 
 Input: the path of any artefact, a checkpoint for example. Output: the tree of its inputs as text,
-down to the sources, with the licences and repositories of the documents on the way.
+down to the sources, with the licences and repositories of the documents that were learned from, and
+what each station before them removed, by which rule.
 
 Not here: what a single token came from (the index of the artefact of kind "tokens" says that).
 """
@@ -10,10 +11,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from codling.core.artifact import Artifact, Input, open_artifact
 from codling.core.errors import ArtifactError
 from codling.core.shards import read_rows
+
+OUTSIDE = ("source", "tool")
+"""Kinds of inputs that are no artefacts: what was read, and the programs that judged it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +28,8 @@ class TraceConfig:
     path: Path
     """Folder of the artefact to walk back from."""
     files: bool = False
-    """Also list every source file with its licence and hash."""
+    """Also list every source file with its licence and hash, and every removed one with the rule
+    and the value that decided."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class Ancestor:
     entry: Input
     depth: int
     artifact: Artifact | None
+    taken_by: str = ""
+    """Kind of the artefact that names it as an input."""
 
 
 def trace(config: TraceConfig) -> str:
@@ -45,8 +53,8 @@ def trace(config: TraceConfig) -> str:
     for ancestor in walk(open_artifact(config.path)):
         indent = "  " * ancestor.depth
         lines.append(f"{indent}{_headline(ancestor)}")
-        if ancestor.artifact is not None and ancestor.artifact.kind == "documents":
-            lines += [f"{indent}  {line}" for line in _documents(ancestor.artifact, config.files)]
+        if ancestor.artifact is not None:
+            lines += [f"{indent}  {line}" for line in _details(ancestor, config.files)]
     return "\n".join(lines)
 
 
@@ -63,13 +71,15 @@ def walk(artifact: Artifact) -> Iterator[Ancestor]:
         yield ancestor
         if ancestor.artifact is not None:
             waiting += [
-                Ancestor(entry, ancestor.depth + 1, _find(ancestor.artifact, entry))
+                Ancestor(
+                    entry, ancestor.depth + 1, _find(ancestor.artifact, entry), ancestor.entry.kind
+                )
                 for entry in reversed(ancestor.artifact.manifest.inputs)
             ]
 
 
 def _find(artifact: Artifact, entry: Input) -> Artifact | None:
-    if entry.kind == "source":
+    if entry.kind in OUTSIDE:
         return None
     try:
         found = open_artifact((artifact.path / entry.path).resolve(), entry.kind)
@@ -80,8 +90,8 @@ def _find(artifact: Artifact, entry: Input) -> Artifact | None:
 
 def _headline(ancestor: Ancestor) -> str:
     entry = ancestor.entry
-    if entry.kind == "source":
-        return f"source {entry.path} [{entry.id}]"
+    if entry.kind in OUTSIDE:
+        return f"{entry.kind} {entry.path} [{entry.id}]"
     if ancestor.artifact is None:
         return f"{entry.kind} [{entry.id}] is no longer at {entry.path}"
     code = ancestor.artifact.manifest.code
@@ -91,6 +101,19 @@ def _headline(ancestor: Ancestor) -> str:
     return f"{entry.kind} [{entry.id}] {ancestor.artifact.path} ({made_by}{changed})"
 
 
+def _details(ancestor: Ancestor, list_files: bool) -> Iterator[str]:
+    """What an artefact holds and what its stage removed, where it is a table of files."""
+    artifact = ancestor.artifact
+    assert artifact is not None
+    for note in artifact.manifest.config.get("left_out", ()):
+        yield f"did not pass {note}"
+    # Only the last documents were learned from; of those before, what was removed matters.
+    if artifact.kind == "documents" and ancestor.taken_by != "documents":
+        yield from _documents(artifact, list_files)
+    if artifact.kind in ("documents", "raw"):
+        yield from _removed(artifact, list_files)
+
+
 def _documents(artifact: Artifact, list_files: bool) -> Iterator[str]:
     licenses: Counter[tuple[str, str]] = Counter()
     columns = ["source", "repo", "path", "license", "license_from", "sha256"]
@@ -98,8 +121,26 @@ def _documents(artifact: Artifact, list_files: bool) -> Iterator[str]:
     for row in read_rows(artifact, "documents", columns):
         licenses[row["repo"], row["license"]] += 1
         if list_files:
-            where = f"{row['source']}:{row['repo']}/{row['path']}"
-            files.append(f"{row['sha256'][:12]} {row['license']} ({row['license_from']}) {where}")
+            license_name = f"{row['license']} ({row['license_from']})"
+            files.append(f"{row['sha256'][:12]} {license_name} {_place(row)}")
     for (repo, license_name), n in sorted(licenses.items()):
         yield f"{repo}: {n:,} files under {license_name}"
     yield from files
+
+
+def _removed(artifact: Artifact, list_files: bool) -> Iterator[str]:
+    columns = ["source", "repo", "path", "rule", "value"]
+    rules: Counter[str] = Counter()
+    files: list[str] = []
+    for row in read_rows(artifact, "dropped", columns):
+        rules[row["rule"]] += 1
+        if list_files:
+            files.append(f"removed {_place(row)}: {row['rule']}, {row['value']}")
+    if rules:
+        by_rule = ", ".join(f"{rule} {n:,}" for rule, n in rules.most_common())
+        yield f"removed {rules.total():,} files: {by_rule}"
+    yield from files
+
+
+def _place(row: dict[str, Any]) -> str:
+    return f"{row['source']}:{row['repo']}/{row['path']}"

@@ -109,8 +109,10 @@ def _convert(hint: object, value: object, where: str) -> object:
         if value not in choices:
             raise ConfigError(f"{where} is {value!r}; choose one of {', '.join(map(str, choices))}")
         return value
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return _convert_tuple(choices, value, where)
+    if origin is tuple and isinstance(value, (list, tuple, str, Path)):
+        # One name alone is a list of one.
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        return _convert_tuple(choices, values, where)
     if origin is dict and isinstance(value, Mapping):
         return {str(k): _convert(choices[1], v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):

@@ -6,8 +6,8 @@ file or repository stands for the dropped one and how similar the two are.
 
 Three passes over the shards: MinHash signatures of all, shingles of those that share a band with
 another, and the documents that stay. A repository is the set of its files' shingles. Of a cluster
-that member stays which has the better licence (own, then known, then unknown), more stars, more
-bytes.
+that member stays which is trained on rather than held out, has the better licence (own, then known,
+then unknown), more stars, more bytes.
 
 Not here: the kernels (minhash.py), clustering (clusters.py), equal files (clean.py).
 """
@@ -35,7 +35,7 @@ from codling.corpus.shingle_store import (
 from codling.corpus.subset import Subset, inner_draft, write_subset
 from codling.corpus.units import Units, read_units, unit_names
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 def dedup(config: DedupConfig) -> Artifact:

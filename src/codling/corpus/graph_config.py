@@ -43,6 +43,8 @@ class ArrangeConfig:
     """A longer sample is cut, between files; a file longer than this is a sample of its own."""
     seed: int = 0
     """For the order `random`."""
+    left_out: tuple[str, ...] = aside(())
+    """Stations that these documents did not pass, and why; only noted in the manifest."""
     workers: int = aside(2)
     """Processes; the result is the same for any number."""
     ray: str | None = aside(None)
@@ -57,8 +59,8 @@ class DedupConfig:
     """The artefact of kind "documents" to read."""
     out_dir: Path = aside()
     """Where the documents that stay, and the list of those that go, are written."""
-    level: Literal["file", "repository"] = "repository"
-    """What is compared: whole repositories, as DeepSeek-Coder did, or single files."""
+    level: Literal["file", "repository"] = "file"
+    """What is compared: single files, or whole repositories, as DeepSeek-Coder did."""
     threshold: float = 0.7
     """Jaccard similarity of the sets of token 5-grams from which two count as duplicates."""
     verify: bool = True

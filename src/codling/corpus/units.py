@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from codling.corpus.clusters import Ids
 
 Level = Literal["file", "repository"]
-_RANK_COLUMNS = ("source", "repo", "license", "n_bytes")
+_RANK_COLUMNS = ("source", "repo", "license", "n_bytes", "split")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Units:
     repositories: Sequence[str]
     """Their names; empty if the units are files."""
     rank: Ids
-    """The less, the better: existing ones first, then by licence, stars, size and number."""
+    """The less, the better: existing ones first, then what is trained on before what is held out
+    (so that nothing held out is learned), then by licence, stars, size and number."""
     fixed: NDArray[np.bool_]
     """Part of an existing corpus: stays."""
 
@@ -46,7 +47,7 @@ def read_units(shards: Sequence[Path], n_own: int, level: Level, stars: Mapping[
     """Number and rank what `shards` hold; those after the first `n_own` are of existing corpora."""
     number: dict[str, int] = {}
     of_row: list[Ids] = []
-    rows = [np.empty((5, 0), np.int64)]
+    rows = [np.empty((6, 0), np.int64)]
     n_files = 0
     for i, path in enumerate(shards):
         table = pq.read_table(path, columns=list(_RANK_COLUMNS))
@@ -59,14 +60,16 @@ def read_units(shards: Sequence[Path], n_own: int, level: Level, stars: Mapping[
             ids = np.fromiter((number.setdefault(n, len(number)) for n in names), np.int64)
         of_row.append(ids)
         rows.append(np.stack([ids, *_rank_columns(table, stars), np.full(len(table), i >= n_own)]))
-    ids, license_rank, popular, size, fixed = np.concatenate(rows, axis=1).astype(np.int64)
+    ids, held, license_rank, popular, size, fixed = np.concatenate(rows, axis=1).astype(np.int64)
     worst, most, total, existing = np.zeros((4, n_files or len(number)), np.int64)
+    held_out = np.ones(len(worst), np.int64)
+    np.minimum.at(held_out, ids, held)
     np.maximum.at(worst, ids, license_rank)
     np.maximum.at(most, ids, popular)
     np.add.at(total, ids, size)
     np.maximum.at(existing, ids, fixed)
     rank = np.empty(len(worst), np.int64)
-    rank[np.lexsort((-total, -most, worst, -existing))] = np.arange(len(worst))
+    rank[np.lexsort((-total, -most, worst, held_out, -existing))] = np.arange(len(worst))
     return Units(shards, of_row, list(number), rank, existing.astype(np.bool_))
 
 
@@ -91,12 +94,13 @@ def _names(table: pa.Table, before: str) -> Iterable[str]:
     return (f"{before}{source}:{repo}" for source, repo in pairs)
 
 
-def _rank_columns(table: pa.Table, stars: Mapping[str, int]) -> tuple[Ids, Ids, Ids]:
-    """Licence rank (own, known, unknown), stars and bytes of each row."""
+def _rank_columns(table: pa.Table, stars: Mapping[str, int]) -> tuple[Ids, Ids, Ids, Ids]:
+    """Held out or not, licence rank (own, known, unknown), stars and bytes of each row."""
     licenses = table["license"].to_pylist()
     ranks = [{"LicenseRef-own": 0, "unknown": 2}.get(each, 1) for each in licenses]
     popular = [stars.get(repo, 0) for repo in table["repo"].to_pylist()] if stars else []
     return (
+        np.array([split == "heldout" for split in table["split"].to_pylist()], np.int64),
         np.array(ranks, np.int64),
         np.array(popular or [0] * len(table), np.int64),
         table["n_bytes"].to_numpy(),

@@ -53,6 +53,8 @@ def _kept_and_dropped(view: RunView) -> Iterator[str]:
     n_dropped = sum(t.n_files for t in view.dropped)
     yield f"Dropped {n_dropped:,} files" + (", by rule, with an example:" if n_dropped else "")
     yield from _table(view.dropped)
+    for note in view.left_out:
+        yield f"Not done: {note}"
     if view.redactions:
         found = ", ".join(f"{kind} {n:,}" for kind, n in view.redactions)
         yield f"Redacted: {found}"

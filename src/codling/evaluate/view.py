@@ -12,11 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.artifact import MANIFEST, Artifact, open_artifact
+from codling.core.lineage import walk
 from codling.core.log import read_metrics
 from codling.core.shards import read_rows
 
-STATIONS = ("raw", "documents", "samples", "tokenizer", "tokens", "checkpoint", "scores")
+STATIONS = (
+    "raw",
+    "documents",
+    "decontaminated",
+    "unique",
+    "screened",
+    "samples",
+    "tokenizer",
+    "tokens",
+    "checkpoint",
+    "scores",
+)
 """Folder names of a run, in the order of the path."""
+CORPUS = ("raw", "documents")
+"""Kinds of the artefacts that hold files."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,8 @@ class Tally:
     n_files: int
     n_bytes: int
     example: str = ""
+    station: str = ""
+    """Folder of the artefact that counted it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +55,9 @@ class RunView:
     """Documents by language, largest first."""
     licenses: list[Tally] = field(default_factory=list)
     dropped: list[Tally] = field(default_factory=list)
-    """Dropped files by rule, each with one example and its value."""
+    """Dropped files by station and rule, each with one example and its value."""
+    left_out: tuple[str, ...] = ()
+    """Stations that did not run, and why."""
     redactions: list[tuple[str, int]] = field(default_factory=list)
     heldout: Tally = Tally("heldout", 0, 0)
     curve: list[dict[str, Any]] = field(default_factory=list)
@@ -50,27 +68,41 @@ class RunView:
 
 def view_run(run_dir: Path) -> RunView:
     """Read the artefacts of a run."""
-    found = {
-        name: open_artifact(run_dir / name)
-        for name in STATIONS
-        if (run_dir / name / MANIFEST).is_file()
-    }
-    documents = found.get("documents")
+    found = _artifacts(run_dir)
+    gates = [a for a in found.values() if a.kind in CORPUS]
+    documents = next((a for a in reversed(gates) if a.kind == "documents"), None)
     kept, licenses, heldout = _documents(documents) if documents else ([], [], Tally("", 0, 0))
-    gates = [found[name] for name in ("raw", "documents") if name in found]
     scores = found.get("scores")
+    samples = found.get("samples")
     return RunView(
         run_dir=run_dir,
         artifacts=found,
         kept=kept,
         licenses=licenses,
-        dropped=_dropped(gates),
-        redactions=_redactions(documents) if documents else [],
+        dropped=[tally for artifact in gates for tally in _dropped(artifact)],
+        left_out=tuple(samples.manifest.config.get("left_out", ())) if samples else (),
+        redactions=_redactions(gates),
         heldout=heldout,
         curve=_curve(found["checkpoint"]) if "checkpoint" in found else [],
         scores=json.loads((scores.path / "scores.json").read_text("utf-8")) if scores else {},
         insertions=list(read_metrics(scores.path / "insertions.jsonl")) if scores else [],
     )
+
+
+def _artifacts(run_dir: Path) -> dict[str, Artifact]:
+    """The run's artefacts by folder, without those that its samples were not made from.
+
+    A station that ran before and is left out now leaves its folder behind.
+    """
+    found = {
+        name: open_artifact(run_dir / name)
+        for name in STATIONS
+        if (run_dir / name / MANIFEST).is_file()
+    }
+    if "samples" in found:
+        used = {ancestor.entry.id for ancestor in walk(found["samples"])}
+        found = {n: a for n, a in found.items() if a.kind not in CORPUS or a.id in used}
+    return found
 
 
 def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
@@ -121,20 +153,23 @@ def _documents(artifact: Artifact) -> tuple[list[Tally], list[Tally], Tally]:
     )
 
 
-def _dropped(artifacts: Iterable[Artifact]) -> list[Tally]:
+def _dropped(artifact: Artifact) -> list[Tally]:
+    """What one station dropped, by rule."""
     files: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    for artifact in artifacts:
-        for row in read_rows(artifact, "dropped", ["repo", "path", "n_bytes", "rule", "value"]):
-            files[row["rule"]] += 1
-            sizes[row["rule"]] += row["n_bytes"]
-            examples.setdefault(row["rule"], f"{row['repo']}/{row['path']}: {row['value']}")
-    return [Tally(t.name, t.n_files, t.n_bytes, examples[t.name]) for t in _ranked(files, sizes)]
+    for row in read_rows(artifact, "dropped", ["repo", "path", "n_bytes", "rule", "value"]):
+        files[row["rule"]] += 1
+        sizes[row["rule"]] += row["n_bytes"]
+        examples.setdefault(row["rule"], f"{row['repo']}/{row['path']}: {row['value']}")
+    return [
+        Tally(t.name, t.n_files, t.n_bytes, examples[t.name], artifact.path.name)
+        for t in _ranked(files, sizes)
+    ]
 
 
-def _redactions(artifact: Artifact) -> list[tuple[str, int]]:
-    kinds = Counter(row["kind"] for row in read_rows(artifact, "redactions", ["kind"]))
+def _redactions(artifacts: Iterable[Artifact]) -> list[tuple[str, int]]:
+    kinds = Counter(r["kind"] for a in artifacts for r in read_rows(a, "redactions", ["kind"]))
     return kinds.most_common()
 
 
