@@ -1,5 +1,6 @@
-"""Shares of error, and the stage that drops what does not parse."""
+"""Shares of error, and the stage that drops what does not parse or is no pleasure to read."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from codling.core.languages import LANGUAGES
 from codling.core.shards import Shard, read_rows
 from codling.corpus.document import DOCUMENT_SCHEMA, Document
 from codling.corpus.graph_config import ScreenConfig
+from codling.corpus.quality import QualityConfig, quality
 from codling.corpus.screen import screen
-from codling.corpus.syntax import GRAMMARS, error_share, has_grammar
+from codling.corpus.syntax import GRAMMARS, _parser, error_share, has_grammar
 
 VALID = {
     "c": "int main(void) { return 0; }\n",
@@ -87,21 +89,13 @@ def test_what_has_no_grammar_is_not_judged() -> None:
     assert error_share("cobol", "a.cob", "anything (((") is None
 
 
-def test_what_does_not_parse_is_dropped_with_its_share(tmp_path: Path) -> None:
-    texts = {
-        "a.py": "x = 1\n",
-        "b.py": "x = (\n",
-        "a.java": VALID["java"],
-        "b.java": VALID["java"] * 100 + "class {\n",
-        "a.c": VALID["c"] * 100 + "int x = = 3;\n",
-        "b.c": "]]] ((( int",
-        "a.txt": "(((",
-    }
-    language = {"py": "python", "java": "java", "c": "c", "txt": "text"}
+def documents(folder: Path, texts: dict[str, str]) -> Path:
+    language = {"py": "python", "java": "java", "c": "c", "txt": "text", "rs": "rust"}
     rows = [
         Document(
-            source="s", repo="r", path=path, language=language[path.split(".")[1]], license="MIT",
-            license_from="none", split="train", n_bytes=len(text), sha256=path, content=text,
+            source="s", repo="r", path=path, language=language.get(path.split(".")[1], "python"),
+            license="MIT", license_from="none", split="train", n_bytes=len(text), sha256=path,
+            content=text,
         )
         for path, text in texts.items()
     ]  # fmt: skip
@@ -109,13 +103,72 @@ def test_what_does_not_parse_is_dropped_with_its_share(tmp_path: Path) -> None:
     def work(draft: Draft) -> None:
         Shard(draft.path, 0).write_rows("documents", [asdict(r) for r in rows], DOCUMENT_SCHEMA)
 
-    produce(tmp_path / "in", kind="documents", version=1, config={}, inputs=[], work=work)
-    made = screen(ScreenConfig(documents_dir=tmp_path / "in", out_dir=tmp_path / "out"))
+    made = produce(folder, kind="documents", version=1, config={}, inputs=[], work=work)
+    return made.path
+
+
+def test_what_does_not_parse_is_dropped_with_its_share(tmp_path: Path) -> None:
+    texts = {
+        "a.py": "x = 1\n",
+        "b.py": "x = (\n",
+        "a.pyx": "cdef int x = 1\n",
+        "a.java": VALID["java"],
+        "b.java": VALID["java"] * 100 + "class {\n",
+        "a.c": VALID["c"] * 100 + "int x = = 3;\n",
+        "b.c": "]]] ((( int",
+        "a.txt": "(((",
+    }
+    folder = documents(tmp_path / "in", texts)
+    config = ScreenConfig(documents_dir=folder, out_dir=tmp_path / "out", readable=False)
+    made = screen(config)
     dropped = {r["path"]: (r["rule"], float(r["value"])) for r in read_rows(made, "dropped")}
     assert sorted(dropped) == ["b.c", "b.java", "b.py"]
     assert dropped["b.py"] == ("syntax", 1.0)
     assert 0 < dropped["b.java"][1] < 0.05
-    assert made.counts["without_grammar"] == {"text": 1}
+    assert made.counts["without_grammar"] == {"text": 1, "python": 1}
+    tools = {i.path for i in made.manifest.inputs if i.kind == "tool"}
+    assert tools == {"python", "tree-sitter", "tree-sitter-c", "tree-sitter-java"}
+
+
+def test_what_nobody_reads_is_dropped_with_rule_and_value(tmp_path: Path) -> None:
+    texts = {"a.py": "x = 1\n", "b.py": "call_something(first, second)\n" * 30}
+    folder = documents(tmp_path / "in", texts)
+    made = screen(ScreenConfig(documents_dir=folder, out_dir=tmp_path / "out"))
+    rows = [(r["path"], r["rule"], r["value"]) for r in read_rows(made, "dropped")]
+    assert rows == [("b.py", "repeated-lines", "0.97")]
+    off = ScreenConfig(documents_dir=folder, out_dir=tmp_path / "off", readable=False)
+    assert screen(off).counts["dropped"] == 0
+
+
+def test_what_a_quality_model_scores_low_is_dropped(tmp_path: Path) -> None:
+    good = "def total(first, second):\n    return first + second\n"
+    bad = "todo stuff junk lorem = ipsum\n"
+    rows = [{"text": t * n, "label": int(t is good)} for t in (good, bad) for n in range(1, 9)]
+    examples = tmp_path / "examples.jsonl"
+    examples.write_text("\n".join(map(json.dumps, rows)))
+    model = quality(QualityConfig(examples=(examples,), out_dir=tmp_path / "model"))
+    folder = documents(tmp_path / "in", {"a.py": good * 9, "b.txt": bad * 9})
+    config = ScreenConfig(
+        documents_dir=folder, out_dir=tmp_path / "out", quality_model=model.path, readable=False
+    )
+    made = screen(config)
+    assert [(r["path"], r["rule"]) for r in read_rows(made, "dropped")] == [
+        ("b.txt", "low-quality")
+    ]
+    assert model.id in {i.id for i in made.manifest.inputs}
+
+
+def test_a_grammar_that_could_be_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    folder = documents(tmp_path / "in", {"a.rs": "fn f() {}\n", "a.txt": "x"})
+    monkeypatch.setitem(GRAMMARS, "rust", ("not_installed", "language"))
+    _parser.cache_clear()
+    config = ScreenConfig(documents_dir=folder, out_dir=tmp_path / "out", workers=1)
+    made = screen(config)
+    _parser.cache_clear()
+    assert made.counts["without_grammar"] == {"rust": 1, "text": 1}
+    assert "no grammar for rust 1 files; pip install 'codling[grammars]'" in capsys.readouterr().err
 
 
 def test_a_share_above_one_is_refused(tmp_path: Path) -> None:

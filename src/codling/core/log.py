@@ -84,6 +84,7 @@ class Bar:
             console.print(
                 f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {rate}{left} {self._note}",
                 highlight=False,
+                markup=False,
             )
 
     @property
@@ -125,5 +126,6 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 def say(message: str) -> None:
     """One line to the user, on stderr."""
-    console.print(message, highlight=False, soft_wrap=True)
+    # No markup: "[grammars]" is text, not a style.
+    console.print(message, highlight=False, soft_wrap=True, markup=False)
     sys.stderr.flush()

@@ -1,41 +1,64 @@
-"""The stage `screen`: documents that do not parse leave the corpus.
+"""The stage `screen`: documents that do not parse, or that nobody would read, leave the corpus.
 
-Input: an artefact of kind "documents". Output: kind "documents" again, and `dropped-*.parquet`,
-where each row says which share of the file's bytes is in error.
+Input: an artefact of kind "documents", and optionally a quality model. Output: kind "documents"
+again, and `dropped-*.parquet`, where each row has the rule and the value that decided:
 
-Not here: parsing (syntax.py). Languages without a grammar pass, and are counted.
+    long-name, dense, minified, one-letter, repeated-lines   readability of code (readability.py)
+    syntax                                                   share of bytes in error (syntax.py)
+    low-quality                                              the score of a model (quality.py)
+
+What parses depends on the versions of Python and of the grammars, so these are inputs too.
+Languages without a grammar pass, and are counted; the log names those that could be installed.
+
+Not here: parsing and measuring.
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Artifact, Draft, open_artifact, produce
+from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce
+from codling.core.languages import LANGUAGES
+from codling.core.log import say
 from codling.core.shards import Counts, Shard, map_shards
 from codling.corpus.counts import nested
-from codling.corpus.graph_config import ScreenConfig
+from codling.corpus.graph_config import ReadabilityConfig, ScreenConfig
+from codling.corpus.quality import QualityModel, open_quality
+from codling.corpus.readability import look, unreadable
 from codling.corpus.shingle_store import batch_rows
 from codling.corpus.subset import Subset, write_subset
-from codling.corpus.syntax import error_share
+from codling.corpus.syntax import GRAMMARS, error_share, tools
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
+_WITHOUT = "without_grammar/"
 
 
 def screen(config: ScreenConfig) -> Artifact:
-    """Remove documents that do not parse: Python by its own parser, others by tree-sitter.
+    """Remove documents that do not parse, are unreadable, or that a quality model scores low.
 
     Example: codling data screen --documents-dir run/unique --out-dir run/screened
     """
     documents = open_artifact(config.documents_dir, "documents")
+    shards = documents.files("documents-*.parquet")
+    inputs: list[Artifact | Input] = [documents]
+    if config.quality_model is not None:
+        inputs.append(open_artifact(config.quality_model, "quality"))
+    if config.syntax:
+        found = tools(_languages(shards))
+        inputs += [Input(kind="tool", id=f"{name} {v}", path=name) for name, v in found]
 
     def work(draft: Draft) -> None:
-        tasks = [Task(p, config) for p in documents.files("documents-*.parquet")]
+        tasks = [Task(p, config) for p in shards]
         counts = map_shards(
             draft, tasks, screen_shard, workers=config.workers, label="screen", ray=config.ray
         )
+        _say_what_could_be_installed(counts)
         draft.counts |= nested(counts)
 
     return produce(
@@ -43,7 +66,7 @@ def screen(config: ScreenConfig) -> Artifact:
         kind="documents",
         version=STAGE_VERSION,
         config=config,
-        inputs=[documents],
+        inputs=inputs,
         work=work,
     )
 
@@ -57,24 +80,75 @@ class Task:
 
 
 def screen_shard(task: Task, shard: Shard) -> Counts:
-    """Publish one shard without the documents whose share of errors is too large."""
+    """Publish one shard without the documents that break a rule."""
     counts: Counter[str] = Counter()
     goes: list[bool] = []
-    reasons: list[str] = []
-    with pq.ParquetFile(task.path) as file:
+    broken: list[tuple[str, str]] = []
+    limits = cache(task.config.readability.limits)
+    for row in _rows(task.path):
+        found = _broken_rule(row, task.config, limits, counts)
+        goes.append(found is not None)
+        if found is not None:
+            broken.append(found)
+            counts[f"dropped_by_rule/{found[0]}"] += 1
+            counts[f"dropped_by_language/{row[0]}"] += 1
+    rules, values = tuple(rule for rule, _ in broken), tuple(value for _, value in broken)
+    subset = Subset(task.path, "screen", np.array(goes, np.bool_), values, rules)
+    counts.update(write_subset(subset, shard))
+    return dict(counts)
+
+
+def _broken_rule(
+    row: tuple[str, str, str],
+    config: ScreenConfig,
+    limits: Callable[[str], ReadabilityConfig],
+    counts: Counter[str],
+) -> tuple[str, str] | None:
+    """The first rule that a document breaks, cheap ones first, and the value that did it."""
+    language, path, text = row
+    if config.readable and language in LANGUAGES and LANGUAGES[language].family == "code":
+        seen = look(text.encode("utf-8", "replace"))
+        if found := unreadable(seen, limits(language)):
+            return found
+    if config.syntax:
+        share = error_share(language, path, text)
+        if share is None:
+            counts[_WITHOUT + language] += 1
+        elif share > (0.0 if language in config.strict else config.max_error_share):
+            return "syntax", f"{share:.4f}"
+    if config.quality_model is not None:
+        (score,) = _model(config.quality_model).score([text])
+        if score < config.min_quality:
+            return "low-quality", f"{score:.3f}"
+    return None
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Language, path and text of each document."""
+    with pq.ParquetFile(path) as file:
         columns = ["language", "path", "content"]
         for batch in file.iter_batches(batch_rows(file), columns=columns):
             for row in batch.to_pylist():
-                share = error_share(row["language"], row["path"], row["content"])
-                limit = (
-                    0.0 if row["language"] in task.config.strict else task.config.max_error_share
-                )
-                goes.append(share is not None and share > limit)
-                if share is None:
-                    counts[f"without_grammar/{row['language']}"] += 1
-                elif goes[-1]:
-                    reasons.append(f"{share:.4f}")
-                    counts[f"dropped_by_language/{row['language']}"] += 1
-    subset = Subset(task.path, "syntax", np.array(goes, np.bool_), tuple(reasons))
-    counts.update(write_subset(subset, shard))
-    return dict(counts)
+                yield row["language"], row["path"], row["content"]
+
+
+def _languages(shards: Sequence[Path]) -> set[str]:
+    found: set[str] = set()
+    for path in shards:
+        found.update(pc.unique(pq.read_table(path, columns=["language"])["language"]).to_pylist())
+    return found
+
+
+@cache
+def _model(path: Path) -> QualityModel:
+    return open_quality(path)
+
+
+def _say_what_could_be_installed(counts: Mapping[str, int]) -> None:
+    missing = {
+        name.removeprefix(_WITHOUT): n for name, n in counts.items() if name.startswith(_WITHOUT)
+    }
+    known = sorted((name for name in missing if name in GRAMMARS), key=lambda name: -missing[name])
+    if known:
+        files = ", ".join(f"{name} {missing[name]:,}" for name in known)
+        say(f"screen: no grammar for {files} files; pip install 'codling[grammars]' has them")

@@ -35,6 +35,8 @@ class Subset:
     goes: NDArray[np.bool_]
     reasons: tuple[str, ...]
     """The value that decided, for the rows that go, in their order."""
+    rules: tuple[str, ...] = ()
+    """The rule of each of these rows, where not all go by `rule`."""
 
 
 def write_subset(subset: Subset, shard: Shard) -> Counts:
@@ -45,9 +47,10 @@ def write_subset(subset: Subset, shard: Shard) -> Counts:
     else:
         _link(subset.path, target)
     with new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped:
-        for row, reason in zip(_dropped_rows(subset), subset.reasons, strict=True):
-            dropped.add({**row, "rule": subset.rule, "value": reason})
-    n_dropped = len(subset.reasons)
+        n_dropped = len(subset.reasons)
+        rules = subset.rules or (subset.rule,) * n_dropped
+        for row, rule, value in zip(_dropped_rows(subset), rules, subset.reasons, strict=True):
+            dropped.add({**row, "rule": rule, "value": value})
     return {"documents": len(subset.goes) - n_dropped, "dropped": n_dropped}
 
 

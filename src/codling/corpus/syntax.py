@@ -13,8 +13,11 @@ Not here: which share is too much (screen.py).
 """
 
 import importlib
+import platform
 import warnings
+from collections.abc import Iterable
 from functools import cache
+from importlib import metadata
 
 import tree_sitter
 
@@ -56,6 +59,7 @@ GRAMMARS: dict[str, tuple[str, str]] = {
     "zig": ("zig", "language"),
 }
 """For each language the package `tree_sitter_NAME` and the function in it."""
+CYTHON = (".pyx", ".pxd", ".pxi")
 
 
 def error_share(language: str, path: str, text: str) -> float | None:
@@ -65,7 +69,8 @@ def error_share(language: str, path: str, text: str) -> float | None:
     (0.0, 1.0)
     """
     if language == "python":
-        return 0.0 if parses(text) else 1.0
+        # Cython counts as Python among the 89 languages, but Python does not parse it.
+        return None if path.endswith(CYTHON) else 0.0 if parses(text) else 1.0
     parser = _parser(language, path.endswith(".tsx"))
     if parser is None:
         return None
@@ -77,6 +82,23 @@ def error_share(language: str, path: str, text: str) -> float | None:
 def has_grammar(language: str) -> bool:
     """Whether files of a language can be screened in this installation."""
     return language == "python" or _parser(language, False) is not None
+
+
+def tools(languages: Iterable[str]) -> list[tuple[str, str]]:
+    """Name and version of the parsers that judge these languages in this installation."""
+    found = {}
+    for language in languages:
+        if language == "python":
+            found["python"] = platform.python_version()
+        elif language in GRAMMARS and has_grammar(language):
+            name = package(language)
+            found |= {p: metadata.version(p) for p in ("tree-sitter", name)}
+    return sorted(found.items())
+
+
+def package(language: str) -> str:
+    """The wheel that holds the grammar of a language of GRAMMARS."""
+    return f"tree-sitter-{GRAMMARS[language][0].replace('_', '-')}"
 
 
 @cache

@@ -1,0 +1,96 @@
+"""How a file looks to a reader: lengths of names, one-letter names, density, repetition, space.
+
+Input: the bytes of a text. Output: five numbers, from a few passes of numpy over the bytes, and the
+rule that they break. A name is a run of letters, digits, `_` and bytes outside ASCII that does not
+begin with a digit; comments and strings count as the rest does, because telling them apart would
+take a parser per language.
+
+Not here: where the limits come from (graph_config.py).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codling.corpus.graph_config import ReadabilityConfig
+
+_SPACE, _SYMBOL, _DIGIT, _LETTER = range(4)
+MIN_LINE = 10
+"""A shorter line, without its indentation, is no repetition: `}` and `else:` stand everywhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a file looks like."""
+
+    n_names: int
+    n_lines: int
+    """Lines that are not blank."""
+    longest_name: int
+    """In bytes."""
+    one_letter: float
+    """Share of the names that have one letter."""
+    line_tokens: float
+    """Names, numbers and symbols in a line, on average."""
+    repeated_lines: float
+    """Share of the lines of MIN_LINE bytes and more that stood in the file before."""
+    spaces: float
+    """Share of the bytes that are white space."""
+
+
+def look(data: bytes) -> Look:
+    """Measure a text.
+
+    >>> look(b"a = b\\n\\nlonger = 12\\n").line_tokens
+    3.0
+    """
+    kinds = _KINDS[np.frombuffer(data, np.uint8)]
+    inside = np.concatenate([[False], kinds >= _DIGIT, [False]])
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
+    starts, lengths = edges[::2], edges[1::2] - edges[::2]
+    names = lengths[kinds[starts] == _LETTER]
+    n_tokens = len(starts) + int(np.count_nonzero(kinds == _SYMBOL))
+    lines = [stripped for line in data.split(b"\n") if (stripped := line.strip())]
+    full = [line for line in lines if len(line) >= MIN_LINE]
+    return Look(
+        n_names=len(names),
+        n_lines=len(lines),
+        longest_name=int(names.max(initial=0)),
+        one_letter=int(np.count_nonzero(names == 1)) / max(1, len(names)),
+        line_tokens=n_tokens / max(1, len(lines)),
+        repeated_lines=1 - len(set(full)) / len(full) if full else 0.0,
+        spaces=int(np.count_nonzero(kinds == _SPACE)) / max(1, len(data)),
+    )
+
+
+def unreadable(seen: Look, limits: ReadabilityConfig) -> tuple[str, str] | None:
+    """The first rule that a file breaks, and the value that did it."""
+    if seen.n_names < limits.min_names:
+        return None
+    if limits.max_name is not None and seen.longest_name > limits.max_name:
+        return "long-name", str(seen.longest_name)
+    if limits.max_line_tokens is not None and seen.line_tokens > limits.max_line_tokens:
+        return "dense", f"{seen.line_tokens:.1f}"
+    few = limits.min_spaces is not None and seen.spaces < limits.min_spaces
+    if few and seen.one_letter > limits.minified_one_letter:
+        return "minified", f"{seen.spaces:.3f} space, {seen.one_letter:.2f} one-letter"
+    if seen.n_lines < limits.min_lines:
+        return None
+    if limits.max_one_letter is not None and seen.one_letter > limits.max_one_letter:
+        return "one-letter", f"{seen.one_letter:.2f}"
+    if limits.max_repeated_lines is not None and seen.repeated_lines > limits.max_repeated_lines:
+        return "repeated-lines", f"{seen.repeated_lines:.2f}"
+    return None
+
+
+def _kinds() -> NDArray[np.uint8]:
+    kinds = np.full(256, _LETTER, np.uint8)
+    kinds[:128] = _SYMBOL
+    kinds[list(b" \t\n\v\f\r")] = _SPACE
+    kinds[list(b"0123456789")] = _DIGIT
+    kinds[list(b"_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")] = _LETTER
+    return kinds
+
+
+_KINDS = _kinds()
