@@ -13,7 +13,7 @@ import struct
 import subprocess
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,8 @@ from codling.sandbox.limits import Limits
 
 _START_SECONDS = 60.0
 _GRACE = 15.0
+_AHEAD = 60_000
+"""Bytes of a job that may be sent before the one before it has ended: a pipe holds 65,536."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,29 @@ class Reply:
     out_of_memory: bool = False
 
 
+Take = Callable[[bool], tuple[int, Job] | None]
+"""Gives the next job with its index, or None. Asked with True it should give one only if there
+are enough: the job will wait for another one to end."""
+
+
+@dataclass(kw_only=True)
+class _Coming:
+    """A job with its message for the server."""
+
+    index: int
+    job: Job
+    message: bytes
+    sent: bool = False
+
+    @classmethod
+    def of(cls, taken: tuple[int, Job] | None) -> "Self | None":
+        if taken is None:
+            return None
+        data = json.dumps(_job_message(taken[1])).encode()
+        message = struct.pack("=I", len(data)) + data
+        return cls(index=taken[0], job=taken[1], message=message)
+
+
 class Box:
     """A running fork server; use it in a `with` block."""
 
@@ -94,6 +119,8 @@ class Box:
         self.shown, self.preload = tuple(shown), tuple(preload)
         self.group: cgroup.Group | str = "not started"
         self._process: subprocess.Popen[bytes] | None = None
+        self._unread = bytearray()
+        self._n_oom_kills = 0
 
     def __enter__(self) -> Self:
         self._start()
@@ -109,20 +136,46 @@ class Box:
 
     def run(self, job: Job) -> Reply:
         """Run a job; never raises for what the job does."""
-        if self._process is None:
-            self._start()
-        kills = self._oom_kills()
-        limit = sum(step.limits.wall_seconds for step in job.steps) + _GRACE
-        try:
-            self._send(_job_message(job))
-            answer = self._receive(limit)
-        except (OSError, EOFError) as error:
-            self.close()
-            return Reply(lost=f"the sandbox ended or hung while the job ran ({error})")
-        reply = _read_reply(answer)
-        if self._oom_kills() > kills:
-            return Reply(steps=reply.steps, kept=reply.kept, lost=reply.lost, out_of_memory=True)
+        one = iter([(0, job)])
+        ((_, reply),) = self.stream(lambda _ahead: next(one, None))
         return reply
+
+    def stream(self, take: Take) -> Iterator[tuple[int, Reply]]:
+        """Run jobs, one after the other, as long as `take` gives any; pairs of index and reply.
+
+        While one job runs the next is already in the server's pipe, so that the server does not
+        wait for us between short jobs.
+        """
+        coming: _Coming | None = None
+        while (now := coming or _Coming.of(take(False))) is not None:
+            sent = now.sent or self._send(now.message)
+            coming = _Coming.of(take(True))
+            # No more than what the pipe holds, lest both sides wait for the other to read.
+            if coming is not None and sent and len(coming.message) <= _AHEAD:
+                coming.sent = self._send(coming.message)
+            reply = self._collect(now.job) if sent else self._give_up("its pipe closed")
+            if coming is not None and self._process is None:
+                coming.sent = False
+            yield now.index, reply
+
+    def _collect(self, job: Job) -> Reply:
+        """The reply to a job that was sent."""
+        kills = self._n_oom_kills
+        try:
+            answer = self._receive(sum(step.limits.wall_seconds for step in job.steps) + _GRACE)
+        except (OSError, EOFError) as error:
+            return self._give_up(error)
+        self._n_oom_kills = self._oom_kills()
+        return _read_reply(answer, out_of_memory=self._n_oom_kills > kills)
+
+    def _give_up(self, reason: object) -> Reply:
+        self.close()
+        return Reply(lost=f"the sandbox ended or hung while the job ran ({reason})")
+
+    def kill(self) -> None:
+        """Begin to end the server; `close` waits until it has."""
+        if self._process is not None:
+            self._process.kill()
 
     def close(self) -> None:
         """End the server and everything in it."""
@@ -135,27 +188,42 @@ class Box:
 
     def _start(self) -> None:
         self.group = cgroup.create(self.limits)
-        fds = () if self.unsafe else (bubblewrap.filter_file(),)
-        self._process = launch(
-            self._argv(*fds),
-            fds=fds,
-            env=bubblewrap.ENVIRONMENT if self.unsafe else {},
-            group=self.group if isinstance(self.group, cgroup.Group) else None,
-        )
+        self._unread.clear()
+        self._n_oom_kills = 0
         try:
+            self._launch()
             self._receive(_START_SECONDS)
-        except (OSError, EOFError):
-            self._process.kill()
-            said = (
-                self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""
-            )
+        except ToolMissingError:
             self.close()
-            last = (said.strip().splitlines() or ["no message"])[-1]
+            raise
+        except (OSError, EOFError) as error:
+            said = self._last_words() or str(error)
+            self.close()
             raise ToolMissingError(
-                f"the sandbox does not start: {last}; see `codling evaluate doctor`"
+                f"the sandbox does not start: {said}; see `codling evaluate doctor`"
             ) from None
 
-    def _argv(self, filter_fd: int = -1) -> list[str]:
+    def _launch(self) -> None:
+        """Start the server and, while it loads, put it into its control group."""
+        if self.unsafe:
+            self._process = launch(self._argv(), env=bubblewrap.ENVIRONMENT)
+            inner: int | None = None
+        else:
+            told, tell = os.pipe()
+            fds = (bubblewrap.filter_file(), tell)
+            self._process = launch(self._argv(*fds), fds=fds, env={})
+            inner = bubblewrap.inner_pid(told)
+        if isinstance(self.group, cgroup.Group):
+            self.group.put(pid for pid in (self._process.pid, inner) if pid is not None)
+
+    def _last_words(self) -> str:
+        if self._process is None or self._process.stderr is None:
+            return ""
+        self._process.kill()
+        said = self._process.stderr.read().decode(errors="replace")
+        return (said.strip().splitlines() or [""])[-1]
+
+    def _argv(self, filter_fd: int = -1, tell: int = -1) -> list[str]:
         options = {
             "isolated": not self.unsafe,
             "preload": self.preload,
@@ -166,19 +234,29 @@ class Box:
             f"import sys; sys.path.insert(0, {root!r}); from inside.server import main; "
             f"main({options!r})"
         )
-        argv = [bubblewrap.python_path(), "-I", "-S", "-c", source]
-        return argv if self.unsafe else bubblewrap.command(argv, self.shown, filter_fd)
+        # Not -I: it would ignore PYTHONHASHSEED, the one variable for Python in our environment,
+        # and programs that print sets would not do the same twice.
+        argv = [bubblewrap.python_path(), "-P", "-s", "-S", "-c", source]
+        if self.unsafe:
+            return argv
+        return bubblewrap.command(argv, self.shown, filter_fd, told=tell)
 
     def _oom_kills(self) -> int:
         return self.group.oom_kills() if isinstance(self.group, cgroup.Group) else 0
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: bytes) -> bool:
+        """Whether the server, started if need be, took the message."""
+        if self._process is None:
+            self._start()
         assert self._process is not None
         assert self._process.stdin is not None
-        data = json.dumps(message).encode()
-        view = memoryview(struct.pack("=I", len(data)) + data)
-        while view:
-            view = view[os.write(self._process.stdin.fileno(), view) :]
+        view = memoryview(message)
+        try:
+            while view:
+                view = view[os.write(self._process.stdin.fileno(), view) :]
+        except OSError:
+            return False
+        return True
 
     def _receive(self, seconds: float) -> dict[str, Any]:
         limit = time.monotonic() + seconds
@@ -190,16 +268,17 @@ class Box:
         assert self._process is not None
         assert self._process.stdout is not None
         fd = self._process.stdout.fileno()
-        data = bytearray()
-        while len(data) < n:
+        while len(self._unread) < n:
             ready, _, _ = select.select([fd], [], [], max(0.0, limit - time.monotonic()))
             if not ready:
                 raise TimeoutError("no answer in time")
-            chunk = os.read(fd, n - len(data))
+            chunk = os.read(fd, 1 << 16)
             if not chunk:
                 raise EOFError("its pipe closed")
-            data += chunk
-        return bytes(data)
+            self._unread += chunk
+        data = bytes(self._unread[:n])
+        del self._unread[:n]
+        return data
 
 
 def describe(*, unsafe: bool = False) -> str:
@@ -251,8 +330,9 @@ def _step_message(step: Step) -> dict[str, Any]:
     }
 
 
-def _read_reply(answer: dict[str, Any]) -> Reply:
+def _read_reply(answer: dict[str, Any], out_of_memory: bool) -> Reply:
     return Reply(
+        out_of_memory=out_of_memory,
         steps=tuple(StepReply(**step) for step in answer.get("steps", ())),
         kept={name: b64decode(data) for name, data in answer.get("kept", {}).items()},
         lost=answer.get("lost", ""),

@@ -8,12 +8,17 @@ environment, a non-root user and host name "sandbox".
 Not here: per-job isolation (inside/cell.py).
 """
 
+import importlib.util
 import os
 import platform
+import py_compile
+import re
 import shutil
 import sys
 import sysconfig
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from codling.core.errors import ToolMissingError
@@ -35,6 +40,7 @@ _SETTINGS = (
     "/etc/java-17-openjdk",
     "/etc/java-21-openjdk",
 )
+_HERE_INSIDE = Path(__file__).parent / "inside"
 INSIDE = "/opt/codling"
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -60,8 +66,14 @@ def find() -> str:
     return path
 
 
-def command(program: Sequence[str], shown: Sequence[Path], filter_fd: int) -> list[str]:
-    """`program` inside the walls; `shown` are host folders to see read-only at their own paths."""
+def command(
+    program: Sequence[str], shown: Sequence[Path], filter_fd: int, *, told: int | None = None
+) -> list[str]:
+    """`program` inside the walls; `shown` are host folders to see read-only at their own paths.
+
+    With `told`, a descriptor, bubblewrap writes there who runs inside (see `inner_pid`), and the
+    program, which must then be its namespace's first process, ends by itself when it should.
+    """
     argv = [find(), "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-net"]
     argv += ["--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"]
     argv += [
@@ -86,18 +98,39 @@ def command(program: Sequence[str], shown: Sequence[Path], filter_fd: int) -> li
             argv += ["--ro-bind", path, path]
     for path in (*_SETTINGS, *map(str, shown)):
         argv += ["--ro-bind-try", path, path]
-    argv += ["--ro-bind", str(Path(__file__).parent / "inside"), f"{INSIDE}/inside"]
+    _compile_inside()
+    argv += ["--ro-bind", str(_HERE_INSIDE), f"{INSIDE}/inside"]
     for path, inside in zip(site_folders(unsafe=True), site_folders(), strict=True):
         argv += ["--ro-bind-try", path, inside]
     argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
+    if told is not None:
+        argv += ["--as-pid-1", "--info-fd", str(told)]
     return [*argv, "--seccomp", str(filter_fd), "--", *program]
+
+
+def inner_pid(told: int) -> int | None:
+    """The process inside, by its number outside; None if bubblewrap ended without one."""
+    with open(told, "rb") as file:
+        found = re.search(rb'"child-pid": (\d+)', file.read())
+    return int(found[1]) if found else None
+
+
+@cache
+def _compile_inside() -> None:
+    """Byte code for the server where it is absent or old: behind the walls nobody can write it."""
+    for source in _HERE_INSIDE.glob("*.py"):
+        target = Path(importlib.util.cache_from_source(str(source)))
+        if target.exists() and target.stat().st_mtime > source.stat().st_mtime:
+            continue
+        with suppress(OSError):  # an installation that only its owner may write: slower starts
+            py_compile.compile(str(source), doraise=False, quiet=1)
 
 
 def filter_file() -> int:
     """A descriptor with the filter of the server itself, which may still make namespaces."""
     fd = os.memfd_create("seccomp", 0)
-    os.write(fd, filter_bytes(platform.machine(), namespaces=True))
+    os.write(fd, filter_bytes(platform.machine(), "server"))
     os.lseek(fd, 0, os.SEEK_SET)
     os.set_inheritable(fd, True)
     return fd

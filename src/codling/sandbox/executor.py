@@ -16,9 +16,9 @@ from typing import Self
 
 from codling.core.errors import ToolMissingError
 from codling.sandbox import toolchains
-from codling.sandbox.box import Job, Step, StepReply
+from codling.sandbox.box import Job, Reply, Step, StepReply
 from codling.sandbox.limits import Limits
-from codling.sandbox.outcome import Outcome, judge, telling_line
+from codling.sandbox.outcome import Outcome, judge, proved, telling_line
 from codling.sandbox.pool import Pool, in_threads
 from codling.sandbox.toolchains import Toolchain
 from codling.sandbox.warm_compiler import (
@@ -92,27 +92,23 @@ class Executor:
 
     def run(self, program: Program) -> Outcome:
         """Run and judge one program."""
-        limits = Limits(
-            wall_seconds=program.seconds,
-            cpu_seconds=2 * program.seconds,
-            memory_bytes=program.memory_bytes,
-        )
         if program.language == "python":
-            return self._run_python(program, limits)
-        return self._run_other(program, limits, self._chains[program.language])
+            job = _python_job(program)
+            return _python_outcome(program, job, self.pool.run(job))
+        return self._run_other(program, self._chains[program.language])
 
     def map(self, programs: Iterable[Program]) -> Iterator[tuple[int, Outcome]]:
         """Run all programs; pairs of index and outcome, as they come."""
-        yield from in_threads(self.run, programs, self.pool.workers)
+        listed = list(programs)
+        if any(program.language != "python" for program in listed):
+            yield from in_threads(self.run, listed, self.pool.workers)
+            return
+        jobs = [_python_job(program) for program in listed]
+        for index, reply in self.pool.map(jobs):
+            yield index, _python_outcome(listed[index], jobs[index], reply)
 
-    def _run_python(self, program: Program, limits: Limits) -> Outcome:
-        step = Step(code=program.source, stdin=program.stdin, limits=limits)
-        job = Job(steps=(step,), files=program.files)
-        if program.strict:
-            return judge(job, self.pool.run(job))
-        return judge(job, self.pool.run(job), lambda reply: reply.exit == 0)
-
-    def _run_other(self, program: Program, limits: Limits, chain: Toolchain) -> Outcome:
+    def _run_other(self, program: Program, chain: Toolchain) -> Outcome:
+        limits = _limits(program)
         nonce = secrets.token_hex(8) if program.strict and chain.seal else ""
         source = chain.seal(program.source, nonce) if nonce and chain.seal else program.source
         files: dict[str, str | bytes] = {chain.file: source, **program.files}
@@ -141,6 +137,23 @@ class Executor:
         if kind not in self._compilers:
             self._compilers[kind] = _java(self._unsafe) if kind == "java" else _node(self._unsafe)
         return self._compilers[kind]
+
+
+def _limits(program: Program) -> Limits:
+    return Limits(
+        wall_seconds=program.seconds,
+        cpu_seconds=2 * program.seconds,
+        memory_bytes=program.memory_bytes,
+    )
+
+
+def _python_job(program: Program) -> Job:
+    step = Step(code=program.source, stdin=program.stdin, limits=_limits(program))
+    return Job(steps=(step,), files=program.files)
+
+
+def _python_outcome(program: Program, job: Job, reply: Reply) -> Outcome:
+    return judge(job, reply, proved if program.strict else lambda step: step.exit == 0)
 
 
 def _java(unsafe: bool) -> WarmCompiler:

@@ -12,29 +12,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from codling.sandbox.cgroup import Group
-
-_JOIN = (
-    'n=$1; shift; while [ "$n" -gt 0 ]; do '
-    'echo $$ > "$1/cgroup.procs" || exit 1; shift; n=$((n-1)); done; exec "$@"'
-)
-"""A shell joins the control groups and becomes the program: nothing runs outside them, not even
-at first."""
-
 
 def launch(
     argv: Sequence[str],
     *,
     fds: Sequence[int] = (),
     env: Mapping[str, str],
-    group: Group | None = None,
     stderr: int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     """Start `argv` with pipes on stdin, stdout and (unless told otherwise) stderr, and close our
     side of `fds`."""
-    if group is not None:
-        folders = [str(folder) for folder in group.folders]
-        argv = ["/bin/sh", "-c", _JOIN, "sh", str(len(folders)), *folders, *argv]
 
     def start() -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE

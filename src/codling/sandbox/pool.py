@@ -7,9 +7,12 @@ input. Not here: one box (box.py), and other languages than Python (toolchains.p
 import functools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -54,22 +57,72 @@ class Pool:
         trace: TracebackType | None,
     ) -> None:
         for box in self._idle:
+            box.kill()  # all at once: what follows waits for their ends
+        for box in self._idle:
             box.close()
         self._idle.clear()
 
     def run(self, job: Job) -> Reply:
         """Run one job in an idle box, or a new one; threads may call this at the same time."""
+        with self._box() as box:
+            return box.run(job)
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Reply]]:
+        """Run all jobs; pairs of index and reply, as they come."""
+        waiting = _Waiting(jobs, self.workers)
+        done: SimpleQueue[tuple[int, Reply] | Future[None]] = SimpleQueue()
+
+        def work() -> None:
+            with self._box() as box:
+                for pair in box.stream(waiting.take):
+                    done.put(pair)
+
+        n_running = min(self.workers, len(waiting))
+        with ThreadPoolExecutor(max(1, n_running)) as threads:
+            for _ in range(n_running):
+                threads.submit(work).add_done_callback(done.put)
+            try:
+                while n_running:
+                    item = done.get()
+                    if isinstance(item, Future):
+                        n_running -= 1
+                        item.result()  # raises what the thread raised
+                    else:
+                        yield item
+            finally:
+                waiting.clear()
+
+    @contextmanager
+    def _box(self) -> Iterator[Box]:
         with self._lock:
             box = self._idle.pop() if self._idle else self._make()
         try:
-            return box.run(job)
+            yield box
         finally:
             with self._lock:
                 self._idle.append(box)
 
-    def map(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Reply]]:
-        """Run all jobs; pairs of index and reply, as they come."""
-        yield from in_threads(self.run, jobs, self.workers)
+
+class _Waiting:
+    """Jobs that several boxes take from."""
+
+    def __init__(self, jobs: Iterable[Job], n_boxes: int) -> None:
+        self._jobs = deque(enumerate(jobs))
+        self._n_boxes = n_boxes
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def take(self, ahead: bool) -> tuple[int, Job] | None:
+        """The next job; ahead of time only while there are more than boxes that may want one."""
+        with self._lock:
+            return self._jobs.popleft() if len(self._jobs) > ahead * self._n_boxes else None
+
+    def clear(self) -> None:
+        """Nothing more to take."""
+        with self._lock:
+            self._jobs.clear()
 
 
 def in_threads(

@@ -21,18 +21,22 @@ import binascii
 import fcntl
 import os
 import resource
-import selectors
+import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from . import linux, notary, program, seccomp
 
 WORK = "/work"
 _FRESH = ("/tmp", "/dev/shm")
-_FILTER = seccomp.filter_bytes(linux.machine())
+_FILTERS = {
+    True: seccomp.filter_bytes(linux.machine(), "cell"),  # bubblewrap has set the other part
+    False: seccomp.filter_bytes(linux.machine()),
+}
+"""The system-call filter of a step, isolated or not."""
 _FLOOD = 16
 """A step is killed when it writes this many times more than what is kept of its output."""
 
@@ -164,17 +168,22 @@ def _stdin(text: str) -> int:
 
 
 class _Watch:
-    """Collects a step's output until it ends, runs out of time, or floods."""
+    """Collects a step's output until it ends, runs out of time, or floods.
+
+    Plain lists and one poll object: every object that the server touches while a child lives
+    costs a copied page.
+    """
 
     def __init__(self, child: int, reads: list[int], deadline: float, cap: int) -> None:
+        """`reads` are stdout, stderr and the verdict pipe; the last is read only at the end."""
         self.started, self.deadline, self.cap = time.monotonic(), deadline, cap
-        self.data = dict.fromkeys(reads, b"")
+        self.reads, self.data = reads, [b""] * len(reads)
         self.n_seen = 0
         self.over = self.timed_out = self.flooded = False
         self._pidfd = os.pidfd_open(child)
-        self._selector = selectors.DefaultSelector()
-        for fd in (*reads, self._pidfd):
-            self._selector.register(fd, selectors.EVENT_READ)
+        self._poll = select.poll()
+        for fd in (*reads[:-1], self._pidfd):
+            self._poll.register(fd, select.POLLIN)
 
     def until_exit(self) -> None:
         """Returns when the child is over, or must be killed."""
@@ -183,36 +192,33 @@ class _Watch:
             if left <= 0:
                 self.timed_out = True
                 return
-            for key, _ in self._selector.select(left):
-                if key.fd == self._pidfd:
+            for fd, _ in self._poll.poll(left * 1000 + 1):
+                if fd == self._pidfd:
                     self.over = True
-                else:
-                    self._read(int(key.fd))
+                elif not self._take(self.reads.index(fd)):
+                    self._poll.unregister(fd)
 
-    def drain(self) -> Iterator[bytes]:
+    def drain(self) -> list[bytes]:
         """All that was written to each pipe, with what is left there now."""
-        self._selector.close()
         os.close(self._pidfd)
-        for fd in self.data:
+        for which, fd in enumerate(self.reads):
             os.set_blocking(fd, False)
             try:
-                while self._take(fd):
+                while self._take(which):
                     pass
             except BlockingIOError:
                 pass
             os.close(fd)
-            yield self.data[fd]
+        return self.data
 
-    def _read(self, fd: int) -> None:
-        if not self._take(fd):
-            self._selector.unregister(fd)
-
-    def _take(self, fd: int) -> bool:
-        chunk = os.read(fd, 1 << 16)
+    def _take(self, which: int) -> bool:
+        chunk = os.read(self.reads[which], 1 << 16)
+        if not chunk:
+            return False
         self.n_seen += len(chunk)
         self.flooded = self.flooded or self.n_seen > self.cap * _FLOOD
-        self.data[fd] += chunk[: self.cap - len(self.data[fd])]
-        return bool(chunk) and self.n_seen <= self.cap * (_FLOOD + 1)
+        self.data[which] += chunk[: self.cap - len(self.data[which])]
+        return self.n_seen <= self.cap * (_FLOOD + 1)
 
 
 def _kill_rest(child: int, isolated: bool) -> None:
@@ -253,14 +259,14 @@ def _become(  # noqa: PLR0913 - it ends a process: there is nobody to hand a bun
         _prefer_for_oom(proc)
         if furnish is not None:
             furnish()
-        for target, fd in enumerate(_above(fds)):
+        for target, fd in enumerate(fds if min(fds) > 3 else _above(fds)):
             os.dup2(fd, target, inheritable=target < 3 or "code" in step)
         os.closerange(4, 65536)
         os.chdir(work)
         _limit(step, isolated)
         if isolated:
             linux.drop_capabilities()
-        linux.install_filter(_FILTER)
+        linux.install_filter(_FILTERS[isolated])
         if "code" in step:
             program.run(step, verdict=3)
         else:

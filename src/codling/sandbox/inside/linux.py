@@ -5,6 +5,7 @@ Not here: when to call them (cell.py).
 
 import ctypes
 import os
+from functools import cache
 
 NEW_MOUNTS, NEW_IPC, NEW_PIDS = 0x00020000, 0x08000000, 0x20000000
 CELL = NEW_MOUNTS | NEW_IPC | NEW_PIDS
@@ -20,7 +21,14 @@ _SET_AND_CLEAR_TID, _SIGCHLD, _GET_TID_ADDRESS = 0x01000000 | 0x00200000, 17, 40
 
 _python = ctypes.PyDLL(None, use_errno=True)
 """Calls that keep the interpreter's lock."""
+_clone = _python.syscall
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+_mount, _prctl, _capset = _libc.mount, _libc.prctl, _libc.capset
+"""Looked up once: in a forked child each lookup would copy pages."""
+_HEADER = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+_NONE = (ctypes.c_uint32 * 6)()
 
 
 class _Filter(ctypes.Structure):
@@ -31,7 +39,7 @@ def unshare(flags: int) -> None:
     """New namespaces for this process (new pids only for its children); OSError where refused."""
     _check(_libc.unshare(flags), "unshare")
     if flags & NEW_MOUNTS:
-        _check(_libc.mount(b"none", b"/", None, _PRIVATE_RECURSIVE, None), "make mounts private")
+        _check(_mount(b"none", b"/", None, _PRIVATE_RECURSIVE, None), "make mounts private")
 
 
 def fork_into(flags: int) -> int:
@@ -39,16 +47,14 @@ def fork_into(flags: int) -> int:
     forks.
 
     It does what glibc's fork does around clone(2): CLONE_CHILD_SETTID keeps the C library's own
-    record of the thread's id right, which its locks compare.
+    record of the thread's id right, which its locks compare. The caller's mounts must be private
+    (see `unshare`): the child's are then too.
     """
+    number, *tid = _clone_arguments()
     _python.PyOS_BeforeFork()
-    pid: int = _python.syscall(
-        _CLONE[machine()], flags | _SIGCHLD | _SET_AND_CLEAR_TID, None, None, *_tid_arguments()
-    )
+    pid: int = _clone(number, flags | _SIGCHLD | _SET_AND_CLEAR_TID, None, None, *tid)
     if pid == 0:
         _python.PyOS_AfterFork_Child()
-        if flags & NEW_MOUNTS:
-            _check(_libc.mount(b"none", b"/", None, _PRIVATE_RECURSIVE, None), "private mounts")
         return 0
     _python.PyOS_AfterFork_Parent()
     if pid < 0:
@@ -56,44 +62,52 @@ def fork_into(flags: int) -> int:
     return pid
 
 
-def _tid_arguments() -> tuple[ctypes.c_void_p | None, ctypes.c_void_p | None]:
-    """The last two arguments of clone: their order differs between the architectures."""
+@cache
+def _clone_arguments() -> tuple[int, ctypes.c_void_p | None, ctypes.c_void_p | None]:
+    """The number of clone and its last two arguments, whose order differs between machines.
+
+    The address is that of the main thread's record and stays the same across forks.
+    """
     address = ctypes.c_void_p()
-    _check(_libc.prctl(_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0), "prctl")
-    return (address, None) if machine() == "x86_64" else (None, address)
+    _check(_prctl(_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0), "prctl")
+    number = _CLONE[machine()]
+    return (number, address, None) if machine() == "x86_64" else (number, None, address)
 
 
 def mount_tmpfs(path: str, n_bytes: int, mode: str = "700") -> None:
     """An empty file system in memory over the folder `path`."""
     options = f"size={n_bytes},mode={mode}".encode()
-    _check(_libc.mount(b"tmpfs", path.encode(), b"tmpfs", _NOSUID_NODEV, options), f"mount {path}")
+    _check(_mount(b"tmpfs", path.encode(), b"tmpfs", _NOSUID_NODEV, options), f"mount {path}")
 
 
 def die_with_parent() -> None:
     """SIGKILL for this process when the thread that forked it ends."""
-    _libc.prctl(_PDEATHSIG, 9, 0, 0, 0)
+    _prctl(_PDEATHSIG, 9, 0, 0, 0)
 
 
 def adopt_orphans() -> None:
     """Grandchildren whose parent ends become children of this process."""
-    _libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+def keep_from_children() -> None:
+    """No program that this process or its children start can gain a capability; its own stay."""
+    _prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _prctl(_AMBIENT, _CLEAR_ALL, 0, 0, 0)
+    for number in range(_LAST_CAPABILITY + 1):
+        _prctl(_CAPBSET_DROP, number, 0, 0, 0)  # refused where there are none to drop
 
 
 def drop_capabilities() -> None:
-    """Give up every capability for good, also across exec."""
-    _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _libc.prctl(_AMBIENT, _CLEAR_ALL, 0, 0, 0)
-    for number in range(_LAST_CAPABILITY + 1):
-        _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0)  # refused where there are none to drop
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    """Give up every capability; for good after `keep_from_children`, also across exec."""
+    _check(_capset(_HEADER, _NONE), "capset")
 
 
 def install_filter(program: bytes) -> None:
     """Put this process and its children under a seccomp filter (see seccomp.py)."""
-    _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
     filter_ = _Filter(len(program) // 8, program)
-    _check(_libc.prctl(_SECCOMP, _FILTER_MODE, ctypes.byref(filter_), 0, 0), "seccomp")
+    _check(_prctl(_SECCOMP, _FILTER_MODE, ctypes.byref(filter_), 0, 0), "seccomp")
 
 
 def machine() -> str:

@@ -17,7 +17,6 @@ from . import notary
 def run(step: dict[str, Any], verdict: int) -> None:
     """Execute `step["code"]` as a module; ends the process."""
     leave = os._exit  # the program may replace it
-    _fresh_streams()
     name = step.get("module", "__main__")
     module = types.ModuleType(name)
     sys.modules["__main__"] = sys.modules[name] = module
@@ -43,8 +42,9 @@ def _judge(code: types.CodeType, scope: dict[str, Any], verdict: int) -> None:
     exec(code, scope); audit(notary.EVENT)  # noqa: E702  # fmt: skip
 
 
-def _fresh_streams() -> None:
-    """The server's streams lead elsewhere: new ones on the descriptors 0 to 2."""
+def open_streams() -> None:
+    """Python's streams on the descriptors 0 to 2, to be called once in the server: what a child
+    puts there is what they read and write."""
     sys.stdin = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8", errors="replace"

@@ -12,6 +12,10 @@ or widen them. Numbers: the kernel's syscall tables (x86_64, aarch64).
 """
 
 import struct
+from typing import Literal
+
+Part = Literal["all", "server", "cell"]
+Instruction = tuple[int, int, int, int]
 
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _REFUSED = {
@@ -65,6 +69,7 @@ _REFUSED = {
     "process_madvise": (440, 440),
     "mount_setattr": (442, 442),
 }
+_OF_SERVER = {"mount", "umount2", "unshare", "setns", "chroot"}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _CLONE3 = 435
 _SOCKET = {"x86_64": (41, 53), "aarch64": (198, 199)}
@@ -84,16 +89,16 @@ _EPERM, _ENOSYS = 0x00050001, 0x00050026
 _NUMBER, _MACHINE, _ARGUMENT_0, _ARGUMENT_1 = 0, 4, 16, 24
 
 
-def filter_bytes(machine: str, *, namespaces: bool = False) -> bytes:
+def filter_bytes(machine: str, part: Part = "all") -> bytes:
     """The filter for `machine` (as `platform.machine()` says it); ValueError for an unknown one.
 
-    `namespaces` leaves out the calls that the sandbox's own server needs to set up its cells.
+    Filters add up, so it comes in two parts: "server" leaves out the calls that the sandbox's own
+    server needs to set up its cells, and "cell" is only those, for the server's children.
     """
     if machine not in _ARCH:
         raise ValueError(f"no system-call table for {machine}")
     column = 0 if machine == "x86_64" else 1
-    needed = {"mount", "umount2", "unshare", "setns", "chroot"} if namespaces else set()
-    program = [
+    program: list[Instruction] = [
         (_LOAD, 0, 0, _MACHINE),
         (_JUMP_EQUAL, 1, 0, _ARCH[machine]),
         (_RETURN, 0, 0, _KILL),
@@ -102,20 +107,23 @@ def filter_bytes(machine: str, *, namespaces: bool = False) -> bytes:
     if machine == "x86_64":  # the x32 calls: the same kernel entry with bit 30 set
         program += [(_JUMP_ABOVE, 0, 1, 0x40000000), (_RETURN, 0, 0, _EPERM)]
     for name, numbers in _REFUSED.items():
-        if name not in needed:
+        if part == "all" or (name in _OF_SERVER) == (part == "cell"):
             program += [(_JUMP_EQUAL, 0, 1, numbers[column]), (_RETURN, 0, 0, _EPERM)]
-    program += [(_JUMP_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ENOSYS)]
-    if not namespaces:
+    if part != "server":
         program += _when(_CLONE[machine], _ARGUMENT_0, [(_JUMP_SET, 0, 1, _NEW_NAMESPACE)])
-    for number in _SOCKET[machine]:
-        program += _unless(number, _ARGUMENT_0, _FAMILIES)
-    for request in _TERMINAL_IOCTLS:
-        program += _when(_IOCTL[machine], _ARGUMENT_1, [(_JUMP_EQUAL, 0, 1, request)])
+    if part != "cell":
+        program += _for_everybody(machine)
     program.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("=HBBI", *each) for each in program)
 
 
-Instruction = tuple[int, int, int, int]
+def _for_everybody(machine: str) -> list[Instruction]:
+    program = [(_JUMP_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ENOSYS)]
+    for number in _SOCKET[machine]:
+        program += _unless(number, _ARGUMENT_0, _FAMILIES)
+    for request in _TERMINAL_IOCTLS:
+        program += _when(_IOCTL[machine], _ARGUMENT_1, [(_JUMP_EQUAL, 0, 1, request)])
+    return program
 
 
 def _when(number: int, argument: int, test: list[Instruction]) -> list[Instruction]:

@@ -9,21 +9,24 @@ import gc
 import importlib
 import json
 import os
-import selectors
+import resource
+import select
 import signal
 import struct
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
-from . import cell, linux
+from . import cell, linux, program
 
 WARM = (
-    "abc", "bisect", "collections", "copy", "datetime", "functools", "hashlib", "heapq",
-    "itertools", "json", "math", "operator", "random", "re", "string", "traceback", "typing",
+    "abc", "bisect", "collections", "copy", "datetime", "functools", "heapq", "itertools",
+    "json", "math", "operator", "random", "re", "string", "traceback", "typing",
 )  # fmt: skip
 """Loaded before the first job. Every module more makes every fork dearer; others load when
 needed."""
+_EXERCISE = "import math\ndef f(a):\n    return [i for i in a]\nassert f([1]) == [1]"
 _GRACE = 5.0
 """Seconds beyond a job's own limits after which its keeper is given up."""
 
@@ -32,22 +35,39 @@ def main(options: dict[str, Any]) -> None:
     """Serve jobs until the pipe closes. Options: isolated, preload, path."""
     isolated = bool(options["isolated"])
     requests, replies = os.dup(0), os.dup(1)
-    null = os.open("/dev/null", os.O_RDWR)
-    for fd in (0, 1):
-        os.dup2(null, fd)
+    os.dup2(os.open("/dev/null", os.O_RDWR), 0)
+    os.dup2(2, 1)  # a pipe, as it will be in the children: streams remember what they are on
+    program.open_streams()
+    linux.die_with_parent()
     if isolated:
         linux.unshare(linux.NEW_MOUNTS)  # refused here, refused everywhere: better at the start
-    else:
-        linux.die_with_parent()
+        linux.keep_from_children()
     sys.path[:] = [*sys.path[1:], *options["path"]]
     for name in (*WARM, *options["preload"]):
         importlib.import_module(name)
     sys.path.insert(0, cell.WORK if isolated else "")
+    _rehearse(isolated)
     gc.collect()
     gc.freeze()
     _send(replies, {"ready": True, "python": sys.version.split()[0]})
     while (job := _receive(requests)) is not None:
         _send(replies, _serve(job, isolated))
+
+
+def _rehearse(isolated: bool) -> None:
+    """Do here, without effect, what every child will do.
+
+    What Python makes once per process (its hundreds of syntax-tree types, with the first
+    `compile`; caches; specialised instructions) then lies in pages that the children share.
+    """
+    scope: dict[str, Any] = {}
+    for _ in range(16):
+        exec(compile(_EXERCISE, "main.py", "exec", dont_inherit=True), scope)
+        for which in (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE):
+            resource.setrlimit(which, resource.getrlimit(which))
+        if isolated:
+            with suppress(OSError):
+                linux.mount_tmpfs("/nowhere", 1, "500")
 
 
 def _serve(job: dict[str, Any], isolated: bool) -> dict[str, Any]:
@@ -104,13 +124,13 @@ def _answer(fd: int, reply: dict[str, Any]) -> None:
 
 def _read_until(fd: int, limit: float) -> bytes:
     data = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(fd, selectors.EVENT_READ)
-        while selector.select(max(0.0, limit - time.monotonic())):
-            chunk = os.read(fd, 1 << 20)
-            if not chunk:
-                break
-            data += chunk
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while poll.poll(max(0.0, limit - time.monotonic()) * 1000):
+        chunk = os.read(fd, 1 << 20)
+        if not chunk:
+            break
+        data += chunk
     return data
 
 
