@@ -2,15 +2,20 @@
 
 import random
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
+from codling.corpus import byte_kernel, mark_kernel, marks
+from codling.corpus.addresses import find_emails, find_ipv4, find_ipv6
 from codling.corpus.code_shares import comment_share, python_line_shares, repeated_share
+from codling.corpus.columns import buffers
 from codling.corpus.config import FilterConfig
-from codling.corpus.filters import FileText, Reason, drop_reason
+from codling.corpus.filters import BASE64, CODED, FileText, Reason, drop_reason
 from codling.corpus.linestats import LineStats, line_stats
 from codling.corpus.profiles import PROFILES, thresholds
-from codling.corpus.secrets import ANCHORS
+from codling.corpus.secrets import ANCHORS, find_url_passwords
 
 CODE = "def add(first, second):\n    # adds\n    return first + second\n"
 PAGE = "<html><head><style>p {color: red}</style></head><body><p>%s</p></body></html>\n"
@@ -96,10 +101,8 @@ def test_shares_are_counted_by_hand() -> None:
     assert repeated_share(" ".join(map(str, range(100)))) == 0
 
 
-def buffers(texts: list[str]) -> tuple[object, object]:
-    from codling.corpus.judge import _buffers
-
-    return _buffers(pa.array(texts, pa.string()))
+def compiled(texts: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    return buffers(pa.array(texts, pa.string()))
 
 
 def random_texts(n: int) -> list[str]:
@@ -111,56 +114,77 @@ def random_texts(n: int) -> list[str]:
 
 
 def test_the_compiled_counts_equal_the_plain_ones_on_any_text() -> None:
-    from codling.corpus import byte_kernel
-
-    texts = [*random_texts(2000), "", "\n", "\r\n", "a\r", CODE, "é" * 70_000, "x" * 70_000]
-    counts = byte_kernel.count(*buffers(texts))
+    long = ["".join(random_texts(400)[i : i + 40]) for i in range(0, 400, 40)]
+    edges = ["", "\n", "\r\n", "a\r", "é\r\nab", CODE, "é" * 70_000, "x" * 70_000, "\r" * 300]
+    texts = [*random_texts(2000), *long, *edges]
+    counts = byte_kernel.count(*compiled(texts))
     for text, row in zip(texts, counts.tolist(), strict=True):
         assert LineStats(*row) == line_stats(text), repr(text)
 
 
-def test_no_search_finds_anything_in_a_text_without_its_mark() -> None:
-    from codling.corpus import byte_kernel, marks
-    from codling.corpus.addresses import find_emails, find_ipv4, find_ipv6
-    from codling.corpus.filters import BASE64, CODED
+def dense_texts(n: int) -> list[str]:
+    """Texts of parts that the searches look for, next to each other in any order."""
+    source = random.Random(1)
+    parts = ["0x1f", r"\x41", "41", ", ", ",", " ", "\n", r"\u00e9", "abc", "4", "-", "0x", "u"]
+    parts += ["41 ", "7f", "\xa0", "é", "@", ".", ":", "12", "a1", "//", "://", "com", "QUJDx/+="]
+    parts += ["j.doe", "acme", "x9!kLq(7", "-----BEGIN PRIVATE KEY-----", "secret", '"', "=", "key"]
+    return ["".join(source.choices(parts, k=source.randint(4, 60))) for _ in range(n)]
 
-    texts = [
-        *random_texts(3000),
+
+def test_no_search_finds_anything_in_a_text_without_its_mark() -> None:
+    known = [
         "mail jane.doe@acme-tools.io now",
         "at 85.214.132.117:80",
         "at [2a01:4f8:c17:2f::1]",
+        "postgres://app:t7Rk-x2Lq9v!@db.acme",
         "x = '" + "QUJD" * 16 + "'",
         "x = 0x1f, 0x2e, 0x3d, 0x4c, 0x5b, 0x6a, 0x79, 0x88, 0x97",
         "x = '" + r"\u00e9" * 8 + "'",
     ]
-    source = random.Random(1)
-    parts = ["0x1f", r"\x41", "41", ", ", ",", " ", "\n", r"\u00e9", "abc", "4", "-", "0x", "u"]
-    texts = ["".join(source.choices(parts, k=source.randint(8, 60))) for _ in range(5000)] + texts
+    source = random.Random(2)
     even = ["41 ", "0x1f,", r"\x41", "7f", " ", ", "]
-    texts = ["".join(source.choices(even, k=source.randint(8, 60))) for _ in range(3000)] + texts
-    marked = byte_kernel.mark(*buffers(texts), {"AKIA": 1})[0].tolist()
+    coded = ["".join(source.choices(even, k=source.randint(8, 60))) for _ in range(3000)]
+    texts = [*random_texts(3000), *dense_texts(8000), *coded, *known]
+    found = mark_kernel.mark(*compiled(texts), ANCHORS)
     finders = {
         marks.EMAIL: lambda t: list(find_emails(t)),
+        marks.URL: lambda t: list(find_url_passwords(t)),
         marks.IPV4: lambda t: list(find_ipv4(t)),
         marks.IPV6: lambda t: list(find_ipv6(t)),
         marks.BASE64: lambda t: list(BASE64.finditer(t)),
         marks.CODED: lambda t: list(CODED.finditer(t)),
     }
+    marked = found.marks.tolist()
     for text, mark in zip(texts, marked, strict=True):
         for bit, find in finders.items():
             assert mark & bit or not find(text), (bit, repr(text))
             assert marks.plain_marks(text) & bit or not find(text), (bit, repr(text))
-    assert marked[-6:-3] == [marks.EMAIL, marks.IPV4, marks.IPV6]
-    assert [m & (marks.BASE64 | marks.CODED) for m in marked[-3:]] == [
-        marks.BASE64,
-        marks.CODED,
-        marks.CODED,
-    ]
+    alone = marks.BASE64 | marks.CODED
+    assert marked[-7:-3] == [marks.EMAIL, marks.IPV4, marks.IPV6, marks.URL]
+    assert [m & alone for m in marked[-3:]] == [marks.BASE64, marks.CODED, marks.CODED]
+    for text, (longest, total) in zip(texts, found.base64.tolist(), strict=True):
+        lengths = [len(m[0]) for m in BASE64.finditer(text)]
+        assert (longest, total) == (max(lengths, default=0), sum(lengths)), repr(text)
 
 
-def test_the_compiled_search_names_the_anchors_that_a_text_holds() -> None:
-    from codling.corpus import byte_kernel
+def test_the_first_lines_are_marked_where_a_rule_may_find_its_words() -> None:
+    head = '<?xml version="1.0"?>\n'
+    texts = [head, "é" * 90 + head, "# Auto-Generated\n", "x\n" * 4 + "// DO NOT EDIT\n", CODE]
+    texts += [f"{'é' * 1990}generated by a", "ok\n" * 5 + "# generated by hand\n"]
+    found = mark_kernel.mark(*compiled(texts), {}).marks.tolist()
+    xml, generated = marks.XML, marks.GENERATED
+    assert found == [xml, xml, generated, generated, 0, generated, 0]
 
-    found = byte_kernel.mark(*buffers(["AKIA ghp_", "xAKI", "A", ""]), {"AKIA": 1, "ghp_": 4})[1]
-    assert found.tolist() == [5, 0, 0, 0]
-    assert byte_kernel.mark(*buffers(["AKIA"]), ANCHORS)[1].tolist() == [ANCHORS["AKIA"]]
+
+def test_the_compiled_search_names_the_formats_whose_anchors_stand_in_a_long_word() -> None:
+    anchors = {"AKIA": 1, "ghp_": 4}
+    texts = ["AKIA45678901234 ghp_5678901234567", "AKIA456789 ghp_567", "A" * 14 + "KIA", "A", ""]
+    assert mark_kernel.mark(*compiled(texts), anchors).formats.tolist() == [5, 0, 1, 0, 0]
+
+
+def test_an_assigned_secret_is_named_before_its_quoted_value() -> None:
+    value = "aB3" + "x" * 20
+    texts = [f'{name}"{value}"' for name in ("pass = ", "pass\t:=\n ", "'pass' : ", "x = ")]
+    texts += [f"pass = {value}", 'pass = "aaaaaaaaaaaaaaaaaaaaaaaa"', f'pass = "{value} b"']
+    found = mark_kernel.mark(*compiled(texts), {"pass": 8}, named=8).formats.tolist()
+    assert found == [8, 8, 8, 0, 0, 0, 0]

@@ -4,13 +4,16 @@ import random
 import string
 from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 
+from codling.corpus import mark_kernel
 from codling.corpus.addresses import find_emails, find_ipv4, find_ipv6
+from codling.corpus.columns import buffers
 from codling.corpus.config import RedactConfig
 from codling.corpus.redact import redact
 from codling.corpus.secret_formats import FORMATS
-from codling.corpus.secrets import ANCHORS, N_BITS, find_secrets
+from codling.corpus.secrets import ANCHORS, ASSIGNED_BIT, BITS, PRIVATE_KEY_BIT, find_secrets
 
 LOWER_HEX, ALNUM = "0123456789abcdef", string.ascii_letters + string.digits
 URL_SAFE = ALNUM + "-_"
@@ -141,11 +144,11 @@ def test_a_found_key_leaves_nothing_of_itself_behind() -> None:
 
 def test_every_secret_holds_one_of_the_anchors_that_the_compiled_search_looks_for() -> None:
     maker = Maker(5)
-    for bit, each in enumerate(FORMATS):
+    for bit, each in zip(BITS, FORMATS, strict=True):
         for _ in range(20):
             key = MAKERS[each.kind](maker)
             words = {key[i : i + 4] for i in range(len(key) - 3)}
-            assert any(ANCHORS.get(word, 0) >> bit % N_BITS & 1 for word in words), each.kind
+            assert any(ANCHORS.get(word, 0) & bit for word in words), each.kind
 
 
 @pytest.mark.parametrize(
@@ -216,3 +219,27 @@ def test_public_ipv6_addresses_are_found() -> None:
         "2a01:4f8:c17:2f::1 fe80::1 ::1 2001:db8::1 2001:4860:4860::8888 aa:bb:cc:dd:ee:ff 12:30:45"
     )
     assert [text[a:b] for a, b in find_ipv6(text)] == ["2a01:4f8:c17:2f::1"]
+
+
+def test_the_compiled_search_names_the_format_of_every_synthetic_key() -> None:
+    maker = Maker(11)
+    kinds = [each.kind for each in FORMATS for _ in range(40)]
+    texts = [
+        PLACES[i % len(PLACES)].format(MAKERS[kind](maker)) + "é" * maker.choice((0, 1, 9))
+        for i, kind in enumerate(kinds)
+    ]
+    column = pa.array([maker.choice(("", "\n", "    ", "é ")) + text for text in texts])
+    found = mark_kernel.mark(
+        *buffers(column), ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT
+    ).formats.tolist()
+    for text, formats in zip(column.to_pylist(), found, strict=True):
+        assert list(find_secrets(text, formats)) == list(find_secrets(text)), text
+
+
+def test_the_compiled_search_spares_ordinary_code() -> None:
+    texts = ["def password_hash(self, password_validators): return self.password == other.password"]
+    column = pa.array([*texts, "import key-value\n", "https://github.com/api/hooks/secret_access"])
+    found = mark_kernel.mark(
+        *buffers(column), ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT
+    ).formats.tolist()
+    assert [formats & ASSIGNED_BIT for formats in found] == [0, 0, 0]

@@ -8,51 +8,65 @@ and value) and redactions (file, line, kind). Each file passes, in this order:
     redaction of secrets and addresses         (redact.py)
     duplicate                                  the same text as a file that stays
 
-The files are judged first, shard by shard; then, of equal texts, one copy stays: a training copy
-before a held-out one, so that nothing held out is learned, and of these the first.
+Two passes over the raw shards. The first judges the files and leaves only what was decided: rows,
+hashes of texts, edits. Then, of equal texts, one copy stays: a training copy before a held-out one,
+so that nothing held out is learned, and of these the first. The second pass writes what stays.
 
 Not here: near-duplicates, syntax screening and decontamination, which come after and take and give
 the same kind.
 """
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from codling.core.artifact import Artifact, Draft, open_artifact, produce
 from codling.core.shards import Counts, Shard, map_shards
+from codling.corpus.columns import batches
 from codling.corpus.config import CleanConfig
 from codling.corpus.counts import nested
-from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
-from codling.corpus.judge import Judge, dropped_row
+from codling.corpus.document import DROPPED_SCHEMA
+from codling.corpus.filters import Reason
+from codling.corpus.judge import Judge, Judged, dropped_rows
 from codling.corpus.profiles import thresholds
-from codling.corpus.redact import REDACTION_SCHEMA
+from codling.corpus.redact import REDACTION_SCHEMA, Edit, replaced
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
+
+T = TypeVar("T")
 
 COMPILED_BYTES = 50_000_000
 """Bytes per worker from which on it pays to load the compiled loops."""
-MOVED_ALONE_BYTES = 500_000_000
-"""Bytes up to which one process publishes the judged shards."""
-BATCH_ROWS = 512
 
 KEYS_SCHEMA = pa.schema(
     [
-        pa.field("text_hash", pa.binary(16), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("text_hash", pa.string(), nullable=False),
         pa.field("is_heldout", pa.bool_(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
     ]
 )
+"""Of a judged shard: the rows that stay."""
+EDITS_SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("placeholder", pa.string(), nullable=False),
+        pa.field("line", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+    ]
+)
+"""Of a judged shard: what is replaced in its texts."""
 
 
 def clean(config: CleanConfig) -> Artifact:
@@ -65,18 +79,17 @@ def clean(config: CleanConfig) -> Artifact:
     thresholds(config.filters)
 
     def work(draft: Draft) -> None:
+        shards = raw.files("documents-*.parquet")
         judged = _inner_draft(draft)
         compiled = raw.counts.get("bytes", 0) > COMPILED_BYTES * config.workers
-        tasks = [JudgeTask(p, config, compiled) for p in raw.files("documents-*.parquet")]
+        tasks = [JudgeTask(path, config, compiled) for path in shards]
         counts = map_shards(
             judged, tasks, judge_shard, workers=config.workers, label="clean", ray=config.ray
         )
-        repeats = _repeats(judged.path, len(tasks))
-        moves = [MoveTask(judged.path, repeats.get(i, {})) for i in range(len(tasks))]
-        # Few bytes are moved sooner than other processes start.
-        movers = config.workers if raw.counts.get("bytes", 0) > MOVED_ALONE_BYTES else 1
+        repeats = _repeats(judged.path, shards)
+        moves = [MoveTask(p, judged.path, repeats.get(i, {})) for i, p in enumerate(shards)]
         counts += map_shards(
-            draft, moves, move_shard, workers=movers, label="duplicates", ray=config.ray
+            draft, moves, move_shard, workers=config.workers, label="write", ray=config.ray
         )
         draft.counts |= nested(counts)
 
@@ -103,52 +116,61 @@ class JudgeTask:
 class MoveTask:
     """A judged shard to publish, without the rows that repeat another: row -> that one's key."""
 
+    documents: Path
     judged: Path
     repeats: dict[int, str]
 
 
 def judge_shard(task: JudgeTask, shard: Shard) -> Counts:
-    """Gate, filter and redact the documents of one shard; returns what was counted."""
+    """Gate, filter and search the documents of one shard; returns what was counted."""
     judge = Judge(task.config, compiled=task.compiled)
     counts: Counter[str] = Counter()
+    first_row = 0
     with (
-        new_table(shard.path("documents"), DOCUMENT_SCHEMA) as documents,
         new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
-        new_table(shard.path("redactions"), REDACTION_SCHEMA) as redactions,
         new_table(shard.path("keys"), KEYS_SCHEMA) as keys,
-        pq.ParquetFile(task.documents) as file,
+        new_table(shard.path("edits"), EDITS_SCHEMA) as edits,
     ):
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        for batch in batches(task.documents):
             judged = judge.judge(batch)
-            documents.add_batch(judged.kept)
-            keys.add_batch(_keys(judged.kept))
-            for row in judged.dropped:
-                dropped.add(row)
-                counts.update({"dropped": 1, f"dropped_by_rule/{row['rule']}": 1})
-            for row in judged.redactions:
-                redactions.add(row)
-                counts[f"redactions/{row['kind']}"] += 1
+            keys.add_batch(_keys(batch, judged, first_row))
+            dropped.add_batch(judged.dropped)
+            edits.add_batch(_edit_rows(judged.edits, first_row))
+            _count(counts, judged)
+            first_row += len(batch)
     return dict(counts)
 
 
 def move_shard(task: MoveTask, shard: Shard) -> Counts:
-    """Publish a judged shard without its repeated documents; returns what was counted."""
-    names = ("documents", "dropped", "redactions")
-    judged = {name: Shard(task.judged, shard.index).path(name) for name in names}
-    if task.repeats:
-        _rewrite(judged, task.repeats, shard)
-    else:
-        for name, path in judged.items():
-            shard.path(name).unlink(missing_ok=True)
-            os.link(path, shard.path(name))
-    return _published(shard) | {
-        k: n
-        for k, n in {
-            "dropped": len(task.repeats),
-            "dropped_by_rule/duplicate": len(task.repeats),
-        }.items()
-        if n
-    }
+    """Write the documents of a judged shard that stay; returns what was counted."""
+    judged = Shard(task.judged, shard.index)
+    rows = pq.read_table(judged.path("keys"), columns=["row"])["row"].to_numpy()
+    edits = _edits_by_row(judged.path("edits"))
+    counts: Counter[str] = Counter()
+    first_row = 0
+    with (
+        new_table(shard.path("documents"), pq.read_schema(task.documents)) as documents,
+        new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
+        new_table(shard.path("redactions"), REDACTION_SCHEMA) as redactions,
+    ):
+        dropped.add_batch(_whole(judged.path("dropped"), DROPPED_SCHEMA))
+        for batch in batches(task.documents):
+            first, end = np.searchsorted(rows, [first_row, first_row + len(batch)])
+            stays = np.zeros(len(batch), np.bool_)
+            stays[rows[first:end] - first_row] = True
+            repeats = _inside(task.repeats, first_row, len(batch))
+            stays[list(repeats)] = False
+            dropped.add_batch(
+                dropped_rows(batch, {i: Reason("duplicate", key) for i, key in repeats.items()})
+            )
+            made = {i: e for i, e in _inside(edits, first_row, len(batch)).items() if stays[i]}
+            kept = _edited(batch, made).filter(pa.array(stays))
+            documents.add_batch(kept)
+            redactions.add_batch(_redactions(batch, made))
+            _count_kept(counts, kept)
+            first_row += len(batch)
+    n = len(task.repeats)
+    return dict(counts + Counter({"dropped": n, "dropped_by_rule/duplicate": n}))
 
 
 def _inner_draft(draft: Draft) -> Draft:
@@ -158,105 +180,124 @@ def _inner_draft(draft: Draft) -> Draft:
     return Draft(path, draft.kind, draft.id)
 
 
-def _repeats(judged: Path, n_shards: int) -> dict[int, dict[int, str]]:
+def _repeats(judged: Path, shards: list[Path]) -> dict[int, dict[int, str]]:
     """Shard -> row -> key of the document that it repeats."""
-    tables = [
-        pl.read_parquet(judged / f"keys-{i:05d}.parquet").with_columns(
-            shard=pl.lit(i, pl.Int32), row=pl.int_range(pl.len(), dtype=pl.Int32)
-        )
-        for i in range(n_shards)
-    ]
-    if not tables:
+    if not shards:
         return {}
-    order = ["is_heldout", "shard", "row"]
-    keys = pl.concat(tables).sort(order)
-    first = pl.col("key").first().over("text_hash")
-    repeated = keys.with_columns(first=first).filter(
-        pl.struct("shard", "row") != pl.struct("shard", "row").first().over("text_hash")
+    keys = pl.concat(
+        pl.read_parquet(judged / f"keys-{i:05d}.parquet").with_columns(shard=pl.lit(i, pl.Int32))
+        for i in range(len(shards))
+    ).sort("is_heldout", "shard", "row")
+    first = pl.struct("shard", "row").first().over("text_hash")
+    repeated = keys.select(pl.struct("shard", "row").alias("own"), first.alias("first")).filter(
+        pl.col("own") != pl.col("first")
     )
+    survivors = _names(shards, repeated["first"].unique())
     found: dict[int, dict[int, str]] = {}
-    for shard, row, survivor in repeated.select("shard", "row", "first").iter_rows():
-        found.setdefault(shard, {})[row] = survivor
+    for own, survivor in repeated.iter_rows():
+        key = survivors[survivor["shard"], survivor["row"]]
+        found.setdefault(own["shard"], {})[own["row"]] = key
     return found
 
 
-def _rewrite(judged: dict[str, Path], repeats: dict[int, str], shard: Shard) -> None:
-    """Write a shard's tables anew, with the repeated documents among the dropped ones."""
-    repeated: list[dict[str, Any]] = []
-    first_row = 0
-    with new_table(shard.path("documents"), DOCUMENT_SCHEMA) as documents:
-        for batch in _batches(judged["documents"]):
-            rows = [i for i in range(len(batch)) if first_row + i in repeats]
-            for row, i in zip(
-                batch.take(pa.array(rows, pa.int64())).drop_columns(["content"]).to_pylist(),
-                rows,
-                strict=True,
-            ):
-                repeated.append(dropped_row(row, "duplicate", repeats[first_row + i]))
-            gone = set(rows)
-            documents.add_batch(
-                batch.filter(pa.array([i not in gone for i in range(len(batch))], pa.bool_()))
-            )
-            first_row += len(batch)
-    with new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped:
-        for row in (*_rows(judged["dropped"]), *repeated):
-            dropped.add(row)
-    places = {(row["source"], row["repo"], row["path"]) for row in repeated}
-    with new_table(shard.path("redactions"), REDACTION_SCHEMA) as redactions:
-        for row in _rows(judged["redactions"]):
-            if (row["source"], row["repo"], row["path"]) not in places:
-                redactions.add(row)
+def _names(shards: list[Path], places: pl.Series) -> dict[tuple[int, int], str]:
+    """`source:repo/path` of the rows at some places (shard and row)."""
+    wanted = places.struct.unnest()
+    found: dict[tuple[int, int], str] = {}
+    for (shard,), group in wanted.group_by("shard"):
+        table = pq.read_table(shards[shard], columns=["source", "repo", "path"])
+        rows = group["row"].to_list()
+        for row, names in zip(rows, table.take(rows).to_pylist(), strict=True):
+            found[shard, row] = f"{names['source']}:{names['repo']}/{names['path']}"
+    return found
 
 
-def _published(shard: Shard) -> Counts:
-    """Counts of the documents that a shard ends with."""
-    columns = ["language", "license", "split", "n_bytes"]
-    table = pl.read_parquet(shard.path("documents"), columns=columns)
-    counts: Counter[str] = Counter({"documents": len(table), "bytes": int(table["n_bytes"].sum())})
-    for split, n, n_bytes in (
-        table.group_by("split").agg(pl.len(), pl.col("n_bytes").sum()).iter_rows()
-    ):
-        counts.update({f"{split}_documents": n, f"{split}_bytes": n_bytes})
-    for column in ("language", "license"):
-        for value, n in table.group_by(column).len().iter_rows():
-            counts[f"by_{column}/{value}"] = n
-    return dict(counts)
+def _keys(batch: pa.RecordBatch, judged: Judged, first_row: int) -> pa.RecordBatch:
+    """Hashes of the texts that stay: those of the files unless something is replaced."""
+    hashes = pc.utf8_slice_codeunits(batch["sha256"], 0, 32)
+    if judged.edits:
+        texts = (replaced(batch["content"][i].as_py(), e) for i, e in judged.edits.items())
+        edited = pa.array([hashlib.sha256(t.encode()).hexdigest()[:32] for t in texts])
+        hashes = pc.replace_with_mask(hashes, _mask(judged.edits, len(batch)), edited)
+    stays = pa.array(judged.stays)
+    rows = pa.array(first_row + np.flatnonzero(judged.stays), pa.int32())
+    is_heldout = pc.equal(batch["split"].filter(stays), "heldout")
+    return pa.RecordBatch.from_arrays([rows, hashes.filter(stays), is_heldout], schema=KEYS_SCHEMA)
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of one table, some at a time."""
-    for batch in _batches(path):
-        yield from batch.to_pylist()
+def _edit_rows(edits: dict[int, list[Edit]], first_row: int) -> pa.RecordBatch:
+    rows = [{"row": first_row + i} | e._asdict() for i, made in edits.items() for e in made]
+    return pa.RecordBatch.from_pylist(rows, schema=EDITS_SCHEMA)
 
 
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(batch_size=BATCH_ROWS)
+def _edits_by_row(path: Path) -> dict[int, list[Edit]]:
+    found: dict[int, list[Edit]] = {}
+    for row in pq.read_table(path).to_pylist():
+        found.setdefault(row.pop("row"), []).append(Edit(**row))
+    return found
 
 
-def _keys(kept: pa.RecordBatch) -> pa.RecordBatch:
-    """Hashes of the texts, which are those of the files unless something was redacted."""
-    hashes = [
-        hashlib.sha256(content.encode()).digest()[:16] if n else bytes.fromhex(sha256)[:16]
-        for sha256, n, content in zip(
-            kept["sha256"].to_pylist(),
-            kept["n_redactions"].to_pylist(),
-            _only_where_redacted(kept),
-            strict=True,
-        )
-    ]
-    names = zip(*(kept[name].to_pylist() for name in ("source", "repo", "path")), strict=True)
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array(hashes, pa.binary(16)),
-            pc.equal(kept["split"], "heldout"),
-            pa.array([f"{source}:{repo}/{path}" for source, repo, path in names], pa.string()),
-        ],
-        schema=KEYS_SCHEMA,
-    )
+def _edited(batch: pa.RecordBatch, edits: dict[int, list[Edit]]) -> pa.RecordBatch:
+    """The batch with the new texts and their numbers of redactions."""
+    if not edits:
+        return batch
+    mask = _mask(edits, len(batch))
+    texts = pa.array([replaced(batch["content"][i].as_py(), e) for i, e in edits.items()])
+    numbers = pa.array([len(made) for made in edits.values()], pa.int32())
+    columns = {name: batch[name] for name in batch.schema.names}
+    columns["content"] = pc.replace_with_mask(batch["content"], mask, texts)
+    columns["n_redactions"] = pc.replace_with_mask(batch["n_redactions"], mask, numbers)
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
 
 
-def _only_where_redacted(kept: pa.RecordBatch) -> list[str]:
-    """The texts that were changed, and nothing for the others."""
-    changed = pc.greater(kept["n_redactions"], 0)
-    return list(pc.if_else(changed, kept["content"], "").to_pylist())
+def _redactions(batch: pa.RecordBatch, edits: dict[int, list[Edit]]) -> pa.RecordBatch:
+    """The rows of the table of redactions."""
+    rows = [i for i, made in edits.items() for _ in made]
+    places = batch.select(["source", "repo", "path"]).take(pa.array(rows, pa.int64()))
+    lines = pa.array([e.line for made in edits.values() for e in made], pa.int32())
+    kinds = pa.array([e.kind for made in edits.values() for e in made], pa.string())
+    return pa.RecordBatch.from_arrays([*places.columns, lines, kinds], schema=REDACTION_SCHEMA)
+
+
+def _mask(rows: dict[int, list[Edit]], n: int) -> pa.Array:
+    mask: NDArray[np.bool_] = np.zeros(n, np.bool_)
+    mask[list(rows)] = True
+    return pa.array(mask)
+
+
+def _inside(of_row: dict[int, T], first: int, n: int) -> dict[int, T]:
+    """What belongs to the rows of a batch, by their numbers in it, in order."""
+    return {row - first: of_row[row] for row in sorted(of_row) if first <= row < first + n}
+
+
+def _whole(path: Path, schema: pa.Schema) -> pa.RecordBatch:
+    """A small table as one batch."""
+    found = pq.read_table(path).combine_chunks().to_batches()
+    return found[0] if found else pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def _count(counts: Counter[str], judged: Judged) -> None:
+    counts["dropped"] += len(judged.dropped)
+    for rule in judged.dropped["rule"].to_pylist():
+        counts[f"dropped_by_rule/{rule}"] += 1
+    for made in judged.edits.values():
+        counts.update(f"redactions/{edit.kind}" for edit in made)
+
+
+def _count_kept(counts: Counter[str], kept: pa.RecordBatch) -> None:
+    """Add the documents of one batch to the counts."""
+    counts.update({"documents": len(kept), "bytes": pc.sum(kept["n_bytes"]).as_py() or 0})
+    splits = pa.Table.from_batches([kept]).group_by("split").aggregate([("n_bytes", "sum")])
+    for row in splits.to_pylist():
+        counts[f"{row['split']}_bytes"] += row["n_bytes_sum"]
+    for prefix, column, suffix in _COUNTED:
+        for each in pc.value_counts(kept[column]).to_pylist():
+            counts[f"{prefix}{each['values']}{suffix}"] += each["counts"]
+
+
+_COUNTED: tuple[tuple[str, str, str], ...] = (
+    ("", "split", "_documents"),
+    ("by_language/", "language", ""),
+    ("by_license/", "license", ""),
+)
+"""Which values of which columns are counted, and what stands before and after them."""

@@ -68,7 +68,7 @@ def drop_reason(
 
 
 def _xml(file: FileText, limits: Thresholds) -> Reason | None:
-    if not limits.drop_xml or file.language == "xslt":
+    if not limits.drop_xml or file.language == "xslt" or not file.marks & marks.XML:
         return None
     at = file.text.find("<?xml version=", 0, XML_CHARS)
     return Reason("xml", f"<?xml at {at}") if at >= 0 else None
@@ -132,7 +132,7 @@ _GENERATED = re.compile(
 
 
 def _generated(file: FileText, limits: Thresholds) -> Reason | None:
-    if not limits.drop_generated:
+    if not limits.drop_generated or not file.marks & marks.GENERATED:
         return None
     head = file.text[:2000].split("\n", GENERATED_LINES)[:GENERATED_LINES]
     found = _GENERATED.search("\n".join(head))

@@ -1,42 +1,60 @@
-"""The judgement of files: licence gate, filters, redaction; some hundred rows at a time.
+"""The judgement of files: licence gate, filters, redaction; some MB of text at a time.
 
-Input: rows of the table documents of "raw". Output: those that stay, redacted; those that are
-dropped, with rule and value; and where something was redacted.
+Input: rows of the table documents of "raw". Output: which rows stay; those that are dropped, with
+rule and value; and what is to be replaced in those that stay.
 
-Line statistics and marks come from compiled loops over all bytes of the rows at once, or, where
-loading these would take longer than the work, from plain Python; the result is the same.
+Line statistics and marks come from compiled loops over all bytes of the rows at once. Thresholds
+are then compared with whole columns: only rows that a rule may drop, or in which a search may find
+something, become Python strings and are asked one by one, by the same rules (`drop_reason`) and
+searches (`find_edits`). Where loading the compiled loops would take longer than the work, every row
+is asked, with the plain loops; the result is the same, and a test holds the one to the other.
 
 Not here: duplicates and the files on disk (clean.py).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from codling.corpus.config import CleanConfig
-from codling.corpus.document import DOCUMENT_SCHEMA
+from codling.corpus import marks
+from codling.corpus.columns import buffers
+from codling.corpus.config import CleanConfig, RedactConfig
+from codling.corpus.document import DROPPED_SCHEMA
 from codling.corpus.filters import FileText, Reason, drop_reason
 from codling.corpus.licenses import UNKNOWN, allowed_licenses, is_permissive
 from codling.corpus.linestats import LineStats, line_stats
-from codling.corpus.marks import plain_marks
-from codling.corpus.profiles import thresholds
-from codling.corpus.redact import Redaction, redact
-from codling.corpus.secrets import ANCHORS
+from codling.corpus.profiles import LONG_LINE, Thresholds, thresholds
+from codling.corpus.redact import Edit, find_edits
+from codling.corpus.secrets import ANCHORS, ASSIGNED_BIT, PRIVATE_KEY_BIT
 
-Row = dict[str, Any]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The rows of one batch, told apart."""
+    """The verdicts on one batch."""
 
-    kept: pa.RecordBatch
-    dropped: list[Row]
-    redactions: list[Row]
+    stays: Mask
+    dropped: pa.RecordBatch
+    """Rows of the table of dropped files."""
+    edits: dict[int, list[Edit]]
+    """Row of the batch -> what is replaced in its text."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the loops over bytes found, one entry per row."""
+
+    stats: NDArray[np.int64]
+    """[rows, fields of LineStats]."""
+    marks: NDArray[np.uint8]
+    formats: NDArray[np.uint64]
+    base64: NDArray[np.int64] | None
+    """Longest run and sum; None if it was not looked for: then every row is asked."""
 
 
 class Judge:
@@ -48,63 +66,54 @@ class Judge:
         self._limits = thresholds(config.filters)
         self._languages = frozenset(config.filters.languages)
         self._allowed = allowed_licenses(config.licenses)
-        self._by_license: dict[str, Reason | None] = {}
 
     def judge(self, batch: pa.RecordBatch) -> Judged:
         """The verdict on every row of a batch with DOCUMENT_SCHEMA."""
-        rows = batch.drop_columns(["content"]).to_pylist()
-        texts = batch["content"].to_pylist()
-        stats, marked, formats = self._look(batch["content"], texts)
-        reasons: list[Reason | None] = []
-        for row, text, stat, mark in zip(rows, texts, stats, marked, strict=True):
-            file = FileText(row["language"], row["path"], text, stat, mark)
-            reasons.append(
-                self._license_reason(row["license"])
-                or drop_reason(file, self._limits, self._languages)
-            )
-        stays = [reason is None for reason in reasons]
-        redacted = {
-            i: found
-            for i, text in enumerate(texts)
-            if stays[i] and (found := redact(text, self._config.redact, marked[i], formats[i]))[1]
-        }
-        dropped = [
-            dropped_row(r, *reason) for r, reason in zip(rows, reasons, strict=True) if reason
-        ]
-        return Judged(
-            _with_redactions(batch, redacted).filter(pa.array(stays)),
-            dropped,
-            [
-                {name: rows[i][name] for name in ("source", "repo", "path")}
-                | {"line": each.line, "kind": each.kind}
-                for i, (_, made) in redacted.items()
-                for each in made
-            ],
-        )
+        column = batch["content"]
+        look = looked(column) if self._compiled else plainly_looked(column.to_pylist())
+        reasons = self._gated(batch["license"])
+        asked = self._suspects(batch["language"], look)
+        asked[list(reasons)] = False
+        for i in np.flatnonzero(asked).tolist():
+            stats, mark = LineStats(*look.stats[i].tolist()), int(look.marks[i])
+            language, path = batch["language"][i].as_py(), batch["path"][i].as_py()
+            file = FileText(language, path, column[i].as_py(), stats, mark)
+            if reason := drop_reason(file, self._limits, self._languages):
+                reasons[i] = reason
+        stays = np.ones(len(batch), np.bool_)
+        stays[list(reasons)] = False
+        return Judged(stays, dropped_rows(batch, reasons), self._edits(column, look, stays))
 
-    def _look(
-        self, column: pa.Array, texts: Sequence[str]
-    ) -> tuple[list[LineStats], list[int], list[int]]:
-        """Line statistics, marks and possible formats of secrets of every text."""
-        if not self._compiled:
-            return (
-                [line_stats(t) for t in texts],
-                [plain_marks(t) for t in texts],
-                [-1] * len(texts),
-            )
-        from codling.corpus import byte_kernel
+    def _gated(self, licenses: pa.Array) -> dict[int, Reason]:
+        """The rows that do not pass the licence gate."""
+        names, codes = _coded(licenses)
+        reasons = [self._license_reason(name) for name in names]
+        fails = np.array([reason is not None for reason in reasons], np.bool_)[codes]
+        return {i: r for i in np.flatnonzero(fails).tolist() if (r := reasons[codes[i]])}
 
-        data, offsets = _buffers(column)
-        counts = byte_kernel.count(data, offsets)
-        marked, formats = byte_kernel.mark(data, offsets, ANCHORS)
-        return [LineStats(*row) for row in counts.tolist()], marked.tolist(), formats.tolist()
+    def _suspects(self, languages: pa.Array, look: Look) -> Mask:
+        """The rows that some rule may drop; all others, every rule lets pass."""
+        names, codes = _coded(languages)
+        if look.base64 is None:
+            return np.ones(len(codes), np.bool_)
+        may = Suspicion(self._limits, look, names, codes)
+        chosen = ~may.of(self._languages) if self._languages else np.False_
+        return may.lengths() | may.shares() | may.data() | may.marked() | may.dear() | chosen
+
+    def _edits(self, column: pa.Array, look: Look, stays: Mask) -> dict[int, list[Edit]]:
+        """What is replaced in the rows that stay."""
+        redact = self._config.redact
+        asked = stays & (look.marks & _wanted_marks(redact) != 0)
+        if redact.secrets:
+            asked |= stays & (look.formats != 0)
+        found = {}
+        for i in np.flatnonzero(asked).tolist():
+            mark, formats = int(look.marks[i]), int(look.formats[i])
+            if edits := find_edits(column[i].as_py(), redact, mark, formats):
+                found[i] = edits
+        return found
 
     def _license_reason(self, name: str) -> Reason | None:
-        if name not in self._by_license:
-            self._by_license[name] = self._gate(name)
-        return self._by_license[name]
-
-    def _gate(self, name: str) -> Reason | None:
         if name == UNKNOWN:
             is_allowed = self._config.licenses.allow_unknown
             return None if is_allowed else Reason("license-unknown", UNKNOWN)
@@ -113,29 +122,116 @@ class Judge:
         return Reason("license-not-permissive", name)
 
 
-def dropped_row(row: Row, rule: str, value: str) -> Row:
-    """A document's row of the table of dropped files."""
-    names = ("source", "repo", "path", "language", "license", "n_bytes")
-    return {name: row[name] for name in names} | {"rule": rule, "value": value}
+@dataclass(frozen=True)
+class Suspicion:
+    """The rules of filters.py over whole columns: never False for a row that a rule would drop."""
+
+    limits: Thresholds
+    look: Look
+    names: Sequence[str]
+    codes: NDArray[np.int64]
+
+    def of(self, languages: frozenset[str] | set[str]) -> Mask:
+        """The rows in one of some languages."""
+        inside: Mask = np.array([name in languages for name in self.names], np.bool_)[self.codes]
+        return inside
+
+    def lengths(self) -> Mask:
+        """mean-line, max-line, lines."""
+        limits, stats = self.limits, self.look.stats
+        may_be_long = self.of(limits.long_lines_languages)
+        n_lines, longest, total = stats[:, 1], stats[:, 2], stats[:, 3]
+        found = np.zeros(len(stats), np.bool_)
+        if limits.max_mean_line is not None:
+            found |= ~may_be_long & (total / np.maximum(1, n_lines) > limits.max_mean_line)
+        if limits.max_line is not None:
+            found |= longest > np.where(may_be_long, LONG_LINE, limits.max_line)
+        if limits.max_lines is not None:
+            found |= n_lines > limits.max_lines
+        return found
+
+    def shares(self) -> Mask:
+        """alphabetic, digits, spaces."""
+        limits, stats = self.limits, self.look.stats
+        n_chars = np.maximum(1, stats[:, 0])
+        letters = stats[:, 5] if limits.counts_digits else stats[:, 4]
+        found = np.zeros(len(stats), np.bool_)
+        if limits.min_alphabetic is not None:
+            found |= letters / n_chars < limits.min_alphabetic
+        if limits.max_digits is not None:
+            found |= stats[:, 6] / n_chars > limits.max_digits
+        if limits.max_spaces is not None:
+            found |= stats[:, 7] / n_chars > limits.max_spaces
+        return found
+
+    def data(self) -> Mask:
+        """data-size."""
+        low, high = self.limits.min_data_chars, self.limits.max_data_chars
+        n_chars = self.look.stats[:, 0]
+        is_short = n_chars < low if low is not None else np.False_
+        is_long = n_chars > high if high is not None else np.False_
+        return self.of({"json", "yaml"}) & (is_short | is_long)
+
+    def marked(self) -> Mask:
+        """xml, generated, encoded."""
+        limits, look = self.limits, self.look
+        wanted = marks.XML * limits.drop_xml | marks.GENERATED * limits.drop_generated
+        found: Mask = look.marks & wanted != 0
+        run, share = limits.max_encoded_run, limits.max_encoded_share
+        if run is not None or share is not None:
+            found |= look.marks & marks.CODED != 0
+        assert look.base64 is not None
+        if run is not None:
+            found |= look.base64[:, 0] > run
+        if share is not None:
+            found |= look.base64[:, 1] > share * look.stats[:, 0]
+        return found
+
+    def dear(self) -> Mask:
+        """html-visible, and the rules that have to read the text anyway."""
+        limits = self.limits
+        found = self.of({"html"})
+        if limits.parse_python:
+            found |= self.of({"python"})
+        dear = (limits.max_hex_words, limits.max_repeated, limits.min_comments, limits.max_comments)
+        return found | any(limit is not None for limit in dear)
 
 
-def _buffers(column: pa.Array) -> tuple[Any, Any]:
-    """(bytes, offsets) of a column of strings, as the compiled loops take them."""
-    _, offsets, data = column.buffers()
-    starts = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    return np.frombuffer(data or b"", np.uint8), starts.astype(np.int64)
+def looked(column: pa.Array) -> Look:
+    """What the compiled loops find in the texts of a column."""
+    from codling.corpus import byte_kernel, mark_kernel
+
+    data, offsets = buffers(column)
+    found = mark_kernel.mark(data, offsets, ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT)
+    return Look(byte_kernel.count(data, offsets), *found)
 
 
-def _with_redactions(
-    batch: pa.RecordBatch, redacted: dict[int, tuple[str, list[Redaction]]]
-) -> pa.RecordBatch:
-    """The batch with the new texts and their numbers of redactions."""
-    if not redacted:
-        return batch
-    changed = pa.array([i in redacted for i in range(len(batch))])
-    texts = pa.array([text for text, _ in redacted.values()], pa.string())
-    numbers = pa.array([len(made) for _, made in redacted.values()], pa.int32())
-    columns = {name: batch[name] for name in DOCUMENT_SCHEMA.names}
-    columns["content"] = pc.replace_with_mask(batch["content"], changed, texts)
-    columns["n_redactions"] = pc.replace_with_mask(batch["n_redactions"], changed, numbers)
-    return pa.RecordBatch.from_arrays(list(columns.values()), schema=DOCUMENT_SCHEMA)
+def plainly_looked(texts: Sequence[str]) -> Look:
+    """The same without compiled loops: what is dear to find may be anywhere."""
+    stats = np.array([line_stats(text) for text in texts], np.int64)
+    marked = np.array([marks.plain_marks(text) for text in texts], np.uint8)
+    anywhere = np.full(len(texts), np.iinfo(np.uint64).max)
+    return Look(stats.reshape(len(texts), len(LineStats._fields)), marked, anywhere, None)
+
+
+def dropped_rows(batch: pa.RecordBatch, reasons: dict[int, Reason]) -> pa.RecordBatch:
+    """The rows of the table of dropped files, in order."""
+    rows = sorted(reasons)
+    gone = batch.select(DROPPED_SCHEMA.names[:-2]).take(pa.array(rows, pa.int64()))
+    rule = pa.array([reasons[i].rule for i in rows], pa.string())
+    value = pa.array([reasons[i].value for i in rows], pa.string())
+    return pa.RecordBatch.from_arrays([*gone.columns, rule, value], schema=DROPPED_SCHEMA)
+
+
+def _wanted_marks(config: RedactConfig) -> int:
+    return (
+        marks.URL * config.secrets
+        | marks.EMAIL * config.emails
+        | (marks.IPV4 | marks.IPV6) * config.addresses
+    )
+
+
+def _coded(column: pa.Array) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct values of a column, and for each row the number of its value."""
+    coded = pc.dictionary_encode(column)
+    return coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64)

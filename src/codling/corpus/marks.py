@@ -1,6 +1,6 @@
 """Marks of a text: bits that say which of the slow searches can find anything in it.
 
-Not here: how they are found (byte_kernel.py) and the searches (filters.py, redact.py).
+Not here: how they are found (mark_kernel.py) and the searches (filters.py, redact.py).
 """
 
 from string import ascii_letters, digits
@@ -10,7 +10,11 @@ IPV4 = 2
 IPV6 = 4
 BASE64 = 8
 CODED = 16
-ALL = 31
+URL = 32
+"""A password in a URL."""
+GENERATED = 64
+XML = 128
+ALL = 255
 """Every search has to be made."""
 
 BASE64_RUN = 64
@@ -19,7 +23,7 @@ CODED_PARTS = 8
 """Fewest bytes in hexadecimal, or escaped characters, in a row that it looks at."""
 _BASE64 = bytes(97 if chr(b) in f"{ascii_letters}{digits}+/=\n" else 32 for b in range(256))
 _HEX = bytes(97 if chr(byte) in "0123456789abcdefABCDEF" else 32 for byte in range(256))
-_CODED = bytes(byte for byte in range(128) if chr(byte) in "xu\\," or chr(byte).isspace())
+_CODED = bytes(b for b in range(256) if b >= 128 or chr(b) in "xu\\," or chr(b).isspace())
 
 
 def plain_marks(text: str) -> int:
@@ -27,4 +31,4 @@ def plain_marks(text: str) -> int:
     data = text.encode()
     has_base64 = b"a" * BASE64_RUN in data.translate(_BASE64)
     has_coded = b"a" * 2 * CODED_PARTS in data.translate(_HEX, delete=_CODED)
-    return EMAIL | IPV4 | IPV6 | (BASE64 if has_base64 else 0) | (CODED if has_coded else 0)
+    return ALL & ~(BASE64 | CODED) | (BASE64 if has_base64 else 0) | (CODED if has_coded else 0)

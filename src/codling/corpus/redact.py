@@ -8,7 +8,7 @@ itself).
 Not here: the formats of secrets (secrets.py) and of addresses (addresses.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow as pa
 from codling.corpus import marks
 from codling.corpus.addresses import find_emails, find_ipv4, find_ipv6
 from codling.corpus.config import RedactConfig
-from codling.corpus.secrets import find_secrets, find_url_passwords
+from codling.corpus.secrets import ALL_FORMATS, find_secrets, find_url_passwords
 
 REDACTION_SCHEMA = pa.schema(
     [
@@ -39,45 +39,64 @@ class Hit(NamedTuple):
     placeholder: str
 
 
-class Redaction(NamedTuple):
-    """One replacement that was made."""
+class Edit(NamedTuple):
+    """One replacement: the characters from `start` to `end`."""
 
+    start: int
+    end: int
+    placeholder: str
     line: int
     """Line of the text, the first is 1."""
     kind: str
 
 
 def redact(
-    text: str, config: RedactConfig, marked: int = marks.ALL, formats: int = -1
-) -> tuple[str, list[Redaction]]:
+    text: str, config: RedactConfig, marked: int = marks.ALL, formats: int = ALL_FORMATS
+) -> tuple[str, list[Edit]]:
     """The text with placeholders, and what they replace.
 
-    Only what `marked` and the bits of `formats` (secrets.ANCHORS) allow is looked for.
+    >>> text, (edit,) = redact("a\nmail jo.do@acme.org", RedactConfig())
+    >>> text, edit.line, edit.kind
+    ('a\nmail <EMAIL>', 2, 'email')
+    """
+    edits = find_edits(text, config, marked, formats)
+    return replaced(text, edits), edits
 
-    >>> redact("a\\nmail jo.do@acme.org", RedactConfig())
-    ('a\\nmail <EMAIL>', [Redaction(line=2, kind='email')])
+
+def find_edits(
+    text: str, config: RedactConfig, marked: int = marks.ALL, formats: int = ALL_FORMATS
+) -> list[Edit]:
+    """What is to be replaced, in order; none overlaps another.
+
+    Only what `marked` and the bits of `formats` (secrets.ANCHORS) allow is looked for.
     """
     hits = sorted(_hits(text, config, marked, formats), key=lambda hit: (hit.start, -hit.end))
-    if not hits:
-        return text, []
-    pieces: list[str] = []
-    made: list[Redaction] = []
+    found: list[Edit] = []
     end, line = 0, 1
     for hit in hits:
         if hit.start < end:
-            continue  # inside what was replaced already
+            continue  # inside what is replaced already
         line += text.count("\n", end, hit.start)
-        pieces += (text[end : hit.start], hit.placeholder)
-        made.append(Redaction(line, hit.kind))
+        found.append(Edit(hit.start, hit.end, hit.placeholder, line, hit.kind))
         line += text.count("\n", hit.start, hit.end)
         end = hit.end
-    return "".join((*pieces, text[end:])), made
+    return found
+
+
+def replaced(text: str, edits: Iterable[Edit]) -> str:
+    """The text with every edit made."""
+    pieces: list[str] = []
+    end = 0
+    for edit in edits:
+        pieces += (text[end : edit.start], edit.placeholder)
+        end = edit.end
+    return "".join((*pieces, text[end:]))
 
 
 def _hits(text: str, config: RedactConfig, marked: int, formats: int) -> Iterator[Hit]:
     if config.secrets and formats:
         yield from (Hit(*found) for found in find_secrets(text, formats))
-    if config.secrets and marked & marks.EMAIL:
+    if config.secrets and marked & marks.URL:
         yield from (Hit(*span, "url-password", "<PASSWORD>") for span in find_url_passwords(text))
     if config.emails and marked & marks.EMAIL:
         yield from (Hit(*span, "email", "<EMAIL>") for span in find_emails(text))

@@ -15,28 +15,45 @@ from itertools import pairwise, product
 
 from codling.corpus.secret_formats import FORMATS, URL_PASSWORD, Format
 
-N_BITS = 63
-"""Bits that tell formats apart in one machine word; more formats share them."""
 MIN_PASSWORD_ENTROPY = 2.9
 _WILD = {"?": string.ascii_letters + string.digits, "#": "0123456789abcdef"}
 
 
+def _bits() -> tuple[int, ...]:
+    """One bit of a machine word per format; the two that are searched for apart share theirs not.
+
+    Private keys have the first, assigned secrets the last; of the others some may share one.
+    """
+    others = iter(1 << 1 + i % 62 for i in range(len(FORMATS)))
+    special = {"private-key": 1, "assigned-secret": 1 << 63}
+    return tuple(special.get(each.kind) or next(others) for each in FORMATS)
+
+
 def _expand(anchor: str) -> Iterator[str]:
-    """The first four characters of an anchor, with every character that `?` and `#` stand for."""
-    choices = [_WILD.get(character, character) for character in anchor[:4]]
-    return ("".join(each) for each in product(*choices))
+    """The rarest four characters of an anchor, with all that `?` and `#` stand for.
+
+    >>> list(_expand("github_pat_"))
+    ['hub_']
+    """
+    windows = [anchor[i : i + 4] for i in range(len(anchor) - 3)]
+    rarest = max(windows, key=lambda w: sum(not c.islower() and c not in _WILD for c in w))
+    return ("".join(each) for each in product(*(_WILD.get(c, c) for c in rarest)))
 
 
 def _anchors() -> dict[str, int]:
     found: dict[str, int] = {}
-    for bit, each in enumerate(FORMATS):
+    for bit, each in zip(BITS, FORMATS, strict=True):
         for anchor in (word for stated in each.anchors for word in _expand(stated)):
-            found[anchor] = found.get(anchor, 0) | 1 << bit % N_BITS
+            found[anchor] = found.get(anchor, 0) | bit
     return found
 
 
+BITS = _bits()
+"""The bit of each format."""
 ANCHORS = _anchors()
 """Strings of four characters, one of which is in every secret -> bits of their formats."""
+PRIVATE_KEY_BIT, ASSIGNED_BIT = 1, 1 << 63
+ALL_FORMATS = (1 << 64) - 1
 
 _WORD = frozenset(string.ascii_letters + string.digits + "_")
 _STEMS = tuple(
@@ -61,14 +78,14 @@ _HASH = re.compile(
 """Values that are hashes or UUIDs more often than secrets."""
 
 
-def find_secrets(text: str, formats: int = -1) -> Iterator[tuple[int, int, str, str]]:
+def find_secrets(text: str, formats: int = ALL_FORMATS) -> Iterator[tuple[int, int, str, str]]:
     """(start, end, kind, placeholder) of every secret in the formats of which the bits are set.
 
     >>> list(find_secrets("key = 'AKIAIOSFODNN7EXAMPLE'"))  # the issuer's example
     []
     """
-    for bit, (stems, each) in enumerate(_STEMS):
-        if formats >> bit % N_BITS & 1 and (formats != -1 or any(stem in text for stem in stems)):
+    for bit, (stems, each) in zip(BITS, _STEMS, strict=True):
+        if formats & bit and (formats != ALL_FORMATS or any(stem in text for stem in stems)):
             group = 1 if each.pattern.groups else 0
             for match in _matches(text, stems, each):
                 if (each.at_anchor or _is_apart(text, match.start())) and _is_secret(

@@ -18,29 +18,44 @@ GROUP_ROWS = 20_000
 """... or when it has this many rows."""
 
 
+_REPEATED = ("source", "repo", "language", "license", "license_from", "split", "rule", "kind")
+"""Columns in which the same values come again and again."""
+
+
 class TableWriter:
     """Collects rows and writes a row group whenever enough have come."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        repeated = [name for name in _REPEATED if name in schema.names]
+        self._file = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=repeated,
+            write_statistics=repeated,
+        )
         self._schema = schema
         self._rows: list[dict[str, Any]] = []
-        self._chars = 0
+        self._batches: list[pa.RecordBatch] = []
+        self._size = 0
         self.n_rows = 0
 
     def add(self, row: dict[str, Any], n_chars: int = 0) -> None:
         """One more row, of which `n_chars` is the size of its long text."""
         self._rows.append(row)
-        self._chars += n_chars
+        self._size += n_chars
         self.n_rows += 1
-        if self._chars >= GROUP_CHARS or len(self._rows) >= GROUP_ROWS:
+        if self._size >= GROUP_CHARS or len(self._rows) >= GROUP_ROWS:
             self._flush()
 
     def add_batch(self, batch: pa.RecordBatch) -> None:
-        """A batch of rows, which becomes a row group of its own (do not mix with `add`)."""
-        if len(batch):
-            self._file.write_batch(batch)
-            self.n_rows += len(batch)
+        """A batch of rows (do not mix with `add`)."""
+        self._batches.append(batch)
+        self._size += batch.nbytes
+        self.n_rows += len(batch)
+        if self._size >= GROUP_CHARS:
+            self._flush()
 
     def close(self) -> None:
         """Write what is left and the end of the file."""
@@ -50,7 +65,10 @@ class TableWriter:
     def _flush(self) -> None:
         if self._rows:
             self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-        self._rows, self._chars = [], 0
+        if any(len(batch) for batch in self._batches):
+            table = pa.Table.from_batches(self._batches, self._schema)
+            self._file.write_table(table, row_group_size=len(table))
+        self._rows, self._batches, self._size = [], [], 0
 
 
 @contextmanager
