@@ -12,7 +12,7 @@ from codling.corpus.addresses import find_emails, find_ipv4, find_ipv6
 from codling.corpus.code_shares import comment_share, python_line_shares, repeated_share
 from codling.corpus.columns import buffers
 from codling.corpus.config import FilterConfig
-from codling.corpus.filters import BASE64, CODED, FileText, Reason, drop_reason
+from codling.corpus.filters import BASE64, CODED, FileText, Reason, coded_spans, drop_reason
 from codling.corpus.linestats import LineStats, line_stats
 from codling.corpus.profiles import PROFILES, thresholds
 from codling.corpus.secrets import ANCHORS, find_url_passwords
@@ -165,6 +165,14 @@ def test_no_search_finds_anything_in_a_text_without_its_mark() -> None:
     for text, (longest, total) in zip(texts, found.base64.tolist(), strict=True):
         lengths = [len(m[0]) for m in BASE64.finditer(text)]
         assert (longest, total) == (max(lengths, default=0), sum(lengths)), repr(text)
+
+
+def test_coded_data_is_found_inside_its_runs_as_in_the_whole_text() -> None:
+    source = random.Random(3)
+    parts = ["0x1f", r"\x41", "41", ", ", ",", " ", "\n", r"\u00e9", "41 ", "7f", "abc", "-", "u"]
+    for _ in range(3000):
+        text = "".join(source.choices(parts, (8,) * 10 + (1,) * 3, k=source.randint(8, 40)))
+        assert coded_spans(text) == [m.span() for m in CODED.finditer(text)]
 
 
 def test_the_first_lines_are_marked_where_a_rule_may_find_its_words() -> None:

@@ -149,7 +149,7 @@ def _encoded(file: FileText, limits: Thresholds) -> Reason | None:
         return None
     spans = [m.span() for m in BASE64.finditer(file.text)] if file.marks & marks.BASE64 else []
     if file.marks & marks.CODED:
-        spans += [m.span() for m in CODED.finditer(file.text)]
+        spans += coded_spans(file.text)
     longest = max((end - start for start, end in spans), default=0)
     if run is not None and longest > run:
         return Reason("encoded", f"{longest} characters")
@@ -157,6 +157,20 @@ def _encoded(file: FileText, limits: Thresholds) -> Reason | None:
     if share is not None and n_encoded > share * len(file.text):
         return Reason("encoded", f"{n_encoded / len(file.text):.3f}")
     return None
+
+
+_CODED_CHARACTERS = re.compile(r"[0-9a-fA-Fxu\\,\s]{23,}")
+"""What CODED matches consists of these, and of so many at least."""
+
+
+def coded_spans(text: str) -> list[tuple[int, int]]:
+    """Where CODED matches; it is tried only inside runs of the characters that it consists of."""
+    return [
+        match.span()
+        for run in _CODED_CHARACTERS.finditer(text)
+        # One character more: whether a word ends shows only there.
+        for match in CODED.finditer(text, run.start(), run.end() + 1)
+    ]
 
 
 def _covered(spans: list[tuple[int, int]]) -> int:
