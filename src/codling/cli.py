@@ -12,6 +12,7 @@ Not here: any work.
 import ast
 import importlib
 import inspect
+import os
 import sys
 import textwrap
 import traceback
@@ -176,6 +177,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokens = [t for t in tokens if t != "--debug"]
     try:
         sys.exit(_run(tokens))
+    except BrokenPipeError:
+        # `codling trace RUN | head`: the reader has seen enough. Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except (CodlingError, CycloptsError, OSError) as error:
         shown = from_os_error(error) if isinstance(error, OSError) else error
         if debug or shown is None:

@@ -51,6 +51,21 @@ def test_dependencies_come_first_under_their_paths(tmp_path: Path) -> None:
     ]
 
 
+def test_the_edges_of_a_sample_are_those_between_its_files(tmp_path: Path) -> None:
+    third = document("r", "z.py", "import a, b\n")
+    folder = write_documents(tmp_path / "d", [[A, B, ALONE, third]])
+    whole = arrange(ArrangeConfig(documents_dir=folder, out_dir=tmp_path / "s"))
+    ids = {r["id"]: r["paths"] for r in read_rows(whole, "samples")}
+    edges = [
+        (ids[e["sample"]][e["file"]], ids[e["sample"]][e["depends_on"]])
+        for e in read_rows(whole, "edges")
+    ]
+    assert edges == [("a.py", "b.py"), ("z.py", "a.py"), ("z.py", "b.py")]
+    cut = arrange(ArrangeConfig(documents_dir=folder, out_dir=tmp_path / "c", max_chars=30))
+    assert [r["paths"] for r in read_rows(cut, "samples")][1:] == [["b.py", "a.py"], ["z.py"]]
+    assert [(e["file"], e["depends_on"]) for e in read_rows(cut, "edges")] == [(1, 0)]
+
+
 def test_a_sample_never_mixes_splits(tmp_path: Path) -> None:
     config = ArrangeConfig(
         documents_dir=write_documents(tmp_path / "d", [[A, B, HELD]]), out_dir=tmp_path / "s"
@@ -91,7 +106,7 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
         for n in (1, 2)
     ]
     assert hashes[0] == hashes[1]
-    assert len(hashes[0]) == 3
+    assert len(hashes[0]) == 6
 
 
 def test_a_long_sample_is_cut_between_files() -> None:

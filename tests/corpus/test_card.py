@@ -10,6 +10,7 @@ from codling.core.artifact import Artifact, Draft, produce, write_json
 from codling.core.errors import SourceError
 from codling.core.shards import write_table
 from codling.corpus.card import CardConfig, card
+from codling.corpus.decontaminate import HIT_SCHEMA
 from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA, SAMPLE_SCHEMA
 from codling.corpus.redact import REDACTION_SCHEMA
 
@@ -42,6 +43,7 @@ def stage(folder: Path, kind: str, inputs: list[Artifact], **tables: list[dict])
         "dropped": DROPPED_SCHEMA,
         "redactions": REDACTION_SCHEMA,
         "samples": SAMPLE_SCHEMA,
+        "hits": HIT_SCHEMA,
     }
 
     def work(draft: Draft) -> None:
@@ -49,6 +51,12 @@ def stage(folder: Path, kind: str, inputs: list[Artifact], **tables: list[dict])
             table = pa.Table.from_pylist(rows, schema=schemas[name])
             write_table(draft.file(f"{name}-00000.parquet"), table)
         if kind == "tokens":
+            index = [("s1", "train", 600), ("s2", "train", 300), ("h", "heldout", 100)]
+            rows = [
+                {"sample_id": name, "split": split, "start": 0, "length": n, "n_bytes": n}
+                for name, split, n in index
+            ]
+            write_table(draft.file("index-00000.parquet"), pa.Table.from_pylist(rows))
             splits = {"train": {"n_tokens": 900}, "heldout": {"n_tokens": 100}}
             write_json(draft.file("meta.json"), {"splits": splits})
 
@@ -70,10 +78,15 @@ def a_run(run: Path) -> None:
         redactions=[secret],
     )
     near = [dropped("e.py", "near-duplicate")]
-    unique = stage(run / "unique", "documents", [clean], documents=[a, b], dropped=near)
+    hit = {"source": "app", "repo": "app", "path": "q.py", "benchmark": "he.jsonl"}
+    hit |= {"field": "prompt", "row": 3, "excerpt": "has_close_elements"}
+    unique = stage(run / "unique", "documents", [clean], documents=[a, b], dropped=near, hits=[hit])
     row = {"id": "s1", "source": "app", "repo": "app", "split": "train", "paths": ["a.py"]}
     row |= {"languages": ["python"], "licenses": ["MIT"], "sha256s": ["0"], "starts": [0]}
-    samples = stage(run / "samples", "samples", [unique], samples=[row | {"content": "<b>x</b>"}])
+    mixed = row | {"id": "s2", "paths": ["a.py", "b.c"], "languages": ["python", "c"]}
+    mixed |= {"licenses": ["MIT"] * 2, "sha256s": ["0"] * 2, "starts": [0, 2]}
+    rows = [row | {"content": "<b>x</b>"}, mixed | {"content": "x=y;z;"}]
+    samples = stage(run / "samples", "samples", [unique], samples=rows)
     stage(run / "tokens", "tokens", [samples])
 
 
@@ -97,7 +110,10 @@ def test_a_card_counts_what_is_kept_dropped_redacted_and_packed(tmp_path: Path) 
     ]
     assert read["redactions"] == {"email": 1}
     assert read["tokens"] == {"tokens": {"train": 900, "heldout": 100}}
-    assert [e["name"] for e in read["excerpts"]] == ["app/a.py"]
+    # A third of the second sample's characters is Python.
+    assert read["language_tokens"] == {"python": 600 + 100, "c": 200}
+    assert [(h["benchmark"], h["n_documents"]) for h in read["hits"]] == [("he.jsonl", 1)]
+    assert {e["name"] for e in read["excerpts"]} == {"app/a.py", "app/a.py and 1 more files"}
 
 
 def test_the_page_is_self_contained_and_escapes_code(tmp_path: Path) -> None:

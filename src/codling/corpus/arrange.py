@@ -1,8 +1,8 @@
 """The stage `arrange`: documents -> samples, one per weakly connected subgraph of a repository.
 
 Input: an artefact of kind "documents". Output: kind "samples": `samples-*.parquet`
-(SAMPLE_SCHEMA), and in the manifest how many edges there are, how many are cyclic, and how many
-the order violates.
+(SAMPLE_SCHEMA), `edges-*.parquet` (which file of a sample depends on which), and in the manifest
+how many edges there are, how many are cyclic, and how many the order violates.
 
 A repository is handled whole, with the shard that holds its first file, so the result does not
 depend on the number of workers. Held-out files never share a sample with training files.
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codling.core.artifact import Artifact, Draft, open_artifact, produce
@@ -26,8 +27,17 @@ from codling.corpus.document import SAMPLE_SCHEMA, Document, Split
 from codling.corpus.graph_config import ArrangeConfig
 from codling.corpus.imports import SourceFile, dependency_graph
 from codling.corpus.order import Graph, arrange_files, count_edges
+from codling.corpus.tables import new_table
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
+EDGE_SCHEMA = pa.schema(
+    [
+        pa.field("sample", pa.string(), nullable=False),
+        pa.field("file", pa.int32(), nullable=False),
+        pa.field("depends_on", pa.int32(), nullable=False),
+    ]
+)
+"""Table `edges`: a sample's id, and the places of two of its files in `paths`."""
 _SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 RepoKey = tuple[str, str]
@@ -72,8 +82,12 @@ def arrange_shard(task: Task, shard: Shard) -> Counts:
     counts: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
     repos = _read_repos(task)
-    for key in sorted(repos):
-        rows.extend(arrange_repository(repos.pop(key), task.config, counts))
+    with new_table(shard.path("edges"), EDGE_SCHEMA) as edges:
+        for key in sorted(repos):
+            for row, inside in arrange_repository(repos.pop(key), task.config, counts):
+                rows.append(row)
+                for file, target in inside:
+                    edges.add({"sample": row["id"], "file": file, "depends_on": target})
     counts["samples"] = len(rows)
     shard.write_rows("samples", rows, SAMPLE_SCHEMA)
     return dict(counts)
@@ -81,8 +95,8 @@ def arrange_shard(task: Task, shard: Shard) -> Counts:
 
 def arrange_repository(
     documents: Sequence[Document], config: ArrangeConfig, counts: Counter[str]
-) -> Iterator[dict[str, Any]]:
-    """The samples of one repository, training files first; adds to `counts`."""
+) -> Iterator[tuple[dict[str, Any], list[tuple[int, int]]]]:
+    """The samples of one repository with their edges, training files first; adds to `counts`."""
     files = sorted(documents, key=lambda d: (d.path, d.sha256))
     graph = dependency_graph([SourceFile(d.path, d.language, d.content) for d in files])
     counts["documents"] += len(files)
@@ -100,7 +114,17 @@ def arrange_repository(
         counts["violated_edges"] += edges.violated
         counts["violated_acyclic_edges"] += edges.violated_acyclic
         for order in orders:
-            yield from samples([files[chosen[i]] for i in order], config.max_chars)
+            start = 0
+            for row in samples([files[chosen[i]] for i in order], config.max_chars):
+                end = start + len(row["paths"])
+                yield row, _edges(inside, order[start:end])
+                start = end
+
+
+def _edges(graph: Graph, order: Sequence[int]) -> list[tuple[int, int]]:
+    """The edges between files of one sample, by their places in it."""
+    place = {file: i for i, file in enumerate(order)}
+    return [(i, place[t]) for i, file in enumerate(order) for t in graph[file] if t in place]
 
 
 def _subgraph(graph: Graph, chosen: Sequence[int]) -> list[list[int]]:

@@ -12,29 +12,30 @@ Not here: any judgement of a file; everything is read from the artefacts of the 
 import hashlib
 import heapq
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
 
 from codling import __version__
 from codling.core.artifact import MANIFEST, Artifact, Draft, open_artifact, produce, write_json
 from codling.core.errors import SourceError
 from codling.core.lineage import walk
+from codling.core.page import render_page
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 KINDS = ("tokens", "samples", "documents", "raw")
 """What a card may describe, the last station first."""
 DUPLICATE_RULES = ("duplicate", "near-duplicate")
 MAX_ROWS = 40
 """Rows of a table on the page; card.json holds all."""
+MAX_EXAMPLES = 20
+"""Examples of a rule in card.json; the page shows three."""
 SAMPLE_CHARS = 1600
 """Characters shown of a sample."""
 
@@ -70,7 +71,18 @@ class Drop:
     rule: str
     n_files: int
     n_bytes: int
+    examples: list[str]
+    """Some of the files, each with the value that decided: a survivor, a text, a number."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Documents that held texts of one file of benchmarks."""
+
+    benchmark: str
+    n_documents: int
     example: str
+    excerpt: str
 
 
 @dataclass(frozen=True)
@@ -97,9 +109,14 @@ class Card:
     repositories: list[Group]
     dropped: list[Drop]
     duplicates: list[Group]
+    hits: list[Hit]
+    left_out: list[str]
+    """Stations that the documents did not pass, and why."""
     redactions: dict[str, int]
     tokens: dict[str, dict[str, int]]
     """Per artefact of tokens: its tokens by split."""
+    language_tokens: dict[str, int]
+    """Training tokens by language; those of a sample are divided by its files' characters."""
     mixture: dict[str, float] = field(default_factory=dict)
     """How often each part of a mixture is repeated."""
     artifacts: list[dict[str, Any]] = field(default_factory=list)
@@ -160,8 +177,11 @@ def describe(used: Sequence[Artifact], config: CardConfig) -> Card:
         repositories=_groups(table, "repository"),
         dropped=(dropped := [d for a in used for d in _dropped(a)]),
         duplicates=_duplicates(dropped),
+        hits=[h for a in used for h in _hits(a)],
+        left_out=[n for a in used for n in a.manifest.config.get("left_out", ())],
         redactions=_redactions(used),
         tokens={a.path.name: _tokens(a) for a in used if a.kind == "tokens"},
+        language_tokens=_language_tokens(used),
         mixture=mixtures[0] if mixtures else {},
         artifacts=[
             {"name": a.path.name, "kind": a.kind, "id": a.id, "seconds": a.manifest.seconds}
@@ -173,13 +193,8 @@ def describe(used: Sequence[Artifact], config: CardConfig) -> Card:
 
 def render(made: Card) -> str:
     """The card as a page."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["size"] = _size
-    template = resources.files("codling.corpus").joinpath("card.html").read_text("utf-8")
-    return environment.from_string(template).render(
-        card=made, version=__version__, max_rows=MAX_ROWS
+    return render_page(
+        "codling.corpus", "card.html", card=made, version=__version__, max_rows=MAX_ROWS
     )
 
 
@@ -240,13 +255,27 @@ def _dropped(artifact: Artifact) -> Iterator[Drop]:
     """What one stage dropped, by rule, the largest number of files first."""
     files: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
-    examples: dict[str, str] = {}
+    examples: dict[str, list[str]] = {}
     for row in read_rows(artifact, "dropped", ["repo", "path", "n_bytes", "rule", "value"]):
-        files[row["rule"]] += 1
-        sizes[row["rule"]] += row["n_bytes"]
-        examples.setdefault(row["rule"], f"{row['repo']}/{row['path']}: {row['value']}")
+        rule = row["rule"]
+        files[rule] += 1
+        sizes[rule] += row["n_bytes"]
+        if files[rule] <= MAX_EXAMPLES:
+            examples.setdefault(rule, []).append(f"{row['repo']}/{row['path']}: {row['value']}")
     for rule in sorted(files, key=lambda r: (-files[r], r)):
         yield Drop(artifact.path.name, rule, files[rule], sizes[rule], examples[rule])
+
+
+def _hits(artifact: Artifact) -> Iterator[Hit]:
+    """What `decontaminate` found, by benchmark, the most documents first."""
+    n_documents: Counter[str] = Counter()
+    first: dict[str, tuple[str, str]] = {}
+    for row in read_rows(artifact, "hits"):
+        name = row["benchmark"]
+        n_documents[name] += 1
+        first.setdefault(name, (f"{row['repo']}/{row['path']}", row["excerpt"]))
+    for name, n in n_documents.most_common():
+        yield Hit(name, n, *first[name])
 
 
 def _duplicates(dropped: Sequence[Drop]) -> list[Group]:
@@ -271,6 +300,37 @@ def _redactions(used: Sequence[Artifact]) -> dict[str, int]:
 def _tokens(artifact: Artifact) -> dict[str, int]:
     meta = json.loads((artifact.path / "meta.json").read_text(encoding="utf-8"))
     return {name: split["n_tokens"] for name, split in meta["splits"].items()}
+
+
+def _language_tokens(used: Sequence[Artifact]) -> dict[str, int]:
+    """Training tokens by language, the most first; nothing where tokens or samples are missing."""
+    streams = [a for a in used if a.kind == "tokens"]
+    samples = {i.id for a in streams for i in a.manifest.inputs if i.kind == "samples"}
+    shares: dict[str, dict[str, float]] = {}
+    for artifact in used:
+        if artifact.id in samples:
+            columns = ["id", "split", "languages", "starts", "content"]
+            for row in read_rows(artifact, "samples", columns):
+                if row["split"] == "train":
+                    shares[row["id"]] = _shares(row)
+    tokens: defaultdict[str, float] = defaultdict(float)
+    for artifact in streams:
+        for row in read_rows(artifact, "index", ["split", "sample_id", "length"]):
+            if row["split"] == "train":
+                for language, share in shares.get(row["sample_id"], {}).items():
+                    tokens[language] += share * row["length"]
+    ranked = sorted(tokens.items(), key=lambda item: (-item[1], item[0]))
+    return {language: round(n) for language, n in ranked}
+
+
+def _shares(row: dict[str, Any]) -> dict[str, float]:
+    """The share of each language in a sample's characters."""
+    ends = [*row["starts"][1:], len(row["content"])]
+    shares: Counter[str] = Counter()
+    for language, start, end in zip(row["languages"], row["starts"], ends, strict=True):
+        shares[language] += end - start
+    total = max(1, len(row["content"]))
+    return {language: n / total for language, n in shares.items()}
 
 
 def _excerpts(artifact: Artifact, config: CardConfig) -> list[Excerpt]:
@@ -308,9 +368,3 @@ def _document(row: dict[str, Any]) -> Excerpt:
     name = f"{row['repo']}/{row['path']}"
     text = row["content"]
     return Excerpt(name, row["language"], row["license"], len(text), text[:SAMPLE_CHARS])
-
-
-def _size(n_bytes: int) -> str:
-    if n_bytes >= 1e9:
-        return f"{n_bytes / 1e9:,.2f} GB"
-    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.1f} kB"

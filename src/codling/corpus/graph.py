@@ -1,24 +1,25 @@
 """The dependency graph of a repository, to read and to look at.
 
 Input: a folder. Output: text with one line per file, in the order of the training samples, and
-optionally a drawing (SVG) with dependencies on the left of what depends on them.
+optionally a drawing: one SVG of all files, or a page with the largest subgraphs.
 
-Not here: finding edges (imports.py) and ordering (order.py).
+Not here: finding edges (imports.py), ordering (order.py) and drawing (drawing.py).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from codling.core.errors import SourceError
 from codling.core.languages import detect
+from codling.core.page import render_page
 from codling.corpus.context import WorkingTree
+from codling.corpus.drawing import Subgraph, draw, script, standalone, style
 from codling.corpus.graph_config import GraphConfig
 from codling.corpus.imports import SourceFile, dependency_graph
-from codling.corpus.order import EdgeCounts, arrange_files, count_edges, strong_components
+from codling.corpus.order import EdgeCounts, arrange_files, count_edges
 
-_DRAWN_FILES = 400
-_ROW, _COLUMN, _MARGIN = 18, 260, 20
+MAX_DRAWN = 8
+"""Subgraphs on a page."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class RepositoryGraph:
 def graph(config: GraphConfig) -> str:
     """Which files of a repository depend on which, in the order of the training samples.
 
-    Example: codling data graph . --svg graph.svg
+    Example: codling data graph . --html graph.html
     """
     found = repository_graph(config)
     if config.svg is not None:
-        config.svg.write_text(drawing(found), encoding="utf-8")
+        files = [file for part in sorted(found.orders, key=len, reverse=True) for file in part]
+        config.svg.write_text(standalone(subgraph("", files, found)), encoding="utf-8")
+    if config.html is not None:
+        config.html.write_text(page(config.path.resolve().name, found), encoding="utf-8")
     return "\n".join(_lines(found))
 
 
@@ -54,75 +58,52 @@ def repository_graph(config: GraphConfig) -> RepositoryGraph:
     return RepositoryGraph([f.path for f in files], depends, orders, count_edges(depends, orders))
 
 
-def drawing(found: RepositoryGraph) -> str:
-    """The subgraphs of two files and more as SVG, the largest first, up to some hundred files."""
-    chosen: list[Sequence[int]] = []
-    for files in sorted(found.orders, key=lambda files: (-len(files), files[0])):
-        if len(files) > 1 and sum(map(len, chosen)) + len(files) <= _DRAWN_FILES:
-            chosen.append(files)
-    depth = _depths(found.depends)
-    place: dict[int, tuple[int, int]] = {}
-    top = _MARGIN
-    for files in chosen:
-        used: dict[int, int] = {}
-        for file in files:
-            row = used.setdefault(depth[file], 0)
-            place[file] = (_MARGIN + depth[file] * _COLUMN, top + row * _ROW)
-            used[depth[file]] += 1
-        top += (max(used.values()) + 1) * _ROW
-    width = max((x for x, _ in place.values()), default=0) + _COLUMN
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" '
-        f'width="{width}" height="{top}" font-family="sans-serif" font-size="11">'
+def subgraphs(found: RepositoryGraph) -> list[Subgraph]:
+    """The connected files in order, the largest subgraph first; files on their own are left out."""
+    joined = [files for files in found.orders if len(files) > 1]
+    joined.sort(key=lambda files: (-len(files), files[0]))
+    return [subgraph(f"subgraph {n}", files, found) for n, files in enumerate(joined, 1)]
+
+
+def subgraph(name: str, files: Sequence[int], found: RepositoryGraph) -> Subgraph:
+    """Some files of a repository, in this order."""
+    place = {file: i for i, file in enumerate(files)}
+    depends = [[place[t] for t in found.depends[f] if t in place] for f in files]
+    return Subgraph(name, [found.paths[f] for f in files], depends)
+
+
+def page(name: str, found: RepositoryGraph) -> str:
+    """The largest subgraphs as a page."""
+    parts = subgraphs(found)
+    return render_page(
+        "codling.corpus",
+        "graph.html",
+        name=name,
+        summary=_summary(found),
+        drawings=[(part, draw(part)) for part in parts[:MAX_DRAWN]],
+        n_more=max(0, len(parts) - MAX_DRAWN),
+        graph_style=style(),
+        graph_script=script(),
     )
-    return "\n".join([head, *_edges(found, place), *_labels(found, place), "</svg>", ""])
+
+
+def _summary(found: RepositoryGraph) -> str:
+    counts = found.counts
+    joined = sum(len(files) > 1 for files in found.orders)
+    return (
+        f"{len(found.paths)} files, {counts.edges} dependencies ({counts.cyclic} in cycles, "
+        f"{counts.violated} not before their dependants), {joined} subgraphs, "
+        f"{len(found.orders) - joined} files on their own"
+    )
 
 
 def _lines(found: RepositoryGraph) -> Iterator[str]:
-    counts = found.counts
     alone = [files[0] for files in found.orders if len(files) == 1]
-    joined = [files for files in found.orders if len(files) > 1]
-    yield (
-        f"{len(found.paths)} files, {counts.edges} dependencies ({counts.cyclic} in cycles, "
-        f"{counts.violated} not before their dependants), {len(joined)} subgraphs, "
-        f"{len(alone)} files on their own"
-    )
-    for number, files in enumerate(joined, 1):
+    yield _summary(found)
+    for number, files in enumerate((files for files in found.orders if len(files) > 1), 1):
         yield f"\nsubgraph {number}: {len(files)} files"
         for file in files:
             names = ", ".join(found.paths[t] for t in found.depends[file])
             yield f"  {found.paths[file]}" + (f" <- {names}" if names else "")
     if alone:
         yield f"\non their own: {', '.join(found.paths[file] for file in alone)}"
-
-
-def _depths(depends: Sequence[Sequence[int]]) -> list[int]:
-    """The longest chain of dependencies below each file; the files of a cycle share a depth."""
-    depth = [0] * len(depends)
-    for members in strong_components(depends):
-        inside = set(members)
-        below = [depth[t] + 1 for f in members for t in depends[f] if t not in inside]
-        for file in members:
-            depth[file] = max(below, default=0)
-    return depth
-
-
-def _edges(found: RepositoryGraph, place: dict[int, tuple[int, int]]) -> Iterator[str]:
-    yield '<g stroke="#7d9bb5" stroke-opacity="0.5" fill="none">'
-    for file, (x, y) in place.items():
-        for target in found.depends[file]:
-            u, v = place[target]
-            start = u + min(_COLUMN - 40, 8 + 6 * len(_shown(found.paths[target])))
-            middle = (start + x) // 2
-            yield f'<path d="M{start},{v} C{middle},{v} {middle},{y} {x - 4},{y}"/>'
-    yield "</g>"
-
-
-def _labels(found: RepositoryGraph, place: dict[int, tuple[int, int]]) -> Iterator[str]:
-    for file, (x, y) in place.items():
-        path, shown = escape(found.paths[file]), escape(_shown(found.paths[file]))
-        yield f'<text x="{x}" y="{y + 4}"><title>{path}</title>{shown}</text>'
-
-
-def _shown(path: str) -> str:
-    return path if len(path) <= 34 else "..." + path[-31:]

@@ -27,7 +27,9 @@ class GraphConfig:
     seed: int = 0
     """For the order `random`."""
     svg: Path | None = aside(None)
-    """Also draw the graph into this file."""
+    """Also draw all files into this SVG file."""
+    html: Path | None = aside(None)
+    """Also write a page with drawings of the largest subgraphs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,18 +9,18 @@ Not here: what is shown (view.py), and the summary in the terminal (summary.py).
 import io
 import re
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from codling import __version__
 from codling.core.artifact import Artifact, Draft, produce
+from codling.core.page import render_page
+from codling.corpus.drawing import draw, script, style
 from codling.evaluate.heldout_config import ReportConfig
-from codling.evaluate.view import RunView, pick_examples, size_text, view_run
+from codling.evaluate.view import RunView, pick_examples, view_run
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 CONTEXT_LINES = 6
 """Lines shown before and after a hidden line."""
 
@@ -50,21 +50,30 @@ def report(config: ReportConfig) -> Artifact:
 
 def render(view: RunView, n_examples: int) -> str:
     """The page as HTML."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["size"] = size_text
-    environment.filters["context"] = _context
-    template = resources.files("codling.evaluate").joinpath("report.html").read_text("utf-8")
-    return environment.from_string(template).render(
+    drawn = [
+        {
+            "repo": graph.name,
+            "n_files": len(graph.paths),
+            "n_edges": graph.n_edges,
+            "svg": draw(graph),
+        }
+        for graph in view.subgraphs
+    ]
+    examples = pick_examples(view.insertions, n_examples)
+    return render_page(
+        "codling.evaluate",
+        "report.html",
         view=view,
         name=view.run_dir.resolve().name,
         version=__version__,
         loss_curve=Markup(_loss_curve(view.curve)),
-        examples=pick_examples(view.insertions, n_examples),
+        examples=[
+            {**row, "before": _context(row, "before"), "after": _context(row, "after")}
+            for row in examples
+        ],
+        subgraphs=drawn,
+        graph_style=style(),
+        graph_script=script(),
         largest_kept=max((t.n_bytes for t in view.kept), default=1),
         largest_dropped=max((t.n_files for t in view.dropped), default=1),
     )

@@ -9,7 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from codling.evaluate.view import RunView, Tally, pick_examples, size_text, view_run
+from codling.core.page import size_text
+from codling.evaluate.view import RunView, Tally, pick_examples, view_run
 
 N_EXAMPLES = 10
 CURVE_WIDTH = 60

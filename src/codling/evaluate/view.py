@@ -15,6 +15,7 @@ from codling.core.artifact import MANIFEST, Artifact, open_artifact
 from codling.core.lineage import walk
 from codling.core.log import read_metrics
 from codling.core.shards import read_rows
+from codling.corpus.drawing import Subgraph
 
 STATIONS = (
     "raw",
@@ -31,6 +32,8 @@ STATIONS = (
 """Folder names of a run, in the order of the path."""
 CORPUS = ("raw", "documents")
 """Kinds of the artefacts that hold files."""
+N_SUBGRAPHS = 3
+"""Samples whose dependencies are drawn."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class RunView:
     """Stations that did not run, and why."""
     redactions: list[tuple[str, int]] = field(default_factory=list)
     heldout: Tally = Tally("heldout", 0, 0)
+    subgraphs: list[Subgraph] = field(default_factory=list)
+    """The training samples of the most files, with their dependencies."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """Rows of metrics.jsonl that carry a loss."""
     scores: dict[str, Any] = field(default_factory=dict)
@@ -83,6 +88,7 @@ def view_run(run_dir: Path) -> RunView:
         left_out=tuple(samples.manifest.config.get("left_out", ())) if samples else (),
         redactions=_redactions(gates),
         heldout=heldout,
+        subgraphs=_subgraphs(samples) if samples else [],
         curve=_curve(found["checkpoint"]) if "checkpoint" in found else [],
         scores=json.loads((scores.path / "scores.json").read_text("utf-8")) if scores else {},
         insertions=list(read_metrics(scores.path / "insertions.jsonl")) if scores else [],
@@ -121,15 +127,6 @@ def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, An
         chosen += [q[depth] for q in queues if len(q) > depth]
         depth += 1
     return chosen[:n]
-
-
-def size_text(n_bytes: int) -> str:
-    """Bytes as people read them.
-
-    >>> size_text(29_649_587), size_text(1_234)
-    ('29.6 MB', '1.2 kB')
-    """
-    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.1f} kB"
 
 
 def _documents(artifact: Artifact) -> tuple[list[Tally], list[Tally], Tally]:
@@ -171,6 +168,21 @@ def _dropped(artifact: Artifact) -> list[Tally]:
 def _redactions(artifacts: Iterable[Artifact]) -> list[tuple[str, int]]:
     kinds = Counter(r["kind"] for a in artifacts for r in read_rows(a, "redactions", ["kind"]))
     return kinds.most_common()
+
+
+def _subgraphs(samples: Artifact) -> list[Subgraph]:
+    """The training samples of the most files, if they have two or more."""
+    found: list[tuple[int, str, Subgraph]] = []
+    for row in read_rows(samples, "samples", ["id", "repo", "split", "paths"]):
+        n = len(row["paths"])
+        if row["split"] == "train" and n > 1:
+            found.append((-n, row["id"], Subgraph(row["repo"], row["paths"], [[]] * n)))
+    found = sorted(found, key=lambda each: each[:2])[:N_SUBGRAPHS]
+    edges: dict[str, list[list[int]]] = {i: [[] for _ in g.paths] for _, i, g in found}
+    for row in read_rows(samples, "edges"):
+        if row["sample"] in edges:
+            edges[row["sample"]][row["file"]].append(row["depends_on"])
+    return [Subgraph(g.name, g.paths, edges[i]) for _, i, g in found]
 
 
 def _curve(artifact: Artifact) -> list[dict[str, Any]]:
