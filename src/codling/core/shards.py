@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,7 +65,7 @@ def map_shards(  # noqa: PLR0913  what is done, and where
 ) -> Counter[str]:
     """Run `work` on every task that is not done yet; returns the summed counts of all shards.
 
-    `work` must be importable by name (workers are spawned) and must write only through its Shard.
+    `work` must be importable by name (workers are processes) and must write only through its Shard.
     With the address `ray`, the tasks run on that cluster (core/cluster.py), with the same result.
     """
     done_dir = draft.path / ".shards"
@@ -85,6 +86,16 @@ def map_shards(  # noqa: PLR0913  what is done, and where
     for index in range(len(tasks)):
         total.update(json.loads(_record(done_dir, index).read_text(encoding="utf-8")))
     return total
+
+
+def prepare_workers(modules: Sequence[str]) -> None:
+    """Start the server that worker processes are forked from, with some modules imported.
+
+    It starts beside the work of this process, and only once: a later call changes nothing. Without
+    it the server starts with the first pool, and every worker imports what it needs.
+    """
+    multiprocessing.set_forkserver_preload(["__main__", *modules])
+    forkserver.ensure_running()
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -150,8 +161,8 @@ def _do_shard_again(work: Callable[[Task, Shard], Counts], task: Task, shard: Sh
 def _pool(workers: int) -> Executor:
     if isinstance(workers, Threads):
         return ThreadPoolExecutor(workers)
-    # Spawned, not forked: numba, polars and torch keep threads that do not survive a fork.
-    context = multiprocessing.get_context("spawn")
+    # Not forked from this process: numba, polars and torch keep threads that do not survive it.
+    context = multiprocessing.get_context("forkserver")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
 
 

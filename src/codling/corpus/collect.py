@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from codling.core.artifact import Artifact, Draft, Input, produce
 from codling.core.errors import SourceError
 from codling.core.languages import LANGUAGES, detect, may_be_known
 from codling.core.log import say
-from codling.core.shards import Counts, Shard, map_shards
+from codling.core.shards import Counts, Shard, map_shards, prepare_workers
 from codling.corpus.archives import open_archive
 from codling.corpus.config import CollectConfig
 from codling.corpus.counts import nested
@@ -41,6 +42,8 @@ from codling.corpus.tables import new_table
 STAGE_VERSION = 2
 ARCHIVE_GROWTH = 4
 """How many times larger than packed an archive is taken to be, when shards are cut."""
+PREPARED = ("codling.corpus.collect", "codling.corpus.clean", "codling.corpus.kernels")
+"""What worker processes begin with: also for the stage that comes next in the same process."""
 
 
 def collect(config: CollectConfig) -> Artifact:
@@ -52,7 +55,7 @@ def collect(config: CollectConfig) -> Artifact:
     Example:
         codling data collect ~/src/app ~/src/lib.tar.gz --out-dir runs/app/raw
     """
-    sources = list(open_sources(config.sources))
+    sources = list(_opened(config))
     inputs = _inputs(sources, config.sources)
 
     def work(draft: Draft) -> None:
@@ -118,6 +121,24 @@ def collect_shard(task: Task, shard: Shard) -> Counts:
     return dict(counts)
 
 
+def _opened(config: CollectConfig) -> Iterator[Repository | Archive]:
+    """The sources; worker processes get ready as soon as there is work for some."""
+    n_bytes, is_ready = 0, config.workers == 1 or config.ray is not None
+    for source in open_sources(config.sources):
+        yield source
+        n_bytes += _n_bytes(source, config)
+        if not is_ready and n_bytes > config.shard_bytes:
+            prepare_workers(PREPARED)
+            is_ready = True
+
+
+def _n_bytes(source: Repository | Archive, config: CollectConfig) -> int:
+    """About how many bytes there are to read."""
+    if isinstance(source, Archive):
+        return source.n_bytes * ARCHIVE_GROWTH
+    return sum(e.n_bytes for e in source.entries if e.n_bytes <= config.max_file_bytes)
+
+
 def _inputs(sources: Sequence[Repository | Archive], paths: Sequence[Path]) -> list[Input]:
     """One input per repository: its names and state, not its place, make the identity."""
     found = []
@@ -181,14 +202,14 @@ def _portions(
 ) -> Iterator[tuple[Piece | Archive, int]]:
     """A repository's files in portions of about a shard, an archive as a whole."""
     if isinstance(source, Archive):
-        yield source, source.n_bytes * ARCHIVE_GROWTH
+        yield source, _n_bytes(source, config)
         return
     whole = _piece(source, config)
     portion: list[Entry] = []
     n_bytes = 0
     for entry in whole.entries:
         portion.append(entry)
-        n_bytes += entry.n_bytes if _is_wanted(entry, config) else 0
+        n_bytes += 0 if entry.rule else entry.n_bytes
         if n_bytes >= config.shard_bytes:
             yield replace(whole, entries=tuple(portion)), n_bytes
             portion, n_bytes = [], 0
@@ -201,12 +222,12 @@ def _files(task: Task, shard: Shard) -> Iterator[tuple[Place, Entry, bytes]]:
     config = task.config
     for part in task.parts:
         if isinstance(part, Piece):
-            yield from _read(part, config)
+            yield from _read(part)
         elif part.is_dump:
             yield from _dumped(part, config)
         else:
             with open_archive(part, shard.folder / ".shards") as repository:
-                yield from _read(_piece(repository, config), config)
+                yield from _read(_piece(repository, config))
 
 
 def _dumped(dump: Archive, config: CollectConfig) -> Iterator[tuple[Place, Entry, bytes]]:
@@ -219,7 +240,12 @@ def _dumped(dump: Archive, config: CollectConfig) -> Iterator[tuple[Place, Entry
 
 
 def _piece(repository: Repository, config: CollectConfig) -> Piece:
-    """A whole repository with its licences and what of it is held out."""
+    """A whole repository with its licences and what of it is held out.
+
+    A file that is not to be read at all has the rule that says so.
+    """
+    entries = tuple(_settled(entry, config) for entry in repository.entries)
+    repository = replace(repository, entries=entries)
     place = Place(
         repository.source,
         repository.name,
@@ -233,24 +259,30 @@ def _code(repository: Repository, config: CollectConfig) -> list[CodeFile]:
     return [
         CodeFile(e.path, e.n_bytes, e.changed_at)
         for e in repository.entries
-        if _is_wanted(e, config) and _is_code(e.path, config)
+        if not _unread_reason(e, config) and _is_code(_name(e.path), config.extended)
     ]
 
 
-def _is_code(path: str, config: CollectConfig) -> bool:
-    language = detect(path, b"", extended=config.extended)
+@lru_cache(1 << 16)
+def _is_code(name: str, extended: bool) -> bool:
+    language = detect(name, b"", extended=extended)
     return language is not None and LANGUAGES[language].family == "code"
 
 
-def _is_wanted(entry: Entry, config: CollectConfig) -> bool:
-    """Whether a file is to be read at all."""
-    is_small = not entry.rule and entry.n_bytes <= config.max_file_bytes
-    return is_small and may_be_known(entry.path, extended=config.extended)
+@lru_cache(1 << 16)
+def _may_be_known(name: str, extended: bool) -> bool:
+    return may_be_known(name, extended=extended)
 
 
-def _read(piece: Piece, config: CollectConfig) -> Iterator[tuple[Place, Entry, bytes]]:
+def _settled(entry: Entry, config: CollectConfig) -> Entry:
+    """The entry, with a rule if it is not to be read."""
+    reason = None if entry.rule else _unread_reason(entry, config)
+    return replace(entry, rule=reason[0], value=reason[1]) if reason else entry
+
+
+def _read(piece: Piece) -> Iterator[tuple[Place, Entry, bytes]]:
     """All entries in order, with the contents of those that are worth reading."""
-    wanted = [_is_wanted(entry, config) for entry in piece.entries]
+    wanted = [not entry.rule for entry in piece.entries]
     contents = piece.reader.read(list(compress(piece.entries, wanted)))
     for entry, is_wanted in zip(piece.entries, wanted, strict=True):
         yield piece.place, *(next(contents) if is_wanted else (entry, b""))
@@ -290,7 +322,7 @@ def _unread_reason(entry: Entry, config: CollectConfig) -> tuple[str, str] | Non
         return entry.rule, entry.value
     if entry.n_bytes > config.max_file_bytes:
         return "too-large", f"{entry.n_bytes} bytes"
-    return None if may_be_known(entry.path, extended=config.extended) else _no_language(entry)
+    return None if _may_be_known(_name(entry.path), config.extended) else _no_language(entry)
 
 
 def _text(entry: Entry, data: bytes, language: str) -> tuple[tuple[str, str] | None, str]:
@@ -308,7 +340,11 @@ def _text(entry: Entry, data: bytes, language: str) -> tuple[tuple[str, str] | N
 
 
 def _no_language(entry: Entry) -> tuple[str, str]:
-    return "no-language", entry.path.rpartition("/")[2].rpartition(".")[2][:20]
+    return "no-language", _name(entry.path).rpartition(".")[2][:20]
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _tally(row: dict[str, Any]) -> dict[str, int]:
