@@ -113,7 +113,12 @@ def test_a_card_counts_what_is_kept_dropped_redacted_and_packed(tmp_path: Path) 
     # A third of the second sample's characters is Python.
     assert read["language_tokens"] == {"python": 600 + 100, "c": 200}
     assert [(h["benchmark"], h["n_documents"]) for h in read["hits"]] == [("he.jsonl", 1)]
-    assert {e["name"] for e in read["excerpts"]} == {"app/a.py", "app/a.py and 1 more files"}
+    found = {e["name"]: (e["language"], e["text"]) for e in read["excerpts"]}
+    assert found == {
+        "app/a.py": ("python", "<b>x</b>"),
+        "app/a.py (file 1 of the 2 of its sample)": ("python", "x="),
+        "app/b.c (file 2 of the 2 of its sample)": ("c", "y;z;"),
+    }
 
 
 def test_the_page_is_self_contained_and_escapes_code(tmp_path: Path) -> None:

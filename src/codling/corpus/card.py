@@ -12,6 +12,7 @@ Not here: any judgement of a file; everything is read from the artefacts of the 
 import hashlib
 import heapq
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -87,11 +88,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The beginning of one sample or document."""
+    """The beginning of one file."""
 
     name: str
-    languages: str
-    licenses: str
+    language: str
+    license: str
     n_chars: int
     text: str
 
@@ -326,45 +327,78 @@ def _language_tokens(used: Sequence[Artifact]) -> dict[str, int]:
 def _shares(row: dict[str, Any]) -> dict[str, float]:
     """The share of each language in a sample's characters."""
     ends = [*row["starts"][1:], len(row["content"])]
-    shares: Counter[str] = Counter()
+    shares: defaultdict[str, float] = defaultdict(float)
     for language, start, end in zip(row["languages"], row["starts"], ends, strict=True):
-        shares[language] += end - start
-    total = max(1, len(row["content"]))
-    return {language: n / total for language, n in shares.items()}
+        shares[language] += (end - start) / max(1, len(row["content"]))
+    return shares
 
 
 def _excerpts(artifact: Artifact, config: CardConfig) -> list[Excerpt]:
-    """The training samples (or documents) with the smallest hashes."""
+    """Files of the training split, drawn by hash, a file of twice the size twice as often."""
     is_samples = artifact.kind == "samples"
     name = "samples" if is_samples else "documents"
-    columns = ["split", "id"] if is_samples else ["split", "source", "repo", "path"]
-    rows = enumerate(read_rows(artifact, name, columns))
-    drawn = ((_draw(row, config.seed), i) for i, row in rows if row["split"] == "train")
-    places = {i: rank for rank, (_, i) in enumerate(heapq.nsmallest(config.n_samples, drawn))}
+    columns = ["split", "repo", "paths", "starts", "content"]
+    rows = read_rows(
+        artifact, name, columns if is_samples else ["split", "repo", "path", "n_bytes"]
+    )
+    keys = (
+        (_draw(f"{row['repo']}/{path}", size, config.seed), i, file)
+        for i, row in enumerate(rows)
+        if row["split"] == "train"
+        for file, (path, size) in enumerate(_sizes(row) if is_samples else _size(row))
+    )
+    drawn = heapq.nsmallest(config.n_samples, keys)
+    places = {(i, file): rank for rank, (_, i, file) in enumerate(drawn)}
+    wanted = {i for i, _ in places}
     shown: dict[int, Excerpt] = {}
-    for i, row in enumerate(read_rows(artifact, name) if places else ()):
-        if i in places:
-            shown[places[i]] = _sample(row) if is_samples else _document(row)
+    for i, row in enumerate(read_rows(artifact, name) if wanted else ()):
+        for file in range(len(row["paths"]) if is_samples else 1) if i in wanted else ():
+            if (i, file) in places:
+                found = _of_sample(row, file) if is_samples else _of_document(row)
+                shown[places[i, file]] = found
     return [shown[rank] for rank in sorted(shown)]
 
 
-def _draw(row: dict[str, Any], seed: int) -> bytes:
-    key = "\0".join(str(value) for name, value in sorted(row.items()) if name != "split")
-    return hashlib.sha256(f"{seed}\0{key}".encode()).digest()
+def _draw(name: str, size: int, seed: int) -> float:
+    """The smallest of such numbers are a draw without replacement, weighted by `size`."""
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    uniform = (int.from_bytes(digest[:8]) + 1) / (2**64 + 1)
+    return -math.log(uniform) / max(1, size)
 
 
-def _sample(row: dict[str, Any]) -> Excerpt:
-    more = f" and {len(row['paths']) - 1} more files" if len(row["paths"]) > 1 else ""
+def _sizes(row: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The files of a sample and their characters."""
+    ends = [*row["starts"][1:], len(row["content"])]
+    for path, start, end in zip(row["paths"], row["starts"], ends, strict=True):
+        yield path, end - start
+
+
+def _size(row: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    yield row["path"], row["n_bytes"]
+
+
+def _of_sample(row: dict[str, Any], file: int) -> Excerpt:
+    start = row["starts"][file]
+    end = [*row["starts"][1:], len(row["content"])][file]
+    n_files = len(row["paths"])
+    where = f" (file {file + 1} of the {n_files} of its sample)" if n_files > 1 else ""
     return Excerpt(
-        f"{row['repo']}/{row['paths'][0]}{more}",
-        ", ".join(sorted(set(row["languages"]))),
-        ", ".join(sorted(set(row["licenses"]))),
-        len(row["content"]),
-        row["content"][:SAMPLE_CHARS],
+        f"{row['repo']}/{row['paths'][file]}{where}",
+        row["languages"][file],
+        row["licenses"][file],
+        end - start,
+        _beginning(row["content"][start:end]),
     )
 
 
-def _document(row: dict[str, Any]) -> Excerpt:
+def _of_document(row: dict[str, Any]) -> Excerpt:
     name = f"{row['repo']}/{row['path']}"
     text = row["content"]
-    return Excerpt(name, row["language"], row["license"], len(text), text[:SAMPLE_CHARS])
+    return Excerpt(name, row["language"], row["license"], len(text), _beginning(text))
+
+
+def _beginning(text: str) -> str:
+    """Whole lines of about SAMPLE_CHARS characters."""
+    if len(text) <= SAMPLE_CHARS:
+        return text
+    return text[: text.rfind("\n", SAMPLE_CHARS // 2, SAMPLE_CHARS)] + "\n..."
