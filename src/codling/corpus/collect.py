@@ -24,7 +24,7 @@ from typing import Any
 
 from codling.core.artifact import Artifact, Draft, Input, produce
 from codling.core.errors import SourceError
-from codling.core.languages import LANGUAGES, detect, may_be_known
+from codling.core.languages import detect, header_language, may_be_code, may_be_known
 from codling.core.log import say
 from codling.core.shards import Counts, Shard, map_shards, prepare_workers
 from codling.corpus.archives import open_archive
@@ -39,7 +39,7 @@ from codling.corpus.repository import Archive, Entry, Reader, Repository
 from codling.corpus.sources import open_sources
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 ARCHIVE_GROWTH = 4
 """How many times larger than packed an archive is taken to be, when shards are cut."""
 PREPARED = ("codling.corpus.collect", "codling.corpus.clean", "codling.corpus.kernels")
@@ -84,6 +84,8 @@ class Place:
     repo: str
     licenses: Licenses
     heldout: Heldout
+    header: str = "c"
+    """The language of headers there that could be C as well as C++."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,7 @@ def _piece(repository: Repository, config: CollectConfig) -> Piece:
         repository.name,
         read_notices(repository.notices, repository.declared, own=config.own),
         choose_heldout(repository.name, _code(repository, config), config),
+        header_language(entry.path for entry in repository.entries),
     )
     return Piece(place, repository.reader, repository.entries)
 
@@ -265,8 +268,7 @@ def _code(repository: Repository, config: CollectConfig) -> list[CodeFile]:
 
 @lru_cache(1 << 16)
 def _is_code(name: str, extended: bool) -> bool:
-    language = detect(name, b"", extended=extended)
-    return language is not None and LANGUAGES[language].family == "code"
+    return may_be_code(name, extended=extended)
 
 
 @lru_cache(1 << 16)
@@ -302,7 +304,8 @@ def _row(
     }
     if reason := _unread_reason(entry, config):
         return reason, row
-    row["language"] = detect(entry.path, data, extended=config.extended) or ""
+    extended, header = config.extended, place.header
+    row["language"] = detect(entry.path, data, extended=extended, header=header) or ""
     reason, content = _text(entry, data, str(row["language"]))
     if reason:
         return reason, row

@@ -25,6 +25,10 @@ PASSED_OVER = frozenset(
 """Folders of a plain folder that hold somebody else's installed code, or no code at all."""
 
 
+Found = tuple[str, os.stat_result, str]
+"""Relative path, status and rule of a file."""
+
+
 @dataclass(frozen=True)
 class FolderReader:
     """Reads files below `root`; a locator is a path relative to it."""
@@ -35,7 +39,7 @@ class FolderReader:
         """The contents, in order; a file that cannot be read has the rule "unreadable"."""
         for entry in entries:
             try:
-                yield entry, _read_file(os.path.join(self.root, entry.locator))  # noqa: PTH118
+                yield entry, _read_file(f"{self.root}/{entry.locator}", entry.n_bytes)
             except OSError as error:
                 yield replace(entry, rule="unreadable", value=error.strerror or "error"), b""
 
@@ -62,7 +66,7 @@ def open_plain(
     """A folder's own files; paths of git repositories below it are appended to `nested`."""
     entries: list[Entry] = []
     times: list[str] = []
-    for relative, status, rule in _walk(root, "", nested):
+    for relative, status, rule in _walk(os.fspath(root), "", nested):
         entries.append(_entry(relative, status, rule))
         times.append(str(status.st_mtime_ns))
     found = tuple(entries)
@@ -94,28 +98,34 @@ def _repository(  # noqa: PLR0913  the parts of a repository
 
 
 def _walk(
-    root: Path, folder: str, nested: list[str] | None
-) -> Iterator[tuple[str, os.stat_result, str]]:
-    """(relative path, status, rule) of all files, depth first, in byte order of their names."""
+    root: str, folder: str, nested: list[str] | None, found: list[Found] | None = None
+) -> list[Found]:
+    """All files below `folder`, depth first, in byte order of their names."""
+    found = [] if found is None else found
     try:
-        with os.scandir(root / folder) as scan:
-            found = sorted(scan, key=lambda e: os.fsencode(e.name))
+        with os.scandir(f"{root}/{folder}") as scan:
+            inside = sorted(scan, key=_byte_name)
     except PermissionError:
         if not folder:
             raise SourceError(f"no permission to read {root}; change its rights") from None
-        yield folder, (root / folder).lstat(), "unreadable"
-        return
-    for each in found:
+        found.append((folder, os.lstat(f"{root}/{folder}"), "unreadable"))
+        return found
+    for each in inside:
         relative = f"{folder}/{each.name}" if folder else each.name
         status = each.stat(follow_symlinks=False)
         if not S_ISDIR(status.st_mode):
-            yield relative, status, _file_rule(status)
+            found.append((relative, status, _file_rule(status)))
         elif each.name in PASSED_OVER:
-            yield relative, status, "passed-over"
-        elif nested is not None and (root / relative / ".git").exists():
+            found.append((relative, status, "passed-over"))
+        elif nested is not None and os.path.exists(f"{root}/{relative}/.git"):  # noqa: PTH110
             nested.append(relative)
         else:
-            yield from _walk(root, relative, nested)
+            _walk(root, relative, nested, found)
+    return found
+
+
+def _byte_name(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name)
 
 
 def _file_rule(status: os.stat_result) -> str:
@@ -147,8 +157,16 @@ def _mtime(root: Path, entry: Entry) -> str:
         return ""
 
 
-def _read_file(path: str) -> bytes:
+def _read_file(path: str, expected: int) -> bytes:
     """The bytes of a regular file; a link that took its place since is refused by the system."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
+    try:
+        data = os.read(descriptor, expected + 1)
+        if len(data) == expected:
+            return data
+        parts = [data]  # it has changed since it was listed
+        while data := os.read(descriptor, 1 << 20):
+            parts.append(data)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)

@@ -122,11 +122,13 @@ def header_license(text: str) -> str | None:
 
 
 def _phrases(words: str) -> list[str]:
-    found = [
-        name
-        for keys, pattern, name in HEADERS
-        if any(key in words for key in keys) and pattern.search(words)
-    ]
+    found = []
+    for keys, pattern, name in HEADERS:
+        for key in keys:
+            if key in words:
+                if pattern.search(words):
+                    found.append(name)
+                break
     weaker = {name for strong in found for name in WEAKER.get(strong, ())}
     return [name for name in found if name not in weaker]
 

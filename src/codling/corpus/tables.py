@@ -36,17 +36,18 @@ class TableWriter:
             write_statistics=repeated,
         )
         self._schema = schema
-        self._rows: list[dict[str, Any]] = []
+        self._columns: dict[str, list[Any]] = {name: [] for name in schema.names}
         self._batches: list[pa.RecordBatch] = []
         self._size = 0
         self.n_rows = 0
 
     def add(self, row: dict[str, Any], n_chars: int = 0) -> None:
         """One more row, of which `n_chars` is the size of its long text."""
-        self._rows.append(row)
+        for name, values in self._columns.items():
+            values.append(row[name])
         self._size += n_chars
         self.n_rows += 1
-        if self._size >= GROUP_CHARS or len(self._rows) >= GROUP_ROWS:
+        if self._size >= GROUP_CHARS or len(values) >= GROUP_ROWS:
             self._flush()
 
     def add_batch(self, batch: pa.RecordBatch) -> None:
@@ -63,12 +64,13 @@ class TableWriter:
         self._file.close()
 
     def _flush(self) -> None:
-        if self._rows:
-            self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        if any(self._columns.values()):
+            self._file.write_table(pa.Table.from_pydict(self._columns, schema=self._schema))
         if any(len(batch) for batch in self._batches):
             table = pa.Table.from_batches(self._batches, self._schema)
             self._file.write_table(table, row_group_size=len(table))
-        self._rows, self._batches, self._size = [], [], 0
+        self._columns = {name: [] for name in self._columns}
+        self._batches, self._size = [], 0
 
 
 @contextmanager
