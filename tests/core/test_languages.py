@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codling.core.language_hints import HINTS
-from codling.core.languages import ALIASES, LANGUAGES, detect, path_comment
+from codling.core.languages import ALIASES, LANGUAGES, detect, header_language, path_comment
 
 
 def test_the_table_holds_every_language_of_the_readmes_list(shared_data: Path) -> None:
@@ -49,6 +49,27 @@ def test_an_extension_of_two_languages_has_a_hint() -> None:
         ("x.h", b"int f(void);\n", "c"),
         ("x.h", b"#include <vector>\n", "cpp"),
         ("x.h", b"@interface Foo : NSObject\n", None),
+        ("x.h", b"/* class A is not here\n class B */\nint f(void);\n", "c"),
+        ("x.h", b"#ifdef __cplusplus\ntemplate <class T> f();\n#endif\nint f(void);\n", "c"),
+        ("x.H", b"int f();\n", "cpp"),
+        ("x.inc", b"<?PHP\n", "php"),
+        ("x.inc", b"{$mode objfpc}\nprocedure A(b: integer);\n", "pascal"),
+        ("x.inc", b"%macro a 1\n", "assembly"),
+        ("x.inc", b"#include <vector>\n", "cpp"),
+        ("x.cl", b"__kernel void f(__global int *a) {}\n", None),
+        ("x.cl", b";; a\n(defun f ())\n", "common-lisp"),
+        ("x.g", b"grammar T;\na : B ;\n", "antlr"),
+        ("x.g", b"# a\nx := 1;\n", None),
+        ("x.ML", b"fun f x = x\n", "standard-ml"),
+        ("x.ml", b"structure S = struct end\n", "standard-ml"),
+        ("x.ml", b"let f x = x\n", "ocaml"),
+        ("x.pl", b"use strict; # likes(mary).\nmy $x;\n", "perl"),
+        ("x.pl", b"/* a */\n:- module(a, []).\n", "prolog"),
+        ("x.t", b"use v6;\nuse Test;\n", None),
+        ("x.t", b"  $ hg init\n", None),
+        ("x.bas", b"10 PRINT 1\n", None),
+        ("x.md", b'(define_insn "a"', None),
+        ("x.rkt", b"#!r6rs\n(library)", "racket"),
         ("x.m", b"% solves\nfunction y = f(x)\ny = x;\n", "matlab"),
         ("x.m", b"#import <Foundation/Foundation.h>\n", None),
         ("x.m", b"(* package *)\nf[x_] := x^2\n", "mathematica"),
@@ -74,6 +95,18 @@ def test_an_extension_of_two_languages_has_a_hint() -> None:
 )
 def test_a_file_is_recognised(path: str, content: bytes, language: str | None) -> None:
     assert detect(path, content) == language
+
+
+def test_a_header_that_could_be_either_is_what_its_neighbours_are() -> None:
+    header = header_language(["a.cpp", "b.cc", "c.c", "d.h"])
+    assert header == "cpp"
+    assert detect("d.h", b"#define D 1\n", header=header) == "cpp"
+    assert detect("d.h", b"@interface D : NSObject\n", header=header) is None
+
+
+def test_a_header_with_a_long_comment_is_read_behind_it() -> None:
+    comment = b"/*" + b" Copyright of many people.\n" * 400 + b"*/\n"
+    assert detect("x.h", comment + b"namespace a {}\n") == "cpp"
 
 
 def test_a_path_that_would_end_the_comment_is_made_harmless() -> None:
@@ -107,6 +140,20 @@ def test_no_extension_has_two_owners_among_the_extended_languages() -> None:
         ("View.m", b"#import <Foundation/Foundation.h>\n", "objective-c"),
         ("x.m", b"% solves\nfunction y = f(x)\ny = x;\n", "matlab"),
         ("a.nim", b"", "nimrod"),
+        ("x.cl", b"__kernel void f(__global int *a) {}\n", "opencl"),
+        ("x.g", b"# a\nx := 1;\n", "gap"),
+        ("x.l", b"%%\n[a-z] ;\n", "lex"),
+        ("x.l", b"(de f (X) X)\n", None),
+        ("x.mod", b"param n;\nvar x;\n", "ampl"),
+        ("x.mod", b"MODULE A;\nEND A.\n", "modula-2"),
+        ("ls.1", b".TH LS 1\n", "groff"),
+        ("notes-1.2", b"Version 1.2\n", None),
+        ("a.sc", b"Foo : Bar {\n", "supercollider"),
+        ("a.sc", b"object Foo\n", "scala"),
+        ("x.t", b"use v6;\nuse Test;\n", "perl-6"),
+        ("a.ui", b"not xml", None),
+        ("nginx-site.conf", b"server {\n}\n", "nginx-configuration-file"),
+        ("any.conf", b"a = 1\n", None),
         ("pom.xml", b"<project/>", "xml"),
         ("a.vue", b"", "vue"),
         ("control", b"", "debian-control-file"),

@@ -3,7 +3,7 @@
 Input: a file's path and its first bytes. Output: a key of `LANGUAGES` ("python", "c-sharp"), or
 None for what is in no language of the table. The tables beside this file are `languages.toml`, the
 89 languages of DeepSeek-Coder, and `languages_more.toml`, which makes them the 338 of
-DeepSeek-Coder-V2; the second is asked, where that is wanted, only for what is in none of the first.
+DeepSeek-Coder-V2. A file in one of the latter is in none of the 89, whatever its extension.
 
 Not here: how an extension that several languages share is decided (language_hints.py), and which
 languages a corpus keeps (corpus/filters.py).
@@ -11,18 +11,20 @@ languages a corpus keeps (corpus/filters.py).
 
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from codling.core.language_hints import choose, choose_more
+from codling.core.language_hints import choose, is_shared
 
 Family = Literal["code", "markup", "data", "prose"]
 
-SNIFF_BYTES = 8192
-"""How much of a file's beginning `detect` looks at; more is not wrong, only slower."""
+SNIFF_BYTES = 32768
+"""How much of a file's beginning `detect` looks at at most; of most files a quarter is enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,48 +43,53 @@ class Language:
     """Whether only DeepSeek-Coder-V2 names it."""
 
 
-def detect(path: str | PurePosixPath, first_bytes: bytes, *, extended: bool = False) -> str | None:
+def detect(
+    path: str | PurePosixPath, first_bytes: bytes, *, extended: bool = False, header: str = "c"
+) -> str | None:
     """The language of a file, by its name, first line, extension and content, in this order.
 
-    With `extended` all 338 languages are known, else 89.
+    With `extended` all 338 languages are known, else 89. `header` is the language of a header that
+    could be C as well as C++, as its neighbours have it.
 
     >>> detect("src/app.py", b""), detect("Makefile", b""), detect("run", b"#!/usr/bin/env bash")
     ('python', 'makefile', 'shell')
     >>> detect("vector.h", b"#pragma once\\ntemplate <class T> class V {};")
     'cpp'
     """
-    name = str(path).rpartition("/")[2]
-    found = _detect_first(name, first_bytes)
-    return _detect_more(name, first_bytes) if found is None and extended else found
+    key = _detect(str(path).rpartition("/")[2], first_bytes, header)
+    return key if key is None or extended or not LANGUAGES[key].is_extended else None
 
 
-def _detect_first(name: str, first_bytes: bytes) -> str | None:
-    by_name = _file_names().get(name)
+def _detect(name: str, first_bytes: bytes, header: str) -> str | None:
+    by_name = _file_names().get(name) or _more("file_names").get(name)
     if by_name is not None:
-        return by_name[0] if len(by_name) == 1 else choose(name, by_name, _text(first_bytes))
+        return choose(name, _text(first_bytes)) if is_shared(name) else by_name[0]
     extension, claimed = _by_extension(name)
+    if not claimed:
+        extension, claimed = _longest(name, _more("extensions"))
     if first_bytes.startswith(b"#!"):
-        run_by = _by_shebang(first_bytes, _shebangs())
+        run_by = _by_shebang(first_bytes)
         if run_by and not set(run_by) & set(claimed):
             return run_by[0]
         claimed = tuple(k for k in claimed if k in run_by) or claimed
-    if len(claimed) == 1 and extension not in _ALWAYS_ASK:
-        return claimed[0]
-    return choose(extension, claimed, _text(first_bytes)) if claimed else None
+        if run_by and len(claimed) == 1:
+            return claimed[0]
+    if not claimed:
+        return None
+    if is_shared(extension):
+        return choose(extension, _text(first_bytes), header)
+    is_claimed = claimed[0] != "xml" or _text(first_bytes).lstrip("\ufeff \t\r\n")[:1] in ("", "<")
+    return claimed[0] if is_claimed else None
 
 
-def _detect_more(name: str, first_bytes: bytes) -> str | None:
-    by_name = _more("file_names").get(name)
-    if by_name:
-        return by_name[0]
-    extension, claimed = _longest(name, _more("extensions"))
-    if claimed:
-        return claimed[0]
-    if first_bytes.startswith(b"#!"):
-        run_by = _by_shebang(first_bytes, _more("shebangs"))
-        return run_by[0] if run_by else None
-    extension, _ = _by_extension(name)
-    return choose_more(extension, _text(first_bytes)) if extension else None
+def header_language(names: Iterable[str]) -> str:
+    """What a header is that could be C as well as C++, among files of these names.
+
+    >>> header_language(["a.cpp", "b.cc", "c.c", "d.h"]), header_language(["d.h"])
+    ('cpp', 'c')
+    """
+    kinds = Counter("c" if n.endswith(".c") else "cpp" for n in names if n.endswith(_C_SOURCES))
+    return "cpp" if kinds["cpp"] > kinds["c"] else "c"
 
 
 def may_be_known(path: str | PurePosixPath, *, extended: bool = False) -> bool:
@@ -95,6 +102,19 @@ def may_be_known(path: str | PurePosixPath, *, extended: bool = False) -> bool:
     if name in _file_names() or "." not in name.lstrip(".") or _by_extension(name)[1]:
         return True
     return extended and bool(name in _more("file_names") or _longest(name, _more("extensions"))[1])
+
+
+def may_be_code(path: str | PurePosixPath, *, extended: bool = False) -> bool:
+    """Whether a file of this name can be in a programming language, going by the name alone.
+
+    >>> may_be_code("a.py"), may_be_code("a.md"), may_be_code("a.pp")
+    (True, False, True)
+    """
+    name = str(path).rpartition("/")[2]
+    claimed = _file_names().get(name) or _by_extension(name)[1]
+    if not claimed and extended:
+        claimed = _more("file_names").get(name) or _longest(name, _more("extensions"))[1]
+    return any(LANGUAGES[key].family == "code" for key in claimed or ())
 
 
 def path_comment(language: str, path: str) -> str:
@@ -135,12 +155,8 @@ ALIASES: dict[str, str] = {}
 LANGUAGES: dict[str, Language] = _load()
 """All languages by key."""
 
-_ALWAYS_ASK = frozenset(
-    {".cls", ".fs", ".gs", ".h", ".inc", ".m", ".pl", ".pp", ".pro", ".st", ".t", ".ts", ".v", ".y"}
-)
-"""Extensions that languages outside the table use as well: the content may say "none of ours"."""
-
-_INTERPRETER = re.compile(rb"#!\s*(\S+)(?:\s+(.*))?")
+_C_SOURCES = (".c", ".cc", ".cpp", ".cxx", ".c++", ".C", ".hpp", ".hh", ".hxx", ".H")
+_INTERPRETER = re.compile(rb"#!\s*(\S*/\S+)(?:\s+(.*))?")
 
 
 @cache
@@ -189,7 +205,7 @@ def _longest(name: str, table: dict[str, tuple[str, ...]]) -> tuple[str, tuple[s
     return "", ()
 
 
-def _by_shebang(first_bytes: bytes, table: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _by_shebang(first_bytes: bytes) -> tuple[str, ...]:
     match = _INTERPRETER.match(first_bytes.split(b"\n", 1)[0])
     if not match:
         return ()
@@ -198,7 +214,10 @@ def _by_shebang(first_bytes: bytes, table: dict[str, tuple[str, ...]]) -> tuple[
         named = [w for w in rest if not w.startswith(b"-") and b"=" not in w]
         program = named[0].rpartition(b"/")[2] if named else b""
     exact = program.decode("latin-1")
-    return table.get(exact) or table.get(exact.rstrip("0123456789.-"), ())
+    for word in (exact, exact.rstrip("0123456789.-")):
+        if found := _shebangs().get(word) or _more("shebangs").get(word):
+            return found
+    return ()
 
 
 def _text(first_bytes: bytes) -> str:
