@@ -5,13 +5,15 @@ asks for it), so that each of them begins with machine code in memory. Nothing e
 is the one module here whose import does something.
 """
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.acero
 
 from codling.corpus import byte_kernel, mark_kernel
-from codling.corpus.secrets import ANCHORS
+from codling.corpus.columns import buffers
+from codling.corpus.secrets import ANCHORS, ASSIGNED_BIT, PRIVATE_KEY_BIT
 
-_TEXT = np.frombuffer("x = 1\n\u00e9".encode(), np.uint8)
-_OFFSETS = np.array([0, len(_TEXT)], np.int64)
-
-byte_kernel.count(_TEXT, _OFFSETS)
-mark_kernel.mark(_TEXT, _OFFSETS, ANCHORS)
+# The first array that is made of a numpy array makes pyarrow import pandas, where it is installed.
+_text = buffers(pa.array(["x = 1\n\u00e9"]))
+pa.array(_text[1])
+byte_kernel.count(*_text)
+mark_kernel.mark(*_text, ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT)
