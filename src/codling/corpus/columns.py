@@ -33,7 +33,7 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Rec
         )
 
 
-def texts(path: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+def text_columns(path: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
     """The texts of a table of documents, batch by batch, as bytes and offsets, not copied."""
     for batch in batches(path, ["content"]):
         yield buffers(batch.column(0))

@@ -26,10 +26,10 @@ import pyarrow.parquet as pq
 from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
 from codling.core.shards import Counts, Shard, Threads, map_shards
 from codling.corpus.benchmark_texts import BenchmarkText, benchmark_files, read_texts
+from codling.corpus.columns import text_columns
 from codling.corpus.counts import nested
 from codling.corpus.graph_config import DecontaminateConfig
 from codling.corpus.ngrams import Index, build_index, find, ngrams, tokens_reference, words
-from codling.corpus.shingle_store import text_columns
 from codling.corpus.subset import Subset, write_subset
 from codling.corpus.tables import new_table
 

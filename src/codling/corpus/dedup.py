@@ -25,11 +25,11 @@ from codling.core.errors import SourceError
 from codling.core.shards import Counts, Shard, Threads, map_shards
 from codling.corpus import minhash
 from codling.corpus.clusters import Ids, candidate_pairs, choose_survivors
+from codling.corpus.columns import text_columns
 from codling.corpus.graph_config import DedupConfig
 from codling.corpus.shingle_store import (
     ShingleStore,
     save_array,
-    text_columns,
     write_shingles,
 )
 from codling.corpus.subset import Subset, inner_draft, write_subset

@@ -27,11 +27,11 @@ from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce
 from codling.core.languages import LANGUAGES
 from codling.core.log import say
 from codling.core.shards import Counts, Shard, map_shards
+from codling.corpus.columns import batch_rows
 from codling.corpus.counts import nested
 from codling.corpus.graph_config import ReadabilityConfig, ScreenConfig
 from codling.corpus.quality import QualityModel, open_quality
 from codling.corpus.readability import look, unreadable
-from codling.corpus.shingle_store import batch_rows
 from codling.corpus.subset import Subset, write_subset
 from codling.corpus.syntax import GRAMMARS, error_share, tools
 

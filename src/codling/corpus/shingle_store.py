@@ -6,58 +6,18 @@ pairs of units, a unit being a file or all files of a repository.
 Not here: the kernels (minhash.py) and which pairs are compared (clusters.py).
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from codling.core.shards import Shard
 from codling.corpus import minhash
 from codling.corpus.clusters import Ids
+from codling.corpus.columns import text_columns
 
-BATCH_BYTES = 16_000_000
-"""About this much text is in memory at a time, and always at least one document."""
-HUGE_GROUP_BYTES = 64_000_000
-"""Tables are written in groups of 8 MB of text: a larger one holds a huge document."""
 BLOCK_SHINGLES = 32_000_000
 """About so many shingles (4 bytes each) are in memory while pairs are compared."""
-
-_HUGE = threading.Lock()
-
-
-def text_columns(path: Path) -> Iterator[tuple[minhash.Bytes, minhash.Offsets]]:
-    """The texts of a table of documents, batch by batch, as bytes and offsets, not copied."""
-    with pq.ParquetFile(path) as file, turn(file):
-        for batch in file.iter_batches(batch_rows(file), columns=["content"]):
-            column = batch.column(0)
-            _, offsets, data = column.buffers()
-            ends = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1]
-            # A batch of empty texts has no data buffer.
-            yield np.frombuffer(data or b"", np.uint8), ends.astype(np.int64)
-
-
-@contextmanager
-def turn(file: pq.ParquetFile) -> Iterator[None]:
-    """Threads read tables with huge row groups one after the other, and give the memory back."""
-    metadata = file.metadata
-    sizes = (metadata.row_group(i).total_byte_size for i in range(file.num_row_groups))
-    if max(sizes, default=0) <= HUGE_GROUP_BYTES:
-        yield
-        return
-    with _HUGE:
-        yield
-        pa.default_memory_pool().release_unused()
-
-
-def batch_rows(file: pq.ParquetFile) -> int:
-    """How many rows of a table of documents make about BATCH_BYTES."""
-    n_bytes = sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups))
-    return int(max(1, min(20_000, BATCH_BYTES * file.metadata.num_rows // max(1, n_bytes))))
 
 
 def write_shingles(path: Path, units: Ids, wanted: NDArray[np.bool_], shard: Shard) -> int:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from codling.core.artifact import Draft
 from codling.core.shards import Counts, Shard
+from codling.corpus.columns import batch_rows, turn
 from codling.corpus.document import DROPPED_SCHEMA
-from codling.corpus.shingle_store import batch_rows, turn
 from codling.corpus.tables import new_table
 
 _DROPPED_COLUMNS = ("source", "repo", "path", "language", "license", "n_bytes")
