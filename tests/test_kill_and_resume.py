@@ -2,12 +2,12 @@
 
 import json
 import random
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from codling.core.artifact import MANIFEST
+from kills import killed_at_work
 from tiny_run import grow, grow_command, make_repository
 
 # These hold times or are made from what holds times.
@@ -31,19 +31,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
     done = grow(repository, folder / "run")
     assert done.returncode == 0, done.stderr
     seconds = float(done.stdout.rsplit("took", 1)[1].split()[0])
-    return repository, folder / "run", max(4.0, seconds)
-
-
-def killed_after(command: list[str], seconds: float) -> bool:
-    """Whether the command was still at work when it was killed."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return True
-    return False
+    return repository, folder / "run", seconds
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
@@ -53,8 +41,9 @@ def test_a_run_killed_again_and_again_ends_like_a_calm_one(
     repository, calm_run, seconds = calm
     rng = random.Random(seed)
     command = grow_command(repository, tmp_path / "run")
-    n_kills = sum(killed_after(command, rng.uniform(1.5, seconds)) for _ in range(4))
-    assert n_kills >= 1
+    # The first blow falls in the first half, so that it meets the run at work.
+    moments = [rng.uniform(0, seconds / 2), *(rng.uniform(0, seconds) for _ in range(3))]
+    assert sum(killed_at_work(command, tmp_path / "run", each) for each in moments) >= 1
     done = grow(repository, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "run") == contents(calm_run)

@@ -1,27 +1,31 @@
 """core/cluster: shards on Ray give the same bytes as shards on this machine."""
 
+import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from codling.core.artifact import Artifact, Draft, produce
+from codling.core.artifact import Draft, produce
+from codling.core.cluster import map_on_ray
 from codling.core.errors import ConfigError, SourceError, ToolMissingError
 from codling.core.shards import map_shards
-from codling.corpus.arrange import arrange
-from codling.corpus.clean import clean
 from codling.corpus.collect import collect
-from codling.corpus.config import CleanConfig, CollectConfig
-from codling.corpus.dedup import dedup
-from codling.corpus.graph_config import ArrangeConfig, DedupConfig
+from codling.corpus.config import CollectConfig
 from codling.corpus.subset import Subset, write_subset
+from data_path import make_corpus, run
+
+NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
+WHERE = "sleep 0.4; ps -o ppid= -p $PPID"
+"""Prints the process that started the worker: its node."""
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def cluster() -> Iterator[Any]:
     """Two nodes with a core each, on the machine's address: Ray never asks for one on loopback."""
     pytest.importorskip("ray")
     patch = pytest.MonkeyPatch()
@@ -30,13 +34,17 @@ def address() -> Iterator[str]:
     patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "object_store_memory": 80_000_000}
-    head = {**node, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, shutdown_at_exit=False, head_node_args=head)
-    cluster.add_node(**node)
-    yield cluster.address
-    cluster.shutdown()
+    head = {**NODE, "include_dashboard": False}
+    made = Cluster(initialize_head=True, shutdown_at_exit=False, head_node_args=head)
+    made.add_node(**NODE)
+    yield made
+    made.shutdown()
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def address(cluster: Any) -> str:
+    return cluster.address
 
 
 ON_RAY = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -49,22 +57,6 @@ def repository(folder: Path) -> Path:
         before = f"from part{(i - 1) % 3} import module_{i - 1}\n\n" if i else ""
         path.write_text(f"{before}def number_{i}(first):\n    return first + {i % 20}\n" * 9)
     return folder
-
-
-def path_to_samples(source: Path, run: Path, ray: str | None) -> list[Artifact]:
-    raw = collect(
-        CollectConfig(
-            sources=(source,), out_dir=run / "raw", own=True, shard_bytes=2000, workers=1, ray=ray
-        )
-    )
-    documents = clean(CleanConfig(raw_dir=raw.path, out_dir=run / "documents", workers=1, ray=ray))
-    unique = dedup(
-        DedupConfig(
-            documents_dir=documents.path, out_dir=run / "unique", level="file", workers=1, ray=ray
-        )
-    )
-    ordered = ArrangeConfig(documents_dir=unique.path, out_dir=run / "samples", workers=1, ray=ray)
-    return [raw, documents, unique, arrange(ordered)]
 
 
 def test_without_the_package_the_message_names_the_extra(
@@ -91,18 +83,29 @@ def test_an_address_where_nothing_answers_is_one_line_at_once(tmp_path: Path, ad
 class TestOnTwoNodes:
     pytestmark = ON_RAY
 
-    def test_four_stages_give_the_same_bytes(
-        self, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        repository(tmp_path / "app")
-        monkeypatch.chdir(tmp_path)
-        here = path_to_samples(Path("app"), tmp_path / "here", None)
-        there = path_to_samples(Path("app"), tmp_path / "there", address)
-        assert len(here[0].files("documents-*")) > 2
+    def test_all_data_stations_give_the_same_bytes(self, tmp_path: Path, address: str) -> None:
+        source = make_corpus(tmp_path / "app")
+        here = run(source, tmp_path / "here", 1)
+        there = run(source, tmp_path / "there", 1, ray=address)
+        assert len(here[0].files("documents-*")) > 5
         for one, other in zip(here, there, strict=True):
             assert one.id == other.id
             assert one.manifest.files == other.manifest.files
             assert one.counts == other.counts
+
+    def test_both_nodes_work(self, address: str) -> None:
+        nodes = list(map_on_ray(subprocess.getoutput, iter([(WHERE,)] * 8), address))
+        assert len(nodes) == 8
+        assert len(set(nodes)) == 2
+
+    def test_what_a_lost_node_had_to_do_is_done_again(self, cluster: Any, address: str) -> None:
+        third = cluster.add_node(**NODE)
+        results = map_on_ray(subprocess.getoutput, iter([(WHERE,)] * 12), address)
+        nodes = [next(results)]
+        cluster.remove_node(third, allow_graceful=False)
+        nodes += results
+        assert len(nodes) == 12
+        assert len(set(nodes)) >= 2
 
     def test_shards_that_are_done_are_not_done_again(self, tmp_path: Path, address: str) -> None:
         raw = collect(
