@@ -15,6 +15,7 @@ from codling.evaluate.rows import Rows
 from codling.evaluate.task import Problem
 from codling.evaluate.tasks import find_task
 from codling.evaluate.tasks.multipl_e import NAMES
+from codling.sandbox.interpreter import Interpreter
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_empty_bodies_fail(config, language, tmp_path):
 
 
 def test_ds1000_says_which_libraries_are_missing(config, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr(Interpreter, "has", lambda *_: False)
     outcomes = canonical(config, "ds1000", 100)
     assert set(outcomes) == {"not run"}
 

@@ -193,6 +193,31 @@ os._exit(0)
     assert "gc.get_objects" in outcome.detail
 
 
+def test_the_nonce_cannot_be_reached_from_any_reachable_object(run):
+    walk_objects = """
+import gc, os, sys
+frames, frame = [], sys._getframe()
+while frame is not None:
+    frames.append(frame)
+    frame = frame.f_back
+todo = [sys.modules, *frames, *(f.f_locals for f in frames), *(f.f_globals for f in frames)]
+seen, n = {}, 0
+while todo:
+    each = todo.pop()
+    if id(each) in seen:
+        continue
+    seen[id(each)] = each
+    if isinstance(each, bytes) and len(each) == 16:
+        os.write(3, each)
+    todo += gc.get_referents(each)
+os.write(1, str(len(seen)).encode())
+os._exit(0)
+"""
+    outcome = run(walk_objects)
+    assert outcome.status == "left early", outcome
+    assert int(outcome.stdout) > 1000
+
+
 def test_tests_cannot_be_jumped_over(run):
     outcome = run("import sys; sys.settrace(lambda *a: None)\nassert False")
     assert not outcome.passed

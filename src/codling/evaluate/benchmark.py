@@ -7,9 +7,9 @@ Not here: the stages (harness.py), the benchmarks (tasks/), scores (scoreboard.p
 """
 
 import hashlib
-import platform
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from codling import __version__
@@ -24,7 +24,9 @@ from codling.evaluate.rows import content_key
 from codling.evaluate.scoreboard import headline, summarize, write_report
 from codling.evaluate.task import Problem, Task
 from codling.evaluate.tasks import TASKS, find_task
+from codling.evaluate.tasks.ds1000 import LIBRARIES_LINE
 from codling.sandbox import describe
+from codling.sandbox.interpreter import interpreter
 from codling.sandbox.toolchains import doctor, toolchains
 from codling.sandbox.toolchains import version as toolchain_version
 
@@ -41,7 +43,7 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     if config.benchmark == "list":
         return "\n".join(f"{name:20} {find_task(name).about}" for name in TASKS)
     if config.benchmark == "doctor":
-        return f"{doctor()}\n\nsandbox: {describe(unsafe=config.unsafe)}"
+        return f"{doctor()}\n\n{LIBRARIES_LINE}\n\nsandbox: {describe(unsafe=config.unsafe)}"
     task = find_task(config.benchmark)
     _check(config)
     problems = task.load(config.data_dir, config)
@@ -58,13 +60,14 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
 
     data = content_key([[p.id, dict(p.data)] for p in problems])
     return produce(
-        config.out_dir,
+        _out_dir(config),
         kind="evaluation",
         version=STAGE_VERSION,
         config=config,
         inputs=[
             Input(kind="source", id=source, path=str(config.model or config.samples or "")),
             Input(kind="source", id=data, path=str(config.data_dir)),
+            *_python(config),
         ],
         work=work,
     )
@@ -72,7 +75,8 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
 
 def run(task: Task, problems: Sequence[Problem], config: BenchmarkConfig) -> list[Sample]:
     """All stages; the samples with their verdicts, in the order of the problems."""
-    folder = config.out_dir.with_name(config.out_dir.name + ".rows")
+    folder = _out_dir(config)
+    folder = folder.with_name(folder.name + ".rows")
     if config.canonical:
         samples = _canonical(task, problems)
     elif config.samples is not None:
@@ -121,6 +125,21 @@ def _check(config: BenchmarkConfig) -> None:
     if config.samples is None and not config.canonical and not config.model and not config.api:
         raise ConfigError("evaluate needs --model PATH, --api URL, --samples FILE or --canonical")
 
+    _out_dir(config)
+
+
+def _out_dir(config: BenchmarkConfig) -> Path:
+    if config.out_dir is None:
+        raise ConfigError("evaluate needs --out-dir FOLDER for the report")
+    return config.out_dir
+
+
+def _python(config: BenchmarkConfig) -> list[Input]:
+    """Another interpreter than our own is an input too."""
+    if config.python is None:
+        return []
+    return [Input(kind="source", id=interpreter(config.python).describe(), path=str(config.python))]
+
 
 def _source(config: BenchmarkConfig) -> str:
     """Names what answers: part of the report's identity."""
@@ -153,5 +172,5 @@ def _settings(
         "tools": toolchain_version(config.language) if config.language in toolchains() else "",
         "sandbox": describe(unsafe=config.unsafe),
         "codling": __version__,
-        "python": platform.python_version(),
+        "python": interpreter(config.python).describe(task.libraries),
     }

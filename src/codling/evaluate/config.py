@@ -30,8 +30,9 @@ class BenchmarkConfig:
     """Judge the benchmark's own solutions instead of a model's."""
     data_dir: Path = aside(Path("benchmark-data"))
     """Folder of the benchmarks' files, one folder each (see docs/evaluation.md)."""
-    out_dir: Path = aside()
-    """Folder of the report; what was generated and run is kept beside it in NAME.rows."""
+    out_dir: Path | None = aside(None)
+    """Folder of the report (all but "list" and "doctor" need it); what was generated and run is
+    kept beside it in NAME.rows."""
     style: Style = "base"
     """Continue the prompt ("base"), or ask for the answer in a chat ("instruct")."""
     language: str = ""
@@ -61,6 +62,9 @@ class BenchmarkConfig:
     verdicts: Verdicts = "strict"
     """"strict" wants proof that a program ran to its end; "deepseek" trusts exit codes as their
     scripts do."""
+    python: Path | None = aside(None)
+    """Interpreter that runs Python programs, for example of a virtual environment with DS-1000's
+    libraries; the one that runs codling if none is given."""
     workers: int = aside(0)
     """Programs that run at once; 0: as many as processors."""
     concurrency: int = aside(8)

@@ -21,7 +21,9 @@ from codling.evaluate.backends import Answer, Backend
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.rows import Rows, content_key
 from codling.evaluate.task import Problem, Sampling, Task, Verdict
+from codling.sandbox.executor import VERSION as SANDBOX_VERSION
 from codling.sandbox.executor import Executor, Program
+from codling.sandbox.interpreter import interpreter
 from codling.sandbox.outcome import Outcome
 from codling.sandbox.pool import in_threads
 
@@ -117,7 +119,10 @@ def _judged(sample: Sample, check: Program | Verdict, row: dict[str, Any] | None
 def _run(
     task: Task, programs: dict[int, Program], config: BenchmarkConfig, rows: Rows
 ) -> dict[int, dict[str, Any]]:
-    with Executor(config.workers, unsafe=config.unsafe, preload=task.preload) as executor:
+    python = interpreter(config.python)
+    with Executor(
+        config.workers, unsafe=config.unsafe, preload=task.preload, python=python
+    ) as executor:
         languages = {program.language for program in programs.values()}
         versions = {name: executor.require(name) for name in sorted(languages)}
         keys = {i: _execution_key(p, versions[p.language], config) for i, p in programs.items()}
@@ -175,8 +180,8 @@ def _generation_key(task: Task, sample: Sample, backend: Backend, config: Benchm
 def _execution_key(program: Program, version: str, config: BenchmarkConfig) -> str:
     load = "unsafe" if config.unsafe else "walls"
     what = [program.language, program.source, program.stdin, dict(program.files), program.strict]
-    bounds = [program.seconds, program.memory_bytes, load, os.uname().machine]
-    return content_key(what, bounds, version)
+    bounds = [program.seconds, program.memory_bytes, program.proc, load, os.uname().machine]
+    return content_key(what, bounds, version, SANDBOX_VERSION)
 
 
 def _sampling(task: Task, problem: Problem, config: BenchmarkConfig) -> Sampling:

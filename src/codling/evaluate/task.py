@@ -11,7 +11,7 @@ Not here: the harness (harness.py) and the list of benchmarks (tasks/__init__.py
 import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,10 @@ class Task:
     """From a bare continuation, as foreign files hold it, to the form that `extract` gives."""
     version: int = 1
     """Raised when `extract` changes its results, so that stored answers are cut anew."""
-    preload: tuple[str, ...] = field(default=())
-    """Python packages to have loaded before programs run."""
+    preload: tuple[str, ...] = ("hashlib",)
+    """Python packages that most programs import: loaded once, before the first."""
+    libraries: tuple[str, ...] = ()
+    """Installed packages whose versions the report names."""
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from codling.core.errors import ToolMissingError
 from codling.sandbox import bubblewrap, cgroup
+from codling.sandbox.interpreter import Interpreter, own
 from codling.sandbox.launch import end, launch
 from codling.sandbox.limits import Limits
 
@@ -49,6 +50,8 @@ class Job:
     files: Mapping[str, str | bytes] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
     """Patterns of files to hand back."""
+    proc: bool = False
+    """Whether Python programs see /proc too, as those of other languages always do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +115,11 @@ class Box:
         unsafe: bool = False,
         shown: Sequence[Path] = (),
         preload: Sequence[str] = (),
+        python: Interpreter | None = None,
     ) -> None:
         """`limits` bound the whole box (its control group); `shown` are folders to see
-        read-only."""
-        self.limits, self.unsafe = limits, unsafe
+        read-only; `python` runs the programs, our own if none is given."""
+        self.limits, self.unsafe, self.python = limits, unsafe, python or own()
         self.shown, self.preload = tuple(shown), tuple(preload)
         self.group: cgroup.Group | str = "not started"
         self._process: subprocess.Popen[bytes] | None = None
@@ -227,7 +231,7 @@ class Box:
         options = {
             "isolated": not self.unsafe,
             "preload": self.preload,
-            "path": bubblewrap.site_folders(unsafe=self.unsafe),
+            "path": self.python.packages if self.unsafe else bubblewrap.inside_folders(self.python),
         }
         root = str(Path(__file__).parent) if self.unsafe else bubblewrap.INSIDE
         source = (
@@ -236,10 +240,10 @@ class Box:
         )
         # Not -I: it would ignore PYTHONHASHSEED, the one variable for Python in our environment,
         # and programs that print sets would not do the same twice.
-        argv = [bubblewrap.python_path(), "-P", "-s", "-S", "-c", source]
+        argv = [self.python.path, "-P", "-s", "-S", "-c", source]
         if self.unsafe:
             return argv
-        return bubblewrap.command(argv, self.shown, filter_fd, told=tell)
+        return bubblewrap.command(argv, self.shown, filter_fd, python=self.python, told=tell)
 
     def _oom_kills(self) -> int:
         return self.group.oom_kills() if isinstance(self.group, cgroup.Group) else 0
@@ -306,6 +310,7 @@ def _job_message(job: Job) -> dict[str, Any]:
         "files": texts,
         "binary": binary,
         "keep": list(job.keep),
+        "proc": job.proc or any(step.code is None for step in job.steps),
         "disk": max(step.limits.disk_bytes for step in job.steps),
         "steps": [_step_message(step) for step in job.steps],
     }

@@ -2,7 +2,7 @@
 
 Input: folders to show read-only, packages to preload. Output: argv and the file descriptors that
 it needs. Inside there is a read-only system (/usr, the dynamic linker's and the toolchains'
-settings), the Python that runs us, no network but an own loopback, no host file, no host
+settings), one Python, no network but an own loopback, no host file, no host
 environment, a non-root user and host name "sandbox".
 
 Not here: per-job isolation (inside/cell.py).
@@ -14,8 +14,6 @@ import platform
 import py_compile
 import re
 import shutil
-import sys
-import sysconfig
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -23,6 +21,7 @@ from pathlib import Path
 
 from codling.core.errors import ToolMissingError
 from codling.sandbox.inside.seccomp import filter_bytes
+from codling.sandbox.interpreter import Interpreter, own
 
 USER = "1000"
 _SYSTEM = ("/usr",)
@@ -32,6 +31,7 @@ _SETTINGS = (
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
+    "/etc/fonts",
     "/etc/R",
     "/etc/php",
     "/etc/mono",
@@ -67,12 +67,18 @@ def find() -> str:
 
 
 def command(
-    program: Sequence[str], shown: Sequence[Path], filter_fd: int, *, told: int | None = None
+    program: Sequence[str],
+    shown: Sequence[Path],
+    filter_fd: int,
+    *,
+    python: Interpreter | None = None,
+    told: int | None = None,
 ) -> list[str]:
     """`program` inside the walls; `shown` are host folders to see read-only at their own paths.
 
-    With `told`, a descriptor, bubblewrap writes there who runs inside (see `inner_pid`), and the
-    program, which must then be its namespace's first process, ends by itself when it should.
+    `python` is the interpreter to show, our own if none is given. With `told`, a descriptor,
+    bubblewrap writes there who runs inside (see `inner_pid`), and the program, which must then be
+    its namespace's first process, ends by itself when it should.
     """
     argv = [find(), "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-net"]
     argv += ["--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"]
@@ -89,7 +95,8 @@ def command(
     ]
     for name, value in ENVIRONMENT.items():
         argv += ["--setenv", name, value]
-    for path in (*_SYSTEM, *map(str, python_folders())):
+    python = python or own()
+    for path in (*_SYSTEM, *python.folders):
         argv += ["--ro-bind", path, path]
     for path in _LINKS:
         if Path(path).is_symlink():
@@ -100,7 +107,7 @@ def command(
         argv += ["--ro-bind-try", path, path]
     _compile_inside()
     argv += ["--ro-bind", str(_HERE_INSIDE), f"{INSIDE}/inside"]
-    for path, inside in zip(site_folders(unsafe=True), site_folders(), strict=True):
+    for path, inside in zip(python.packages, inside_folders(python), strict=True):
         argv += ["--ro-bind-try", path, inside]
     argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
@@ -136,23 +143,10 @@ def filter_file() -> int:
     return fd
 
 
-def python_path() -> str:
-    """The interpreter that runs us, past the links of a virtual environment."""
-    return str(Path(sys.executable).resolve())
+def inside_folders(python: Interpreter) -> list[str]:
+    """Where installed packages are seen inside, in import order.
 
-
-def python_folders() -> list[Path]:
-    """The folders of the interpreter itself, outside /usr."""
-    base = Path(sys.base_prefix).resolve()
-    return [] if base == Path("/usr") else [base]
-
-
-def site_folders(*, unsafe: bool = False) -> list[str]:
-    """Where installed packages lie, in import order: as seen inside, or (unsafe) on the host.
-
-    Inside they have paths of our own, for those of the host may lie below a folder that every cell
-    covers with an empty one, such as /tmp.
+    Paths of our own, for those of the host may lie below a folder that every cell covers with an
+    empty one, such as /tmp.
     """
-    paths = sysconfig.get_paths()
-    folders = list(dict.fromkeys((paths["purelib"], paths["platlib"])))
-    return folders if unsafe else [f"{INSIDE}/packages{i}" for i in range(len(folders))]
+    return [f"{INSIDE}/packages{i}" for i in range(len(python.packages))]

@@ -17,6 +17,7 @@ from typing import Self
 from codling.core.errors import ToolMissingError
 from codling.sandbox import toolchains
 from codling.sandbox.box import Job, Reply, Step, StepReply
+from codling.sandbox.interpreter import Interpreter, own
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, judge, proved, telling_line
 from codling.sandbox.pool import Pool, in_threads
@@ -29,6 +30,10 @@ from codling.sandbox.warm_compiler import (
     talk_typescript,
     typescript_path,
 )
+
+
+VERSION = 2
+"""Raised when the same program may get another verdict, so that stored ones are not used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +51,33 @@ class Program:
     """Whether the program must prove that it ran to its end, or its exit status is trusted."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Further files in its folder."""
+    proc: bool = False
+    """Whether a Python program needs /proc: some large libraries do."""
 
 
 class Executor:
     """A pool of boxes with compilers; use it in a `with` block. Threads may call `run` at once."""
 
     def __init__(
-        self, workers: int = 0, *, unsafe: bool = False, preload: Sequence[str] = ()
+        self,
+        workers: int = 0,
+        *,
+        unsafe: bool = False,
+        preload: Sequence[str] = (),
+        python: Interpreter | None = None,
     ) -> None:
+        """`python` runs Python programs, our own if none is given."""
         self._chains = toolchains.toolchains()
-        self._unsafe = unsafe
+        self._unsafe, self._python = unsafe, python or own()
         shown = [path for chain in self._chains.values() for path in chain.shown]
-        self.pool = Pool(workers, limits=Limits(), unsafe=unsafe, shown=shown, preload=preload)
+        self.pool = Pool(
+            workers,
+            limits=Limits(),
+            unsafe=unsafe,
+            shown=shown,
+            preload=[name for name in preload if self._python.has(name.partition(".")[0])],
+            python=self._python,
+        )
         self._compilers: dict[str, WarmCompiler] = {}
 
     def __enter__(self) -> Self:
@@ -77,7 +97,7 @@ class Executor:
         """The version of a language's tools; ToolMissingError with the cure where there are
         none."""
         if language == "python":
-            return "python"
+            return self._python.describe()
         if language not in self._chains:
             raise ToolMissingError(f"no toolchain for {language}; see `codling evaluate doctor`")
         found = toolchains.version(language)
@@ -149,7 +169,7 @@ def _limits(program: Program) -> Limits:
 
 def _python_job(program: Program) -> Job:
     step = Step(code=program.source, stdin=program.stdin, limits=_limits(program))
-    return Job(steps=(step,), files=program.files)
+    return Job(steps=(step,), files=program.files, proc=program.proc)
 
 
 def _python_outcome(program: Program, job: Job, reply: Reply) -> Outcome:

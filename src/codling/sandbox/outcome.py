@@ -105,6 +105,6 @@ def telling_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return ""
-    if not text.startswith("Traceback"):
+    if "Traceback (most recent call last)" not in text:
         lines = [line for line in lines if "error" in line.lower()][:1] or lines
     return lines[-1][:300]

@@ -20,6 +20,7 @@ from codling.core.errors import SourceError
 from codling.sandbox import box as boxes
 from codling.sandbox.box import Box, Job, Reply, Step
 from codling.sandbox.config import UntrustedConfig
+from codling.sandbox.interpreter import Interpreter
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, judge
 
@@ -30,7 +31,7 @@ Out = TypeVar("Out")
 class Pool:
     """`workers` boxes, each started when there is work for it; use it in a `with` block."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what every box is made with
         self,
         workers: int = 0,
         *,
@@ -38,10 +39,11 @@ class Pool:
         unsafe: bool = False,
         shown: Sequence[Path] = (),
         preload: Sequence[str] = (),
+        python: Interpreter | None = None,
     ) -> None:
         """`workers` 0: as many as there are processors."""
         self._make = functools.partial(
-            Box, limits=limits, unsafe=unsafe, shown=shown, preload=preload
+            Box, limits=limits, unsafe=unsafe, shown=shown, preload=preload, python=python
         )
         self.workers = workers or os.cpu_count() or 1
         self._idle: list[Box] = []

@@ -1,10 +1,10 @@
 """DS-1000: data-science snippets for seven libraries, judged by running them (arXiv:2211.11501).
 
 Data: ds1000/ds1000.jsonl, the completion format. Rows of libraries that are not installed are
-reported as not run, by library. `--subset Pandas` runs one library.
+reported as not run, by library. `--subset Pandas` runs one library. The references were written
+for versions of 2022 to 2024: `--python` takes the interpreter of an environment that has them.
 """
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -12,11 +12,32 @@ from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.extract import cut_at, fenced
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
 from codling.sandbox.executor import Program
+from codling.sandbox.interpreter import interpreter
 
 INSTRUCTION = (
     "Solve the problem by writing the missing Python code only: no imports or definitions that are "
     "already given. Reply with one code block.\n{prompt}"
 )
+_VERSIONS = {
+    "numpy": "1.26.4",
+    "pandas": "1.5.3",
+    "scipy": "1.12.0",
+    "scikit-learn": "1.4.0",
+    "matplotlib": "3.8.4",
+    "seaborn": "0.13.2",
+    "statsmodels": "0.14.1",
+    "xgboost": "2.0.3",
+    "gensim": "4.3.2",
+    "torch": "",
+    "tensorflow-cpu": "2.16.1",
+}
+LIBRARIES_LINE = (
+    "DS-1000's libraries in versions that its references run with (--python ds1000/bin/python):\n"
+    "python3.11 -m venv ds1000 && ds1000/bin/pip install "
+    + " ".join(f"{name}=={version}" if version else name for name, version in _VERSIONS.items())
+)
+_FETCHES = r"\bload_dataset\(|\bfetch_\w+\("
+"""seaborn's and scikit-learn's examples that lie on servers: 15 rows use them."""
 _STOPS = ("</code>", "# SOLUTION END", "\nEND SOLUTION")
 
 
@@ -43,10 +64,14 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
-    """The row's own test, or "not run" where a library is missing."""
+    """The row's own test, or "not run" where a library or the network is missing."""
     data = problem.data["code_context"]
+    if re.search(_FETCHES, data):
+        detail = f"{problem.group}: fetches its data from the network"
+        return Verdict(passed=False, skipped=True, detail=detail)
     named = dict.fromkeys(re.findall(r"^\s*(?:import|from) (\w+)", data, re.M))
-    missing = [name for name in named if importlib.util.find_spec(name) is None]
+    python = interpreter(config.python)
+    missing = [name for name in named if not python.has(name)]
     if missing:
         return Verdict(passed=False, skipped=True, detail=f"{problem.group}: no {missing[0]}")
     calls = f"test_execution({answer!r})\n"
@@ -59,6 +84,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
         seconds=config.timeout or 120.0,
         memory_bytes=6 << 30,
         strict=config.verdicts == "strict",
+        proc=True,
     )
 
 
@@ -74,4 +100,5 @@ TASK = Task(
     ),
     canonical=lambda problem: str(problem.data["reference_code"]),
     preload=("numpy", "pandas"),
+    libraries=tuple(_VERSIONS),
 )

@@ -6,7 +6,8 @@ process is pid 1 of its own pid namespace: when a step ends, everything that it 
 with one call, and when the cell ends the kernel takes the rest, mounts and shared memory
 included. So no job sees another.
 
-    job    {"files": {name: text}, "binary": {name: base64}, "steps": [step], "keep": [glob]}
+    job    {"files": {name: text}, "binary": {name: base64}, "steps": [step], "keep": [glob],
+            "disk": bytes, "proc": whether it sees /proc}
     step   {"argv": [..] or "code": text, "stdin": text, "wall": s, "cpu": s, "memory": bytes,
     "processes": n,
             "file_bytes": n, "open_files": n, "output_bytes": n, "env": {..}}
@@ -81,11 +82,11 @@ def run_program(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _furnish(job: dict[str, Any]) -> None:
-    """Empty file systems over all that a job may write, and /proc away from jobs that need none."""
+    """Empty file systems over all that a job may write, and over /proc unless the job needs it."""
     n_bytes = int(job.get("disk", 256 << 20))
     for path in (WORK, *_FRESH):
         linux.mount_tmpfs(path, n_bytes)
-    if all("code" in step for step in job["steps"]):
+    if not job["proc"]:
         linux.mount_tmpfs("/proc", 4096, "500")
 
 
