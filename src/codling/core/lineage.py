@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codling.core.artifact import Artifact, Input, open_artifact
+from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact
 from codling.core.errors import ArtifactError
 from codling.core.shards import read_rows
 
@@ -50,12 +50,20 @@ def trace(config: TraceConfig) -> str:
         codling trace runs/stdlib/checkpoint --files
     """
     lines: list[str] = []
-    for ancestor in walk(open_artifact(config.path)):
+    for ancestor in walk(_named(config.path)):
         indent = "  " * ancestor.depth
         lines.append(f"{indent}{_headline(ancestor)}")
         if ancestor.artifact is not None:
             lines += [f"{indent}  {line}" for line in _details(ancestor, config.files)]
     return "\n".join(lines)
+
+
+def _named(path: Path) -> Artifact:
+    """The artefact at `path`; a run's folder is refused with the names of what it holds."""
+    inside = sorted(p.parent.name for p in path.glob(f"*/{MANIFEST}"))
+    if inside and not (path / MANIFEST).exists():
+        raise ArtifactError(f"{path} holds several artefacts; name one of {', '.join(inside)}")
+    return open_artifact(path)
 
 
 def walk(artifact: Artifact) -> Iterator[Ancestor]:

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def read_texts(path: Path, fields: Sequence[str]) -> Iterator[BenchmarkText]:
                 if not fields or field in fields:
                     for text in _strings(value):
                         yield BenchmarkText(path.name, field, number, text)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         raise SourceError(f"cannot read the benchmark {path}: {error}") from None
 
 
