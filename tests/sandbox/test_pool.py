@@ -7,7 +7,7 @@ import time
 import pytest
 
 from codling.core.errors import SourceError, ToolMissingError
-from codling.sandbox import Limits, check_python, describe, run_untrusted
+from codling.sandbox import Limits, cgroup, check_python, describe, run_untrusted
 from codling.sandbox.config import UntrustedConfig
 from codling.sandbox.inside.seccomp import filter_bytes
 
@@ -74,3 +74,13 @@ def test_the_filter_is_whole_instructions_and_knows_its_machines():
 def test_installed_packages_are_there_wherever_they_lie():
     (outcome,) = check_python(["import numpy\nassert numpy.arange(3).sum() == 3"], workers=1)
     assert outcome.passed, outcome
+
+
+def test_groups_of_dead_processes_are_deleted_and_those_of_live_ones_are_not(tmp_path):
+    dead, live, young = (f"codling-{pid}-0a1b2c3d" for pid in (2**22 + 1, os.getpid(), 2**22 + 2))
+    for name in (dead, live, young):
+        (tmp_path / "pids" / name).mkdir(parents=True)
+    for name in (dead, live):
+        os.utime(tmp_path / "pids" / name, (0, 0))
+    cgroup.create(Limits(), root=tmp_path)
+    assert {p.name for p in (tmp_path / "pids").iterdir()} == {live, young}

@@ -11,12 +11,15 @@ import os
 import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from codling.sandbox.limits import MIB, Limits
 
 ROOT = Path("/sys/fs/cgroup")
+_STALE_SECONDS = 60.0
 _WAITS = [0.0005] * 20 + [0.01] * 50
 """Seconds between the attempts to delete a group."""
 _OWN_MEMORY = 256 * MIB
@@ -63,12 +66,25 @@ class Group:
 def create(limits: Limits, root: Path = ROOT) -> Group | str:
     """A new group with these limits, or the reason why none can be made here."""
     name = f"codling-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    _sweep(root)
     try:
         if (root / "cgroup.controllers").exists():
             return _create_v2(root, name, limits)
         return _create_v1(root, name, limits)
     except OSError as error:
         return f"control groups cannot be written ({error.strerror}: {error.filename})"
+
+
+@cache
+def _sweep(root: Path) -> None:
+    """Delete the empty groups of processes that were killed before they could."""
+    for parent in (root, root / "pids", root / "memory"):
+        for folder in parent.glob("codling-*-*"):
+            pid = folder.name.split("-")[1]
+            with suppress(OSError):
+                old = time.time() - folder.stat().st_mtime > _STALE_SECONDS
+                if old and not Path("/proc", pid).exists():
+                    folder.rmdir()
 
 
 def _create_v1(root: Path, name: str, limits: Limits) -> Group | str:

@@ -7,11 +7,13 @@ is given here as `passed`.
 Not here: the running (box.py).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from codling.sandbox.box import Job, Reply, StepReply
+from codling.sandbox.limits import Limits
 
 Status = Literal[
     "passed",
@@ -63,7 +65,8 @@ def judge(job: Job, reply: Reply, passed: Callable[[StepReply], bool] = proved) 
         return Outcome(status=status, detail=reply.lost)
     last = reply.steps[-1]
     finished = len(reply.steps) == len(job.steps)
-    status, detail = _status(last, finished, reply.out_of_memory, passed)
+    limits = job.steps[len(reply.steps) - 1].limits
+    status, detail = _status(last, limits, finished, reply.out_of_memory, passed)
     return Outcome(
         status=status,
         detail=detail,
@@ -74,10 +77,10 @@ def judge(job: Job, reply: Reply, passed: Callable[[StepReply], bool] = proved) 
 
 
 def _status(
-    step: StepReply, finished: bool, oom: bool, passed: Callable[[StepReply], bool]
+    step: StepReply, limits: Limits, finished: bool, oom: bool, passed: Callable[[StepReply], bool]
 ) -> tuple[Status, str]:
     if step.timed_out:
-        return "timed out", f"after {step.seconds:.1f} s"
+        return "timed out", f"after {limits.wall_seconds:g} s"
     if step.flooded:
         return "too much output", "it wrote far more than its limit"
     if finished and passed(step):
@@ -87,7 +90,7 @@ def _status(
     if not finished:
         return "compile error", telling_line(step.stderr or step.stdout)
     if step.signal == 24:
-        return "timed out", f"after {step.cpu:.1f} s of processor time"
+        return "timed out", f"after {limits.cpu_seconds:g} s of processor time"
     if step.signal is not None:
         return "killed", _SIGNALS.get(step.signal, f"signal {step.signal}")
     if step.exit == 0 and not step.stderr.strip():
@@ -107,4 +110,4 @@ def telling_line(text: str) -> str:
         return ""
     if "Traceback (most recent call last)" not in text:
         lines = [line for line in lines if "error" in line.lower()][:1] or lines
-    return lines[-1][:300]
+    return re.sub(r"\b0x[0-9a-f]{6,}", "0x...", lines[-1])[:300]  # addresses differ each time
