@@ -8,7 +8,6 @@ Not here: which rows go (dedup.py, decontaminate.py, screen.py).
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +18,9 @@ from numpy.typing import NDArray
 
 from codling.core.artifact import Draft
 from codling.core.shards import Counts, Shard
-from codling.corpus.columns import batch_rows, turn
+from codling.corpus.columns import batches, flag_array, string_array
 from codling.corpus.document import DROPPED_SCHEMA
 from codling.corpus.tables import new_table
-
-_DROPPED_COLUMNS = ("source", "repo", "path", "language", "license", "n_bytes")
 
 
 @dataclass(frozen=True)
@@ -41,16 +38,13 @@ class Subset:
 
 def write_subset(subset: Subset, shard: Shard) -> Counts:
     """Write what stays and the list of what goes."""
-    target = shard.path("documents")
     if subset.reasons:
-        _write_kept(subset, target)
+        _write(subset, shard)
     else:
-        _link(subset.path, target)
-    with new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped:
-        n_dropped = len(subset.reasons)
-        rules = subset.rules or (subset.rule,) * n_dropped
-        for row, rule, value in zip(_dropped_rows(subset), rules, subset.reasons, strict=True):
-            dropped.add({**row, "rule": rule, "value": value})
+        _link(subset.path, shard.path("documents"))
+        with new_table(shard.path("dropped"), DROPPED_SCHEMA):
+            pass
+    n_dropped = len(subset.reasons)
     return {"documents": len(subset.goes) - n_dropped, "dropped": n_dropped}
 
 
@@ -61,26 +55,26 @@ def inner_draft(draft: Draft, name: str) -> Draft:
     return Draft(path, draft.kind, draft.id)
 
 
-def _write_kept(subset: Subset, target: Path) -> None:
-    temporary = target.with_name(target.name + ".tmp")
+def _write(subset: Subset, shard: Shard) -> None:
+    rules = subset.rules or (subset.rule,) * len(subset.reasons)
+    row = n_gone = 0
     with (
-        pq.ParquetFile(subset.path) as file,
-        turn(file),
-        pq.ParquetWriter(temporary, file.schema_arrow, compression="zstd") as writer,
+        new_table(shard.path("documents"), pq.read_schema(subset.path)) as documents,
+        new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
     ):
-        row = 0
-        for batch in file.iter_batches(batch_rows(file)):
-            kept = batch.filter(pa.array(~subset.goes[row : row + len(batch)]))
+        for batch in batches(subset.path):
+            goes = subset.goes[row : row + len(batch)]
             row += len(batch)
-            if len(kept):
-                writer.write_batch(kept)
-    temporary.replace(target)
-
-
-def _dropped_rows(subset: Subset) -> Iterator[dict[str, object]]:
-    if subset.reasons:
-        table = pq.read_table(subset.path, columns=list(_DROPPED_COLUMNS))
-        yield from table.filter(pa.array(subset.goes)).to_pylist()
+            if goes.any():
+                gone = batch.select(DROPPED_SCHEMA.names[:-2]).filter(flag_array(goes))
+                end = n_gone + len(gone)
+                why = [string_array(each[n_gone:end]) for each in (rules, subset.reasons)]
+                n_gone = end
+                dropped.add_batch(
+                    pa.RecordBatch.from_arrays([*gone.columns, *why], schema=DROPPED_SCHEMA)
+                )
+                batch = batch.filter(flag_array(~goes))
+            documents.add_batch(batch)
 
 
 def _link(source: Path, target: Path) -> None:

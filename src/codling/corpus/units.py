@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from codling.corpus.clusters import Ids
+from codling.corpus.columns import integer_array, integers, read_columns
 
 Level = Literal["file", "repository"]
 _RANK_COLUMNS = ("source", "repo", "license", "n_bytes", "split")
@@ -50,7 +50,7 @@ def read_units(shards: Sequence[Path], n_own: int, level: Level, stars: Mapping[
     rows = [np.empty((6, 0), np.int64)]
     n_files = 0
     for i, path in enumerate(shards):
-        table = pq.read_table(path, columns=list(_RANK_COLUMNS))
+        table = read_columns(path, _RANK_COLUMNS)
         if level == "file":
             ids = np.arange(n_files, n_files + len(table))
             n_files += len(table)
@@ -81,8 +81,8 @@ def unit_names(units: Units, wanted: Ids) -> dict[int, str]:
     for path, ids in zip(units.shards, units.of_row, strict=True):
         first, end = np.searchsorted(wanted, [ids[0], ids[-1] + 1]) if len(ids) else (0, 0)
         if first < end:
-            table = pq.read_table(path, columns=["source", "repo", "path"])
-            chosen = table.take(wanted[first:end] - ids[0])
+            table = read_columns(path, ("source", "repo", "path"))
+            chosen = table.take(integer_array(wanted[first:end] - ids[0]))
             named = zip(_names(chosen, ""), chosen["path"].to_pylist(), strict=True)
             keys = (f"{name}/{inside}" for name, inside in named)
             found.update(zip(wanted[first:end].tolist(), keys, strict=True))
@@ -103,5 +103,5 @@ def _rank_columns(table: pa.Table, stars: Mapping[str, int]) -> tuple[Ids, Ids, 
         np.array([split == "heldout" for split in table["split"].to_pylist()], np.int64),
         np.array(ranks, np.int64),
         np.array(popular or [0] * len(table), np.int64),
-        table["n_bytes"].to_numpy(),
+        integers(table["n_bytes"]),
     )
