@@ -8,6 +8,7 @@ beginning.
 Not here: how a stage cuts its work (it must not depend on the number of workers).
 """
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -71,9 +72,6 @@ def map_shards(  # noqa: PLR0913  what is done, and where
     done_dir = draft.path / ".shards"
     done_dir.mkdir(exist_ok=True)
     waiting = [i for i in range(len(tasks)) if not _record(done_dir, i).exists()]
-    for index in waiting:
-        for stale in draft.path.glob(f"*-{index:05d}.*"):
-            stale.unlink()
     with Bar(label, len(tasks), done=len(tasks) - len(waiting), unit="shards") as bar:
         jobs = ((Shard(draft.path, i), tasks[i]) for i in waiting)
         if ray is not None and waiting:
@@ -141,21 +139,13 @@ def _run_on_ray(
     jobs: Iterator[tuple[Shard, Task]], work: Callable[[Task, Shard], Counts], address: str
 ) -> Iterator[None]:
     calls = ((work, task, shard) for shard, task in jobs)
-    for shard in map_on_ray(_do_shard_again, calls, address):
+    for shard in map_on_ray(_do_shard, calls, address):
         assert isinstance(shard, Shard)
         if not _record(shard.folder / ".shards", shard.index).exists():
             raise StorageError(
                 f"{shard.folder} is not shared with all Ray nodes; choose an out_dir that is"
             )
         yield
-
-
-def _do_shard_again(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -> Shard:
-    """Do a shard that a lost node may have left half done: Ray calls this once more then."""
-    for stale in shard.folder.glob(f"*-{shard.index:05d}.*"):
-        stale.unlink()
-    _do_shard(work, task, shard)
-    return shard
 
 
 def _pool(workers: int) -> Executor:
@@ -179,8 +169,21 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _do_shard(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -> None:
-    write_json(_record(shard.folder / ".shards", shard.index), work(task, shard))
+def _do_shard(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -> Shard:
+    """Do a shard from its beginning, unless it is done.
+
+    A worker of a killed run, or of a lost node, may still be at it for a moment: it must not write
+    into the same files, and what it leaves half done must go.
+    """
+    done_dir = shard.folder / ".shards"
+    record = _record(done_dir, shard.index)
+    with (done_dir / f"{shard.index:05d}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not record.exists():
+            for stale in shard.folder.glob(f"*-{shard.index:05d}.*"):
+                stale.unlink()
+            write_json(record, work(task, shard))
+    return shard
 
 
 def _record(done_dir: Path, index: int) -> Path:

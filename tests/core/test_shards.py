@@ -1,0 +1,65 @@
+"""Shards after an interruption, while a worker of the killed run is still at one."""
+
+import fcntl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from codling.core.artifact import Draft, write_json
+from codling.core.shards import Shard, map_shards
+
+
+def write(task: str, shard: Shard) -> dict[str, int]:
+    shard.path("rows", ".txt").write_text(task)
+    return {"n": 1}
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Draft:
+    (tmp_path / ".shards").mkdir()
+    return Draft(tmp_path, "toy", "id")
+
+
+def orphan(draft: Draft, end: Callable[[], None]) -> threading.Thread:
+    """Holds shard 0 for a moment, as a worker does whose parent was killed, and then ends so."""
+    lock = (draft.path / ".shards" / "00000.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def work() -> None:
+        time.sleep(0.3)
+        end()
+        lock.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def half_done(draft: Draft) -> None:
+    (draft.path / "rows-00000.txt.tmp").write_text("half")
+
+
+def test_what_an_orphan_leaves_half_done_goes_and_the_shard_is_done_again(draft: Draft) -> None:
+    thread = orphan(draft, lambda: half_done(draft))
+    counts = map_shards(draft, ["a", "b"], write, workers=1, label="toy")
+    thread.join()
+    assert counts == {"n": 2}
+    assert {p.name: p.read_text() for p in draft.path.glob("rows*")} == {
+        "rows-00000.txt": "a",
+        "rows-00001.txt": "b",
+    }
+
+
+def test_a_shard_that_an_orphan_finishes_is_not_done_again(draft: Draft) -> None:
+    def end() -> None:
+        (draft.path / "rows-00000.txt").write_text("by the orphan")
+        write_json(draft.path / ".shards" / "00000.json", {"n": 1})
+
+    thread = orphan(draft, end)
+    counts = map_shards(draft, ["a"], write, workers=1, label="toy")
+    thread.join()
+    assert counts == {"n": 1}
+    assert (draft.path / "rows-00000.txt").read_text() == "by the orphan"
