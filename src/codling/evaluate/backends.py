@@ -8,6 +8,7 @@ the config allows.
 Not here: formats of foreign files (foreign.py) and what is asked (tasks/).
 """
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -104,6 +105,11 @@ class EngineBackend:
             seed=seed,
         )
         ids, mode = self._ids(prompt, sampling)
+        if len(ids) >= self._engine.max_length:
+            raise RequestError(
+                f"a prompt has {len(ids)} tokens, but prompt and answer may have at most "
+                f"{self._engine.max_length} here: raise --max-length"
+            )
         parts = list(self._engine.submit(ids, params, mode=mode))
         return Answer(
             text="".join(part.text for part in parts),
@@ -133,7 +139,7 @@ class EngineBackend:
         scores = []
         for option in prompt.options:
             ids = [*start, *self._engine.tokenizer.encode(option)]
-            scores.append(sum(self._engine.score(ids)[-(len(ids) - len(start)) :]))
+            scores.append(sum(entry.logprob for entry in self._engine.score(ids)[len(start) :]))
         return prompt.options[scores.index(max(scores))]
 
 
@@ -164,6 +170,8 @@ class ApiBackend:
     def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:
         """One request; busy servers are asked again, waiting twice as long each time."""
         started = time.monotonic()
+        if prompt.options:
+            return Answer(text=self._likeliest(prompt), finish="stop")
         body: dict[str, Any] = {
             "model": self._config.api_model or "default",
             "max_tokens": sampling.max_tokens,
@@ -191,10 +199,6 @@ class ApiBackend:
     def _choice(
         self, prompt: Prompt, body: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        if prompt.options:
-            raise ConfigError(
-                "log-likelihood needs the own engine: use --model, or --style instruct"
-            )
         if prompt.messages is not None:
             reply = self._post("chat/completions", body | {"messages": list(prompt.messages)})
         elif prompt.hole is not None:
@@ -203,6 +207,33 @@ class ApiBackend:
         else:
             reply = self._post("completions", body | {"prompt": prompt.text})
         return reply["choices"][0], reply.get("usage") or {}
+
+    def _likeliest(self, prompt: Prompt) -> str:
+        """The option whose tokens are likeliest in sum: the server echoes prompt and option with
+        their log-probabilities."""
+        assert prompt.text is not None
+        wholes = [prompt.text + option for option in prompt.options]
+        body: dict[str, Any] = {
+            "model": self._config.api_model or "default",
+            "prompt": wholes,
+            "max_tokens": 1,  # 0 is refused by some servers
+            "temperature": 0.0,
+            "echo": True,
+            "logprobs": 1,
+        }
+        try:
+            choices = self._post("completions", body)["choices"]
+            by_index = sorted(choices, key=lambda choice: int(choice["index"]))
+            scores = [
+                _sum_between(choice["logprobs"], len(prompt.text), len(whole))
+                for choice, whole in zip(by_index, wholes, strict=True)
+            ]
+        except (RequestError, KeyError, TypeError, ValueError) as error:
+            raise RequestError(
+                f"{self._config.api} gives no log-probabilities of a prompt (/completions with "
+                f"echo and logprobs): use --model or --style instruct ({error})"
+            ) from None
+        return prompt.options[scores.index(max(scores))]
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         reason = ""
@@ -221,6 +252,17 @@ class ApiBackend:
             if reply.status_code not in _TRANSIENT:
                 break
         raise RequestError(f"{self._config.api}{path} does not answer: {reason}")
+
+
+def _sum_between(logprobs: dict[str, Any], start: int, end: int) -> float:
+    """The log-probability of an echoed text's characters from `start` to `end`."""
+    # A token ends where the next begins: names of special tokens are longer than their text.
+    offsets = logprobs["text_offset"]
+    spans = zip(offsets, [*offsets[1:], end + 1], logprobs["token_logprobs"], strict=True)
+    found = [logprob for begin, stop, logprob in spans if begin < end and stop > start]
+    if not found:
+        raise ValueError("no tokens of the option in the echo")
+    return math.fsum(found)
 
 
 def model_identity(path: Path) -> str:
