@@ -3,7 +3,7 @@
 import hashlib
 import json
 import random
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +116,32 @@ def test_files_without_words_are_no_duplicates(tmp_path: Path) -> None:
 def test_an_empty_corpus_passes(tmp_path: Path) -> None:
     _, kept, dropped = run(tmp_path, [], level="file")
     assert (kept, dropped) == ([], [])
+
+
+@pytest.mark.parametrize("level", ["file", "repository"])
+def test_a_held_out_copy_of_a_training_file_goes_whatever_its_licence(
+    tmp_path: Path, level: str
+) -> None:
+    held = replace(document("one", "held.py", NEAR, "LicenseRef-own"), split="heldout")
+    others = [document("one", f"{i}.py", " ".join(code(20 + i))) for i in range(3)]
+    alone = replace(document("one", "alone.py", " ".join(code(30))), split="heldout")
+    _, kept, dropped = run(tmp_path, [[held, *others], [A, alone]], level=level)
+    assert [(r["path"], r["value"].split()[2]) for r in dropped] == [("held.py", "src:one/a.py")]
+    assert {r["path"] for r in kept} == {"0.py", "1.py", "2.py", "a.py", "alone.py"}
+
+
+def test_a_repository_and_a_held_out_copy_go_from_one_shard(tmp_path: Path) -> None:
+    parts = [" ".join(code(i)) for i in range(10)]
+    full = [document("full", f"{i}.py", text) for i, text in enumerate(parts)]
+    fork = [document("fork", f"x{i}.py", text) for i, text in enumerate(parts[:9])]
+    held = replace(document("lone", "held.py", parts[0]), split="heldout")
+    rest = document("lone", "z.py", " ".join(code(50, 3000)))
+    _, kept, dropped = run(tmp_path, [[*fork[:2], held, rest, *fork[2:]], full], level="repository")
+    why = {r["path"]: r["value"].split()[2] for r in dropped}
+    assert why.pop("held.py") in {"src:full/0.py", "src:fork/x0.py"}
+    assert set(why.values()) == {"src:full"}
+    assert len(why) == 9
+    assert {r["repo"] for r in kept} == {"full", "lone"}
 
 
 @pytest.mark.parametrize("level", ["file", "repository"])

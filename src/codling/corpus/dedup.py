@@ -13,8 +13,8 @@ Not here: the kernels (minhash.py), clustering (clusters.py), equal files (clean
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from codling.corpus.shingle_store import (
 from codling.corpus.subset import Subset, inner_draft, write_subset
 from codling.corpus.units import Units, read_units, unit_names
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 def dedup(config: DedupConfig) -> Artifact:
@@ -52,6 +52,8 @@ def dedup(config: DedupConfig) -> Artifact:
         shards = own + [p for each in existing for p in each.files("documents-*.parquet")]
         units = read_units(shards, len(own), config.level, stars)
         moves = _moves(units, *_survivors(draft, units, config))[: len(own)]
+        if config.level == "repository":
+            moves = _without_copies(moves, draft, own, config)
         draft.counts |= map_shards(
             draft,
             moves,
@@ -111,10 +113,38 @@ def shingle_shard(task: ShingleTask, shard: Shard) -> Counts:
     return {}
 
 
-def _survivors(draft: Draft, units: Units, config: DedupConfig) -> tuple[Ids, NDArray[np.float32]]:
+def _without_copies(
+    moves: Sequence[Subset], draft: Draft, own: Sequence[Path], config: DedupConfig
+) -> list[Subset]:
+    """Of repositories that stay, held-out files go that resemble a training file of any.
+
+    A repository is one unit with both, so nothing else would keep a copy out of the score.
+    """
+    files = read_units(own, len(own), "file", {})
+    if not files.held_out.any():
+        return list(moves)
+    files = replace(files, fixed=~files.held_out)
+    by_file = replace(config, level="file")
+    copies = _moves(files, *_survivors(draft, files, by_file, "heldout_"))
+    return [_both(one, other) for one, other in zip(moves, copies, strict=True)]
+
+
+def _both(one: Subset, other: Subset) -> Subset:
+    """What goes by either, with the reason of the first that has one."""
+    ones, others = iter(one.reasons), iter(other.reasons)
+    reasons = []
+    for by_one, by_other in zip(one.goes, other.goes, strict=True):
+        found = [next(each) for each, goes in ((ones, by_one), (others, by_other)) if goes]
+        reasons += found[:1]
+    return replace(one, goes=one.goes | other.goes, reasons=tuple(reasons))
+
+
+def _survivors(
+    draft: Draft, units: Units, config: DedupConfig, name: str = ""
+) -> tuple[Ids, NDArray[np.float32]]:
     """For each unit the one that stands for it, and their similarity."""
     by_file, threads = config.level == "file", Threads(config.workers)
-    signed, stored = inner_draft(draft, "signed"), inner_draft(draft, "shingles")
+    signed, stored = inner_draft(draft, f"{name}signed"), inner_draft(draft, f"{name}shingles")
     rows = list(zip(units.shards, units.of_row, strict=True))
     signs = [SignTask(path, ids, by_file) for path, ids in rows]
     map_shards(signed, signs, sign_shard, workers=threads, label="sign", ray=config.ray)
@@ -124,7 +154,7 @@ def _survivors(draft: Draft, units: Units, config: DedupConfig) -> tuple[Ids, ND
     tasks = [ShingleTask(path, ids, wanted[ids]) for path, ids in rows]
     map_shards(stored, tasks, shingle_shard, workers=threads, label="compare", ray=config.ray)
     store = ShingleStore(stored.path, len(rows))
-    draft.counts |= {"compared": len(units), "candidate_pairs": len(left)}
+    draft.counts |= {f"{name}compared": len(units), f"{name}candidate_pairs": len(left)}
     if config.verify:
         alike = store.similarity(left, right) >= config.threshold
         left, right = left[alike], right[alike]

@@ -38,6 +38,8 @@ class Units:
     (so that nothing held out is learned), then by licence, stars, size and number."""
     fixed: NDArray[np.bool_]
     """Part of an existing corpus: stays."""
+    held_out: NDArray[np.bool_]
+    """Nothing of it is trained on."""
 
     def __len__(self) -> int:
         return len(self.rank)
@@ -70,7 +72,8 @@ def read_units(shards: Sequence[Path], n_own: int, level: Level, stars: Mapping[
     np.maximum.at(existing, ids, fixed)
     rank = np.empty(len(worst), np.int64)
     rank[np.lexsort((-total, -most, worst, held_out, -existing))] = np.arange(len(worst))
-    return Units(shards, of_row, list(number), rank, existing.astype(np.bool_))
+    flags = existing.astype(np.bool_), held_out.astype(np.bool_)
+    return Units(shards, of_row, list(number), rank, *flags)
 
 
 def unit_names(units: Units, wanted: Ids) -> dict[int, str]:
