@@ -13,6 +13,7 @@ from typing import Any, Literal
 from codling.core.errors import ConfigError
 from codling.core.languages import LANGUAGES
 from codling.core.recipe import aside, unknown_key
+from codling.corpus.config import available_cores
 from codling.corpus.order import Order
 
 
@@ -48,7 +49,7 @@ class ArrangeConfig:
     """For the order `random`."""
     left_out: tuple[str, ...] = aside(())
     """Stations that these documents did not pass, and why; only noted in the manifest."""
-    workers: int = aside(2)
+    workers: int = aside(factory=available_cores)
     """Processes; the result is the same for any number."""
     ray: str | None = aside(None)
     """Address of a Ray cluster, or auto; none: local processes."""
@@ -72,7 +73,7 @@ class DedupConfig:
     """Artefacts of kind "documents" that exist already: what resembles their content goes."""
     stars: Path | None = aside(None)
     """JSON object from repository to its stars: of equal licences, the more popular copy stays."""
-    workers: int = aside(2)
+    workers: int = aside(factory=available_cores)
     """Threads; the result is the same for any number."""
     ray: str | None = aside(None)
     """Address of a Ray cluster, or auto; none: local threads."""
@@ -100,7 +101,7 @@ class DecontaminateConfig:
     """A benchmark's text of so many words, fewer than `n`, is looked for as a whole."""
     min_distinct: int = 4
     """So many of the `n` words must be different and have two letters: numbers are no evidence."""
-    workers: int = aside(2)
+    workers: int = aside(factory=available_cores)
     """Threads; the result is the same for any number."""
     ray: str | None = aside(None)
     """Address of a Ray cluster, or auto; none: local threads."""
@@ -181,7 +182,7 @@ class ScreenConfig:
     """Artefact of `codling data quality`: files that it scores low go."""
     min_quality: float = 0.5
     """The least score that stays, from 0 to 1."""
-    workers: int = aside(2)
+    workers: int = aside(factory=available_cores)
     """Processes; the result is the same for any number."""
     ray: str | None = aside(None)
     """Address of a Ray cluster, or auto; none: local processes."""

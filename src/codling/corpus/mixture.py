@@ -22,6 +22,7 @@ from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce
 from codling.core.errors import ConfigError
 from codling.core.recipe import aside
 from codling.core.shards import Shard, map_shards
+from codling.corpus.config import available_cores
 from codling.corpus.document import SAMPLE_SCHEMA
 
 STAGE_VERSION = 1
@@ -46,7 +47,7 @@ class MixConfig:
     """How often one sample may be seen at most (arXiv:2305.16264 finds 4 about as good as new)."""
     seed: int = 0
     """Decides which samples a part that is too large gives."""
-    workers: int = aside(1)
+    workers: int = aside(factory=available_cores)
     """Processes that work at the same time; the result does not depend on it."""
     ray: str | None = aside(None)
     """Address of a Ray cluster, or auto; none: local processes."""
