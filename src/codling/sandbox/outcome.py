@@ -35,6 +35,9 @@ _SIGNALS = {
 }
 
 
+_TELLING = re.compile(r"error|failure|fail:|panicked", re.I)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The verdict on one program."""
@@ -99,8 +102,8 @@ def _status(
 
 
 def telling_line(text: str) -> str:
-    """The line of a log that says most: the last of a traceback, else the first with "error",
-    else the last.
+    """The line of a log that says most: the last of a traceback, else the first that tells of an
+    error or a failure, else the last.
 
     >>> telling_line("Traceback (most recent call last):\\n  File x\\nKeyError: 3\\n")
     'KeyError: 3'
@@ -109,5 +112,5 @@ def telling_line(text: str) -> str:
     if not lines:
         return ""
     if "Traceback (most recent call last)" not in text:
-        lines = [line for line in lines if "error" in line.lower()][:1] or lines
+        lines = [line for line in lines if _TELLING.search(line)][:1] or lines
     return re.sub(r"\b0x[0-9a-f]{6,}", "0x...", lines[-1])[:300]  # addresses differ each time
