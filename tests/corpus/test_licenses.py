@@ -33,6 +33,43 @@ def test_a_file_with_two_texts_has_both_licences() -> None:
     assert text_license("All rights reserved. Ask us first.") is None
 
 
+def test_a_text_inside_another_does_not_count_beside_it() -> None:
+    sentence = "The Software shall be used for Good, not Evil."
+    mit = TEXTS["MIT"]
+    assert text_license(mit) == "MIT"
+    start = mit.index("THE SOFTWARE IS")
+    assert text_license(f"{mit[:start]}{sentence}\n\n{mit[start:]}") == "JSON"
+    assert text_license(TEXTS["GPL-3.0"]) == "GPL-3.0-only"
+    assert text_license(TEXTS["AGPL-3.0"]) == "AGPL-3.0-only"
+    assert text_license(TEXTS["BSD-2-Clause"]) == "BSD-2-Clause"
+
+
+def test_a_file_that_offers_a_choice_says_so() -> None:
+    both = TEXTS["MIT"] + "\n\n" + TEXTS["Apache-2.0"]
+    assert text_license("Use it at your choice under one of these:\n" + both) == "Apache-2.0 OR MIT"
+    perl = "This is free software under the same terms as the Perl 5 system.\n"
+    assert text_license(perl + TEXTS["MIT"] + TEXTS["ISC"]) == "ISC OR MIT"
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ("GPL-3.0-or-later", "GPL-3.0-or-later"),
+        ("MIT or GPL-2+", "MIT OR GPL-2.0-or-later"),
+        ("BSD-3-clause", "BSD-3-Clause"),
+        ("MIT AND (ISC OR zlib)", "MIT AND (ISC OR Zlib)"),
+        ("Artistic or GPL-1+", "Artistic-1.0-Perl OR GPL-1.0-or-later"),
+        ("Apache-2.0 WITH LLVM-exception", "Apache-2.0 WITH LLVM-exception"),
+        ("LicenseRef-Ours", "LicenseRef-Ours"),
+        ("My-Own-1.0", None),
+        ("and", None),
+        ("", None),
+    ],
+)
+def test_a_stated_licence_is_written_as_spdx_does(stated: str, expected: str | None) -> None:
+    assert expression(stated) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "license_name"),
     [
@@ -141,6 +178,9 @@ def test_the_metadata_of_a_wheel_speaks_for_the_wheel() -> None:
         ("package.json", '{"license": "SEE LICENSE IN LICENSE"}', None),
         ("Cargo.toml", '[package]\nlicense = "MIT/Apache-2.0"', "MIT OR Apache-2.0"),
         ("setup.cfg", "[metadata]\nlicense = BSD\n", "BSD-3-Clause"),
+        ("DESCRIPTION", "Package: a\nLicense: MIT + file LICENSE\n", "MIT"),
+        ("DESCRIPTION", "Package: a\nLicense: GPL-2 | GPL-3\n", "GPL-2.0-only OR GPL-3.0-only"),
+        ("DESCRIPTION", "License: MIT is what we like\n", None),
         ("copyright", "Format: x\n\nFiles: *\nLicense: GPL-2+\n text\n", "GPL-2.0-or-later"),
     ],
 )
@@ -158,7 +198,7 @@ def test_only_notices_are_notices() -> None:
         "UNLICENSE",
     ]
     assert all(is_notice(name) for name in [*names, "package.json", "debian/copyright"])
-    assert not any(is_notice(n) for n in ["license.py", "licenses.go", "a/copying.c", "README.md"])
+    assert not any(is_notice(n) for n in ["license.py", "a/copying.c", "README.md", "LICENSE.docs"])
 
 
 def test_expressions_are_judged_by_what_can_be_fulfilled() -> None:

@@ -10,11 +10,13 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable
+from functools import cache
+from importlib import resources
 from typing import Any, Literal
 
 METADATA = frozenset(
     {"pyproject.toml", "package.json", "Cargo.toml", "PKG-INFO", "METADATA", "setup.cfg"}
-    | {"composer.json", "bower.json"}
+    | {"composer.json", "bower.json", "DESCRIPTION"}
 )
 """Names of metadata files that can hold a licence."""
 
@@ -53,6 +55,11 @@ SPELLINGS = {
     "mit license": "MIT",
     "the mit license": "MIT",
     "expat": "MIT",
+    "mit/x11": "MIT",
+    "mit/expat": "MIT",
+    "artistic": "Artistic-1.0-Perl",
+    "perl": "Artistic-1.0-Perl OR GPL-1.0-or-later",
+    "perl_5": "Artistic-1.0-Perl OR GPL-1.0-or-later",
     "apache 2.0": "Apache-2.0",
     "apache 2": "Apache-2.0",
     "apache-2": "Apache-2.0",
@@ -89,6 +96,9 @@ SPELLINGS = {
     "gplv2": "GPL-2.0-only",
     "gpl-2": "GPL-2.0-only",
     "gpl-2+": "GPL-2.0-or-later",
+    "gpl (>= 2)": "GPL-2.0-or-later",
+    "gpl (>= 3)": "GPL-3.0-or-later",
+    "lgpl (>= 2.1)": "LGPL-2.1-or-later",
     "gplv3": "GPL-3.0-only",
     "gpl-3": "GPL-3.0-only",
     "gpl-3+": "GPL-3.0-or-later",
@@ -104,13 +114,6 @@ SPELLINGS = {
 }
 """Free spellings that are common in metadata, in lower case."""
 
-_SPDX_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
-_ID = re.compile(
-    r"(?:0BSD|AFL|AGPL|Apache|Artistic|BSD|BSL|BUSL|BlueOak|CC|CC0|CDDL|CNRI|CPL|ECL|EPL|EUPL|FSFAP|FTL|"
-    r"GFDL|GPL|HPND|ICU|IJG|IPL|ISC|JSON|LGPL|LPPL|LicenseRef|Libpng|MIT|MPL|MS|MulanPSL|NCSA|NTP|ODC|"
-    r"OFL|OSL|OpenSSL|PHP|PSF|PostgreSQL|Python|QPL|Ruby|SSPL|TCL|UPL|Unicode|Unlicense|Vim|W3C|WTFPL|"
-    r"X11|ZPL|Zlib|bzip2|curl|libtiff|Elastic|PolyForm)(?:[-.]?[\w.+-]+)?",
-)
 _HEADER = re.compile(r"^(License-Expression|License|Classifier): (.*)$", re.MULTILINE)
 
 
@@ -134,6 +137,8 @@ def metadata_license(name: str, text: str) -> str | None:
     if name == "setup.cfg":
         found = re.search(r"^\s*license\s*=\s*(.+)$", text, re.MULTILINE | re.IGNORECASE)
         return expression(found[1]) if found else _classified(re.findall(r"License :: .*", text))
+    if name == "DESCRIPTION":
+        return _r_package(text)
     return _debian(text) if name == "copyright" else _headers(text)
 
 
@@ -146,24 +151,50 @@ def expression(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     text = " ".join(value.split()).strip("\"' ")
-    if text.lower() in SPELLINGS:
-        return SPELLINGS[text.lower()]
+    if known := _identifier(text):
+        return known
     text = re.sub(r"\s*/\s*", " OR ", text) if "/" in text and "(" not in text else text
-    words = [w for w in _SPDX_TOKEN.findall(text) if w.upper() not in ("OR", "AND", "WITH")]
-    exceptions = set(re.findall(r"\bWITH\s+([\w.-]+)", text))
-    if not words or not all(_ID.fullmatch(w) or w in exceptions for w in words):
+    parts = [p.strip(" ,") for p in _OPERATOR.split(text)]
+    written: list[str] = []
+    for part in filter(None, parts):
+        if part.upper() in _OPERATORS:
+            written.append(part.upper())
+        elif written and written[-1] == "WITH":
+            written.append(part)
+        elif (known := _identifier(part)) is None:
+            return None
+        else:
+            written.append(f"({known})" if " " in known else known)
+    if not set(written) - set(_OPERATORS):
         return None
-    is_plain = re.sub(r"[\w.+()-]+|\s", "", text) == ""
-    text = re.sub(r"\b(or|and|with)\b", lambda m: m[0].upper(), text)
-    return _GNU_OLD.sub(_gnu_new, text) if is_plain else None
+    return " ".join(written).replace("( ", "(").replace(" )", ")")
 
 
-_GNU_OLD = re.compile(r"\b([AL]?GPL-\d\.\d)(\+|(?!-))(?![\w.])")
-"""The identifiers that SPDX has given up: GPL-2.0, GPL-2.0+."""
+_OPERATORS = ("AND", "OR", "WITH", "(", ")")
+_OPERATOR = re.compile(r"(\(|\)|(?<=[\s,)])(?:and|or|with)(?=[\s(]))", re.IGNORECASE)
+_GNU = re.compile(r"(a?gpl|lgpl|gfdl)[- ]?v?(\d)(\.\d)?(\+|-or-later|-only)?", re.IGNORECASE)
 
 
-def _gnu_new(match: re.Match[str]) -> str:
-    return match[1] + ("-or-later" if match[2] else "-only")
+def _identifier(stated: str) -> str | None:
+    """One licence, in any usual spelling, as SPDX writes it."""
+    lower = stated.lower()
+    if lower in SPELLINGS:
+        return SPELLINGS[lower]
+    if match := _GNU.fullmatch(stated):
+        name, major, minor, end = match.groups(default="")
+        later = "or-later" if end in ("+", "-or-later") else "only"
+        return f"{name.upper()}-{major}{minor or '.0'}-{later}"
+    if lower.startswith("licenseref-"):
+        return stated
+    plain = _identifiers().get(lower.removesuffix("+"))
+    return f"{plain}+" if plain and stated.endswith("+") else plain
+
+
+@cache
+def _identifiers() -> dict[str, str]:
+    """SPDX's identifiers by their names in lower case."""
+    file = resources.files("codling.corpus").joinpath("license_ids.txt")
+    return {name.lower(): name for name in file.read_text(encoding="utf-8").split()}
 
 
 def join(expressions: Iterable[str], word: Literal["AND", "OR"]) -> str:
@@ -221,6 +252,16 @@ def _classified(classifiers: Iterable[object]) -> str | None:
     names = [str(c).rpartition(" :: ")[2].strip() for c in classifiers if "License :: " in str(c)]
     found = list(dict.fromkeys(CLASSIFIERS[name] for name in names if name in CLASSIFIERS))
     return " OR ".join(found) or None
+
+
+def _r_package(text: str) -> str | None:
+    """The field License of an R package: "MIT + file LICENSE", "GPL-2 | GPL-3"."""
+    stated = re.search(r"^License:\s*(.+)$", text, re.MULTILINE)
+    if stated is None or not re.search(r"^Package:", text, re.MULTILINE):
+        return None
+    names = re.sub(r"\+\s*file\s+\S+", "", stated[1]).split("|")
+    found = [known for name in names if (known := expression(name))]
+    return join(found, "OR") if len(found) == len(names) else None
 
 
 def _debian(text: str) -> str | None:

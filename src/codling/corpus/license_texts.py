@@ -1,58 +1,101 @@
 """Which licences a licence file contains, by comparing its words with published texts.
 
-Input: the text of a LICENSE or COPYING file. Output: an SPDX expression, or None. The texts come
-from the package `identify` (those of choosealicense.com); a licence counts as contained if the file
-has nearly all of its word triples, and, against a similar licence, those that tell the two apart.
+Input: the text of a LICENSE or COPYING file. Output: an SPDX expression, or None. The table
+license_index.parquet beside this file has hashes of the word triples of about 120 texts of the SPDX
+list (tools/license_index.py); a licence counts as contained if the file has nearly all of its
+triples, and, against a similar licence, those that tell the two apart.
 
 Not here: short notices in source files (license_headers.py).
 """
 
 import re
+import zlib
 from functools import cache
+from importlib import resources
+
+import pyarrow.parquet as pq
 
 CONTAINED = 0.86
 """Share of a licence's word triples that a file must have."""
 TELLING = 0.6
-"""The same for the triples that a similar licence lacks."""
+"""The same for the triples that a similar licence lacks ..."""
+MIN_TELLING = 5
+"""... of which fewer say nothing: two sentences that meet make two."""
+HALF_TOLD = 0.35
+"""A share of these triples that decides where neither licence has most of them."""
+CHOICE_CHARS = 1000
+"""How much of a file's beginning can say that it offers a choice."""
 
-GNU = frozenset({"AGPL-3.0", "GPL-2.0", "GPL-3.0", "LGPL-2.1", "LGPL-3.0"})
+GNU = frozenset(
+    {"AGPL-3.0", "GPL-1.0", "GPL-2.0", "GPL-3.0", "LGPL-2.0", "LGPL-2.1", "LGPL-3.0"}
+    | {"GFDL-1.1", "GFDL-1.2", "GFDL-1.3"}
+)
+_CHOICE = re.compile(
+    r"at your (?:choice|option\b(?!\)?,? any later))|your choice of|same terms as (?:the )?perl|"
+    r"either of (?:the|these|both)(?: two| following)* licen[cs]es|"
+    r"dual(?:ly)?[- ]licen[cs]ed under[^.]{0,200}\bor\b",
+    re.IGNORECASE,
+)
 
 Triples = frozenset[int]
+Key = tuple[str, int]
+"""A licence and the number of one of its texts."""
 
 
 def text_license(text: str) -> str | None:
-    """The SPDX expression of the licences that a file contains, joined with AND."""
-    mine = _triples(text)
+    """The SPDX expression of the licences that a file contains.
+
+    They are joined with AND, or with OR where the file's beginning offers a choice.
+    """
+    mine = triples(text)
     if not mine:
         return None
-    index = _index()
-    share = {name: len(t & mine) / len(t) for name, t in index.items()}
-    found = [name for name in index if share[name] >= CONTAINED]
-    kept = [name for name in found if not any(_is_less(name, o, mine) for o in found if o != name)]
-    return " AND ".join(f"{k}-only" if k in GNU else k for k in sorted(kept)) or None
+    found = [key for key, t in _index().items() if len(t & mine) >= CONTAINED * len(t)]
+    kept = {k[0] for k in found if not any(_is_less(k, o, mine) for o in found if o[0] != k[0])}
+    word = " OR " if _CHOICE.search(text[:CHOICE_CHARS]) else " AND "
+    return word.join(f"{k}-only" if k in GNU else k for k in sorted(kept)) or None
 
 
-def _is_less(name: str, other: str, mine: Triples) -> bool:
+def triples(text: str) -> Triples:
+    """Hashes of the word triples of a text, but of lines that say who holds the copyright."""
+    words = re.findall(r"[a-z0-9]+", _without_copyright_lines(text).lower())
+    grams = zip(words, words[1:], words[2:], strict=False)
+    return frozenset(zlib.crc32(" ".join(triple).encode()) for triple in grams)
+
+
+def _is_less(name: Key, other: Key, mine: Triples) -> bool:
     """Whether `name` was found only because the similar licence `other` is there."""
-    index = _index()
-    ours, theirs = index[name] - index[other], index[other] - index[name]
-    if len(index[name] & index[other]) < 0.5 * min(len(index[name]), len(index[other])):
+    ours, theirs, are_similar = _telling(name, other)
+    if not are_similar:
         return False
-    our_share = len(ours & mine) / len(ours) if ours else 0.0
-    their_share = len(theirs & mine) / len(theirs) if theirs else 0.0
-    return (their_share >= TELLING and their_share > our_share) or (our_share < their_share)
+    n_ours, n_theirs = len(ours & mine), len(theirs & mine)
+    is_told = n_ours >= max(MIN_TELLING, TELLING * len(ours))
+    other_is_told = n_theirs >= max(MIN_TELLING, TELLING * len(theirs))
+    if is_told or other_is_told:
+        return not is_told
+    if n_theirs > n_ours and n_theirs >= HALF_TOLD * len(theirs):
+        return True
+    if n_ours > n_theirs and n_ours >= HALF_TOLD * len(ours):
+        return False
+    # Neither is quite there: the one of which more is missing, by name where that is equal.
+    return (len(ours) - n_ours, name) > (len(theirs) - n_theirs, other)
 
 
 @cache
-def _index() -> dict[str, Triples]:
-    from identify.vendor.licenses import LICENSES
+def _telling(name: Key, other: Key) -> tuple[Triples, Triples, bool]:
+    """The triples of each that the other lacks, and whether they share half of the shorter one."""
+    # The table has the smallest hashes of each text: compare where both are complete.
+    limit = min(max(_index()[name]), max(_index()[other]))
+    ours, theirs = (frozenset(h for h in _index()[each] if h <= limit) for each in (name, other))
+    shared = len(ours & theirs)
+    return ours - theirs, theirs - ours, shared >= 0.5 * min(len(ours), len(theirs))
 
-    return {name: _triples(text) for name, text in LICENSES}
 
-
-def _triples(text: str) -> Triples:
-    words = re.findall(r"[a-z0-9]+", _without_copyright_lines(text).lower())
-    return frozenset(hash(triple) for triple in zip(words, words[1:], words[2:], strict=False))
+@cache
+def _index() -> dict[Key, Triples]:
+    with resources.files("codling.corpus").joinpath("license_index.parquet").open("rb") as file:
+        rows = pq.read_table(file).to_pylist()
+    return {(row["license"], row["variant"]): frozenset(row["hashes"]) for row in rows}
 
 
 def _without_copyright_lines(text: str) -> str:

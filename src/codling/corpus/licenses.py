@@ -29,12 +29,14 @@ NOTICE_BYTES = 1_000_000
 """Larger files are no notices."""
 
 _PERMISSIVE = """
-    0BSD AFL-3.0 Apache-1.1 Apache-2.0 Artistic-2.0 BSD-1-Clause BSD-2-Clause BSD-2-Clause-Patent
-    BSD-3-Clause BSD-3-Clause-Clear BSD-4-Clause BSD-Source-Code BSL-1.0 BlueOak-1.0.0 CC0-1.0
-    CC-BY-3.0 CC-BY-4.0 CNRI-Python ECL-2.0 FTL FSFAP HPND ICU ISC JSON LicenseRef-public-domain
-    Libpng MIT MIT-0 MIT-CMU MS-PL MulanPSL-2.0 NAIST-2003 NCSA NTP OpenSSL PHP-3.01 PSF-2.0
-    PostgreSQL Python-2.0 Ruby TCL Unicode-3.0 Unicode-DFS-2016 Unlicense UPL-1.0 Vim W3C WTFPL
-    X11 ZPL-2.0 ZPL-2.1 Zlib bzip2-1.0.6 curl libtiff
+    0BSD AFL-2.1 AFL-3.0 Apache-1.0 Apache-1.1 Apache-2.0 Artistic-2.0 Beerware BlueOak-1.0.0
+    BSD-1-Clause BSD-2-Clause BSD-2-Clause-Patent BSD-3-Clause BSD-3-Clause-Clear
+    BSD-3-Clause-LBNL BSD-4-Clause BSD-4-Clause-UC BSD-Source-Code BSL-1.0 bzip2-1.0.6 CC-BY-2.5
+    CC-BY-3.0 CC-BY-4.0 CC0-1.0 CNRI-Python curl ECL-2.0 EFL-2.0 FSFAP FTL HPND HPND-sell-variant
+    ICU IJG ISC JSON Libpng libpng-2.0 libtiff LicenseRef-public-domain MIT MIT-0 MIT-CMU
+    MIT-Modern-Variant MS-PL MulanPSL-2.0 NAIST-2003 NCSA NTP OLDAP-2.8 OpenSSL PHP-3.01
+    PostgreSQL PSF-2.0 Python-2.0 Ruby SGI-B-2.0 SMLNJ TCL Unicode-3.0 Unicode-DFS-2016 Unlicense
+    UPL-1.0 Vim W3C WTFPL X11 Zend-2.0 Zlib zlib-acknowledgement ZPL-2.0 ZPL-2.1
 """
 PERMISSIVE = frozenset(_PERMISSIVE.split())
 """Licences that ask for no more than a notice; after Blue Oak Council's list and The Stack's."""
@@ -50,6 +52,8 @@ _CHOICE_NAME = re.compile(
     r"(?i)[-._](?:mit|apache|bsd|unlicense|isc|zlib|boost)|^(?:mit|apache|bsd)"
 )
 """Names of licence files, all but the first, that offer a choice."""
+_OF_DOCUMENTS = re.compile(r"(?i).*[-_.](?:docs?|documentation)(?:\.(?:txt|md|rst))?")
+"""Names of licence files that are not about the code."""
 _SOURCE_ENDING = re.compile(
     r".*\.(?:py|pyi|go|rs|js|mjs|ts|tsx|jsx|c|h|cc|cpp|hpp|java|rb|php|cs|kt|swift|json|ya?ml|toml|"
     r"html?|css|svg|png|sh|pl|in|vue|lock|spdx|xml|scala|lua|sql|hash|pot?|csv)",
@@ -66,7 +70,9 @@ def is_notice(path: str) -> bool:
     name = paths.name(path)
     if name in METADATA or path.endswith("debian/copyright"):
         return True
-    return bool(_NOTICE_NAME.fullmatch(name)) and not _SOURCE_ENDING.fullmatch(name)
+    if _SOURCE_ENDING.fullmatch(name) or _OF_DOCUMENTS.fullmatch(name):
+        return False
+    return bool(_NOTICE_NAME.fullmatch(name))
 
 
 @dataclass(frozen=True)
