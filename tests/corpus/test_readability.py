@@ -69,14 +69,15 @@ def test_each_rule_has_a_file_that_breaks_it(rule: str, text: str) -> None:
     assert small is None
 
 
-def test_a_rule_is_off_with_none_and_other_for_single_languages() -> None:
+def test_single_languages_have_limits_of_their_own_that_can_be_lifted() -> None:
     short = "".join(f"let a = f(b), value_{i} = g(c, total);\n" for i in range(20)).encode()
     found = unreadable(look(short), LIMITS.limits("javascript"))
     assert found is not None
     assert found[0] == "one-letter"
     assert unreadable(look(short), LIMITS.limits("python")) is None
-    off = replace(LIMITS, max_one_letter=None, by_language={})
+    off = replace(LIMITS, by_language={"javascript": {"max-one-letter": 1.0}})
     assert unreadable(look(short), off.limits("javascript")) is None
+    assert off.limits("typescript").max_one_letter == 0.45
 
 
 def test_unknown_languages_and_limits_are_refused_by_name() -> None:

@@ -68,18 +68,17 @@ def unreadable(seen: Look, limits: ReadabilityConfig) -> tuple[str, str] | None:
     """The first rule that a file breaks, and the value that did it."""
     if seen.n_names < limits.min_names:
         return None
-    if limits.max_name is not None and seen.longest_name > limits.max_name:
+    if seen.longest_name > limits.max_name:
         return "long-name", str(seen.longest_name)
-    if limits.max_line_tokens is not None and seen.line_tokens > limits.max_line_tokens:
+    if seen.line_tokens > limits.max_line_tokens:
         return "dense", f"{seen.line_tokens:.1f}"
-    few = limits.min_spaces is not None and seen.spaces < limits.min_spaces
-    if few and seen.one_letter > limits.minified_one_letter:
+    if seen.spaces < limits.min_spaces and seen.one_letter > limits.minified_one_letter:
         return "minified", f"{seen.spaces:.3f} space, {seen.one_letter:.2f} one-letter"
     if seen.n_lines < limits.min_lines:
         return None
-    if limits.max_one_letter is not None and seen.one_letter > limits.max_one_letter:
+    if seen.one_letter > limits.max_one_letter:
         return "one-letter", f"{seen.one_letter:.2f}"
-    if limits.max_repeated_lines is not None and seen.repeated_lines > limits.max_repeated_lines:
+    if seen.repeated_lines > limits.max_repeated_lines:
         return "repeated-lines", f"{seen.repeated_lines:.2f}"
     return None
 
