@@ -1,6 +1,8 @@
 """corpus/filters: every rule drops what it should, with its name and value, and nothing else."""
 
+import ast
 import random
+import warnings
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,12 @@ from numpy.typing import NDArray
 
 from codling.corpus import byte_kernel, mark_kernel, marks
 from codling.corpus.addresses import find_emails, find_ipv4, find_ipv6
-from codling.corpus.code_shares import comment_share, python_line_shares, repeated_share
+from codling.corpus.code_shares import (
+    comment_share,
+    parses,
+    python_line_shares,
+    repeated_share,
+)
 from codling.corpus.columns import buffers
 from codling.corpus.config import FilterConfig
 from codling.corpus.filters import BASE64, CODED, FileText, Reason, coded_spans, drop_reason
@@ -91,6 +98,29 @@ def test_opencoder_wants_python_that_parses_and_does_something() -> None:
     found = judge(repeated, "c", profile="opencoder")
     assert found is not None
     assert found.rule == "repeated"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = 1\n",
+        "def f(:\n",
+        "def f(a, a): pass\n",
+        "return 1\n",
+        "nonlocal x\n",
+        "x = \0",
+        "'\\d'\n",
+    ],
+)
+def test_python_parses_where_it_has_a_syntax_tree(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ast.parse(text)
+            has_tree = True
+        except (SyntaxError, ValueError):
+            has_tree = False
+    assert parses(text) is has_tree
 
 
 def test_shares_are_counted_by_hand() -> None:

@@ -13,6 +13,9 @@ from codling.core.errors import ConfigError
 from codling.core.recipe import aside
 
 HeldoutBy = Literal["package", "file-time", "repository-time"]
+MAX_DOCUMENT_BYTES = 32_000_000
+"""A worker holds a document about five times (as bytes, text, Arrow, Parquet and compressed)."""
+
 ProfileName = Literal["deepseek-coder", "starcoder2", "opencoder"]
 
 
@@ -47,7 +50,7 @@ class CollectConfig:
     languages: Literal["deepseek-coder", "coder-v2"] = "deepseek-coder"
     """Languages that are recognised: the 89 of DeepSeek-Coder or the 338 of DeepSeek-Coder-V2."""
     max_file_bytes: int = 1_000_000
-    """Larger files are dropped without being read."""
+    """Larger files are dropped without being read; at most MAX_DOCUMENT_BYTES."""
     shard_bytes: int = 16_000_000
     """Source bytes per shard of work."""
     workers: int = aside(factory=available_cores)
@@ -84,6 +87,11 @@ class CollectConfig:
         for name in ("max_file_bytes", "shard_bytes", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1")
+        if self.max_file_bytes > MAX_DOCUMENT_BYTES:
+            raise ConfigError(
+                f"max_file_bytes is {self.max_file_bytes:,}; at most {MAX_DOCUMENT_BYTES:,} keep "
+                "every stage within 1 GB of memory"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from codling.corpus import paths
 
-# Comments, continued lines, strings; a triple-quoted string without an end takes all the rest.
+# Comments, continued lines, strings; a triple-quoted string without an end takes all the rest. Each
+# branch begins with a fixed character (not with a "{3}"), so the search leaps to the next of them.
 _OPAQUE = re.compile(
     r"""\#[^\n]*|\\\r?\n
-    |\"{3}[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*+(?:\"{3}|\Z)
-    |'{3}[^'\\]*+(?:(?:\\.|'(?!''))[^'\\]*+)*+(?:'{3}|\Z)
+    |\"\"\"[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*+(?:\"{3}|\Z)
+    |'''[^'\\]*+(?:(?:\\.|'(?!''))[^'\\]*+)*+(?:'{3}|\Z)
     |"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?
     |'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'?""",
     re.DOTALL | re.VERBOSE,
@@ -51,7 +52,7 @@ def python_imports(text: str) -> Iterator[PythonImport]:
     """
     if "import" not in text:
         return
-    for dots, module, names, plain in _STATEMENT.findall(_OPAQUE.sub(_blank, text)):
+    for dots, module, names, plain in _statements(_OPAQUE.sub(" ", text)):
         if plain:
             for each in plain.split(","):
                 if parts := _dotted(each):
@@ -59,6 +60,18 @@ def python_imports(text: str) -> Iterator[PythonImport]:
         else:
             wanted = (_first_word(n) for n in names.strip("()").split(","))
             yield PythonImport(dots.count("."), _dotted(module), tuple(n for n in wanted if n))
+
+
+def _statements(text: str) -> Iterator[tuple[str, str, str, str]]:
+    """What findall finds, only that the search begins with lines that have the word at all."""
+    at = 0
+    while (word := text.find("import", at)) >= 0:
+        line = text.rfind("\n", at, word) + 1 or at
+        if (match := _STATEMENT.search(text, line)) is None:
+            return
+        dots, module, names, plain = match.groups("")
+        yield dots, module, names, plain
+        at = match.end()
 
 
 class PythonResolver:
@@ -161,11 +174,6 @@ class PythonResolver:
             elif top is not None:
                 break
         return here if top is None else paths.parent(top)
-
-
-def _blank(match: re.Match[str]) -> str:
-    found = match.group()
-    return " " if found[0] == "\\" else "" if found[0] == "#" else '""'
 
 
 def _dotted(text: str) -> tuple[str, ...]:
