@@ -11,6 +11,7 @@ from codling.core.errors import ToolMissingError
 from codling.evaluate import harness
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.harness import Sample, execute
+from codling.evaluate.heatmap import heat_map
 from codling.evaluate.rows import Rows
 from codling.evaluate.task import Problem
 from codling.evaluate.tasks import find_task
@@ -144,6 +145,18 @@ def test_ds1000_says_which_libraries_are_missing(config, monkeypatch):
     monkeypatch.setattr(Interpreter, "has", lambda *_: False)
     outcomes = canonical(config, "ds1000", 100)
     assert set(outcomes) == {"not run"}
+
+
+def test_a_grid_of_lengths_and_depths_becomes_a_map():
+    scores = {
+        f"{length:>7} tokens at {depth:>3}%": {"pass@1": {"value": depth / 100}}
+        for length in (1024, 2048)
+        for depth in (0, 100)
+    }
+    page = heat_map(scores)
+    assert "<tr><th></th><th>1024 tokens</th><th>2048 tokens</th></tr>" in page
+    assert page.count("hsl(0 60% 75%)'>0<") == page.count("hsl(120 60% 75%)'>100<") == 2
+    assert heat_map({"cpp": {"pass@1": {"value": 1.0}}}) == ""
 
 
 def test_the_files_stay_short():

@@ -1,7 +1,7 @@
 """From judged samples to a report: pass@k with intervals, per group, with every failure's reason.
 
 Input: samples, settings. Output: report.json, report.md, report.html and outcomes.jsonl, which
-are the same for two runs of the same thing, but for the `seconds` part.
+hold no time, so that they are the same for two runs of the same thing: times are in the manifest.
 
 Not here: running anything (harness.py).
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 from codling.core.artifact import write_json
 from codling.evaluate.harness import Sample
+from codling.evaluate.heatmap import heat_map
 from codling.evaluate.pass_at_k import mean_with_interval
 
 KS = (1, 10, 100)
@@ -98,7 +99,7 @@ def to_html(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
     title = html.escape(str(summary["settings"].get("benchmark", "evaluation")))
     return (
         f"<!doctype html><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
-        f"<pre>{text}</pre><table>{cells}</table>\n"
+        f"{heat_map(summary['groups'])}<pre>{text}</pre><table>{cells}</table>\n"
     )
 
 
@@ -113,6 +114,7 @@ def _html_row(row: Mapping[str, Any]) -> str:
 _STYLE = (
     "body{font:14px system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse}"
+    ".map td,.map th{border:1px solid #8884;text-align:right;color:#000}.map th{color:inherit}"
     "td{border-top:1px solid #8884;padding:.2rem .6rem;vertical-align:top}"
     ".ok td:nth-child(3){color:#080}.no td:nth-child(3){color:#b00}pre{white-space:pre-wrap}"
 )
