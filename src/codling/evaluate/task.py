@@ -2,8 +2,8 @@
 
 A benchmark is one file in tasks/ with a `TASK`: a record of four functions. `load` reads
 problems, `prompt` asks, `extract` cuts the answer out of what the model said, `check` says what
-decides: a Program to be run, or a Verdict at once. Everything else (asking, running, resuming,
-scoring) is the harness's.
+decides: a Program to be run, a Question to a judge model, or a Verdict at once. Everything else
+(asking, running, resuming, scoring) is the harness's.
 
 Not here: the harness (harness.py) and the list of benchmarks (tasks/__init__.py).
 """
@@ -33,6 +33,11 @@ class Prompt:
     options: tuple[str, ...] = ()
     """With `text`: not to be continued freely, but which of these is likeliest."""
 
+    @property
+    def contents(self) -> list[object]:
+        """All that a stored answer depends on."""
+        return [self.text, self.messages, self.hole, self.options]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -53,6 +58,19 @@ class Verdict:
     """The reason, in a few words, if it failed."""
     skipped: bool = False
     """The problem cannot be judged here; it counts neither way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a judge model (--judge-api) is asked about an answer; what it said is kept."""
+
+    prompt: Prompt
+    verdict: Callable[[str], Verdict]
+    """From what the judge said."""
+
+
+Check = Program | Verdict | Question
+"""What decides about an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +102,7 @@ class Task:
     load: Callable[[Path, BenchmarkConfig], list[Problem]]
     prompt: Callable[[Problem, BenchmarkConfig], Prompt]
     extract: Callable[[Problem, str, Style], str]
-    check: Callable[[Problem, str, BenchmarkConfig], Program | Verdict]
+    check: Callable[[Problem, str, BenchmarkConfig], Check]
     sampling: Callable[[Problem, Style], Sampling] = lambda _problem, style: Sampling(
         max_tokens=1024 if style == "instruct" else 500
     )

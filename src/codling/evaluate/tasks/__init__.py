@@ -3,8 +3,10 @@ here."""
 
 import difflib
 import importlib
+import importlib.util
+from pathlib import Path
 
-from codling.core.errors import ConfigError
+from codling.core.errors import ConfigError, SourceError
 from codling.evaluate.task import Task
 
 TASKS = {
@@ -28,11 +30,28 @@ TASKS = {
 
 
 def find_task(name: str) -> Task:
-    """The task of this name; ConfigError with the nearest name if there is none."""
+    """The task of this name, or of a file of your own; ConfigError if there is none."""
+    if name.endswith(".py"):
+        return _task_of(Path(name))
     if name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=1)
-        cure = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(TASKS)}"
+        cure = (
+            f"did you mean {near[0]}?" if near else f"choose one of {', '.join(TASKS)}, or FILE.py"
+        )
         raise ConfigError(f"no benchmark {name!r}; {cure}")
     module = importlib.import_module(f"codling.evaluate.tasks.{TASKS[name]}")
     task: Task = module.TASK
+    return task
+
+
+def _task_of(path: Path) -> Task:
+    """The TASK of a Python file. The file is trusted: it runs here, not in the sandbox."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise SourceError(f"no benchmark file {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    task = getattr(module, "TASK", None)
+    if not isinstance(task, Task):
+        raise ConfigError(f'{path} has no TASK; see docs/evaluation.md, "A new benchmark"')
     return task
