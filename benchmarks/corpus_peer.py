@@ -1,4 +1,4 @@
-"""datatrove's MinHash pipeline over FOLDER/in/*.parquet, two workers; run by benchmarks/dedup.py.
+"""datatrove's MinHash pipeline over FOLDER/in/*.parquet, two workers; run by corpus_dedup.py.
 
 Input: a folder. Output: FOLDER/out. Needs an environment with `datatrove[processing]`.
 """
