@@ -15,7 +15,7 @@ class BenchmarkConfig:
     """Settings of one run of one benchmark."""
 
     benchmark: str
-    """Name of the benchmark, or a file of your own; "list" shows all, "doctor" what can run here."""
+    """Name of the benchmark, or a file of your own; "list" shows all, "doctor" what runs here."""
     model: Path | None = aside(None)
     """Checkpoint folder or .gguf file to evaluate with the own engine."""
     api: str | None = aside(None)
