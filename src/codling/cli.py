@@ -71,6 +71,12 @@ VERBS = (
         "sources",
     ),
     Verb(
+        "data prose",
+        "codling.corpus.prose:prose",
+        "Running text in English or Chinese: StackExchange, Markdown, corpora of text.",
+        "sources",
+    ),
+    Verb(
         "data clean",
         "codling.corpus.clean:clean",
         "Licence gate, quality filters, redaction of secrets, exact duplicates.",

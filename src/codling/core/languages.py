@@ -21,6 +21,8 @@ from typing import Any, Literal
 
 from codling.core.language_hints import choose, is_shared
 
+PROSE = "text"
+"""The language of documents that are running text (corpus/prose.py); it is not in the table."""
 Family = Literal["code", "markup", "data", "prose"]
 
 SNIFF_BYTES = 32768
@@ -120,9 +122,13 @@ def may_be_code(path: str | PurePosixPath, *, extended: bool = False) -> bool:
 def path_comment(language: str, path: str) -> str:
     """One line, with its newline, that names a file in the comment syntax of its language.
 
+    Running text has none: "" for PROSE.
+
     >>> path_comment("python", "pkg/a.py"), path_comment("css", "a.css")
     ('# pkg/a.py\\n', '/* a.css */\\n')
     """
+    if language == PROSE:
+        return ""
     shown = "".join(c if c.isprintable() else "?" for c in path)
     row = LANGUAGES.get(language)
     if row is not None and row.line_comment is None and row.block_comment is not None:

@@ -39,7 +39,7 @@ from codling.corpus.repository import Archive, Entry, Reader, Repository
 from codling.corpus.sources import open_sources
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 ARCHIVE_GROWTH = 4
 """How many times larger than packed an archive is taken to be, when shards are cut."""
 PREPARED = ("codling.corpus.collect", "codling.corpus.clean", "codling.corpus.kernels")
@@ -234,7 +234,7 @@ def _files(task: Task, shard: Shard) -> Iterator[tuple[Place, Entry, bytes]]:
 
 def _dumped(dump: Archive, config: CollectConfig) -> Iterator[tuple[Place, Entry, bytes]]:
     """The rows of a dump, with the licences that they state; units are held out by hash alone."""
-    for row in read_dump(Path(dump.path), dump.name):
+    for row in read_dump(Path(dump.path), dump.name, config.columns):
         licenses = Licenses({}, row.license, config.own)
         place = Place(dump.name, row.repo, licenses, row_heldout(row.repo, row.path, config))
         data = row.content.encode("utf-8", "surrogatepass")

@@ -28,7 +28,7 @@ def file_text(language: str, path: str, content: str) -> str:
     '# a.py\nx = 1\n'
     """
     end = "" if content.endswith("\n") or not content else "\n"
-    return path_comment(language, path).rstrip("\n") + "\n" + content + end
+    return path_comment(language, path) + content + end
 
 
 def samples(documents: Sequence[Document], max_chars: int) -> Iterator[dict[str, Any]]:

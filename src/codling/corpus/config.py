@@ -43,6 +43,8 @@ class CollectConfig:
     heldout_since: str | None = None
     """With a split by time: the moment (2025-06-30, or with time of day) since which it is held
     out; none: the one that gives heldout_fraction of all dated code."""
+    columns: tuple[str, ...] = ()
+    """Columns of Parquet and JSONL corpora that have other names, as content=body."""
     commit_times: bool = True
     """Read from git when each file was last changed (column changed_at)."""
     seed: int = 0

@@ -4,7 +4,7 @@ Input: a file of rows with content, path, repository and licences, under the usu
 columns. Output: batches of rows that collect.py turns into documents; memory holds one batch.
 
     content                 content, text, code
-    path                    path, max_stars_repo_path, file_path, filename
+    path                    path, max_stars_repo_path, file_path, filename, url
     repository              repo_name, max_stars_repo_name, repository, repo
     licences                license, licenses, max_stars_repo_licenses, detected_licenses
     time of last change     changed_at, committer_date, revision_date
@@ -14,7 +14,7 @@ Not here: downloading such corpora.
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +23,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.errors import SourceError
+from codling.core.errors import ConfigError, SourceError
 from codling.corpus.license_metadata import expression, join
+from codling.corpus.prose_text import decode
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".json.gz", ".ndjson")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "content": ("content", "text", "code"),
-    "path": ("path", "max_stars_repo_path", "file_path", "filename"),
+    "path": ("path", "max_stars_repo_path", "file_path", "filename", "url"),
     "repo": ("repo_name", "max_stars_repo_name", "repository", "repo"),
     "license": ("license", "licenses", "max_stars_repo_licenses", "detected_licenses"),
     "changed_at": ("changed_at", "committer_date", "revision_date"),
@@ -51,35 +52,53 @@ class DumpRow:
     """Unix seconds of the last change, where the corpus has them."""
 
 
-def read_dump(path: Path, name: str) -> Iterator[DumpRow]:
+def read_dump(path: Path, name: str, mapped: Sequence[str] = ()) -> Iterator[DumpRow]:
     """The rows of a corpus file; SourceError if it is damaged or lacks contents or paths.
 
-    Rows without a repository belong to `name`; without a path they are numbered.
+    Rows without a repository belong to `name`; without a path they are numbered. `mapped` names
+    columns that are called otherwise: "content=body". Lines of JSON may be in GB 18030.
     """
+    columns = columns_of(mapped)
     try:
-        rows = _parquet_rows(path) if path.name.endswith(".parquet") else _json_rows(path)
+        is_parquet = path.name.endswith(".parquet")
+        rows = _parquet_rows(path, columns) if is_parquet else _json_rows(path)
         for number, row in enumerate(rows):
-            content = _first(row, "content")
+            content = _first(row, columns["content"])
             if not isinstance(content, str):
-                raise SourceError(
-                    f"{path}: row {number} has no text in {', '.join(COLUMNS['content'])}"
-                )
+                names = ", ".join(columns["content"])
+                raise SourceError(f"{path}: row {number} has no text in {names}")
             yield DumpRow(
-                repo=str(_first(row, "repo") or name),
-                path=str(_first(row, "path") or f"{number}.txt").lstrip("/"),
+                repo=str(_first(row, columns["repo"]) or name),
+                path=str(_first(row, columns["path"]) or f"{number}.txt").lstrip("/"),
                 content=content,
-                license=_license(_first(row, "license")),
-                changed_at=_second(_first(row, "changed_at")),
+                license=_license(_first(row, columns["license"])),
+                changed_at=_second(_first(row, columns["changed_at"])),
             )
     except (pa.ArrowException, ValueError, EOFError, gzip.BadGzipFile) as error:
         raise SourceError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
 
 
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+def columns_of(mapped: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The names of every column, those of the user first.
+
+    >>> columns_of(["content=body"])["content"][:2]
+    ('body', 'content')
+    """
+    found = dict(COLUMNS)
+    for each in mapped:
+        what, _, name = each.partition("=")
+        if what not in COLUMNS or not name:
+            known = ", ".join(COLUMNS)
+            raise ConfigError(f"columns: {each!r} is not WHAT=NAME; WHAT is one of {known}")
+        found[what] = (name, *COLUMNS[what])
+    return found
+
+
+def _parquet_rows(path: Path, columns: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, Any]]:
     with pq.ParquetFile(path) as file:
-        known = {alias for aliases in COLUMNS.values() for alias in aliases}
-        columns = [name for name in file.schema_arrow.names if name in known]
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+        known = {alias for aliases in columns.values() for alias in aliases}
+        names = [name for name in file.schema_arrow.names if name in known]
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names):
             yield from batch.to_pylist()
 
 
@@ -88,14 +107,14 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
         lines = gzip.GzipFile(fileobj=plain) if path.suffix == ".gz" else plain
         for line in lines:
             if line.strip():
-                row = json.loads(line)
+                row = json.loads(decode(line) or line)
                 if not isinstance(row, dict):
                     raise SourceError(f"{path}: a line is no object")
                 yield row
 
 
-def _first(row: Mapping[str, Any], what: str) -> object:
-    return next((row[name] for name in COLUMNS[what] if row.get(name) is not None), None)
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> object:
+    return next((row[name] for name in names if row.get(name) is not None), None)
 
 
 def _license(stated: object) -> str:
