@@ -1,6 +1,7 @@
 """The graph as text and as a drawing."""
 
 import json
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -88,6 +89,17 @@ def test_names_from_a_repository_cannot_leave_their_place() -> None:
     for svg in (few, many):
         assert "<script>" not in svg
         ElementTree.fromstring(svg)
+
+
+def test_a_folder_that_git_ignores_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / ".gitignore").write_text("ignored/\n")
+    (tmp_path / "own.py").write_text("")
+    (tmp_path / "ignored").mkdir()
+    (tmp_path / "ignored" / "a.py").write_text("import b\n")
+    (tmp_path / "ignored" / "b.py").write_text("")
+    assert graph(GraphConfig(path=tmp_path / "ignored")).startswith("2 files, 1 dependencies")
+    assert graph(GraphConfig(path=tmp_path)).startswith("1 files")
 
 
 def test_a_folder_without_code_is_refused(tmp_path: Path) -> None:

@@ -87,8 +87,9 @@ class WorkingTree(Mapping[str, str]):
 
     def refresh(self) -> bool:
         """List the files again; whether there are other files than before."""
-        listed = self._git_files()
-        paths = sorted(p for p in (self._walk() if listed is None else listed) if _is_code(p))
+        paths = sorted(p for p in self._git_files() or () if _is_code(p))
+        # No repository, or a folder that its repository ignores but the user asks for.
+        paths = paths or sorted(p for p in self._walk() if _is_code(p))
         changed = paths != list(self._paths)
         self._paths = dict.fromkeys(paths)
         return changed
