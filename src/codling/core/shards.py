@@ -12,12 +12,14 @@ import fcntl
 import json
 import multiprocessing
 import os
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import chain, islice
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -28,7 +30,7 @@ import pyarrow.parquet as pq
 
 from codling.core.artifact import Artifact, Draft, write_json
 from codling.core.cluster import map_on_ray
-from codling.core.errors import CodlingError, StorageError
+from codling.core.errors import ArtifactError, CodlingError, StorageError
 from codling.core.log import Bar
 
 Task = TypeVar("Task")
@@ -57,7 +59,7 @@ class Shard:
 
 def map_shards(  # noqa: PLR0913  what is done, and where
     draft: Draft,
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     work: Callable[[Task, Shard], Counts],
     *,
     workers: int,
@@ -69,21 +71,49 @@ def map_shards(  # noqa: PLR0913  what is done, and where
     `work` must be importable by name (workers are processes) and must write only through its Shard.
     With the address `ray`, the tasks run on that cluster (core/cluster.py), with the same result.
     """
-    done_dir = draft.path / ".shards"
-    done_dir.mkdir(exist_ok=True)
-    waiting = [i for i in range(len(tasks)) if not _record(done_dir, i).exists()]
-    with Bar(label, len(tasks), done=len(tasks) - len(waiting), unit="shards") as bar:
-        jobs = ((Shard(draft.path, i), tasks[i]) for i in waiting)
+    waiting = _Waiting(draft, tasks)
+    with Bar(label, waiting.n_tasks, done=waiting.n_done, unit="shards") as bar:
         if ray is not None and waiting:
-            done = _run_on_ray(jobs, work, ray)
+            done = _run_on_ray(iter(waiting), work, ray)
         else:
-            done = _run(jobs, work, type(workers)(min(workers, len(waiting))))
+            done = _run(iter(waiting), work, type(workers)(min(workers, waiting.at_least)))
         for _ in done:
+            bar.total = waiting.n_tasks
             bar.advance(1)
     total: Counter[str] = Counter()
-    for index in range(len(tasks)):
-        total.update(json.loads(_record(done_dir, index).read_text(encoding="utf-8")))
+    for index in range(waiting.n_tasks):
+        total.update(json.loads(_record(waiting.done_dir, index).read_text(encoding="utf-8")))
     return total
+
+
+class _Waiting:
+    """The tasks that are not done yet, each with its shard; once they are asked for, all counted.
+
+    A sequence says at once how many there are. Of other tasks two are made beforehand, so that no
+    worker is started for a single one, and the rest while workers are at the first.
+    """
+
+    def __init__(self, draft: Draft, tasks: Iterable[Task]) -> None:
+        self._folder = draft.path
+        self.done_dir = draft.path / ".shards"
+        self.done_dir.mkdir(exist_ok=True)
+        self._rest = iter(tasks)
+        is_known = isinstance(tasks, Sized)
+        self._first = list(self._rest if is_known else islice(self._rest, 2))
+        self.n_tasks = len(self._first)
+        self.n_done = sum(_record(self.done_dir, i).exists() for i in range(self.n_tasks))
+        is_all = is_known or self.n_tasks < 2
+        self.at_least = self.n_tasks - self.n_done if is_all else sys.maxsize
+        """How many are left; without end, where that is not known yet."""
+
+    def __bool__(self) -> bool:
+        return self.at_least > 0
+
+    def __iter__(self) -> Iterator[tuple[Shard, Any]]:
+        for index, task in enumerate(chain(self._first, self._rest)):
+            self.n_tasks = max(self.n_tasks, index + 1)
+            if not _record(self.done_dir, index).exists():
+                yield Shard(self._folder, index), task
 
 
 def prepare_workers(modules: Sequence[str]) -> None:
@@ -106,11 +136,20 @@ def write_table(path: Path, table: pa.Table) -> None:
 def read_rows(
     artifact: Artifact, name: str, columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The rows of all shards of table `name`, in shard order, a thousand in memory at a time."""
+    """The rows of all shards of table `name`, in shard order, a thousand in memory at a time.
+
+    Raises ArtifactError for a table that cannot be read.
+    """
     for path in artifact.files(f"{name}-*.parquet"):
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024, columns=columns and list(columns)):
-                yield from batch.to_pylist()
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=1024, columns=columns and list(columns)):
+                    yield from batch.to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split())[:80]
+            raise ArtifactError(
+                f"{path} is damaged ({reason}); delete {artifact.path} and run its stage again"
+            ) from None
 
 
 def _run(
@@ -122,8 +161,8 @@ def _run(
             yield
         return
     with _pool(workers) as pool:
-        futures = [pool.submit(_do_shard, work, task, shard) for shard, task in jobs]
         try:
+            futures = [pool.submit(_do_shard, work, task, shard) for shard, task in jobs]
             for future in as_completed(futures):
                 future.result()
                 yield

@@ -60,7 +60,7 @@ def collect(config: CollectConfig) -> Artifact:
 
     def work(draft: Draft) -> None:
         dated, settled = _dated(sources, config)
-        tasks = [Task(tuple(parts), settled) for parts in _shards(dated, settled)]
+        tasks = (Task(tuple(parts), settled) for parts in _shards(dated, settled))
         counts = map_shards(
             draft, tasks, collect_shard, workers=config.workers, label="collect", ray=config.ray
         )

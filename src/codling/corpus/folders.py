@@ -9,6 +9,7 @@ Not here: bare repositories and git's own commands (git.py).
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
@@ -24,6 +25,8 @@ PASSED_OVER = frozenset(
 )
 """Folders of a plain folder that hold somebody else's installed code, or no code at all."""
 
+
+_NAME = attrgetter("name")
 
 Found = tuple[str, os.stat_result, str]
 """Relative path, status and rule of a file."""
@@ -104,7 +107,9 @@ def _walk(
     found = [] if found is None else found
     try:
         with os.scandir(f"{root}/{folder}") as scan:
-            inside = sorted(scan, key=_byte_name)
+            inside = list(scan)
+        is_ascii = all(each.name.isascii() for each in inside)
+        inside.sort(key=_NAME if is_ascii else _byte_name)
     except PermissionError:
         if not folder:
             raise SourceError(f"no permission to read {root}; change its rights") from None

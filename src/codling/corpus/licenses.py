@@ -70,6 +70,9 @@ def is_notice(path: str) -> bool:
     name = paths.name(path)
     if name in METADATA or path.endswith("debian/copyright"):
         return True
+    lower = name.lower()
+    if "licen" not in lower and "copy" not in lower:
+        return False
     if _SOURCE_ENDING.fullmatch(name) or _OF_DOCUMENTS.fullmatch(name):
         return False
     return bool(_NOTICE_NAME.fullmatch(name))

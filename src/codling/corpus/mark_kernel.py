@@ -21,7 +21,7 @@ Not here: the searches themselves (filters.py, redact.py).
 
 # ruff: noqa: ANN001, ANN202, C901, PLR0913, SIM102
 # The types inside compiled loops are numba's business.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="assignment,no-untyped-def"
 
 from collections.abc import Mapping
 from functools import cache
@@ -85,7 +85,9 @@ def mark(
 
 
 @cache
-def _anchor_table(anchors: tuple[tuple[str, int], ...]) -> tuple[NDArray[np.uint32], ...]:
+def _anchor_table(
+    anchors: tuple[tuple[str, int], ...],
+) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
     """Anchors and their bits as an open hash table."""
     keys = np.zeros(1 << _TABLE_BITS, np.uint32)
     bits = np.zeros(1 << _TABLE_BITS, np.uint64)
