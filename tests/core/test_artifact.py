@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from codling.core.artifact import (
@@ -116,6 +118,27 @@ def test_a_truncated_file_is_found_on_opening_and_a_changed_one_by_verify(tmp_pa
     (made.path / "a/text.txt").write_text("h")
     with pytest.raises(ArtifactError, match="has 1 bytes instead of 5"):
         open_artifact(made.path)
+
+
+def test_a_table_that_a_stage_cannot_read_is_named_with_the_cure(tmp_path: Path) -> None:
+    def write(draft: Draft) -> None:
+        pq.write_table(pa.table({"n": list(range(1000))}), draft.file("rows-00000.parquet"))
+
+    made = produce(tmp_path / "a", kind="toy", version=1, config={}, inputs=[], work=write)
+    path = made.path / "rows-00000.parquet"
+    path.write_bytes(path.read_bytes()[:-50] + b"x" * 50)
+
+    def read(_: Draft) -> None:
+        pq.read_table(path)
+
+    with pytest.raises(ArtifactError, match=r"rows-00000.parquet differs .* run its stage again"):
+        produce(tmp_path / "b", kind="toy", version=1, config={}, inputs=[made], work=read)
+
+    def fail(_: Draft) -> None:
+        raise ValueError("our own mistake")
+
+    with pytest.raises(ValueError, match="our own mistake"):
+        produce(tmp_path / "b", kind="toy", version=1, config={}, inputs=[made], work=fail)
 
 
 def test_a_folder_of_the_user_is_never_replaced(tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def produce(  # noqa: PLR0913  the five parts of an identity, and the work
     draft = _begin(out_dir, kind, identity)
     with _locked(draft.path):
         started = time.monotonic() - _seconds_spent(draft)
-        work(draft)
+        with damage_named(inputs):
+            work(draft)
         return _publish(draft, out_dir, entries, config_dict(config), time.monotonic() - started)
 
 
@@ -176,7 +177,25 @@ def verify(artifact: Artifact) -> None:
     """Compare every file with its hash; ArtifactError names the first that differs."""
     for entry in artifact.manifest.files:
         if sha256_of(artifact.path / entry.name) != entry.sha256:
-            raise ArtifactError(f"{artifact.path / entry.name} differs from its manifest")
+            raise ArtifactError(
+                f"{artifact.path / entry.name} differs from its manifest; "
+                f"delete {artifact.path} and run its stage again"
+            )
+
+
+@contextmanager
+def damage_named(inputs: Sequence[Artifact | Input]) -> Iterator[None]:
+    """Where a table cannot be read, ArtifactError names the damaged file of the inputs."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        # What pyarrow raises: its own classes, or an OSError without a number.
+        arrow = type(error).__module__.startswith("pyarrow")
+        if arrow or (isinstance(error, OSError) and error.errno is None):
+            for each in inputs:
+                if isinstance(each, Artifact):
+                    verify(each)
+        raise
 
 
 def content_id(kind: str, version: int, config: object, inputs: Sequence[Input]) -> str:

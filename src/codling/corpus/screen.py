@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce
+from codling.core.artifact import Artifact, Draft, Input, damage_named, open_artifact, produce
 from codling.core.languages import LANGUAGES
 from codling.core.log import say
 from codling.core.shards import Counts, Shard, map_shards
@@ -50,7 +50,8 @@ def screen(config: ScreenConfig) -> Artifact:
     if config.quality_model is not None:
         inputs.append(open_artifact(config.quality_model, "quality"))
     if config.syntax:
-        found = tools(_languages(shards))
+        with damage_named([documents]):
+            found = tools(_languages(shards))
         inputs += [Input(kind="tool", id=f"{name} {v}", path=name) for name, v in found]
 
     def work(draft: Draft) -> None:
