@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from codling.core.artifact import Draft, write_json
-from codling.core.shards import Shard, map_shards
+from codling.core.artifact import Draft, produce, write_json
+from codling.core.errors import ArtifactError
+from codling.core.shards import Shard, map_shards, read_rows
 
 
 def write(task: str, shard: Shard) -> dict[str, int]:
@@ -63,3 +65,15 @@ def test_a_shard_that_an_orphan_finishes_is_not_done_again(draft: Draft) -> None
     thread.join()
     assert counts == {"n": 1}
     assert (draft.path / "rows-00000.txt").read_text() == "by the orphan"
+
+
+def test_a_table_that_cannot_be_read_is_named_with_the_cure(tmp_path: Path) -> None:
+    def work(draft: Draft) -> None:
+        Shard(draft.path, 0).write_rows("rows", [{"n": 1}], pa.schema([("n", pa.int64())]))
+
+    made = produce(tmp_path / "a", kind="toy", version=1, config={}, inputs=[], work=work)
+    assert list(read_rows(made, "rows")) == [{"n": 1}]
+    path = made.path / "rows-00000.parquet"
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(ArtifactError, match=r"rows-00000.parquet is damaged .*; delete"):
+        list(read_rows(made, "rows"))
