@@ -142,7 +142,7 @@ def prose(config: ProseConfig) -> Artifact:
     Raises SourceError for a source that is missing, damaged or no text.
 
     Example:
-        codling data prose stackoverflow/Posts.xml docs --licenses.also CC-BY-SA-4.0 \
+        codling data prose stackoverflow/Posts.xml --licenses.also CC-BY-SA-4.0 \
 --out-dir runs/english/documents
     """
     dumps.columns_of(config.columns)
@@ -158,9 +158,7 @@ def prose(config: ProseConfig) -> Artifact:
             draft, tasks, prose_shard, workers=config.workers, label="prose", ray=config.ray
         )
         if counts["documents"] == 0:
-            rules = {k: n for k, n in counts.items() if k.startswith("dropped_by_rule/")}
-            largest = max(rules, key=rules.__getitem__, default="/no text in it").partition("/")[2]
-            raise SourceError(f"prose: no text is left; most were dropped by the rule {largest}")
+            raise SourceError(f"prose: no text is left; {_largest_rule(counts)}")
         draft.counts |= nested(counts)
 
     return produce(
@@ -199,6 +197,16 @@ def prose_shard(task: Task, shard: Shard) -> Counts:
                 posts.add({"repo": text.repo, "path": text.path, "post": post.id} | about)
             counts.update(_tally(row))
     return dict(counts)
+
+
+def _largest_rule(counts: Counter[str]) -> str:
+    rules = {k.partition("/")[2]: n for k, n in counts.items() if k.startswith("dropped_by_rule/")}
+    rule = max(rules, key=rules.__getitem__, default="")
+    cures = {
+        "license-not-permissive": "; allow their licence with --licenses.also",
+        "license-unknown": "; name their licence with --license",
+    }
+    return f"{rules[rule]:,} were dropped by the rule {rule}{cures.get(rule, '')}" if rule else ""
 
 
 def _named(paths: Sequence[Path]) -> list[tuple[Path, str]]:
