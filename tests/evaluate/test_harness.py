@@ -103,8 +103,9 @@ def _no_executor(monkeypatch):
     real = harness.Executor
 
     class Idle(real):
-        def run(self, program):  # noqa: ARG002
-            raise AssertionError("ran again")
+        def map(self, programs):
+            assert not programs, "ran again"
+            return iter(())
 
     del monkeypatch
     return Idle
@@ -163,6 +164,12 @@ def test_mistakes_in_the_settings_are_one_line_each(config, tmp_path):
         evaluate(replace(config, n_samples=5))
     with pytest.raises(ConfigError, match="--model PATH"):
         evaluate(replace(config, api=None))
+    with pytest.raises(ConfigError, match="humaneval takes no --subset"):
+        evaluate(replace(config, subset="gsm8k"))
+    with pytest.raises(ConfigError, match="--limit must be at least 0"):
+        evaluate(replace(config, limit=-3))
+    with pytest.raises(ConfigError, match="needs --out-dir"):
+        evaluate(replace(config, out_dir=None))
     with pytest.raises(SourceError, match="no benchmark file"):
         evaluate(replace(config, canonical=True, data_dir=tmp_path / "none"))
 

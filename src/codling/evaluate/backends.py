@@ -265,7 +265,7 @@ class ApiBackend:
             reason = f"status {reply.status_code}: {reply.text[:200]}"
             if reply.status_code not in _TRANSIENT:
                 break
-        raise RequestError(f"{self._config.api}{path} does not answer: {reason}")
+        raise RequestError(f"{self._client.base_url}{path} does not answer: {reason}")
 
 
 def _sum_between(logprobs: dict[str, Any], start: int, end: int) -> float:

@@ -31,6 +31,12 @@ from codling.sandbox.toolchains import doctor, toolchains
 from codling.sandbox.toolchains import version as toolchain_version
 
 STAGE_VERSION = 1
+_LEAST = {
+    "n_samples": 1,
+    "concurrency": 1,
+    "max_length": 2,
+    **dict.fromkeys(("temperature", "max_tokens", "limit", "timeout", "workers"), 0),
+}
 
 
 def evaluate(config: BenchmarkConfig) -> Artifact | str:
@@ -45,7 +51,7 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     if config.benchmark == "doctor":
         return f"{doctor()}\n\n{LIBRARIES_LINE}\n\nsandbox: {describe(unsafe=config.unsafe)}"
     task = find_task(config.benchmark)
-    _check(config)
+    _check(task, config)
     problems = task.load(config.data_dir, config)
     problems = problems[: config.limit] if config.limit else problems
     if not problems:
@@ -119,7 +125,15 @@ def _foreign_sample(task: Task, problem: Problem, index: int, answer: ForeignAns
     return Sample(problem=problem, index=index, text=answer.text, answer=cut)
 
 
-def _check(config: BenchmarkConfig) -> None:
+def _check(task: Task, config: BenchmarkConfig) -> None:
+    for name in ("subset", "language"):
+        if getattr(config, name) and name not in task.takes:
+            raise ConfigError(f"{task.name} takes no --{name}")
+    for name, least in _LEAST.items():
+        if getattr(config, name) < least:
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}")
+    if not 0 < config.top_p <= 1:
+        raise ConfigError("--top-p must be above 0 and at most 1")
     if config.n_samples > 1 and config.temperature == 0:
         raise ConfigError("several samples need --temperature above 0: greedy answers are equal")
     if config.samples is None and not config.canonical and not config.model and not config.api:

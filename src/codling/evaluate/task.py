@@ -114,6 +114,8 @@ class Task:
     """Raised when `extract` changes its results, so that stored answers are cut anew."""
     preload: tuple[str, ...] = ("hashlib",)
     """Python packages that most programs import: loaded once, before the first."""
+    takes: tuple[str, ...] = ("subset", "language")
+    """Which of these settings mean something here; others are refused."""
     libraries: tuple[str, ...] = ()
     """Installed packages whose versions the report names."""
 

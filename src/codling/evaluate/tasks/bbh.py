@@ -83,4 +83,5 @@ TASK = Task(
         max_tokens=512, stop=("\nQ:",) if style == "base" else ()
     ),
     canonical=lambda problem: str(problem.data["target"]),
+    takes=("subset",),
 )

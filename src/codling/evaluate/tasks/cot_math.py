@@ -91,4 +91,5 @@ TASK = Task(
     ),
     canonical=lambda problem: str(problem.data["answer"]),
     preload=("sympy", "sympy.parsing.sympy_parser"),
+    takes=("subset",),
 )

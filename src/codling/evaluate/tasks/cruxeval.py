@@ -84,4 +84,5 @@ TASK = Task(
         Sampling(max_tokens=100, stop=("\n",)) if style == "base" else Sampling(max_tokens=300)
     ),
     canonical=lambda problem: str(problem.data[problem.data["subset"]]),
+    takes=("subset",),
 )

@@ -8,6 +8,7 @@ for versions of 2022 to 2024: `--python` takes the interpreter of an environment
 import re
 from pathlib import Path
 
+from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.extract import cut_at, fenced
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
@@ -48,7 +49,11 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
         Problem(id=str(row["metadata"]["problem_id"]), data=row, group=row["metadata"]["library"])
         for row in rows
     ]
-    return [p for p in problems if config.subset in ("", p.group)]
+    chosen = [p for p in problems if config.subset in ("", p.group)]
+    if not chosen:
+        libraries = ", ".join(sorted({p.group for p in problems}))
+        raise ConfigError(f"no subset {config.subset}; choose one of {libraries}")
+    return chosen
 
 
 def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
@@ -101,4 +106,5 @@ TASK = Task(
     canonical=lambda problem: str(problem.data["reference_code"]),
     preload=("numpy", "pandas"),
     libraries=tuple(_VERSIONS),
+    takes=("subset",),
 )

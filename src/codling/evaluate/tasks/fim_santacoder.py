@@ -32,9 +32,12 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
 
 
 def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:  # noqa: ARG001
-    """The hole between prefix and suffix; the line ends are part of neither, so they are added."""
-    data = problem.data
-    return Prompt(hole=(data["prompt"] + "\n", "\n" + data["suffix"]))
+    """The hole between prefix and suffix as they are, as bigcode's harness asks.
+
+    The line breaks around the hidden line are in neither, so the answer brings its own. To add
+    them here makes models indent by one level too few (docs/benchmarks.md).
+    """
+    return Prompt(hole=(problem.data["prompt"], problem.data["suffix"]))
 
 
 def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
@@ -70,6 +73,6 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
-    sampling=lambda _problem, _style: Sampling(max_tokens=64, stop=("\n",)),
+    sampling=lambda _problem, _style: Sampling(max_tokens=64),
     canonical=lambda problem: str(problem.data["canonical_solution"]),
 )

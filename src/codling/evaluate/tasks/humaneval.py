@@ -77,4 +77,5 @@ TASK = Task(
     sampling=sampling,
     whole=whole,
     canonical=lambda problem: whole(problem, problem.data["canonical_solution"]),
+    takes=(),
 )

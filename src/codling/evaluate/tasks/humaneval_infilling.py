@@ -67,4 +67,5 @@ TASK = Task(
         max_tokens=64 if problem.data["subset"] == "single-line" else 256
     ),
     canonical=lambda problem: str(problem.data["canonical_solution"]),
+    takes=("subset",),
 )

@@ -45,4 +45,5 @@ TASK = replace(
     about="HumanEval with EvalPlus's inputs (--subset base: only the original ones)",
     load=load,
     check=check,
+    takes=("subset",),
 )

@@ -64,4 +64,5 @@ TASK = Task(
     sampling=lambda _problem, style: (
         Sampling(max_tokens=500, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)
     ),
+    takes=("subset",),
 )

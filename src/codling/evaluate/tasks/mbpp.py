@@ -76,4 +76,5 @@ TASK = Task(
         max_tokens=512 if style == "base" else 1024, stop=("[DONE]",) if style == "base" else ()
     ),
     canonical=lambda problem: str(problem.data["code"]),
+    takes=(),
 )

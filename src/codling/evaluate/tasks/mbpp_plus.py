@@ -112,4 +112,5 @@ TASK = Task(
         Sampling(max_tokens=512, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)
     ),
     canonical=lambda problem: str(problem.data["canonical_solution"]),
+    takes=("subset",),
 )

@@ -80,4 +80,5 @@ TASK = Task(
     check=check,
     sampling=lambda _problem, _style: Sampling(max_tokens=16, stop=("\n",)),
     canonical=lambda problem: str(problem.data["answer"]),
+    takes=("subset",),
 )

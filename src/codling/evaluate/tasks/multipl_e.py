@@ -115,4 +115,5 @@ TASK = Task(
         Sampling(stop=_stops(problem)) if style == "base" else Sampling(max_tokens=1024)
     ),
     whole=lambda problem, completion: problem.data["prompt"] + completion,
+    takes=("language",),
 )

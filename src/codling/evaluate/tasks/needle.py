@@ -84,4 +84,5 @@ TASK = Task(
         max_tokens=16 if style == "base" else 64, stop=("\n",) if style == "base" else ()
     ),
     canonical=lambda problem: str(problem.data["number"]),
+    takes=("subset",),
 )

@@ -93,4 +93,5 @@ TASK = Task(
     ),
     canonical=canonical,
     preload=("sympy", "sympy.parsing.sympy_parser"),
+    takes=("subset",),
 )
