@@ -90,7 +90,7 @@ PATH = (
     Station("collect", "codling.corpus.collect:collect", "raw", {}),
     Station("clean", "codling.corpus.clean:clean", "documents", {"raw_dir": "raw"}),
     # Benchmarks go before near-duplicates, so that a clean copy survives a contaminated one;
-    # parsing costs ten times as much as both and comes last (docs/decisions/003).
+    # parsing costs the most and comes last (docs/decisions/003).
     Station(
         "decontaminate",
         "codling.corpus.decontaminate:decontaminate",

@@ -1,9 +1,29 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
+from codling.core.artifact import Artifact, Draft, produce
+from codling.core.shards import Shard
+from codling.corpus.arrange import EDGE_SCHEMA
+from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA, SAMPLE_SCHEMA
+from codling.corpus.drawing import Subgraph
 from codling.evaluate.report import render
 from codling.evaluate.summary import summarise
-from codling.evaluate.view import RunView, Tally
+from codling.evaluate.view import RunView, Tally, view_run
+
+DOCUMENT = {
+    "source": "s",
+    "repo": "r",
+    "path": "a.py",
+    "language": "python",
+    "license": "MIT",
+    "license_from": "none",
+    "split": "train",
+    "n_bytes": 3,
+    "sha256": "0",
+    "content": "x=1",
+    "n_redactions": 0,
+}
 
 SCORES = {
     "bits_per_byte": 1.5,
@@ -49,6 +69,52 @@ def test_the_page_is_self_contained_and_escapes_code() -> None:
     fetched = re.findall(r'(?:src|href)="(?!#)([^"]+)"', page)
     assert fetched == []
     assert "<svg" in page
+
+
+def test_the_page_draws_the_largest_samples_and_says_what_was_left_out() -> None:
+    graph = Subgraph("app", ["a.py", "b.py"], [[], [0]])
+    shown = replace(view(), subgraphs=[graph], left_out=("screen: as --skip says",))
+    page = render(shown, 10)
+    assert "app: 2 files, 1 dependencies" in page
+    assert page.count('<svg class="graph"') == 1
+    assert "Not done: screen: as --skip says." in page
+
+
+def stage(folder: Path, kind: str, inputs: list[Artifact], **config: object) -> Artifact:
+    """An artefact of one shard with tables as far as a view reads them."""
+
+    def work(draft: Draft) -> None:
+        shard = Shard(draft.path, 0)
+        if kind == "documents":
+            shard.write_rows("documents", [DOCUMENT], DOCUMENT_SCHEMA)
+            gone = {k: DOCUMENT[k] for k in DROPPED_SCHEMA.names if k in DOCUMENT}
+            row = {**gone, "rule": f"rule of {folder.name}", "value": "7"}
+            shard.write_rows("dropped", [row], DROPPED_SCHEMA)
+        if kind == "samples":
+            sample = {k: DOCUMENT[k] for k in ("source", "repo", "split", "content")}
+            three = {"paths": ["a.py", "b.py", "c.py"], "languages": ["python"] * 3}
+            three |= {"licenses": ["MIT"] * 3, "sha256s": ["0"] * 3, "starts": [0, 1, 2]}
+            shard.write_rows("samples", [{**sample, **three, "id": "s"}], SAMPLE_SCHEMA)
+            edges = [{"sample": "s", "file": 2, "depends_on": n} for n in (0, 1)]
+            shard.write_rows("edges", edges, EDGE_SCHEMA)
+
+    made = {"folder": folder.name, **config}
+    return produce(folder, kind=kind, version=1, config=made, inputs=inputs, work=work)
+
+
+def test_a_station_that_was_left_out_this_time_is_not_counted(tmp_path: Path) -> None:
+    clean = stage(tmp_path / "documents", "documents", [])
+    stage(tmp_path / "decontaminated", "documents", [clean])
+    unique = stage(tmp_path / "unique", "documents", [clean])
+    stage(tmp_path / "samples", "samples", [unique], left_out=["decontaminate: no benchmarks"])
+    found = view_run(tmp_path)
+    assert list(found.artifacts) == ["documents", "unique", "samples"]
+    assert [(t.station, t.name) for t in found.dropped] == [
+        ("documents", "rule of documents"),
+        ("unique", "rule of unique"),
+    ]
+    assert [(g.name, list(g.depends)) for g in found.subgraphs] == [("r", [[], [], [0, 1]])]
+    assert "Not done: decontaminate: no benchmarks" in summarise(tmp_path)
 
 
 def test_the_same_run_gives_the_same_page() -> None:
