@@ -89,7 +89,7 @@ import os, time
 for _ in range(8):
     if os.fork() == 0:
         hog = b'x' * (200 << 20)
-        time.sleep(4)
+        time.sleep(2)
         os._exit(0)
 for _ in range(8):
     os.wait()

@@ -50,7 +50,7 @@ def test_without_bubblewrap_nothing_runs_unless_unsafe(monkeypatch):
     assert describe(unsafe=True).startswith("UNSAFE")
     source = "import subprocess, sys\nassert 1 == 1"
     outcomes = check_python(
-        [source, "while True: pass"], unsafe=True, limits=Limits(wall_seconds=2)
+        [source, "while True: pass"], unsafe=True, limits=Limits(wall_seconds=1)
     )
     assert [o.status for o in outcomes] == ["passed", "timed out"]
 
