@@ -51,16 +51,16 @@ def _declared(words: str) -> re.Pattern[str]:
     )
 
 
-_JVM_NAME = re.compile(r"\b[a-z_]\w*(?:\.[a-z_]\w*)*\.[A-Z]\w*")
+_JVM_NAME = re.compile(r"\b[a-z_]\w*+(?:\.[a-z_]\w*+)*+\.[A-Z]\w*")
 
 JAVA = Syntax(
-    opaque=_opaque(r"\"{3}.*?(?:\"{3}|\Z)"),
+    opaque=_opaque(r"\"\"\".*?(?:\"{3}|\Z)"),
     package=re.compile(r"^\s*package\s+([\w.]+)\s*;", re.MULTILINE),
     imported=re.compile(r"(?:^|;)\s*import\s+(?:static\s+)?([\w.]+?(?:\.\*)?)\s*;", re.MULTILINE),
     qualified=_JVM_NAME,
 )
 KOTLIN = Syntax(
-    opaque=_opaque(r"\"{3}.*?(?:\"{3}|\Z)"),
+    opaque=_opaque(r"\"\"\".*?(?:\"{3}|\Z)"),
     package=re.compile(r"^\s*package\s+([\w.`]+)", re.MULTILINE),
     imported=re.compile(r"^\s*import\s+([\w.`]+?(?:\.\*)?)(?=[ \t;\r\n]|$)", re.MULTILINE),
     declared=_declared(
@@ -69,7 +69,7 @@ KOTLIN = Syntax(
     qualified=_JVM_NAME,
 )
 SCALA = Syntax(
-    opaque=_opaque(r"\"{3}.*?(?:\"{3}|\Z)"),
+    opaque=_opaque(r"\"\"\".*?(?:\"{3}|\Z)"),
     package=re.compile(r"^\s*package\s+(?!object)([\w.]+)", re.MULTILINE),
     imported=re.compile(r"^\s*import\s+([\w.]+(?:\{[^}]*\}|\*)?)", re.MULTILINE),
     declared=_declared(rf"{_TYPE}|(?:package object|type|def|val)[ \t]+"),
