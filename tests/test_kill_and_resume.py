@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,17 +35,22 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
     return repository, folder / "run", seconds
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_run_killed_again_and_again_ends_like_a_calm_one(
-    calm: tuple[Path, Path, float], tmp_path: Path, seed: int
+    calm: tuple[Path, Path, float], tmp_path: Path, n_kills: int
 ) -> None:
     repository, calm_run, seconds = calm
-    rng = random.Random(seed)
-    command = grow_command(repository, tmp_path / "run")
-    # The first blow falls in the first half, so that it meets the run at work.
-    moments = [rng.uniform(0, seconds / 2), *(rng.uniform(0, seconds) for _ in range(3))]
-    assert sum(killed_at_work(command, tmp_path / "run", each) for each in moments) >= 1
-    done = grow(repository, tmp_path / "run")
+    rng = random.Random(n_kills)
+    run_dir = tmp_path / "run"
+    killed = 0
+    while killed < n_kills:
+        if killed_at_work(grow_command(repository, run_dir), run_dir, rng.uniform(0, seconds / 2)):
+            killed += 1
+        else:
+            # It was done before the blow: begin again.
+            assert contents(run_dir) == contents(calm_run)
+            shutil.rmtree(run_dir)
+    done = grow(repository, run_dir)
     assert done.returncode == 0, done.stderr
-    assert contents(tmp_path / "run") == contents(calm_run)
-    assert not list((tmp_path / "run").glob("*.partial"))
+    assert contents(run_dir) == contents(calm_run)
+    assert not list(run_dir.glob("*.partial"))
