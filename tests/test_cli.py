@@ -93,3 +93,12 @@ def test_a_flag_beats_the_recipe_which_beats_the_default(
     assert "from-recipe has no manifest" in capsys.readouterr().err
     assert call("trace", f"{tmp_path}/from-flag", "--recipe", str(recipe)) == 2
     assert "from-flag has no manifest" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    for i in range(2000):
+        (tmp_path / f"module_{i}.py").write_text(f"import module_{i - 1}\n" if i else "")
+    command = f"{sys.executable} -m codling.cli data graph {tmp_path} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("2000 files")
+    assert done.stderr == ""

@@ -13,6 +13,7 @@ import ast
 import importlib
 import inspect
 import os
+import re
 import sys
 import textwrap
 import traceback
@@ -225,6 +226,8 @@ def _app(tokens: Sequence[str]) -> App:
         if words[: 2 if group else 1] == verb.name.split():
             command = _command(verb)
             text, _, example = inspect.cleandoc(command.__doc__ or verb.help).partition("Example:")
+            # A paragraph of a docstring is one line of help, which the terminal wraps.
+            text = re.sub(r"(?<!\n)\n(?=\S)", " ", text)
             epilogue = f"Example: {example.strip()}" if example else EPILOGUE
             owner.command(command, name=name, help=text, help_epilogue=epilogue, sort_key=order)
         else:
