@@ -7,9 +7,10 @@ import time
 import pytest
 
 from codling.core.errors import SourceError, ToolMissingError
-from codling.sandbox import Limits, cgroup, check_python, describe, run_untrusted
+from codling.sandbox import Box, Job, Limits, Step, cgroup, check_python, describe, run_untrusted
 from codling.sandbox.config import UntrustedConfig
 from codling.sandbox.inside.seccomp import filter_bytes
+from codling.sandbox.pool import _Waiting
 
 
 @pytest.fixture
@@ -30,6 +31,44 @@ def test_sleeping_programs_overlap():
     started = time.monotonic()
     check_python(["import time; time.sleep(1)"] * 4, workers=4)
     assert time.monotonic() - started < 3.5
+
+
+@pytest.mark.usefixtures("walls")
+def test_long_programs_with_long_output_do_not_block_each_other():
+    sizes = (10, 50_000, 70_000, 200_000)
+    programs = [f"# {'x' * n}\nprint('y' * {n})" for n in sizes] * 4
+    outcomes = check_python(programs, workers=2)
+    assert [len(o.stdout) - 1 for o in outcomes] == list(sizes) * 4
+
+
+@pytest.mark.usefixtures("walls")
+def test_two_slow_programs_do_not_queue_behind_each_other():
+    outcomes = check_python(["import time; time.sleep(0.5)"] * 2, workers=2)
+    assert all(o.passed and o.seconds < 2 for o in outcomes)
+    waiting = _Waiting([Job(steps=())] * 3, n_boxes=2)
+    assert waiting.take(True) is not None  # three for two boxes: one may wait in a pipe
+    assert waiting.take(True) is None  # two for two boxes: each has its own
+    assert waiting.take(False) is not None
+
+
+@pytest.mark.usefixtures("walls")
+def test_every_job_has_an_answer_though_the_box_dies_in_between():
+    jobs = [(i, Job(steps=(Step(code=f"print({i})"),))) for i in range(8)]
+    todo = iter(jobs)
+    with Box() as box:
+
+        def take(_ahead: bool) -> tuple[int, Job] | None:
+            taken = next(todo, None)
+            if taken is not None and taken[0] == 4 and box._process is not None:
+                box._process.kill()
+                box._process.wait()
+            return taken
+
+        replies = dict(box.stream(take))
+    assert list(replies) == list(range(8))
+    lost = [i for i, reply in replies.items() if reply.lost]
+    assert len(lost) == 1
+    assert all(replies[i].steps[0].stdout == f"{i}\n" for i in range(8) if i not in lost)
 
 
 @pytest.mark.usefixtures("walls")
