@@ -135,8 +135,7 @@ def fresh(row: str, given: argparse.Namespace) -> dict[str, Any]:
 def inside(work: Path, *, with_parsing: bool) -> Row:
     """The stages once cold and once warm, in this process."""
     out = work / "inside"
-    if not with_parsing:
-        stages(work, out)
+    stages(work, out)
     row = stages(work, out)
     if with_parsing:
         row |= parsing(out, row)

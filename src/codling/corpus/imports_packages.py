@@ -30,6 +30,7 @@ class Syntax:
     package: re.Pattern[str]
     imported: re.Pattern[str]
     """Group 1: what is imported, with its braces and stars."""
+    keyword: str = "import"
     declared: re.Pattern[str] | None = None
     """Groups: indentation and name; None: the file's name is its class."""
     qualified: re.Pattern[str] | None = None
@@ -82,6 +83,7 @@ C_SHARP = Syntax(
     imported=re.compile(
         r"^\s*(?:global\s+)?using\s+(?:static\s+)?(?:\w+\s*=\s*)?([\w.]+)\s*;", re.MULTILINE
     ),
+    keyword="using",
     declared=_declared(_TYPE),
     whole_packages=True,
     sees_enclosing=True,
@@ -92,6 +94,7 @@ PHP = Syntax(
     imported=re.compile(
         r"^\s*use\s+(?:function\s+|const\s+)?([\w\\]+(?:\{[^}]*\})?)", re.MULTILINE
     ),
+    keyword="use",
     declared=_declared(_TYPE),
     qualified=re.compile(r"\\?\b[A-Z]\w*(?:\\\w+)+"),
 )
@@ -121,7 +124,7 @@ def read_package_file(text: str, syntax: Syntax) -> PackageFile:
     ('p', ('a.B',), ('c',))
     """
     code = syntax.opaque.sub('""', text)
-    names = [name for raw in syntax.imported.findall(code) for name in _expand(raw)]
+    names = [name for raw in _imported(code, syntax) for name in _expand(raw)]
     whole = [n.rpartition(".")[0] for n in names if n.endswith((".*", "._"))]
     single = [n for n in names if not n.endswith((".*", "._"))]
     if syntax.qualified is not None:
@@ -134,11 +137,23 @@ def read_package_file(text: str, syntax: Syntax) -> PackageFile:
     )
 
 
+def _imported(code: str, syntax: Syntax) -> Iterator[str]:
+    """What findall finds, only that the search begins with lines that have the keyword at all."""
+    at = 0
+    while (word := code.find(syntax.keyword, at)) >= 0:
+        match = syntax.imported.search(code, max(at, code.rfind("\n", at, word) + 1))
+        if match is None:
+            return
+        yield match[1]
+        at = match.end()
+
+
 def package_of(text: str, syntax: Syntax) -> str:
     """The package that a file declares; in Scala the clauses at its head are joined."""
-    found = syntax.package.findall(text)
-    joined = ".".join(found) if syntax is SCALA else "".join(found[:1])
-    return _expand_one(joined)
+    if syntax is SCALA:
+        return _expand_one(".".join(syntax.package.findall(text)))
+    found = syntax.package.search(text)
+    return _expand_one(found[1]) if found else ""
 
 
 def declared_names(path: str, text: str, syntax: Syntax) -> set[str]:
