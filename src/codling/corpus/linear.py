@@ -11,7 +11,9 @@ Not here: which texts are examples (recall.py, quality.py).
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from codling.core.errors import ConfigError
 
 Rows = NDArray[np.int64]
 _WORD = re.compile(r"\w+|[^\w\s]")
+_NOTHING = np.zeros(0, np.int64)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 BATCH = 256
 """Texts that are tokenized at a time."""
@@ -57,8 +60,15 @@ class Linear:
 
     def score(self, features: Sequence[Rows]) -> NDArray[np.float64]:
         """The probability of each text, by its features."""
-        sums = [float(self.weights[f].sum()) / max(1, len(f)) ** 0.5 for f in features]
-        return _sigmoid(np.array(sums, np.float64) + self.bias)
+        lengths = np.array([len(f) for f in features], np.int64)
+        return self.score_flat(np.concatenate([*features, _NOTHING]), lengths)
+
+    def score_flat(self, places: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same for the features of all texts, one after the other, and how many each has."""
+        sums = np.cumsum(np.concatenate([[0.0], self.weights[places].astype(np.float64)]))
+        ends = np.cumsum(lengths)
+        of_text = sums[ends] - sums[ends - lengths]
+        return _sigmoid(of_text / np.sqrt(np.maximum(lengths, 1)) + self.bias)
 
 
 def open_tokenizer(path: Path | None) -> Tokenizer | None:
@@ -122,6 +132,7 @@ def _ngrams(ids: NDArray[np.uint64], config: LinearConfig) -> Rows:
     return np.unique(np.concatenate(found)).astype(np.int64) if found else np.zeros(0, np.int64)
 
 
+@lru_cache(1 << 18)
 def _word(word: str) -> int:
     # FNV-1a: Python's own hash of strings differs from process to process.
     value = 0xCBF29CE484222325

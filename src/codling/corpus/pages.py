@@ -1,12 +1,15 @@
 """Rows of JSONL or Parquet files that hold texts: pages with their addresses, labelled examples.
 
-Input: files, and the columns that must be there. Output: rows, file after file.
+Input: files, and the columns that must be there. Output: rows, file after file, or slices of the
+files that workers read for themselves.
 
 Not here: what the rows are used for (recall.py, quality.py).
 """
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,49 @@ import pyarrow.parquet as pq
 from codling.core.artifact import Input, sha256_of
 from codling.core.errors import SourceError
 
+PARQUET = ".parquet"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a file: the lines that begin in a range of bytes, or a range of row groups."""
+
+    path: Path
+    start: int
+    stop: int
+
 
 def read_texts(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of all files; SourceError names the file and line that lacks a column."""
     for path in paths:
-        for number, row in enumerate(_rows(path, columns), 1):
-            if not isinstance(row, dict) or any(row.get(c) is None for c in columns):
-                raise SourceError(f"{path}: row {number} must have {' and '.join(columns)}")
-            yield row
+        yield from read_slice(Slice(path, 0, path.stat().st_size), columns)
+
+
+def slices(paths: Sequence[Path], n_bytes: int) -> Iterator[Slice]:
+    """All files in slices of about `n_bytes`, wherever their rows end."""
+    for path in paths:
+        if path.suffix != PARQUET:
+            size = path.stat().st_size
+            for start in range(0, size, n_bytes):
+                yield Slice(path, start, min(size, start + n_bytes))
+            continue
+        with _named(path), pq.ParquetFile(path) as file:
+            start = kept = 0
+            for group in range(file.num_row_groups):
+                kept += file.metadata.row_group(group).total_byte_size
+                if kept >= n_bytes or group == file.num_row_groups - 1:
+                    yield Slice(path, start, group + 1)
+                    start, kept = group + 1, 0
+
+
+def read_slice(part: Slice, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a slice; SourceError names the file and line that lacks a column."""
+    where = f" after byte {part.start}" if part.start and part.path.suffix != PARQUET else ""
+    for number, row in enumerate(_rows(part, columns), 1):
+        if not isinstance(row, dict) or any(row.get(c) is None for c in columns):
+            names = " and ".join(columns)
+            raise SourceError(f"{part.path}: row {number}{where} must have {names}")
+        yield row
 
 
 def as_inputs(paths: Sequence[Path]) -> list[Input]:
@@ -34,16 +72,33 @@ def as_inputs(paths: Sequence[Path]) -> list[Input]:
     return [Input(kind="source", id=sha256_of(p)[:16], path=str(p.absolute())) for p in paths]
 
 
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[Any]:
-    try:
-        if path.suffix == ".parquet":
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=256, columns=list(columns)):
+def _rows(part: Slice, columns: Sequence[str]) -> Iterator[Any]:
+    with _named(part.path):
+        if part.path.suffix == PARQUET:
+            with pq.ParquetFile(part.path) as file:
+                groups = range(part.start, min(part.stop, file.num_row_groups))
+                for batch in file.iter_batches(256, row_groups=groups, columns=list(columns)):
                     yield from batch.to_pylist()
             return
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.strip():
-                    yield json.loads(line)
+        for line in _lines(part):
+            if line.strip():
+                yield json.loads(line)
+
+
+def _lines(part: Slice) -> Iterator[bytes]:
+    """The lines that begin in the slice; the last may end behind it."""
+    with part.path.open("rb") as file:
+        if part.start:
+            file.seek(part.start - 1)
+            file.readline()
+        while file.tell() < part.stop and (line := file.readline()):
+            yield line
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of the readers as one line for the user."""
+    try:
+        yield
     except (ValueError, pa.ArrowInvalid) as error:
         raise SourceError(f"{path} cannot be read: {' '.join(str(error).split())}") from None

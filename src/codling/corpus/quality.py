@@ -21,12 +21,14 @@ import pyarrow.parquet as pq
 from codling.core.artifact import Artifact, Draft, open_artifact, produce, write_json
 from codling.core.errors import ConfigError
 from codling.core.recipe import aside
-from codling.core.shards import write_table
+from codling.core.shards import Counts, Shard, map_shards, write_table
+from codling.corpus.config import available_cores
 from codling.corpus.linear import Linear, LinearConfig, features, train
 from codling.corpus.pages import as_inputs, read_texts
+from codling.corpus.subset import inner_draft
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 SCORE_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
@@ -50,10 +52,26 @@ class QualityConfig:
     test_share: float = 0.2
     """Share of the examples that measure the model and do not train it."""
     linear: LinearConfig = field(default_factory=LinearConfig)
+    workers: int = aside(factory=available_cores)
+    """Processes that score documents at the same time; the result does not depend on it."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local processes."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.test_share < 1:
             raise ConfigError(f"test_share is {self.test_share}; choose from 0 to 1")
+        if self.workers < 1:
+            raise ConfigError("workers must be at least 1")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A table of documents to score."""
+
+    documents: Path
+    model: Path
+    """A classifier as an array: the weights, then the bias."""
+    config: LinearConfig
 
 
 @dataclass(frozen=True)
@@ -89,10 +107,10 @@ def quality(config: QualityConfig) -> Artifact:
             (s >= 0.5) == _label(r["label"])
             for s, r in zip(model.score([r["text"] for r in kept]), kept, strict=True)
         ]
+        if documents:
+            _score_all(documents, model, draft, config)
         _write(model, draft, sum(right) / len(right) if right else None)
         draft.counts |= {"examples": len(learned), "tested": len(kept), "right": sum(right)}
-        for path in documents.files("documents-*.parquet") if documents else ():
-            _score(path, model, draft)
 
     return produce(
         config.out_dir,
@@ -123,15 +141,34 @@ def _write(model: QualityModel, draft: Draft, accuracy: float | None) -> None:
     write_json(draft.file("model.json"), stored)
 
 
-def _score(path: Path, model: QualityModel, draft: Draft) -> None:
-    target = draft.file(path.name.replace("documents-", "scores-"))
+def score_shard(task: Task, shard: Shard) -> Counts:
+    """Score the documents of one table."""
+    stored = np.load(task.model, allow_pickle=False)
+    linear = Linear(stored[:-1].astype(np.float32), float(stored[-1]))
+    model = QualityModel(linear, task.config)
     names = ["source", "repo", "path", "content"]
-    with new_table(target, SCORE_SCHEMA) as scores, pq.ParquetFile(path) as file:
+    with (
+        new_table(shard.path("scores"), SCORE_SCHEMA) as scores,
+        pq.ParquetFile(task.documents) as file,
+    ):
         for batch in file.iter_batches(batch_size=256, columns=names):
             rows = batch.to_pylist()
             found = model.score([r.pop("content") for r in rows])
             for row, score in zip(rows, found, strict=True):
                 scores.add({**row, "score": score})
+    return {"scored": scores.n_rows}
+
+
+def _score_all(
+    documents: Artifact, model: QualityModel, draft: Draft, config: QualityConfig
+) -> None:
+    stored = inner_draft(draft, "model").path / "model.npy"
+    np.save(stored, np.append(model.linear.weights.astype(np.float64), model.linear.bias))
+    paths = documents.files("documents-*.parquet")
+    tasks = [Task(path, stored, config.linear) for path in paths]
+    draft.counts |= map_shards(
+        draft, tasks, score_shard, workers=config.workers, label="score", ray=config.ray
+    )
 
 
 def _label(value: Any) -> bool:  # noqa: ANN401  whatever the file holds

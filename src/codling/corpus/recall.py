@@ -6,6 +6,10 @@ above the threshold. Domains of which more than 10% of the pages were recalled g
 as seeds for the next round. Output: artefact "pages" with the table pages (url, domain, text,
 score) of the last round, and domains.json with the shares of each round.
 
+Workers read slices of the files: first to n-grams, which lie on disk for the rounds, then to
+scores, then to the table. In memory are one slice per worker, some bytes per page, and the examples
+of a round.
+
 Not here: fetching pages, and the paper's annotation of paths by people.
 """
 
@@ -16,16 +20,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from codling.core.artifact import Artifact, Draft, produce, write_json
 from codling.core.errors import ConfigError, SourceError
 from codling.core.recipe import aside
-from codling.corpus.linear import LinearConfig, features, open_tokenizer, train
-from codling.corpus.pages import as_inputs, read_texts
+from codling.core.shards import Counts, Shard, map_shards, prepare_workers
+from codling.corpus.config import available_cores
+from codling.corpus.linear import Linear, LinearConfig, Rows, features, open_tokenizer, train
+from codling.corpus.pages import Slice, as_inputs, read_slice, read_texts, slices
+from codling.corpus.subset import inner_draft
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
+PREPARED = ("codling.corpus.recall",)
+"""What worker processes find imported."""
 PAGE_SCHEMA = pa.schema(
     [
         pa.field("url", pa.string(), nullable=False),
@@ -34,6 +47,14 @@ PAGE_SCHEMA = pa.schema(
         pa.field("score", pa.float64(), nullable=False),
     ]
 )
+INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("draw", pa.uint64(), nullable=False),
+        pa.field("places", pa.list_(pa.int32()), nullable=False),
+    ]
+)
+"""Of a slice: where each page comes from, its place in the draw of examples, and its n-grams."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +77,37 @@ class RecallConfig:
     """Domains with a larger share of recalled pages become seeds."""
     negatives: float = 3.0
     """Other pages per seed to train against."""
+    max_examples: int = 50_000
+    """Most pages of domains that become seeds, drawn by hash; these examples are in memory."""
     seed: int = 0
     """Decides which other pages these are."""
     linear: LinearConfig = field(default_factory=LinearConfig)
+    slice_bytes: int = 16_000_000
+    """Bytes of the files per shard of work."""
+    workers: int = aside(factory=available_cores)
+    """Processes that work at the same time; the result does not depend on it."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local processes."""
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or not 0 < self.threshold < 1 or self.negatives <= 0:
             raise ConfigError("recall: rounds at least 1, threshold in 0 to 1, negatives above 0")
+        for name in ("max_examples", "slice_bytes", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One slice of the pages: to be cut into n-grams, scored with a model, or written."""
+
+    part: Slice
+    config: RecallConfig
+    index: Path | None = None
+    """The n-grams of the slice."""
+    model: Path | None = None
+    """A classifier as an array: the weights, then the bias."""
+    scores: Path | None = None
 
 
 def recall(config: RecallConfig) -> Artifact:
@@ -71,6 +116,7 @@ def recall(config: RecallConfig) -> Artifact:
     Example:
         codling data recall --pages crawl.jsonl --seeds seeds.jsonl --out-dir runs/web/pages
     """
+    prepare_workers(PREPARED)
     tokenizer = open_tokenizer(config.tokenizer_dir)
     inputs = as_inputs(config.pages) + as_inputs(config.seeds)
     if config.tokenizer_dir is not None:
@@ -78,37 +124,20 @@ def recall(config: RecallConfig) -> Artifact:
         inputs += as_inputs([folder / "tokenizer.json" if folder.is_dir() else folder])
 
     def work(draft: Draft) -> None:
-        pages = list(read_texts(config.pages, ("url", "text")))
         seeds = [r["text"] for r in read_texts(config.seeds, ("text",))]
-        if not pages or not seeds:
-            raise SourceError("recall needs at least one page and one seed")
-        rows = list(features([p["text"] for p in pages], config.linear, tokenizer))
         wanted = list(features(seeds, config.linear, tokenizer))
-        domains = [domain(p["url"]) for p in pages]
-        order = _shuffled([p["url"] for p in pages], config.seed)
-        grown: set[str] = set()
-        history = []
-        is_recalled = [False] * len(pages)
-        for _ in range(config.rounds):
-            positive = [r for r, d in zip(rows, domains, strict=True) if d in grown]
-            others = [rows[i] for i in order if domains[i] not in grown and not is_recalled[i]]
-            examples = wanted + positive
-            against = others[: max(1, round(config.negatives * len(examples)))]
-            if not against:
-                break
-            labels = [True] * len(examples) + [False] * len(against)
-            scores = train(examples + against, labels, config.linear).score(rows)
-            is_recalled = (scores >= config.threshold).tolist()
-            shares = domain_shares(domains, is_recalled)
-            grown |= {d for d, share in shares.items() if share > config.domain_share}
-            history.append({d: round(s, 4) for d, s in sorted(shares.items())})
-        write_json(draft.file("domains.json"), {"rounds": history, "seeds": sorted(grown)})
-        with new_table(draft.file("pages-00000.parquet"), PAGE_SCHEMA) as table:
-            for page, name, score in zip(pages, domains, scores.tolist(), strict=True):
-                if score >= config.threshold:
-                    row = {"url": page["url"], "domain": name, "text": page["text"]}
-                    table.add({**row, "score": score}, len(page["text"]))
-        draft.counts |= {"pages": len(pages), "recalled": table.n_rows, "domains": len(grown)}
+        crawl = _index(draft, config)
+        if crawl.n_pages == 0 or not seeds:
+            raise SourceError("recall needs at least one page and one seed")
+        scores, grown = _rounds(draft, config, crawl, wanted)
+        tasks = [
+            Task(task.part, config, scores=path)
+            for task, path in zip(crawl.tasks, scores, strict=True)
+        ]
+        done = map_shards(
+            draft, tasks, write_shard, workers=config.workers, label="write", ray=config.ray
+        )
+        draft.counts |= {"pages": crawl.n_pages, "recalled": done["recalled"], "domains": grown}
 
     return produce(
         config.out_dir,
@@ -118,6 +147,68 @@ def recall(config: RecallConfig) -> Artifact:
         inputs=inputs,
         work=work,
     )
+
+
+@dataclass(frozen=True)
+class Crawl:
+    """What is known of all pages while the rounds go on."""
+
+    tasks: list[Task]
+    index: list[Path]
+    """The n-grams of every slice."""
+    domains: NDArray[np.int64]
+    """Of every page, a place in `names`."""
+    names: list[str]
+    order: NDArray[np.int64]
+    """The pages in the order in which examples are drawn."""
+    starts: NDArray[np.int64]
+    """The first page of every slice."""
+
+    @property
+    def n_pages(self) -> int:
+        """Pages of all slices."""
+        return len(self.domains)
+
+
+def index_shard(task: Task, shard: Shard) -> Counts:
+    """Cut the pages of a slice into n-grams."""
+    config = task.config
+    tokenizer = open_tokenizer(config.tokenizer_dir)
+    rows = list(read_slice(task.part, ("url", "text")))
+    with new_table(shard.path("index"), INDEX_SCHEMA) as table:
+        texts = [row["text"] for row in rows]
+        for row, places in zip(rows, features(texts, config.linear, tokenizer), strict=True):
+            about = {"domain": domain(row["url"]), "draw": _draw(config.seed, row["url"])}
+            table.add({**about, "places": places.astype(np.int32)}, 4 * len(places))
+    return {"pages": len(rows)}
+
+
+def score_shard(task: Task, shard: Shard) -> Counts:
+    """Score the pages of a slice with the classifier of a round."""
+    assert task.index is not None
+    assert task.model is not None
+    stored = np.load(task.model, allow_pickle=False)
+    model = Linear(stored[:-1].astype(np.float32), float(stored[-1]))
+    found = []
+    with pq.ParquetFile(task.index) as file:
+        for batch in file.iter_batches(1024, columns=["places"]):
+            places = batch["places"]
+            lengths = np.diff(places.offsets.to_numpy())
+            found.append(model.score_flat(places.flatten().to_numpy(), lengths.astype(np.int64)))
+    np.save(shard.path("scores", ".npy"), np.concatenate([np.zeros(0), *found]))
+    return {}
+
+
+def write_shard(task: Task, shard: Shard) -> Counts:
+    """Write the recalled pages of a slice."""
+    assert task.scores is not None
+    scores = np.load(task.scores, allow_pickle=False).tolist()
+    with new_table(shard.path("pages"), PAGE_SCHEMA) as table:
+        for row, score in zip(read_slice(task.part, ("url", "text")), scores, strict=True):
+            if score >= task.config.threshold:
+                about = {"url": row["url"], "domain": domain(row["url"]), "text": row["text"]}
+                table.add({**about, "score": score}, len(row["text"]))
+    return {"recalled": table.n_rows}
 
 
 def domain(url: str) -> str:
@@ -140,6 +231,76 @@ def domain_shares(domains: Sequence[str], recalled: Sequence[bool]) -> dict[str,
     return {d: hits[d] / n for d, n in total.items()}
 
 
-def _shuffled(urls: Sequence[str], seed: int) -> list[int]:
-    keys = [hashlib.sha256(f"{seed}\0{url}".encode("utf-8", "replace")).digest() for url in urls]
-    return sorted(range(len(urls)), key=keys.__getitem__)
+def _index(draft: Draft, config: RecallConfig) -> Crawl:
+    """All pages cut into n-grams, slice by slice."""
+    inner = inner_draft(draft, "index")
+    tasks = [Task(part, config) for part in slices(config.pages, config.slice_bytes)]
+    map_shards(inner, tasks, index_shard, workers=config.workers, label="index", ray=config.ray)
+    paths = [Shard(inner.path, i).path("index") for i in range(len(tasks))]
+    tables = [pl.read_parquet(path, columns=["domain", "draw"]) for path in paths]
+    empty = pl.DataFrame(schema={"domain": pl.String, "draw": pl.UInt64})
+    pages = pl.concat([empty, *tables])
+    names = sorted(pages["domain"].unique().to_list())
+    place = {name: i for i, name in enumerate(names)}
+    domains = np.array([place[name] for name in pages["domain"].to_list()], np.int64)
+    order = np.argsort(pages["draw"].to_numpy(), kind="stable").astype(np.int64)
+    starts = np.cumsum([0, *(len(table) for table in tables)], dtype=np.int64)
+    return Crawl(tasks, paths, domains, names, order, starts)
+
+
+def _rounds(
+    draft: Draft, config: RecallConfig, crawl: Crawl, wanted: list[Rows]
+) -> tuple[list[Path], int]:
+    """The files of the last round's scores, and how many domains became seeds."""
+    is_grown = np.zeros(len(crawl.names), bool)
+    is_recalled = np.zeros(crawl.n_pages, bool)
+    totals = np.bincount(crawl.domains, minlength=len(crawl.names))
+    history: list[dict[str, float]] = []
+    scores: list[Path] = []
+    for number in range(config.rounds):
+        is_seed = is_grown[crawl.domains]
+        positive = crawl.order[is_seed[crawl.order]][: config.max_examples]
+        n_against = max(1, round(config.negatives * (len(wanted) + len(positive))))
+        others = crawl.order[~is_seed[crawl.order] & ~is_recalled[crawl.order]][:n_against]
+        if len(others) == 0:
+            break
+        examples = wanted + _places(crawl, positive) + _places(crawl, others)
+        labels = [True] * (len(wanted) + len(positive)) + [False] * len(others)
+        model = train(examples, labels, config.linear)
+        scores = _scored(inner_draft(draft, f"round-{number}"), config, crawl, model)
+        found = np.concatenate([np.load(path, allow_pickle=False) for path in scores])
+        is_recalled = found >= config.threshold
+        shares = np.bincount(crawl.domains[is_recalled], minlength=len(crawl.names)) / totals
+        is_grown |= shares > config.domain_share
+        history.append({crawl.names[i]: round(float(s), 4) for i, s in enumerate(shares)})
+    seeds = [name for name, grown in zip(crawl.names, is_grown, strict=True) if grown]
+    write_json(draft.file("domains.json"), {"rounds": history, "seeds": seeds})
+    return scores, len(seeds)
+
+
+def _scored(draft: Draft, config: RecallConfig, crawl: Crawl, model: Linear) -> list[Path]:
+    stored = draft.path / "model.npy"
+    np.save(stored, np.append(model.weights.astype(np.float64), model.bias))
+    tasks = [
+        Task(task.part, config, index=path, model=stored)
+        for task, path in zip(crawl.tasks, crawl.index, strict=True)
+    ]
+    map_shards(draft, tasks, score_shard, workers=config.workers, label="score", ray=config.ray)
+    return [Shard(draft.path, i).path("scores", ".npy") for i in range(len(tasks))]
+
+
+def _places(crawl: Crawl, pages: NDArray[np.int64]) -> list[Rows]:
+    """The n-grams of some pages, in their order."""
+    found: dict[int, Rows] = {}
+    owner = np.searchsorted(crawl.starts, pages, side="right") - 1
+    for i in np.unique(owner).tolist():
+        column = pq.read_table(crawl.index[i], columns=["places"])["places"]
+        for page in pages[owner == i].tolist():
+            values = column[page - int(crawl.starts[i])].values
+            found[page] = values.to_numpy().astype(np.int64)
+    return [found[page] for page in pages.tolist()]
+
+
+def _draw(seed: int, url: str) -> int:
+    digest = hashlib.sha256(f"{seed}\0{url}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:8])
