@@ -3,6 +3,8 @@
 Input and output: nothing. The server that worker processes are forked from imports this (collect.py
 asks for it), so that each of them begins with machine code in memory. Nothing else imports it: it
 is the one module here whose import does something.
+
+Not here: the loops.
 """
 
 import pyarrow as pa
