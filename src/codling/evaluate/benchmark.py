@@ -30,7 +30,7 @@ from codling.sandbox.interpreter import interpreter
 from codling.sandbox.toolchains import doctor, toolchains
 from codling.sandbox.toolchains import version as toolchain_version
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 _LEAST = {
     "n_samples": 1,
     "concurrency": 1,
