@@ -77,3 +77,29 @@ def test_a_table_that_cannot_be_read_is_named_with_the_cure(tmp_path: Path) -> N
     path.write_bytes(b"x" * path.stat().st_size)
     with pytest.raises(ArtifactError, match=r"rows-00000.parquet is damaged .*; delete"):
         list(read_rows(made, "rows"))
+
+
+def new(folder: Path) -> Draft:
+    folder.mkdir()
+    return Draft(folder, "toy", "id")
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_tasks_that_nobody_counted_become_the_same_shards(tmp_path: Path, n: int) -> None:
+    counted, uncounted = new(tmp_path / "a"), new(tmp_path / "b")
+    texts = [str(i) for i in range(n)]
+    first = map_shards(counted, texts, write, workers=1, label="toy")
+    assert map_shards(uncounted, iter(texts), write, workers=2, label="toy") == first
+    names = sorted(p.name for p in counted.path.iterdir())
+    assert sorted(p.name for p in uncounted.path.iterdir()) == names
+
+
+def test_of_uncounted_tasks_only_the_unfinished_are_done_again(tmp_path: Path) -> None:
+    place = new(tmp_path / "a")
+    map_shards(place, iter("abc"), write, workers=1, label="toy")
+    for path in place.path.glob("rows*"):
+        path.write_text("done before")
+    (place.path / ".shards" / "00001.json").unlink()
+    assert map_shards(place, iter("abc"), write, workers=2, label="toy") == {"n": 3}
+    texts = [place.path / f"rows-0000{i}.txt" for i in range(3)]
+    assert [path.read_text() for path in texts] == ["done before", "b", "done before"]

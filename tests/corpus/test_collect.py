@@ -274,3 +274,8 @@ def test_two_sources_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_an_error_of_a_source_is_a_users_mistake() -> None:
     assert issubclass(SourceError, CodlingError)
+
+
+def test_a_document_that_would_not_fit_into_memory_is_a_mistake_of_the_settings() -> None:
+    with pytest.raises(ConfigError, match="at most 32,000,000"):
+        CollectConfig(out_dir=Path("x"), max_file_bytes=10**9)
