@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
 from codling.core.shards import write_table
 from codling.corpus import columns
@@ -25,6 +27,10 @@ from codling.corpus.columns import (
 def table(path: Path, texts: list[str]) -> Path:
     write_table(path, pa.table({"content": texts, "n": list(range(len(texts)))}))
     return path
+
+
+def cut(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[bytes]:
+    return [data[start:end].tobytes() for start, end in pairwise(offsets)]
 
 
 def test_arrays_equal_those_of_pyarrow() -> None:
@@ -57,20 +63,12 @@ def test_a_text_longer_than_a_batch_is_a_batch_of_its_own(
 ) -> None:
     monkeypatch.setattr(columns, "BATCH_BYTES", 10)
     path = table(tmp_path / "t.parquet", ["x" * 1000, "", "é"])
-    found = [
-        data[a:b].tobytes()
-        for data, o in text_columns(path)
-        for a, b in zip(o, o[1:], strict=False)
-    ]
+    found = [text for each in text_columns(path) for text in cut(*each)]
     assert found == [b"x" * 1000, b"", "é".encode()]
 
 
 def test_buffers_of_a_slice_begin_at_its_first_text() -> None:
-    data, offsets = buffers(pa.array(["ab", "cd", "ef"]).slice(1))
-    assert [data[a:b].tobytes() for a, b in zip(offsets, offsets[1:], strict=False)] == [
-        b"cd",
-        b"ef",
-    ]
+    assert cut(*buffers(pa.array(["ab", "cd", "ef"]).slice(1))) == [b"cd", b"ef"]
 
 
 def test_reading_and_selecting_needs_no_pandas(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def batch(n: int) -> pa.RecordBatch:
         }
         names |= {"language": source.choice(LANGUAGES), "license": source.choice(LICENSES)}
         names |= {"license_from": "none", "split": "train"}
+        names |= {"content": text}
         rows.append(names | {"n_bytes": len(text.encode()), "n_redactions": 0})
     return pa.RecordBatch.from_pylist(rows, schema=DOCUMENT_SCHEMA)
 
