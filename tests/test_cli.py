@@ -60,6 +60,7 @@ def test_every_verb_has_an_example_in_its_help(verb: str, capsys: pytest.Capture
         (["grwo"], "codling: unknown verb grwo; did you mean grow?"),
         (["data", "colect"], "codling data: unknown verb colect; did you mean collect?"),
         (["trace", "--fils", "x"], "Did you mean --files?"),
+        (["trace", "x", "y", "z"], "codling: nothing takes y z; a flag that takes many"),
         (["trace"], "codling trace: path is missing"),
         (["trace", "/nowhere/at/all"], "/nowhere/at/all has no manifest.json"),
         (["trace", "x", "--recipe", "/nowhere.toml"], "no recipe at /nowhere.toml"),
@@ -82,6 +83,14 @@ def test_an_unknown_recipe_key_names_key_file_and_the_nearest(
     recipe.write_text("[trace]\npaht = 'x'\n")
     assert call("trace", "--recipe", str(recipe)) == 2
     assert "r.toml [trace]: unknown key paht; did you mean path?" in capsys.readouterr().err
+
+
+def test_a_flag_takes_many_values_where_no_other_argument_follows(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    documents = ["--documents-dir", "/nowhere", "--out-dir", "/nowhere/out"]
+    assert call("data", "decontaminate", "--benchmarks", "a.jsonl", "b.jsonl", *documents) == 2
+    assert "/nowhere has no manifest.json" in capsys.readouterr().err
 
 
 def test_a_flag_beats_the_recipe_which_beats_the_default(

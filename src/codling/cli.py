@@ -25,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from codling import __version__
 from codling.core import recipe as recipes
@@ -318,6 +318,8 @@ def _parameters(config_class: type, positional: str | None) -> Iterator[inspect.
             help=documentation + ("" if default in UNSHOWN else f" [default: {default}]"),
             show_default=False,
             negative_iterable=(),
+            # `--benchmarks *.jsonl`; only where no argument without a flag could be swallowed.
+            consume_multiple=positional is None,
         )
         name = path.replace(".", "__")
         if path != positional:
@@ -415,6 +417,9 @@ def _show(result: object) -> None:
 
 
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        left = " ".join(error.unused_tokens or ())
+        return f"nothing takes {left}; a flag that takes many is repeated: --flag A --flag B"
     return " ".join(str(error).split()) or type(error).__name__
 
 
