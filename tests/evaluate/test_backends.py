@@ -122,7 +122,7 @@ def test_the_likeliest_option_has_the_highest_sum_of_log_probabilities(engine):
 
 
 def test_our_server_ranks_options_as_the_engine_does(engine, served):
-    for text in ("def add(first, second):", "for name in names:", "x:"):
+    for text in ("def add(first, second):", "for name in names:", "x:", "naïve λ, 中文:"):
         prompt = Prompt(text=text, options=OPTIONS.options)
         assert (
             served.answer(prompt, Sampling(), None).text
@@ -131,17 +131,29 @@ def test_our_server_ranks_options_as_the_engine_does(engine, served):
 
 
 def test_only_the_options_own_tokens_count():
-    def choice(index: int, a: float, b: float) -> dict[str, object]:
-        logprobs = {
-            "tokens": ["<begin>", "Q:", " A", "B", "next"],
-            "token_logprobs": [None, -9.0, a, b, -0.1],
-            "text_offset": [0, 0, 2, 4, 5],
-        }
-        return {"index": index, "logprobs": logprobs}
+    def choice(index: int, option: str, made: str, *values: float) -> dict[str, object]:
+        tokens = [
+            "<begin>",
+            "bytes:\\xc3",
+            "bytes:\\xa9",
+            " A",
+            "?",
+            *option,
+            *([made] * bool(made)),
+        ]
+        logprobs = {"tokens": tokens, "token_logprobs": [None, -9.0, -9.0, -9.0, -9.0, *values]}
+        text = f"é A?{option}" + ("" if made.startswith("<") else made)
+        return {"index": index, "text": text, "logprobs": logprobs}
 
-    backend = answering({"choices": [choice(1, -1.0, -1.0), choice(0, -0.5, -2.0)]})
-    prompt = Prompt(text="Q:", options=(" AB", " AC"))
-    assert backend.answer(prompt, Sampling(), None).text == " AC"  # -2.0 against -2.5
+    choices = [
+        choice(1, " A", " A", -1.0, -1.0, -0.1),  # one more token was generated
+        choice(0, " B", "<end>", -0.5, -2.0, -0.1),  # it ended at once
+        choice(2, " C", "", -2.0, -2.0),  # nothing was generated
+    ]
+    prompt = Prompt(text="é A?", options=(" B", " A", " C"))
+    assert answering({"choices": choices}).answer(prompt, Sampling(), None).text == " A"
+    choices[1] = choice(0, " B", "<end>", -0.5, -1.4, -0.1)
+    assert answering({"choices": choices}).answer(prompt, Sampling(), None).text == " B"
 
 
 @pytest.mark.parametrize(

@@ -239,8 +239,8 @@ class ApiBackend:
             choices = self._post("completions", body)["choices"]
             by_index = sorted(choices, key=lambda choice: int(choice["index"]))
             scores = [
-                _sum_between(choice["logprobs"], len(prompt.text), len(whole))
-                for choice, whole in zip(by_index, wholes, strict=True)
+                _option_score(choice, whole, option)
+                for choice, whole, option in zip(by_index, wholes, prompt.options, strict=True)
             ]
         except (RequestError, KeyError, TypeError, ValueError) as error:
             raise RequestError(
@@ -268,15 +268,22 @@ class ApiBackend:
         raise RequestError(f"{self._client.base_url}{path} does not answer: {reason}")
 
 
-def _sum_between(logprobs: dict[str, Any], start: int, end: int) -> float:
-    """The log-probability of an echoed text's characters from `start` to `end`."""
-    # A token ends where the next begins: names of special tokens are longer than their text.
-    offsets = logprobs["text_offset"]
-    spans = zip(offsets, [*offsets[1:], end + 1], logprobs["token_logprobs"], strict=True)
-    found = [logprob for begin, stop, logprob in spans if begin < end and stop > start]
-    if not found:
-        raise ValueError("no tokens of the option in the echo")
-    return math.fsum(found)
+def _option_score(choice: dict[str, Any], whole: str, option: str) -> float:
+    """The sum over the tokens of `option`, at the end of the echoed text `whole`.
+
+    Found from the end by what the tokens say, not by offsets: these go wrong after a character
+    that is split between tokens. One generated token may follow; its text may be empty.
+    """
+    tokens, logprobs = choice["logprobs"]["tokens"], choice["logprobs"]["token_logprobs"]
+    last = len(tokens) - (len(choice["text"]) > len(whole))
+    for end in (last, last - 1):
+        begin, said = end, ""
+        while begin > 0 and len(said) < len(option):
+            begin -= 1
+            said = tokens[begin] + said
+        if said.endswith(option):
+            return math.fsum(logprobs[begin:end])
+    raise ValueError("the option is not at the end of the echo")
 
 
 def model_identity(path: Path) -> str:
