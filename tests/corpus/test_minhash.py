@@ -23,6 +23,8 @@ TEXTS = [
     "x = 'größe' + π * 3".encode(),
     bytes(range(256)),
     b"word " * 100,
+    ("a\u044f" * 60).encode(),
+    "\u4e2d\u6587, Python \u3002\u042f 1\u20ac \uff21 \u2500\u2500".encode(),
 ]
 
 
@@ -51,6 +53,12 @@ def test_what_is_between_tokens_does_not_matter() -> None:
     assert (
         minhash.shingles(b"a(b) - c;\n  d\te").tolist() == minhash.shingles(b"a b c d e").tolist()
     )
+
+
+def test_texts_in_other_scripts_are_not_compared_by_their_english_words_alone() -> None:
+    one, two = ("Python\u7684\u53d8\u91cf", "Python\u7684\u51fd\u6570")
+    assert minhash.shingles(one.encode()).tolist() != minhash.shingles(two.encode()).tolist()
+    assert len(minhash.shingles("\u4e00\u4e8c\u4e09\u56db\u4e94\u516d".encode())) == 2
 
 
 def test_signatures_and_bands_equal_plain_python() -> None:

@@ -35,7 +35,7 @@ from codling.corpus.shingle_store import (
 from codling.corpus.subset import Subset, inner_draft, write_subset
 from codling.corpus.units import Units, read_units, unit_names
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 
 
 def dedup(config: DedupConfig) -> Artifact:

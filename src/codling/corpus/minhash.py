@@ -2,8 +2,9 @@
 kernels.
 
 Input: documents as one array of UTF-8 bytes with offsets (the layout of an Arrow string column).
-Output: arrays of numbers. A token is a run of `[A-Za-z_0-9]`; a shingle is five tokens in a row,
-or all of a shorter document, as a 32-bit hash. Documents without a token have no shingles and
+Output: arrays of numbers. A token is a run of `[A-Za-z_0-9]`, or one character of a script other
+than Latin, lest Chinese texts be compared by their few English words; a shingle is five tokens in a
+row, or all of a shorter document, as a 32-bit hash. Documents without a token have no shingles and
 resemble none.
 
     shingles(text)               the distinct shingles of one document, sorted
@@ -12,7 +13,7 @@ resemble none.
     candidates jaccard(...)                 exact similarity of pairs of shingle sets
 
 Each kernel has a plain-Python twin (`*_reference`) that the tests hold it to. The kernels release
-the GIL, so that threads share the work. Sources: Broder (1997); the tokens, 5 and 0.7 are
+the GIL, so that threads share the work. Sources: Broder (1997); the ASCII tokens, 5 and 0.7 are
 bigcode's.
 
 Not here: which documents are compared and which of them stay (clusters.py, dedup.py).
@@ -39,8 +40,12 @@ NO_SHINGLE = np.uint32(0xFFFFFFFF)
 _FNV_START, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 _MIX = 0x9E3779B97F4A7C15
 _M64 = (1 << 64) - 1
-_IS_TOKEN = np.zeros(256, np.bool_)
-_IS_TOKEN[[i for i in range(256) if re.match(rb"[A-Za-z_0-9]", bytes([i]))]] = True
+# What a byte begins: 0 nothing, 1 part of a word, 2 a character that is a token. Left out are Latin
+# letters (to C9), symbols and box drawings (E2), private and full-width forms (EF), emoji (F0).
+_KIND = np.zeros(256, np.uint8)
+_KIND[[i for i in range(256) if re.match(rb"[A-Za-z_0-9]", bytes([i]))]] = 1
+_KIND[0xCD:0xEF] = 2
+_KIND[0xE2] = 0
 
 
 def permutations(n: int) -> tuple[Hashes, Hashes]:
@@ -68,7 +73,7 @@ def shingles(text: bytes) -> Hashes:
 
 def shingle_list(data: Bytes, start: int, end: int) -> Hashes:
     """All shingles of the document `data[start:end]`, in its order."""
-    found = np.empty((end - start) // 2 + 1, np.uint32)
+    found = np.empty(_most_tokens(end - start), np.uint32)
     return found[: _shingles(data, start, end, found)].copy()
 
 
@@ -96,6 +101,12 @@ def _finish(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @numba.njit(nogil=True, cache=True)
+def _most_tokens(n_bytes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Two in three bytes: an ASCII letter and a character of two bytes, in turns."""
+    return n_bytes * 2 // 3 + 1
+
+
+@numba.njit(nogil=True, cache=True)
 def _shingles(data, start, end, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     # The last five tokens in five variables: a ring with a remainder would cost as much as the
     # hashing.
@@ -104,13 +115,24 @@ def _shingles(data, start, end, out):  # type: ignore[no-untyped-def]  # noqa: A
     n_tokens = n_out = np.uint64(0)
     i, end = np.uint64(start), np.uint64(end)
     while i < end:
-        if not _IS_TOKEN[data[i]]:
+        kind = _KIND[data[i]]
+        if kind == 0:
             i += one
             continue
         token = np.uint64(_FNV_START)
-        while i < end and _IS_TOKEN[data[i]]:
+        if kind == 1:
+            while i < end and _KIND[data[i]] == 1:
+                token = (token ^ np.uint64(data[i])) * prime
+                i += one
+        else:
+            first = i
             token = (token ^ np.uint64(data[i])) * prime
             i += one
+            while i < end and data[i] >> 6 == 2:  # the character's other bytes
+                token = (token ^ np.uint64(data[i])) * prime
+                i += one
+            if i - first == one:
+                continue  # no UTF-8
         a, b, c, d, e = b, c, d, e, token
         n_tokens += one
         if n_tokens >= np.uint64(SHINGLE_TOKENS):
@@ -128,7 +150,7 @@ def _signatures(data, offsets, masks, factors, out, counts):  # type: ignore[no-
     longest = 0
     for document in range(len(counts)):
         longest = max(longest, offsets[document + 1] - offsets[document])
-    found = np.empty(longest // 2 + 1, np.uint32)
+    found = np.empty(_most_tokens(longest), np.uint32)
     for document in range(len(counts)):
         n = _shingles(data, offsets[document], offsets[document + 1], found)
         least = out[document]
@@ -175,7 +197,7 @@ def _jaccard(sets, starts, left, right, out):  # type: ignore[no-untyped-def]  #
 def shingles_reference(text: bytes) -> list[int]:
     """`shingle_list` in plain Python."""
     tokens = []
-    for match in re.finditer(rb"[A-Za-z_0-9]+", text):
+    for match in re.finditer(rb"[A-Za-z_0-9]+|[\xcd-\xe1\xe3-\xee][\x80-\xbf]+", text):
         token = _FNV_START
         for byte in match.group():
             token = (token ^ byte) * _FNV_PRIME & _M64
