@@ -185,7 +185,24 @@ def test_logprobs_are_four_parallel_lists(client: OpenAI, engine: TextEngine) ->
     assert len(named) == sum("\ufffd" in entry.text for entry in own)
     assert logprobs.top_logprobs is not None
     assert max(logprobs.top_logprobs[0].values()) == pytest.approx(own[0].top[0].logprob)
-    assert logprobs.text_offset == [sum(len(e.text) for e in own[:i]) for i in range(6)]
+    begun = [sum(byte >> 6 != 0b10 for e in own[:i] for byte in e.bytes) for i in range(6)]
+    assert logprobs.text_offset == begun
+
+
+def test_offsets_count_characters_and_not_their_pieces(client: OpenAI) -> None:
+    prompt = "def f():  # \u4e2d\u6587\n    return"
+    answer = client.completions.create(
+        model="any", prompt=prompt, max_tokens=0, echo=True, logprobs=1
+    )
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.tokens is not None
+    assert logprobs.text_offset is not None
+    assert any(token.startswith("bytes:") for token in logprobs.tokens)
+    # The tokens that are whole stand where their offsets say.
+    for token, offset in zip(logprobs.tokens[1:], logprobs.text_offset[1:], strict=True):
+        if not token.startswith("bytes:"):
+            assert answer.choices[0].text.startswith(token, offset)
 
 
 def test_max_tokens_0_with_echo_scores_the_prompt(client: OpenAI, engine: TextEngine) -> None:

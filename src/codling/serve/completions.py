@@ -173,7 +173,7 @@ def _logprobs(
     offsets = []
     for entry in entries:
         offsets.append(offset)
-        offset += len(entry.text)
+        offset += _n_chars(entry)
     return {
         "tokens": [_name(entry) for entry in entries],
         "token_logprobs": [_finite(entry.logprob) for entry in entries],
@@ -183,6 +183,15 @@ def _logprobs(
         ],
         "text_offset": offsets,
     }
+
+
+def _n_chars(entry: TokenLogprob) -> int:
+    """Characters of the text that begin in this token."""
+    try:
+        entry.bytes.decode()
+    except UnicodeDecodeError:
+        return sum(byte >> 6 != 0b10 for byte in entry.bytes)
+    return len(entry.text)
 
 
 def _name(entry: TokenLogprob) -> str:
