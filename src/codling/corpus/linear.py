@@ -2,8 +2,8 @@
 
 Input: texts with labels. Output: weights, and the probability that a text is like the examples.
 Features are n-grams of tokens (ids of a tokenizer, or words), hashed into a table; each counts once
-in a text, and a text's features have length 1. Logistic regression by full-batch gradient descent
-with momentum: the same examples give the same weights.
+in a text, and a text's features have length 1. Logistic regression by stochastic gradient descent
+in a fixed order (linear_kernel.py): the same examples give the same weights.
 
 Not here: which texts are examples (recall.py, quality.py).
 """
@@ -25,6 +25,7 @@ Rows = NDArray[np.int64]
 _WORD = re.compile(r"\w+|[^\w\s]")
 _NOTHING = np.zeros(0, np.int64)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+MIN_STEPS = 5000
 BATCH = 256
 """Texts that are tokenized at a time."""
 
@@ -37,18 +38,18 @@ class LinearConfig:
     """The table of weights has 2 to the power of `bits` entries."""
     n: int = 2
     """N-grams up to this length are features."""
-    steps: int = 200
-    """Steps of gradient descent."""
-    lr: float = 4.0
-    """Step size; features have length 1."""
-    l2: float = 1e-4
+    epochs: int = 5
+    """How often every example is seen; few examples are seen oftener, for MIN_STEPS in all."""
+    lr: float = 0.2
+    """First step size, which falls linearly to 0; features have length 1."""
+    l2: float = 1e-5
     """Pull of the weights towards 0."""
     max_chars: int = 20_000
     """Only so much of a text's beginning is read."""
 
     def __post_init__(self) -> None:
-        if not 8 <= self.bits <= 26 or self.n < 1 or self.steps < 1:
-            raise ConfigError("linear: bits must be 8 to 26, n and steps at least 1")
+        if not 8 <= self.bits <= 26 or self.n < 1 or self.epochs < 1:
+            raise ConfigError("linear: bits must be 8 to 26, n and epochs at least 1")
 
 
 @dataclass(frozen=True)
@@ -101,25 +102,20 @@ def train(rows: Sequence[Rows], labels: Sequence[bool], config: LinearConfig) ->
 
     Raises ConfigError unless both classes have examples.
     """
+    from codling.corpus.linear_kernel import descend  # the compiler loads only where it trains
+
     y = np.array(labels, np.float64)
     if y.sum() in (0, len(y)):
         raise ConfigError("training needs examples of both kinds")
-    lengths = np.array([len(r) for r in rows])
-    owner = np.repeat(np.arange(len(rows)), lengths)
-    places, column = np.unique(np.concatenate(rows), return_inverse=True)
-    value = (1 / np.sqrt(np.maximum(lengths, 1)))[owner]
-    share = np.where(y > 0, 0.5 / y.sum(), 0.5 / (len(y) - y.sum()))
-    weights, speed, bias = np.zeros(len(places)), np.zeros(len(places)), 0.0
-    for _ in range(config.steps):
-        z = np.bincount(owner, weights[column] * value, len(rows)).astype(np.float64) + bias
-        error = (_sigmoid(z) - y) * share
-        slope = np.bincount(column, error[owner] * value, len(places)) + config.l2 * weights
-        speed = 0.9 * speed - 0.1 * config.lr * slope
-        weights += speed
-        bias -= 0.1 * config.lr * float(error.sum())
-    table = np.zeros(2**config.bits, np.float32)
-    table[places] = weights
-    return Linear(table, bias)
+    starts = np.cumsum([0, *(len(r) for r in rows)], dtype=np.int64)
+    share = np.where(y > 0, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
+    shuffle = np.random.default_rng(0)
+    epochs = max(config.epochs, -(-MIN_STEPS // len(rows)))
+    order = np.concatenate([shuffle.permutation(len(rows)) for _ in range(epochs)])
+    table = np.zeros(2**config.bits)
+    places = np.concatenate(rows).astype(np.int64)
+    bias = descend(places, starts, y, share, order, table, config.lr, config.l2)
+    return Linear(table.astype(np.float32), float(bias))
 
 
 def _ngrams(ids: NDArray[np.uint64], config: LinearConfig) -> Rows:

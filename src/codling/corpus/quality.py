@@ -28,7 +28,7 @@ from codling.corpus.pages import as_inputs, read_texts
 from codling.corpus.subset import inner_draft
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 SCORE_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),

@@ -36,7 +36,7 @@ from codling.corpus.pages import Slice, as_inputs, read_slice, read_texts, slice
 from codling.corpus.subset import inner_draft
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 PREPARED = ("codling.corpus.recall",)
 """What worker processes find imported."""
 PAGE_SCHEMA = pa.schema(
@@ -77,7 +77,7 @@ class RecallConfig:
     """Domains with a larger share of recalled pages become seeds."""
     negatives: float = 3.0
     """Other pages per seed to train against."""
-    max_examples: int = 50_000
+    max_examples: int = 20_000
     """Most pages of domains that become seeds, drawn by hash; these examples are in memory."""
     seed: int = 0
     """Decides which other pages these are."""
