@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from codling.core.artifact import Artifact, Draft, open_artifact, produce
-from codling.core.shards import Counts, Shard, map_shards
+from codling.core.shards import Counts, Shard, map_shards, prepare_workers
 from codling.corpus.columns import batches
 from codling.corpus.config import CleanConfig
 from codling.corpus.counts import nested
@@ -47,6 +47,9 @@ T = TypeVar("T")
 
 COMPILED_BYTES = 50_000_000
 """Bytes per worker from which on it pays to load the compiled loops."""
+
+PREPARED = ("codling.corpus.clean", "codling.corpus.kernels")
+"""What worker processes begin with, where the compiled loops are used."""
 
 KEYS_SCHEMA = pa.schema(
     [
@@ -82,6 +85,8 @@ def clean(config: CleanConfig) -> Artifact:
         shards = raw.files("documents-*.parquet")
         judged = _inner_draft(draft)
         compiled = raw.counts.get("bytes", 0) > COMPILED_BYTES * config.workers
+        if compiled and config.workers > 1 and config.ray is None:
+            prepare_workers(PREPARED)
         tasks = [JudgeTask(path, config, compiled) for path in shards]
         counts = map_shards(
             judged, tasks, judge_shard, workers=config.workers, label="clean", ray=config.ray
