@@ -23,6 +23,13 @@ def test_the_core_of_a_repository_is_never_held_out() -> None:
         assert "core" not in heldout_units("r", files, fraction=0.05, seed=seed)
 
 
+def test_a_unit_with_little_code_and_most_pages_is_not_held_out() -> None:
+    files = [(f"p{i}/m.py", 100) for i in range(20)] + [("doc/conf.py", 10)]
+    pages = [("doc/api.html", 90_000), ("p0/README.md", 50)]
+    for seed in range(20):
+        assert "doc" not in heldout_units("r", files, pages, fraction=0.05, seed=seed)
+
+
 def test_one_unit_of_three_is_held_out_and_none_of_two() -> None:
     three = [("a.py", 100), ("b.py", 100), ("c.py", 90)]
     assert heldout_units("r", three, fraction=0.05, seed=0) == {"c.py"}

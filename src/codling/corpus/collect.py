@@ -39,7 +39,7 @@ from codling.corpus.repository import Archive, Entry, Reader, Repository
 from codling.corpus.sources import open_sources
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 5
+STAGE_VERSION = 6
 ARCHIVE_GROWTH = 4
 """How many times larger than packed an archive is taken to be, when shards are cut."""
 PREPARED = ("codling.corpus.collect", "codling.corpus.clean", "codling.corpus.kernels")
@@ -162,7 +162,7 @@ def _dated(
             found = list(pool.map(_with_times, sources))
     if config.heldout_by == "package" or config.heldout_since is not None:
         return found, config
-    code = (_code(each, config) for each in found if isinstance(each, Repository))
+    code = (_split_files(each, config) for each in found if isinstance(each, Repository))
     since = datetime.fromtimestamp(newest_since(code, config), UTC)
     return found, replace(config, heldout_since=since.isoformat())
 
@@ -252,17 +252,18 @@ def _piece(repository: Repository, config: CollectConfig) -> Piece:
         repository.source,
         repository.name,
         read_notices(repository.notices, repository.declared, own=config.own),
-        choose_heldout(repository.name, _code(repository, config), config),
+        choose_heldout(repository.name, _split_files(repository, config), config),
         header_language(entry.path for entry in repository.entries),
     )
     return Piece(place, repository.reader, repository.entries)
 
 
-def _code(repository: Repository, config: CollectConfig) -> list[CodeFile]:
+def _split_files(repository: Repository, config: CollectConfig) -> list[CodeFile]:
+    """The files that are read, as the held-out split sees them."""
     return [
-        CodeFile(e.path, e.n_bytes, e.changed_at)
+        CodeFile(e.path, e.n_bytes, e.changed_at, _is_code(_name(e.path), config.extended))
         for e in repository.entries
-        if not _unread_reason(e, config) and _is_code(_name(e.path), config.extended)
+        if not _unread_reason(e, config)
     ]
 
 

@@ -49,15 +49,17 @@ class Heldout:
 
 @dataclass(frozen=True, slots=True)
 class CodeFile:
-    """A source file as the split sees it."""
+    """A file that is read, as the split sees it."""
 
     path: str
     n_bytes: int
     changed_at: int | None = None
+    is_code: bool = True
+    """Whether it counts in the share that is held out; pages and data do not."""
 
 
 def choose_heldout(repo: str, files: Iterable[CodeFile], config: CollectConfig) -> Heldout:
-    """What of one repository is held out; `files` are its source files."""
+    """What of one repository is held out; `files` are all of it that is read."""
     since = config.heldout_moment
     match config.heldout_by:
         case "file-time":
@@ -66,10 +68,11 @@ def choose_heldout(repo: str, files: Iterable[CodeFile], config: CollectConfig) 
             newest = max((f.changed_at or 0 for f in files), default=0)
             return Heldout(is_whole=since is not None and newest >= since)
         case "package":
-            sizes = ((f.path, f.n_bytes) for f in files)
-            return Heldout(
-                heldout_units(repo, sizes, fraction=config.heldout_fraction, seed=config.seed)
-            )
+            read = list(files)
+            sizes = ((f.path, f.n_bytes) for f in read if f.is_code)
+            others = ((f.path, f.n_bytes) for f in read if not f.is_code)
+            fraction, seed = config.heldout_fraction, config.seed
+            return Heldout(heldout_units(repo, sizes, others, fraction=fraction, seed=seed))
 
 
 def row_heldout(repo: str, path: str, config: CollectConfig) -> Heldout:
@@ -91,7 +94,8 @@ def newest_since(repositories: Iterable[Sequence[CodeFile]], config: CollectConf
     """
     sizes: Counter[int] = Counter()
     for files in repositories:
-        dated = [(f.changed_at, f.n_bytes) for f in files if f.changed_at is not None]
+        code = [f for f in files if f.is_code]
+        dated = [(f.changed_at, f.n_bytes) for f in code if f.changed_at is not None]
         if config.heldout_by == "repository-time" and dated:
             sizes[max(second for second, _ in dated)] += sum(n for _, n in dated)
         elif config.heldout_by == "file-time":
@@ -134,9 +138,16 @@ def unit_of(path: str) -> str:
 
 
 def heldout_units(
-    repo: str, files: Iterable[tuple[str, int]], *, fraction: float, seed: int
+    repo: str,
+    files: Iterable[tuple[str, int]],
+    others: Iterable[tuple[str, int]] = (),
+    *,
+    fraction: float,
+    seed: int,
 ) -> frozenset[str]:
     """The held-out units of one repository, of which `files` are the (path, bytes) of its code.
+
+    `others` are its pages and data: they do not count, but a unit with many of them is not taken.
 
     Units are taken in the order of their hashes while they fit into `fraction` of the bytes. At
     least one is taken where there are three or more: the smallest, if none fits.
@@ -148,7 +159,11 @@ def heldout_units(
         return frozenset()
     total = sum(sizes.values())
     order = sorted(sizes, key=lambda unit: _hash(seed, repo, unit))
-    small = [unit for unit in order if sizes[unit] <= MAX_UNIT_SHARE * total]
+    whole = sizes.copy()
+    for path, n_bytes in others:
+        whole[unit_of(path)] += n_bytes
+    limit, whole_limit = MAX_UNIT_SHARE * total, MAX_UNIT_SHARE * sum(whole.values())
+    small = [u for u in order if sizes[u] <= limit and whole[u] <= whole_limit]
     taken: list[str] = []
     n_taken = 0
     for unit in small:
