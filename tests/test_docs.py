@@ -1,0 +1,35 @@
+"""The commands that README and docs show are ones that codling takes."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codling.cli import GROUPS, VERBS, _app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_SHOWN = re.compile(r"^ {4}(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(codling (?:.*\\\n)*.*)", re.M)
+_END = re.compile(r"\s#\s|[|>&;]|\.\.\.")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """(page, command line) of every indented line that begins with `codling`."""
+    for page in PAGES:
+        for match in _SHOWN.finditer(page.read_text("utf-8")):
+            line = " ".join(match[1].replace("\\\n", " ").split())
+            yield str(page.relative_to(ROOT)), _END.split(line)[0].strip()
+
+
+@pytest.mark.parametrize(("page", "line"), sorted(set(commands())))
+def test_a_command_in_the_docs_parses(page: str, line: str) -> None:
+    tokens = shlex.split(line)[1:]
+    named = " ".join(tokens[: 2 if tokens[0] in GROUPS else 1])
+    assert named in {verb.name for verb in VERBS}, f"{page} shows an unknown verb: {line}"
+    _app(tokens).parse_args(tokens, print_error=False, exit_on_error=False)
+
+
+def test_the_docs_show_commands() -> None:
+    assert len(set(commands())) >= 40
