@@ -191,6 +191,13 @@ def test_paragraphs_stay_whole() -> None:
     assert list(pieces("x" * 500, 100)) == ["x" * 500 + "\n"]
 
 
+def test_a_corpus_named_like_a_bucket_of_posts_is_a_corpus(tmp_path: Path) -> None:
+    path = tmp_path / "bucket-1.jsonl"
+    path.write_text(json.dumps({"content": "Plain words of English text. " * 9}) + "\n")
+    config = ProseConfig(sources=(path,), license="CC0-1.0", out_dir=tmp_path / "out")
+    assert prose(config).counts["documents"] == 1
+
+
 def test_nothing_left_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "Posts.xml"
     path.write_text(THREAD)

@@ -34,6 +34,7 @@ from codling.core.errors import ArtifactError, CodlingError, StorageError
 from codling.core.log import Bar
 
 Task = TypeVar("Task")
+Item = TypeVar("Item")
 Counts = dict[str, int]
 
 
@@ -114,6 +115,24 @@ class _Waiting:
             self.n_tasks = max(self.n_tasks, index + 1)
             if not _record(self.done_dir, index).exists():
                 yield Shard(self._folder, index), task
+
+
+def cut(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> Iterator[list[Item]]:
+    """The items in order, in runs that end as soon as their sizes reach `limit`.
+
+    >>> list(cut("abcde", lambda _: 2, 4))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    run: list[Item] = []
+    reached = 0
+    for item in items:
+        run.append(item)
+        reached += size(item)
+        if reached >= limit:
+            yield run
+            run, reached = [], 0
+    if run:
+        yield run
 
 
 def prepare_workers(modules: Sequence[str]) -> None:

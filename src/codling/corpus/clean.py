@@ -39,6 +39,7 @@ from codling.corpus.filters import Reason
 from codling.corpus.judge import Judge, Judged, dropped_rows
 from codling.corpus.profiles import thresholds
 from codling.corpus.redact import REDACTION_SCHEMA, Edit, replaced
+from codling.corpus.subset import inner_draft
 from codling.corpus.tables import new_table
 
 STAGE_VERSION = 2
@@ -83,7 +84,7 @@ def clean(config: CleanConfig) -> Artifact:
 
     def work(draft: Draft) -> None:
         shards = raw.files("documents-*.parquet")
-        judged = _inner_draft(draft)
+        judged = inner_draft(draft, "judged")
         compiled = raw.counts.get("bytes", 0) > COMPILED_BYTES * config.workers
         if compiled and config.workers > 1 and config.ray is None:
             prepare_workers(PREPARED)
@@ -176,13 +177,6 @@ def move_shard(task: MoveTask, shard: Shard) -> Counts:
             first_row += len(batch)
     n = len(task.repeats)
     return dict(counts + Counter({"dropped": n, "dropped_by_rule/duplicate": n}))
-
-
-def _inner_draft(draft: Draft) -> Draft:
-    """A draft for the judged shards inside the draft, in the part that is not published."""
-    path = draft.path / ".shards" / "judged"
-    path.mkdir(parents=True, exist_ok=True)
-    return Draft(path, draft.kind, draft.id)
 
 
 def _repeats(judged: Path, shards: list[Path]) -> dict[int, dict[int, str]]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import compress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from codling.core.artifact import Artifact, Draft, Input, produce
 from codling.core.errors import SourceError
 from codling.core.languages import detect, header_language, may_be_code, may_be_known
 from codling.core.log import say
-from codling.core.shards import Counts, Shard, map_shards, prepare_workers
+from codling.core.shards import Counts, Shard, cut, map_shards, prepare_workers
+from codling.corpus import paths
 from codling.corpus.archives import open_archive
 from codling.corpus.config import CollectConfig
-from codling.corpus.counts import nested
+from codling.corpus.counts import document_counts, largest_rule, nested
 from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 from codling.corpus.dumps import read_dump
 from codling.corpus.heldout import CodeFile, Heldout, choose_heldout, newest_since, row_heldout
@@ -119,7 +121,7 @@ def collect_shard(task: Task, shard: Shard) -> Counts:
                 counts.update({"dropped": 1, f"dropped_by_rule/{reason[0]}": 1})
             else:
                 documents.add(row, len(row["content"]))
-                counts.update(_tally(row))
+                counts.update(document_counts(row))
     return dict(counts)
 
 
@@ -186,17 +188,9 @@ def _shards(
     sources: Sequence[Repository | Archive], config: CollectConfig
 ) -> Iterator[list[Piece | Archive]]:
     """The sources' files in order, cut whenever a shard's bytes have come together."""
-    parts: list[Piece | Archive] = []
-    n_bytes = 0
-    for source in sources:
-        for part, part_bytes in _portions(source, config):
-            parts.append(part)
-            n_bytes += part_bytes
-            if n_bytes >= config.shard_bytes:
-                yield parts
-                parts, n_bytes = [], 0
-    if parts:
-        yield parts
+    portions = (each for source in sources for each in _portions(source, config))
+    for run in cut(portions, itemgetter(1), config.shard_bytes):
+        yield [part for part, _ in run]
 
 
 def _portions(
@@ -207,16 +201,12 @@ def _portions(
         yield source, _n_bytes(source, config)
         return
     whole = _piece(source, config)
-    portion: list[Entry] = []
-    n_bytes = 0
-    for entry in whole.entries:
-        portion.append(entry)
-        n_bytes += 0 if entry.rule else entry.n_bytes
-        if n_bytes >= config.shard_bytes:
-            yield replace(whole, entries=tuple(portion)), n_bytes
-            portion, n_bytes = [], 0
-    if portion:
-        yield replace(whole, entries=tuple(portion)), n_bytes
+    for entries in cut(whole.entries, _read_bytes, config.shard_bytes):
+        yield replace(whole, entries=tuple(entries)), sum(map(_read_bytes, entries))
+
+
+def _read_bytes(entry: Entry) -> int:
+    return 0 if entry.rule else entry.n_bytes
 
 
 def _files(task: Task, shard: Shard) -> Iterator[tuple[Place, Entry, bytes]]:
@@ -261,7 +251,7 @@ def _piece(repository: Repository, config: CollectConfig) -> Piece:
 def _split_files(repository: Repository, config: CollectConfig) -> list[CodeFile]:
     """The files that are read, as the held-out split sees them."""
     return [
-        CodeFile(e.path, e.n_bytes, e.changed_at, _is_code(_name(e.path), config.extended))
+        CodeFile(e.path, e.n_bytes, e.changed_at, _is_code(paths.name(e.path), config.extended))
         for e in repository.entries
         if not _unread_reason(e, config)
     ]
@@ -326,7 +316,7 @@ def _unread_reason(entry: Entry, config: CollectConfig) -> tuple[str, str] | Non
         return entry.rule, entry.value
     if entry.n_bytes > config.max_file_bytes:
         return "too-large", f"{entry.n_bytes} bytes"
-    return None if _may_be_known(_name(entry.path), config.extended) else _no_language(entry)
+    return None if _may_be_known(paths.name(entry.path), config.extended) else _no_language(entry)
 
 
 def _text(entry: Entry, data: bytes, language: str) -> tuple[tuple[str, str] | None, str]:
@@ -344,25 +334,9 @@ def _text(entry: Entry, data: bytes, language: str) -> tuple[tuple[str, str] | N
 
 
 def _no_language(entry: Entry) -> tuple[str, str]:
-    return "no-language", _name(entry.path).rpartition(".")[2][:20]
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
-def _tally(row: dict[str, Any]) -> dict[str, int]:
-    return {
-        "documents": 1,
-        "bytes": row["n_bytes"],
-        f"{row['split']}_documents": 1,
-        f"{row['split']}_bytes": row["n_bytes"],
-        f"by_language/{row['language']}": 1,
-        f"by_license/{row['license']}": 1,
-    }
+    return "no-language", paths.name(entry.path).rpartition(".")[2][:20]
 
 
 def _largest_rule(counts: Counter[str]) -> str:
-    rules = {k.partition("/")[2]: n for k, n in counts.items() if k.startswith("dropped_by_rule/")}
-    rule = max(rules, key=rules.__getitem__, default="")
-    return f"{rules[rule]:,} files were dropped by the rule {rule}" if rule else "it has no files"
+    rule, n = largest_rule(counts)
+    return f"{n:,} files were dropped by the rule {rule}" if rule else "it has no files"

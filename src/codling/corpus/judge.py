@@ -25,7 +25,7 @@ from codling.corpus.columns import buffers
 from codling.corpus.config import CleanConfig, RedactConfig
 from codling.corpus.document import DROPPED_SCHEMA
 from codling.corpus.filters import FileText, Reason, drop_reason
-from codling.corpus.licenses import UNKNOWN, allowed_licenses, is_permissive
+from codling.corpus.licenses import allowed_licenses, license_reason
 from codling.corpus.linestats import LineStats, line_stats
 from codling.corpus.profiles import LONG_LINE, Thresholds, thresholds
 from codling.corpus.redact import Edit, find_edits
@@ -87,7 +87,9 @@ class Judge:
     def _gated(self, licenses: pa.Array) -> dict[int, Reason]:
         """The rows that do not pass the licence gate."""
         names, codes = _coded(licenses)
-        reasons = [self._license_reason(name) for name in names]
+        allow_unknown = self._config.licenses.allow_unknown
+        found = (license_reason(n, self._allowed, allow_unknown=allow_unknown) for n in names)
+        reasons = [reason and Reason(*reason) for reason in found]
         fails = np.array([reason is not None for reason in reasons], np.bool_)[codes]
         return {i: r for i in np.flatnonzero(fails).tolist() if (r := reasons[codes[i]])}
 
@@ -112,14 +114,6 @@ class Judge:
             if edits := find_edits(column[i].as_py(), redact, mark, formats):
                 found[i] = edits
         return found
-
-    def _license_reason(self, name: str) -> Reason | None:
-        if name == UNKNOWN:
-            is_allowed = self._config.licenses.allow_unknown
-            return None if is_allowed else Reason("license-unknown", UNKNOWN)
-        if is_permissive(name, self._allowed):
-            return None
-        return Reason("license-not-permissive", name)
 
 
 @dataclass(frozen=True)

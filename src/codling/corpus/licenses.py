@@ -145,6 +145,15 @@ def allowed_licenses(config: LicenseConfig) -> frozenset[str]:
     return frozenset(config.permissive or PERMISSIVE) | frozenset(config.also) | {OWN}
 
 
+def license_reason(
+    expression: str, allowed: frozenset[str], *, allow_unknown: bool
+) -> tuple[str, str] | None:
+    """The rule of the licence gate that a file breaks, and its licence; None if it passes."""
+    if expression == UNKNOWN:
+        return None if allow_unknown else ("license-unknown", UNKNOWN)
+    return None if is_permissive(expression, allowed) else ("license-not-permissive", expression)
+
+
 def _either(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
     value, rest = _both(tokens, names)
     while rest and rest[0].upper() == "OR":

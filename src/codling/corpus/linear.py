@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,16 @@ class Linear:
 
     weights: NDArray[np.float32]
     bias: float
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The classifier that `save` wrote."""
+        stored = np.load(path, allow_pickle=False)
+        return cls(stored[:-1].astype(np.float32), float(stored[-1]))
+
+    def save(self, path: Path) -> None:
+        """Write one array for workers to read: the weights, then the bias."""
+        np.save(path, np.append(self.weights.astype(np.float64), self.bias))
 
     def score(self, features: Sequence[Rows]) -> NDArray[np.float64]:
         """The probability of each text, by its features."""

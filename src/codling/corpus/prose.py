@@ -17,6 +17,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,17 @@ from codling.core.artifact import Artifact, Draft, Input, produce, sha256_of
 from codling.core.errors import ConfigError, SourceError
 from codling.core.languages import PROSE
 from codling.core.recipe import aside
-from codling.core.shards import Counts, Shard, map_shards
+from codling.core.shards import Counts, Shard, cut, map_shards
 from codling.corpus import dumps, folders, stackexchange
 from codling.corpus.config import LicenseConfig, RedactConfig, available_cores
-from codling.corpus.counts import nested
+from codling.corpus.counts import document_counts, largest_rule, nested
 from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 from codling.corpus.heldout import is_heldout_unit
 from codling.corpus.licenses import (
     UNKNOWN,
     Licenses,
     allowed_licenses,
-    is_permissive,
+    license_reason,
     read_notices,
 )
 from codling.corpus.prose_text import Kind, decode, not_in, pieces
@@ -134,6 +135,8 @@ class Task:
     entries: tuple[Entry, ...] = ()
     licenses: Licenses | None = None
     """Of the files of a folder."""
+    is_bucket: bool = False
+    """Posts that were dealt out, which read_dump would not understand."""
 
 
 def prose(config: ProseConfig) -> Artifact:
@@ -146,14 +149,15 @@ def prose(config: ProseConfig) -> Artifact:
 --out-dir runs/english/documents
     """
     dumps.columns_of(config.columns)
-    sources = [_opened(path, name) for path, name in _named(config.sources)]
+    named = _named(config.sources)
+    sources = [_opened(path, name) for path, name in named]
     inputs = [
         Input(kind="source", id=_identity(name, each), path=str(path.absolute()))
-        for each, (path, name) in zip(sources, _named(config.sources), strict=True)
+        for each, (path, name) in zip(sources, named, strict=True)
     ]
 
     def work(draft: Draft) -> None:
-        tasks = list(_tasks(sources, _named(config.sources), config, draft.path / ".shards"))
+        tasks = list(_tasks(sources, named, config, draft.path / ".shards"))
         counts = map_shards(
             draft, tasks, prose_shard, workers=config.workers, label="prose", ray=config.ray
         )
@@ -195,18 +199,17 @@ def prose_shard(task: Task, shard: Shard) -> Counts:
             for post in text.posts:
                 about = {"score": post.score, "license": post.license, "author": post.author}
                 posts.add({"repo": text.repo, "path": text.path, "post": post.id} | about)
-            counts.update(_tally(row))
+            counts.update(document_counts(row))
     return dict(counts)
 
 
 def _largest_rule(counts: Counter[str]) -> str:
-    rules = {k.partition("/")[2]: n for k, n in counts.items() if k.startswith("dropped_by_rule/")}
-    rule = max(rules, key=rules.__getitem__, default="")
+    rule, n = largest_rule(counts)
     cures = {
         "license-not-permissive": "; allow their licence with --licenses.also",
         "license-unknown": "; name their licence with --license",
     }
-    return f"{rules[rule]:,} were dropped by the rule {rule}{cures.get(rule, '')}" if rule else ""
+    return f"{n:,} were dropped by the rule {rule}{cures.get(rule, '')}" if rule else ""
 
 
 def _named(paths: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -257,35 +260,22 @@ def _tasks(
     for i, (source, (path, name)) in enumerate(zip(sources, named, strict=True)):
         if isinstance(source, Repository):
             licenses = read_notices(source.notices, config.license)
-            for entries in _portions(source.entries, config):
-                yield Task(name, path.absolute(), config, entries, licenses)
+            for entries in cut(source.entries, attrgetter("n_bytes"), config.shard_bytes):
+                yield Task(name, path.absolute(), config, tuple(entries), licenses)
         elif stackexchange.is_posts(path):
             folder = scratch / f"posts-{i}"
             folder.mkdir(exist_ok=True)
             for bucket in stackexchange.deal(path, folder):
-                yield Task(name, bucket.absolute(), config)
+                yield Task(name, bucket.absolute(), config, is_bucket=True)
         else:
             yield Task(name, path.absolute(), config)
-
-
-def _portions(entries: Sequence[Entry], config: ProseConfig) -> Iterator[tuple[Entry, ...]]:
-    portion: list[Entry] = []
-    n_bytes = 0
-    for entry in entries:
-        portion.append(entry)
-        n_bytes += entry.n_bytes
-        if n_bytes >= config.shard_bytes:
-            yield tuple(portion)
-            portion, n_bytes = [], 0
-    if portion:
-        yield tuple(portion)
 
 
 def _texts(task: Task) -> Iterator[Text]:
     """The texts of a task, in pieces."""
     if task.licenses is not None:
         yield from _folder_texts(task)
-    elif task.path.name.startswith("bucket-"):
+    elif task.is_bucket:
         yield from _threads(task)
     elif task.path.name.lower().endswith(TEXT_ENDINGS):
         data = task.path.read_bytes()
@@ -364,11 +354,7 @@ def _drop_reason(
         return "short", f"{len(text.content)} characters"
     if found := not_in(config.kind, text.content):
         return f"not-{config.kind}", found
-    if text.license == UNKNOWN:
-        return None if config.licenses.allow_unknown else ("license-unknown", UNKNOWN)
-    if not is_permissive(text.license, allowed):
-        return "license-not-permissive", text.license
-    return None
+    return license_reason(text.license, allowed, allow_unknown=config.licenses.allow_unknown)
 
 
 def _row(
@@ -392,14 +378,3 @@ def _row(
         "changed_at": text.changed_at,
     }
     return row, edits
-
-
-def _tally(row: dict[str, Any]) -> dict[str, int]:
-    return {
-        "documents": 1,
-        "bytes": row["n_bytes"],
-        f"{row['split']}_documents": 1,
-        f"{row['split']}_bytes": row["n_bytes"],
-        "by_language/text": 1,
-        f"by_license/{row['license']}": 1,
-    }

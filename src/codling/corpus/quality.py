@@ -70,7 +70,7 @@ class Task:
 
     documents: Path
     model: Path
-    """A classifier as an array: the weights, then the bias."""
+    """A classifier, as Linear.save wrote it."""
     config: LinearConfig
 
 
@@ -143,9 +143,7 @@ def _write(model: QualityModel, draft: Draft, accuracy: float | None) -> None:
 
 def score_shard(task: Task, shard: Shard) -> Counts:
     """Score the documents of one table."""
-    stored = np.load(task.model, allow_pickle=False)
-    linear = Linear(stored[:-1].astype(np.float32), float(stored[-1]))
-    model = QualityModel(linear, task.config)
+    model = QualityModel(Linear.load(task.model), task.config)
     names = ["source", "repo", "path", "content"]
     with (
         new_table(shard.path("scores"), SCORE_SCHEMA) as scores,
@@ -163,7 +161,7 @@ def _score_all(
     documents: Artifact, model: QualityModel, draft: Draft, config: QualityConfig
 ) -> None:
     stored = inner_draft(draft, "model").path / "model.npy"
-    np.save(stored, np.append(model.linear.weights.astype(np.float64), model.linear.bias))
+    model.linear.save(stored)
     paths = documents.files("documents-*.parquet")
     tasks = [Task(path, stored, config.linear) for path in paths]
     draft.counts |= map_shards(

@@ -14,8 +14,6 @@ Not here: fetching pages, and the paper's annotation of paths by people.
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -106,7 +104,7 @@ class Task:
     index: Path | None = None
     """The n-grams of the slice."""
     model: Path | None = None
-    """A classifier as an array: the weights, then the bias."""
+    """A classifier, as Linear.save wrote it."""
     scores: Path | None = None
 
 
@@ -187,8 +185,7 @@ def score_shard(task: Task, shard: Shard) -> Counts:
     """Score the pages of a slice with the classifier of a round."""
     assert task.index is not None
     assert task.model is not None
-    stored = np.load(task.model, allow_pickle=False)
-    model = Linear(stored[:-1].astype(np.float32), float(stored[-1]))
+    model = Linear.load(task.model)
     found = []
     with pq.ParquetFile(task.index) as file:
         for batch in file.iter_batches(1024, columns=["places"]):
@@ -222,13 +219,6 @@ def domain(url: str) -> str:
     except ValueError:
         host = None
     return (host or "").removeprefix("www.")
-
-
-def domain_shares(domains: Sequence[str], recalled: Sequence[bool]) -> dict[str, float]:
-    """The share of each domain's pages that were recalled."""
-    total = Counter(domains)
-    hits = Counter(d for d, hit in zip(domains, recalled, strict=True) if hit)
-    return {d: hits[d] / n for d, n in total.items()}
 
 
 def _index(draft: Draft, config: RecallConfig) -> Crawl:
@@ -280,7 +270,7 @@ def _rounds(
 
 def _scored(draft: Draft, config: RecallConfig, crawl: Crawl, model: Linear) -> list[Path]:
     stored = draft.path / "model.npy"
-    np.save(stored, np.append(model.weights.astype(np.float64), model.bias))
+    model.save(stored)
     tasks = [
         Task(task.part, config, index=path, model=stored)
         for task, path in zip(crawl.tasks, crawl.index, strict=True)

@@ -21,13 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from codling.core.artifact import Artifact, Draft, Input, damage_named, open_artifact, produce
 from codling.core.languages import LANGUAGES
 from codling.core.log import say
 from codling.core.shards import Counts, Shard, map_shards
-from codling.corpus.columns import batch_rows
+from codling.corpus.columns import batches, read_columns
 from codling.corpus.counts import nested
 from codling.corpus.graph_config import ReadabilityConfig, ScreenConfig
 from codling.corpus.quality import QualityModel, open_quality
@@ -126,17 +125,15 @@ def _broken_rule(
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """Language, path and text of each document."""
-    with pq.ParquetFile(path) as file:
-        columns = ["language", "path", "content"]
-        for batch in file.iter_batches(batch_rows(file), columns=columns):
-            for row in batch.to_pylist():
-                yield row["language"], row["path"], row["content"]
+    for batch in batches(path, ["language", "path", "content"]):
+        for row in batch.to_pylist():
+            yield row["language"], row["path"], row["content"]
 
 
 def _languages(shards: Sequence[Path]) -> set[str]:
     found: set[str] = set()
     for path in shards:
-        found.update(pc.unique(pq.read_table(path, columns=["language"])["language"]).to_pylist())
+        found.update(pc.unique(read_columns(path, ["language"])["language"]).to_pylist())
     return found
 
 
