@@ -1,15 +1,16 @@
 """A tiny real model, random but fixed, and servers that run it."""
 
 import json
+import queue
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-import uvicorn
 from fastapi import FastAPI
 
 from codling.checkpoint.store import TokenIds, save_hf
@@ -18,6 +19,7 @@ from codling.model.transformer import Transformer
 from codling.serve.app import create_app
 from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
+from codling.serve.listen import GracefulServer, bind
 from codling.tokens.bpe import train
 from codling.tokens.generations import BOS, EOS
 
@@ -87,23 +89,32 @@ class Servers:
     """Starts servers and stops them all at the end."""
 
     def __init__(self) -> None:
-        self._running: list[tuple[uvicorn.Server, threading.Thread]] = []
+        self._running: list[tuple[GracefulServer, threading.Thread]] = []
 
     def start(
         self, backend: Backend, config: ServeConfig | None = None, api_key: str | None = None
     ) -> Running:
-        """Serve `backend` on a free port."""
-        app = create_app(backend, config or ServeConfig(model=Path("tiny")), api_key=api_key)
-        return self.start_app(app, backend)
+        """Serve `backend` on a free port, as `codling serve` does it."""
+        config = config or ServeConfig(model=Path("tiny"))
+        app = create_app(backend, config, api_key=api_key)
+        return self.start_app(app, backend, config)
 
-    def start_app(self, app: FastAPI, backend: Backend | None = None) -> Running:
-        """Serve any app on a free port."""
-        port = free_port()
-        server = uvicorn.Server(
-            uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
-        )
-        thread = threading.Thread(target=server.run, daemon=True)
+    def start_app(
+        self, app: FastAPI, backend: Backend | None = None, config: ServeConfig | None = None
+    ) -> Running:
+        """Serve any app on a free port, with the socket and the server of `codling serve`."""
+        config = replace(config or ServeConfig(model=Path("tiny")), port=0)
+        ready: queue.SimpleQueue[tuple[GracefulServer, int]] = queue.SimpleQueue()
+
+        def work() -> None:
+            with bind(config) as listener:
+                server = GracefulServer(app, lambda: None)
+                ready.put((server, listener.getsockname()[1]))
+                server.run(sockets=[listener])
+
+        thread = threading.Thread(target=work, daemon=True)
         thread.start()
+        server, port = ready.get(timeout=30)
         wait_until(lambda: server.started)
         self._running.append((server, thread))
         return Running(f"http://127.0.0.1:{port}", app, backend)
