@@ -1,0 +1,285 @@
+"""Reading JSON that others wrote, with bounds: the one place where it is parsed.
+
+Input: a regular file, a line, or bytes that are at hand. Output: plain Python values. Whatever is
+wrong ends in one line that names the file and the place, in the caller's own class of error.
+
+    read_object(path)    a settings file: one object, read strictly
+    read_value(path)     the same for any value
+    parse(data, where)   the same for bytes or text that were read already
+    parse_row(line, ..)  a row of somebody's table, read leniently
+    lines(path)          the numbered lines of a file, plain or .gz, none longer than a bound
+    read_rows(path)      the rows of a file that fits in memory: lines, one list, or one object
+    open_regular(path)   a file for reading, never a pipe, device or folder
+
+Bounds: bytes, also unpacked; nesting (MAX_DEPTH); digits of a number (Python's own limit of 4,300).
+Encodings: UTF-8, and UTF-16 and UTF-32 where a file is read whole; a byte-order mark is no matter.
+
+    strict      a name given twice, NaN, infinities and half surrogate pairs are refused
+    lenient     the last of two names counts, NaN and infinities stay floats (tests of benchmarks
+                hold them), half a surrogate pair becomes U+FFFD
+
+Not here: what the values mean (each reader checks types and ranges), and JSON of our own making
+that is read back by the same stage or over a wire of our own.
+"""
+
+import gzip
+import json
+import os
+import re
+import stat
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from codling.core.errors import CodlingError, SourceError
+
+MAX_BYTES = 256_000_000
+"""Of a settings file: the largest tokenizer.json known has 40 MB."""
+MAX_LINE_BYTES = 128_000_000
+MAX_TABLE_BYTES = 2_000_000_000
+"""Of a table that is read whole, unpacked."""
+MAX_DEPTH = 200
+_PIECE = 1 << 20
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+ErrorClass = type[CodlingError]
+
+
+def read_object(
+    path: Path, error: ErrorClass = SourceError, *, cure: str = "fetch it again"
+) -> dict[str, Any]:
+    """The object in a settings file, read strictly; `error` says what is wrong with the file."""
+    value = read_value(path, error, cure=cure)
+    if not isinstance(value, dict):
+        raise error(f"{path} holds no JSON object; {cure}")
+    return value
+
+
+def read_value(path: Path, error: ErrorClass = SourceError, *, cure: str = "fetch it again") -> Any:  # noqa: ANN401 -- JSON
+    """The value in a settings file, read strictly."""
+    return parse(read_bytes(path, error), str(path), error, cure=cure)
+
+
+def parse(
+    data: bytes | bytearray | str,
+    where: str,
+    error: ErrorClass = SourceError,
+    *,
+    cure: str = "fetch it again",
+) -> Any:  # noqa: ANN401 -- JSON
+    """The value that `data` holds, read strictly; `where` names it in errors.
+
+    >>> parse('{"a": [1, 2.5]}', "config.json")
+    {'a': [1, 2.5]}
+    """
+    try:
+        text = _text(data)
+        value = json.loads(
+            text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite
+        )
+        return _checked(text, value, replace=False)
+    except (ValueError, RecursionError) as wrong:
+        raise error(f"{where} is not valid JSON ({_why(wrong)}); {cure}") from None
+
+
+def parse_row(
+    line: bytes | str,
+    where: str,
+    error: ErrorClass = SourceError,
+    *,
+    cure: str = "mend or remove it",
+) -> Any:  # noqa: ANN401 -- JSON
+    """The value of a row, read leniently; `where` names file and line in errors.
+
+    >>> parse_row(b'{"a": 1, "a": NaN}', "rows.jsonl line 3")
+    {'a': nan}
+    """
+    try:
+        text = _text(line)
+        return _checked(text, json.loads(text), replace=True)
+    except (ValueError, RecursionError) as wrong:
+        raise error(f"{where} is not valid JSON ({_why(wrong)}); {cure}") from None
+
+
+def lines(
+    path: Path, error: ErrorClass = SourceError, *, max_bytes: int = MAX_LINE_BYTES
+) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not blank, with their numbers from 1; a .gz is unpacked.
+
+    A line of more than `max_bytes`, unpacked, is an error, met before it fills the memory.
+    """
+    with open_regular(path, error) as plain:
+        file = gzip.GzipFile(fileobj=plain) if path.suffix == ".gz" else plain
+        number = 0
+        try:
+            while line := file.readline(max_bytes + 1):
+                number += 1
+                if len(line) > max_bytes:
+                    raise error(f"{path} line {number} has more than {max_bytes:,} bytes")
+                if number == 1:
+                    _refuse_wide(line, path, error)
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.strip():
+                    yield number, line
+        except (EOFError, gzip.BadGzipFile, zlib.error) as wrong:
+            raise error(f"{path} is damaged after line {number}: {_why(wrong)}") from None
+
+
+def read_rows(path: Path, error: ErrorClass = SourceError) -> list[Any]:
+    """The rows of a table that fits in memory, read leniently, plain or .gz.
+
+    The file holds one list of rows, one value, or a value per line.
+    """
+    data = read_bytes(path, error, max_bytes=MAX_TABLE_BYTES, unpack=path.suffix == ".gz")
+    try:
+        text = _text(data)
+    except ValueError as wrong:
+        raise error(f"{path} is not text ({_why(wrong)}); save it as UTF-8") from None
+    try:
+        if (whole := _as_one(text)) is not None:
+            return whole
+    except ValueError as wrong:
+        raise error(f"{path} is not valid JSON ({_why(wrong)}); fetch it again") from None
+    numbered = enumerate(text.split("\n"), 1)
+    return [parse_row(row, f"{path} line {n}", error) for n, row in numbered if row.strip()]
+
+
+def read_bytes(
+    path: Path, error: ErrorClass = SourceError, *, max_bytes: int = MAX_BYTES, unpack: bool = False
+) -> bytes:
+    """The bytes of a regular file, with `unpack` those of the .gz; never more than `max_bytes`."""
+    found = bytearray()
+    with open_regular(path, error) as plain:
+        file = gzip.GzipFile(fileobj=plain) if unpack else plain
+        try:
+            while piece := file.read(min(_PIECE, max_bytes + 1 - len(found))):
+                found += piece
+        except (EOFError, gzip.BadGzipFile, zlib.error) as wrong:
+            raise error(f"{path} is damaged: {_why(wrong)}") from None
+    if len(found) > max_bytes:
+        raise error(f"{path} has more than {max_bytes:,} bytes{' unpacked' if unpack else ''}")
+    return bytes(found)
+
+
+def open_regular(path: Path, error: ErrorClass = SourceError) -> IO[bytes]:
+    """The file open for reading; `error` if it is absent, not readable, or no regular file.
+
+    A pipe is never waited for. A link is followed, and counts as what it leads to.
+    """
+    try:
+        # Without O_NONBLOCK the call would wait until somebody writes to the pipe.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as wrong:
+        raise error(f"cannot read {path}: {_why(wrong)}") from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = next((name for test, name in _KINDS if test(mode)), "special")
+        raise error(f"cannot read {path}: it is {kind}, not a regular file")
+    return os.fdopen(handle, "rb")
+
+
+def _text(data: bytes | bytearray | str) -> str:
+    """Text without a byte-order mark; ValueError if the bytes are none."""
+    if isinstance(data, str):
+        return data.removeprefix("\ufeff")
+    return data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+
+
+def _as_one(text: str) -> list[Any] | None:
+    """The rows of a text that is one JSON value, or None if it is not one."""
+    # The first line alone tells lines of JSON from one value without parsing a long text twice.
+    first, _, rest = text.strip().partition("\n")
+    try:
+        value = json.loads(first)
+        if rest:
+            return None
+    except (ValueError, RecursionError):
+        try:
+            value = json.loads(text) if rest else None
+        except (ValueError, RecursionError):
+            value = None
+    if value is None:
+        return None
+    value = _checked(text, value, replace=True)
+    return value if isinstance(value, list) else [value]
+
+
+def _checked(text: str, value: Any, *, replace: bool) -> Any:  # noqa: ANN401 -- JSON
+    """`value` if its nesting is bounded and its text is Unicode; ValueError says what is wrong."""
+    if _is_deeper(value, MAX_DEPTH):
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    if _ESCAPED_SURROGATE.search(text) or (not text.isascii() and _SURROGATE.search(text)):
+        return _unicode(value, replace=replace)
+    return value
+
+
+def _is_deeper(value: object, limit: int) -> bool:
+    """Whether lists and objects lie more than `limit` deep, level by level."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(limit):
+        if not level:
+            return False
+        parts = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [each for part in parts for each in part if isinstance(each, (dict, list))]
+    return bool(level)
+
+
+def _unicode(value: Any, *, replace: bool) -> Any:  # noqa: ANN401 -- JSON
+    """`value` with every half of a surrogate pair replaced, or ValueError."""
+    if isinstance(value, str):
+        if not (found := _SURROGATE.search(value)):
+            return value
+        if not replace:
+            raise ValueError(f"half a surrogate pair, U+{ord(found[0]):04X}")
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {
+            _unicode(k, replace=replace): _unicode(v, replace=replace) for k, v in value.items()
+        }
+    if isinstance(value, list):
+        return [_unicode(each, replace=replace) for each in value]
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"{twice[:60]!r} stands there twice")
+    return found
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number - number != 0:
+        raise ValueError(f"the number {digits[:30]} is too large")
+    return number
+
+
+def _refuse_wide(line: bytes, path: Path, error: ErrorClass) -> None:
+    if not json.detect_encoding(line).startswith("utf-8"):
+        raise error(f"{path} is not in UTF-8; save it as UTF-8")
+
+
+def _why(wrong: BaseException) -> str:
+    """The reason on one short line."""
+    if isinstance(wrong, RecursionError):
+        return f"nested more than {MAX_DEPTH} deep"
+    if isinstance(wrong, OSError) and wrong.strerror:
+        return wrong.strerror
+    return " ".join(str(wrong).split())[:160]
