@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from codling.core.errors import from_os_error
-from codling.core.log import Bar, MetricsLog, read_metrics
+from codling.core.files import read_json_lines
+from codling.core.log import Bar, MetricsLog
 
 
 def test_on_resume_the_rows_of_repeated_steps_are_dropped(tmp_path: Path) -> None:
@@ -12,7 +13,7 @@ def test_on_resume_the_rows_of_repeated_steps_are_dropped(tmp_path: Path) -> Non
     with path.open("a") as file:
         file.write('{"step": 4, "lo')
     MetricsLog(path, keep_below_step=2).write(step=2, loss=9.0)
-    assert [r["loss"] for r in read_metrics(path)] == [1.0, 0.5, 9.0]
+    assert [r["loss"] for r in read_json_lines(path)] == [1.0, 0.5, 9.0]
 
 
 def test_a_bar_counts_from_where_an_earlier_run_stopped() -> None:

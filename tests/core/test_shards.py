@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from codling.core.artifact import Draft, produce, write_json
+from codling.core.artifact import Draft, produce
 from codling.core.errors import ArtifactError
+from codling.core.files import write_json
 from codling.core.shards import Shard, map_shards, read_rows
 
 

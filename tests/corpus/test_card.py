@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from codling.core.artifact import Artifact, Draft, produce, write_json
+from codling.core.artifact import Artifact, Draft, produce
 from codling.core.errors import SourceError
+from codling.core.files import write_json
 from codling.core.shards import write_table
 from codling.corpus.card import CardConfig, card
 from codling.corpus.decontaminate import HIT_SCHEMA

@@ -15,7 +15,7 @@ import torch
 from codling.checkpoint.load import load_model
 from codling.core.artifact import sha256_of
 from codling.core.errors import ArtifactError, CheckpointError, ConfigError
-from codling.core.log import read_metrics
+from codling.core.files import read_json_lines
 from codling.model.config import MLAConfig, MoEConfig
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import PretrainConfig
@@ -64,7 +64,7 @@ def test_the_same_settings_again_are_skipped(pretrain_config: Configs) -> None:
 
 def test_the_loss_falls(pretrain_config: Configs) -> None:
     checkpoint = pretrain(pretrain_config(max_steps=40))
-    losses = [row["loss"] for row in read_metrics(checkpoint.path / "metrics.jsonl")]
+    losses = [row["loss"] for row in read_json_lines(checkpoint.path / "metrics.jsonl")]
     assert sum(losses[-5:]) / 5 < losses[0] - 0.7
 
 
@@ -150,7 +150,7 @@ def test_terminated_and_killed_the_run_ends_byte_for_byte_like_a_calm_one(
     assert ended.id == calm.id
     for name in ("model.safetensors", "config.json"):
         assert sha256_of(ended.path / name) == sha256_of(calm.path / name)
-    steps = [row["step"] for row in read_metrics(ended.path / "metrics.jsonl")]
+    steps = [row["step"] for row in read_json_lines(ended.path / "metrics.jsonl")]
     assert steps == list(range(60))
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from codling.core.errors import ConfigError, StorageError
-from codling.core.log import read_metrics
+from codling.core.files import read_json_lines
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig, OptimizerConfig
@@ -48,7 +48,7 @@ def trainer(folder: Path, batches: Batches = counting, **changes: Any) -> Traine
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    return list(read_metrics(folder / METRICS))
+    return list(read_json_lines(folder / METRICS))
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])

@@ -1,7 +1,7 @@
 """Writing a checkpoint that transformers, vLLM and SGLang load unchanged.
 
 Input: a model. Output in a folder: config.json, generation_config.json, and model.safetensors or
-shards with model.safetensors.index.json. Each file is written beside its name and renamed;
+shards with model.safetensors.index.json. Each file is whole or absent (core/files.py);
 config.json comes last.
 
 Not here: tokenizer files (tokens/), the optimiser's state (train/), manifests (core/artifact.py).
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from codling.checkpoint.names import places
 from codling.checkpoint.settings import to_published
-from codling.core.artifact import write_json
+from codling.core.files import replacing, write_json
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 
@@ -110,9 +110,8 @@ def _write_shard(model: Transformer, path: Path, names: list[str], dtype: torch.
         for name, tensor in published_tensors(model)
         if name in wanted
     }
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(shard, temporary, metadata={"format": "pt"})
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(shard, temporary, metadata={"format": "pt"})
 
 
 def published_tensors(model: Transformer) -> Iterator[tuple[str, Tensor]]:

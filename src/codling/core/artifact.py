@@ -33,6 +33,7 @@ from typing import Any
 
 from codling import __version__
 from codling.core.errors import ArtifactError
+from codling.core.files import write_json
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
@@ -215,17 +216,6 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON so that after a crash the file is either the old or the new one, never half."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _complete(out_dir: Path) -> Artifact | None:

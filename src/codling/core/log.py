@@ -6,10 +6,9 @@ Not here: reports (evaluate/report.py) and the printing of errors (cli.py).
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+
+from codling.core.files import append_json, read_json_lines, sync_file, sync_folder, write_text
 
 console = Console(stderr=True)
 _PLAIN_SECONDS = 15.0
@@ -99,29 +100,24 @@ class Bar:
 
 
 class MetricsLog:
-    """Appends one JSON object per line to metrics.jsonl, each on disk before the next is begun."""
+    """Appends one JSON object per line to metrics.jsonl."""
 
     def __init__(self, path: Path, *, keep_below_step: int | None = None) -> None:
         """`keep_below_step`: on resume, drop the rows of steps that will be run again."""
         self.path = path
         if keep_below_step is not None and path.exists():
-            kept = [r for r in read_metrics(path) if r.get("step", 0) < keep_below_step]
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
-            temporary.replace(path)
+            kept = [r for r in read_json_lines(path) if r.get("step", 0) < keep_below_step]
+            write_text(path, "".join(json.dumps(r) + "\n" for r in kept))
 
     def write(self, **values: object) -> None:
         """Append one row."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        append_json(self.path, values)
 
-
-def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line cut by a crash is left out."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    def sync(self) -> None:
+        """Bring all rows to the disk: before a state is saved that stands behind them."""
+        if self.path.exists():
+            sync_file(self.path)
+            sync_folder(self.path.parent)
 
 
 def say(message: str) -> None:

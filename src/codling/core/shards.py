@@ -28,9 +28,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Artifact, Draft, write_json
+from codling.core.artifact import Artifact, Draft
 from codling.core.cluster import map_on_ray
 from codling.core.errors import ArtifactError, CodlingError, StorageError
+from codling.core.files import replacing, write_json
 from codling.core.log import Bar
 
 Task = TypeVar("Task")
@@ -147,9 +148,8 @@ def prepare_workers(modules: Sequence[str]) -> None:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file (zstd), complete or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary, compression="zstd")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def read_rows(

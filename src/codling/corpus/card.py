@@ -22,8 +22,9 @@ from typing import Any
 import polars as pl
 
 from codling import __version__
-from codling.core.artifact import MANIFEST, Artifact, Draft, open_artifact, produce, write_json
+from codling.core.artifact import MANIFEST, Artifact, Draft, open_artifact, produce
 from codling.core.errors import SourceError
+from codling.core.files import write_json, write_text
 from codling.core.lineage import walk
 from codling.core.page import render_page
 from codling.core.recipe import aside
@@ -137,7 +138,7 @@ def card(config: CardConfig) -> Artifact:
     def work(draft: Draft) -> None:
         made = describe(used, config)
         write_json(draft.file("card.json"), asdict(made))
-        draft.file("card.html").write_text(render(made), encoding="utf-8")
+        write_text(draft.file("card.html"), render(made))
         draft.counts |= {"documents": made.n_documents, "bytes": made.n_bytes}
 
     return produce(

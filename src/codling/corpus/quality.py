@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Artifact, Draft, open_artifact, produce, write_json
+from codling.core.artifact import Artifact, Draft, open_artifact, produce
 from codling.core.errors import ConfigError
+from codling.core.files import write_json
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Shard, map_shards, write_table
 from codling.corpus.config import available_cores

@@ -24,8 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from codling.core.artifact import Artifact, Draft, produce, write_json
+from codling.core.artifact import Artifact, Draft, produce
 from codling.core.errors import ConfigError, SourceError
+from codling.core.files import write_json
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Shard, map_shards, prepare_workers
 from codling.corpus.config import available_cores

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from codling.core.files import replacing
 from codling.core.shards import Shard
 from codling.corpus import minhash
 from codling.corpus.clusters import Ids
@@ -36,10 +37,8 @@ def write_shingles(path: Path, units: Ids, wanted: NDArray[np.bool_], shard: Sha
 
 def save_array(path: Path, array: NDArray[np.generic]) -> None:
     """Write a .npy file, complete or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
-    temporary.replace(path)
 
 
 class ShingleStore:

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codling.core.files import replacing
+
 GROUP_CHARS = 8_000_000
 """A row group is written when its text has this many characters ..."""
 GROUP_ROWS = 20_000
@@ -76,10 +78,9 @@ class TableWriter:
 @contextmanager
 def new_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
     """A writer for the table at `path`, which appears there when the block ends without error."""
-    temporary = path.with_name(path.name + ".tmp")
-    writer = TableWriter(temporary, schema)
-    try:
-        yield writer
-    finally:
-        writer.close()
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        writer = TableWriter(temporary, schema)
+        try:
+            yield writer
+        finally:
+            writer.close()

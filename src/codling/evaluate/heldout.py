@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from codling.checkpoint.load import load_model
-from codling.core.artifact import Artifact, Draft, open_artifact, produce, write_json
+from codling.core.artifact import Artifact, Draft, open_artifact, produce
 from codling.core.errors import ConfigError
+from codling.core.files import write_json, write_text
 from codling.core.log import Bar
 from codling.core.shards import read_rows
 from codling.engine.request import SamplingParams
@@ -54,7 +55,7 @@ def score(config: HeldoutConfig) -> Artifact:
     def work(draft: Draft) -> None:
         scores, rows = _score(config, checkpoint, samples, tokens)
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        draft.file("insertions.jsonl").write_text(text, encoding="utf-8")
+        write_text(draft.file("insertions.jsonl"), text)
         write_json(draft.file("scores.json"), scores)
         draft.counts.update({f"model_{k}": v for k, v in scores["model"].items()})
 

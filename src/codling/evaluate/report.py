@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from codling import __version__
 from codling.core.artifact import Artifact, Draft, produce
+from codling.core.files import write_text
 from codling.core.page import render_page
 from codling.corpus.drawing import draw, script, style
 from codling.evaluate.heldout_config import ReportConfig
@@ -35,7 +36,7 @@ def report(config: ReportConfig) -> Artifact:
 
     def work(draft: Draft) -> None:
         page = render(view, config.n_examples)
-        draft.file("report.html").write_text(page, encoding="utf-8")
+        write_text(draft.file("report.html"), page)
         draft.counts["bytes"] = len(page.encode())
 
     return produce(

@@ -11,6 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from codling.core.files import append_json, drop_half_line, read_json_lines
+
 
 class Rows:
     """The rows of one file by key; `add` may be called from several threads."""
@@ -35,22 +37,15 @@ class Rows:
     def add(self, key: str, **values: object) -> dict[str, Any]:
         """Append a row; a later row with the same key replaces the earlier one."""
         row = {"key": key, **values}
-        line = json.dumps(row, ensure_ascii=False) + "\n"
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
+            append_json(self.path, row)
             self._rows[key] = row
         return row
 
     def _read(self) -> None:
-        data = self.path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            self.path.write_bytes(whole)
-        for line in whole.decode().splitlines():
-            row = json.loads(line)
-            self._rows[row["key"]] = row
+        drop_half_line(self.path)
+        self._rows |= {row["key"]: row for row in read_json_lines(self.path)}
 
 
 def content_key(*parts: object) -> str:

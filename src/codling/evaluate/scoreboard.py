@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codling.core.artifact import write_json
+from codling.core.files import write_json, write_text
 from codling.evaluate.harness import Sample
 from codling.evaluate.heatmap import heat_map
 from codling.evaluate.pass_at_k import mean_with_interval
@@ -59,9 +59,9 @@ def write_report(folder: Path, summary: Mapping[str, Any], samples: Sequence[Sam
     rows = outcome_rows(samples)
     write_json(folder / "report.json", summary)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (folder / "outcomes.jsonl").write_text(lines, encoding="utf-8")
-    (folder / "report.md").write_text(to_markdown(summary), encoding="utf-8")
-    (folder / "report.html").write_text(to_html(summary, rows), encoding="utf-8")
+    write_text(folder / "outcomes.jsonl", lines)
+    write_text(folder / "report.md", to_markdown(summary))
+    write_text(folder / "report.html", to_html(summary, rows))
 
 
 def to_markdown(summary: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.artifact import MANIFEST, Artifact, open_artifact
+from codling.core.files import read_json_lines
 from codling.core.lineage import walk
-from codling.core.log import read_metrics
 from codling.core.shards import read_rows
 from codling.corpus.drawing import Subgraph
 
@@ -91,7 +91,7 @@ def view_run(run_dir: Path) -> RunView:
         subgraphs=_subgraphs(samples) if samples else [],
         curve=_curve(found["checkpoint"]) if "checkpoint" in found else [],
         scores=json.loads((scores.path / "scores.json").read_text("utf-8")) if scores else {},
-        insertions=list(read_metrics(scores.path / "insertions.jsonl")) if scores else [],
+        insertions=list(read_json_lines(scores.path / "insertions.jsonl")) if scores else [],
     )
 
 
@@ -187,7 +187,7 @@ def _subgraphs(samples: Artifact) -> list[Subgraph]:
 
 def _curve(artifact: Artifact) -> list[dict[str, Any]]:
     path = artifact.path / "metrics.jsonl"
-    return [row for row in read_metrics(path) if "loss" in row] if path.is_file() else []
+    return [row for row in read_json_lines(path) if "loss" in row] if path.is_file() else []
 
 
 def _ranked(files: Counter[str], sizes: Counter[str]) -> list[Tally]:

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as Core
 
-from codling.core.artifact import Artifact, Draft, open_artifact, produce, write_json
+from codling.core.artifact import Artifact, Draft, open_artifact, produce
 from codling.core.errors import SourceError
+from codling.core.files import write_json, write_text
 from codling.core.log import Bar
 from codling.core.shards import read_rows
 from codling.tokens.chat import preset_source
@@ -46,7 +47,7 @@ def learn_tokenizer(config: TokenizerConfig) -> Artifact:
         if total == 0:
             raise SourceError(f"{config.samples_dir} has no training samples; add sources")
         core = train(_drawn(samples, total, config), config.vocab_size)
-        core.save(str(draft.file("tokenizer.json")))
+        write_text(draft.file("tokenizer.json"), core.to_str(pretty=True))
         write_json(draft.file("tokenizer_config.json"), _tokenizer_config())
         draft.counts |= {"vocab_size": core.get_vocab_size(), "train_bytes": total}
 

@@ -35,9 +35,9 @@ from codling.core.artifact import (
     open_artifact,
     produce,
     sha256_of,
-    write_json,
 )
 from codling.core.errors import SourceError, TokenizerError
+from codling.core.files import replacing, write_json
 from codling.core.log import Bar
 from codling.core.shards import Counts, Shard, map_shards, write_table
 from codling.corpus.document import Split
@@ -161,7 +161,9 @@ def _encode_task(task: EncodeTask, shard: Shard) -> Counts:
     encoder = _encoder(file, file.stat().st_mtime_ns)
     rows = _rows(task, ["content"])
     ids, lengths = encoder.encode([r["content"] for r in rows])
-    np.savez(_ids_path(shard.folder, shard.index), ids=ids, lengths=lengths)
+    path = _ids_path(shard.folder, shard.index)
+    with replacing(path) as temporary, temporary.open("wb") as stored:
+        np.savez(stored, ids=ids, lengths=lengths)
     return {"samples": len(rows), "tokens": len(ids)}
 
 

@@ -27,9 +27,9 @@ from codling.core.artifact import (
     open_artifact,
     produce,
     sha256_of,
-    write_json,
 )
 from codling.core.errors import ConfigError
+from codling.core.files import write_json
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.dataset import TokenDataset

@@ -7,7 +7,6 @@ Not here: the checkpoint that is published (checkpoint/store.py).
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from codling.core.errors import ArtifactError, StorageError
+from codling.core.files import replacing
 from codling.train.optim import FlatWeights, Optimizer
 
 _META = "position"
@@ -42,18 +42,14 @@ def save_state(path: Path, position: Position, weights: FlatWeights, optimizer: 
     """Write the state; StorageError if the disk is full, with the old state intact."""
     tensors = {"master": weights.master, **optimizer.state()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        save_file(tensors, temporary, metadata={_META: json.dumps(asdict(position))})
-    except SafetensorError as error:  # the disk is full, most of all
-        temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata={_META: json.dumps(asdict(position))})
+    except (SafetensorError, OSError) as error:  # the disk is full, most of all
         raise StorageError(
             f"cannot save the training state in {path.parent} ({error}); free some space and "
             "run the same command again, it resumes"
         ) from None
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def read_position(path: Path) -> Position | None:

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from codling.core.errors import ConfigError
-from codling.core.log import Bar, MetricsLog, read_metrics, say
+from codling.core.files import read_json_lines
+from codling.core.log import Bar, MetricsLog, say
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
 from codling.train.interrupt import StopSignal
@@ -195,7 +196,7 @@ class Trainer:
     def _summary(self) -> Summary:
         at = self.position
         # From the file, not from memory: a resumed run has not seen its first part.
-        rows = list(read_metrics(self.folder / METRICS)) if self.ranks.is_main else []
+        rows = list(read_json_lines(self.folder / METRICS)) if self.ranks.is_main else []
         last = [r["loss"] for r in rows[-max(1, at.n_steps // 20) :] if r["loss"] is not None]
         heldout = [r["heldout_loss"] for r in rows if "heldout_loss" in r]
         return Summary(
