@@ -202,7 +202,7 @@ def test_the_rows_of_a_parquet_or_jsonl_corpus_become_documents(tmp_path: Path) 
     raw = documents(run(tmp_path, tmp_path / "stack.parquet", tmp_path / "own.jsonl"))
     found = {p: (r["source"], r["repo"], r["language"], r["license"]) for p, r in raw.items()}
     assert found == {
-        "a.py": ("stack", "o/r", "python", "MIT OR ISC"),
+        "a.py": ("stack", "o/r", "python", "MIT AND ISC"),
         "b.c": ("stack", "o/s", "c", "unknown"),
         "c.js": ("own", "own", "javascript", "MIT"),
     }

@@ -198,7 +198,9 @@ def test_only_notices_are_notices() -> None:
         "UNLICENSE",
     ]
     assert all(is_notice(name) for name in [*names, "package.json", "debian/copyright"])
-    assert not any(is_notice(n) for n in ["license.py", "a/copying.c", "README.md", "LICENSE.docs"])
+    assert not any(is_notice(n) for n in ["license.py", "a/copying.c", "notes.md", "LICENSE.docs"])
+    # What these say can only add to a licence (test_license_terms.py).
+    assert all(is_notice(n) for n in ["README.md", "COMMONS-CLAUSE.txt", "ADDITIONAL_TERMS"])
 
 
 def test_expressions_are_judged_by_what_can_be_fulfilled() -> None:

@@ -118,10 +118,13 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> object:
 
 
 def _license(stated: object) -> str:
-    """A stated licence, or several to choose from, as an SPDX expression; "" if not understood."""
+    """A stated licence as an SPDX expression; "" if not understood.
+
+    A list names what was found in a repository: all of it holds.
+    """
     names = stated if isinstance(stated, list) else [stated]
     found = [known for name in names if (known := expression(name))]
-    return join(found, "OR") if found and len(found) == len(names) else ""
+    return join(found, "AND") if found and len(found) == len(names) else ""
 
 
 def _second(stated: object) -> int | None:

@@ -3,7 +3,7 @@
 Input: a metadata file's name and text. Output: an SPDX expression, or None where the file does not
 say, says it in free text that is not understood, or cannot be read.
 
-Not here: licence files (license_texts.py).
+The spellings are license_names.toml. Not here: licence files (license_texts.py).
 """
 
 import json
@@ -19,100 +19,6 @@ METADATA = frozenset(
     | {"composer.json", "bower.json", "DESCRIPTION"}
 )
 """Names of metadata files that can hold a licence."""
-
-CLASSIFIERS = {
-    "MIT License": "MIT",
-    "MIT No Attribution License (MIT-0)": "MIT-0",
-    "Apache Software License": "Apache-2.0",
-    "BSD License": "BSD-3-Clause",
-    "ISC License (ISCL)": "ISC",
-    "Python Software Foundation License": "PSF-2.0",
-    "The Unlicense (Unlicense)": "Unlicense",
-    "Zope Public License": "ZPL-2.1",
-    "zlib/libpng License": "Zlib",
-    "Boost Software License 1.0 (BSL-1.0)": "BSL-1.0",
-    "Historical Permission Notice and Disclaimer (HPND)": "HPND",
-    "CC0 1.0 Universal (CC0 1.0) Public Domain Dedication": "CC0-1.0",
-    "Public Domain": "LicenseRef-public-domain",
-    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
-    "GNU General Public License (GPL)": "GPL-2.0-or-later",
-    "GNU General Public License v2 (GPLv2)": "GPL-2.0-only",
-    "GNU General Public License v2 or later (GPLv2+)": "GPL-2.0-or-later",
-    "GNU General Public License v3 (GPLv3)": "GPL-3.0-only",
-    "GNU General Public License v3 or later (GPLv3+)": "GPL-3.0-or-later",
-    "GNU Lesser General Public License v2 (LGPLv2)": "LGPL-2.0-only",
-    "GNU Lesser General Public License v2 or later (LGPLv2+)": "LGPL-2.0-or-later",
-    "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only",
-    "GNU Lesser General Public License v3 or later (LGPLv3+)": "LGPL-3.0-or-later",
-    "GNU Library or Lesser General Public License (LGPL)": "LGPL-2.0-or-later",
-    "GNU Affero General Public License v3": "AGPL-3.0-only",
-    "GNU Affero General Public License v3 or later (AGPLv3+)": "AGPL-3.0-or-later",
-    "Other/Proprietary License": "LicenseRef-proprietary",
-}
-"""Trove classifiers under "License ::" and what they mean."""
-
-SPELLINGS = {
-    "mit license": "MIT",
-    "the mit license": "MIT",
-    "expat": "MIT",
-    "mit/x11": "MIT",
-    "mit/expat": "MIT",
-    "artistic": "Artistic-1.0-Perl",
-    "perl": "Artistic-1.0-Perl OR GPL-1.0-or-later",
-    "perl_5": "Artistic-1.0-Perl OR GPL-1.0-or-later",
-    "apache 2.0": "Apache-2.0",
-    "apache 2": "Apache-2.0",
-    "apache-2": "Apache-2.0",
-    "apache license 2.0": "Apache-2.0",
-    "apache license, version 2.0": "Apache-2.0",
-    "apache license version 2.0": "Apache-2.0",
-    "apache software license": "Apache-2.0",
-    "apache software license 2.0": "Apache-2.0",
-    "bsd": "BSD-3-Clause",
-    "bsd license": "BSD-3-Clause",
-    "bsd-3": "BSD-3-Clause",
-    "bsd 3-clause": "BSD-3-Clause",
-    "3-clause bsd license": "BSD-3-Clause",
-    "bsd-2": "BSD-2-Clause",
-    "bsd 2-clause": "BSD-2-Clause",
-    "new bsd": "BSD-3-Clause",
-    "new bsd license": "BSD-3-Clause",
-    "simplified bsd": "BSD-2-Clause",
-    "psf": "PSF-2.0",
-    "psfl": "PSF-2.0",
-    "python software foundation license": "PSF-2.0",
-    "isc license": "ISC",
-    "isc license (iscl)": "ISC",
-    "zlib license": "Zlib",
-    "boost": "BSL-1.0",
-    "boost software license": "BSL-1.0",
-    "the unlicense": "Unlicense",
-    "public domain": "LicenseRef-public-domain",
-    "public-domain": "LicenseRef-public-domain",
-    "mpl 2.0": "MPL-2.0",
-    "mpl2": "MPL-2.0",
-    "mozilla public license 2.0": "MPL-2.0",
-    "gpl": "GPL-2.0-or-later",
-    "gplv2": "GPL-2.0-only",
-    "gpl-2": "GPL-2.0-only",
-    "gpl-2+": "GPL-2.0-or-later",
-    "gpl (>= 2)": "GPL-2.0-or-later",
-    "gpl (>= 3)": "GPL-3.0-or-later",
-    "lgpl (>= 2.1)": "LGPL-2.1-or-later",
-    "gplv3": "GPL-3.0-only",
-    "gpl-3": "GPL-3.0-only",
-    "gpl-3+": "GPL-3.0-or-later",
-    "gplv3+": "GPL-3.0-or-later",
-    "lgpl": "LGPL-2.1-or-later",
-    "lgplv3": "LGPL-3.0-only",
-    "lgpl-2.1": "LGPL-2.1-only",
-    "lgpl-2.1+": "LGPL-2.1-or-later",
-    "lgpl-2+": "LGPL-2.0-or-later",
-    "lgpl-3+": "LGPL-3.0-or-later",
-    "unlicensed": "LicenseRef-proprietary",
-    "proprietary": "LicenseRef-proprietary",
-}
-"""Free spellings that are common in metadata, in lower case."""
 
 _HEADER = re.compile(r"^(License-Expression|License|Classifier): (.*)$", re.MULTILINE)
 
@@ -178,8 +84,8 @@ _GNU = re.compile(r"(a?gpl|lgpl|gfdl)[- ]?v?(\d)(\.\d)?(\+|-or-later|-only)?", r
 def _identifier(stated: str) -> str | None:
     """One licence, in any usual spelling, as SPDX writes it."""
     lower = stated.lower()
-    if lower in SPELLINGS:
-        return SPELLINGS[lower]
+    if lower in _names()["spellings"]:
+        return _names()["spellings"][lower]
     if match := _GNU.fullmatch(stated):
         name, major, minor, end = match.groups(default="")
         later = "or-later" if end in ("+", "-or-later") else "only"
@@ -188,6 +94,13 @@ def _identifier(stated: str) -> str | None:
         return stated
     plain = _identifiers().get(lower.removesuffix("+"))
     return f"{plain}+" if plain and stated.endswith("+") else plain
+
+
+@cache
+def _names() -> dict[str, dict[str, str]]:
+    """The tables of license_names.toml: "classifiers" and "spellings"."""
+    file = resources.files("codling.corpus").joinpath("license_names.toml")
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 @cache
@@ -250,7 +163,8 @@ def _headers(text: str) -> str | None:
 
 def _classified(classifiers: Iterable[object]) -> str | None:
     names = [str(c).rpartition(" :: ")[2].strip() for c in classifiers if "License :: " in str(c)]
-    found = list(dict.fromkeys(CLASSIFIERS[name] for name in names if name in CLASSIFIERS))
+    known = _names()["classifiers"]
+    found = list(dict.fromkeys(known[name] for name in names if name in known))
     return " OR ".join(found) or None
 
 

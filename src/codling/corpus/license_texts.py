@@ -5,6 +5,9 @@ license_index.parquet beside this file has hashes of the word triples of about 1
 list (tools/license_index.py); a licence counts as contained if the file has nearly all of its
 triples, and, against a similar licence, those that tell the two apart.
 
+Sentences of the file that are in none of these and set terms of their own (license_terms.py) add
+`LicenseRef-additional-terms`.
+
 Not here: short notices in source files (license_headers.py).
 """
 
@@ -15,6 +18,9 @@ from importlib import resources
 
 import pyarrow.parquet as pq
 
+from codling.corpus.license_metadata import expression, join
+from codling.corpus.license_terms import ADDITIONAL_TERMS, leaves_terms
+
 CONTAINED = 0.86
 """Share of a licence's word triples that a file must have."""
 TELLING = 0.6
@@ -23,6 +29,9 @@ MIN_TELLING = 5
 """... of which fewer say nothing: two sentences that meet make two."""
 HALF_TOLD = 0.35
 """A share of these triples that decides where neither licence has most of them."""
+SAMPLED = 1200
+"""A text with so many hashes has more triples than these (tools/license_index.py)."""
+ALL_HASHES = 1 << 32
 CHOICE_CHARS = 1000
 """How much of a file's beginning can say that it offers a choice."""
 
@@ -32,10 +41,13 @@ GNU = frozenset(
 )
 _CHOICE = re.compile(
     r"at your (?:choice|option\b(?!\)?,? any later))|your choice of|same terms as (?:the )?perl|"
-    r"either of (?:the|these|both)(?: two| following)* licen[cs]es|"
+    r"(?:either(?: one)?|one|any) of (?:the |these |both )?(?:(?:two|three|following) )*"
+    r"licen[cs]es|under either\b|"
     r"dual(?:ly)?[- ]licen[cs]ed under[^.]{0,200}\bor\b",
     re.IGNORECASE,
 )
+
+_TAG = re.compile(r"SPDX-License-Identifier:\s*([\w.+() -]*[\w.+)])", re.IGNORECASE)
 
 Triples = frozenset[int]
 Key = tuple[str, int]
@@ -45,15 +57,40 @@ Key = tuple[str, int]
 def text_license(text: str) -> str | None:
     """The SPDX expression of the licences that a file contains.
 
-    They are joined with AND, or with OR where the file's beginning offers a choice.
+    They are joined with AND, or with OR where the file's beginning offers a choice, or as the
+    file's own SPDX tag says.
     """
     mine = triples(text)
     if not mine:
         return None
     found = [key for key, t in _index().items() if len(t & mine) >= CONTAINED * len(t)]
+    if not found:
+        return None
     kept = {k[0] for k in found if not any(_is_less(k, o, mine) for o in found if o[0] != k[0])}
-    word = " OR " if _CHOICE.search(text[:CHOICE_CHARS]) else " AND "
-    return word.join(f"{k}-only" if k in GNU else k for k in sorted(kept)) or None
+    names = {f"{k}-only" if k in GNU else k for k in kept}
+    stated = _own_tag(text, names)
+    if stated is None:
+        stated = join(sorted(names), "OR" if _CHOICE.search(text[:CHOICE_CHARS]) else "AND")
+    known = frozenset().union(*(_index()[key] for key in found))
+    sampled = [max(_index()[key]) for key in found if len(_index()[key]) >= SAMPLED]
+    limit = min(sampled, default=ALL_HASHES)
+    if leaves_terms(_without_copyright_lines(text), known, limit):
+        return join([stated, ADDITIONAL_TERMS], "AND")
+    return stated
+
+
+def _own_tag(text: str, names: set[str]) -> str | None:
+    """The expression of the file's own SPDX tag, where it is about the texts that were found."""
+    tag = _TAG.search(text[:CHOICE_CHARS])
+    stated = expression(tag[1]) if tag else None
+    if stated is None:
+        return None
+    tagged = {_family(word) for word in re.findall(r"[\w.+-]+", stated)} - {"AND", "OR", "WITH"}
+    return stated if tagged >= {_family(name) for name in names} else None
+
+
+def _family(name: str) -> str:
+    return re.sub(r"(?:-only|-or-later|\+)$", "", name)
 
 
 def triples(text: str) -> Triples:

@@ -18,9 +18,15 @@ from dataclasses import dataclass
 
 from codling.corpus import paths
 from codling.corpus.config import LicenseConfig
-from codling.corpus.license_headers import header_license
+from codling.corpus.license_headers import header_license, stated_license
 from codling.corpus.license_metadata import METADATA, join, metadata_license
-from codling.corpus.license_texts import text_license
+from codling.corpus.license_terms import (
+    ADDITIONAL_TERMS,
+    forbids_commerce,
+    leaves_terms,
+    plain_words,
+)
+from codling.corpus.license_texts import ALL_HASHES, text_license
 
 UNKNOWN = "unknown"
 OWN = "LicenseRef-own"
@@ -54,6 +60,18 @@ _CHOICE_NAME = re.compile(
 """Names of licence files, all but the first, that offer a choice."""
 _OF_DOCUMENTS = re.compile(r"(?i).*[-_.](?:docs?|documentation)(?:\.(?:txt|md|rst))?")
 """Names of licence files that are not about the code."""
+_ADDITION_NAME = re.compile(
+    r"(?i)(?:.*[-_. ])?(?:commons[-_. ]?clause|addend(?:um|a)|restrictions?|eula|"
+    r"additional[-_. ](?:terms|conditions|use)|terms(?:[-_. ](?:of[-_. ](?:use|service)|and.*))?|"
+    r"(?:acceptable[-_. ])?(?:usage|use)[-_. ]policy)(?:\.(?:md|txt|rst))?"
+)
+"""Names of files that may add terms to a licence; by themselves they are none."""
+_README = re.compile(r"(?i)readme(?:\.(?:md|markdown|rst|txt|adoc))?")
+_LICENSE_SECTION = re.compile(
+    r"(?im)^(?:#{1,6}[ \t]*|=+[ \t]+)?[^\n\w#]{0,4}licen[cs](?:e|es|ing)\b[^\n]{0,40}\n"
+    r"([\s\S]{0,2000}?)(?=^#{1,6} |^[^\n]+\n[=-]{3,}[ \t]*$|\Z)"
+)
+"""The part of a README that speaks of the licence."""
 _SOURCE_ENDING = re.compile(
     r".*\.(?:py|pyi|go|rs|js|mjs|ts|tsx|jsx|c|h|cc|cpp|hpp|java|rb|php|cs|kt|swift|json|ya?ml|toml|"
     r"html?|css|svg|png|sh|pl|in|vue|lock|spdx|xml|scala|lua|sql|hash|pot?|csv)",
@@ -72,7 +90,7 @@ def is_notice(path: str) -> bool:
         return True
     lower = name.lower()
     if "licen" not in lower and "copy" not in lower:
-        return False
+        return bool(_README.fullmatch(name) or _ADDITION_NAME.fullmatch(name))
     if _SOURCE_ENDING.fullmatch(name) or _OF_DOCUMENTS.fullmatch(name):
         return False
     return bool(_NOTICE_NAME.fullmatch(name))
@@ -188,7 +206,14 @@ def _recognise(path: str, text: str) -> str | None:
     name = paths.name(path)
     if path.endswith("debian/copyright") or name in METADATA:
         return metadata_license(name, text)
-    found = text_license(text) or header_license(text)
+    if _README.fullmatch(name):
+        parts = (plain_words(part) for part in _LICENSE_SECTION.findall(text))
+        return ADDITIONAL_TERMS if any(forbids_commerce(part) for part in parts) else None
+    found = text_license(text) or stated_license(text)
+    if found is None and leaves_terms(text, (), ALL_HASHES):
+        return ADDITIONAL_TERMS
+    if found is None and _ADDITION_NAME.fullmatch(name):
+        return None
     is_page = name.islower() and name.endswith((".md", ".rst", ".html"))
     return found or (None if is_page else UNKNOWN)
 
@@ -206,18 +231,25 @@ def _combine(found: list[tuple[str, str]]) -> tuple[str, str]:
     """One statement from all notices of a folder.
 
     Licence files are joined with OR where their names offer a choice (LICENSE-MIT, LICENSE-APACHE),
-    else with AND; metadata speaks only where no file is recognised.
+    else with AND; metadata speaks only where no file is recognised. Terms of a further file are
+    added to what is known; beside nothing known they leave it unknown.
     """
     files = sorted((p, x) for p, x in found if not _is_metadata(p))
     metadata = sorted((p, x) for p, x in found if _is_metadata(p))
-    known = [(p, x) for p, x in files if x != UNKNOWN]
+    terms = [(p, x) for p, x in files if x == ADDITIONAL_TERMS]
+    known = [(p, x) for p, x in files if x not in (UNKNOWN, ADDITIONAL_TERMS)]
+    if not known and not metadata:
+        return UNKNOWN, files[0][0]
+    if not known and terms:
+        return join([metadata[0][1], ADDITIONAL_TERMS], "AND"), terms[0][0]
     if not known:
-        return (metadata or files)[0][::-1]
+        return metadata[0][::-1]
     expressions = [x for _, x in known]
     if {"LGPL-3.0-only", "GPL-3.0-only"} == set(expressions):
         expressions = ["LGPL-3.0-only"]  # the LGPL's text is an addition to the GPL's
     is_choice = any(_CHOICE_NAME.search(paths.name(p)) for p, _ in known[1:])
-    return join(expressions, "OR" if is_choice else "AND"), known[0][0]
+    stated = join(expressions, "OR" if is_choice else "AND")
+    return (join([stated, ADDITIONAL_TERMS], "AND") if terms else stated), known[0][0]
 
 
 def _is_metadata(path: str) -> bool:
