@@ -1,5 +1,6 @@
 """Rules of the house that no linter knows."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -10,6 +11,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "codling"
 MAX_LINES = 500
+PARSES_JSON = {
+    "core/foreign_json.py": "the one place",
+    "core/files.py": "lines that this program wrote itself",
+    "core/shards.py": "records of the stage that is running",
+    "corpus/stackexchange.py": "buckets of the stage that is running",
+    "sandbox/box.py": "the wire to the sandbox, bounded by the length before each message",
+    "sandbox/inside/server.py": "the other end of that wire",
+    "sandbox/interpreter.py": "what our own question printed",
+    "train/state.py": "the training state that this program wrote",
+}
+"""Modules that call json's parser themselves, and why."""
 
 
 def own_python_files() -> list[Path]:
@@ -57,3 +69,38 @@ def test_nothing_from_the_shared_folder_is_committed() -> None:
 def test_torch_is_pinned_so_that_a_fresh_machine_takes_the_cpu_build() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "torch~=2.13.0" in project["dependencies"]
+
+
+def parses_json(source: str) -> bool:
+    """Whether a module calls json.load, json.loads, a JSONDecoder, or a response's .json()."""
+    calls = [n.func for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    names = [f.attr if isinstance(f, ast.Attribute) else getattr(f, "id", "") for f in calls]
+    owners = [getattr(getattr(f, "value", None), "id", "") for f in calls]
+    return any(
+        (name in ("load", "loads") and owner.strip("_") in ("json", "orjson", ""))
+        or name == "JSONDecoder"
+        or (name == "json" and owner)
+        for name, owner in zip(names, owners, strict=True)
+        if (name, owner) != ("load", "")
+    )
+
+
+def test_only_one_module_parses_foreign_json() -> None:
+    modules = {p.relative_to(SOURCE).as_posix(): p.read_text() for p in SOURCE.rglob("*.py")}
+    assert {name for name, text in modules.items() if parses_json(text)} == set(PARSES_JSON)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import json\nx = json.loads(y)", True),
+        ("from json import loads\nx = loads(y)", True),
+        ("x = json.load(file)", True),
+        ("x = reply.json()", True),
+        ("x = json.dumps(y)", False),
+        ("x = tomllib.loads(y)", False),
+        ("x = parse_row(y, 'there')", False),
+    ],
+)
+def test_the_search_for_parsers_of_json_finds_all_spellings(source: str, found: bool) -> None:
+    assert parses_json(source) == found

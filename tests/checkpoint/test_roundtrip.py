@@ -185,7 +185,7 @@ def set_config(folder: Path, **changes: object) -> None:
         (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 100), "no safetensors file"),
         (
             lambda f: (f / "model.safetensors").write_bytes(struct.pack("<Q", 8) + b"notjson!"),
-            "damaged header",
+            "header is not valid JSON",
         ),
         (to_pickle, "pickle"),
         (lambda f: (f / "model.safetensors").unlink(), "has neither"),

@@ -139,7 +139,7 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no benchmark at"):
         decontaminate(config(tmp_path, benchmarks=(tmp_path / "absent",)))
     (tmp_path / "b.jsonl").write_text("{not json\n")
-    with pytest.raises(SourceError, match="cannot read"):
+    with pytest.raises(SourceError, match=r"b\.jsonl line 1 is not valid JSON"):
         decontaminate(config(tmp_path, benchmarks=(tmp_path / "b.jsonl",)))
     with pytest.raises(ConfigError, match="min_words"):
         config(tmp_path, min_words=11)

@@ -145,7 +145,7 @@ def test_a_broken_line_far_behind_is_one_line(tmp_path: Path) -> None:
     config = crawl(tmp_path)
     with config.pages[0].open("a") as file:
         file.write('{"url": "https://x.org", "text": \n')
-    with pytest.raises(SourceError, match="cannot be read"):
+    with pytest.raises(SourceError, match="the line at byte 36044 is not valid JSON"):
         recall(replace(config, slice_bytes=4000, workers=1))
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(SourceError, match="at least one page and one seed"):

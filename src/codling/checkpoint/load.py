@@ -8,7 +8,6 @@ any code.
 Not here: tokenizers (tokens/), the optimiser's state (train/).
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +23,7 @@ from codling.checkpoint.safetensors_file import read_safetensors
 from codling.checkpoint.settings import from_published
 from codling.checkpoint.store import CONFIG, INDEX, WEIGHTS
 from codling.core.errors import CheckpointError
+from codling.core.foreign_json import read_object
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 
@@ -112,15 +112,9 @@ def _folder(path: Path) -> Path:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent} has no {path.name}; it is no checkpoint") from None
-    except ValueError:
-        raise CheckpointError(f"{path} is not valid JSON; download it again") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is not a table of settings; download it again")
-    return value
+    if not path.exists():
+        raise CheckpointError(f"{path.parent} has no {path.name}; it is no checkpoint")
+    return read_object(path, CheckpointError, cure="download it again")
 
 
 def _stored_tensors(folder: Path) -> Iterator[StoredTensor]:

@@ -8,7 +8,6 @@ Format: 8 bytes little-endian n, n bytes of JSON {name: {dtype, shape, data_offs
 Not here: names and shapes of a model's tensors (names.py, load.py).
 """
 
-import json
 import mmap
 from dataclasses import dataclass
 from math import prod
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from codling.core.errors import CheckpointError
+from codling.core.foreign_json import parse
 
 DTYPES = {
     "F64": torch.float64,
@@ -98,7 +98,7 @@ def read_safetensors(path: Path) -> list[SafeTensor]:
     if length > min(size - 8, _MAX_HEADER_BYTES):
         raise CheckpointError(f"{path} is no safetensors file, or it is cut short")
     try:
-        header = json.loads(data[8 : 8 + length])
+        header = parse(data[8 : 8 + length], f"{path}: its header", CheckpointError)
         entries = {n: e for n, e in header.items() if n != "__metadata__"}
         return [_entry(path, data, 8 + length, n, e) for n, e in entries.items()]
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -25,7 +25,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -34,6 +34,7 @@ from typing import Any
 from codling import __version__
 from codling.core.errors import ArtifactError
 from codling.core.files import write_json
+from codling.core.foreign_json import read_object
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
@@ -218,6 +219,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_own(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of an artefact; ArtifactError if it is absent or damaged."""
+    return read_object(path, ArtifactError, cure="delete its folder and run its stage again")
+
+
 def _complete(out_dir: Path) -> Artifact | None:
     if (out_dir / MANIFEST).exists():
         return open_artifact(out_dir)
@@ -233,10 +239,8 @@ def _begin(out_dir: Path, kind: str, identity: str) -> Draft:
     plan_path = partial / PLAN
     plan: dict[str, Any] = {}
     if plan_path.is_file():
-        try:
-            plan = json.loads(plan_path.read_text(encoding="utf-8"))
-        except ValueError:
-            plan = {}
+        with suppress(ArtifactError):
+            plan = read_object(plan_path, ArtifactError)
     if partial.exists() and plan.get("id") != identity:
         with _locked(partial):
             shutil.rmtree(partial)
@@ -308,7 +312,7 @@ def _locked(partial: Path) -> Iterator[None]:
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_object(path, ArtifactError)
         return Manifest(
             **{
                 **{f.name: raw[f.name] for f in fields(Manifest)},
@@ -316,7 +320,7 @@ def _read_manifest(path: Path) -> Manifest:
                 "files": tuple(FileEntry(**f) for f in raw["files"]),
             }
         )
-    except (ValueError, KeyError, TypeError):
+    except (ArtifactError, KeyError, TypeError):
         raise ArtifactError(
             f"{path} is damaged; delete the folder {path.parent} and run its stage again"
         ) from None

@@ -105,7 +105,7 @@ def parse_row(
     {'a': nan}
     """
     try:
-        text = _text(line)
+        text = _text(line).strip()
         return _checked(text, json.loads(text), replace=True)
     except (ValueError, RecursionError) as wrong:
         raise error(f"{where} is not valid JSON ({_why(wrong)}); {cure}") from None
@@ -280,6 +280,9 @@ def _why(wrong: BaseException) -> str:
     """The reason on one short line."""
     if isinstance(wrong, RecursionError):
         return f"nested more than {MAX_DEPTH} deep"
+    if isinstance(wrong, json.JSONDecodeError):
+        line = f"line {wrong.lineno} " if "\n" in wrong.doc else ""
+        return f"{wrong.msg} at {line}column {wrong.colno}"
     if isinstance(wrong, OSError) and wrong.strerror:
         return wrong.strerror
     return " ".join(str(wrong).split())[:160]

@@ -7,10 +7,7 @@ Not here: what is looked for in which way (decontaminate.py).
 """
 
 import csv
-import gzip
 import io
-import json
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from codling.core.errors import SourceError
+from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes, read_rows
 
 _ENDINGS = (".jsonl", ".json", ".parquet", ".csv", ".jsonl.gz", ".json.gz", ".csv.gz")
 
@@ -64,7 +62,7 @@ def read_texts(path: Path, fields: Sequence[str]) -> Iterator[BenchmarkText]:
                 if not fields or field in fields:
                     for text in _strings(value):
                         yield BenchmarkText(path.name, field, number, text)
-    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise SourceError(f"cannot read the benchmark {path}: {error}") from None
 
 
@@ -73,25 +71,13 @@ def _rows(path: Path) -> Iterator[Any]:
         for batch in pq.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
         return
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8", "replace")
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
     if kind == "csv":
-        for cells in csv.reader(io.StringIO(text)):
+        data = read_bytes(path, max_bytes=MAX_TABLE_BYTES, unpack=path.suffix == ".gz")
+        for cells in csv.reader(io.StringIO(data.decode("utf-8", "replace"))):
             yield {str(i): cell for i, cell in enumerate(cells)}
     else:
-        yield from _json_rows(text)
-
-
-def _json_rows(text: str) -> Iterator[Any]:
-    """The rows of one JSON value, or of one per line: either is called .json by somebody."""
-    try:
-        whole = json.loads(text)
-    except ValueError:
-        # Not splitlines: JSON strings may hold U+2028.
-        yield from (json.loads(line) for line in text.split("\n") if line.strip())
-    else:
-        yield from whole if isinstance(whole, list) else [whole]
+        yield from read_rows(path)
 
 
 def _strings(value: object) -> Iterator[str]:

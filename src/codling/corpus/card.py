@@ -11,7 +11,6 @@ Not here: any judgement of a file; everything is read from the artefacts of the 
 
 import hashlib
 import heapq
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from codling import __version__
-from codling.core.artifact import MANIFEST, Artifact, Draft, open_artifact, produce
+from codling.core.artifact import MANIFEST, Artifact, Draft, open_artifact, produce, read_own
 from codling.core.errors import SourceError
 from codling.core.files import write_json, write_text
 from codling.core.lineage import walk
@@ -300,7 +299,7 @@ def _redactions(used: Sequence[Artifact]) -> dict[str, int]:
 
 
 def _tokens(artifact: Artifact) -> dict[str, int]:
-    meta = json.loads((artifact.path / "meta.json").read_text(encoding="utf-8"))
+    meta = read_own(artifact.path / "meta.json")
     return {name: split["n_tokens"] for name, split in meta["splits"].items()}
 
 

@@ -12,7 +12,6 @@ then unknown), more stars, more bytes.
 Not here: the kernels (minhash.py), clustering (clusters.py), equal files (clean.py).
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
 from codling.core.errors import SourceError
+from codling.core.foreign_json import read_object
 from codling.core.shards import Counts, Shard, Threads, map_shards
 from codling.corpus import minhash
 from codling.corpus.clusters import Ids, candidate_pairs, choose_survivors
@@ -193,10 +193,7 @@ def _moves(units: Units, survivor: Ids, score: NDArray[np.float32]) -> list[Subs
 def _read_stars(path: Path | None) -> tuple[dict[str, int], list[Input]]:
     if path is None:
         return {}, []
-    try:
-        stars = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SourceError(f"cannot read the stars in {path}: {error}") from None
-    if not isinstance(stars, dict) or not all(isinstance(n, int) for n in stars.values()):
+    stars = read_object(path, cure="give repository names and numbers of stars")
+    if not all(isinstance(n, int) for n in stars.values()):
         raise SourceError(f"{path} must be a JSON object from repository names to numbers of stars")
     return stars, [Input(kind="source", id=sha256_of(path)[:16], path=str(path.absolute()))]

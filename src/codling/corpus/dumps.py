@@ -12,8 +12,6 @@ columns. Output: batches of rows that collect.py turns into documents; memory ho
 Not here: downloading such corpora.
 """
 
-import gzip
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codling.core.errors import ConfigError, SourceError
+from codling.core.foreign_json import lines, parse_row
 from codling.corpus.license_metadata import expression, join
 from codling.corpus.prose_text import decode
 
@@ -74,7 +73,7 @@ def read_dump(path: Path, name: str, mapped: Sequence[str] = ()) -> Iterator[Dum
                 license=_license(_first(row, columns["license"])),
                 changed_at=_second(_first(row, columns["changed_at"])),
             )
-    except (pa.ArrowException, ValueError, EOFError, gzip.BadGzipFile) as error:
+    except (pa.ArrowException, ValueError) as error:
         raise SourceError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
 
 
@@ -103,14 +102,11 @@ def _parquet_rows(path: Path, columns: Mapping[str, tuple[str, ...]]) -> Iterato
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as plain:
-        lines = gzip.GzipFile(fileobj=plain) if path.suffix == ".gz" else plain
-        for line in lines:
-            if line.strip():
-                row = json.loads(decode(line) or line)
-                if not isinstance(row, dict):
-                    raise SourceError(f"{path}: a line is no object")
-                yield row
+    for number, line in lines(path):
+        row = parse_row(decode(line) or line, f"{path} line {number}")
+        if not isinstance(row, dict):
+            raise SourceError(f"{path}: line {number} is no object")
+        yield row
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> object:

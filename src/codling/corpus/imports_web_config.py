@@ -7,12 +7,13 @@ Sources: https://www.typescriptlang.org/tsconfig (paths, baseUrl, extends) and
 https://nodejs.org/api/packages.html (exports, imports). Not here: the extensions (imports_web.py).
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from codling.core.errors import SourceError
+from codling.core.foreign_json import parse_row
 from codling.corpus import paths
 
 _CONFIGS = ("tsconfig.json", "jsconfig.json", "tsconfig.base.json")
@@ -114,8 +115,8 @@ class Specifiers:
             lambda m: m.group() if m.group()[0] == '"' else " ", self._read(path)
         )
         try:
-            return _mapping(json.loads(_TRAILING_COMMA.sub("", text)))
-        except ValueError:
+            return _mapping(parse_row(_TRAILING_COMMA.sub("", text), path))
+        except SourceError:
             return {}
 
 

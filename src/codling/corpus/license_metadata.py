@@ -6,13 +6,15 @@ say, says it in free text that is not understood, or cannot be read.
 The spellings are license_names.toml. Not here: licence files (license_texts.py).
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
+
+from codling.core.errors import SourceError
+from codling.core.foreign_json import parse_row
 
 METADATA = frozenset(
     {"pyproject.toml", "package.json", "Cargo.toml", "PKG-INFO", "METADATA", "setup.cfg"}
@@ -37,8 +39,8 @@ def metadata_license(name: str, text: str) -> str | None:
                 package = tomllib.loads(text).get("package", {})
                 return expression(package.get("license")) if isinstance(package, dict) else None
             case "package.json" | "composer.json" | "bower.json":
-                return _package_json(json.loads(text))
-    except (ValueError, RecursionError):
+                return _package_json(parse_row(text, name))
+    except (ValueError, RecursionError, SourceError):
         return None
     if name == "setup.cfg":
         found = re.search(r"^\s*license\s*=\s*(.+)$", text, re.MULTILINE | re.IGNORECASE)

@@ -6,7 +6,6 @@ files that workers read for themselves.
 Not here: what the rows are used for (recall.py, quality.py).
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ import pyarrow.parquet as pq
 
 from codling.core.artifact import Input, sha256_of
 from codling.core.errors import SourceError
+from codling.core.foreign_json import MAX_LINE_BYTES, open_regular, parse_row
 
 PARQUET = ".parquet"
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,24 @@ def _rows(part: Slice, columns: Sequence[str]) -> Iterator[Any]:
                 for batch in file.iter_batches(256, row_groups=groups, columns=list(columns)):
                     yield from batch.to_pylist()
             return
-        for line in _lines(part):
+        for begin, line in _lines(part):
             if line.strip():
-                yield json.loads(line)
+                yield parse_row(line, f"{part.path}, the line at byte {begin}")
 
 
-def _lines(part: Slice) -> Iterator[bytes]:
-    """The lines that begin in the slice; the last may end behind it."""
-    with part.path.open("rb") as file:
+def _lines(part: Slice) -> Iterator[tuple[int, bytes]]:
+    """The lines that begin in the slice, with their places; the last may end behind it."""
+    with open_regular(part.path) as file:
         if part.start:
             file.seek(part.start - 1)
-            file.readline()
-        while file.tell() < part.stop and (line := file.readline()):
-            yield line
+            while (piece := file.readline(_PIECE)) and not piece.endswith(b"\n"):
+                pass
+        while (begin := file.tell()) < part.stop and (line := file.readline(MAX_LINE_BYTES + 1)):
+            if len(line) > MAX_LINE_BYTES:
+                raise SourceError(
+                    f"{part.path}: the line at byte {begin} has more than {MAX_LINE_BYTES:,} bytes"
+                )
+            yield begin, line
 
 
 @contextmanager

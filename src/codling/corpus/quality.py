@@ -8,7 +8,6 @@ Not here: dropping documents by their scores.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Artifact, Draft, open_artifact, produce
+from codling.core.artifact import Artifact, Draft, open_artifact, produce, read_own
 from codling.core.errors import ConfigError
 from codling.core.files import write_json
 from codling.core.recipe import aside
@@ -126,7 +125,7 @@ def quality(config: QualityConfig) -> Artifact:
 def open_quality(path: Path) -> QualityModel:
     """The model of an artefact of kind "quality"."""
     folder = open_artifact(path, "quality").path
-    stored = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    stored = read_own(folder / "model.json")
     config = LinearConfig(**stored["linear"])
     table = pq.read_table(folder / "weights-00000.parquet")
     weights = np.zeros(2**config.bits, np.float32)

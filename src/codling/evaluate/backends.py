@@ -17,7 +17,9 @@ from typing import Any, Protocol, Self
 
 import httpx
 
+from codling.core.artifact import open_artifact
 from codling.core.errors import CheckpointError, ConfigError, RequestError
+from codling.core.foreign_json import parse_row
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.task import Prompt, Sampling
 
@@ -260,7 +262,7 @@ class ApiBackend:
                 reason = str(error) or type(error).__name__
                 continue
             if reply.status_code == 200:
-                answer: dict[str, Any] = reply.json()
+                answer: dict[str, Any] = parse_row(reply.content, "the answer")
                 return answer
             reason = f"status {reply.status_code}: {reply.text[:200]}"
             if reply.status_code not in _TRANSIENT:
@@ -290,11 +292,10 @@ def model_identity(path: Path) -> str:
     """A name that changes with the weights: an artefact's id, else a hash of names, sizes and
     ends of files."""
     import hashlib
-    import json
 
     manifest = path / "manifest.json"
     if manifest.is_file():
-        return f"{path.name} {json.loads(manifest.read_text(encoding='utf-8'))['id']}"
+        return f"{path.name} {open_artifact(path).id}"
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():

@@ -5,8 +5,6 @@ the texts, and whether each is a completion of the prompt or a whole solution. N
 them.
 """
 
-import gzip
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import SourceError
+from codling.core.foreign_json import read_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +44,10 @@ def read_foreign(path: Path) -> dict[str, list[ForeignAnswer]]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    try:
-        whole = json.loads(text)
-        yield from whole if isinstance(whole, list) else [whole]
-    except json.JSONDecodeError:
-        yield from (json.loads(line) for line in text.split("\n") if line.strip())
+    for number, row in enumerate(read_rows(path), 1):
+        if not isinstance(row, dict):
+            raise SourceError(f"{path} row {number} is no object with an answer")
+        yield row
 
 
 def _answers(row: dict[str, Any]) -> Iterator[tuple[str, ForeignAnswer]]:

@@ -8,14 +8,13 @@ decides: a Program to be run, a Question to a judge model, or a Verdict at once.
 Not here: the harness (harness.py) and the list of benchmarks (tasks/__init__.py).
 """
 
-import gzip
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codling.core.errors import SourceError
+from codling.core.foreign_json import lines, parse_row
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.sandbox.executor import Program
 
@@ -128,9 +127,11 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             f"no benchmark file {path} (or .gz); put the data there or set --data-dir, "
             "see docs/evaluation.md"
         )
-    data = found.read_bytes()
-    text = (gzip.decompress(data) if found.suffix == ".gz" else data).decode()
-    yield from (json.loads(line) for line in text.split("\n") if line.strip())
+    for number, line in lines(found):
+        row = parse_row(line, f"{found} line {number}")
+        if not isinstance(row, dict):
+            raise SourceError(f"{found}: line {number} is no object")
+        yield row
 
 
 def ask(instruction: str, config: BenchmarkConfig, **values: str) -> Prompt:

@@ -4,14 +4,13 @@ Input: a run folder. Output: one RunView. A station that is missing leaves its p
 Not here: how any of it is shown (summary.py, report.py).
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codling.core.artifact import MANIFEST, Artifact, open_artifact
+from codling.core.artifact import MANIFEST, Artifact, open_artifact, read_own
 from codling.core.files import read_json_lines
 from codling.core.lineage import walk
 from codling.core.shards import read_rows
@@ -90,7 +89,7 @@ def view_run(run_dir: Path) -> RunView:
         heldout=heldout,
         subgraphs=_subgraphs(samples) if samples else [],
         curve=_curve(found["checkpoint"]) if "checkpoint" in found else [],
-        scores=json.loads((scores.path / "scores.json").read_text("utf-8")) if scores else {},
+        scores=read_own(scores.path / "scores.json") if scores else {},
         insertions=list(read_json_lines(scores.path / "insertions.jsonl")) if scores else [],
     )
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from codling.core.errors import ConfigError
+from codling.core.errors import ConfigError, SourceError
+from codling.core.foreign_json import parse_row
 from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
 from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
@@ -189,8 +190,8 @@ async def _events(response: httpx.Response) -> AsyncGenerator[Mapping[str, Any],
         if data == "[DONE]":
             return
         try:
-            event = json.loads(data)
-        except ValueError:
+            event = parse_row(data, "the upstream server's event")
+        except SourceError:
             raise ApiError(
                 502,
                 f"the upstream server sent what is not JSON: {data[:100]}",
@@ -204,9 +205,10 @@ def _model_card(base: str, key: str | None) -> dict[str, Any]:
         with httpx.Client(trust_env=False, timeout=_PROBE_SECONDS) as client:
             answer = client.get(f"{base}/models", headers=_headers(key))
             answer.raise_for_status()
-            card: dict[str, Any] = answer.json()["data"][0]
+            listed = parse_row(answer.content, "its answer", cure="check the address")
+            card: dict[str, Any] = listed["data"][0]
             return card
-    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+    except (httpx.HTTPError, SourceError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
             f"no OpenAI-like server answers at {base}/models ({reason}); start it first, or "
@@ -234,10 +236,10 @@ def _unreachable(error: httpx.HTTPError) -> ApiError:
 
 def _refused(status: int, body: bytes) -> ApiError:
     try:
-        value = json.loads(body)
+        value = parse_row(body, "the answer")
         inner = value.get("error", value)
         message = inner.get("message") if isinstance(inner, dict) else str(inner)
-    except (ValueError, AttributeError):
+    except (SourceError, AttributeError):
         message = body[:200].decode("utf-8", "replace")
     # Its refusal of our key is our problem, not the client's.
     shown = 502 if status in (401, 403, 404) or status < 400 else status

@@ -8,7 +8,6 @@ stream).
 Not here: making them (pack.py), and batches (dataset.py).
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.artifact import open_artifact
+from codling.core.artifact import open_artifact, read_own
 from codling.core.errors import ArtifactError
 from codling.corpus.document import Split
 
@@ -69,7 +68,7 @@ class StreamMeta:
 def read_meta(path: Path) -> StreamMeta:
     """meta.json of the token artefact at `path`; ArtifactError if it is none."""
     open_artifact(path, "tokens")
-    raw = json.loads((path / META).read_text(encoding="utf-8"))
+    raw = read_own(path / META)
     splits = {name: SplitMeta(**values) for name, values in raw.pop("splits").items()}
     return StreamMeta(**raw, splits=splits)
 

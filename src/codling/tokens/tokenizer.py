@@ -25,6 +25,7 @@ import numpy.typing as npt
 import tokenizers
 
 from codling.core.errors import TokenizerError
+from codling.core.foreign_json import read_object
 from codling.tokens.generations import CODER_V1_SPLITS, Generation, resolve
 
 ByteChars = Literal["round-trip", "exact"]
@@ -285,17 +286,11 @@ def byte_level_alphabet() -> dict[str, int]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TokenizerError(f"{path} is not valid JSON ({error}); fetch it again") from None
-    if not isinstance(value, dict):
-        raise TokenizerError(f"{path} holds no JSON object; fetch it again")
-    return value
+    return read_object(path, TokenizerError)
 
 
 def _read_optional(path: Path) -> dict[str, Any]:
-    return _read(path) if path.is_file() else {}
+    return _read(path) if path.exists() else {}
 
 
 def _vocabulary(tokenizer_json: Mapping[str, Any]) -> dict[str, int]:

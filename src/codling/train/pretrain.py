@@ -7,7 +7,6 @@ bf16, the tokenizer's files) with metrics.jsonl beside it.
 Not here: the loop (trainer.py), and continuing from a checkpoint (extend.py).
 """
 
-import json
 import math
 import shutil
 from collections.abc import Callable
@@ -28,8 +27,9 @@ from codling.core.artifact import (
     produce,
     sha256_of,
 )
-from codling.core.errors import ConfigError
+from codling.core.errors import ConfigError, TokenizerError
 from codling.core.files import write_json
+from codling.core.foreign_json import read_object
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.dataset import TokenDataset
@@ -147,7 +147,7 @@ def publish_checkpoint(
             shutil.copyfile(folder / name, draft.file(name))
     settings = draft.file("tokenizer_config.json")
     if settings.is_file():
-        stored = json.loads(settings.read_text(encoding="utf-8"))
+        stored = read_object(settings, TokenizerError)
         write_json(settings, stored | {"fim_mode": fim_mode})
     special = Tokenizer.open(tokenizer_dir).specials
     ids = TokenIds(bos=special.bos, eos=special.eos, pad=special.pad)

@@ -5,12 +5,11 @@ With `--subset TASK:choice` multiple-choice tasks are ranked by log-likelihood, 
 thought.
 """
 
-import gzip
-import json
 import re
 from pathlib import Path
 
 from codling.core.errors import SourceError
+from codling.core.foreign_json import read_rows
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict
 
@@ -58,8 +57,8 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  #
 
 
 def _task(path: Path, name: str, shots_path: Path, mode: str) -> list[Problem]:
-    data = path.read_bytes()
-    rows = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)["examples"]
+    (whole,) = read_rows(path)
+    rows = whole["examples"]
     shots = shots_path.read_text(encoding="utf-8").partition("-----\n")[2].strip()
     return [
         Problem(id=f"{name}/{i}", data={**row, "shots": shots, "mode": mode}, group=name)
