@@ -108,7 +108,7 @@ class Servers:
 
         def work() -> None:
             with bind(config) as listener:
-                server = GracefulServer(app, lambda: None)
+                server = GracefulServer(app, lambda: None, config.patience)
                 ready.put((server, listener.getsockname()[1]))
                 server.run(sockets=[listener])
 

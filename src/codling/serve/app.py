@@ -55,7 +55,7 @@ def serve(config: ServeConfig) -> Iterator[str]:
         app = create_app(backend, config, api_key=key)
         host, port = _in_url(config.host), listener.getsockname()[1]
         yield f"{backend.name}: http://{host}:{port}/   (API at /v1; Ctrl-C stops)\n"
-        GracefulServer(app, app.state.server.stop).run(sockets=[listener])
+        GracefulServer(app, app.state.server.stop, config.patience).run(sockets=[listener])
     yield "stopped"
 
 
@@ -95,6 +95,7 @@ def create_app(
         api_key=api_key,
         only_loopback=config.is_private and api_key is None,
         max_body_bytes=config.max_body_bytes,
+        origins=config.cors_origins,
     )
     return app
 

@@ -14,6 +14,17 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Patience:
+    """What one connection may cost."""
+
+    request_seconds: float = 30.0
+    """From the first byte of a request, or from the opening of the connection, to its end."""
+    reading_seconds: float = 60.0
+    """How long the client may leave an answer unread that no longer fits into the buffers."""
+    max_connections: int = 512
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServeConfig:
     """What `codling serve` serves, and where."""
 
@@ -51,6 +62,10 @@ class ServeConfig:
     """A waiting stream sends a comment line this often, so that proxies do not close it."""
     max_body_bytes: int = 8 * 2**20
     """Longest request body."""
+    request_seconds: float = Patience.request_seconds
+    """A request must have arrived whole so long after its first byte."""
+    max_connections: int = Patience.max_connections
+    """Open connections; beyond that the oldest that only waits is closed for a new one."""
     cors_origins: tuple[str, ...] = ()
     """Origins of other web pages that may call this server, such as https://editor.example."""
 
@@ -58,13 +73,20 @@ class ServeConfig:
         """Raise ConfigError for a setting that cannot work."""
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"serve: port is {self.port}; choose 0 to 65535")
-        for name in ("max_streams", "default_max_tokens", "max_body_bytes"):
+        for name in ("max_streams", "default_max_tokens", "max_body_bytes", "max_connections"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"serve: {name} must be at least 1")
+        if not 0 < self.request_seconds < float("inf"):
+            raise ConfigError("serve: request_seconds must be above 0")
         if self.api_key and self.api_key_file:
             raise ConfigError("serve: give api_key or api_key_file, not both")
         if self.upstream and not self.upstream.startswith(("http://", "https://")):
             raise ConfigError(f"serve: upstream is {self.upstream}; it must begin with http://")
+
+    @property
+    def patience(self) -> Patience:
+        """The limits of connections."""
+        return Patience(request_seconds=self.request_seconds, max_connections=self.max_connections)
 
     @property
     def is_private(self) -> bool:

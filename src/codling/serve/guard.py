@@ -1,24 +1,28 @@
-"""What every request passes before it reaches an endpoint: host, key, size, counts, headers.
+"""What every request passes before it reaches an endpoint: names, key, size, counts, headers.
 
 Input: an ASGI app. Output: an ASGI app. Plain ASGI, since a middleware that buffers would hide
 from the endpoints that a client has gone.
 
-Not here: TLS; put a reverse proxy in front where the server is reached over a network.
+Not here: how Host and Origin are read (origin.py), time limits (connection.py), and TLS: put a
+reverse proxy in front where the server is reached over a network.
 """
 
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from codling.serve.config import LOOPBACK
-from codling.serve.errors import ApiError
+from codling.serve.errors import ApiError, overloaded
 from codling.serve.metrics import Metrics
+from codling.serve.origin import is_local_host, may_ask
 
 OPEN_PATHS = frozenset({"/", "/favicon.ico", "/health", "/v1/health"})
 """Addresses that need no key: the page (which then asks for the key) and the health check."""
+
+_BODIES_AT_ONCE = 16
+"""Together, unanswered requests may be as long as so many of the longest."""
 
 PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -35,7 +39,7 @@ PAGE_HEADERS = {
 class Guard:
     """Refuses what must not come in and counts what does."""
 
-    def __init__(  # noqa: PLR0913 - the four things that it guards
+    def __init__(  # noqa: PLR0913 - the things that it guards
         self,
         app: ASGIApp,
         *,
@@ -44,14 +48,16 @@ class Guard:
         api_key: str | None,
         only_loopback: bool,
         max_body_bytes: int,
+        origins: Collection[str] = (),
     ) -> None:
-        """`paths` are the known addresses: the only ones that become labels of metrics."""
-        self.app, self.metrics, self.paths = app, metrics, paths
-        self.api_key, self.only_loopback, self.max_body_bytes = (
-            api_key,
-            only_loopback,
-            max_body_bytes,
-        )
+        """`paths` are the known addresses: the only ones that become labels of metrics.
+
+        `only_loopback`: there is no key, so Host and Origin must be this machine's; `origins` may
+        ask all the same.
+        """
+        self.app, self.metrics, self.paths, self.origins = app, metrics, paths, frozenset(origins)
+        self.api_key, self.only_loopback = api_key, only_loopback
+        self._room = _Room(max_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the request, pass it on, count the answer."""
@@ -60,7 +66,7 @@ class Guard:
             return
         path = scope["path"] if scope["path"] in self.paths else "other"
         started = time.perf_counter()
-        exchange = _Exchange(receive, send, self.max_body_bytes)
+        exchange = _Exchange(receive, send, self._room)
         try:
             refusal = self._refusal(scope)
             if refusal is None:
@@ -69,15 +75,24 @@ class Guard:
             if refusal is not None:
                 await refusal.response()(scope, receive, exchange.send)
         finally:
+            exchange.forget_body()
             self.metrics.requests.labels(path=path, status=str(exchange.status or 500)).inc()
             self.metrics.seconds.labels(path=path).observe(time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
         headers = Headers(scope=scope)
-        if self.only_loopback and not _is_loopback(headers.get("host", "")):
-            # A page on the web can point its own host name at 127.0.0.1 (DNS rebinding).
+        if not scope["path"].startswith("/") and scope["path"] != "*":
+            # An absolute address has a host of its own, beside the one that is checked here.
+            return ApiError(400, "the request's target must be a path, such as /v1/models")
+        if self.only_loopback and not is_local_host(headers.getlist("host")):
             return ApiError(
                 403, "this server answers only to localhost; start it with --host and a key"
+            )
+        if self.only_loopback and not may_ask(headers.getlist("origin"), self.origins):
+            return ApiError(
+                403,
+                "pages of other origins may not ask; name yours in --cors-origins, or serve with "
+                "a key",
             )
         if self.api_key and not self._is_open(scope) and not has_key(headers, self.api_key):
             return ApiError(
@@ -87,8 +102,10 @@ class Guard:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self.max_body_bytes:
-            return _too_large(self.max_body_bytes)
+        # So many digits at most, since Python refuses to read thousands of them.
+        n_bytes = int(length[:19]) if length.isascii() and length.isdigit() else 0
+        if n_bytes > self._room.limit:
+            return _too_large(self._room.limit)
         return None
 
     def _is_open(self, scope: Scope) -> bool:
@@ -97,25 +114,46 @@ class Guard:
         return scope["method"] == "OPTIONS" or (scope["method"] in ("GET", "HEAD") and is_page)
 
 
+class _Room:
+    """How much request text may be in memory: of one request, and of all that are not answered."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: bytes of one body; all together may have so many times that."""
+        self.limit = limit
+        self.left = limit * _BODIES_AT_ONCE
+
+
 class _Exchange:
     """One request's body, measured as it comes, and its answer, given our headers."""
 
-    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
+    def __init__(self, receive: Receive, send: Send, room: _Room) -> None:
         self.status: int | None = None
-        self._receive, self._send, self._left = receive, send, max_bytes
-        self._limit = max_bytes
+        self._receive, self._send, self._room = receive, send, room
+        self._n_bytes = 0
+        self._refusal: ApiError | None = None
 
     async def receive(self) -> Message:
-        """A body without a true Content-Length ends here when it grows too long."""
+        """A body that is too long, or one too many, ends here."""
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            raise _too_large(self._limit)
+        n_more = len(message.get("body", b""))
+        self._n_bytes += n_more
+        self._room.left -= n_more
+        if self._n_bytes > self._room.limit:
+            self._refusal = _too_large(self._room.limit)
+        elif self._room.left < 0 and n_more:
+            self._refusal = overloaded("too many long requests at once; try again in a moment")
+        if self._refusal:
+            raise self._refusal
         return message
+
+    def forget_body(self) -> None:
+        """Give the room back that the body took."""
+        self._room.left += self._n_bytes
+        self._n_bytes = 0
 
     async def send(self, message: Message) -> None:
         """What the app answers to a body that was cut off is left out: see `refusal`."""
-        if self._left < 0 and self.status is None:
+        if self._refusal and self.status is None:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -125,11 +163,9 @@ class _Exchange:
         await self._send(message)
 
     def refusal(self) -> ApiError | None:
-        """The answer to a body that was too long, if none was sent; from now on `send` sends."""
-        if self._left >= 0 or self.status is not None:
-            return None
-        self._left = 0
-        return _too_large(self._limit)
+        """The answer to a body that was refused, if none was sent; from now on `send` sends."""
+        refusal, self._refusal = self._refusal, None
+        return refusal if self.status is None else None
 
 
 def has_key(headers: Mapping[str, str], key: str) -> bool:
@@ -137,11 +173,6 @@ def has_key(headers: Mapping[str, str], key: str) -> bool:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     sent = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
     return hmac.compare_digest(sent.encode(), key.encode())
-
-
-def _is_loopback(host: str) -> bool:
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return name.lower() in LOOPBACK
 
 
 def _too_large(limit: int) -> ApiError:

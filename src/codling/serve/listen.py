@@ -17,7 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from codling.core.errors import ConfigError
-from codling.serve.config import ServeConfig
+from codling.serve.config import Patience, ServeConfig
+from codling.serve.connection import connection_class
 
 KEY_VARIABLE = "CODLING_API_KEY"
 _GRACE_SECONDS = 5
@@ -62,7 +63,9 @@ def bind(config: ServeConfig) -> Iterator[socket.socket]:
 class GracefulServer(uvicorn.Server):
     """uvicorn that ends running streams when told to stop, and then returns instead of dying."""
 
-    def __init__(self, app: FastAPI, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, app: FastAPI, on_stop: Callable[[], None], patience: Patience | None = None
+    ) -> None:
         """`on_stop` is called at the first signal, before open connections are waited for."""
         self._on_stop = on_stop
         super().__init__(
@@ -72,6 +75,9 @@ class GracefulServer(uvicorn.Server):
                 access_log=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 server_header=False,
+                http=connection_class(patience or Patience()),
+                ws="none",
+                proxy_headers=False,
             )
         )
 
