@@ -17,7 +17,7 @@ from codling.engine.verbs import chat, complete, first_lines, insert, read_curso
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.bpe import train
-from codling.tokens.chat import preset_source
+from codling.tokens.template_files import preset_source
 
 CODE = "def add(a, b):\n    return a + b\n\n\nprint(add(1, 2))\n"
 

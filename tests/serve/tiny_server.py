@@ -22,6 +22,7 @@ from codling.serve.config import ServeConfig
 from codling.serve.listen import GracefulServer, bind
 from codling.tokens.bpe import train
 from codling.tokens.generations import BOS, EOS
+from codling.tokens.template_files import preset_source
 
 TEXTS = [
     "def add(first, second):\n    return first + second\n\n\nclass Stack:\n",
@@ -40,9 +41,9 @@ def save_model(folder: Path, *, fim: bool = True) -> Path:
     if not fim:
         written["added_tokens"] = [a for a in written["added_tokens"] if "fim" not in a["content"]]
     (folder / "tokenizer.json").write_text(json.dumps(written), encoding="utf-8")
+    plain = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
     settings = {"bos_token": BOS, "eos_token": EOS, "add_bos_token": True}
-    if not fim:
-        settings["chat_template"] = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    settings["chat_template"] = preset_source("coder-v1") if fim else plain
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     config = ModelConfig(
         vocab_size=core.get_vocab_size(),

@@ -90,9 +90,7 @@ def test_transformers_loads_the_folder_unchanged(tokenizer_dir: Path, tokenizer:
     for text in TEXTS:
         assert theirs(text).input_ids == tokenizer.encode_prompt(text)
         assert theirs.decode(tokenizer.encode(text)) == text
-    messages = [{"role": "user", "content": "hi"}]
-    rendered = theirs.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    assert rendered.endswith("### Instruction:\nhi\n### Response:\n")
+    assert theirs.chat_template is None  # what is trained with it completes code
     assert (theirs.eos_token_id, theirs.bos_token_id) == (
         tokenizer.specials.eos,
         tokenizer.specials.bos,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from codling.core.errors import TokenizerError
-from codling.tokens.chat import ChatTemplate
+from codling.tokens.chat import ChatFormat
 from codling.tokens.gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 
@@ -80,7 +80,7 @@ def test_own_tokenizer_survives_the_way_through_gguf(
     assert again.specials == s
     assert again.encode_prompt(text) == tokenizer.encode_prompt(text)
     assert again.vocab_size == tokenizer.vocab_size
-    rendered = ChatTemplate.of(again).render([{"role": "user", "content": "hi"}])
+    rendered = ChatFormat(again).template().render([{"role": "user", "content": "hi"}])
     assert rendered == f"{tokenizer.special_text(s.bos)}hi"
 
 

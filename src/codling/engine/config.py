@@ -96,6 +96,9 @@ class ChatConfig(GenerateConfig):
     """What to say; None reads one message per line from standard input and answers each."""
     system: str | None = None
     """System message; None takes the model's own."""
+    chat_template: str | None = None
+    """Chat template by name (chatml, coder-v1, codling, v2, or one of several that the checkpoint
+    has), or a file; None takes the checkpoint's own."""
     max_tokens: int = 512
     """Tokens per answer at most."""
 

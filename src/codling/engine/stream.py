@@ -4,6 +4,7 @@ Input: token ids, one at a time, from the engine. Output: deltas. A stop string 
 token and end in another, so text that could still become one is held back; the tokenizer's stream
 decoder holds back the bytes of an unfinished character.
 
+    LeadFilter   text in, text out, without the blanks that the prompt's end has already
     StopFilter   text in, text out, up to the first stop string
     Transcript   one request's tokens in, deltas out
     Stream       the caller's end: an iterable of deltas, fed by the engine's thread
@@ -17,6 +18,32 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from codling.engine.request import Completion, Delta, FinishReason, TokenLogprob
 from codling.tokens.tokenizer import StreamDecoder, Tokenizer
+
+
+class LeadFilter:
+    """Takes blanks off the beginning of an answer that its caller has: `lead`, or fewer.
+
+    >>> lead = LeadFilter("    ")
+    >>> lead.push("  "), lead.push("      if x"), lead.push("    ")
+    ('', '    if x', '    ')
+    """
+
+    def __init__(self, lead: str) -> None:
+        self._lead = lead
+        self._held = ""
+
+    def push(self, text: str) -> str:
+        """The text without the lead, as far as it is certain."""
+        if not self._lead:
+            return text
+        self._held += text
+        has_text = self._held.lstrip(" \t")
+        if not has_text and not self._held.startswith(self._lead):
+            return ""
+        begins = self._held.startswith(self._lead)
+        text = self._held.removeprefix(self._lead) if begins else has_text
+        self._lead = self._held = ""
+        return text
 
 
 class StopFilter:
@@ -64,10 +91,10 @@ class Transcript:
     """The text of one request, as its tokens come in."""
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], lead: str = "") -> None:
-        """`lead` is left out where the text begins with it."""
-        self._decoder = StreamDecoder(tokenizer)
+        """`lead` are blanks that are left out where the text begins with them."""
+        self._decoder = StreamDecoder(tokenizer, continues=True)
         self._stops = StopFilter(stops)
-        self._lead = lead
+        self._lead = LeadFilter(lead)
 
     @property
     def stopped(self) -> bool:
@@ -83,7 +110,7 @@ class Transcript:
         silent: bool,
     ) -> Delta:
         """The delta for one more token; `silent` for an end token, which has no text."""
-        text = "" if silent else self._stops.push(self._without_lead(token_id))
+        text = "" if silent else self._stops.push(self._lead.push(self._decoder.push(token_id)))
         reason: FinishReason | None = "stop" if self.stopped else ended
         if reason is not None:
             text += self._stops.flush()
@@ -93,12 +120,6 @@ class Transcript:
             logprobs=() if logprob is None else (logprob,),
             finish_reason=reason,
         )
-
-    def _without_lead(self, token_id: int) -> str:
-        text = self._decoder.push(token_id)
-        if text and self._lead:
-            text, self._lead = text.removeprefix(self._lead), ""
-        return text
 
     def close(self, reason: FinishReason) -> Delta:
         """The last delta of a request that ends without a further token."""

@@ -12,7 +12,6 @@ Not here: HTTP (serve/), how insertion prompts (tokens/fim.py) and chats (tokens
 """
 
 import time
-from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +40,7 @@ from codling.engine.stream import Stream
 from codling.engine.worker import Worker, token_logprob
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
-from codling.tokens.chat import chat_ids
+from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.fim import InsertionPrompt, insertion_prompt
 from codling.tokens.gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
@@ -69,17 +68,20 @@ class TextEngine:
         cache_gib: float = 4.0,
         fuse: bool = False,
         int8: bool = False,
+        chat_format: ChatFormat | None = None,
     ) -> None:
         """`max_streams` requests run at once and `max_waiting` more may wait.
 
         `max_length` counts prompt and completion of one request in tokens; None takes the model's
         context, as far as `cache_gib` of keys and values allow. `fuse` decodes dense models on the
         CPU with the compiled loop of fused.py and takes the weights over: not for a model that is
-        still trained. `int8` (with `fuse`) rounds the weights that it decodes with.
+        still trained. `int8` (with `fuse`) rounds the weights that it decodes with. `chat_format`
+        None takes the checkpoint's own chat template, if it has one.
         """
         self.tokenizer = tokenizer
         self.config: ModelConfig = model.config
         self.name = name
+        self.chat_format = chat_format or ChatFormat(tokenizer)
         _check_vocabulary(tokenizer, model.config, name)
         n_slots, self.max_length = _cache_shape(model, max_streams, max_length, cache_gib)
         self._model = model.eval()
@@ -100,29 +102,38 @@ class TextEngine:
         max_length: int | None = None,
         cache_gib: float = 4.0,
         fuse: bool = True,
+        chat_template: str | None = None,
+        must_chat: bool = False,
     ) -> Self:
         """Load a checkpoint: a Hugging Face folder, a .gguf file or a name on the hub.
 
         `precision` "auto" is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
         `dtype` says the same as a torch type. `device` None takes a GPU where there is one.
         `fuse` decodes with one compiled loop where it can, which is compiled at the first use.
+        `chat_template` names one of the checkpoint's, a preset or a file; `must_chat` refuses a
+        model without any before its weights are read.
 
         Raises CheckpointError or TokenizerError.
         """
         found = local_path(path)
+        tokenizer = _open_tokenizer(found)
+        chat_format = ChatFormat(tokenizer, chat_template)
+        if must_chat:
+            chat_format.template()
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if precision == "auto":
             precision = "float32" if device == "cpu" else "bfloat16"
         dtype = dtype or _DTYPES[precision]
         return cls(
             load_model(found, dtype=dtype, device=device),
-            _open_tokenizer(found),
+            tokenizer,
             name=found.stem if is_gguf(found) else path.absolute().name,
             max_streams=max_streams,
             max_length=max_length,
             cache_gib=cache_gib,
             fuse=fuse,
             int8=precision == "int8",
+            chat_format=chat_format,
         )
 
     @property
@@ -191,9 +202,12 @@ class TextEngine:
         text = repository.prompt(cursor, budget=room - n_after, measure=self._n_tokens)
         return self.insert_prompt(text, cursor.suffix, max_tokens=max_tokens)
 
-    def chat_prompt(self, messages: Many[Mapping[str, str]]) -> list[int]:
-        """The ids of a conversation, up to where the assistant speaks."""
-        return chat_ids(self.tokenizer, messages)
+    def chat_prompt(self, messages: Many[Message], *, begun: str = "") -> list[int]:
+        """The ids of a conversation, up to where the assistant speaks; `begun` is how it begins to.
+
+        RequestError or TokenizerError if the model's template does not take it, or there is none.
+        """
+        return self.chat_format.ids(messages, begun=begun)
 
     def submit(
         self, prompt_ids: Many[int], params: SamplingParams = DEFAULT, *, mode: Mode = "complete"
@@ -218,7 +232,7 @@ class TextEngine:
             )
         end_ids = frozenset() if params.ignore_eos else self.tokenizer.stop_ids(mode)
         ends = end_ids | frozenset(params.stop_token_ids)
-        lead = prompt_ids.lead if isinstance(prompt_ids, InsertionPrompt) else ""
+        lead = self._lead(prompt_ids, mode)
         return self._worker.submit(Sequence(list(prompt_ids), params, ends, lead))
 
     @torch.inference_mode()
@@ -261,6 +275,17 @@ class TextEngine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _lead(self, prompt_ids: Many[int], mode: Mode) -> str:
+        """The blanks that the answer may begin with and the caller has."""
+        if isinstance(prompt_ids, InsertionPrompt):
+            return prompt_ids.lead
+        # Such a tokenizer puts a blank before a text that begins: after a mark, and before a
+        # message. One in the middle of a text is a blank.
+        last = prompt_ids[-1]
+        begins = self.tokenizer.is_special(last) and last != self.tokenizer.specials.fim_end
+        is_added = self.tokenizer.strips_space and (mode == "chat" or begins)
+        return " " if is_added else ""
 
     def _n_tokens(self, text: str) -> int:
         return len(self.tokenizer.encode(text))

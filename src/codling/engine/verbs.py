@@ -68,7 +68,7 @@ def chat(config: ChatConfig) -> Iterator[str]:
         codling chat weights/qwen2.5-coder-0.5b-instruct.gguf --message "Reverse a list in Python."
     """
     params = _params(config)
-    engine = _open(config)
+    engine = _open(config, chat_template=config.chat_template, must_chat=True)
     return _converse(engine, config, params)
 
 
@@ -108,11 +108,18 @@ def _params(config: GenerateConfig) -> SamplingParams:
     )
 
 
-def _open(config: GenerateConfig) -> TextEngine:
+def _open(
+    config: GenerateConfig, *, chat_template: str | None = None, must_chat: bool = False
+) -> TextEngine:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     return TextEngine.open(
-        config.model, precision=config.precision, max_streams=1, max_length=config.context
+        config.model,
+        precision=config.precision,
+        max_streams=1,
+        max_length=config.context,
+        chat_template=chat_template,
+        must_chat=must_chat,
     )
 
 

@@ -108,7 +108,11 @@ def _load(config: ServeConfig) -> Backend:
 
     dtype = getattr(torch, config.dtype) if config.dtype else None
     engine = TextEngine.open(
-        config.model, dtype=dtype, max_streams=config.max_streams, max_length=config.max_length
+        config.model,
+        dtype=dtype,
+        max_streams=config.max_streams,
+        max_length=config.max_length,
+        chat_template=config.chat_template,
     )
     return LocalBackend(engine, config.name)
 

@@ -7,10 +7,11 @@ Not here: prompts (prompts.py), HTTP shapes, and the client of another server (u
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from codling.engine.request import Delta, Mode, SamplingParams, TokenLogprob
+from codling.tokens.chat import Message
 from codling.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Backend(Protocol):
         """
         ...
 
-    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """The prompt of a dialogue, up to where the assistant answers."""
+    def chat_prompt(self, messages: Sequence[Message], *, begun: str = "") -> list[int]:
+        """The prompt of a dialogue, up to where the assistant answers, which it may have begun."""
         ...
 
     async def score(self, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
@@ -81,9 +82,9 @@ class LocalBackend:
         """See Backend."""
         return self.engine.submit(prompt_ids, params, mode=mode)
 
-    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def chat_prompt(self, messages: Sequence[Message], *, begun: str = "") -> list[int]:
         """See Backend."""
-        return self.engine.chat_prompt(messages)
+        return self.engine.chat_prompt(messages, begun=begun)
 
     async def score(self, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
         """See Backend."""

@@ -46,6 +46,9 @@ class ServeConfig:
     codling then builds the insertion and chat prompts and passes the tokens on."""
     upstream_key: str | None = None
     """API key for the upstream server."""
+    chat_template: str | None = None
+    """Chat template by name (chatml, coder-v1, codling, v2, or one of several that the checkpoint
+    has), or a file; default: the checkpoint's own, and no chat if it has none."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Number format of the weights in memory; default: what suits the device."""
     max_streams: int = 16

@@ -119,13 +119,19 @@ def plain_ids(tokenizer: Tokenizer, prompt: str | list[int]) -> list[int]:
 
 def chat_ids(messages: Sequence[Message], backend: Backend) -> list[int]:
     """The prompt of a dialogue; a last assistant turn with `prefix` is continued."""
+    for i, message in enumerate(messages):
+        if message.role in ("tool", "function"):
+            raise RequestError(
+                f"messages[{i}] has role {message.role}, but tools are not supported; use system, "
+                "user or assistant",
+                param="messages",
+            )
     turns = [
         {"role": "system" if m.role == "developer" else m.role, "content": m.text()}
         for m in messages
     ]
     if messages[-1].prefix and messages[-1].role == "assistant":
-        begun = backend.tokenizer.encode(turns[-1]["content"])
-        return backend.chat_prompt(turns[:-1]) + begun
+        return backend.chat_prompt(turns[:-1], begun=turns[-1]["content"])
     return backend.chat_prompt(turns)
 
 

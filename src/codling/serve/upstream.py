@@ -18,9 +18,10 @@ import httpx
 from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import parse_row
 from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
+from codling.engine.stream import LeadFilter
 from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
-from codling.tokens.chat import chat_ids
+from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.fim import InsertionPrompt
 from codling.tokens.tokenizer import Tokenizer
 
@@ -43,9 +44,11 @@ class UpstreamBackend:
         name: str | None = None,
         max_length: int = _FALLBACK_LENGTH,
         key: str | None = None,
+        chat_template: str | None = None,
     ) -> None:
         """`base_url` ends before /completions; `model` is the name that the other server wants."""
         self.tokenizer = tokenizer
+        self.chat_format = ChatFormat(tokenizer, chat_template)
         self.model = model
         self.name = name or model
         self.max_length = max_length
@@ -70,6 +73,7 @@ class UpstreamBackend:
             name=config.name,
             max_length=config.max_length or _context(card) or _FALLBACK_LENGTH,
             key=config.upstream_key,
+            chat_template=config.chat_template,
         )
 
     async def open(
@@ -94,9 +98,9 @@ class UpstreamBackend:
         lead = prompt_ids.lead if isinstance(prompt_ids, InsertionPrompt) else ""
         return UpstreamGeneration(response, stack, lead)
 
-    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def chat_prompt(self, messages: Sequence[Message], *, begun: str = "") -> list[int]:
         """See Backend."""
-        return chat_ids(self.tokenizer, messages)
+        return self.chat_format.ids(messages, begun=begun)
 
     async def score(self, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
         """Not through an upstream: a request for logprobs is refused before (gives_logprobs)."""
@@ -113,7 +117,7 @@ class UpstreamGeneration:
     def __init__(self, response: httpx.Response, stack: AsyncExitStack, lead: str = "") -> None:
         """`lead` is left out where the answer begins with it (InsertionPrompt)."""
         self.n_cached_tokens = 0
-        self._response, self._stack, self._lead = response, stack, lead
+        self._response, self._stack, self._lead = response, stack, LeadFilter(lead)
         self._n_tokens = 0
         self._reason: FinishReason | None = None
 
@@ -144,8 +148,7 @@ class UpstreamGeneration:
             if reason := choice.get("finish_reason"):
                 self._reason = "length" if reason == "length" else "stop"
             if text := choice.get("text"):
-                found.append(Delta(text=text.removeprefix(self._lead)))
-                self._lead = ""
+                found.append(Delta(text=self._lead.push(text)))
         return found
 
 

@@ -1,7 +1,8 @@
 """Learn a byte-level BPE vocabulary from the training samples.
 
 Input: an artefact of kind "samples". Output: an artefact of kind "tokenizer": tokenizer.json and
-tokenizer_config.json (with the chat template), which transformers loads unchanged.
+tokenizer_config.json, which transformers loads unchanged. No chat template: what is trained with it
+completes code.
 
 The text is first split as coder-v1 splits it (the rules are in its tokenizer.json): line ends
 alone, words and punctuation with at most one space before them, every digit alone. The special
@@ -25,11 +26,10 @@ from codling.core.errors import SourceError
 from codling.core.files import write_json, write_text
 from codling.core.log import Bar
 from codling.core.shards import read_rows
-from codling.tokens.chat import preset_source
 from codling.tokens.config import TokenizerConfig
 from codling.tokens.generations import BOS, CODER_V1_ORDER, CODER_V1_SPLITS, EOS
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 _PIECE_CHARS = 1 << 16
 
@@ -125,5 +125,4 @@ def _tokenizer_config() -> dict[str, Any]:
         "add_eos_token": False,
         "clean_up_tokenization_spaces": False,
         "model_max_length": 1_000_000,
-        "chat_template": preset_source("codling"),
     }

@@ -1,160 +1,233 @@
-"""Chats as prompts: the checkpoint's template, or the preset of its generation.
+"""Chats as prompts: the one place where what people say is turned into tokens.
 
-Input: messages [{"role": "system" | "user" | "assistant", "content": text}]. Output: the prompt, as
-text or ids. Templates are jinja2 from a file that others wrote, so they run in the sandbox.
+Input: messages [{"role": "system" | "user" | "assistant" | "tool", "content": text}], the tools
+they may use. Output: the prompt, as text or ids, by the checkpoint's template or one that is named.
 
-Special tokens that a template writes are read as such; the same characters inside a message are
-text, so a message cannot end its own turn.
+A prompt is made of pieces: text, and special tokens. Special tokens come only from what the
+template itself writes (template_marks.py); what people, tools or documents say is text, whatever it
+looks like, and cannot end its own turn. Templates are foreign programs and run in a sandbox with
+bounded work (template_sandbox.py).
 
-Not here: tools, and images.
+Not here: which templates a checkpoint has (template_files.py), and images.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
-from typing import NoReturn, Self
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from jinja2 import TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError, TemplateSyntaxError
 
-from codling.core.errors import CodlingError, RequestError, TokenizerError
-from codling.tokens.tokenizer import Tokenizer
+from codling.core.errors import RequestError, TokenizerError
+from codling.tokens.template_budget import spending, within_bounds
+from codling.tokens.template_files import choose_template, named_templates
+from codling.tokens.template_marks import ROLES, Marks, rewrite
+from codling.tokens.template_sandbox import BoundedEnvironment
+from codling.tokens.tokenizer import Piece, Tokenizer, surrogate_at
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
 
-_OPEN, _CLOSE = "\ue000", "\ue001"
-"""Private characters that mark where a message's own text stands in a rendered prompt."""
+_MAX_SOURCE = 200_000
+"""Characters of a template; the longest published ones have about 30,000."""
+_MAX_DEPTH = 64
+_NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
+"""Special tokens that templates may ask for by these names."""
 
 
 class ChatTemplate:
-    """A jinja2 chat template with the two tokens that templates may ask for."""
+    """A jinja2 chat template, ready to be rendered any number of times, from any thread."""
 
-    def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "") -> None:
-        try:
-            self._template = _environment().from_string(source)
-        except TemplateError as error:
-            raise TokenizerError(
-                f"the chat template is not valid jinja2 ({error}); remove it from "
-                "tokenizer_config.json to use the preset"
-            ) from None
-        self.source = source
-        self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
+    def __init__(
+        self,
+        source: str,
+        *,
+        tokens: Mapping[str, str] | None = None,
+        specials: Collection[str] = (),
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        """`tokens` are the texts of `bos_token` and so on, `specials` those of all special tokens.
 
-    @classmethod
-    def of(cls, tokenizer: Tokenizer) -> Self:
-        """The template of a checkpoint, else the preset of its generation.
-
-        Raises TokenizerError if there is neither.
+        Raises TokenizerError if the source is no template.
         """
-        source = _own_source(tokenizer.config.get("chat_template"))
-        if source is None:
-            if tokenizer.generation.template is None:
-                raise TokenizerError(
-                    "this model has no chat template; it is a base model: ask for a completion"
-                )
-            source = preset_source(tokenizer.generation.template)
-        return cls(
-            source,
-            bos_token=_named(tokenizer, "bos_token", tokenizer.specials.bos),
-            eos_token=_named(tokenizer, "eos_token", tokenizer.specials.eos),
-        )
-
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
-        """The prompt as text; RequestError if the messages are not what the template takes."""
-        _check(messages)
+        self.source = source
+        self._marks = Marks(specials)
+        environment = BoundedEnvironment(self._marks, now)
         try:
-            return self._template.render(
-                messages=[dict(m) for m in messages],
-                add_generation_prompt=add_generation_prompt,
-                tools=None,
-                **self._tokens,
-            )
+            if len(source) > _MAX_SOURCE:
+                raise TemplateError(f"it has more than {_MAX_SOURCE:,} characters")
+            parsed = rewrite(environment.parse(source), self._marks)
+            parsed.set_environment(environment)
+            self._template = environment.from_string(parsed)
+            self._tokens = {n: self._marks.marked(t) for n, t in (tokens or {}).items()}
+        except Exception as error:  # noqa: BLE001 -- jinja2 raises Python's own for odd sources
+            raise TokenizerError(
+                f"the chat template is not valid jinja2 ({_line(error)}); correct it, or name "
+                "another with --chat-template"
+            ) from None
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **fields: object,
+    ) -> str:
+        """The prompt as text; see `pieces`."""
+        parts = self.pieces(messages, add_generation_prompt, tools=tools, **fields)
+        return "".join(text for text, _ in parts)
+
+    def pieces(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **fields: object,
+    ) -> list[tuple[str, bool]]:
+        """The prompt in pieces (text, whether it is a special token that the template placed).
+
+        `fields` are further variables of the template. Raises RequestError if the messages are not
+        what the template takes, and if it needs more work than bounds allow.
+        """
+        said = _Said()
+        given: dict[str, Any] = said.plain({**fields, "tools": tools}, "chat_template_kwargs")
+        given["messages"] = [
+            said.plain(message, f"messages[{i}]") for i, message in enumerate(_check(messages))
+        ]
+        given["add_generation_prompt"] = add_generation_prompt
+        try:
+            with spending(said.n_chars):
+                return self._marks.pieces(self._written({**self._tokens, **given}))
         except TemplateError as error:
-            raise RequestError(f"the chat template refuses: {error}", param="messages") from None
+            raise RequestError(
+                f"the chat template refuses: {_line(error)}", param="messages"
+            ) from None
+        except Exception as error:  # noqa: BLE001 -- whatever a foreign program does wrong
+            raise RequestError(
+                f"the chat template fails: {type(error).__name__}: {_line(error)}", param="messages"
+            ) from None
+
+    def _written(self, given: Mapping[str, Any]) -> str:
+        context = self._template.new_context(dict(given))
+        return "".join(within_bounds(self._template.root_render_func(context)))
 
 
-def chat_ids(
-    tokenizer: Tokenizer, messages: Sequence[Message], add_generation_prompt: bool = True
-) -> list[int]:
-    """The ids of a chat's prompt, special tokens of the template included."""
-    template = ChatTemplate.of(tokenizer)
-    if not any(tokenizer.has_special(m.get("content", "")) for m in messages):
-        return tokenizer.encode(
-            template.render(messages, add_generation_prompt), allow_special=True
-        )
-    marked = [{**m, "content": f"{_OPEN}{m['content']}{_CLOSE}"} for m in _check(messages)]
-    return _encode_marked(tokenizer, template.render(marked, add_generation_prompt))
+class ChatFormat:
+    """How one model is spoken to: its tokenizer, and its templates, each compiled once."""
+
+    def __init__(self, tokenizer: Tokenizer, asked: str | None = None) -> None:
+        """`asked` names a template: the checkpoint's own, a preset, or a file.
+
+        Raises TokenizerError if it names none. A model without any is no error before it is asked.
+        """
+        self._tokenizer = tokenizer
+        self._asked = asked
+        self._own = named_templates(tokenizer.config.get("chat_template"))
+        self._compiled: dict[str, ChatTemplate] = {}
+        if asked is not None:
+            self.template()
+
+    @property
+    def can_chat(self) -> bool:
+        """Whether there is a template; it may still refuse."""
+        return self._asked is not None or bool(self._own)
+
+    def template(self, *, tools: bool = False) -> ChatTemplate:
+        """The template; TokenizerError if there is none, or it is broken."""
+        source = choose_template(self._own, self._asked, tools=tools)
+        if source not in self._compiled:
+            self._compiled[source] = ChatTemplate(
+                source,
+                tokens=_named_tokens(self._tokenizer),
+                specials=self._tokenizer.control_tokens,
+            )
+        return self._compiled[source]
+
+    def ids(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        begun: str = "",
+    ) -> list[int]:
+        """The ids of a dialogue, up to where the assistant answers; `begun` is how it begins to.
+
+        Raises RequestError or TokenizerError.
+        """
+        template = self.template(tools=tools is not None)
+        control = self._tokenizer.control_tokens
+        pieces: list[Piece] = [
+            control[text] if special else text
+            for text, special in template.pieces(messages, add_generation_prompt, tools=tools)
+        ]
+        return self._tokenizer.encode_pieces([*pieces, _Said().plain(begun, "messages")])
 
 
-@cache
-def preset_source(name: str) -> str:
-    """The jinja2 source of a preset in templates/: coder-v1, v2, chatml or codling."""
-    return (files("codling.tokens") / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
+class _Said:
+    """Copies what others said into plain values, and measures it."""
+
+    def __init__(self) -> None:
+        self.n_chars = 0
+
+    def plain(self, value: Any, where: str, depth: int = 0) -> Any:  # noqa: ANN401 -- JSON
+        """The value; RequestError for what is no JSON or no Unicode."""
+        if isinstance(value, str):
+            self.n_chars += len(value)
+            if (at := surrogate_at(value)) is not None:
+                raise RequestError(
+                    f"{where} holds half a surrogate pair (U+{ord(value[at]):04X}) at character "
+                    f"{at}; send valid Unicode",
+                    param="messages",
+                )
+            return value
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if depth == _MAX_DEPTH:
+            raise RequestError(f"{where} is nested more than {_MAX_DEPTH} deep", param="messages")
+        self.n_chars += 16
+        if isinstance(value, Mapping):
+            return {
+                self.plain(k, where): self.plain(v, f"{where}.{k}"[:80], depth + 1)
+                for k, v in value.items()
+            }
+        if isinstance(value, Sequence):
+            return [self.plain(v, f"{where}[{i}]"[:80], depth + 1) for i, v in enumerate(value)]
+        raise RequestError(f"{where} is a {type(value).__name__}, not JSON", param="messages")
 
 
-def _encode_marked(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Encode, reading special tokens only outside the marks; the marks themselves vanish."""
-    spans: list[tuple[int, int]] = []
-    plain = ""
-    for part in text.split(_OPEN):
-        inside, closed, outside = part.partition(_CLOSE)
-        if closed:
-            spans.append((len(plain), len(plain) + len(inside)))
-        plain += inside + outside
-    return tokenizer.encode(plain, allow_special=True, literal=spans)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    # The settings under which published templates were written (transformers' chat templates).
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.globals["raise_exception"] = _raise
-    environment.filters["tojson"] = _json
-    return environment
-
-
-def _json(value: object, indent: int | None = None) -> str:
-    """JSON as it is, where jinja2's own filter would escape it for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _raise(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _own_source(entry: object) -> str | None:
-    """The template in tokenizer_config.json: a string, or a list of named ones."""
-    if isinstance(entry, list):
-        named = {e.get("name"): e.get("template") for e in entry if isinstance(e, Mapping)}
-        entry = named.get("default")
-    return entry if isinstance(entry, str) else None
-
-
-def _named(tokenizer: Tokenizer, key: str, token_id: int | None) -> str:
-    """The text of bos or eos as tokenizer_config.json has it, which in instruct models is the
-    turn's end."""
-    entry = tokenizer.config.get(key)
-    text = entry.get("content") if isinstance(entry, Mapping) else entry
-    if isinstance(text, str):
-        return text
-    return "" if token_id is None else tokenizer.special_text(token_id)
+def _named_tokens(tokenizer: Tokenizer) -> dict[str, str]:
+    """The texts of bos, eos and so on as tokenizer_config.json has them: in instruct models `eos`
+    is the turn's end."""
+    ids = {"bos_token": tokenizer.specials.bos, "eos_token": tokenizer.specials.eos}
+    found = {}
+    for name in _NAMED_TOKENS:
+        entry = tokenizer.config.get(name)
+        text = entry.get("content") if isinstance(entry, Mapping) else entry
+        token_id = ids.get(name)
+        if isinstance(text, str):
+            found[name] = text
+        elif token_id is not None:
+            found[name] = tokenizer.special_text(token_id)
+    return found
 
 
 def _check(messages: Sequence[Message]) -> Sequence[Message]:
-    error: CodlingError | None = None
     if not messages:
-        error = RequestError("messages is empty; send at least one", param="messages")
+        raise RequestError("messages is empty; send at least one", param="messages")
     for i, message in enumerate(messages):
-        if message.get("role") not in ("system", "user", "assistant"):
-            error = RequestError(
-                f"messages[{i}] has role {message.get('role')!r}; use system, user or assistant",
+        if message.get("role") not in ROLES:
+            raise RequestError(
+                f"messages[{i}] has role {message.get('role')!r}; use one of {', '.join(ROLES)}",
                 param="messages",
             )
-        elif not isinstance(message.get("content"), str):
-            error = RequestError(f"messages[{i}] has no text in content", param="messages")
-    if error:
-        raise error
+        if not isinstance(message.get("content"), str) and "tool_calls" not in message:
+            raise RequestError(f"messages[{i}] has no text in content", param="messages")
     return messages
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in one line of printable characters."""
+    text = "".join(c if c.isprintable() else " " for c in str(error))
+    where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
+    return " ".join(text.split())[:300] + where or type(error).__name__

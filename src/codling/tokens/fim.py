@@ -129,11 +129,15 @@ def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] |
 
 
 class InsertionPrompt(list[int]):
-    """The ids of an insertion prompt, and what the answer may begin with that the caller has.
+    """The ids of an insertion prompt, and the blanks that the answer may begin with and the caller
+    has.
 
     In SPM the prompt ends with the prefix. Where that ends with a blank, the blank is left to the
     answer: in this tokenizer a word's token includes the blank before it, so after a lone blank a
-    word without one would be an uncommon continuation. The engine takes `lead` off the answer.
+    word without one would be an uncommon continuation. In PSM with nothing after the hole the
+    indentation of the cursor's line is left to the answer: published models write whole lines
+    there, sometimes with the indentation that stands before the hole, sometimes without (seen in
+    Qwen2.5-Coder). The engine takes `lead` off the answer.
     """
 
     def __init__(self, ids: Sequence[int], lead: str = "") -> None:
@@ -181,7 +185,7 @@ def insertion_prompt(
     """
     _marks(tokenizer)
     mode = mode or tokenizer.fim_mode
-    lead = " " if mode == "spm" and prefix.endswith(" ") else ""
+    lead = _lead(prefix, suffix, mode)
     prefix = prefix.removesuffix(lead)
     for text in (prefix, suffix):
         tokenizer.refuse_lookalikes(text, at_start=True)
@@ -198,6 +202,14 @@ def insertion_prompt(
             )
         before, after = _trim(tokenizer, prefix, suffix, room)
     return InsertionPrompt(head + join(tokenizer, before, (), after, mode), lead)
+
+
+def _lead(prefix: str, suffix: str, mode: FimMode) -> str:
+    """The blanks at the end of the prefix that are left to the answer."""
+    if mode == "spm":
+        return " " if prefix.endswith(" ") else ""
+    line = prefix[prefix.rfind("\n") + 1 :]
+    return line if line and not line.strip(" \t") and not suffix.strip() else ""
 
 
 def _head(tokenizer: Tokenizer) -> list[int]:

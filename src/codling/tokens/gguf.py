@@ -16,6 +16,7 @@ from codling.core.errors import TokenizerError
 from codling.tokens.generations import CODER_V1_SPLITS, Generation, resolve
 from codling.tokens.tokenizer import ByteChars, Tokenizer
 
+_TEMPLATE = "tokenizer.chat_template"
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 _ARCHITECTURES = {"deepseek2": "deepseek_v2"}
 _CASED = (
@@ -105,8 +106,11 @@ def _tokenizer_config(metadata: Mapping[str, Any], names: list[str]) -> dict[str
     config: dict[str, Any] = {k: names[i] for k, i in ids.items() if i is not None}
     if "tokenizer.ggml.add_bos_token" in metadata:
         config["add_bos_token"] = bool(metadata["tokenizer.ggml.add_bos_token"])
-    if template := metadata.get("tokenizer.chat_template"):
-        config["chat_template"] = template
+    config["chat_template"] = {
+        key.removeprefix(_TEMPLATE).removeprefix(".") or "default": source
+        for key, source in metadata.items()
+        if key == _TEMPLATE or key.startswith(f"{_TEMPLATE}.")
+    }
     return config
 
 

@@ -27,11 +27,15 @@ import tokenizers
 from codling.core.errors import TokenizerError
 from codling.core.foreign_json import read_object
 from codling.tokens.generations import CODER_V1_SPLITS, Generation, resolve
+from codling.tokens.template_files import read_templates
 
 ByteChars = Literal["round-trip", "exact"]
 StopMode = Literal["complete", "insert", "chat"]
+Piece = str | int
+"""A part of a prompt: text, which never becomes a special token, or the id of one."""
 
 _CONTROL = re.compile(r"<.*>|\[[A-Z_0-9]+\]", re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -83,7 +87,7 @@ class Tokenizer:
         self._core = _text_core(tokenizer_json, self._control)
         self.splits_like_coder_v1 = _splits_like_coder_v1(tokenizer_json, self._control)
         self._bytes = _byte_table(tokenizer_json, added, self.generation, byte_chars)
-        self._strips_space = _strips_space(tokenizer_json)
+        self.strips_space = _strips_space(tokenizer_json)
         self.specials = _special_ids(self.generation, added | _vocabulary(tokenizer_json))
 
     @classmethod
@@ -96,9 +100,10 @@ class Tokenizer:
             raise TokenizerError(
                 f"{path} is a GGUF file; this needs a folder with tokenizer.json and config.json"
             )
+        config = _read_optional(folder / "tokenizer_config.json")
         return cls(
             _read(file),
-            tokenizer_config=_read_optional(folder / "tokenizer_config.json"),
+            tokenizer_config=config | {"chat_template": read_templates(folder, config)},
             model_config=_read_optional(folder / "config.json"),
             byte_chars=byte_chars,
         )
@@ -128,32 +133,52 @@ class Tokenizer:
             self.config.get("add_bos_token", self.generation.adds_bos)
         )
 
-    def encode(
-        self,
-        text: str,
-        *,
-        allow_special: bool = False,
-        literal: Sequence[tuple[int, int]] = (),
-    ) -> list[int]:
+    def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """The ids of `text`; nothing is added. Special tokens in the text are text, unless allowed.
 
-        `literal` names stretches (start, end) in which they are text even so. Raises TokenizerError
-        if the text holds half of a surrogate pair.
+        Raises TokenizerError if the text holds half of a surrogate pair.
         """
         if allow_special:
-            return self._encode_special(text, literal)
+            return self.encode_pieces(self.split_special(text))
         try:
             ids: list[int] = self._core.encode(text, add_special_tokens=False).ids
         except (TypeError, UnicodeEncodeError):
             raise _surrogate_error(text) from None
         return ids
 
+    def encode_pieces(self, pieces: Iterable[Piece]) -> list[int]:
+        """The ids of a prompt in pieces: a special token by its id, everything else as text.
+
+        Neighbouring texts are read as one: where one ends is no border between tokens.
+        """
+        ids: list[int] = []
+        texts: list[str] = []
+        for piece in [*pieces, None]:
+            if isinstance(piece, str):
+                texts.append(piece)
+                continue
+            if text := "".join(texts):
+                ids += self.encode(text)
+            texts.clear()
+            if piece is not None:
+                ids.append(piece)
+        return ids
+
+    def split_special(self, text: str) -> list[Piece]:
+        """A trusted text in pieces: the special tokens in it are read as such."""
+        pieces: list[Piece] = []
+        start = 0
+        for match in self._control_pattern.finditer(text):
+            pieces += [text[start : match.start()], self._control[match.group()]]
+            start = match.end()
+        return [*pieces, text[start:]]
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of many texts, on all cores (TOKENIZERS_PARALLELISM=false: on one)."""
         try:
             done = self._core.encode_batch_fast(list(texts), add_special_tokens=False)
         except (TypeError, UnicodeEncodeError):
-            raise next(_surrogate_error(t) for t in texts if not _is_unicode(t)) from None
+            raise next(_surrogate_error(t) for t in texts if surrogate_at(t) is not None) from None
         return [e.ids for e in done]
 
     def encode_prompt(self, text: str) -> list[int]:
@@ -163,7 +188,7 @@ class Tokenizer:
         Raises TokenizerError for a look-alike of a special token.
         """
         self.refuse_lookalikes(text)
-        ids = self._encode_special(text)
+        ids = self.encode_pieces(self.split_special(text))
         bos = self.specials.bos
         if self.adds_bos and bos is not None and ids[:1] != [bos]:
             return [bos, *ids]
@@ -174,7 +199,7 @@ class Tokenizer:
         skipped = self._control_ids if skip_special else frozenset()
         raw = b"".join(self.token_bytes(i) for i in ids if i not in skipped)
         text = raw.decode("utf-8", errors="replace")
-        return text[1:] if self._strips_space and text.startswith(" ") else text
+        return text[1:] if self.strips_space and text.startswith(" ") else text
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; nothing for the padding rows of a model."""
@@ -198,9 +223,10 @@ class Tokenizer:
         """The text that stands for a special token, for example in a chat template."""
         return self.token_bytes(token_id).decode("utf-8", errors="replace")
 
-    def has_special(self, text: str) -> bool:
-        """Whether the text of a special token occurs in `text`."""
-        return self._control_pattern.search(text) is not None
+    @property
+    def control_tokens(self) -> Mapping[str, int]:
+        """The special tokens, by their text."""
+        return self._control
 
     def token_id(self, text: str) -> int | None:
         """The id of a special token, by its text."""
@@ -237,25 +263,17 @@ class Tokenizer:
                     "and suffix apart and let codling place the tokens"
                 )
 
-    def _encode_special(self, text: str, literal: Sequence[tuple[int, int]] = ()) -> list[int]:
-        ids: list[int] = []
-        start = 0
-        for match in self._control_pattern.finditer(text):
-            if any(match.start() < end and begin < match.end() for begin, end in literal):
-                continue
-            ids += self.encode(text[start : match.start()])
-            ids.append(self._control[match.group()])
-            start = match.end()
-        return ids + self.encode(text[start:])
-
 
 class StreamDecoder:
-    """Text of a growing list of ids: never half a character, in sum equal to `decode` of all."""
+    """Text of a growing list of ids: never half a character, in sum equal to `decode` of all.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    With `continues` the ids go on after others: a blank at their beginning is one.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, continues: bool = False) -> None:
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._at_start = tokenizer._strips_space
+        self._at_start = tokenizer.strips_space and not continues
 
     def push(self, token_id: int) -> str:
         """The characters that `token_id` completes; special tokens give none."""
@@ -374,11 +392,26 @@ def _text_core(
     """The tokenizer without the control tokens, so that no text is ever read as one."""
     kept = [a for a in tokenizer_json["added_tokens"] if a["content"] not in control]
     stripped = {**tokenizer_json, "added_tokens": kept, "post_processor": None}
+    stripped["model"] = _without_control(tokenizer_json["model"], control)
     stripped |= {"truncation": None, "padding": None}
     try:
         return tokenizers.Tokenizer.from_str(json.dumps(stripped))
     except Exception as error:  # noqa: BLE001 -- the library raises bare Exception
         raise TokenizerError(f"tokenizer.json cannot be read: {error}; fetch it again") from None
+
+
+def _without_control(model: Mapping[str, Any], control: Mapping[str, int]) -> Mapping[str, Any]:
+    """The BPE without the control tokens that some files list in its vocabulary too."""
+    listed = (set(control) & set(model["vocab"])) - {model.get("unk_token")}
+    if not listed:
+        return model
+    merges = [m for m in model["merges"] if _merged(m) not in listed]
+    vocab = {text: token_id for text, token_id in model["vocab"].items() if text not in listed}
+    return {**model, "vocab": vocab, "merges": merges}
+
+
+def _merged(merge: str | Sequence[str]) -> str:
+    return merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
 
 
 def _splits_like_coder_v1(tokenizer_json: Mapping[str, Any], control: Mapping[str, int]) -> bool:
@@ -445,14 +478,16 @@ def _special_ids(generation: Generation, ids: Mapping[str, int]) -> SpecialToken
     return SpecialTokens(**{n: ids[t] for n, t in named.items() if t is not None and t in ids})
 
 
-def _is_unicode(text: str) -> bool:
-    return not re.search(r"[\ud800-\udfff]", text)
+def surrogate_at(text: str) -> int | None:
+    """Where a text holds half of a surrogate pair, which no Unicode text does; None if nowhere."""
+    match = None if text.isascii() else _SURROGATE.search(text)
+    return None if match is None else match.start()
 
 
 def _surrogate_error(text: str) -> TokenizerError:
-    match = re.search(r"[\ud800-\udfff]", text)
-    assert match is not None
+    at = surrogate_at(text)
+    assert at is not None
     return TokenizerError(
-        f"the text holds half a surrogate pair (U+{ord(match.group()):04X}) at character "
-        f"{match.start()}; send valid Unicode"
+        f"the text holds half a surrogate pair (U+{ord(text[at]):04X}) at character {at}; send "
+        "valid Unicode"
     )

@@ -47,6 +47,8 @@ _TOKENIZER_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
 )
 
 
@@ -142,9 +144,8 @@ def publish_checkpoint(
     `fim_mode` goes into tokenizer_config.json, where insertion prompts look for it.
     """
     folder = tokenizer_dir if tokenizer_dir.is_dir() else tokenizer_dir.parent
-    for name in _TOKENIZER_FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, draft.file(name))
+    for path in (p for pattern in _TOKENIZER_FILES for p in folder.glob(pattern) if p.is_file()):
+        shutil.copyfile(path, draft.file(path.relative_to(folder).as_posix()))
     settings = draft.file("tokenizer_config.json")
     if settings.is_file():
         stored = read_object(settings, TokenizerError)
