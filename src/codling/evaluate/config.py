@@ -68,6 +68,12 @@ class BenchmarkConfig:
     verdicts: Verdicts = "strict"
     """"strict" wants proof that a program ran to its end; "deepseek" trusts exit codes as their
     scripts do."""
+    extraction: Literal["own", "deepseek"] = "own"
+    """How code is cut out of chat answers: "own" takes what the answer means, "deepseek" is the
+    rule of DeepSeek-Coder's scripts."""
+    imports: Literal["harness", "common", "none"] = "harness"
+    """Imports before Python answers: as the benchmark's own harness does, the common ones, or
+    none."""
     python: Path | None = aside(None)
     """Interpreter that runs Python programs, for example of a virtual environment with DS-1000's
     libraries; the one that runs codling if none is given."""

@@ -11,7 +11,7 @@ Not here: the harness (harness.py) and the list of benchmarks (tasks/__init__.py
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from codling.core.errors import SourceError
 from codling.core.foreign_json import lines, parse_row
@@ -115,6 +115,8 @@ class Task:
     """Python packages that most programs import: loaded once, before the first."""
     takes: tuple[str, ...] = ("subset", "language")
     """Which of these settings mean something here; others are refused."""
+    imports: Literal["common", "none"] = "none"
+    """What the harness of the published scores puts before a Python answer (prelude.py)."""
     libraries: tuple[str, ...] = ()
     """Installed packages whose versions the report names."""
 

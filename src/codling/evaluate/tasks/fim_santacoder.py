@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict
-from codling.evaluate.tasks.humaneval import IMPORTS
 from codling.sandbox.executor import Program
 
 _LANGUAGES = {"py": "python", "java": "java", "js": "js"}
@@ -52,17 +52,17 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
         return Verdict(passed=answer.strip() == expected.strip(), detail="another line")
     return Program(
         language=_LANGUAGES[problem.group],
-        source=_filled(problem.data, answer),
+        source=_filled(problem.data, answer, prelude(TASK, config)),
         seconds=config.timeout or 10.0,
         strict=config.verdicts == "strict",
     )
 
 
-def _filled(data: Any, answer: str) -> str:  # noqa: ANN401 - a row of the data
+def _filled(data: Any, answer: str, before: str) -> str:  # noqa: ANN401 - a row of the data
     body = "\n".join([data["prompt"], answer, data["suffix"]])
     if data["language"] == "java":  # the tests bring the braces that close method and class
         body = body.rstrip().removesuffix("}").rstrip().removesuffix("}")
-    start = IMPORTS + "\n" if data["language"] == "py" else ""
+    start = before if data["language"] == "py" else ""
     return f"{start}{body}\n{data['tests']}\n"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.extract import PYTHON_STOPS, cut_at, python_answer
+from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
 from codling.sandbox.executor import Program
 
@@ -17,12 +18,6 @@ INSTRUCTION = (
     "Complete the following Python function. Leave the given code unchanged and reply with the "
     "whole function in one code block.\n```python\n{prompt}\n```"
 )
-IMPORTS = (
-    "import math\nimport re\nimport sys\nimport copy\nimport datetime\nimport itertools\n"
-    "import collections\nimport heapq\nimport functools\nimport hashlib\nimport string\n"
-    "from typing import *\nfrom collections import *\n"
-)
-"""What DeepSeek-Coder's script puts before every Python sample, without the packages."""
 
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:  # noqa: ARG001
@@ -51,7 +46,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     tests = f"{data['test']}\ncheck({data['entry_point']})\n"
     return Program(
         language="python",
-        source=f"{IMPORTS}\n{answer}\n\n{tests}",
+        source=f"{prelude(TASK, config)}{answer}\n\n{tests}",
         seconds=config.timeout or (10.0 if config.style == "base" else 3.0),
         strict=config.verdicts == "strict",
     )
@@ -77,5 +72,6 @@ TASK = Task(
     sampling=sampling,
     whole=whole,
     canonical=lambda problem: whole(problem, problem.data["canonical_solution"]),
+    imports="common",
     takes=(),
 )

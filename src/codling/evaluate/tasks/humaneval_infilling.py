@@ -9,8 +9,8 @@ from pathlib import Path
 
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
-from codling.evaluate.tasks.humaneval import IMPORTS
 from codling.sandbox.executor import Program
 
 SUBSETS = {
@@ -50,7 +50,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     whole = data["prompt"] + answer + data["suffix"]
     return Program(
         language="python",
-        source=f"{IMPORTS}\n{whole}\n{data['test']}\ncheck({data['entry_point']})\n",
+        source=f"{prelude(TASK, config)}{whole}\n{data['test']}\ncheck({data['entry_point']})\n",
         seconds=config.timeout or 10.0,
         strict=config.verdicts == "strict",
     )

@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, read_lines
 from codling.evaluate.tasks import humaneval
 from codling.evaluate.tasks.evalplus_checks import program
 from codling.sandbox.executor import Program
-
-_FIND_ZERO = "lambda arguments, expected, got: abs(_scope['poly'](*arguments, got)) <= 1e-4"
-"""Problem 32 has many right answers: any zero of the polynomial."""
 
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
@@ -30,10 +28,9 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     """Answer and reference side by side on all inputs."""
     data = problem.data
     reference = data["prompt"] + data["canonical_solution"]
-    compare = _FIND_ZERO if data["entry_point"] == "find_zero" else "None"
     return Program(
         language="python",
-        source=program(data, f"{humaneval.IMPORTS}\n{answer}", reference, compare=compare),
+        source=program(data, prelude(TASK, config) + answer, reference, "humaneval"),
         seconds=config.timeout or 30.0,
         memory_bytes=4 << 30,
     )
@@ -45,5 +42,6 @@ TASK = replace(
     about="HumanEval with EvalPlus's inputs (--subset base: only the original ones)",
     load=load,
     check=check,
+    imports="none",
     takes=("subset",),
 )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.extract import cut_at, fenced
+from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
-from codling.evaluate.tasks.humaneval import IMPORTS
 from codling.sandbox.executor import Program
 
 INSTRUCTION = "{prompt}"
@@ -45,7 +45,8 @@ def extract(problem: Problem, text: str, style: Style) -> str:
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     """The answer, then all test cases."""
-    source = f"{IMPORTS}{_MORE}{answer}\n{problem.data['test']}\n"
+    more = prelude(TASK, config) and prelude(TASK, config) + _MORE
+    source = f"{more}{answer}\n{problem.data['test']}\n"
     return Program(
         language="python",
         source=source,
@@ -64,5 +65,6 @@ TASK = Task(
     sampling=lambda _problem, style: (
         Sampling(max_tokens=500, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)
     ),
+    imports="common",
     takes=("subset",),
 )

@@ -10,8 +10,8 @@ from typing import Any
 
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.extract import cut_at, cut_main, fenced
+from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
-from codling.evaluate.tasks.humaneval import IMPORTS
 from codling.sandbox.executor import Program
 
 _SHOTS = (1, 2, 3)
@@ -50,7 +50,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     tests = [problem.data["test_setup_code"], *problem.data["test_list"]]
     return Program(
         language="python",
-        source="\n".join([IMPORTS, answer, *tests]),
+        source="\n".join([prelude(TASK, config) + answer, *tests]),
         seconds=config.timeout or 10.0,
         strict=config.verdicts == "strict",
     )

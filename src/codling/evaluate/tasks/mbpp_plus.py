@@ -8,9 +8,9 @@ from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.extract import cut_at, cut_main, fenced
+from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
 from codling.evaluate.tasks.evalplus_checks import program
-from codling.evaluate.tasks.humaneval import IMPORTS
 from codling.sandbox.executor import Program
 
 INSTRUCTION = (
@@ -18,27 +18,6 @@ INSTRUCTION = (
     "run by itself.\n```python\n{prompt}\n```"
 )
 _STOPS = ('\n"""', "\nif __name__", "\nprint", "\nassert", "\n```", "\n# Test")
-_SETS = {"similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly",
-         "larg_nnum", "intersection_array", "find_dissimilar", "Diff"}  # fmt: skip
-"""Functions whose results EvalPlus compares as sets."""
-_AS_SETS = "lambda arguments, expected, got: set(expected) == set(got)"
-_AS_FOUND = (
-    "lambda arguments, expected, got: bool(expected) == "
-    "(got if isinstance(got, bool) else got is not None)"
-)
-_OR = "lambda arguments, expected, got: same(expected, got) or "
-_COMPARISONS = {
-    "check_str": _AS_FOUND,
-    "text_match_three": _AS_FOUND,
-    "text_starta_endb": _AS_FOUND,
-    "are_equivalent": "lambda arguments, expected, got: True",
-    "sum_div": f"{_OR}got == 0",
-    "surface_Area": f"{_OR}got == round(arguments[0] ** 2 + 2 * arguments[0] * "
-    "((arguments[0] / 2) ** 2 + arguments[1] ** 2) ** 0.5)",
-    "digit_distance_nums": f"{_OR}got == sum(abs(int(a) - int(b)) for a, b in zip("
-    "*(str(x).zfill(max(len(str(y)) for y in arguments)) for x in arguments)))",
-}
-"""Functions that EvalPlus compares in a way of its own: several readings of the text are right."""
 _TYPES = (
     ((2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630, 726,
       740, 744, 809), "[tuple(x) for x in i]"),
@@ -82,14 +61,12 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     """Answer and reference side by side on all inputs."""
     data = problem.data
-    name = data["entry_point"]
-    compare = _COMPARISONS.get(name, _AS_SETS if name in _SETS else "None")
     source = program(
         data,
-        f"{IMPORTS}\n{answer}",
+        prelude(TASK, config) + answer,
         data["canonical_solution"],
-        compare=compare,
-        prepare=_restore(int(data["task_id"].split("/")[1])),
+        "mbpp",
+        _restore(int(data["task_id"].split("/")[1])),
     )
     return Program(
         language="python", source=source, seconds=config.timeout or 30.0, memory_bytes=4 << 30
@@ -97,8 +74,8 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
 
 
 def _restore(number: int) -> str:
-    """Code that gives inputs back the types which JSON cannot hold."""
-    return next((f"inputs = [{code} for i in inputs]" for ids, code in _TYPES if number in ids), "")
+    """An expression that gives inputs back the types which JSON cannot hold."""
+    return next((f"[{code} for i in inputs]" for ids, code in _TYPES if number in ids), "inputs")
 
 
 TASK = Task(
