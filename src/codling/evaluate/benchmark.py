@@ -20,6 +20,7 @@ from codling.evaluate.backends import model_identity, open_backend
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign import ForeignAnswer, read_foreign, same_id
 from codling.evaluate.harness import Sample, rows_in
+from codling.evaluate.prelude import imports_of
 from codling.evaluate.rows import content_key
 from codling.evaluate.scoreboard import headline, summarize, write_report
 from codling.evaluate.task import Problem, Task
@@ -134,6 +135,10 @@ def _check(task: Task, config: BenchmarkConfig) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}")
     if not 0 < config.top_p <= 1:
         raise ConfigError("--top-p must be above 0 and at most 1")
+    if config.extraction == "deepseek" and config.style == "instruct" and not task.extract_deepseek:
+        raise ConfigError(
+            f"DeepSeek-Coder has no rule for chat answers to {task.name}: leave out --extraction"
+        )
     if config.n_samples > 1 and config.temperature == 0:
         raise ConfigError("several samples need --temperature above 0: greedy answers are equal")
     if config.samples is None and not config.canonical and not config.model and not config.api:
@@ -188,6 +193,7 @@ def _settings(
         "max_tokens": config.max_tokens or sampling.max_tokens,
         "stop": list(sampling.stop),
         "first_prompt": prompt.text or prompt.messages or prompt.hole,
+        "imports": imports_of(task, config),
         "tools": toolchain_version(config.language) if config.language in toolchains() else "",
         "sandbox": describe(unsafe=config.unsafe),
         "codling": __version__,

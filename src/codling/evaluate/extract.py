@@ -1,16 +1,16 @@
 """Cuts code and answers out of what a model said.
 
-Input: generated text. Output: the part that is judged. The rules are DeepSeek-Coder's; what a
-benchmark adds is in its task file.
+Input: generated text. Output: the part that is judged; what a benchmark adds is in its task file.
 
-Not here: judging.
+Not here: judging, and code in chat answers (chat_code.py, python_code.py).
 """
 
 import re
 from collections.abc import Sequence
 
+from codling.evaluate.fences import blocks, without_thoughts
+
 PYTHON_STOPS = ("\ndef", "\nclass", "\nif", "\n#", "\nprint")
-_FENCE = re.compile(r"```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:\n[ \t]*```|```|\Z)", re.S)
 
 
 def cut_at(text: str, stops: Sequence[str]) -> str:
@@ -23,33 +23,17 @@ def cut_at(text: str, stops: Sequence[str]) -> str:
     return text[: min(ends, default=len(text))]
 
 
-def fenced(text: str) -> str:
-    """The first fenced code block, or the whole text if there is none (an unclosed fence counts).
+def fenced(text: str, language: str = "python") -> str:
+    """The first code block in a language, else the first without one, else the first; the whole
+    text if there is none. Thoughts before the answer do not count; an unclosed fence does.
 
-    >>> fenced("Sure:\\n```python\\nx = 1\\n```\\nDone.")
+    >>> fenced("First:\\n```bash\\npip install x\\n```\\n```python\\nx = 1\\n```\\nDone.")
     'x = 1'
     """
-    found = _FENCE.search(text)
-    return found[2] if found else text
-
-
-def python_answer(text: str, prompt: str, name: str) -> str:
-    """A whole program from a chat answer to "complete this function": the prompt's header, then
-    the code.
-
-    The header is what stands before the function `name` in the prompt: imports and helpers, which
-    answers leave out. An answer that holds only the body continues the prompt itself.
-    """
-    code = cut_main(fenced(text))
-    if not re.search(rf"^[ \t]*def {re.escape(name)}\b", code, re.M):
-        return prompt + code
-    start = re.search(rf"^def {re.escape(name)}\b", prompt, re.M)
-    return (prompt[: start.start()] if start else "") + "\n" + code
-
-
-def cut_main(code: str) -> str:
-    """Python code without its `if __name__ == "__main__":` part and what follows."""
-    return cut_at(code, ("\nif __name__",))
+    said = without_thoughts(text)
+    found = blocks(said)
+    named = [b for b in found if b.is_in(language)] or [b for b in found if not b.language]
+    return (named or found)[0].code if found else said
 
 
 def last_number(text: str) -> str:

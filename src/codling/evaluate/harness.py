@@ -88,12 +88,21 @@ def extract(
     """Cut the answer out of every text."""
     done = []
     for sample in samples:
-        key = content_key(task.name, task.version, config.style, sample.problem.id, sample.text)
+        rules = [config.style, config.extraction]
+        key = content_key(task.name, task.version, rules, sample.problem.id, sample.text)
         if key not in rows:
-            answer = task.extract(sample.problem, sample.text, config.style)
+            answer = cut_out(task, sample.problem, sample.text, config)
             rows.add(key, problem=sample.problem.id, sample=sample.index, answer=answer)
         done.append(replace(sample, answer=rows[key]["answer"]))
     return done
+
+
+def cut_out(task: Task, problem: Problem, text: str, config: BenchmarkConfig) -> str:
+    """The answer in a text, by the rule that the config names."""
+    if config.style == "instruct" and config.extraction == "deepseek":
+        assert task.extract_deepseek is not None
+        return task.extract_deepseek(problem, text)
+    return task.extract(problem, text, config.style)
 
 
 def execute(

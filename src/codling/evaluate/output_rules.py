@@ -29,6 +29,8 @@ Value = Any
 Output = dict[str, Value]
 """A "kind" (the name of the type) and a "value", or an "error"."""
 
+_SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
+_HOLDERS = (list, tuple)
 AS_SETS = ("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly",
            "larg_nnum", "intersection_array", "find_dissimilar", "Diff")  # fmt: skip
 """Functions of MBPP+ whose outputs are compared as sets."""
@@ -53,18 +55,26 @@ def judge_outputs(  # noqa: PLR0913 - what a program hands over
     """
     as_sets = dataset == "mbpp" and name in AS_SETS
     inputs = [arguments for some in input_lists for arguments in some]
-    got = _answers(source, answer, name, inputs, as_sets)
+    process = _start_answer(source, (answer, name, inputs, as_sets))
     function = _function(reference, "reference", name)
+    expected = [output(function(*copy.deepcopy(arguments)), as_sets) for arguments in inputs]
+    got = _outputs_of(process)
     at = 0
     for some in input_lists:
         tolerance = atol
         for arguments in some:
-            wanted = output(function(*copy.deepcopy(arguments)), as_sets)
+            wanted = expected[at]
             said = got[at] if at < len(got) else {"error": "the answer's process ended"}
             good, tolerance = right(dataset, name, arguments, wanted, said, tolerance)
-            shown = said.get("error") or str(said.get("value"))[:80]
-            assert good, f"input {at}: expected {str(wanted.get('value'))[:80]}, got {shown}"
+            assert good, f"input {at}: expected {_shown(wanted)}, got {_shown(said)}"
             at += 1
+
+
+def _shown(said: Output) -> str:
+    try:
+        return str(said.get("error") or str(said["value"])[:80])
+    except ValueError:  # an integer of too many digits
+        return "a huge number"
 
 
 def right(  # noqa: PLR0913 - the shape of EvalPlus's loop
@@ -191,12 +201,18 @@ def _plain(x: Value) -> Value:
     for kind in scalars:
         if isinstance(x, kind):
             return x if type(x) is kind else kind.__add__(x, kind())
+    if isinstance(x, (list, tuple)) and type(x) in _HOLDERS and _SCALARS.issuperset(map(type, x)):
+        return x
     holders: tuple[Any, ...] = (list, tuple, set, frozenset)
     for kind in holders:
         if isinstance(x, kind):
             return kind([_plain(item) for item in kind.__iter__(x)])
     if isinstance(x, dict):
         return {_plain(key): _plain(value) for key, value in dict.items(x)}
+    return _plain_number(x)
+
+
+def _plain_number(x: Value) -> Value:
     if isinstance(x, numbers.Rational):
         return (..., x.numerator, x.denominator)
     if type(x).__module__ == "decimal":
@@ -208,7 +224,7 @@ def _plain(x: Value) -> Value:
 
 def _restored(x: Value) -> Value:
     """Plain data with the fractions back that marshal cannot carry."""
-    if isinstance(x, (list, tuple)):
+    if isinstance(x, (list, tuple)) and not _SCALARS.issuperset(map(type, x)):
         if len(x) == 3 and x[0] is ...:
             from fractions import Fraction
 
@@ -224,16 +240,26 @@ def _function(code: str, module: str, name: str) -> Callable[..., Any]:
     return function
 
 
-def _answers(
-    source: str, answer: str, name: str, inputs: list[list[Any]], as_sets: bool
-) -> list[Output]:
-    """The answer's outputs, from a new interpreter that is told only what it needs."""
+def _start_answer(source: str, told: tuple[Value, ...]) -> subprocess.Popen[bytes]:
+    """A new interpreter that is told only what the answer needs, and works while the reference
+    does."""
     start = f"import sys; sys.path[:] = {sys.path!r}; exec({source!r}); _serve()"
     argv = [sys.executable, "-P", "-s", "-S", "-c", start]
-    told = marshal.dumps((answer, name, inputs, as_sets))
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, stdin=pipe, stdout=pipe) as process:
-        said, _ = process.communicate(told)
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    try:
+        process.stdin.write(marshal.dumps(told))
+        process.stdin.close()
+    except BrokenPipeError:  # it has ended already, and will have said nothing
+        pass
+    return process
+
+
+def _outputs_of(process: subprocess.Popen[bytes]) -> list[Output]:
+    """What the answer's process says, until it has ended."""
+    assert process.stdout is not None
+    said = process.stdout.read()
+    process.wait()
     outputs, at = [], 0
     while len(said) >= at + 8:
         size = int.from_bytes(said[at : at + 8], "big")
@@ -250,6 +276,7 @@ def _answers(
 def _serve() -> None:
     """The answer's process: one row of plain data per input, written to what was stdout."""
     answer, name, inputs, as_sets = marshal.loads(sys.stdin.buffer.read())
+    sys.set_int_max_str_digits(100_000)
     pipe = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

@@ -102,6 +102,8 @@ class Task:
     prompt: Callable[[Problem, BenchmarkConfig], Prompt]
     extract: Callable[[Problem, str, Style], str]
     check: Callable[[Problem, str, BenchmarkConfig], Check]
+    extract_deepseek: Callable[[Problem, str], str] | None = None
+    """The same for chat answers by DeepSeek-Coder's published rule, where it has one."""
     sampling: Callable[[Problem, Style], Sampling] = lambda _problem, style: Sampling(
         max_tokens=1024 if style == "instruct" else 500
     )

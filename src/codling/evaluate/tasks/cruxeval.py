@@ -9,6 +9,7 @@ from pathlib import Path
 
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.fences import without_thoughts
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
 from codling.sandbox.executor import Program
 
@@ -48,8 +49,9 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     return Prompt(messages=({"role": "user", "content": f"{text} ...\n\n{closing}"},))
 
 
-def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+def extract(problem: Problem, text: str, style: Style) -> str:
     """The value after `==`, or the arguments of `f(...)`."""
+    text = without_thoughts(text) if style == "instruct" else text
     lines = [line.strip() for line in text.replace("```python", "").split("\n") if line.strip()]
     asserts = [line for line in lines if line.startswith("assert f(")]
     line = asserts[-1].removeprefix("assert ") if asserts else (lines or [""])[0]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import cut_at, fenced
+from codling.evaluate.extract import cut_at
+from codling.evaluate.python_code import python_block
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
 from codling.sandbox.executor import Program
 from codling.sandbox.interpreter import interpreter
@@ -64,7 +65,7 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
 
 def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
     """The code for the hole."""
-    code = fenced(text) if style == "instruct" and "```" in text else text
+    code = python_block(text) if style == "instruct" and "```" in text else text
     return cut_at(code.replace("BEGIN SOLUTION", "").replace("<code>", ""), _STOPS)
 
 
@@ -100,6 +101,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    version=2,
     sampling=lambda _problem, style: (
         Sampling(max_tokens=512, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)
     ),

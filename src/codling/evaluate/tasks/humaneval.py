@@ -9,8 +9,10 @@ are asked in one chat turn.
 from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import PYTHON_STOPS, cut_at, python_answer
+from codling.evaluate.deepseek_rules import deepseek_program
+from codling.evaluate.extract import PYTHON_STOPS, cut_at
 from codling.evaluate.prelude import prelude
+from codling.evaluate.python_code import python_answer
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
 from codling.sandbox.executor import Program
 
@@ -69,6 +71,10 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    extract_deepseek=lambda problem, text: deepseek_program(
+        problem.data["prompt"], text, "python", "python"
+    ),
+    version=2,
     sampling=sampling,
     whole=whole,
     canonical=lambda problem: whole(problem, problem.data["canonical_solution"]),

@@ -8,8 +8,9 @@ class `Solution`.
 from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import cut_at, fenced
+from codling.evaluate.extract import cut_at
 from codling.evaluate.prelude import prelude
+from codling.evaluate.python_code import python_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
 from codling.sandbox.executor import Program
 
@@ -38,7 +39,7 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
 def extract(problem: Problem, text: str, style: Style) -> str:
     """The whole class."""
     if style == "instruct":
-        code = fenced(text)
+        code = python_program(text, "Solution")
         return code if "class Solution" in code else problem.data["prompt"] + code
     return str(problem.data["prompt"].rstrip() + cut_at(text, _STOPS))
 
@@ -62,6 +63,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    version=2,
     sampling=lambda _problem, style: (
         Sampling(max_tokens=500, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)
     ),

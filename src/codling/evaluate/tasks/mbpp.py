@@ -4,13 +4,17 @@ Data: mbpp-deepseek/mbpp.jsonl, rows 10 to 509; the three examples are rows 1 to
 Answers end at `[DONE]` for base models; instruct models answer in a code block.
 """
 
+import builtins
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import cut_at, cut_main, fenced
+from codling.evaluate.deepseek_rules import deepseek_block
+from codling.evaluate.extract import cut_at
 from codling.evaluate.prelude import prelude
+from codling.evaluate.python_code import python_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
 from codling.sandbox.executor import Program
 
@@ -38,10 +42,10 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     return Prompt(messages=({"role": "user", "content": f"{text}\n{closing}"},))
 
 
-def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+def extract(problem: Problem, text: str, style: Style) -> str:
     """The code up to [DONE], or the code block."""
-    if style == "instruct" and "```" in text:
-        return cut_main(fenced(text))
+    if style == "instruct":
+        return python_program(text.replace("[BEGIN]", "").replace("[DONE]", ""), _called(problem))
     return cut_at(text.replace("[BEGIN]", ""), ("[DONE]", "\n```"))
 
 
@@ -54,6 +58,12 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
         seconds=config.timeout or 10.0,
         strict=config.verdicts == "strict",
     )
+
+
+def _called(problem: Problem) -> str:
+    """The function that the tests call: the first call that is not one of Python's own."""
+    calls = re.findall(r"\b(\w+)\(", problem.data["test_list"][0])
+    return next((name for name in calls if name not in vars(builtins)), "")
 
 
 def _question(row: Mapping[str, Any]) -> str:
@@ -72,6 +82,8 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    extract_deepseek=lambda _problem, text: deepseek_block(text),
+    version=2,
     sampling=lambda _problem, style: Sampling(
         max_tokens=512 if style == "base" else 1024, stop=("[DONE]",) if style == "base" else ()
     ),

@@ -7,8 +7,9 @@ original inputs. The prompt is the problem's docstring with one assertion, as Ev
 from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import cut_at, cut_main, fenced
+from codling.evaluate.extract import cut_at
 from codling.evaluate.prelude import prelude
+from codling.evaluate.python_code import python_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
 from codling.evaluate.tasks.evalplus_checks import program
 from codling.sandbox.executor import Program
@@ -53,9 +54,11 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     return Prompt(text=text) if config.style == "base" else ask(INSTRUCTION, config, prompt=text)
 
 
-def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+def extract(problem: Problem, text: str, style: Style) -> str:
     """The code up to the next test, or the code block."""
-    return cut_at(text, _STOPS) if style == "base" else cut_main(fenced(text))
+    if style == "base":
+        return cut_at(text, _STOPS)
+    return python_program(text, problem.data["entry_point"])
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
@@ -85,6 +88,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    version=2,
     sampling=lambda _problem, style: (
         Sampling(max_tokens=512, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)
     ),

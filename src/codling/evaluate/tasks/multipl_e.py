@@ -5,12 +5,13 @@ toolchain's: exit status and what it prints in mode "deepseek", proof of the end
 "strict". There are no solutions; the stub (an empty body) takes their place as what must fail.
 """
 
-import re
 from pathlib import Path
 
 from codling.core.errors import ConfigError
+from codling.evaluate.chat_code import chat_program
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import cut_at, fenced
+from codling.evaluate.deepseek_rules import deepseek_program
+from codling.evaluate.extract import cut_at
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
 from codling.sandbox.executor import Program
 
@@ -23,16 +24,7 @@ NAMES = {
     "php": "php", "sh": "bash", "go": "go", "rs": "rust", "rb": "ruby", "lua": "lua",
     "pl": "perl", "r": "r", "d": "d", "rkt": "racket", "jl": "julia",
 }  # fmt: skip
-_CLOSED_BY_TESTS = ("cpp", "java", "cs", "rs", "sh")
-"""Their tests begin with the brace that closes the function; the others' answers bring it along."""
 _MORE_STOPS = {"ts": ("\nexport", "\nimport", "\nconsole.log")}
-_MAIN = (
-    "\nint main(",
-    "\n    public static void main(",
-    "\n    public static void Main(",
-    "\nfn main(",
-    "\nfunc main(",
-)
 
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
@@ -57,17 +49,7 @@ def extract(problem: Problem, text: str, style: Style) -> str:
     source = str(problem.data["prompt"])
     if style == "base":
         return source.strip() + _closed(cut_at(text, _stops(problem)), problem)
-    code = cut_at(fenced(text), _MAIN)
-    name = re.search(r"(\w+)\W*(?:function)?\s*\([^()]*\)[^()]*$", source.strip())
-    at = _signature(code, source)
-    if at is None or name is None:
-        return source.strip() + "\n" + _closed(code, problem)
-    body = code[at:]
-    if problem.group in _CLOSED_BY_TESTS:
-        indent = "    " if problem.group in ("java", "cs") else ""
-        end = body.rfind(f"\n{indent}}}")
-        body = body[: end + 1] if end != -1 else body
-    return _header(source) + body
+    return chat_program(source, text, problem.group, problem.data["test"])
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
@@ -92,16 +74,9 @@ def _closed(completion: str, problem: Problem) -> str:
     return completion + ("\n}" if wants else "")
 
 
-def _signature(code: str, source: str) -> int | None:
-    """Where the answer's code defines the function that the prompt ends with."""
-    line = source.strip().splitlines()[-1].strip()
-    found = re.search(r"\s+".join(map(re.escape, line.rstrip("{(").split())), code)
-    return code.rfind("\n", 0, found.start()) + 1 if found else None
-
-
-def _header(source: str) -> str:
-    lines = source.strip().splitlines()
-    return "\n".join(lines[:-1]) + "\n"
+def _deepseek(problem: Problem, text: str) -> str:
+    language = problem.group
+    return deepseek_program(problem.data["prompt"], text, language, NAMES[language])
 
 
 TASK = Task(
@@ -111,6 +86,8 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    extract_deepseek=_deepseek,
+    version=2,
     sampling=lambda problem, style: (
         Sampling(stop=_stops(problem)) if style == "base" else Sampling(max_tokens=1024)
     ),

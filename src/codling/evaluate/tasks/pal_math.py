@@ -14,7 +14,8 @@ from typing import Any
 from codling.core.errors import ConfigError
 from codling.evaluate import math_equal
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import boxed, cut_at, fenced
+from codling.evaluate.extract import boxed, cut_at
+from codling.evaluate.python_code import python_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
 from codling.sandbox.executor import Program
 
@@ -48,7 +49,9 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
 
 def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
     """The code block."""
-    return cut_at(text, ("\n```", "\n---")) if style == "base" else fenced(text)
+    if style == "base":
+        return cut_at(text, ("\n```", "\n---"))
+    return python_program(text, "solution")
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
@@ -88,6 +91,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    version=2,
     sampling=lambda _problem, style: Sampling(
         max_tokens=512, stop=("\n```", "\n---") if style == "base" else ()
     ),

@@ -1,0 +1,117 @@
+"""Code blocks of a chat answer: finds them as Markdown does, without what was only thought.
+
+Input: what a model said. Output: its fenced blocks in order, with their languages. Both kinds of
+fence (``` and ~~~) of any length and indentation count; a fence ends with one of its own kind that
+is at least as long and not much deeper, so that backticks inside the code stay; a fence that is
+never closed reaches to the end.
+
+Not here: which block is the answer (chat_code.py), and DeepSeek-Coder's rule (deepseek_rules.py).
+"""
+
+import re
+from dataclasses import dataclass
+
+_OPEN = re.compile(r"^([ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(`{3,}|~{3,})[ \t]*([^`\n]*)$")
+_INLINE = re.compile(r"```(.+?)```", re.S)
+_THOUGHT = "think|thinking|thought|reasoning|scratchpad"
+_DEEPER = 3
+"""By so many blanks a closing fence may be deeper than its opening one (CommonMark)."""
+ALIASES = {
+    "python": ("python", "py", "python3", "py3"),
+    "cpp": ("cpp", "c++", "cc", "cxx", "c", "hpp"),
+    "java": ("java",),
+    "js": ("js", "javascript", "node", "nodejs", "mjs", "jsx"),
+    "ts": ("ts", "typescript", "tsx"),
+    "cs": ("cs", "csharp", "c#"),
+    "php": ("php",),
+    "sh": ("sh", "bash", "shell", "zsh", "shellscript"),
+    "go": ("go", "golang"),
+    "rs": ("rs", "rust"),
+    "rb": ("rb", "ruby"),
+    "lua": ("lua",),
+    "pl": ("pl", "perl"),
+    "r": ("r",),
+    "d": ("d",),
+    "rkt": ("rkt", "racket", "scheme", "lisp"),
+    "jl": ("jl", "julia"),
+}
+"""What a fence may call each language."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One fenced block."""
+
+    language: str
+    """The first word of what stands behind the fence, in small letters; "" if nothing does."""
+    code: str
+
+    def is_in(self, language: str) -> bool:
+        """Whether its fence names the language of ALIASES."""
+        return self.language in ALIASES.get(language, (language,))
+
+
+def blocks(text: str) -> list[Block]:
+    """All blocks, in order.
+
+    >>> blocks("Sure:\\n~~~~py\\nx = 1\\n~~~\\n~~~~\\nDone.")
+    [Block(language='py', code='x = 1\\n~~~')]
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    found, at = [], 0
+    while at < len(lines):
+        opened = _OPEN.match(lines[at])
+        at += 1
+        if opened is None:
+            continue
+        indent = len(opened[1])
+        end = _end(lines, at, opened[2], indent)
+        info = re.match(r"\{?\.?([\w+#-]*)", opened[3].strip())
+        body = [_dedented(line, indent) for line in lines[at:end]]
+        if end == len(lines):
+            body = _cut_glued(body, opened[2])
+        found.append(Block(language=info[1].lower() if info else "", code="\n".join(body)))
+        at = end + 1
+    return found or [_inline(code) for code in _INLINE.findall(text)]
+
+
+def without_thoughts(text: str) -> str:
+    """A text without its <think> parts; what stands before a lone </think> was thought, too, and
+    of a thought that never ends nothing is left.
+
+    >>> without_thoughts("<think>draft</think>final"), without_thoughts("draft</think>final")
+    ('final', 'final')
+    """
+    text = re.sub(rf"<({_THOUGHT})>.*?</\1>", "", text, flags=re.S)
+    text = re.sub(rf"\A.*</(?:{_THOUGHT})>", "", text, flags=re.S)
+    return re.sub(rf"\A\s*<(?:{_THOUGHT})>.*", "", text, flags=re.S)
+
+
+def _end(lines: list[str], start: int, fence: str, indent: int) -> int:
+    """The line of the closing fence, or the number of lines."""
+    closing = re.compile(rf"^([ \t>]*){re.escape(fence[0])}{{{len(fence)},}}[ \t]*$")
+    for i in range(start, len(lines)):
+        closed = closing.match(lines[i])
+        if closed and len(closed[1]) <= indent + _DEEPER:
+            return i
+    return len(lines)
+
+
+def _cut_glued(body: list[str], fence: str) -> list[str]:
+    """Of a block that no line closes: up to a fence at the end of a line of code."""
+    for i, line in enumerate(body):
+        if line.rstrip().endswith(fence) and line.count(fence) == 1:
+            return [*body[:i], line.rstrip()[: -len(fence)]]
+    return body
+
+
+def _inline(code: str) -> Block:
+    """A block within a line of prose, which may begin with its language's name."""
+    word, _, rest = code.strip().partition(" ")
+    named = any(word.lower() in names for names in ALIASES.values()) and rest
+    return Block(language=word.lower() if named else "", code=rest if named else code.strip())
+
+
+def _dedented(line: str, indent: int) -> str:
+    blank = len(line) - len(line.lstrip(" \t>"))
+    return line[min(indent, blank) :]
