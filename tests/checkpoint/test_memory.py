@@ -40,6 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.device("meta"):
         model = Transformer(CONFIG)
     model.to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
     save_hf(model, CONFIG, path, dtype=torch.bfloat16, max_shard_bytes=100_000_000)
     return path
 

@@ -195,7 +195,7 @@ def set_config(folder: Path, **changes: object) -> None:
         (lambda f: set_config(f, hidden_act="gelu"), "hidden_act 'gelu' is not supported"),
         (lambda f: set_config(f, hidden_size="big"), "hidden_size is 'big'"),
         (lambda f: set_config(f, rope_scaling={"type": "dynamic"}), "rope type 'dynamic'"),
-        (lambda f: set_config(f, rope_scaling={"type": "linear"}), "rope scaling is None"),
+        (lambda f: set_config(f, rope_scaling={"type": "linear"}), "rope_scaling: factor is None"),
         (lambda f: set_config(f, num_key_value_heads=3), "config.json: .*n_kv_heads 3"),
     ],
 )

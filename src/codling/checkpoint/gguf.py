@@ -13,13 +13,21 @@ Not here: the file format (gguf_file.py), tokenizers in the metadata (tokens/), 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from codling.checkpoint.checked import (
+    MAX_EXPERTS,
+    MAX_HEADS,
+    MAX_LAYERS,
+    MAX_POSITION,
+    MAX_VOCAB,
+    MAX_WIDTH,
+    Settings,
+)
 from codling.checkpoint.gguf_file import GgufFile, GgufTensor
-from codling.core.errors import CheckpointError
+from codling.core.errors import CheckpointError, ConfigError
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 
 _ARCHITECTURES = ("llama", "qwen2", "deepseek2")
@@ -53,58 +61,67 @@ _STACKED = {"ffn_gate_exps": "gate_proj", "ffn_up_exps": "up_proj", "ffn_down_ex
 _LAYER = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 
 
-class _Settings:
-    """The metadata of one architecture, whose keys start with its name."""
-
-    def __init__(self, file: GgufFile) -> None:
-        self.metadata, self.path = file.metadata, file.path
-        self.kind = str(file.metadata.get("general.architecture"))
-
-    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401
-        return self.metadata.get(f"{self.kind}.{key}", default)
-
-    def number(self, key: str) -> int:
-        value = self.get(key)
-        if not isinstance(value, int):
-            raise CheckpointError(
-                f"{self.path}: {self.kind}.{key} is {value!r}, not a whole number"
-            )
-        return value
-
-
 def gguf_config(file: GgufFile) -> ModelConfig:
     """The shape that the metadata describes; CheckpointError says what is not supported."""
-    settings = _Settings(file)
+    kind = file.metadata.get("general.architecture")
+    if not isinstance(kind, str) or kind not in _ARCHITECTURES:
+        raise CheckpointError(
+            f"{file.path}: architecture {str(kind)[:60]} is not supported, only "
+            f"{', '.join(_ARCHITECTURES)}"
+        )
+    settings = Settings(file.metadata, str(file.path), f"{kind}.")
     _refuse_variants(file, settings)
-    latent = settings.kind == "deepseek2"
-    heads = settings.number("attention.head_count")
-    head_dim = settings.get("attention.key_length")
+    try:
+        return _shape(file, settings, kind)
+    except ConfigError as error:
+        raise CheckpointError(f"{file.path}: {error}") from None
+
+
+def _shape(file: GgufFile, settings: Settings, kind: str) -> ModelConfig:
+    latent = kind == "deepseek2"
+    layers = settings.whole("block_count", 1, MAX_LAYERS)
+    heads = settings.whole("attention.head_count", 1, MAX_HEADS)
+    epsilon = settings.real("attention.layer_norm_rms_epsilon", 0, 1, 1e-6)
     return ModelConfig(
-        vocab_size=file.tensors["token_embd.weight"].shape[0],
-        hidden_size=settings.number("embedding_length"),
-        intermediate_size=settings.number("feed_forward_length"),
-        n_layers=settings.number("block_count"),
+        vocab_size=_n_rows(file),
+        hidden_size=settings.whole("embedding_length", 1, MAX_WIDTH),
+        intermediate_size=settings.whole("feed_forward_length", 1, 4 * MAX_WIDTH),
+        n_layers=layers,
         n_heads=heads,
-        n_kv_heads=None if latent else settings.get("attention.head_count_kv", heads),
-        head_dim=None if latent else head_dim,
-        max_position=settings.get("context_length", 2048),
+        n_kv_heads=None if latent else _kv_heads(settings, heads),
+        head_dim=None if latent else settings.optional("attention.key_length", 2, MAX_WIDTH),
+        max_position=settings.whole("context_length", 1, MAX_POSITION, 2048),
         # Stored as fp32: 9.99999997e-07 was 1e-6.
-        rms_norm_eps=float(f"{settings.get('attention.layer_norm_rms_epsilon', 1e-6):.6g}"),
+        rms_norm_eps=float(f"{epsilon:.6g}"),
         tie_embeddings="output.weight" not in file.tensors,
-        attention_bias=settings.kind == "qwen2",
+        attention_bias=kind == "qwen2",
         rope=_rope(settings),
         mla=_mla(file, settings) if latent else None,
-        moe=_moe(settings) if latent else None,
+        moe=_moe(settings, layers) if latent else None,
     )
 
 
-def _refuse_variants(file: GgufFile, settings: _Settings) -> None:
-    if settings.kind not in _ARCHITECTURES:
-        raise CheckpointError(
-            f"{file.path}: architecture {settings.kind} is not supported, only "
-            f"{', '.join(_ARCHITECTURES)}"
-        )
-    if file.metadata.get("split.count", 0) > 1:
+def _n_rows(file: GgufFile) -> int:
+    shape = file.tensors["token_embd.weight"].shape
+    if len(shape) != 2 or not 1 <= shape[0] <= MAX_VOCAB:
+        raise CheckpointError(f"{file.path}: tensor token_embd.weight has shape {list(shape)}")
+    return shape[0]
+
+
+def _kv_heads(settings: Settings, heads: int) -> int:
+    """The key and value heads; newer converters write one number per layer."""
+    key = "attention.head_count_kv"
+    stated = settings.get(key)
+    if isinstance(stated, list):
+        if not stated or any(each != stated[0] for each in stated):
+            settings.refuse(key, "layers with different numbers of heads are not supported")
+        settings = Settings({settings.prefix + key: stated[0]}, settings.where, settings.prefix)
+    return settings.whole(key, 1, heads, heads)
+
+
+def _refuse_variants(file: GgufFile, settings: Settings) -> None:
+    whole = Settings(file.metadata, settings.where)
+    if whole.whole("split.count", 0, 1 << 16, 0) > 1:
         raise CheckpointError(
             f"{file.path} is one part of several; join them with llama-gguf-split --merge"
         )
@@ -112,46 +129,51 @@ def _refuse_variants(file: GgufFile, settings: _Settings) -> None:
         raise CheckpointError(f"{file.path}: tensor token_embd.weight is missing; no model is here")
     if "rope_freqs.weight" in file.tensors:
         raise CheckpointError(f"{file.path}: RoPE with factors per frequency is not supported")
-    if settings.kind != "deepseek2" and settings.get("expert_count", 0):
-        raise CheckpointError(f"{file.path}: experts in architecture {settings.kind} not supported")
+    if settings.prefix != "deepseek2." and settings.whole("expert_count", 0, MAX_EXPERTS, 0):
+        raise CheckpointError(
+            f"{file.path}: experts in architecture {settings.prefix[:-1]} not supported"
+        )
     # 1 is softmax; absent means softmax too.
-    if settings.get("expert_gating_func", 1) not in (0, 1):
+    if settings.get("expert_gating_func") not in (None, 0, 1):
         raise CheckpointError(f"{file.path}: experts are chosen by another function than softmax")
 
 
-def _rope(settings: _Settings) -> RopeConfig:
-    theta = float(settings.get("rope.freq_base", 10_000.0))
-    kind = settings.get("rope.scaling.type", "none")
-    factor = float(settings.get("rope.scaling.factor", 1.0))
+def _rope(settings: Settings) -> RopeConfig:
+    theta = settings.real("rope.freq_base", 1.01, 1e15, 10_000.0)
+    kind = settings.text("rope.scaling.type", "none")
+    # 0 stands for absent in some converters' files.
+    factor = settings.real("rope.scaling.factor", 0, 1e6, 1.0) or 1.0
     if kind not in ("none", "linear", "yarn"):
-        raise CheckpointError(f"{settings.path}: RoPE scaling {kind} is not supported")
+        raise CheckpointError(f"{settings.where}: RoPE scaling {kind[:60]} is not supported")
     if kind == "none" or factor == 1.0:
         return RopeConfig(theta=theta)
     if kind == "linear":
         return RopeConfig(theta=theta, scaling="linear", factor=factor)
     # Only mscale_all_dim is stored (x 0.1); llama.cpp assumes that mscale equals it.
-    strength = round(10 * float(settings.get("rope.scaling.yarn_log_multiplier", 0.0)), 6)
+    strength = round(10 * settings.real("rope.scaling.yarn_log_multiplier", 0, 10, 0.0), 6)
     return RopeConfig(
         theta=theta,
         scaling="yarn",
         factor=factor,
-        original_max_position=settings.number("rope.scaling.original_context_length"),
+        original_max_position=settings.whole(
+            "rope.scaling.original_context_length", 1, MAX_POSITION
+        ),
         mscale=strength or 1.0,
         mscale_all_dim=strength,
     )
 
 
-def _mla(file: GgufFile, settings: _Settings) -> MLAConfig:
-    rope_dim = settings.number("rope.dimension_count")
+def _mla(file: GgufFile, settings: Settings) -> MLAConfig:
+    rope_dim = settings.whole("rope.dimension_count", 2, MAX_WIDTH)
     # Files with k_b and v_b give the sizes of the cache as key_length and value_length.
     split = "attention.key_length_mla" if _has_split_kv_b(file) else "attention.key_length"
     values = "attention.value_length_mla" if _has_split_kv_b(file) else "attention.value_length"
     return MLAConfig(
-        kv_lora_rank=settings.number("attention.kv_lora_rank"),
-        q_lora_rank=settings.get("attention.q_lora_rank") or None,
-        qk_nope_head_dim=settings.number(split) - rope_dim,
+        kv_lora_rank=settings.whole("attention.kv_lora_rank", 1, MAX_WIDTH),
+        q_lora_rank=settings.whole("attention.q_lora_rank", 0, MAX_WIDTH, 0) or None,
+        qk_nope_head_dim=settings.whole(split, rope_dim + 1, MAX_WIDTH) - rope_dim,
         qk_rope_head_dim=rope_dim,
-        v_head_dim=settings.number(values),
+        v_head_dim=settings.whole(values, 1, MAX_WIDTH),
     )
 
 
@@ -159,21 +181,23 @@ def _has_split_kv_b(file: GgufFile) -> bool:
     return "blk.0.attn_k_b.weight" in file.tensors
 
 
-def _moe(settings: _Settings) -> MoEConfig | None:
-    if not settings.get("expert_count", 0):
+def _moe(settings: Settings, n_layers: int) -> MoEConfig | None:
+    experts = settings.whole("expert_count", 0, MAX_EXPERTS, 0)
+    first_dense = settings.whole("leading_dense_block_count", 0, MAX_LAYERS, 0)
+    if not experts or first_dense >= n_layers:
         return None
-    groups = settings.get("expert_group_count", 0) or 1
+    groups = settings.whole("expert_group_count", 0, experts, 0) or 1
     return MoEConfig(
-        n_routed_experts=settings.number("expert_count"),
-        n_shared_experts=settings.get("expert_shared_count", 0),
-        n_experts_per_token=settings.number("expert_used_count"),
-        moe_intermediate_size=settings.number("expert_feed_forward_length"),
-        first_k_dense_replace=settings.get("leading_dense_block_count", 0),
+        n_routed_experts=experts,
+        n_shared_experts=settings.whole("expert_shared_count", 0, MAX_EXPERTS, 0),
+        n_experts_per_token=settings.whole("expert_used_count", 1, experts),
+        moe_intermediate_size=settings.whole("expert_feed_forward_length", 1, MAX_WIDTH),
+        first_k_dense_replace=first_dense,
         topk_method="group_limited_greedy" if groups > 1 else "greedy",
         n_group=groups,
-        topk_group=settings.get("expert_group_used_count", 0) or 1,
-        routed_scaling_factor=float(settings.get("expert_weights_scale", 1.0)),
-        norm_topk_prob=bool(settings.get("expert_weights_norm", False)),
+        topk_group=settings.whole("expert_group_used_count", 0, groups, 0) or 1,
+        routed_scaling_factor=settings.real("expert_weights_scale", 1e-6, 1e6, 1.0),
+        norm_topk_prob=settings.flag("expert_weights_norm"),
     )
 
 
@@ -220,18 +244,44 @@ def gguf_tensors(file: GgufFile, config: ModelConfig) -> Iterator[GgufTensor | _
         layer, kind, ending = _split(name, file)
         prefix = f"model.layers.{layer}."
         if kind == "attn_k_b":
-            values = file.tensors.get(name.replace("attn_k_b", "attn_v_b"))
-            if values is None:
-                raise CheckpointError(f"{file.path}: tensor {name} has no attn_v_b beside it")
-            yield _JoinedKvB(f"{prefix}self_attn.kv_b_proj.weight", tensor, values)
+            yield _joined(tensor, f"{prefix}self_attn.kv_b_proj.weight", file)
         elif kind in _STACKED:
-            names = [
-                f"{prefix}mlp.experts.{i}.{_STACKED[kind]}.weight" for i in range(tensor.shape[0])
-            ]
-            yield from tensor.slices(names)
+            yield from _experts(tensor, f"{prefix}mlp.experts.", _STACKED[kind])
         elif kind != "attn_v_b":
-            rows = _unpermuted(tensor.shape[0], permuted[kind]) if kind in permuted else None
+            rows = None
+            if kind in permuted and ending == "weight":
+                rows = _rows_of(tensor, permuted[kind])
             yield replace(tensor, name=f"{prefix}{_IN_LAYER[kind]}.{ending}", rows=rows)
+
+
+def _joined(k_b: GgufTensor, name: str, file: GgufFile) -> _JoinedKvB:
+    v_b = file.tensors.get(k_b.name.replace("attn_k_b", "attn_v_b"))
+    if v_b is None:
+        raise CheckpointError(f"{k_b.path}: tensor {k_b.name} has no attn_v_b beside it")
+    if len(k_b.shape) != 3 or len(v_b.shape) != 3 or v_b.shape[0::2] != k_b.shape[:2]:
+        raise CheckpointError(
+            f"{k_b.path}: tensor {k_b.name} of shape {list(k_b.shape)} does not fit to "
+            f"attn_v_b of shape {list(v_b.shape)}"
+        )
+    return _JoinedKvB(name, k_b, v_b)
+
+
+def _experts(tensor: GgufTensor, prefix: str, kind: str) -> list[GgufTensor]:
+    if len(tensor.shape) != 3 or tensor.shape[0] > MAX_EXPERTS:
+        raise CheckpointError(
+            f"{tensor.path}: tensor {tensor.name} has shape {list(tensor.shape)}, but must have "
+            "one matrix per expert"
+        )
+    return tensor.slices([f"{prefix}{i}.{kind}.weight" for i in range(tensor.shape[0])])
+
+
+def _rows_of(tensor: GgufTensor, n_heads: int) -> Tensor:
+    if len(tensor.shape) != 2 or tensor.shape[0] % (2 * n_heads):
+        raise CheckpointError(
+            f"{tensor.path}: tensor {tensor.name} has shape {list(tensor.shape)}, whose rows do "
+            f"not divide into {n_heads} heads"
+        )
+    return _unpermuted(tensor.shape[0], n_heads)
 
 
 def _split(name: str, file: GgufFile) -> tuple[str, str, str]:

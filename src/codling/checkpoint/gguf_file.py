@@ -6,6 +6,7 @@ Not here: what the metadata means for a model (gguf.py) and for a tokenizer (tok
 """
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,10 +22,17 @@ from gguf.quants import dequantize
 from torch import Tensor
 
 from codling.core.errors import CheckpointError
+from codling.core.foreign_json import open_regular
 
 _MAGIC = b"GGUF"
 _SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 _STRING, _ARRAY = 8, 9
+_MAX_HEADER_BYTES = 1 << 28
+"""Of metadata and tensor names; the largest known vocabularies take 20 MB."""
+_MAX_COUNT = 1 << 24
+_MAX_NESTING = 2
+_MAX_DIMENSIONS = 4
+_MAX_ALIGNMENT = 1 << 20
 _CHUNK_NUMBERS = 1 << 18
 """Numbers dequantised at a time: 1 MiB in fp32 stays in the processor's cache."""
 
@@ -98,7 +106,14 @@ class GgufTensor:
             count = min(step, n_rows - first) * self.row_bytes
             raw = np.frombuffer(self.data, dtype=np.uint8, count=count, offset=begin)
             # As one long row: blocks know no rows, and gguf takes 16 rows at a time.
-            numbers = dequantize(raw.reshape(1, -1), self.kind)
+            with np.errstate(all="ignore"):
+                numbers = dequantize(raw.reshape(1, -1), self.kind)
+                # The sum of finite numbers may be infinite: only then all are looked at.
+                if not np.isfinite(numbers.sum()) and not np.isfinite(numbers).all():
+                    raise CheckpointError(
+                        f"{self.path}: tensor {self.name} holds NaN or infinities, in its numbers "
+                        "or in the scales of its blocks; download the file again"
+                    )
             yield first, numbers.reshape(-1, self.shape[-1])
             page = begin // mmap.PAGESIZE * mmap.PAGESIZE
             self.data.madvise(mmap.MADV_DONTNEED, page, begin + count - page)
@@ -120,79 +135,151 @@ def read_gguf_metadata(path: Path) -> dict[str, Any]:
 
 def read_gguf(path: Path) -> GgufFile:
     """Metadata and tensors; CheckpointError if the file is no GGUF, cut short or damaged."""
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            # A private map is writable for numpy and torch, and the file never changes.
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if size else None
-    except FileNotFoundError:
-        raise CheckpointError(f"no checkpoint at {path}") from None
+    with open_regular(path, CheckpointError) as file:
+        size = os.fstat(file.fileno()).st_size
+        # A private map is writable for numpy and torch, and the file never changes.
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if size else None
     if data is None or data[:4] != _MAGIC:
         raise CheckpointError(f"{path} is no GGUF file")
     try:
         return _parse(path, _Cursor(data))
-    except (struct.error, UnicodeDecodeError, IndexError, KeyError, MemoryError):
-        raise CheckpointError(f"{path} is cut short or damaged; download it again") from None
+    except _DamageError as wrong:
+        raise CheckpointError(
+            f"{path} is cut short or damaged: {wrong}; download it again"
+        ) from None
+
+
+class _DamageError(Exception):
+    """What is wrong with the bytes of a file."""
 
 
 class _Cursor:
-    """Reads values one after the other."""
+    """Reads values one after the other; _DamageError where one cannot be right."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.at = 4
 
+    def take(self, n_bytes: int, what: str) -> int:
+        """Step over `n_bytes`; returns where they begin."""
+        if n_bytes > min(len(self.data), _MAX_HEADER_BYTES) - self.at:
+            raise _DamageError(f"{what} at byte {self.at:,} reaches beyond the end")
+        self.at += n_bytes
+        return self.at - n_bytes
+
     def number(self, code: str) -> Any:  # noqa: ANN401
-        (value,) = struct.unpack_from("<" + code, self.data, self.at)
-        self.at += struct.calcsize("<" + code)
+        layout = "<" + code
+        (value,) = struct.unpack_from(
+            layout, self.data, self.take(struct.calcsize(layout), "a number")
+        )
         return value
+
+    def count(self, what: str, least_bytes: int) -> int:
+        """How many things follow, each of at least so many bytes."""
+        count: int = self.number("Q")
+        if count * least_bytes > len(self.data) - self.at or count > _MAX_COUNT:
+            raise _DamageError(f"{count:,} {what} at byte {self.at:,} do not fit into the file")
+        return count
 
     def text(self) -> str:
         length = self.number("Q")
-        if self.at + length > len(self.data):
-            raise IndexError(length)
-        self.at += length
-        return self.data[self.at - length : self.at].decode("utf-8", errors="replace")
+        begin = self.take(length, "a text")
+        return self.data[begin : self.at].decode("utf-8", errors="replace")
 
-    def value(self, kind: int) -> Any:  # noqa: ANN401
+    def value(self, kind: int, depth: int = 0) -> Any:  # noqa: ANN401
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
+            if kind not in _SCALARS:
+                raise _DamageError(f"a value at byte {self.at:,} has the unknown type {kind}")
             return self.number(_SCALARS[kind])
-        element, count = self.number("I"), self.number("Q")
+        if depth == _MAX_NESTING:
+            raise _DamageError(f"arrays at byte {self.at:,} are nested more than {depth} deep")
+        element = self.number("I")
         if element in (_STRING, _ARRAY):
-            return [self.value(element) for _ in range(count)]
-        values = struct.unpack_from(f"<{count}{_SCALARS[element]}", self.data, self.at)
-        self.at += struct.calcsize(f"<{count}{_SCALARS[element]}")
-        return list(values)
+            least = 8 if element == _STRING else 12
+            n_values = self.count("values", least)
+            return [self.value(element, depth + 1) for _ in range(n_values)]
+        if element not in _SCALARS:
+            raise _DamageError(f"an array at byte {self.at:,} has the unknown type {element}")
+        n_values = self.count("values", struct.calcsize(_SCALARS[element]))
+        layout = f"<{n_values}{_SCALARS[element]}"
+        begin = self.take(struct.calcsize(layout), "an array")
+        return list(struct.unpack_from(layout, self.data, begin))
 
 
 def _parse(path: Path, cursor: _Cursor) -> GgufFile:
-    version = cursor.number("I")
-    if version not in (2, 3):
-        raise CheckpointError(f"{path} has GGUF version {version}; supported are 2 and 3")
-    n_tensors, n_pairs = cursor.number("Q"), cursor.number("Q")
-    metadata = {cursor.text(): cursor.value(cursor.number("I")) for _ in range(n_pairs)}
+    _check_version(path, cursor.number("I"))
+    n_tensors = cursor.count("tensors", 8 + 4 + 8 + 4 + 8)
+    n_pairs = cursor.count("settings", 8 + 4 + 1)
+    metadata: dict[str, Any] = {}
+    for _ in range(n_pairs):
+        key = cursor.text()
+        if key in metadata:
+            raise _DamageError(f"the setting {key[:60]} stands there twice")
+        metadata[key] = cursor.value(cursor.number("I"))
     entries = [_entry(cursor) for _ in range(n_tensors)]
-    alignment = metadata.get("general.alignment", 32)
+    alignment = _alignment(metadata)
     start = -(-cursor.at // alignment) * alignment
     tensors: dict[str, GgufTensor] = {}
     for name, shape, kind, offset in entries:
-        try:
-            known = GGMLQuantizationType(kind)
-        except ValueError:
-            raise CheckpointError(f"{path}: tensor {name} has the unknown type {kind}") from None
-        tensor = GgufTensor(name, path, shape, known, cursor.data, start + offset)
-        if tensor.begin + tensor.n_bytes > len(cursor.data):
-            raise CheckpointError(
-                f"{path}: tensor {name} lies beyond the end; the file is cut short"
+        if name in tensors:
+            raise _DamageError(f"tensor {name} stands there twice")
+        known = _known_kind(path, name, kind)
+        if shape[-1] % GGML_QUANT_SIZES[known][0]:
+            raise _DamageError(
+                f"tensor {name} has rows of {shape[-1]:,}, which are no whole blocks"
             )
-        tensors[name] = tensor
+        if offset % alignment:
+            raise _DamageError(f"tensor {name} is not aligned to {alignment} bytes")
+        tensors[name] = GgufTensor(name, path, shape, known, cursor.data, start + offset)
+    _check_places(list(tensors.values()), len(cursor.data))
     return GgufFile(path, metadata, tensors)
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version and version & 0xFFFF == 0:
+        raise CheckpointError(
+            f"{path} is a big-endian GGUF file; convert it with gguf-py's gguf-convert-endian "
+            "(FILE little)"
+        )
+    if version not in (2, 3):
+        raise CheckpointError(f"{path} has GGUF version {version}; supported are 2 and 3")
+
+
+def _alignment(metadata: dict[str, Any]) -> int:
+    value = metadata.get("general.alignment", 32)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _DamageError(f"general.alignment is {str(value)[:60]}")
+    if not 1 <= value <= _MAX_ALIGNMENT or value & (value - 1):
+        raise _DamageError(f"general.alignment is {value}, not a power of two")
+    return value
+
+
+def _known_kind(path: Path, name: str, kind: int) -> GGMLQuantizationType:
+    try:
+        return GGMLQuantizationType(kind)
+    except ValueError:
+        raise CheckpointError(f"{path}: tensor {name} has the unknown type {kind}") from None
+
+
+def _check_places(tensors: list[GgufTensor], size: int) -> None:
+    """Every tensor lies in the file, and none on another."""
+    free, before = 0, ""
+    for tensor in sorted(tensors, key=lambda t: t.begin):
+        if tensor.begin + tensor.n_bytes > size:
+            raise _DamageError(f"tensor {tensor.name} lies beyond the end")
+        if tensor.begin < free:
+            raise _DamageError(f"tensors {before} and {tensor.name} lie on each other")
+        free, before = tensor.begin + tensor.n_bytes, tensor.name
 
 
 def _entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
     name, n_dimensions = cursor.text(), cursor.number("I")
+    if not 1 <= n_dimensions <= _MAX_DIMENSIONS:
+        raise _DamageError(f"tensor {name[:60]} has {n_dimensions} dimensions")
     shape = tuple(cursor.number("Q") for _ in range(n_dimensions))
+    if not all(0 < n <= len(cursor.data) * 8 for n in shape):
+        raise _DamageError(f"tensor {name[:60]} has the shape {list(shape[::-1])}")
     # GGUF names the fastest dimension first.
     return name, shape[::-1], cursor.number("I"), cursor.number("Q")

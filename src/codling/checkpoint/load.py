@@ -8,6 +8,7 @@ any code.
 Not here: tokenizers (tokens/), the optimiser's state (train/).
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,11 +23,12 @@ from codling.checkpoint.names import places
 from codling.checkpoint.safetensors_file import read_safetensors
 from codling.checkpoint.settings import from_published
 from codling.checkpoint.store import CONFIG, INDEX, WEIGHTS
-from codling.core.errors import CheckpointError
+from codling.core.errors import CheckpointError, faults_named
 from codling.core.foreign_json import read_object
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 
+_SHARD_NAME = re.compile(r"[^/\\\0]{1,200}\.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -59,9 +61,10 @@ class StoredTensor(Protocol):
 def load_config(path: Path) -> ModelConfig:
     """The shape of the checkpoint at `path`; CheckpointError if it is absent or not supported."""
     path = local_path(path)
-    if is_gguf(path):
-        return gguf_config(read_gguf(path))
-    return from_published(_read_json(_folder(path) / CONFIG), str(path / CONFIG))
+    with faults_named(path, CheckpointError):
+        if is_gguf(path):
+            return gguf_config(read_gguf(path))
+        return from_published(_read_json(_folder(path) / CONFIG), str(path / CONFIG))
 
 
 def is_gguf(path: Path) -> bool:
@@ -82,18 +85,40 @@ def load_model(
     the wrong shape, damaged or pickled.
     """
     path = local_path(path)
+    with faults_named(path, CheckpointError):
+        return _load(path, dtype, torch.device(device))
+
+
+def _load(path: Path, dtype: torch.dtype | None, device: torch.device) -> Transformer:
     stored: list[StoredTensor]
     if is_gguf(path):
         file = read_gguf(path)
         config = gguf_config(file)
+        _check_counts(config, set(file.tensors), path, stacked=True)
         stored = list(gguf_tensors(file, config))
     else:
         config = load_config(path)
         stored = list(_stored_tensors(path))
+        _check_counts(config, {tensor.name for tensor in stored}, path, stacked=False)
     with torch.device("meta"):
         model = Transformer(config)
-    _fill(model, stored, dtype or _stored_type(stored), torch.device(device))
+    _fill(model, stored, dtype or _stored_type(stored), device)
     return model.eval()
+
+
+def _check_counts(config: ModelConfig, names: set[str], path: Path, *, stacked: bool) -> None:
+    """Layers and experts that the weights cannot hold are refused before anything is built.
+
+    `stacked`: the experts of a layer are one tensor per kind, not one each.
+    """
+    n_moe = sum(config.is_moe_layer(i) for i in range(config.n_layers))
+    experts = config.moe.n_routed_experts if config.moe and not stacked else 1
+    if config.n_layers > len(names) or n_moe * experts > len(names):
+        routed = f" and {config.moe.n_routed_experts:,} routed experts" if config.moe else ""
+        raise CheckpointError(
+            f"{path}: the config asks for {config.n_layers:,} layers{routed}, but the weight files "
+            f"hold only {len(names):,} tensors; take both from the same checkpoint"
+        )
 
 
 def _stored_type(stored: list[StoredTensor]) -> torch.dtype:
@@ -118,15 +143,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _stored_tensors(folder: Path) -> Iterator[StoredTensor]:
-    if (folder / INDEX).is_file():
-        weight_map = _read_json(folder / INDEX).get("weight_map")
-        if not isinstance(weight_map, dict):
-            raise CheckpointError(f"{folder / INDEX} has no weight_map; download it again")
-        for name in sorted(set(weight_map.values())):
-            if Path(name).name != name:
-                raise CheckpointError(f"{folder / INDEX} names a file outside its folder: {name}")
+    if (folder / INDEX).exists():
+        for name in _shard_names(folder):
             yield from read_safetensors(folder / name)
-    elif (folder / WEIGHTS).is_file():
+    elif (folder / WEIGHTS).exists():
         yield from read_safetensors(folder / WEIGHTS)
     else:
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
@@ -136,6 +156,25 @@ def _stored_tensors(folder: Path) -> Iterator[StoredTensor]:
             else f"has neither {WEIGHTS} nor {INDEX}"
         )
         raise CheckpointError(f"{folder} {reason}")
+
+
+def _shard_names(folder: Path) -> list[str]:
+    """The weight files that the index names, each a plain name in the folder."""
+    path = folder / INDEX
+    weight_map = _read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{path} has no weight_map; download it again")
+    for name in weight_map.values():
+        if not isinstance(name, str) or not _SHARD_NAME.fullmatch(name):
+            raise CheckpointError(
+                f"{path} names a file outside its folder, or one that is no safetensors file: "
+                f"{str(name)[:60]!r}"
+            )
+    names = sorted(set(weight_map.values()))
+    for name in names:
+        if not (folder / name).exists():
+            raise CheckpointError(f"{folder / name} is missing; download the checkpoint again")
+    return names
 
 
 def _fill(
@@ -183,6 +222,5 @@ def _fill(
 
 
 def _is_left_out(name: str, config: ModelConfig) -> bool:
-    """Tensors that some files carry although the model computes or shares them."""
-    tied = config.tie_embeddings and name == "lm_head.weight"
-    return tied or name.endswith(".rotary_emb.inv_freq")
+    """Tensors that some files carry although the model shares them."""
+    return config.tie_embeddings and name == "lm_head.weight"

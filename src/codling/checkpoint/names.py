@@ -9,12 +9,19 @@ of a layer in one tensor per kind, the files hold one tensor per expert and proj
 Not here: reading and writing files (load.py, store.py), GGUF's names (gguf.py).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codling.model.transformer import Transformer
 
 _EXPERTS = ".mlp.experts."
+_BUFFER = re.compile(
+    r"(.*\.)?(rotary_emb\.(inv_freq|cos_cached|sin_cached|original_inv_freq)"
+    r"|(attn|self_attn|attention)\.(masked_bias|bias|causal_mask)"
+    r"|(embeddings\.)?position_ids)"
+)
+"""Tables that older versions of transformers stored beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +65,14 @@ def published_name(name: str) -> str:
     ('model.layers.0.self_attn.q_proj.weight', 'lm_head.weight')
     """
     return name if name.startswith("lm_head.") else f"model.{name}"
+
+
+def is_buffer(name: str) -> bool:
+    """Whether a tensor is a table that every model computes for itself, such as a causal mask.
+
+    >>> is_buffer("model.layers.0.self_attn.rotary_emb.cos_cached")
+    True
+    >>> is_buffer("model.layers.0.self_attn.q_proj.bias")
+    False
+    """
+    return _BUFFER.fullmatch(name) is not None

@@ -9,16 +9,19 @@ Not here: names and shapes of a model's tensors (names.py, load.py).
 """
 
 import mmap
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
+from codling.checkpoint.names import is_buffer
 from codling.core.errors import CheckpointError
-from codling.core.foreign_json import parse
+from codling.core.foreign_json import open_regular, parse
 
 DTYPES = {
     "F64": torch.float64,
@@ -27,8 +30,9 @@ DTYPES = {
     "BF16": torch.bfloat16,
 }
 _MAX_HEADER_BYTES = 100_000_000
+_MAX_DIMENSIONS = 8
 _PIECE_BYTES = 1 << 22
-"""Converted at a time."""
+"""Converted or looked at at a time."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +62,45 @@ class SafeTensor:
 
     def mapped(self, dtype: torch.dtype) -> Tensor | None:
         """The tensor without a copy, if it is stored in this type and aligned for it."""
-        aligned = self.begin % dtype.itemsize == 0
-        return self.view() if self.dtype == dtype and aligned else None
+        if self.dtype != dtype or self.begin % dtype.itemsize:
+            return None
+        for _ in self._pieces():
+            pass
+        return self.view()
 
     def copy_into(self, out: Tensor) -> None:
         """Convert into `out`, of the same shape, piece by piece, giving the pages back."""
         if self.begin == self.end or self.begin % self.dtype.itemsize:
-            out.copy_(self._unaligned())
+            whole = self._unaligned()
+            self._check_finite(whole)
+            out.copy_(whole)
             return
-        source = self.view().view(self.shape[0] if self.shape else 1, -1)
-        target = out.view(source.shape)
-        row_bytes = source.shape[1] * self.dtype.itemsize
-        step = max(1, _PIECE_BYTES // row_bytes)
-        for row in range(0, source.shape[0], step):
-            target[row : row + step] = source[row : row + step]
+        target = out.view(-1)
+        for first, piece in self._pieces():
+            target[first : first + len(piece)] = piece
+
+    def _pieces(self) -> Iterator[tuple[int, Tensor]]:
+        """The numbers piece by piece, looked at, with their places; pages are given back."""
+        if self.begin == self.end:
+            return
+        flat = self.view().view(-1)
+        step = _PIECE_BYTES // self.dtype.itemsize
+        for first in range(0, len(flat), step):
+            piece = flat[first : first + step]
+            self._check_finite(piece)
+            yield first, piece
             # The range must start on a page. A neighbour on it is not lost: it is read again.
-            begin = self.begin + row * row_bytes
-            first = begin // mmap.PAGESIZE * mmap.PAGESIZE
-            end = min(begin + step * row_bytes, self.end)
-            self.data.madvise(mmap.MADV_DONTNEED, first, end - first)
+            begin = self.begin + first * self.dtype.itemsize
+            page = begin // mmap.PAGESIZE * mmap.PAGESIZE
+            end = min(begin + _PIECE_BYTES, self.end)
+            self.data.madvise(mmap.MADV_DONTNEED, page, end - page)
+
+    def _check_finite(self, numbers: Tensor) -> None:
+        # Ten times as fast as isfinite, which makes a tensor of answers; NaN passes through both.
+        if numbers.numel() and not all(isfinite(n) for n in torch.aminmax(numbers)):
+            raise CheckpointError(
+                f"{self.path}: tensor {self.name} holds NaN or infinities; download the file again"
+            )
 
     def _unaligned(self) -> Tensor:
         raw = bytearray(self.data[self.begin : self.end])
@@ -84,36 +108,84 @@ class SafeTensor:
 
 
 def read_safetensors(path: Path) -> list[SafeTensor]:
-    """The tensors of a file; CheckpointError if it is damaged or holds types we do not read."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            # A private map: parameters may be written to, the file never changes.
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if size else None
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; download the checkpoint again") from None
+    """The tensors of a file; CheckpointError if it is damaged or holds types we do not read.
+
+    As the format demands, the tensors fill the file without holes or overlaps. Buffers that models
+    compute themselves are left out, whatever their type.
+    """
+    with open_regular(path, CheckpointError) as file:
+        size = os.fstat(file.fileno()).st_size
+        # A private map: parameters may be written to, the file never changes.
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if size else None
     if data is None or size < 8:
         raise CheckpointError(f"{path} is empty; download the checkpoint again")
     length = int.from_bytes(data[:8], "little")
     if length > min(size - 8, _MAX_HEADER_BYTES):
         raise CheckpointError(f"{path} is no safetensors file, or it is cut short")
-    try:
-        header = parse(data[8 : 8 + length], f"{path}: its header", CheckpointError)
-        entries = {n: e for n, e in header.items() if n != "__metadata__"}
-        return [_entry(path, data, 8 + length, n, e) for n, e in entries.items()]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise CheckpointError(f"{path} has a damaged header; download it again") from None
+    where = f"{path}: its header"
+    header = parse(data[8 : 8 + length], where, CheckpointError, cure="download it again")
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{where} is no object; download it again")
+    entries = [_entry(path, n, e) for n, e in header.items() if n != "__metadata__"]
+    _check_places(path, entries, size - 8 - length)
+    start = 8 + length
+    return [
+        SafeTensor(e.name, path, e.shape, DTYPES[e.code], data, start + e.begin, start + e.end)
+        for e in entries
+        if not is_buffer(e.name)
+    ]
 
 
-def _entry(path: Path, data: mmap.mmap, start: int, name: str, entry: dict[str, Any]) -> SafeTensor:
-    code, shape = entry["dtype"], tuple(int(n) for n in entry["shape"])
-    if code not in DTYPES:
+@dataclass(frozen=True)
+class _Entry:
+    """One tensor as the header describes it, its place counted from the end of the header."""
+
+    name: str
+    code: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def _entry(path: Path, name: str, entry: object) -> _Entry:
+    found = entry if isinstance(entry, dict) else {}
+    code, shape, place = (found.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not (_are_counts(shape) and _are_counts(place) and len(place) == 2):
         raise CheckpointError(
-            f"{path}: tensor {name} has type {code}; supported are {', '.join(DTYPES)}"
+            f"{path}: its header is damaged at tensor {name[:60]}; download it again"
         )
-    begin, end = (start + int(n) for n in entry["data_offsets"])
-    if end > len(data) or begin < start or end - begin != prod(shape) * DTYPES[code].itemsize:
+    if code not in DTYPES and not is_buffer(name):
         raise CheckpointError(
-            f"{path}: tensor {name} does not fit into the file, which is cut short or damaged"
+            f"{path}: tensor {name} has type {str(code)[:20]}; supported are {', '.join(DTYPES)}"
         )
-    return SafeTensor(name, path, shape, DTYPES[code], data, begin, end)
+    tensor = _Entry(name, str(code), tuple(shape), *place)
+    n_bytes = tensor.end - tensor.begin
+    fits = n_bytes >= 0 if code not in DTYPES else n_bytes == prod(shape) * DTYPES[code].itemsize
+    if not fits:
+        raise CheckpointError(
+            f"{path}: tensor {name} does not fit into its place; the file is damaged"
+        )
+    return tensor
+
+
+def _are_counts(value: object) -> TypeGuard[list[int]]:
+    """Whether this is a short list of whole numbers from 0."""
+    return (
+        isinstance(value, list)
+        and len(value) <= _MAX_DIMENSIONS
+        and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
+    )
+
+
+def _check_places(path: Path, entries: list[_Entry], size: int) -> None:
+    """The tensors fill the file: each begins where the one before it ends."""
+    at = 0
+    for entry in sorted(entries, key=lambda e: (e.begin, e.end)):
+        if entry.begin != at or entry.end > size:
+            raise CheckpointError(
+                f"{path}: tensor {entry.name} does not fit into the file, which is cut short or "
+                "damaged"
+            )
+        at = entry.end
+    if at != size:
+        raise CheckpointError(f"{path} has {size - at:,} bytes behind its tensors; it is damaged")

@@ -9,6 +9,15 @@ from collections.abc import Mapping
 from math import log
 from typing import Any, Literal
 
+from codling.checkpoint.checked import (
+    MAX_EXPERTS,
+    MAX_HEADS,
+    MAX_LAYERS,
+    MAX_POSITION,
+    MAX_VOCAB,
+    MAX_WIDTH,
+    Settings,
+)
 from codling.core.errors import CheckpointError, ConfigError
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 
@@ -118,37 +127,44 @@ def _moe_settings(config: ModelConfig) -> dict[str, Any]:
 
 def from_published(settings: Mapping[str, Any], where: str) -> ModelConfig:
     """The shape that a config.json describes; CheckpointError says what is not supported."""
+    found = Settings(settings, where)
     kind = settings.get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise CheckpointError(
             f"{where}: model_type {kind!r} is not supported, only {', '.join(ARCHITECTURES)}"
         )
     _refuse_variants(settings, where)
     try:
-        return _shape(settings, where)
+        shape = _shape(found)
     except ConfigError as error:
         raise CheckpointError(f"{where}: {error}") from None
+    for key in ("bos_token_id", "eos_token_id"):
+        found.token_id(key, shape.vocab_size)
+    # Llama's first conversions have -1 for "no padding", others an id behind the vocabulary.
+    found.token_id("pad_token_id", MAX_VOCAB, none=(-1,))
+    return shape
 
 
-def _shape(settings: Mapping[str, Any], where: str) -> ModelConfig:
-    heads = _number(settings, "num_attention_heads", where)
-    latent = settings["model_type"] == "deepseek_v2"
+def _shape(settings: Settings) -> ModelConfig:
+    layers = settings.whole("num_hidden_layers", 1, MAX_LAYERS)
+    heads = settings.whole("num_attention_heads", 1, MAX_HEADS)
+    latent = settings.get("model_type") == "deepseek_v2"
     return ModelConfig(
-        vocab_size=_number(settings, "vocab_size", where),
-        hidden_size=_number(settings, "hidden_size", where),
-        intermediate_size=_number(settings, "intermediate_size", where),
-        n_layers=_number(settings, "num_hidden_layers", where),
+        vocab_size=settings.whole("vocab_size", 1, MAX_VOCAB),
+        hidden_size=settings.whole("hidden_size", 1, MAX_WIDTH),
+        intermediate_size=settings.whole("intermediate_size", 1, 4 * MAX_WIDTH),
+        n_layers=layers,
         n_heads=heads,
-        n_kv_heads=None if latent else settings.get("num_key_value_heads") or heads,
-        head_dim=None if latent else settings.get("head_dim"),
-        max_position=settings.get("max_position_embeddings", 2048),
-        rms_norm_eps=settings.get("rms_norm_eps", 1e-6),
-        tie_embeddings=bool(settings.get("tie_word_embeddings", False)),
-        attention_bias=settings["model_type"] == "qwen2",
-        rope=_rope(settings, where),
-        mla=_mla(settings, where) if latent else None,
-        moe=_moe(settings, where) if latent else None,
-        init_std=settings.get("initializer_range", 0.02),
+        n_kv_heads=None if latent else settings.whole("num_key_value_heads", 1, heads, heads),
+        head_dim=None if latent else settings.optional("head_dim", 2, MAX_WIDTH),
+        max_position=settings.whole("max_position_embeddings", 1, MAX_POSITION, 2048),
+        rms_norm_eps=settings.real("rms_norm_eps", 0, 1, 1e-6),
+        tie_embeddings=settings.flag("tie_word_embeddings"),
+        attention_bias=settings.get("model_type") == "qwen2",
+        rope=_rope(settings),
+        mla=_mla(settings) if latent else None,
+        moe=_moe(settings, layers) if latent else None,
+        init_std=settings.real("initializer_range", 0, 100, 0.02),
     )
 
 
@@ -165,77 +181,74 @@ def _refuse_variants(settings: Mapping[str, Any], where: str) -> None:
     }
     for key, value in expected.items():
         if (found := settings.get(key) or value) != value:
-            raise CheckpointError(f"{where}: {key} {found!r} is not supported, only {value!r}")
+            shown = repr(found)[:200]
+            raise CheckpointError(f"{where}: {key} {shown} is not supported, only {value!r}")
 
 
-def _rope(settings: Mapping[str, Any], where: str) -> RopeConfig:
+def _rope(settings: Settings) -> RopeConfig:
     # transformers 5 writes rope_parameters, always filled; the published files have rope_scaling.
-    found = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
-    theta = float(found.get("rope_theta") or settings.get("rope_theta") or 10_000.0)
-    kind = found.get("rope_type") or found.get("type") or "default"
+    newer = settings.table("rope_parameters")
+    found = newer if newer.values else settings.table("rope_scaling")
+    theta = found.real("rope_theta", 1.01, 1e15, settings.real("rope_theta", 1.01, 1e15, 10_000.0))
+    kind = found.text("rope_type", found.text("type", "default"))
     if kind == "default":
         return RopeConfig(theta=theta)
     if kind not in ("linear", "yarn"):
         raise CheckpointError(
-            f"{where}: rope type {kind!r} is not supported, only default, linear and yarn"
+            f"{settings.where}: rope type {kind!r} is not supported, only default, linear and yarn"
         )
-    factor = found.get("factor")
-    if not isinstance(factor, (int, float)):
-        raise CheckpointError(f"{where}: the factor of the rope scaling is {factor!r}")
-    factor = float(factor)
+    factor = found.real("factor", 1, 1e6)
     if kind == "linear":
         return RopeConfig(theta=theta, scaling="linear", factor=factor)
-    original = found.get("original_max_position_embeddings")
-    mscale = float(found.get("mscale") or 1.0)
+    window = settings.whole("max_position_embeddings", 1, MAX_POSITION, 2048)
+    # 0 stands for absent: transformers reads it so.
+    mscale = found.real("mscale", 0, 100, 1.0) or 1.0
     if found.get("attention_factor") is not None and factor > 1:
-        mscale = (float(found["attention_factor"]) - 1) / (0.1 * log(factor))
+        mscale = (found.real("attention_factor", 0, 100) - 1) / (0.1 * log(factor))
     return RopeConfig(
         theta=theta,
         scaling="yarn",
         factor=factor,
-        original_max_position=int(original or settings.get("max_position_embeddings", 2048)),
-        beta_fast=float(found.get("beta_fast") or 32),
-        beta_slow=float(found.get("beta_slow") or 1),
+        original_max_position=found.whole(
+            "original_max_position_embeddings", 1, MAX_POSITION, window
+        ),
+        beta_fast=found.real("beta_fast", 1e-3, 1e6, 32.0),
+        beta_slow=found.real("beta_slow", 1e-3, 1e6, 1.0),
         mscale=mscale,
-        mscale_all_dim=float(found.get("mscale_all_dim") or 0.0),
+        mscale_all_dim=found.real("mscale_all_dim", 0, 100, 0.0),
     )
 
 
-def _mla(settings: Mapping[str, Any], where: str) -> MLAConfig:
+def _mla(settings: Settings) -> MLAConfig:
     return MLAConfig(
-        kv_lora_rank=_number(settings, "kv_lora_rank", where),
-        q_lora_rank=settings.get("q_lora_rank"),
-        qk_nope_head_dim=_number(settings, "qk_nope_head_dim", where),
-        qk_rope_head_dim=_number(settings, "qk_rope_head_dim", where),
-        v_head_dim=_number(settings, "v_head_dim", where),
+        kv_lora_rank=settings.whole("kv_lora_rank", 1, MAX_WIDTH),
+        q_lora_rank=settings.optional("q_lora_rank", 1, MAX_WIDTH),
+        qk_nope_head_dim=settings.whole("qk_nope_head_dim", 1, MAX_WIDTH),
+        qk_rope_head_dim=settings.whole("qk_rope_head_dim", 2, MAX_WIDTH),
+        v_head_dim=settings.whole("v_head_dim", 1, MAX_WIDTH),
     )
 
 
-def _moe(settings: Mapping[str, Any], where: str) -> MoEConfig | None:
-    first_dense = settings.get("first_k_dense_replace", 0)
-    if first_dense >= settings["num_hidden_layers"] or not settings.get("n_routed_experts"):
+def _moe(settings: Settings, n_layers: int) -> MoEConfig | None:
+    first_dense = settings.whole("first_k_dense_replace", 0, MAX_LAYERS, 0)
+    experts = settings.whole("n_routed_experts", 0, MAX_EXPERTS, 0)
+    if first_dense >= n_layers or not experts:
         return None
-    method = settings.get("topk_method") or "greedy"
+    method = settings.text("topk_method", "greedy")
     if method not in _ROUTING:
         raise CheckpointError(
-            f"{where}: topk_method {method!r} is not supported, only {', '.join(_ROUTING)}"
+            f"{settings.where}: topk_method {method!r} is not supported, only {', '.join(_ROUTING)}"
         )
+    groups = settings.whole("n_group", 1, experts, 1)
     return MoEConfig(
-        n_routed_experts=settings["n_routed_experts"],
-        n_shared_experts=settings.get("n_shared_experts") or 0,
-        n_experts_per_token=_number(settings, "num_experts_per_tok", where),
-        moe_intermediate_size=_number(settings, "moe_intermediate_size", where),
+        n_routed_experts=experts,
+        n_shared_experts=settings.whole("n_shared_experts", 0, MAX_EXPERTS, 0),
+        n_experts_per_token=settings.whole("num_experts_per_tok", 1, experts),
+        moe_intermediate_size=settings.whole("moe_intermediate_size", 1, MAX_WIDTH),
         first_k_dense_replace=first_dense,
         topk_method=_ROUTING[method],
-        n_group=settings.get("n_group") or 1,
-        topk_group=settings.get("topk_group") or 1,
-        routed_scaling_factor=float(settings.get("routed_scaling_factor") or 1.0),
-        norm_topk_prob=bool(settings.get("norm_topk_prob")),
+        n_group=groups,
+        topk_group=settings.whole("topk_group", 1, groups, 1),
+        routed_scaling_factor=settings.real("routed_scaling_factor", 1e-6, 1e6, 1.0),
+        norm_topk_prob=settings.flag("norm_topk_prob"),
     )
-
-
-def _number(settings: Mapping[str, Any], key: str, where: str) -> int:
-    value = settings.get(key)
-    if not isinstance(value, int):
-        raise CheckpointError(f"{where}: {key} is {value!r}, but must be a whole number")
-    return value

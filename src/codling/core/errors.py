@@ -16,6 +16,9 @@ Not here: the printing (cli.py) and the HTTP shapes (serve/).
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class CodlingError(Exception):
@@ -57,6 +60,26 @@ class RequestError(CodlingError):
 
 class ToolMissingError(CodlingError):
     """A program or optional package that the task needs is not installed."""
+
+
+@contextmanager
+def faults_named(path: Path, kind: type[CodlingError]) -> Iterator[None]:
+    """The last catch around the reading of a foreign file: no damage ends in a traceback.
+
+    What the readers refuse passes through as it is. Whatever else fails inside (a library's own
+    error, memory that cannot be had) becomes a `kind` that names `path`; `--debug` shows its cause.
+    """
+    try:
+        yield
+    except (CodlingError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        # BaseException: a panic of a library in Rust is no Exception.
+        reason = " ".join(str(error).split())[:160]
+        raise kind(
+            f"cannot read {path}: {type(error).__name__}{': ' if reason else ''}{reason}; it is "
+            "damaged or of an unknown kind, fetch it again"
+        ) from error
 
 
 def from_os_error(error: OSError) -> CodlingError | None:
