@@ -22,7 +22,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -32,9 +31,11 @@ from pathlib import Path
 from typing import Any
 
 from codling import __version__
-from codling.core.errors import ArtifactError
+from codling.core.errors import ArtifactError, SourceError, ToolMissingError
 from codling.core.files import write_json
 from codling.core.foreign_json import read_object
+from codling.core.git import open_git
+from codling.core.git_place import find_place
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
@@ -352,24 +353,26 @@ def _canonical(value: object) -> str:
 
 
 def _code_version() -> dict[str, Any]:
-    here = Path(__file__).parent
+    package = Path(__file__).parents[1]
+    commit, is_dirty = None, None
+    # No git, or a tree that it cannot read: the version alone tells what ran.
+    with suppress(SourceError, ToolMissingError):
+        commit, is_dirty = _own_commit(package)
+    return {"version": __version__, "commit": commit, "dirty": is_dirty}
 
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
 
-    # An installed package may lie inside somebody else's repository: only our own tree counts.
-    tracked = git("ls-files", "--error-unmatch", "artifact.py") is not None
-    return {
-        "version": __version__,
-        "commit": git("rev-parse", "HEAD") if tracked else None,
-        "dirty": bool(git("status", "--porcelain", "--", "..")) if tracked else None,
-    }
+def _own_commit(package: Path) -> tuple[str | None, bool | None]:
+    """The commit of codling's own source, and whether the files differ from it."""
+    place = find_place(package)
+    commit = place.head() if place else None
+    if place is None or commit is None:
+        return None, None
+    with open_git(place) as git:
+        tracked = git.tracked()
+        # An installed package may lie inside somebody else's repository: only our own tree counts.
+        if "core/artifact.py" not in tracked:
+            return None, None
+        return commit, bool(git.changes(commit, tracked) or git.untracked())
 
 
 def _machine() -> dict[str, Any]:

@@ -174,7 +174,12 @@ def _with_times(source: Repository | Archive) -> Repository | Archive:
     if isinstance(source, Archive) or not source.history:
         return source
     history = read_history(Path(source.history))
-    if history.is_shallow:
+    if history.is_broken:
+        say(
+            f"{source.name} lacks objects of its history: {len(history.times):,} of "
+            f"{len(source.entries):,} files have a commit time; clone it again, whole"
+        )
+    elif history.is_shallow:
         say(
             f"{source.name} is a shallow clone: {history.n_files - len(history.times):,} of "
             f"{history.n_files:,} files have no commit time; git fetch --unshallow gives them"

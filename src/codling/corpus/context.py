@@ -18,12 +18,13 @@ Not here: what is done with the text after the cursor (tokens/fim.py), and the m
 """
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from codling.core.errors import SourceError
+from codling.core.errors import SourceError, ToolMissingError
+from codling.core.git import open_git
+from codling.core.git_place import find_place
 from codling.core.languages import SNIFF_BYTES, detect
 from codling.corpus.concat import file_text
 from codling.corpus.imports import LANGUAGES, Dependencies
@@ -83,11 +84,12 @@ class WorkingTree(Mapping[str, str]):
         self.folder = folder.resolve()
         self._texts: dict[str, tuple[int, str]] = {}
         self._paths: dict[str, None] = {}
+        self._asks_git = True
         self.refresh()
 
     def refresh(self) -> bool:
         """List the files again; whether there are other files than before."""
-        paths = sorted(p for p in self._git_files() or () if _is_code(p))
+        paths = sorted(p for p in self._git_files() if _is_code(p))
         # No repository, or a folder that its repository ignores but the user asks for.
         paths = paths or sorted(p for p in self._walk() if _is_code(p))
         changed = paths != list(self._paths)
@@ -120,20 +122,24 @@ class WorkingTree(Mapping[str, str]):
     def _read(self, path: str) -> str:
         place = self.folder / path
         try:
-            if not place.is_file() or place.stat().st_size > _MAX_FILE_BYTES:
+            inside = place.resolve().is_relative_to(self.folder)
+            if not inside or not place.is_file() or place.stat().st_size > _MAX_FILE_BYTES:
                 return ""
             return place.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 
-    def _git_files(self) -> list[str] | None:
-        command = ["git", "-C", str(self.folder), "ls-files", "-z", "-co", "--exclude-standard"]
+    def _git_files(self) -> list[str]:
+        """The files that git does not ignore; none where there is no repository."""
+        place = find_place(self.folder)
+        if place is None or not self._asks_git:
+            return []
         try:
-            done = subprocess.run(command, capture_output=True, timeout=30)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        names = done.stdout.decode("utf-8", "surrogateescape").split("\0")
-        return [n for n in names if n] if done.returncode == 0 else None
+            with open_git(place) as git:
+                return [*git.tracked(), *git.untracked()]
+        except (SourceError, ToolMissingError):
+            self._asks_git = False  # it is not waited for again
+            return []
 
     def _walk(self) -> Iterator[str]:
         for folder, names, files in os.walk(self.folder):

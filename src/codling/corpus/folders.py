@@ -53,14 +53,23 @@ def open_folder(root: Path, name: str) -> Iterator[Repository]:
     if tracked is not None:
         yield from _open_tree(root, name, name, tracked)
         return
-    nested: list[str] = []
-    plain = open_plain(root, name, name, nested=nested)
-    if plain.entries:
-        yield plain
-    for path in nested:
-        inner = git.tracked_files(root / path)
-        if inner is not None:
-            yield from _open_tree(root / path, name, f"{name}/{shown(path)}", inner)
+    yield from _open_untracked(root, name, name)
+
+
+def _open_untracked(root: Path, source: str, name: str) -> Iterator[Repository]:
+    """A plain folder, and what lies below it in folders with a .git, in the order of paths."""
+    waiting = [(root, name)]
+    while waiting:
+        folder, name = waiting.pop()
+        tracked = None if folder == root else git.tracked_files(folder)
+        if tracked is not None:
+            yield from _open_tree(folder, source, name, tracked)
+            continue
+        nested: list[str] = []
+        plain = open_plain(folder, source, name, nested=nested)
+        if plain.entries:
+            yield plain
+        waiting += [(folder / path, f"{name}/{shown(path)}") for path in reversed(nested)]
 
 
 def open_plain(
@@ -81,7 +90,7 @@ def _open_tree(
 ) -> Iterator[Repository]:
     """A git working tree, and the submodules that are checked out in it."""
     entries = tuple(_tracked_entry(root, t) for t in tracked if not t.is_submodule)
-    state = git.state(root) or fingerprint(entries, *(_mtime(root, e) for e in entries))
+    state = git.state(root, tracked) or fingerprint(entries, *(_mtime(root, e) for e in entries))
     repository = _repository(root, source, name, entries, state, "")
     yield replace(repository, history=os.fspath(root.absolute()))
     for each in tracked:

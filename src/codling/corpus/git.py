@@ -3,24 +3,24 @@
 Input: a folder. Output: tracked paths with modes, a state (HEAD and what differs from it), and for
 bare repositories a Repository that is read through `git cat-file`.
 
-Only commands that read are run, with hooks and outside programs of the repository's configuration
-switched off. Not here: reading files of a working tree (folders.py), commit times (history.py).
+Git is called through core/git.py alone, which lets nothing of a repository's own settings take
+effect. Not here: reading files of a working tree (folders.py), commit times (history.py).
 """
 
 import hashlib
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
-from codling.core.errors import SourceError, ToolMissingError
+from codling.core.errors import SourceError
+from codling.core.git import Git, Stream, open_git
+from codling.core.git_place import Place, find_place, is_git_dir
+from codling.core.log import say
 from codling.corpus.licenses import NOTICE_BYTES, is_notice
 from codling.corpus.repository import Entry, Repository, shown
 
 LINK, SUBMODULE = "120000", "160000"
-_SAFE = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,40 +39,34 @@ class Tracked:
 
 def is_bare(path: Path) -> bool:
     """Whether `path` is a bare repository, or the .git folder of one that is not."""
-    return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
+    return is_git_dir(path)
 
 
 def tracked_files(root: Path) -> list[Tracked] | None:
     """The files that git tracks at and below `root`; None where it tracks none."""
-    if not any(
-        (folder / ".git").exists() for folder in (root.absolute(), *root.absolute().parents)
-    ):
+    place = find_place(root)
+    if place is None:
+        if (root / ".git").exists():
+            say(f"{root}/.git is no repository that knows of this folder: read as a plain folder")
         return None
-    done = run_git(root, "ls-files", "-z", "--stage")
-    if done.returncode != 0:
-        _refuse(root, done.stderr)
-        return None
-    found = {}
-    for record in done.stdout.split(b"\0")[:-1]:
-        about, _, path = record.partition(b"\t")
-        found[os.fsdecode(path)] = about.split()[0].decode()
+    with open_git(place) as git:
+        found = git.tracked()
     return [Tracked(path, found[path]) for path in sorted(found, key=os.fsencode)] or None
 
 
-def state(root: Path) -> str | None:
+def state(root: Path, tracked: Sequence[Tracked]) -> str | None:
     """HEAD and, where the tree differs from it, a hash of the difference; None without a commit."""
-    head = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD")
-    if head.returncode != 0:
+    place = find_place(root)
+    commit = place.head() if place else None
+    if place is None or commit is None:
         return None
-    prefix = run_git(root, "rev-parse", "--show-prefix").stdout.strip()
-    changes = run_git(
-        root, "diff", "--no-ext-diff", "--no-textconv", "--binary", "--relative", "HEAD", "--", "."
-    )
-    found = head.stdout.decode().strip()
-    if prefix:
-        found += "-" + hashlib.sha256(prefix).hexdigest()[:8]
-    found += shallow_mark(root)
-    return found + ("-" + hashlib.sha256(changes.stdout).hexdigest()[:16] if changes.stdout else "")
+    with open_git(place) as git:
+        changes = git.changes(commit, (t.path for t in tracked if not t.is_submodule))
+    found = commit
+    if place.prefix:
+        found += "-" + hashlib.sha256(os.fsencode(place.prefix)).hexdigest()[:8]
+    found += shallow_mark(place)
+    return found + ("-" + hashlib.sha256(changes).hexdigest()[:16] if changes else "")
 
 
 @dataclass(frozen=True)
@@ -83,99 +77,74 @@ class BareReader:
 
     def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The blobs, in order, through one `git cat-file --batch`."""
-        command = git_command(Path(self.root), "cat-file", "--batch")
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
+        with open_git(_bare(Path(self.root))) as git, git.stream("cat-file", "--batch") as stream:
             for entry in entries:
-                process.stdin.write(f"{entry.locator}\n".encode())
-                process.stdin.flush()
-                yield entry, _blob(process.stdout, self.root)
-            process.stdin.close()
+                stream.ask(entry.locator)
+                data = _blob(stream, self.root)
+                yield (entry, data) if data is not None else (_without_object(entry), b"")
 
 
 def open_bare(root: Path, name: str) -> Repository:
     """The files of the commit that HEAD of a bare repository names."""
-    head = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD")
-    if head.returncode != 0:
-        _refuse(root, head.stderr)
-        raise SourceError(f"the repository {root} has no commit at HEAD")
-    commit = head.stdout.decode().strip()
-    listed = run_git(root, "ls-tree", "-r", "-z", "-l", commit).stdout
-    entries = tuple(_listed(listed))
+    place = _bare(root)
+    with open_git(place) as git:
+        commit = place.head()
+        if commit is None:
+            raise SourceError(f"the repository {root} has no commit at HEAD")
+        entries = tuple(_listed(git, commit))
+        _say_missing(root, entries, git.cure)
     reader = BareReader(os.fspath(root.absolute()))
     wanted = [e for e in entries if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)]
     notices = {entry.path: data for entry, data in reader.read(wanted)}
-    state = commit + shallow_mark(root)
     return Repository(
-        name, name, reader, entries, state, notices, history=os.fspath(root.absolute())
+        name,
+        name,
+        reader,
+        entries,
+        commit + shallow_mark(place),
+        notices,
+        history=os.fspath(root.absolute()),
     )
 
 
-def shallow_mark(root: Path) -> str:
+def shallow_mark(place: Place) -> str:
     """What tells a shallow clone from a whole one of the same commit: "" for a whole one."""
-    cuts = shallow_cuts(root)
+    cuts = place.shallow_cuts()
     return "-shallow" + hashlib.sha256(b"\n".join(sorted(cuts))).hexdigest()[:8] if cuts else ""
 
 
-def shallow_cuts(root: Path) -> set[bytes]:
-    """The commits at which a shallow clone ends; none for a whole one."""
-    where = run_git(root, "rev-parse", "--git-path", "shallow").stdout.rstrip(b"\n")
-    path = root / os.fsdecode(where)
-    return set(path.read_bytes().split()) if path.is_file() else set()
+def _bare(root: Path) -> Place:
+    root = root.resolve()
+    return Place(root, root)
 
 
-def _listed(output: bytes) -> Iterator[Entry]:
-    for record in output.split(b"\0")[:-1]:
-        about, _, raw = record.partition(b"\t")
-        mode, _, oid, size = about.decode().split()
-        path = shown(os.fsdecode(raw))
-        if mode == SUBMODULE:
-            continue
+def _listed(git: Git, commit: str) -> Iterator[Entry]:
+    for raw, (mode, object_id, n_bytes) in git.committed(commit).items():
+        entry = Entry(shown(raw), n_bytes or 0, object_id)
         if mode == LINK:
-            yield Entry(path, 0, oid, "link", "not followed")
-        else:
-            yield Entry(path, int(size), oid)
+            yield replace(entry, n_bytes=0, rule="link", value="not followed")
+        elif mode != SUBMODULE:
+            yield entry if n_bytes is not None else _without_object(entry)
 
 
-def _blob(stream: IO[bytes], root: str) -> bytes:
-    header = stream.readline().split()
-    if len(header) != 3:
-        raise SourceError(f"the repository {root} is damaged; check it with git fsck")
-    size = int(header[2])
-    data = stream.read(size + 1)
-    if len(data) != size + 1:
-        raise SourceError(f"the repository {root} is damaged; check it with git fsck")
-    return data[:size]
+def _without_object(entry: Entry) -> Entry:
+    return replace(entry, n_bytes=0, rule="unreadable", value="its object is missing")
 
 
-def run_git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a command of git that reads, in `root`."""
-    try:
-        return subprocess.run(
-            git_command(root, *arguments), capture_output=True, check=False, env=environment()
-        )
-    except FileNotFoundError:
-        raise ToolMissingError("git is not installed, but a source is a git repository") from None
+def _say_missing(root: Path, entries: Sequence[Entry], cure: str) -> None:
+    n_missing = sum(e.rule == "unreadable" for e in entries)
+    if n_missing:
+        say(f"{root} lacks the contents of {n_missing:,} of {len(entries):,} files; {cure}")
 
 
-def git_command(root: Path, *arguments: str) -> list[str]:
-    """A command of git in `root`, with nothing of its configuration that runs programs."""
-    return ["git", *_SAFE, "-C", os.fspath(root), *arguments]
-
-
-def environment() -> dict[str, str]:
-    """The environment without settings that point git elsewhere."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    return kept | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_EXTERNAL_DIFF": ""}
-
-
-def _refuse(root: Path, message: bytes) -> None:
-    """Raise git's refusal of a folder that somebody else owns, with the cure."""
-    if b"dubious ownership" in message:
-        raise SourceError(
-            f"git refuses {root}: somebody else owns it; "
-            f"allow it with: git config --global --add safe.directory {root.absolute()}"
-        )
+def _blob(stream: Stream, root: str) -> bytes | None:
+    """The next blob; None where the repository does not have it."""
+    header = stream.line().split()
+    if header[1:] == [b"missing"]:
+        return None
+    if len(header) == 3:
+        size = int(header[2])
+        data = stream.exactly(size + 1)
+        if len(data) == size + 1:
+            return data[:size]
+    raise SourceError(f"the repository {root} is damaged; check it with git fsck")

@@ -12,18 +12,17 @@ copied), and changes that are not committed: such a file has the time of its las
 """
 
 import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from codling.corpus.git import environment, git_command, run_git, shallow_cuts
+from codling.core.errors import SourceError
+from codling.core.git import Git, open_git
+from codling.core.git_place import find_place
 from codling.corpus.repository import shown
 
 _LOG = ("log", "-z", "-c", "--root", "--raw", "--no-abbrev", "--no-renames", "--no-ext-diff")
 _FORMAT = "--format=%x01%H %ct"
-_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -36,48 +35,54 @@ class History:
     """Files at HEAD, dated or not."""
     is_shallow: bool
     """Whether the clone holds only the newest commits."""
+    is_broken: bool = False
+    """Whether it lacks objects of commits that it should hold."""
 
 
 def read_history(root: Path) -> History:
     """The commit times of the files at and below `root`, none where there is no commit."""
-    undated = _files(root)
-    n_files = len(undated)
-    if not undated:
+    place = find_place(root)
+    commit = place.head() if place else None
+    if place is None or commit is None:
         return History({}, 0, False)
-    cuts = shallow_cuts(root)
+    with open_git(place) as git:
+        try:
+            files = git.committed(commit, sizes=False)
+        except SourceError:
+            return History({}, 0, False, is_broken=True)
+        blobs = {os.fsencode(path): each.object_id.encode() for path, each in files.items()}
+        changes = _Changes(git, commit)
+        times = _dated(blobs, changes, place.shallow_cuts())
+    return History(times, len(files), bool(place.shallow_cuts()), changes.is_cut)
+
+
+def _dated(undated: dict[bytes, bytes], changes: "_Changes", cuts: set[bytes]) -> dict[str, int]:
+    """Path -> second of the newest commit that gave it the blob that `undated` says."""
     times: dict[str, int] = {}
-    for commit, second, path, blob in _changes(root):
+    for commit, second, path, blob in changes:
         if undated.get(path) == blob and commit not in cuts:
             del undated[path]
             times[shown(os.fsdecode(path))] = second
             if not undated:
                 break
-    return History(times, n_files, bool(cuts))
+    return times
 
 
-def _files(root: Path) -> dict[bytes, bytes]:
-    """Path -> blob of every file of HEAD at and below `root`."""
-    listed = run_git(root, "ls-tree", "-r", "-z", "HEAD")
-    found = {}
-    for record in listed.stdout.split(b"\0")[:-1]:
-        about, _, path = record.partition(b"\t")
-        found[path] = about.split()[2]
-    return found
-
-
-def _changes(root: Path) -> Iterator[tuple[bytes, int, bytes, bytes]]:
+class _Changes:
     """(commit, its time, path, blob after it) of every change, newest commits first."""
-    is_inner = run_git(root, "rev-parse", "--show-prefix").stdout.strip()
-    place = ("--relative", "HEAD", "--", ".") if is_inner else ("HEAD", "--")
-    command = git_command(root, "-c", "log.showSignature=false", *_LOG, _FORMAT, *place)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield from _parsed(_tokens(process.stdout))
-        finally:
-            process.kill()
+
+    def __init__(self, git: Git, commit: str) -> None:
+        self._git, self._commit = git, commit
+        self.is_cut = False
+        """Whether the log ended because an object is missing."""
+
+    def __iter__(self) -> Iterator[tuple[bytes, int, bytes, bytes]]:
+        prefix = self._git.place.prefix
+        place = (f"--relative={prefix}", self._commit, "--", prefix.rstrip("/"))
+        arguments = place if prefix else (self._commit, "--")
+        with self._git.stream(*_LOG, _FORMAT, *arguments) as stream:
+            yield from _parsed(_tokens(stream.blocks()))
+            self.is_cut = not stream.succeeded()
 
 
 def _parsed(tokens: Iterator[bytes]) -> Iterator[tuple[bytes, int, bytes, bytes]]:
@@ -94,10 +99,10 @@ def _parsed(tokens: Iterator[bytes]) -> Iterator[tuple[bytes, int, bytes, bytes]
             yield commit, second, next(tokens, b""), about.split(b" ")[-2]
 
 
-def _tokens(stream: IO[bytes]) -> Iterator[bytes]:
+def _tokens(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The parts of a stream between NUL bytes."""
     rest = b""
-    while block := stream.read(_BLOCK):
+    for block in blocks:
         *whole, rest = (rest + block).split(b"\0")
         yield from whole
     if rest:

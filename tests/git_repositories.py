@@ -1,0 +1,77 @@
+"""Small git repositories for tests, honest and hostile."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from codling.corpus.context import WorkingTree
+from codling.corpus.history import read_history
+from codling.corpus.repository import Archive
+from codling.corpus.sources import open_sources
+
+FILES = {"a.py": "x = 1\n", "pkg/b.py": "import a\n", "LICENSE": "MIT License\n"}
+_NAMES = {"GIT_AUTHOR_NAME": "A", "GIT_COMMITTER_NAME": "A"}
+_MAILS = {"GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_EMAIL": "a@example.org"}
+_OTHERS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def git(root: Path, *arguments: str, data: bytes = b"") -> str:
+    """What a command of git prints."""
+    done = subprocess.run(
+        ["git", "-C", root, *arguments],
+        check=True,
+        capture_output=True,
+        input=data,
+        env=os.environ | _NAMES | _MAILS | _OTHERS,
+    )
+    return done.stdout.decode().strip()
+
+
+def write(root: Path, files: Mapping[str, str]) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return root
+
+
+def repository(root: Path, files: Mapping[str, str] = FILES, *options: str) -> Path:
+    """A repository of one commit."""
+    write(root, files)
+    git(root, "init", "-q", "-b", "main", *options)
+    git(root, "add", "-A")
+    git(root, "commit", "-q", "-m", "first")
+    return root
+
+
+def read_all(*roots: Path) -> dict[str, str]:
+    """Everything that codling reads of repositories; rule by path of the files of them all."""
+    found = {}
+    for root in roots:
+        WorkingTree(root)
+        for source in open_sources([root]):
+            assert not isinstance(source, Archive)
+            contents = source.reader.read([e for e in source.entries if not e.rule])
+            rules = {e.path: e.rule for e in source.entries}
+            found |= rules | {entry.path: entry.rule for entry, _ in contents}
+            if source.history:
+                read_history(Path(source.history))
+    return found
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    def late(_number: int, _frame: FrameType | None) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
