@@ -103,7 +103,9 @@ def test_fim_marks_of_unknown_models_come_from_the_metadata(tokenizer_dir: Path)
 
 def test_unknown_kinds_and_splitters_are_refused_by_name(tokenizer_dir: Path) -> None:
     raw = json.loads((tokenizer_dir / "tokenizer.json").read_text("utf-8"))
-    with pytest.raises(TokenizerError, match=r"'jais'; known: codeshell, deepseek-coder"):
+    with pytest.raises(
+        TokenizerError, match=r"'jais'; known: a\.x-4\.0, codeshell, command-r, deepseek-coder"
+    ):
         tokenizer_from_gguf(as_metadata(raw, "jais"))
     with pytest.raises(TokenizerError, match="of kind 'llama'"):
         tokenizer_from_gguf({"tokenizer.ggml.model": "llama"})
@@ -134,3 +136,54 @@ def test_real_files_equal_transformers(file: str, generation: str, inserts: bool
     for text in texts:
         assert tokenizer.encode(text) == theirs(text, add_special_tokens=False).input_ids
         assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+SMALL = {
+    "general.architecture": "llama",
+    "tokenizer.ggml.model": "gpt2",
+    "tokenizer.ggml.pre": "qwen2",
+    "tokenizer.ggml.tokens": ["<|end|>", "a", "b", "1", "2", "ab", "12"],
+    "tokenizer.ggml.token_type": [3, 1, 1, 1, 1, 1, 1],
+    "tokenizer.ggml.merges": ["a b", "1 2"],
+}
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("deepseek-r1-qwen", "qwen2"), ("llama3", "llama-bpe"), ("llama-v3", "llama-bpe")],
+)
+def test_names_of_one_splitter_cut_alike(alias: str, name: str) -> None:
+    ours, theirs = (
+        tokenizer_from_gguf({**SMALL, "tokenizer.ggml.pre": pre}) for pre in (alias, name)
+    )
+    assert ours.encode("ab 12ab") == theirs.encode("ab 12ab")
+    # Digits stand alone in Qwen's, up to three together in Llama 3's.
+    assert ours.encode("12") == ([3, 4] if name == "qwen2" else [6])
+
+
+def test_llama_3_begins_with_bos_unless_the_file_says_otherwise() -> None:
+    own = {**SMALL, "tokenizer.ggml.pre": "llama3", "tokenizer.ggml.bos_token_id": 0}
+    assert tokenizer_from_gguf(own).adds_bos
+    assert not tokenizer_from_gguf({**own, "tokenizer.ggml.add_bos_token": False}).adds_bos
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"merges": None}, r"no tokenizer\.ggml\.merges, without which"),
+        ({"merges": ["ab"]}, "merges is"),
+        ({"merges": [1]}, "merges is"),
+        ({"tokens": None}, "tokens is None"),
+        ({"tokens": ["a", "a", "b", "1", "2", "ab", "12"]}, "'a', but must be each token once"),
+        ({"token_type": [3]}, "token_type is"),
+        ({"bos_token_id": -1}, "bos_token_id is -1, but must be an id from 0 to 6"),
+        ({"eos_token_id": 2**32 - 1}, "eos_token_id is 4294967295"),
+        ({"pre": 7}, "pre is '7'"),
+    ],
+)
+def test_lists_that_do_not_belong_together_are_one_line(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TokenizerError, match=message) as caught:
+        tokenizer_from_gguf(SMALL | {f"tokenizer.ggml.{k}": v for k, v in change.items()})
+    assert "\n" not in str(caught.value)

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import is_gguf, load_model
-from codling.core.errors import CheckpointError, RequestError
+from codling.core.errors import CheckpointError, RequestError, TokenizerError, faults_named
 from codling.corpus.context import Cursor, RepositoryContext
 from codling.engine.config import Precision
 from codling.engine.engine import Engine
@@ -310,9 +310,13 @@ class TextEngine:
 
 
 def _open_tokenizer(path: Path) -> Tokenizer:
-    if is_gguf(path):
-        return tokenizer_from_gguf(read_gguf_metadata(path))
-    return Tokenizer.open(path)
+    if not is_gguf(path):
+        return Tokenizer.open(path)
+    with faults_named(path, TokenizerError):
+        try:
+            return tokenizer_from_gguf(read_gguf_metadata(path))
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from None
 
 
 def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> None:

@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from codling.core.errors import TokenizerError
+from codling.tokens.checked import check_names, token_at
 from codling.tokens.generations import CODER_V1_SPLITS, Generation, resolve
 from codling.tokens.tokenizer import ByteChars, Tokenizer
 
 _TEMPLATE = "tokenizer.chat_template"
+_KEYS = "tokenizer.ggml."
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 _ARCHITECTURES = {"deepseek2": "deepseek_v2"}
 _CASED = (
@@ -46,13 +48,17 @@ def tokenizer_from_gguf(
         raise TokenizerError(
             f"the GGUF file's tokenizer is of kind {kind!r}; codling reads byte-level BPE (gpt2)"
         )
-    names: list[str] = list(metadata["tokenizer.ggml.tokens"])
-    types = list(metadata.get("tokenizer.ggml.token_type") or [_NORMAL] * len(names))
+    tokens: Any
+    tokens, kinds, merges = (metadata.get(_KEYS + k) for k in ("tokens", "token_type", "merges"))
+    check_names(tokens, kinds, merges, _KEYS)
+    names: list[str] = tokens
+    types: list[int] = kinds or [_NORMAL] * len(names)
     marks = {t: i for i, (t, k) in enumerate(zip(names, types, strict=True)) if k not in _NOT_ADDED}
     vocabulary = {t: i for i, t in enumerate(names) if types[i] != _UNUSED}
     model_config = _model_config(metadata)
     generation = resolve(marks, len(vocabulary) - len(marks), model_config)
-    splitter = _splitter(metadata.get("tokenizer.ggml.pre"), generation)
+    pre = metadata.get(f"{_KEYS}pre")
+    splitter = _splitter(pre, generation)
     return Tokenizer(
         {
             "version": "1.0",
@@ -63,24 +69,27 @@ def tokenizer_from_gguf(
             "model": {
                 "type": "BPE",
                 "vocab": vocabulary,
-                "merges": list(metadata["tokenizer.ggml.merges"]),
+                "merges": merges,
+                "ignore_merges": splitter == "llama-bpe",
             },
         },
-        tokenizer_config=_tokenizer_config(metadata, names),
+        tokenizer_config=_tokenizer_config(metadata, names, pre),
         model_config=model_config,
         byte_chars=byte_chars,
     )
 
 
-def _splitter(pre: str | None, generation: Generation | None) -> str:
+def _splitter(pre: object, generation: Generation | None) -> str:
     """The key in `_SPLITTERS`; old files say "default" or nothing, there the vocabulary tells."""
     if pre in (None, "default"):
         return _SPLITTER_OF.get(generation.name, "gpt-2") if generation else "gpt-2"
-    if pre not in _SPLITTERS:
+    name = _SAME_SPLITTER.get(pre, pre) if isinstance(pre, str) else ""
+    if name not in _SPLITTERS:
+        known = ", ".join(sorted([*_SPLITTERS, *_SAME_SPLITTER]))
         raise TokenizerError(
-            f"the GGUF file's tokenizer.ggml.pre is {pre!r}; known: {', '.join(sorted(_SPLITTERS))}"
+            f"the GGUF file's tokenizer.ggml.pre is {str(pre)[:60]!r}; known: {known}"
         )
-    return pre
+    return name
 
 
 def _model_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +101,7 @@ def _model_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _tokenizer_config(metadata: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+def _tokenizer_config(metadata: Mapping[str, Any], names: list[str], pre: object) -> dict[str, Any]:
     """What tokenizer_config.json would say; FIM marks too, for models outside our table."""
     keys = {
         "bos_token": "bos",
@@ -102,10 +111,15 @@ def _tokenizer_config(metadata: Mapping[str, Any], names: list[str]) -> dict[str
         "fim_hole_token": "fim_suf",
         "fim_end_token": "fim_mid",
     }
-    ids = {k: metadata.get(f"tokenizer.ggml.{name}_token_id") for k, name in keys.items()}
-    config: dict[str, Any] = {k: names[i] for k, i in ids.items() if i is not None}
-    if "tokenizer.ggml.add_bos_token" in metadata:
-        config["add_bos_token"] = bool(metadata["tokenizer.ggml.add_bos_token"])
+    config: dict[str, Any] = {}
+    for key, name in keys.items():
+        place = f"{_KEYS}{name}_token_id"
+        if metadata.get(place) is not None:
+            config[key] = token_at(names, metadata[place], place)
+    # llama.cpp's default of these splitters (src/llama-vocab.cpp).
+    default = True if _SAME_SPLITTER.get(str(pre), pre) == "llama-bpe" else None
+    if (adds := metadata.get(f"{_KEYS}add_bos_token", default)) is not None:
+        config["add_bos_token"] = bool(adds)
     config["chat_template"] = {
         key.removeprefix(_TEMPLATE).removeprefix(".") or "default": source
         for key, source in metadata.items()
@@ -182,6 +196,18 @@ _SPLITTERS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 _NFC = ("qwen2",)
+_SAME_SPLITTER = {
+    **dict.fromkeys(("deepseek-r1-qwen", "kormo", "megrez"), "qwen2"),
+    **dict.fromkeys(
+        ("llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"), "llama-bpe"
+    ),
+    **dict.fromkeys(
+        ("phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "gigachat", "a.x-4.0"), "gpt-2"
+    ),
+    **dict.fromkeys(("mpt", "olmo", "mellum"), "gpt-2"),
+    **dict.fromkeys(("command-r", "exaone", "minerva-7b"), "starcoder"),
+}
+"""Names that llama.cpp gives to splitters with one regular expression (src/llama-vocab.cpp)."""
 _SPLITTER_OF = {
     "coder-v1": "deepseek-coder",
     "llm": "deepseek-llm",

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from codling.core.errors import TokenizerError
-from codling.core.foreign_json import read_object
+from codling.core.errors import TokenizerError, faults_named
+from codling.tokens.checked import read_optional, read_tokenizer_config, read_tokenizer_json
 from codling.tokens.generations import CODER_V1_SPLITS, Generation, resolve
 from codling.tokens.template_files import read_templates
 
@@ -94,19 +94,20 @@ class Tokenizer:
     def open(cls, path: Path, *, byte_chars: ByteChars = "round-trip") -> Self:
         """The tokenizer of a folder or of a tokenizer.json; TokenizerError if there is none."""
         folder, file = (path, path / "tokenizer.json") if path.is_dir() else (path.parent, path)
-        if not file.is_file():
+        if not file.exists():
             raise TokenizerError(f"no tokenizer.json at {path}; name a folder that holds one")
         if file.suffix == ".gguf":
             raise TokenizerError(
                 f"{path} is a GGUF file; this needs a folder with tokenizer.json and config.json"
             )
-        config = _read_optional(folder / "tokenizer_config.json")
-        return cls(
-            _read(file),
-            tokenizer_config=config | {"chat_template": read_templates(folder, config)},
-            model_config=_read_optional(folder / "config.json"),
-            byte_chars=byte_chars,
-        )
+        with faults_named(file, TokenizerError):
+            config = read_tokenizer_config(folder / "tokenizer_config.json")
+            return cls(
+                read_tokenizer_json(file),
+                tokenizer_config=config | {"chat_template": read_templates(folder, config)},
+                model_config=read_optional(folder / "config.json"),
+                byte_chars=byte_chars,
+            )
 
     @property
     def fim_mode(self) -> Literal["psm", "spm"]:
@@ -301,14 +302,6 @@ def byte_level_alphabet() -> dict[str, int]:
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [b for b in range(256) if b not in printable]
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_object(path, TokenizerError)
-
-
-def _read_optional(path: Path) -> dict[str, Any]:
-    return _read(path) if path.exists() else {}
 
 
 def _vocabulary(tokenizer_json: Mapping[str, Any]) -> dict[str, int]:
