@@ -409,6 +409,8 @@ def _show(result: object) -> None:
         print(result)
     elif isinstance(result, Artifact):
         counts = ", ".join(f"{k} {v:,}" for k, v in result.counts.items() if isinstance(v, int))
+        if headline := result.counts.get("headline"):
+            print(headline)
         print(f"{result.kind}: {result.path} ({counts})" if counts else str(result.path))
     elif isinstance(result, Iterator):
         for piece in result:

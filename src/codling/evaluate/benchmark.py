@@ -15,10 +15,11 @@ from typing import Any
 from codling import __version__
 from codling.core.artifact import Artifact, Draft, Input, config_dict, produce
 from codling.core.errors import ConfigError, SourceError
+from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes
 from codling.evaluate import harness
 from codling.evaluate.backends import model_identity, open_backend
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.foreign import ForeignAnswer, read_foreign, same_id
+from codling.evaluate.foreign import ForeignAnswer, read_foreign, sample_files
 from codling.evaluate.harness import Sample, rows_in
 from codling.evaluate.prelude import imports_of
 from codling.evaluate.rows import content_key
@@ -61,7 +62,8 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
 
     def work(draft: Draft) -> None:
         samples = run(task, problems, config)
-        summary = summarize(samples, _settings(task, problems, config, source))
+        settings = _settings(task, problems, config, source)
+        summary = summarize(samples, settings, config.k, n_asked=len(problems))
         write_report(draft.path, summary, samples)
         draft.counts |= {"headline": headline(summary), "outcomes": summary["outcomes"]}
 
@@ -109,42 +111,71 @@ def _canonical(task: Task, problems: Sequence[Problem]) -> list[Sample]:
 
 def _foreign(task: Task, problems: Sequence[Problem], config: BenchmarkConfig) -> list[Sample]:
     assert config.samples is not None
-    answers = read_foreign(config.samples)
-    samples = []
-    for problem in problems:
-        exact = answers.get(problem.id)
-        named = exact or next((a for name, a in answers.items() if same_id(name, problem.id)), [])
-        for index, answer in enumerate(named):
-            samples.append(_foreign_sample(task, problem, index, answer))
+    answers = read_foreign(config.samples, config.raw)
+    samples = [
+        _foreign_sample(task, problem, index, answer, config)
+        for position, problem in enumerate(problems)
+        for index, answer in enumerate(answers.of(problem.id, position))
+    ]
     if not samples:
         raise SourceError(f"{config.samples} answers none of the problems of {task.name}")
     return samples
 
 
-def _foreign_sample(task: Task, problem: Problem, index: int, answer: ForeignAnswer) -> Sample:
-    cut = answer.text if answer.whole else task.whole(problem, answer.text)
-    return Sample(problem=problem, index=index, text=answer.text, answer=cut)
+def _foreign_sample(
+    task: Task, problem: Problem, index: int, answer: ForeignAnswer, config: BenchmarkConfig
+) -> Sample:
+    text = answer.text
+    if config.raw:
+        cut = harness.cut_out(task, problem, text, replace(config, style="instruct"))
+    elif answer.tested:
+        cut = _without_tests(problem, text)
+    else:
+        cut = text if answer.whole else task.whole(problem, text)
+    return Sample(problem=problem, index=index, text=text, answer=cut)
+
+
+def _without_tests(problem: Problem, program: str) -> str:
+    """A program that another harness has put together, up to the benchmark's tests."""
+    for tests in (str(problem.data.get(key, "")).strip() for key in ("tests", "test")):
+        if tests and program.rstrip().endswith(tests):
+            return program.rstrip().removesuffix(tests)
+    raise SourceError(f"the program for {problem.id} does not end with this benchmark's tests")
 
 
 def _check(task: Task, config: BenchmarkConfig) -> None:
     for name in ("subset", "language"):
         if getattr(config, name) and name not in task.takes:
             raise ConfigError(f"{task.name} takes no --{name}")
+    _check_samples(task, config)
+    if config.data_file is not None and not task.one_file:
+        raise ConfigError(f"{task.name} takes no --data-file: its data are several files")
     for name, least in _LEAST.items():
         if getattr(config, name) < least:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}")
     if not 0 < config.top_p <= 1:
         raise ConfigError("--top-p must be above 0 and at most 1")
-    if config.extraction == "deepseek" and config.style == "instruct" and not task.extract_deepseek:
-        raise ConfigError(
-            f"DeepSeek-Coder has no rule for chat answers to {task.name}: leave out --extraction"
-        )
     if config.n_samples > 1 and config.temperature == 0:
         raise ConfigError("several samples need --temperature above 0: greedy answers are equal")
     if config.samples is None and not config.canonical and not config.model and not config.api:
         raise ConfigError("evaluate needs --model PATH, --api URL, --samples FILE or --canonical")
 
     _out_dir(config)
+
+
+def _check_samples(task: Task, config: BenchmarkConfig) -> None:
+    if config.raw and config.samples is None:
+        raise ConfigError("--raw says what --samples FILE holds: give both")
+    if any(k < 1 for k in config.k):
+        raise ConfigError("--k must be at least 1")
+    if (
+        config.extraction == "deepseek"
+        and (config.style == "instruct" or config.raw)
+        and not task.extract_deepseek
+    ):
+        raise ConfigError(
+            f"DeepSeek-Coder has no rule for chat answers to {task.name}: leave out --extraction"
+        )
 
 
 def _out_dir(config: BenchmarkConfig) -> Path:
@@ -172,8 +203,10 @@ def _source(config: BenchmarkConfig) -> str:
     if config.samples is not None:
         if not config.samples.exists():
             raise SourceError(f"no samples at {config.samples}")
-        files = sorted(config.samples.glob("*")) if config.samples.is_dir() else [config.samples]
-        return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
+        read = (
+            read_bytes(file, max_bytes=MAX_TABLE_BYTES) for file in sample_files(config.samples)
+        )
+        return hashlib.sha256(b"".join(read)).hexdigest()[:16]
     if config.model is not None:
         if not config.model.exists():
             raise SourceError(f"no checkpoint at {config.model}")

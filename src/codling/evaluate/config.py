@@ -31,11 +31,16 @@ class BenchmarkConfig:
     judge_key_variable: str = aside("OPENAI_API_KEY")
     """Environment variable that holds the key of the judge's server."""
     samples: Path | None = aside(None)
-    """File of generations made elsewhere (human-eval, EvalPlus, MultiPL-E or DS-1000 format)."""
+    """File or folder of answers made elsewhere (human-eval, EvalPlus, MultiPL-E, DS-1000, bigcode,
+    CRUXEval)."""
+    raw: bool = False
+    """The samples are what a chat model said: cut the code out of them as with --style instruct."""
     canonical: bool = False
     """Judge the benchmark's own solutions instead of a model's."""
     data_dir: Path = aside(Path("benchmark-data"))
     """Folder of the benchmarks' files, one folder each (see docs/evaluation.md)."""
+    data_file: Path | None = aside(None)
+    """Another edition of the benchmark's one file, for example MbppPlus-v0.1.0.jsonl.gz."""
     out_dir: Path | None = aside(None)
     """Folder of the report (all but "list" and "doctor" need it); what was generated and run is
     kept beside it in NAME.rows."""
@@ -49,6 +54,8 @@ class BenchmarkConfig:
     """Own wording of the instruction; {language} and {prompt} are replaced."""
     n_samples: int = 1
     """Answers per problem."""
+    k: tuple[int, ...] = (1, 10, 100)
+    """Which pass@k to report, as far as there are k samples of every problem."""
     temperature: float = 0.0
     """0 is greedy."""
     top_p: float = 0.95

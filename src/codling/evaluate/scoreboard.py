@@ -21,8 +21,13 @@ from codling.evaluate.pass_at_k import mean_with_interval
 KS = (1, 10, 100)
 
 
-def summarize(samples: Sequence[Sample], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The report as plain values."""
+def summarize(
+    samples: Sequence[Sample],
+    settings: Mapping[str, Any],
+    ks: Sequence[int] = KS,
+    n_asked: int = 0,
+) -> dict[str, Any]:
+    """The report as plain values; `n_asked` problems were there to be answered."""
     judged = [s for s in samples if s.status != "not run"]
     groups = sorted({s.problem.group for s in judged if s.problem.group})
     skipped = Counter(s.detail for s in samples if s.status == "not run")
@@ -31,9 +36,12 @@ def summarize(samples: Sequence[Sample], settings: Mapping[str, Any]) -> dict[st
         "settings": dict(settings),
         "n_problems": len({s.problem.id for s in judged}),
         "n_samples": len(judged),
+        "n_unanswered": max(0, n_asked - len({s.problem.id for s in samples})),
         "not_run": dict(sorted(skipped.items())),
-        "scores": _scores(judged, seed),
-        "groups": {g: _scores([s for s in judged if s.problem.group == g], seed) for g in groups},
+        "scores": _scores(judged, seed, ks),
+        "groups": {
+            g: _scores([s for s in judged if s.problem.group == g], seed, ks) for g in groups
+        },
         "outcomes": dict(Counter(s.status for s in judged).most_common()),
         "failures": dict(Counter(_reason(s) for s in judged if not s.passed).most_common(20)),
     }
@@ -85,11 +93,13 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
 
 
 def headline(summary: Mapping[str, Any]) -> str:
-    """One line: the first score with its interval."""
+    """One line: the scores with their intervals, and how much of the benchmark they are about."""
     if not summary["scores"]:
         return "nothing could be judged"
-    name, score = next(iter(summary["scores"].items()))
-    return f"{name} {_cell(score)} on {summary['n_problems']} problems"
+    scores = ", ".join(f"{name} {_cell(score)}" for name, score in summary["scores"].items())
+    missing = summary["n_unanswered"]
+    rest = f"; {missing} more have no answer" if missing else ""
+    return f"{scores} on {summary['n_problems']} problems{rest}"
 
 
 def to_html(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -120,7 +130,7 @@ _STYLE = (
 )
 
 
-def _scores(samples: Sequence[Sample], seed: int) -> dict[str, dict[str, float]]:
+def _scores(samples: Sequence[Sample], seed: int, ks: Sequence[int]) -> dict[str, dict[str, float]]:
     if not samples:
         return {}
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -129,7 +139,7 @@ def _scores(samples: Sequence[Sample], seed: int) -> dict[str, dict[str, float]]
         counts[sample.problem.id][1] += sample.passed
     pairs = [(n, passed) for n, passed in counts.values()]
     scores = {}
-    for k in (k for k in KS if k <= min(n for n, _ in pairs)):
+    for k in (k for k in sorted(set(ks)) if k <= min(n for n, _ in pairs)):
         mean, low, high = mean_with_interval(pairs, k, seed=seed)
         values = {"value": mean, "low": low, "high": high}
         scores[f"pass@{k}"] = {n: round(v, 6) for n, v in values.items()} | {"n": len(pairs)}

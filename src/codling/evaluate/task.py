@@ -119,6 +119,8 @@ class Task:
     """Which of these settings mean something here; others are refused."""
     imports: Literal["common", "none"] = "none"
     """What the harness of the published scores puts before a Python answer (prelude.py)."""
+    one_file: bool = False
+    """Whether all data is one JSON Lines file, for which --data-file may name another."""
     libraries: tuple[str, ...] = ()
     """Installed packages whose versions the report names."""
 

@@ -32,7 +32,7 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     subset = config.subset or "output"
     if subset not in ("output", "input"):
         raise ConfigError("cruxeval has the subsets output and input")
-    rows = read_lines(data_dir / "cruxeval" / "cruxeval.jsonl")
+    rows = read_lines(config.data_file or data_dir / "cruxeval" / "cruxeval.jsonl")
     return [Problem(id=row["id"], data={**row, "subset": subset}) for row in rows]
 
 
@@ -82,9 +82,11 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    one_file=True,
     sampling=lambda _problem, style: (
         Sampling(max_tokens=100, stop=("\n",)) if style == "base" else Sampling(max_tokens=300)
     ),
+    whole=lambda problem, completion: extract(problem, completion, "base"),
     canonical=lambda problem: str(problem.data[problem.data["subset"]]),
     takes=("subset",),
 )

@@ -45,7 +45,7 @@ _STOPS = ("</code>", "# SOLUTION END", "\nEND SOLUTION")
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The rows, grouped by library."""
-    rows = read_lines(data_dir / "ds1000" / "ds1000.jsonl")
+    rows = read_lines(config.data_file or data_dir / "ds1000" / "ds1000.jsonl")
     problems = [
         Problem(id=str(row["metadata"]["problem_id"]), data=row, group=row["metadata"]["library"])
         for row in rows
@@ -101,6 +101,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    one_file=True,
     version=2,
     sampling=lambda _problem, style: (
         Sampling(max_tokens=512, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)

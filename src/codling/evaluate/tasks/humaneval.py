@@ -22,9 +22,9 @@ INSTRUCTION = (
 )
 
 
-def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:  # noqa: ARG001
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The 164 problems."""
-    rows = read_lines(data_dir / "humaneval" / "HumanEval.jsonl")
+    rows = read_lines(config.data_file or data_dir / "humaneval" / "HumanEval.jsonl")
     return [Problem(id=row["task_id"], data=row) for row in rows]
 
 
@@ -71,6 +71,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    one_file=True,
     extract_deepseek=lambda problem, text: deepseek_program(
         problem.data["prompt"], text, "python", "python"
     ),

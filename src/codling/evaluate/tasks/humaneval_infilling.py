@@ -28,7 +28,10 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
         raise ConfigError(f"no subset {subset}; choose one of {', '.join(SUBSETS)}")
     name = SUBSETS[subset].removesuffix("InfillingLight")
     light = "Light" if SUBSETS[subset].endswith("Light") else ""
-    path = data_dir / "humaneval-infilling" / f"HumanEval-{name}Infilling{light}.jsonl"
+    path = (
+        config.data_file
+        or data_dir / "humaneval-infilling" / f"HumanEval-{name}Infilling{light}.jsonl"
+    )
     return [Problem(id=row["task_id"], data={**row, "subset": subset}) for row in read_lines(path)]
 
 
@@ -63,6 +66,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    one_file=True,
     sampling=lambda problem, _style: Sampling(
         max_tokens=64 if problem.data["subset"] == "single-line" else 256
     ),

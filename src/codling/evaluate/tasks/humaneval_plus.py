@@ -17,7 +17,9 @@ from codling.sandbox.executor import Program
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The 164 problems with their inputs."""
-    path = data_dir / "evalplus" / "humanevalplus_release" / "HumanEvalPlus.jsonl"
+    path = (
+        config.data_file or data_dir / "evalplus" / "humanevalplus_release" / "HumanEvalPlus.jsonl"
+    )
     rows = list(read_lines(path))
     if config.subset == "base":
         rows = [row | {"plus_input": []} for row in rows]
@@ -42,6 +44,7 @@ TASK = replace(
     about="HumanEval with EvalPlus's inputs (--subset base: only the original ones)",
     load=load,
     check=check,
+    one_file=True,
     imports="none",
     takes=("subset",),
 )

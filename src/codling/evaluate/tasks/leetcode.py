@@ -25,7 +25,7 @@ _STOPS = ("\n```", "\nclass ", "\nif __name__", "\nprint(", "\n# Test", "\ndef "
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The 180 problems, grouped by difficulty."""
     name = "20240121-Jul-zh.jsonl" if config.subset == "zh" else "20240121-Jul.jsonl"
-    rows = read_lines(data_dir / "leetcode-contest" / name)
+    rows = read_lines(config.data_file or data_dir / "leetcode-contest" / name)
     return [Problem(id=r["task_id"], data=r, group=r["meta"]["difficulty"]) for r in rows]
 
 
@@ -63,6 +63,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    one_file=True,
     version=2,
     sampling=lambda _problem, style: (
         Sampling(max_tokens=500, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)

@@ -25,9 +25,9 @@ _TASK = (
 )
 
 
-def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:  # noqa: ARG001
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The test split; each problem carries the solved examples."""
-    rows = list(read_lines(data_dir / "mbpp-deepseek" / "mbpp.jsonl"))
+    rows = list(read_lines(config.data_file or data_dir / "mbpp-deepseek" / "mbpp.jsonl"))
     shots = "\n\n".join(_question(rows[i]) + _solved(rows[i]["code"]) for i in _SHOTS)
     return [Problem(id=f"MBPP/{r['task_id']}", data={**r, "shots": shots}) for r in rows[10:510]]
 
@@ -82,6 +82,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    one_file=True,
     extract_deepseek=lambda _problem, text: deepseek_block(text),
     version=2,
     sampling=lambda _problem, style: Sampling(

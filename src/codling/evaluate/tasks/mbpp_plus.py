@@ -42,7 +42,8 @@ _TYPES = (
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The problems with their inputs."""
-    rows = list(read_lines(data_dir / "evalplus" / "mbppplus_release" / "MbppPlus.jsonl"))
+    path = data_dir / "evalplus" / "mbppplus_release" / "MbppPlus.jsonl"
+    rows = list(read_lines(config.data_file or path))
     if config.subset == "base":
         rows = [row | {"plus_input": []} for row in rows]
     return [Problem(id=row["task_id"], data=row) for row in rows]
@@ -88,6 +89,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    one_file=True,
     version=2,
     sampling=lambda _problem, style: (
         Sampling(max_tokens=512, stop=_STOPS) if style == "base" else Sampling(max_tokens=1024)

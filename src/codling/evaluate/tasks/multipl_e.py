@@ -32,7 +32,7 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     if config.language not in NAMES:
         raise ConfigError(f"multipl-e needs --language, one of {', '.join(NAMES)}")
     name = f"humaneval-{config.language}.jsonl"
-    rows = read_lines(data_dir / "humaneval-multipl-e-deepseek" / name)
+    rows = read_lines(config.data_file or data_dir / "humaneval-multipl-e-deepseek" / name)
     return [Problem(id=row["task_id"], data=row, group=config.language) for row in rows]
 
 
@@ -86,6 +86,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    one_file=True,
     extract_deepseek=_deepseek,
     version=2,
     sampling=lambda problem, style: (

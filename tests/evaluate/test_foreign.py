@@ -1,0 +1,217 @@
+"""Answers made elsewhere, in the formats of other harnesses and with the faults of real files."""
+
+import gzip
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from codling.core.errors import ConfigError, SourceError
+from codling.evaluate.benchmark import evaluate
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.foreign import read_foreign, same_id
+from evaluate.test_harness import PROBLEMS
+
+RIGHT, WRONG = "    return 2 * x", "    return x"
+WHOLE = "def twice(x):\n    return 2 * x\n"
+CHAT = f"Sure:\n```python\n{WHOLE}\nprint(twice(1))\n```\n"
+
+
+def lines(*rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def texts(path, raw=False):
+    found = read_foreign(path, raw)
+    return {k: [a.text for a in v] for k, v in found.by_id.items()} or [
+        [a.text for a in v] for v in found.by_position
+    ]
+
+
+FILES = {
+    "human-eval.jsonl": lines({"task_id": "HumanEval/0", "completion": "a"}),
+    "one object over lines.json": json.dumps(
+        {"task_id": "HumanEval/0", "completion": "a"}, indent=1
+    ),
+    "a list.json": json.dumps([{"task_id": "HumanEval/0", "completion": "a"}]),
+    "EvalPlus.jsonl": lines({"task_id": "HumanEval/0", "solution": "a"}),
+    "EvalPlus results.json": json.dumps(
+        {"date": "x", "eval": {"HumanEval/0": [{"solution": "a", "base_status": "pass"}]}}
+    ),
+    "MultiPL-E.json": json.dumps({"name": "HumanEval/0", "prompt": "p", "completions": ["a"]}),
+    "MultiPL-E results.json": json.dumps({"name": "HumanEval/0", "results": [{"program": "a"}]}),
+    "CRUXEval.json": json.dumps({"HumanEval/0": ["a"]}),
+    "one text per id.json": json.dumps({"HumanEval/0": "a"}),
+    "DS-1000.jsonl": lines({"id": "HumanEval/0", "code": ["a"]}),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gz"])
+def test_formats_are_read_in_any_encoding(tmp_path, name, encoding):
+    path = tmp_path / (name + ".gz" if encoding == "gz" else name)
+    data = FILES[name].encode("utf-8" if encoding == "gz" else encoding)
+    path.write_bytes(gzip.compress(data) if encoding == "gz" else data)
+    assert texts(path) == {"HumanEval/0": ["a"]}
+
+
+def test_lists_of_lists_go_by_position(tmp_path):
+    path = tmp_path / "generations.json"
+    path.write_text(json.dumps([["a", "b"], ["c", "d"]]))
+    assert texts(path) == [["a", "b"], ["c", "d"]]
+    assert [a.text for a in read_foreign(path).of("anything", 1)] == ["c", "d"]
+
+
+def test_folders_of_evalplus_keep_the_order_of_their_samples(tmp_path):
+    for problem, sample in ((0, 10), (0, 2), (1, 0)):
+        (tmp_path / f"HumanEval_{problem}").mkdir(exist_ok=True)
+        (tmp_path / f"HumanEval_{problem}" / f"{sample}.py").write_text(f"{problem}.{sample}")
+    assert texts(tmp_path) == {"HumanEval/0": ["0.2", "0.10"], "HumanEval/1": ["1.0"]}
+
+
+def test_results_beside_completions_do_not_count_twice(tmp_path):
+    row = {"name": "HumanEval_0_twice", "completions": ["a"]}
+    (tmp_path / "HumanEval_0_twice.json.gz").write_bytes(gzip.compress(json.dumps(row).encode()))
+    results = {"name": "HumanEval_0_twice", "results": [{"program": "b"}]}
+    (tmp_path / "HumanEval_0_twice.results.json.gz").write_bytes(
+        gzip.compress(json.dumps(results).encode())
+    )
+    assert texts(tmp_path) == {"HumanEval_0_twice": ["a"]}
+
+
+def test_what_a_chat_model_said_is_read_when_asked_for(tmp_path):
+    path = tmp_path / "deepseek.jsonl"
+    path.write_text(lines({"task_id": "HumanEval/0", "prompt": "p", "output": "a"}))
+    assert texts(path, raw=True) == {"HumanEval/0": ["a"]}
+    with pytest.raises(SourceError, match="add --raw"):
+        read_foreign(path)
+    said = tmp_path / "said"
+    said.mkdir()
+    (said / "HumanEval_0.md").write_text("a")
+    assert texts(said, raw=True) == {"HumanEval/0": ["a"]}
+    with pytest.raises(SourceError, match="add --raw"):
+        read_foreign(said)
+
+
+def test_null_is_an_answer_that_says_nothing(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(lines({"task_id": 1, "completion": None}, {"task_id": 1, "solution": None}))
+    assert texts(path) == {"1": ["", ""]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '{"task_id": 1, "completion": "a"}\n{"task_id": 1, "compl',
+            r"a.jsonl line 2 is not valid",
+        ),
+        ('{"task_id": 1, "completion": "a"}\nnull\n', "row 2 is no object"),
+        ('{"task_id": 1, "completion": 3}\n', "row 1 has an answer that is no text"),
+        ('{"completion": "a"}\n', "row 1 names no problem"),
+        ('{"task_id": 1}\n', "known formats"),
+        ("[1, 2]", "row 1 is no object"),
+        ("", "holds no answers"),
+        ('{"name": "x", "results": [{"status": "OK"}]}', "results without their programs"),
+        ('[["a"], {"task_id": 1, "completion": "a"}]', "mixes"),
+        ("\xff\xfe\xff", "a.jsonl"),
+    ],
+)
+def test_faults_of_a_file_are_one_line_that_names_the_place(tmp_path, text, said):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(SourceError, match=said) as caught:
+        read_foreign(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "same"),
+    [
+        ("HumanEval/3", "HumanEval_3_below_zero", True),
+        ("3", "HumanEval/3", True),
+        ("humaneval_3", "HumanEval/3", True),
+        ("Mbpp/3", "MBPP/3", True),
+        ("Mbpp/3", "HumanEval/3", False),
+        ("HumanEval/3", "HumanEval/30", False),
+        ("gsm8k/3", "gsm8k/4", False),
+        ("gsm8k/3", "gsm8k/3", True),
+        ("HumanEval_158_find_2", "HumanEval/158", True),
+        ("nothing", "HumanEval/3", False),
+    ],
+)
+def test_spellings_of_ids(theirs, ours, same):
+    assert same_id(theirs, ours) is same
+
+
+@pytest.fixture
+def config(tmp_path):
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap: apt-get install bubblewrap")
+    folder = tmp_path / "data" / "humaneval"
+    folder.mkdir(parents=True)
+    (folder / "HumanEval.jsonl").write_text(lines(*PROBLEMS), encoding="utf-8")
+    return BenchmarkConfig(
+        benchmark="humaneval", data_dir=tmp_path / "data", out_dir=tmp_path / "o", workers=1
+    )
+
+
+def judged(config, path, text, **values):
+    path.write_text(text)
+    artifact = evaluate(replace(config, samples=path, **values))
+    return artifact, json.loads((artifact.path / "report.json").read_text())
+
+
+def test_any_k_is_reported_and_the_headline_says_what_has_no_answer(config, tmp_path):
+    rows = [{"task_id": "HumanEval/0", "completion": t} for t in [RIGHT] + 4 * [WRONG]]
+    artifact, report = judged(config, tmp_path / "a.jsonl", lines(*rows), k=(5, 1, 10))
+    assert {name: s["value"] for name, s in report["scores"].items()} == {
+        "pass@1": 0.2,
+        "pass@5": 1,
+    }
+    assert artifact.counts["headline"].startswith("pass@1 20.0 (")
+    assert artifact.counts["headline"].endswith("on 1 problems; 2 more have no answer")
+    with pytest.raises(ConfigError, match="--k"):
+        evaluate(replace(config, samples=tmp_path / "a.jsonl", k=(0,)))
+
+
+def test_raw_answers_are_cut_and_the_report_says_by_which_rule(config, tmp_path):
+    row = lines({"task_id": "HumanEval/0", "output": CHAT})
+    _, report = judged(config, tmp_path / "a.jsonl", row, raw=True)
+    assert report["outcomes"] == {"passed": 1}
+    assert report["settings"]["extraction"] == "own"
+    assert report["settings"]["imports"] == "common"
+    helper = CHAT.replace("def twice", "def two(): return 2\ndef twice").replace("2 *", "two() *")
+    row = lines({"task_id": "HumanEval/0", "output": helper})
+    _, report = judged(config, tmp_path / "b.jsonl", row, raw=True, out_dir=tmp_path / "b")
+    assert report["outcomes"] == {"passed": 1}
+    theirs = {"extraction": "deepseek", "out_dir": tmp_path / "c"}
+    _, report = judged(config, tmp_path / "b.jsonl", row, raw=True, **theirs)
+    assert report["outcomes"] == {"failed": 1}  # their rule loses helpers before the function
+    assert report["settings"]["extraction"] == "deepseek"
+
+
+def test_raw_needs_samples_and_deepseeks_rule_needs_a_benchmark_of_theirs(config):
+    with pytest.raises(ConfigError, match="--raw"):
+        evaluate(replace(config, canonical=True, raw=True))
+    wrong = replace(config, benchmark="leetcode", style="instruct", extraction="deepseek")
+    with pytest.raises(ConfigError, match="no rule for chat answers to leetcode"):
+        evaluate(replace(wrong, api="http://nowhere"))
+
+
+def test_imports_stand_before_answers_only_where_the_harness_puts_them(config, tmp_path):
+    row = lines({"task_id": "HumanEval/0", "solution": "def twice(x):\n    return int(math.e) * x"})
+    _, report = judged(config, tmp_path / "a.jsonl", row)
+    assert report["outcomes"] == {"passed": 1}
+    _, report = judged(config, tmp_path / "a.jsonl", row, imports="none", out_dir=tmp_path / "p")
+    assert (report["outcomes"], report["settings"]["imports"]) == ({"failed": 1}, "none")
+
+
+def test_another_edition_of_the_data_is_chosen_by_its_file(config, tmp_path):
+    other = tmp_path / "other.jsonl.gz"
+    other.write_bytes(gzip.compress(lines(PROBLEMS[2]).encode()))
+    run = evaluate(replace(config, canonical=True, data_file=other))
+    assert run.counts["outcomes"] == {"passed": 1}
+    with pytest.raises(ConfigError, match="takes no --data-file"):
+        evaluate(replace(config, benchmark="mmlu", canonical=True, data_file=other))
