@@ -20,6 +20,7 @@ import traceback
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +30,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from codling import __version__
 from codling.core import recipe as recipes
-from codling.core.artifact import Artifact
+from codling.core.artifact import Artifact, fresh_start
 from codling.core.errors import CodlingError, ConfigError, from_os_error
 from codling.core.recipe import unknown_key
 
@@ -263,13 +264,16 @@ def _command(verb: Verb) -> Callable[..., object]:
     stage = getattr(importlib.import_module(module), name)
     config_class = recipes.config_class(stage)
 
-    def command(*positional: object, recipe: Path | None = None, **flags: object) -> object:
+    def command(
+        *positional: object, recipe: Path | None = None, fresh: bool = False, **flags: object
+    ) -> object:
         if verb.positional and positional:
             flags[verb.positional] = (
                 positional if _takes_many(config_class, verb.positional) else positional[0]
             )
         given = _nested({k: v for k, v in flags.items() if v is not None and v != ()})
-        return stage(_merge(config_class, verb, recipe, given))
+        with fresh_start() if fresh else nullcontext():
+            return stage(_merge(config_class, verb, recipe, given))
 
     parameters = list(_parameters(config_class, verb.positional))
     parameters.append(
@@ -282,6 +286,12 @@ def _command(verb: Verb) -> Callable[..., object]:
             ],
         )
     )
+    if {"out_dir", "run_dir"} & {f.name for f in fields(config_class)}:
+        note = Parameter(
+            help="Drop unfinished work of the output folder and begin anew.", negative=()
+        )
+        annotation = ANNOTATED[bool, note]
+        parameters.append(inspect.Parameter("fresh", KEYWORD, default=False, annotation=annotation))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = stage.__doc__

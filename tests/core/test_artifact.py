@@ -1,7 +1,9 @@
+import errno
 import json
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +15,14 @@ from codling.core.artifact import (
     Draft,
     Input,
     content_id,
+    fresh_start,
     is_complete,
     open_artifact,
     produce,
     verify,
 )
-from codling.core.errors import ArtifactError
-from codling.core.recipe import aside
+from codling.core.errors import ArtifactError, StorageError
+from codling.core.recipe import aside, length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,23 +70,172 @@ def test_the_id_depends_on_config_inputs_and_version_but_not_on_settings_put_asi
     assert content_id("toy", 1, ToyConfig(workers=3), []) in ids
 
 
-def test_unfinished_work_of_another_config_is_never_continued(tmp_path: Path) -> None:
+def stop_halfway(out_dir: Path, config: ToyConfig, version: int = 1, inputs=()) -> Path:
+    """What an interruption leaves: NAME.partial with a file."""
+
     def fail(draft: Draft) -> None:
         draft.file("half.txt").write_text("stale")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        produce(
-            tmp_path / "toy",
-            kind="toy",
-            version=1,
-            config=ToyConfig(text="x"),
-            inputs=[],
-            work=fail,
-        )
-    assert (tmp_path / "toy.partial/half.txt").exists()
-    made = make(tmp_path / "toy", ToyConfig())
+        produce(out_dir, kind="toy", version=version, config=config, inputs=inputs, work=fail)
+    return out_dir.with_name(out_dir.name + ".partial")
+
+
+def test_unfinished_work_of_another_config_is_neither_continued_nor_deleted(tmp_path: Path) -> None:
+    partial = stop_halfway(tmp_path / "toy", ToyConfig(text="x"))
+    with pytest.raises(ArtifactError) as caught:
+        make(tmp_path / "toy", ToyConfig())
+    assert "text hello instead of x" in str(caught.value)
+    assert "--fresh" in str(caught.value)
+    assert (partial / "half.txt").read_text() == "stale"
+    with fresh_start():
+        made = make(tmp_path / "toy", ToyConfig())
     assert [f.name for f in made.manifest.files] == ["a/text.txt"]
+    assert not partial.exists()
+
+
+SOURCE = Input(kind="source", id="abc", path="/x")
+
+
+@pytest.mark.parametrize(
+    ("begun", "said"),
+    [({"version": 2}, "another version of the stage"), ({"inputs": [SOURCE]}, "other inputs")],
+)
+def test_work_of_another_version_or_from_other_inputs_stays_too(
+    tmp_path: Path, begun: dict[str, object], said: str
+) -> None:
+    partial = stop_halfway(tmp_path / "toy", ToyConfig(), **begun)  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match=said):
+        make(tmp_path / "toy", ToyConfig())
+    assert (partial / "half.txt").exists()
+
+
+def test_with_fresh_start_work_of_the_same_config_is_dropped_as_well(tmp_path: Path) -> None:
+    stop_halfway(tmp_path / "toy", ToyConfig())
+    with fresh_start():
+        made = make(tmp_path / "toy", ToyConfig())
+    assert [f.name for f in made.manifest.files] == ["a/text.txt"]
+
+
+def test_where_nothing_was_done_yet_other_settings_just_begin(tmp_path: Path) -> None:
+    def fail(draft: Draft) -> None:
+        draft.inner("pass")
+        raise ArtifactError("a mistake that was noticed at once")
+
+    with pytest.raises(ArtifactError, match="at once"):
+        produce(tmp_path / "toy", kind="toy", version=1, config={}, inputs=[], work=fail)
+    assert make(tmp_path / "toy", ToyConfig()).counts == {"n": 5}
+
+
+@pytest.mark.parametrize("is_fresh", [False, True])
+def test_a_folder_of_the_user_that_is_called_partial_is_not_touched(
+    tmp_path: Path, is_fresh: bool
+) -> None:
+    (tmp_path / "toy.partial").mkdir()
+    (tmp_path / "toy.partial/thesis.txt").write_text("years of work")
+    with (
+        fresh_start() if is_fresh else nullcontext(),
+        pytest.raises(ArtifactError, match="not codling's; move them away"),
+    ):
+        make(tmp_path / "toy", ToyConfig())
+    assert (tmp_path / "toy.partial/thesis.txt").read_text() == "years of work"
+
+
+def test_a_folder_of_the_user_that_is_called_previous_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "toy.previous").mkdir()
+    (tmp_path / "toy.previous/thesis.txt").write_text("years of work")
+    make(tmp_path / "toy", ToyConfig())
+    with pytest.raises(ArtifactError, match=r"toy\.previous is in the way"):
+        make(tmp_path / "toy", ToyConfig(text="bye"))
+    (tmp_path / "toy.previous").rename(tmp_path / "mine")
+    calls: list[str] = []
+    assert make(tmp_path / "toy", ToyConfig(text="bye"), calls).counts == {"n": 3}
+    assert calls == [], "the finished work should have been kept"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongConfig:
+    minutes: float = length(5.0)
+    width: int = 8
+
+
+def test_work_goes_on_with_another_length_and_the_manifest_says_so(tmp_path: Path) -> None:
+    ids = []
+    for minutes in (30.0, 31.0):
+        with pytest.raises(KeyboardInterrupt):
+            produce_long(tmp_path / "toy", LongConfig(minutes=minutes), stop=True)
+        ids.append(json.loads((tmp_path / "toy.partial/plan.json").read_text())["id"])
+    made = produce_long(tmp_path / "toy", LongConfig(minutes=32.0))
+    assert made.counts == {"steps": 3, "earlier_lengths": [{"minutes": 30.0}, {"minutes": 31.0}]}
+    assert made.id == content_id("toy", 1, LongConfig(minutes=32.0), [])
+    assert len({*ids, made.id}) == 3
+    with pytest.raises(KeyboardInterrupt):
+        produce_long(tmp_path / "toy", LongConfig(minutes=5.0), stop=True)
+    with pytest.raises(ArtifactError, match="width 9 instead of 8"):
+        produce_long(tmp_path / "toy", LongConfig(minutes=5.0, width=9))
+
+
+def produce_long(out_dir: Path, config: LongConfig, stop: bool = False):
+    """A step more each time, kept in the unfinished folder."""
+
+    def work(draft: Draft) -> None:
+        steps = draft.file(".shards/steps.txt")
+        with steps.open("a") as file:
+            file.write("x")
+        if stop:
+            raise KeyboardInterrupt
+        draft.counts["steps"] = len(steps.read_text())
+
+    return produce(out_dir, kind="toy", version=1, config=config, inputs=[], work=work)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+        OSError("800 requested and 12 written"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_the_work_stays(tmp_path: Path, error: Exception) -> None:
+    def fail(draft: Draft) -> None:
+        draft.file(".shards/state").write_text("step 231")
+        raise error
+
+    with pytest.raises(StorageError, match=r"the disk is full: .*it resumes") as caught:
+        produce(tmp_path / "toy", kind="toy", version=1, config={}, inputs=[], work=fail)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "toy.partial/.shards/state").read_text() == "step 231"
+    assert not (tmp_path / "toy").exists()
+
+
+def test_a_complete_folder_that_was_not_renamed_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("codling.core.artifact._move_into_place", stop)
+    calls: list[str] = []
+    for _ in "ab":
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "toy", ToyConfig(), calls)
+    assert calls == ["hello"]
+    (tmp_path / "toy.partial/a/text.txt").write_text("hullo")  # damaged after all
+    monkeypatch.undo()
+    assert make(tmp_path / "toy", ToyConfig(), calls).counts == {"n": 5}
+    assert calls == ["hello", "hello"]
+    assert (tmp_path / "toy/a/text.txt").read_text() == "hello"
+
+
+def test_what_only_served_the_work_is_removed_by_the_next_call_at_the_latest(tmp_path: Path):
+    made = make(tmp_path / "toy", ToyConfig())
+    (made.path / ".shards").mkdir()
+    (made.path / ".shards/00000.json").write_text("{}")
+    (made.path / "plan.json").write_text("{}")
+    make(tmp_path / "toy", ToyConfig())
+    assert sorted(p.name for p in made.path.iterdir()) == ["a", "manifest.json"]
 
 
 def test_inputs_are_recorded_relative_to_the_artefact(tmp_path: Path) -> None:

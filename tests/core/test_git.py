@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from codling.core import artifact, git_place
 from codling.core import git as core_git
+from codling.core import git_place, provenance
 from codling.core.errors import SourceError
 from codling.core.git import open_git
 from codling.core.git_place import find_place
@@ -157,8 +157,8 @@ def test_no_program_that_a_repository_names_is_run(
     attack(root, program)
     write(root, {"pkg/b.py": "import b\n", "new.py": "y = 1\n"})  # of the same size as before
     git_dir = root / ".git"
-    monkeypatch.setattr(artifact, "__file__", str(root / "pkg" / "core.py"))
-    artifact._code_version()
+    monkeypatch.setattr(provenance, "__file__", str(root / "pkg" / "core.py"))
+    provenance.code_version()
     found = read_all(root, outer, root / "pkg", git_dir)
     assert not marker.exists()
     assert {"a.py", "pkg/b.py"} <= found.keys()

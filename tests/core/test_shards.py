@@ -4,12 +4,13 @@ import fcntl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from codling.core.artifact import Draft, produce
+from codling.core.artifact import Draft, file_entry, produce
 from codling.core.errors import ArtifactError
 from codling.core.files import write_json
 from codling.core.shards import Shard, map_shards, read_rows
@@ -58,8 +59,10 @@ def test_what_an_orphan_leaves_half_done_goes_and_the_shard_is_done_again(draft:
 
 def test_a_shard_that_an_orphan_finishes_is_not_done_again(draft: Draft) -> None:
     def end() -> None:
-        (draft.path / "rows-00000.txt").write_text("by the orphan")
-        write_json(draft.path / ".shards" / "00000.json", {"n": 1})
+        path = draft.path / "rows-00000.txt"
+        path.write_text("by the orphan")
+        record = {"counts": {"n": 1}, "files": [asdict(file_entry(path, draft.path))]}
+        write_json(draft.path / ".shards" / "00000.json", record)
 
     thread = orphan(draft, end)
     counts = map_shards(draft, ["a"], write, workers=1, label="toy")
@@ -98,9 +101,32 @@ def test_tasks_that_nobody_counted_become_the_same_shards(tmp_path: Path, n: int
 def test_of_uncounted_tasks_only_the_unfinished_are_done_again(tmp_path: Path) -> None:
     place = new(tmp_path / "a")
     map_shards(place, iter("abc"), write, workers=1, label="toy")
-    for path in place.path.glob("rows*"):
-        path.write_text("done before")
+    paths = [place.path / f"rows-0000{i}.txt" for i in range(3)]
+    before = [path.stat().st_mtime_ns for path in paths]
     (place.path / ".shards" / "00001.json").unlink()
     assert map_shards(place, iter("abc"), write, workers=2, label="toy") == {"n": 3}
-    texts = [place.path / f"rows-0000{i}.txt" for i in range(3)]
-    assert [path.read_text() for path in texts] == ["done before", "b", "done before"]
+    assert [path.read_text() for path in paths] == ["a", "b", "c"]
+    after = [path.stat().st_mtime_ns for path in paths]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+
+
+@pytest.mark.parametrize("damage", [b"", b"B", None])
+def test_a_shard_whose_file_is_not_that_of_its_record_is_done_again(
+    draft: Draft, damage: bytes | None
+) -> None:
+    """Emptied, changed in one byte, or gone."""
+    map_shards(draft, ["a", "b"], write, workers=1, label="toy")
+    path = draft.path / "rows-00001.txt"
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage)
+    assert map_shards(draft, ["a", "b"], write, workers=1, label="toy") == {"n": 2}
+    assert path.read_text() == "b"
+
+
+@pytest.mark.parametrize("record", ["", "{", '{"n": 1}', '{"counts": {}, "files": [1]}'])
+def test_a_damaged_record_is_no_record(draft: Draft, record: str) -> None:
+    map_shards(draft, ["a"], write, workers=1, label="toy")
+    (draft.path / ".shards" / "00000.json").write_text(record)
+    assert map_shards(draft, ["a"], write, workers=1, label="toy") == {"n": 1}

@@ -7,39 +7,42 @@ Input: a stage's config, its input artefacts and its work. Output: a folder with
     verify(artifact)     compare every file with its hash
 
 The id is a hash of (kind, stage version, config, input ids). Work happens in `NAME.partial/`, whose
-`plan.json` holds the id; the manifest is written last and the folder renamed. So a manifest means
-complete, the same id means skip, `kill -9` at any point means resume, and a changed config can
-never continue old work. What an artefact of the same name held before stays in `NAME.previous/`
-until the next time.
+`plan.json` says what it is made from (plan.py). When it is done, in this order: its files are
+synced, the manifest is written, the folder is renamed, and the records of the work (`.shards`) go.
+So a manifest means complete, the same id means skip, and `kill -9` or a power cut at any point
+means resume. A changed config neither continues old work nor deletes it: that needs `fresh_start`.
+What an artefact of the same name held before stays in `NAME.previous/` until the next time.
 
-Not here: what the files contain (each stage), and the walk from an artefact to its sources
-(lineage.py).
+Not here: what the files contain (each stage), how a single file is written (files.py), and the walk
+from an artefact to its sources (lineage.py).
 """
 
 import fcntl
 import hashlib
-import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from codling import __version__
-from codling.core.errors import ArtifactError, SourceError, ToolMissingError
-from codling.core.files import write_json
+from codling.core.errors import ArtifactError, StorageError
+from codling.core.files import is_disk_full, make_folder, sync_folder, sync_tree, write_json
 from codling.core.foreign_json import read_object
-from codling.core.git import open_git
-from codling.core.git_place import find_place
+from codling.core.log import say
+from codling.core.plan import PLAN, Plan, read_plan
+from codling.core.provenance import code_version, machine
 
 MANIFEST = "manifest.json"
-PLAN = "plan.json"
-_SCRATCH = (".lock", PLAN)
+SHARDS = ".shards"
+"""In an unfinished folder: the records of the work, and what is not published."""
+_LOCK = ".lock"
+_SCRATCH = (SHARDS, PLAN, _LOCK)
+_is_fresh: ContextVar[bool] = ContextVar("is_fresh", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,12 @@ class Draft:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def inner(self, name: str) -> "Draft":
+        """A draft inside the draft, in the part that is not published, for an earlier pass."""
+        path = self.path / SHARDS / name
+        make_folder(path)
+        return Draft(path, self.kind, self.id)
+
 
 def produce(  # noqa: PLR0913  the five parts of an identity, and the work
     out_dir: Path,
@@ -131,20 +140,40 @@ def produce(  # noqa: PLR0913  the five parts of an identity, and the work
     """The artefact at `out_dir`, made by `work` unless it is there already.
 
     `work` fills the draft; when it is called again for the same id after an interruption, it finds
-    the files that it left. Raises ArtifactError if `out_dir` holds something that is not ours, or
-    if another process is making the same artefact.
+    the files that it left. Raises ArtifactError if `out_dir` holds something that is not ours, if
+    unfinished work of other settings is in the way, or if another process is making the same
+    artefact; StorageError if the disk is full, with the work kept.
     """
     out_dir = out_dir.absolute()
-    entries = tuple(_as_input(i, out_dir) for i in inputs)
-    identity = content_id(kind, version, config, entries)
-    if (existing := _complete(out_dir)) and existing.id == identity:
+    plan = _plan(kind, version, config, [_as_input(i, out_dir) for i in inputs])
+    if (existing := _complete(out_dir)) and existing.id == plan.id:
+        _tidy(out_dir)
         return existing
-    draft = _begin(out_dir, kind, identity)
-    with _locked(draft.path):
-        started = time.monotonic() - _seconds_spent(draft)
+    partial = _partial(out_dir)
+    make_folder(partial)
+    with _locked(partial), _full_disk_named(partial):
+        if finished := _finished(partial, plan.id):
+            return _move_into_place(finished, out_dir)
+        plan = _begin(partial, plan)
+        draft = Draft(partial, kind, plan.id)
+        started = time.monotonic() - _seconds_spent(partial)
         with damage_named(inputs):
             work(draft)
-        return _publish(draft, out_dir, entries, config_dict(config), time.monotonic() - started)
+        if plan.earlier:
+            draft.counts["earlier_lengths"] = list(plan.earlier)
+        entries = tuple(_as_input(i, out_dir) for i in inputs)
+        complete = _complete_draft(draft, entries, config_dict(config), time.monotonic() - started)
+        return _move_into_place(complete, out_dir)
+
+
+@contextmanager
+def fresh_start() -> Iterator[None]:
+    """Within the block `produce` drops unfinished work and begins anew."""
+    token = _is_fresh.set(True)
+    try:
+        yield
+    finally:
+        _is_fresh.reset(token)
 
 
 def is_complete(
@@ -152,7 +181,7 @@ def is_complete(
 ) -> bool:
     """Whether `produce` with the same arguments would return at once."""
     out_dir = out_dir.absolute()
-    entries = tuple(_as_input(i, out_dir) for i in inputs)
+    entries = [_as_input(i, out_dir) for i in inputs]
     existing = _complete(out_dir)
     return existing is not None and existing.id == content_id(kind, version, config, entries)
 
@@ -161,7 +190,7 @@ def open_artifact(path: Path, kind: str | None = None) -> Artifact:
     """The finished artefact at `path`; ArtifactError if it is damaged or not of this kind."""
     manifest_path = path / MANIFEST
     if not manifest_path.is_file():
-        partial = path.with_name(path.name + ".partial")
+        partial = _partial(path)
         state = "is unfinished; run its stage again" if partial.exists() else f"has no {MANIFEST}"
         raise ArtifactError(f"{path} {state}")
     artifact = Artifact(path.absolute(), _read_manifest(manifest_path))
@@ -203,8 +232,7 @@ def damage_named(inputs: Sequence[Artifact | Input]) -> Iterator[None]:
 
 def content_id(kind: str, version: int, config: object, inputs: Sequence[Input]) -> str:
     """Hash of what an artefact is made from: 16 hexadecimal digits."""
-    what = [kind, version, config_dict(config, identity=True), [[i.kind, i.id] for i in inputs]]
-    return hashlib.sha256(_canonical(what).encode()).hexdigest()[:16]
+    return _plan(kind, version, config, inputs).id
 
 
 def config_dict(config: object, *, identity: bool = False) -> dict[str, Any]:
@@ -235,80 +263,183 @@ def _complete(out_dir: Path) -> Artifact | None:
     return None
 
 
-def _begin(out_dir: Path, kind: str, identity: str) -> Draft:
-    partial = out_dir.with_name(out_dir.name + ".partial")
-    plan_path = partial / PLAN
-    plan: dict[str, Any] = {}
-    if plan_path.is_file():
-        with suppress(ArtifactError):
-            plan = read_object(plan_path, ArtifactError)
-    if partial.exists() and plan.get("id") != identity:
-        with _locked(partial):
-            shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    if not plan_path.exists():
-        write_json(plan_path, {"kind": kind, "id": identity})
-    return Draft(partial, kind, identity)
+def _partial(out_dir: Path) -> Path:
+    return out_dir.with_name(out_dir.name + ".partial")
 
 
-def _seconds_spent(draft: Draft) -> float:
+def _plan(kind: str, version: int, config: object, inputs: Sequence[Input]) -> Plan:
+    named = fields(config) if is_dataclass(config) else ()
+    return Plan(
+        kind=kind,
+        version=version,
+        settings=config_dict(config, identity=True),
+        inputs=tuple((i.kind, i.id) for i in inputs),
+        lengths=tuple(f.name for f in named if f.metadata.get("length")),
+    )
+
+
+def _finished(partial: Path, identity: str) -> Artifact | None:
+    """The artefact in an unfinished folder, where only the renaming is missing."""
+    if not (partial / MANIFEST).exists():
+        return None
+    try:
+        artifact = open_artifact(partial)
+        if artifact.id == identity:
+            verify(artifact)
+    except ArtifactError:
+        return None
+    return artifact if artifact.id == identity else None
+
+
+def _begin(partial: Path, plan: Plan) -> Plan:
+    """Go on with the work in a folder, or begin; returns the plan with its earlier lengths."""
+    begun = read_plan(partial)
+    going_on = plan.going_on_from(begun) if begun and not _is_fresh.get() else None
+    if going_on is not None and begun is not None:
+        if going_on.id != begun.id:
+            say(f"{partial} goes on with {plan.differences(begun)}")
+            written = (partial / PLAN).stat()
+            going_on.write(partial)
+            os.utime(partial / PLAN, ns=(written.st_atime_ns, written.st_mtime_ns))
+        return going_on
+    _drop_work(partial, plan, begun)
+    plan.write(partial)
+    return plan
+
+
+def _drop_work(partial: Path, plan: Plan, begun: Plan | None) -> None:
+    """Empty an unfinished folder, if there is nothing to lose or the user wants it."""
+    if _holds_work(partial):
+        if not (partial / PLAN).exists() and not (partial / MANIFEST).exists():
+            raise ArtifactError(f"{partial} holds files that are not codling's; move them away")
+        if not _is_fresh.get():
+            other = f" ({plan.differences(begun)})" if begun else ""
+            raise ArtifactError(
+                f"{partial} holds unfinished work with other settings{other}; to go on with it "
+                "give the settings that it was begun with, to drop it add --fresh"
+            )
+    # The records go first and the plan last, so that what a kill leaves is never taken for work.
+    for path in sorted(partial.iterdir(), key=lambda p: (p.name == PLAN, p.name)):
+        if path.name != _LOCK:
+            _remove(path)
+
+
+def _holds_work(partial: Path) -> bool:
+    return any(
+        p.is_file() and p.name != PLAN and p.suffix != ".tmp" and not p.name.endswith(_LOCK)
+        for p in partial.rglob("*")
+    )
+
+
+def _seconds_spent(partial: Path) -> float:
     """Seconds between the plan and the newest file of an interrupted attempt."""
-    planned = (draft.path / PLAN).stat().st_mtime
-    newest = max((p.stat().st_mtime for p in draft.path.rglob("*")), default=planned)
+    planned = (partial / PLAN).stat().st_mtime
+    newest = max((p.stat().st_mtime for p in partial.rglob("*")), default=planned)
     return max(0.0, newest - planned)
 
 
-def _publish(
-    draft: Draft, out_dir: Path, inputs: tuple[Input, ...], config: dict[str, Any], seconds: float
+def _complete_draft(
+    draft: Draft, inputs: tuple[Input, ...], config: dict[str, Any], seconds: float
 ) -> Artifact:
-    names = sorted(
-        p.relative_to(draft.path).as_posix()
-        for p in draft.path.rglob("*")
-        if p.is_file()
-        and p.name not in _SCRATCH
-        and p.relative_to(draft.path).parts[0] != ".shards"
+    """Sync all files and write the manifest: from here on the folder is complete."""
+    for half in draft.path.rglob("*.tmp"):
+        half.unlink()
+    paths = sorted(
+        (p for p in draft.path.rglob("*") if p.is_file() and _is_published(draft, p)),
+        key=lambda p: p.relative_to(draft.path).as_posix(),
     )
+    sync_tree(draft.path, skip=_SCRATCH)
     manifest = Manifest(
         kind=draft.kind,
         id=draft.id,
         inputs=inputs,
         config=config,
-        code=_code_version(),
-        files=tuple(
-            FileEntry(
-                name=n, bytes=(draft.path / n).stat().st_size, sha256=sha256_of(draft.path / n)
-            )
-            for n in names
-        ),
+        code=code_version(),
+        files=tuple(file_entry(p, draft.path) for p in paths),
         counts=draft.counts,
         seconds=round(seconds, 3),
-        machine=_machine(),
+        machine=machine(),
     )
-    shutil.rmtree(draft.path / ".shards", ignore_errors=True)
     write_json(draft.path / MANIFEST, asdict(manifest))
-    for name in _SCRATCH:
-        (draft.path / name).unlink(missing_ok=True)
+    return Artifact(draft.path, manifest)
+
+
+def _is_published(draft: Draft, path: Path) -> bool:
+    return path.relative_to(draft.path).parts[0] not in (*_SCRATCH, MANIFEST)
+
+
+def file_entry(path: Path, folder: Path) -> FileEntry:
+    """Name, size and hash of a file below a folder."""
+    name = path.relative_to(folder).as_posix()
+    return FileEntry(name=name, bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def _move_into_place(complete: Artifact, out_dir: Path) -> Artifact:
     if out_dir.exists():
-        previous = out_dir.with_name(out_dir.name + ".previous")
         if (out_dir / MANIFEST).exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            out_dir.rename(previous)
+            _keep_previous(out_dir)
         else:
             out_dir.rmdir()
-    draft.path.rename(out_dir)
-    return Artifact(out_dir, manifest)
+    complete.path.rename(out_dir)
+    sync_folder(out_dir.parent)
+    _tidy(out_dir)
+    return Artifact(out_dir, complete.manifest)
+
+
+def _keep_previous(out_dir: Path) -> None:
+    previous = out_dir.with_name(out_dir.name + ".previous")
+    if previous.exists():
+        if not (previous / MANIFEST).exists() and any(previous.iterdir()):
+            raise ArtifactError(f"{previous} is in the way and not an artefact; move it away")
+        say(f"{previous}, made with settings before the last, is dropped")
+        # The manifest goes last, so that what a kill leaves can be dropped the next time.
+        for path in sorted(previous.iterdir(), key=lambda p: p.name == MANIFEST):
+            _remove(path)
+        previous.rmdir()
+    out_dir.rename(previous)
+
+
+def _tidy(out_dir: Path) -> None:
+    """Remove what only served the work, also what a kill left of it."""
+    for name in _SCRATCH:
+        if (out_dir / name).exists():
+            _remove(out_dir / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
 def _locked(partial: Path) -> Iterator[None]:
-    with (partial / ".lock").open("w") as lock:
+    path = partial / _LOCK
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it may have finished meanwhile and taken the file along.
+            is_ours = path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino
         except BlockingIOError:
-            raise ArtifactError(
-                f"another process is working in {partial}; wait for it to end"
-            ) from None
+            is_ours = False
+        if not is_ours:
+            raise ArtifactError(f"another process is working in {partial}; wait for it to end")
         yield
+
+
+@contextmanager
+def _full_disk_named(partial: Path) -> Iterator[None]:
+    """A full disk is one line, from whichever library it comes; the work stays."""
+    try:
+        yield
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        where = getattr(error, "filename", None) or partial
+        raise StorageError(
+            f"the disk is full: {where}; free some space and run the command again: it resumes"
+        ) from error
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -346,38 +477,3 @@ def _plain(value: object, identity: bool) -> object:
     if isinstance(value, Path):
         return value.as_posix()
     return value.value if isinstance(value, Enum) else value
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _code_version() -> dict[str, Any]:
-    package = Path(__file__).parents[1]
-    commit, is_dirty = None, None
-    # No git, or a tree that it cannot read: the version alone tells what ran.
-    with suppress(SourceError, ToolMissingError):
-        commit, is_dirty = _own_commit(package)
-    return {"version": __version__, "commit": commit, "dirty": is_dirty}
-
-
-def _own_commit(package: Path) -> tuple[str | None, bool | None]:
-    """The commit of codling's own source, and whether the files differ from it."""
-    place = find_place(package)
-    commit = place.head() if place else None
-    if place is None or commit is None:
-        return None, None
-    with open_git(place) as git:
-        tracked = git.tracked()
-        # An installed package may lie inside somebody else's repository: only our own tree counts.
-        if "core/artifact.py" not in tracked:
-            return None, None
-        return commit, bool(git.changes(commit, tracked) or git.untracked())
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "n_cpus": os.cpu_count(),
-    }

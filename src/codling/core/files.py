@@ -19,7 +19,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,21 @@ def sync_folder(path: Path) -> None:
             raise
 
 
-def sync_tree(folder: Path) -> None:
-    """Bring every file below `folder`, and every folder with its names, to the disk."""
-    below = sorted(p for p in folder.rglob("*") if not p.is_symlink())
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, so that their names stay after a power cut."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
+
+
+def sync_tree(folder: Path, skip: Collection[str] = ()) -> None:
+    """Bring every file below `folder`, and every folder with its names, to the disk.
+
+    Not what lies in entries of `folder` that `skip` names.
+    """
+    found = (p for p in folder.rglob("*") if p.relative_to(folder).parts[0] not in skip)
+    below = sorted(p for p in found if not p.is_symlink())
     for path in below:
         if path.is_file():
             sync_file(path)

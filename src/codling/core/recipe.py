@@ -32,6 +32,11 @@ def aside(  # what dataclasses.field returns has no useful type either
     return field(metadata={"aside": True})
 
 
+def length(default: object) -> Any:  # noqa: ANN401  as dataclasses.field
+    """A config field that only says how long to go on: unfinished work goes on with another one."""
+    return field(default=default, metadata={"length": True})
+
+
 def config_class(stage: Callable[..., object]) -> type[Any]:
     """The class of a stage's one parameter, its config."""
     hints = typing.get_type_hints(stage)

@@ -1,8 +1,9 @@
 """Shards: a stage's work cut into independent tasks, each done once, in any order, on any worker.
 
 Input: a draft, a list of picklable tasks and a function. Output: files `NAME-00017.parquet` in the
-draft, identical for any number of workers. A shard is done when its record `.shards/00017.json`
-exists, written after its files; after an interruption only unfinished shards run again, from their
+draft, identical for any number of workers. A shard is done when its record `.shards/00017.json` is
+there: its counts, and size and hash of its files, written after they are on the disk. After an
+interruption the records are held against the files, and only what is not done runs again, from its
 beginning.
 
 Not here: how a stage cuts its work (it must not depend on the number of workers).
@@ -18,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
@@ -28,10 +29,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Artifact, Draft
+from codling.core.artifact import SHARDS, Artifact, Draft, FileEntry, file_entry
 from codling.core.cluster import map_on_ray
 from codling.core.errors import ArtifactError, CodlingError, StorageError
-from codling.core.files import replacing, write_json
+from codling.core.files import make_folder, replacing, sync_file, sync_folder, write_json
 from codling.core.log import Bar
 
 Task = TypeVar("Task")
@@ -84,7 +85,8 @@ def map_shards(  # noqa: PLR0913  what is done, and where
             bar.advance(1)
     total: Counter[str] = Counter()
     for index in range(waiting.n_tasks):
-        total.update(json.loads(_record(waiting.done_dir, index).read_text(encoding="utf-8")))
+        record = json.loads(_record(waiting.done_dir, index).read_text(encoding="utf-8"))
+        total.update(record["counts"])
     return total
 
 
@@ -97,13 +99,14 @@ class _Waiting:
 
     def __init__(self, draft: Draft, tasks: Iterable[Task]) -> None:
         self._folder = draft.path
-        self.done_dir = draft.path / ".shards"
-        self.done_dir.mkdir(exist_ok=True)
+        self.done_dir = draft.path / SHARDS
+        make_folder(self.done_dir)
+        self._checked: dict[int, bool] = {}
         self._rest = iter(tasks)
         is_known = isinstance(tasks, Sized)
         self._first = list(self._rest if is_known else islice(self._rest, 2))
         self.n_tasks = len(self._first)
-        self.n_done = sum(_record(self.done_dir, i).exists() for i in range(self.n_tasks))
+        self.n_done = sum(self._is_done(i) for i in range(self.n_tasks))
         is_all = is_known or self.n_tasks < 2
         self.at_least = self.n_tasks - self.n_done if is_all else sys.maxsize
         """How many are left; without end, where that is not known yet."""
@@ -114,8 +117,13 @@ class _Waiting:
     def __iter__(self) -> Iterator[tuple[Shard, Any]]:
         for index, task in enumerate(chain(self._first, self._rest)):
             self.n_tasks = max(self.n_tasks, index + 1)
-            if not _record(self.done_dir, index).exists():
+            if not self._is_done(index):
                 yield Shard(self._folder, index), task
+
+    def _is_done(self, index: int) -> bool:
+        if index not in self._checked:
+            self._checked[index] = _is_done(Shard(self._folder, index))
+        return self._checked[index]
 
 
 def cut(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> Iterator[list[Item]]:
@@ -199,7 +207,7 @@ def _run_on_ray(
     calls = ((work, task, shard) for shard, task in jobs)
     for shard in map_on_ray(_do_shard, calls, address):
         assert isinstance(shard, Shard)
-        if not _record(shard.folder / ".shards", shard.index).exists():
+        if not _record(shard.folder / SHARDS, shard.index).exists():
             raise StorageError(
                 f"{shard.folder} is not shared with all Ray nodes; choose an out_dir that is"
             )
@@ -233,15 +241,40 @@ def _do_shard(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -
     A worker of a killed run, or of a lost node, may still be at it for a moment: it must not write
     into the same files, and what it leaves half done must go.
     """
-    done_dir = shard.folder / ".shards"
-    record = _record(done_dir, shard.index)
+    done_dir = shard.folder / SHARDS
     with (done_dir / f"{shard.index:05d}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not record.exists():
-            for stale in shard.folder.glob(f"*-{shard.index:05d}.*"):
+        if not _is_done(shard):
+            for stale in _files(shard):
                 stale.unlink()
-            write_json(record, work(task, shard))
+            _write_record(shard, work(task, shard))
     return shard
+
+
+def _write_record(shard: Shard, counts: Counts) -> None:
+    """Bring the shard's files to the disk, then say that it is done."""
+    paths = _files(shard)
+    for path in paths:
+        sync_file(path)
+    sync_folder(shard.folder)
+    files = [asdict(file_entry(path, shard.folder)) for path in paths]
+    write_json(
+        _record(shard.folder / SHARDS, shard.index), {"counts": dict(counts), "files": files}
+    )
+
+
+def _is_done(shard: Shard) -> bool:
+    """Whether the shard has a record, and files of the size and the hash that it names."""
+    try:
+        record = json.loads(_record(shard.folder / SHARDS, shard.index).read_text("utf-8"))
+        files = [FileEntry(**entry) for entry in record["files"]]
+        return files == [file_entry(path, shard.folder) for path in _files(shard)]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _files(shard: Shard) -> list[Path]:
+    return sorted(shard.folder.glob(f"*-{shard.index:05d}.*"))
 
 
 def _record(done_dir: Path, index: int) -> Path:

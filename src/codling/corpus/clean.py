@@ -39,7 +39,6 @@ from codling.corpus.filters import Reason
 from codling.corpus.judge import Judge, Judged, dropped_rows
 from codling.corpus.profiles import thresholds
 from codling.corpus.redact import REDACTION_SCHEMA, Edit, replaced
-from codling.corpus.subset import inner_draft
 from codling.corpus.tables import new_table
 
 STAGE_VERSION = 2
@@ -84,7 +83,7 @@ def clean(config: CleanConfig) -> Artifact:
 
     def work(draft: Draft) -> None:
         shards = raw.files("documents-*.parquet")
-        judged = inner_draft(draft, "judged")
+        judged = draft.inner("judged")
         compiled = raw.counts.get("bytes", 0) > COMPILED_BYTES * config.workers
         if compiled and config.workers > 1 and config.ray is None:
             prepare_workers(PREPARED)

@@ -32,7 +32,7 @@ from codling.corpus.shingle_store import (
     save_array,
     write_shingles,
 )
-from codling.corpus.subset import Subset, inner_draft, write_subset
+from codling.corpus.subset import Subset, write_subset
 from codling.corpus.units import Units, read_units, unit_names
 
 STAGE_VERSION = 4
@@ -144,7 +144,7 @@ def _survivors(
 ) -> tuple[Ids, NDArray[np.float32]]:
     """For each unit the one that stands for it, and their similarity."""
     by_file, threads = config.level == "file", Threads(config.workers)
-    signed, stored = inner_draft(draft, f"{name}signed"), inner_draft(draft, f"{name}shingles")
+    signed, stored = draft.inner(f"{name}signed"), draft.inner(f"{name}shingles")
     rows = list(zip(units.shards, units.of_row, strict=True))
     signs = [SignTask(path, ids, by_file) for path, ids in rows]
     map_shards(signed, signs, sign_shard, workers=threads, label="sign", ray=config.ray)

@@ -25,7 +25,6 @@ from codling.core.shards import Counts, Shard, map_shards, write_table
 from codling.corpus.config import available_cores
 from codling.corpus.linear import Linear, LinearConfig, features, train
 from codling.corpus.pages import as_inputs, read_texts
-from codling.corpus.subset import inner_draft
 from codling.corpus.tables import new_table
 
 STAGE_VERSION = 3
@@ -160,7 +159,7 @@ def score_shard(task: Task, shard: Shard) -> Counts:
 def _score_all(
     documents: Artifact, model: QualityModel, draft: Draft, config: QualityConfig
 ) -> None:
-    stored = inner_draft(draft, "model").path / "model.npy"
+    stored = draft.inner("model").path / "model.npy"
     model.linear.save(stored)
     paths = documents.files("documents-*.parquet")
     tasks = [Task(path, stored, config.linear) for path in paths]

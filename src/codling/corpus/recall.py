@@ -32,7 +32,6 @@ from codling.core.shards import Counts, Shard, map_shards, prepare_workers
 from codling.corpus.config import available_cores
 from codling.corpus.linear import Linear, LinearConfig, Rows, features, open_tokenizer, train
 from codling.corpus.pages import Slice, as_inputs, read_slice, read_texts, slices
-from codling.corpus.subset import inner_draft
 from codling.corpus.tables import new_table
 
 STAGE_VERSION = 3
@@ -224,7 +223,7 @@ def domain(url: str) -> str:
 
 def _index(draft: Draft, config: RecallConfig) -> Crawl:
     """All pages cut into n-grams, slice by slice."""
-    inner = inner_draft(draft, "index")
+    inner = draft.inner("index")
     tasks = [Task(part, config) for part in slices(config.pages, config.slice_bytes)]
     map_shards(inner, tasks, index_shard, workers=config.workers, label="index", ray=config.ray)
     paths = [Shard(inner.path, i).path("index") for i in range(len(tasks))]
@@ -258,7 +257,7 @@ def _rounds(
         examples = wanted + _places(crawl, positive) + _places(crawl, others)
         labels = [True] * (len(wanted) + len(positive)) + [False] * len(others)
         model = train(examples, labels, config.linear)
-        scores = _scored(inner_draft(draft, f"round-{number}"), config, crawl, model)
+        scores = _scored(draft.inner(f"round-{number}"), config, crawl, model)
         found = np.concatenate([np.load(path, allow_pickle=False) for path in scores])
         is_recalled = found >= config.threshold
         shares = np.bincount(crawl.domains[is_recalled], minlength=len(crawl.names)) / totals

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from codling.core.artifact import Draft
 from codling.core.shards import Counts, Shard
 from codling.corpus.columns import batches, flag_array, string_array
 from codling.corpus.document import DROPPED_SCHEMA
@@ -46,13 +45,6 @@ def write_subset(subset: Subset, shard: Shard) -> Counts:
             pass
     n_dropped = len(subset.reasons)
     return {"documents": len(subset.goes) - n_dropped, "dropped": n_dropped}
-
-
-def inner_draft(draft: Draft, name: str) -> Draft:
-    """A draft inside the draft, in the part that is not published, for an earlier pass."""
-    path = draft.path / ".shards" / name
-    path.mkdir(parents=True, exist_ok=True)
-    return Draft(path, draft.kind, draft.id)
 
 
 def _write(subset: Subset, shard: Shard) -> None:

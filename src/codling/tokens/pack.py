@@ -50,6 +50,8 @@ from codling.tokens.tokenizer import Tokenizer
 
 STAGE_VERSION = 2
 
+_IDS = "ids"
+"""The samples as tokens, before they are laid out."""
 _TASK_BYTES = 8_000_000
 _MIN_TASK = 16
 """A stretch of fewer tokens stays plain text."""
@@ -80,7 +82,8 @@ def pack(config: PackConfig) -> Artifact:
         tasks = _tasks(samples, config.tokenizer_dir)
         if not tasks:
             raise SourceError(f"{config.samples_dir} has no samples; add sources")
-        map_shards(draft, tasks, _encode_task, workers=config.workers, label="encode")
+        inner = draft.inner(_IDS)
+        map_shards(inner, tasks, _encode_task, workers=config.workers, label="encode")
         meta = _lay_out(draft, tasks, tokenizer, config)
         if meta.splits["train"].n_tokens == 0:
             raise SourceError(f"{config.samples_dir} has no training samples; add sources")
@@ -161,8 +164,7 @@ def _encode_task(task: EncodeTask, shard: Shard) -> Counts:
     encoder = _encoder(file, file.stat().st_mtime_ns)
     rows = _rows(task, ["content"])
     ids, lengths = encoder.encode([r["content"] for r in rows])
-    path = _ids_path(shard.folder, shard.index)
-    with replacing(path) as temporary, temporary.open("wb") as stored:
+    with replacing(shard.path(_IDS, ".npz")) as temporary, temporary.open("wb") as stored:
         np.savez(stored, ids=ids, lengths=lengths)
     return {"samples": len(rows), "tokens": len(ids)}
 
@@ -184,14 +186,10 @@ def _tokenizer_file(path: Path) -> Path:
     return path / "tokenizer.json" if path.is_dir() else path
 
 
-def _ids_path(folder: Path, index: int) -> Path:
-    return folder / ".shards" / f"ids-{index:05d}.npz"
-
-
 def _encoded(folder: Path, tasks: Sequence[EncodeTask]) -> Iterator[tuple[dict[str, Any], Ids]]:
     """Each sample's id, split and size with its tokens, in order; one task in memory at a time."""
     for index, task in enumerate(tasks):
-        with np.load(_ids_path(folder, index)) as stored:
+        with np.load(Shard(folder, index).path(_IDS, ".npz")) as stored:
             ids, ends = stored["ids"], np.cumsum(stored["lengths"])
         table = pq.read_table(task.path, columns=["id", "split", "content"])
         table = table.slice(task.start, task.stop - task.start)
@@ -215,7 +213,7 @@ def _lay_out(
             "train": _Stream(train, dtype),
             "heldout": _Stream(heldout, dtype),
         }
-        for row, ids in _encoded(draft.path, tasks):
+        for row, ids in _encoded(draft.inner(_IDS).path, tasks):
             stream = streams[row["split"]]
             start = stream.n_tokens
             if row["split"] == "train":

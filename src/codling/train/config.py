@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from codling.core.errors import ConfigError
-from codling.core.recipe import aside
+from codling.core.recipe import aside, length
 from codling.model.config import ModelConfig
 
 
@@ -74,10 +74,10 @@ class ScheduleConfig:
 class LoopConfig:
     """What the training loop needs, whatever is trained."""
 
-    minutes: float = 5.0
+    minutes: float = length(5.0)
     """Training time; the number of steps is fixed from the first steps' speed. Compiling is not
     counted."""
-    max_steps: int | None = None
+    max_steps: int | None = length(None)
     """Train exactly so many steps instead; then the result depends on nothing but the settings."""
     batch_size: int = 8
     """Windows per micro-batch."""

@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from codling.core.artifact import SHARDS
 from codling.core.errors import ConfigError
 from codling.core.files import read_json_lines
 from codling.core.log import Bar, MetricsLog, say
@@ -41,8 +42,7 @@ Batches = Callable[[int], tuple[Tensor, Tensor]]
 """Micro-batch number -> inputs and targets [B, L]; a pure function, so that runs can resume."""
 
 METRICS = "metrics.jsonl"
-_STATE = ".shards/training.safetensors"
-"""Not published: `.shards` holds the records of unfinished work (core/artifact.py)."""
+_STATE = f"{SHARDS}/training.safetensors"
 _MAX_SKIPPED_IN_A_ROW = 20
 _TIMED_STEPS, _TIMED_SECONDS = 3, 4.0
 
