@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from codling.engine.request import Delta
-from codling.engine.stream import StopFilter, Stream, Transcript
+from codling.engine.stream import LeadFilter, StopFilter, Stream, Transcript
 from codling.tokens.bpe import train
 from codling.tokens.tokenizer import Tokenizer
 
@@ -113,3 +113,24 @@ def test_a_stream_can_be_read_in_an_event_loop() -> None:
     feeder.start()
     assert asyncio.run(read()) == ["a", "b", ""]
     assert cancelled == []
+
+
+@pytest.mark.parametrize(
+    ("lead", "answer", "left"),
+    [
+        ("    ", "    if n:", "if n:"),
+        ("    ", "if n:", "if n:"),
+        ("    ", "        if n:", "    if n:"),
+        ("    ", "  if n:", "if n:"),
+        ("    ", "\tif n:", "if n:"),
+        ("\t", "\tif n:\n\t\treturn", "if n:\n\t\treturn"),
+        ("    ", "\n    if n:", "\n    if n:"),
+        ("    ", "   ", ""),
+        ("", "    x", "    x"),
+    ],
+)
+def test_an_indentation_that_the_caller_has_is_left_out(lead: str, answer: str, left: str) -> None:
+    for size in (1, 2, 3, 20):
+        filtered = LeadFilter(lead)
+        pieces = [answer[i : i + size] for i in range(0, len(answer), size)]
+        assert "".join(map(filtered.push, pieces)) == left

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import tokenizers
 import torch
+from tokenizers import decoders, models, normalizers, trainers
 
 from codling.core.errors import CheckpointError, RequestError
 from codling.engine.request import BusyError, SamplingParams
+from codling.engine.stream import Transcript
 from codling.engine.text import TextEngine
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
@@ -213,3 +216,46 @@ def test_the_cache_is_cut_to_its_budget(tokenizer: Tokenizer) -> None:
         assert engine.max_length == 2048
         assert engine._runner.cache.n_rows == 4
         assert engine._runner.cache.n_bytes == 8192 * per_token
+
+
+def sentencepiece(special: str = "<s>") -> Tokenizer:
+    """A tokenizer that puts a blank before a text that begins, as SentencePiece does."""
+    pieces = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    pieces.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    pieces.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
+    trainer = trainers.BpeTrainer(special_tokens=names, show_progress=False)
+    pieces.train_from_iterator(["a + b + de"] * 5, trainer)
+    raw = json.loads(pieces.to_str())
+    raw["added_tokens"] = raw["added_tokens"][:3]
+    return Tokenizer(raw, tokenizer_config={"bos_token": special, "eos_token": "</s>"})
+
+
+def test_the_first_blank_of_an_answer_that_goes_on_is_kept(model: Transformer) -> None:
+    pieces = sentencepiece()
+    ids = pieces.encode("a + b + de")
+    with TextEngine(model, pieces, max_streams=4, max_length=64) as engine:
+        for n in range(1, len(ids)):
+            transcript = Transcript(pieces, [], engine._lead(ids[:n], "complete"))
+            told = [transcript.push(i, None, None, silent=False).text for i in ids[n:]]
+            assert "".join(told) == "a + b + de"[len(pieces.decode(ids[:n])) :]
+
+
+def test_the_blank_before_a_text_that_begins_is_no_part_of_the_answer(model: Transformer) -> None:
+    pieces = sentencepiece()
+    bos, blank = pieces.specials.bos, pieces.encode("a")[0]
+    assert pieces.token_bytes(blank).startswith(b" ")
+    with TextEngine(model, pieces, max_streams=4, max_length=64) as engine:
+        assert engine._lead([bos], "complete") == " "
+        assert engine._lead([bos, blank], "complete") == ""
+        assert engine._lead([bos, blank], "insert") == ""
+        assert engine._lead([bos, blank], "chat") == " "

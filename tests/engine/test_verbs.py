@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from codling.checkpoint.store import save_hf
-from codling.core.errors import ConfigError, SourceError
+from codling.core.errors import (
+    CheckpointError,
+    ConfigError,
+    RequestError,
+    SourceError,
+    TokenizerError,
+)
 from codling.corpus.context import RepositoryContext
 from codling.engine.config import ChatConfig, CompleteConfig, InsertConfig
 from codling.engine.request import SamplingParams
@@ -128,3 +134,27 @@ def test_a_long_chat_forgets_its_oldest_turns(
     monkeypatch.setattr("sys.stdin", io.StringIO("Hello there\n" * 12))
     config = ChatConfig(model=checkpoint, max_tokens=30, context=1024)
     assert len("".join(chat(config)).splitlines()) >= 12
+
+
+def test_a_base_model_does_not_chat_and_says_so_before_it_is_loaded(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    for name in ("tokenizer.json", "config.json"):
+        (base / name).write_bytes((checkpoint / name).read_bytes())
+    with pytest.raises(TokenizerError, match=r"no chat template.*--chat-template"):
+        chat(ChatConfig(model=base, message="Hello"))
+    with pytest.raises(TokenizerError, match="no chat template nothing; known are"):
+        chat(ChatConfig(model=base, message="Hello", chat_template="nothing"))
+    with pytest.raises(CheckpointError):  # asked for by name: now the weights are missed
+        chat(ChatConfig(model=base, message="Hello", chat_template="codling"))
+
+
+def test_a_broken_template_is_one_line(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop.jinja").write_text("{% for i in range(10**12) %}x{% endfor %}")
+    config = ChatConfig(
+        model=checkpoint, message="Hello", chat_template=str(tmp_path / "loop.jinja")
+    )
+    with pytest.raises(RequestError, match="the chat template fails: OverflowError"):
+        list(chat(config))

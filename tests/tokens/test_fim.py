@@ -163,3 +163,31 @@ def test_in_spm_a_blank_at_the_cursor_is_left_to_the_answer(tokenizer: Tokenizer
     assert prompt.lead == " "
     assert insertion_prompt(tokenizer, "    return", "\n", mode="spm").lead == ""
     assert insertion_prompt(tokenizer, "    return ", "\n", mode="psm").lead == ""
+
+
+@pytest.mark.parametrize("suffix", ["", "\n", " \r\n\n"])
+@pytest.mark.parametrize("indent", ["    ", "\t", " ", "\t  "])
+def test_with_nothing_after_the_hole_the_indentation_is_left_to_the_answer(
+    tokenizer: Tokenizer, indent: str, suffix: str
+) -> None:
+    prompt = insertion_prompt(tokenizer, f"def f(n):\n{indent}", suffix)
+    assert prompt == insertion_prompt(tokenizer, "def f(n):\n", suffix)
+    assert prompt.lead == indent
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix"),
+    [
+        ("def f(n):\n    ", "\n    return x"),
+        ("def f(n):\n    x", ""),
+        ("def f(n): ", ""),
+        ("def f(n):\n", ""),
+        ("", ""),
+    ],
+)
+def test_other_insertions_are_asked_as_they_are(
+    tokenizer: Tokenizer, prefix: str, suffix: str
+) -> None:
+    prompt = insertion_prompt(tokenizer, prefix, suffix)
+    assert prompt.lead == ""
+    assert tokenizer.decode(prompt) == prefix + suffix

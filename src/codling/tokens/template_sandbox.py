@@ -38,6 +38,8 @@ from codling.tokens.template_filters import (
 )
 from codling.tokens.template_marks import Marks
 
+_OF_JINJA = ("_loop_vars", "_block_vars")
+"""What compiled templates pass to every call inside a loop or a block, for jinja2 itself."""
 _METHODS: dict[type, frozenset[str]] = {
     str: STR_METHODS,
     dict: frozenset({"get", "items", "keys", "values", "copy"}),
@@ -140,7 +142,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(__obj, BuiltinMethodType):
             owner = __obj.__self__
             if isinstance(owner, str):
-                return call_str(__self.marks, owner, __obj.__name__, args, kwargs)
+                own = {name: value for name, value in kwargs.items() if name not in _OF_JINJA}
+                return call_str(__self.marks, owner, __obj.__name__, args, own)
             if not isinstance(owner, list | tuple | dict):
                 raise SecurityError(f"{__obj.__name__} of {type(owner).__name__} is refused")
             budget().look_at(owner)
