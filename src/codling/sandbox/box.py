@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from codling.core.errors import ToolMissingError
 from codling.sandbox import bubblewrap, cgroup
+from codling.sandbox.identity import USER
 from codling.sandbox.interpreter import Interpreter, own
 from codling.sandbox.launch import end, launch
 from codling.sandbox.limits import Limits
@@ -122,6 +123,8 @@ class Box:
         self.limits, self.unsafe, self.python = limits, unsafe, python or own()
         self.shown, self.preload = tuple(shown), tuple(preload)
         self.group: cgroup.Group | str = "not started"
+        self.exposed = ""
+        """Why programs run as the host's root, "" if they do not."""
         self._process: subprocess.Popen[bytes] | None = None
         self._unread = bytearray()
         self._n_oom_kills = 0
@@ -164,6 +167,12 @@ class Box:
 
     def _collect(self, job: Job) -> Reply:
         """The reply to a job that was sent."""
+        if self.exposed and _sees_proc(job):
+            self.close()
+            raise ToolMissingError(
+                f"programs that see /proc do not run as root's own user: {self.exposed}; "
+                "run codling as an ordinary user"
+            )
         kills = self._n_oom_kills
         try:
             answer = self._receive(sum(step.limits.wall_seconds for step in job.steps) + _GRACE)
@@ -209,14 +218,12 @@ class Box:
 
     def _launch(self) -> None:
         """Start the server and, while it loads, put it into its control group."""
+        inner: int | None = None
         if self.unsafe:
             self._process = launch(self._argv(), env=bubblewrap.ENVIRONMENT)
-            inner: int | None = None
         else:
-            told, tell = os.pipe()
-            fds = (bubblewrap.filter_file(), tell)
-            self._process = launch(self._argv(*fds), fds=fds, env={})
-            inner = bubblewrap.inner_pid(told)
+            walled = bubblewrap.start(self._argv(), self.shown, python=self.python)
+            self._process, inner, self.exposed = walled.process, walled.inner, walled.exposed
         if isinstance(self.group, cgroup.Group):
             self.group.put(pid for pid in (self._process.pid, inner) if pid is not None)
 
@@ -227,9 +234,10 @@ class Box:
         said = self._process.stderr.read().decode(errors="replace")
         return (said.strip().splitlines() or [""])[-1]
 
-    def _argv(self, filter_fd: int = -1, tell: int = -1) -> list[str]:
+    def _argv(self) -> list[str]:
         options = {
             "isolated": not self.unsafe,
+            "user": USER,
             "preload": self.preload,
             "path": self.python.packages if self.unsafe else bubblewrap.inside_folders(self.python),
         }
@@ -240,10 +248,7 @@ class Box:
         )
         # Not -I: it would ignore PYTHONHASHSEED, the one variable for Python in our environment,
         # and programs that print sets would not do the same twice.
-        argv = [self.python.path, "-P", "-s", "-S", "-c", source]
-        if self.unsafe:
-            return argv
-        return bubblewrap.command(argv, self.shown, filter_fd, python=self.python, told=tell)
+        return [self.python.path, "-P", "-s", "-S", "-c", source]
 
     def _oom_kills(self) -> int:
         return self.group.oom_kills() if isinstance(self.group, cgroup.Group) else 0
@@ -303,6 +308,10 @@ def describe(*, unsafe: bool = False) -> str:
     return f"{walls}; {group}: memory is bounded per process only, fork bombs are {held}"
 
 
+def _sees_proc(job: Job) -> bool:
+    return job.proc or any(step.code is None for step in job.steps)
+
+
 def _job_message(job: Job) -> dict[str, Any]:
     texts = {n: f for n, f in job.files.items() if isinstance(f, str)}
     binary = {n: b64encode(f).decode() for n, f in job.files.items() if isinstance(f, bytes)}
@@ -310,7 +319,7 @@ def _job_message(job: Job) -> dict[str, Any]:
         "files": texts,
         "binary": binary,
         "keep": list(job.keep),
-        "proc": job.proc or any(step.code is None for step in job.steps),
+        "proc": _sees_proc(job),
         "disk": max(step.limits.disk_bytes for step in job.steps),
         "steps": [_step_message(step) for step in job.steps],
     }

@@ -14,16 +14,19 @@ import platform
 import py_compile
 import re
 import shutil
+import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from codling.core.errors import ToolMissingError
+from codling.sandbox.identity import USER, give, needs_another
 from codling.sandbox.inside.seccomp import filter_bytes
 from codling.sandbox.interpreter import Interpreter, own
+from codling.sandbox.launch import end, launch
 
-USER = "1000"
 _SYSTEM = ("/usr",)
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SETTINGS = (
@@ -72,30 +75,24 @@ def command(
     filter_fd: int,
     *,
     python: Interpreter | None = None,
-    told: int | None = None,
+    told: int,
+    wait: int | None = None,
 ) -> list[str]:
     """`program` inside the walls; `shown` are host folders to see read-only at their own paths.
 
-    `python` is the interpreter to show, our own if none is given. With `told`, a descriptor,
-    bubblewrap writes there who runs inside (see `inner_pid`), and the program, which must then be
-    its namespace's first process, ends by itself when it should.
+    `python` is the interpreter to show, our own if none is given. Bubblewrap writes to the
+    descriptor `told` who runs inside (see `inner_pid`); the program is its namespace's first
+    process. With `wait`, a descriptor, it waits there until its ids are given (identity.py).
     """
     argv = [find(), "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-net"]
     argv += ["--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"]
-    argv += [
-        "--uid",
-        USER,
-        "--gid",
-        USER,
-        "--hostname",
-        "sandbox",
-        "--cap-add",
-        "ALL",
-        "--clearenv",
-    ]
+    argv += ["--uid", str(USER), "--gid", str(USER), "--hostname", "sandbox"]
+    argv += ["--cap-add", "ALL", "--clearenv"]
     for name, value in ENVIRONMENT.items():
         argv += ["--setenv", name, value]
     python = python or own()
+    for folder in _above([*python.folders, *_SETTINGS, *map(str, shown), f"{INSIDE}/inside"]):
+        argv += ["--dir", folder]
     for path in (*_SYSTEM, *python.folders):
         argv += ["--ro-bind", path, path]
     for path in _LINKS:
@@ -111,9 +108,81 @@ def command(
         argv += ["--ro-bind-try", path, inside]
     argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
-    if told is not None:
-        argv += ["--as-pid-1", "--info-fd", str(told)]
+    argv += ["--as-pid-1", "--info-fd", str(told)]
+    if wait is not None:
+        argv += ["--userns-block-fd", str(wait)]
     return [*argv, "--seccomp", str(filter_fd), "--", *program]
+
+
+def _above(paths: Sequence[str]) -> list[str]:
+    """The folders that lead to `paths`, outermost first: made by name they are open to all,
+    otherwise they would be as closed as root's home is."""
+    folders = (folder for path in paths for folder in reversed(Path(path).parents))
+    return [str(folder) for folder in dict.fromkeys(folders) if folder != Path("/")]
+
+
+def without_rights(argv: Sequence[str]) -> list[str]:
+    """A program for `start` that gives up every right and then becomes `argv`."""
+    source = (
+        f"import sys; sys.path.insert(0, {INSIDE!r}); from inside.linux import become; "
+        f"become({list(argv)!r}, {USER})"
+    )
+    return [own().path, "-P", "-s", "-S", "-c", source]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walled:
+    """A process behind walls."""
+
+    process: subprocess.Popen[bytes]
+    """bubblewrap; it ends when the program does."""
+    inner: int | None
+    """The program, by its number outside; None if it did not start."""
+    exposed: str
+    """Why the program runs as the host's root, "" if it does not."""
+
+
+def start(
+    program: Sequence[str],
+    shown: Sequence[Path],
+    *,
+    python: Interpreter | None = None,
+    stderr: int = subprocess.PIPE,
+) -> Walled:
+    """Start `program` inside the walls, under an id that is not root's if one can be had."""
+    if not needs_another():
+        return _start(program, shown, python, stderr, waits=False)
+    walled = _start(program, shown, python, stderr, waits=True)
+    if not walled.exposed:
+        return walled
+    end(walled.process)
+    return replace(_start(program, shown, python, stderr, waits=False), exposed=walled.exposed)
+
+
+def _start(
+    program: Sequence[str],
+    shown: Sequence[Path],
+    python: Interpreter | None,
+    stderr: int,
+    *,
+    waits: bool,
+) -> Walled:
+    told, tell = os.pipe()
+    wait, go = os.pipe()
+    rules = filter_file()
+    at = wait if waits else None
+    argv = command(program, shown, rules, python=python, told=tell, wait=at)
+    fds = (rules, tell, wait)
+    process = launch(argv, fds=fds, env={}, stderr=stderr)
+    try:
+        inner = inner_pid(told)
+        exposed = give(inner) if waits and inner is not None else ""
+        if not exposed:
+            with suppress(BrokenPipeError):  # it has ended already: its own words say why
+                os.write(go, b"x")
+    finally:
+        os.close(go)
+    return Walled(process=process, inner=inner, exposed=exposed)
 
 
 def inner_pid(told: int) -> int | None:
@@ -135,7 +204,7 @@ def _compile_inside() -> None:
 
 
 def filter_file() -> int:
-    """A descriptor with the filter of the server itself, which may still make namespaces."""
+    """A descriptor with the filter of what starts inside, which may still make namespaces."""
     fd = os.memfd_create("seccomp", 0)
     os.write(fd, filter_bytes(platform.machine(), "server"))
     os.lseek(fd, 0, os.SEEK_SET)

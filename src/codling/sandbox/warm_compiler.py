@@ -61,10 +61,12 @@ class WarmCompiler:
             self._end()
 
     def _start(self) -> None:
-        fds = () if self._unsafe else (bubblewrap.filter_file(),)
-        walls = self._argv if self._unsafe else bubblewrap.command(self._argv, self._shown, *fds)
-        env = bubblewrap.ENVIRONMENT if self._unsafe else {}
-        self._process = launch(walls, fds=fds, env=env, stderr=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        if self._unsafe:
+            self._process = launch(self._argv, env=bubblewrap.ENVIRONMENT, stderr=quiet)
+        else:
+            entry = bubblewrap.without_rights(self._argv)
+            self._process = bubblewrap.start(entry, self._shown, stderr=quiet).process
 
     def _end(self) -> None:
         if self._process is not None:

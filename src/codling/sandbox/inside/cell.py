@@ -82,11 +82,14 @@ def run_program(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _furnish(job: dict[str, Any]) -> None:
-    """Empty file systems over all that a job may write, and over /proc unless the job needs it."""
+    """Empty file systems over all that a job may write, and over /proc unless the job needs it:
+    then nothing there can be written."""
     n_bytes = int(job.get("disk", 256 << 20))
     for path in (WORK, *_FRESH):
         linux.mount_tmpfs(path, n_bytes)
-    if not job["proc"]:
+    if job["proc"]:
+        linux.make_read_only("/proc")
+    else:
         linux.mount_tmpfs("/proc", 4096, "500")
 
 

@@ -11,7 +11,9 @@ NEW_MOUNTS, NEW_IPC, NEW_PIDS = 0x00020000, 0x08000000, 0x20000000
 CELL = NEW_MOUNTS | NEW_IPC | NEW_PIDS
 _NOSUID_NODEV = 2 | 4
 _PRIVATE_RECURSIVE = 0x40000 | 0x4000
+_READ_ONLY, _NOEXEC, _REMOUNT, _BIND, _RECURSIVE = 1, 8, 32, 0x1000, 0x4000
 _PDEATHSIG, _CAPBSET_DROP, _SECCOMP, _SUBREAPER, _NO_NEW_PRIVS, _AMBIENT = 1, 24, 22, 36, 38, 47
+_SET_DUMPABLE = 4
 _CLEAR_ALL, _FILTER_MODE = 4, 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _LAST_CAPABILITY = 40
@@ -78,6 +80,37 @@ def mount_tmpfs(path: str, n_bytes: int, mode: str = "700") -> None:
     """An empty file system in memory over the folder `path`."""
     options = f"size={n_bytes},mode={mode}".encode()
     _check(_mount(b"tmpfs", path.encode(), b"tmpfs", _NOSUID_NODEV, options), f"mount {path}")
+
+
+def make_read_only(path: str) -> None:
+    """Nothing at or below `path` can be written through it any more, whoever owns it; what was
+    opened before still can."""
+    where = path.encode()
+    _check(_mount(where, where, None, _BIND | _RECURSIVE, None), f"bind {path}")
+    flags = _REMOUNT | _BIND | _READ_ONLY | _NOSUID_NODEV | _NOEXEC
+    _check(_mount(b"none", where, None, flags, None), f"make {path} read-only")
+
+
+def leave_root(user: int) -> None:
+    """Take the id `user` where we are another: the start inside has been as the host's root.
+
+    For good: nothing but a capability, which no program in a cell holds, leads back.
+    """
+    if os.getuid() == user:
+        return
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    _prctl(_SET_DUMPABLE, 1, 0, 0, 0)  # a change of ids takes our own /proc entries away
+
+
+def become(argv: list[str], user: int) -> None:
+    """Give up every right and turn into the program `argv`, which ends when our parent does."""
+    leave_root(user)
+    die_with_parent()
+    keep_from_children()
+    drop_capabilities()
+    os.execv(argv[0], argv)
 
 
 def die_with_parent() -> None:

@@ -32,12 +32,14 @@ _GRACE = 5.0
 
 
 def main(options: dict[str, Any]) -> None:
-    """Serve jobs until the pipe closes. Options: isolated, preload, path."""
+    """Serve jobs until the pipe closes. Options: isolated, user, preload, path."""
     isolated = bool(options["isolated"])
     requests, replies = os.dup(0), os.dup(1)
     os.dup2(os.open("/dev/null", os.O_RDWR), 0)
     os.dup2(2, 1)  # a pipe, as it will be in the children: streams remember what they are on
     program.open_streams()
+    if isolated:
+        linux.leave_root(options["user"])
     linux.die_with_parent()
     if isolated:
         linux.unshare(linux.NEW_MOUNTS)  # refused here, refused everywhere: better at the start

@@ -1,0 +1,56 @@
+"""Who untrusted code is to the host: never its root.
+
+Input: a process that waits in a new user namespace. Output: that namespace's maps of user and
+group ids, or the reason why none can be had.
+
+An ordinary user's code runs as that user, which bubblewrap arranges by itself. Root's code would
+run as the host's root, who may write the kernel's settings however few capabilities are left. So
+root gives it an id of nobody's, and its own id a second name inside, for the start only: the
+server must still read root's folders while it sets up its walls, then it takes the other id
+(inside/linux.py), and no program in a cell holds the capability to change back.
+
+Not here: the walls (bubblewrap.py).
+"""
+
+import os
+import re
+from pathlib import Path
+
+USER = 1000
+"""The id that programs see themselves as."""
+BUILDER = 2000
+"""The host's root as the starting server sees it; not 0, for changing from 0 to another id would
+cost the capabilities."""
+NOBODY = 65534
+
+
+def needs_another() -> bool:
+    """Whether we are root, so that our own id is nothing to give to untrusted code."""
+    return os.geteuid() == 0
+
+
+def give(pid: int) -> str:
+    """Write the id maps of the waiting process `pid`; what stands in the way, or "" if all is
+    well."""
+    try:
+        for kind in ("gid", "uid"):
+            other = unprivileged(Path(f"/proc/self/{kind}_map").read_text())
+            if other is None:
+                return "root has no second user id here"
+            Path(f"/proc/{pid}/{kind}_map").write_text(f"{USER} {other} 1\n{BUILDER} 0 1\n")
+    except OSError as error:
+        return f"root may not give an id to a process ({error.strerror})"
+    return ""
+
+
+def unprivileged(id_map: str) -> int | None:
+    """An id that is not root's and that we may give away, from a map of /proc/self.
+
+    >>> unprivileged("0 100000 1000")
+    999
+    """
+    ranges = [tuple(map(int, re.findall(r"\d+", line))) for line in id_map.splitlines()]
+    ids = [(first, first + length - 1) for first, _, length in ranges]
+    if any(first <= NOBODY <= last for first, last in ids):
+        return NOBODY
+    return max((last for _, last in ids if last > 0), default=None)
