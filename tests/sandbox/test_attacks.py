@@ -176,46 +176,91 @@ assert False
     assert not run(patch).passed
 
 
-def test_the_nonce_cannot_be_found_by_looking_around(run):
-    walk_frames = """
-import sys, os
-frame, seen = sys._getframe(), []
-while frame is not None:
-    seen += [v for v in list(frame.f_locals.values()) if isinstance(v, bytes) and len(v) == 16]
-    frame = frame.f_back
-for nonce in seen:
-    os.write(3, nonce)
-os._exit(0)
-"""
-    assert run(walk_frames).status == "left early"
+def test_what_lists_objects_and_frames_is_refused(run):
     outcome = run("import gc; gc.get_objects()")
     assert outcome.status == "failed"
     assert "gc.get_objects" in outcome.detail
+    for source in (
+        "import sys; sys._getframe()",
+        "import sys; sys._current_frames()",
+        "try:\n    1 / 0\nexcept Exception as error:\n    error.__traceback__.tb_frame",
+        "(i for i in ()).gi_frame",
+        "exec(compile('import sys; sys._getframe()', 'other.py', 'exec'))",
+    ):
+        assert run(source).status == "tampering", source
 
 
-def test_the_nonce_cannot_be_reached_from_any_reachable_object(run):
-    walk_objects = """
-import gc, os, sys
-frames, frame = [], sys._getframe()
-while frame is not None:
-    frames.append(frame)
-    frame = frame.f_back
-todo = [sys.modules, *frames, *(f.f_locals for f in frames), *(f.f_globals for f in frames)]
-seen, n = {}, 0
-while todo:
-    each = todo.pop()
-    if id(each) in seen:
-        continue
-    seen[id(each)] = each
-    if isinstance(each, bytes) and len(each) == 16:
-        os.write(3, each)
-    todo += gc.get_referents(each)
-os.write(1, str(len(seen)).encode())
-os._exit(0)
+def test_libraries_may_ask_for_frames(run):
+    outcome = run("""
+import collections, logging, traceback, warnings
+assert collections.namedtuple("Pair", "a b")(1, 2).b == 2
+logging.warning("x")
+warnings.warn("y")
+try:
+    1 / 0
+except ZeroDivisionError:
+    assert "ZeroDivisionError" in traceback.format_exc()
+""")
+    assert outcome.passed, outcome
+
+
+CLAIM = """
+import os, signal
+def claim(*_, **__):
+    os.write(3, b'e' * (1 << 18))
+    signal.pause()
 """
-    outcome = run(walk_objects)
-    assert outcome.status == "left early", outcome
-    assert int(outcome.stdout) > 1000
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "claim()",
+        "import threading; threading.Thread(target=claim).start(); threading.Event().wait()",
+        "signal.signal(signal.SIGALRM, claim)\nsignal.alarm(1)\nwhile True: pass",
+        "class Old:\n    __del__ = claim\nOld()",
+        "import traceback; traceback.format_exception = claim\nassert False",
+        "import sys\nclass Stream:\n    flush = claim\nsys.stdout = Stream()\nassert False",
+        "import sys; sys.audit = claim; os.write(3, b'e'); os._exit = claim\nassert False",
+        "import builtins; builtins.BaseException = None\nassert False",
+        "import gc\nfor m in list(__import__('sys').modules.values()):\n"
+        "    if getattr(m, '__name__', '').startswith('inside'):\n"
+        "        [setattr(m, n, claim) for n, v in list(vars(m).items()) if callable(v)]\n"
+        "assert False",
+        "if os.fork() == 0:\n    claim()\nos.write(3, b'e')\nos.wait()",
+        "os.write(3, b'e'); os.execv('/bin/sleep', ['sleep', '60'])",
+    ],
+)
+def test_a_claim_to_have_ended_is_no_proof(run, source):
+    assert not run(CLAIM + source + "\n", wall_seconds=2.0).passed
+
+
+def test_a_program_meets_its_own_signals_like_any_other(run):
+    kill = "import os, signal\nos.kill(os.getpid(), signal.%s)\n"
+    for name in ("SIGKILL", "SIGTERM", "SIGUSR1", "SIGHUP"):
+        outcome = run(kill % name)
+        assert (outcome.status, outcome.detail) == ("killed", name)
+    assert run(kill % "SIGINT").detail == "KeyboardInterrupt"
+    assert run(kill % "SIGSTOP", wall_seconds=0.5).status == "timed out"
+    assert run("import signal; signal.alarm(1); signal.pause()").detail == "SIGALRM"
+    assert run("import os; os.abort()").detail == "abort"
+    assert run(kill % "SIGCHLD").passed
+    handled = "import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: print('met'))\n"
+    assert run(handled + "os.kill(os.getpid(), signal.SIGTERM)\n").stdout == "met\n"
+
+
+def test_the_first_process_of_a_cell_cannot_be_reached(run):
+    source = """
+import os, signal
+assert os.getpid() != 1
+for each in range(1, 65):
+    try:
+        os.kill(1, each)
+    except OSError:
+        pass
+"""
+    assert run(source).passed
+    assert run("x = 1").passed
 
 
 def test_tests_cannot_be_jumped_over(run):

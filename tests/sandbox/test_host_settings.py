@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codling.core.errors import ToolMissingError
-from codling.sandbox import Box, Job, Step, bubblewrap, identity
+from codling.sandbox import Box, Job, Step, identity
 from codling.sandbox.identity import unprivileged
 
 # Opening for writing is the write's permission check: nothing is written even where it succeeds.
@@ -84,7 +84,7 @@ def walls() -> None:
 def test_nothing_below_proc_or_sys_can_be_written_from_any_cell():
     before = SETTING.read_text()
     found = looks()
-    assert {name: opened for name, (opened, _) in found.items()} == dict.fromkeys(found, [])
+    assert {name: opened for name, (opened, _) in found.items()} == {name: [] for name in found}
     assert all(refused > 500 for name, (_, refused) in found.items() if name != "a Python program")
     assert SETTING.read_text() == before
 
@@ -148,7 +148,7 @@ for change in (os.setuid, os.seteuid, os.setgid):
 def test_where_root_has_no_other_id_programs_that_see_proc_are_refused(monkeypatch):
     if os.geteuid() != 0:
         pytest.skip("only root gives ids away")
-    monkeypatch.setattr(bubblewrap, "give", lambda _pid: "root has no second user id here")
+    monkeypatch.setattr(identity, "unprivileged", lambda _map: None)
     with Box() as box:
         assert box.run(Job(steps=(Step(code="x = 1"),))).steps[0].proved
         with pytest.raises(ToolMissingError, match="no second user id here; run codling as an"):

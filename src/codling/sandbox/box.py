@@ -41,6 +41,8 @@ class Step:
     stdin: str = ""
     limits: Limits = field(default_factory=Limits)
     env: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+    """With `argv`: to be read once from descriptor 4 and, for proof of the end, given back on 3."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,10 @@ class StepReply:
     flooded: bool
     """It wrote far more than its output limit."""
     proved: bool
-    """A Python program that ran to its end; a nonce over a private pipe is the proof."""
+    """It ran to its end: a Python program as its keeper saw (inside/notary.py), another as its
+    runner said by giving back the step's key."""
+    tampered: bool
+    """A Python program whose own code asked for frames, where a test keeps what it expects."""
     stdout: str
     stderr: str
     seconds: float
@@ -328,7 +333,7 @@ def _job_message(job: Job) -> dict[str, Any]:
 def _step_message(step: Step) -> dict[str, Any]:
     limits = step.limits
     what: dict[str, Any] = (
-        {"argv": list(step.argv), "env": dict(step.env)}
+        {"argv": list(step.argv), "env": dict(step.env), "key": step.key}
         if step.code is None
         else {"code": step.code}
     )
@@ -347,7 +352,11 @@ def _step_message(step: Step) -> dict[str, Any]:
 def _read_reply(answer: dict[str, Any], out_of_memory: bool) -> Reply:
     return Reply(
         out_of_memory=out_of_memory,
-        steps=tuple(StepReply(**step) for step in answer.get("steps", ())),
+        steps=tuple(_read_step(step) for step in answer.get("steps", ())),
         kept={name: b64decode(data) for name, data in answer.get("kept", {}).items()},
         lost=answer.get("lost", ""),
     )
+
+
+def _read_step(answer: dict[str, Any]) -> StepReply:
+    return StepReply(**{name: value for name, value in answer.items() if name != "place"})

@@ -17,12 +17,12 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from codling.core.errors import ToolMissingError
-from codling.sandbox.identity import USER, give, needs_another
+from codling.sandbox.identity import USER, give
 from codling.sandbox.inside.seccomp import filter_bytes
 from codling.sandbox.interpreter import Interpreter, own
 from codling.sandbox.launch import end, launch
@@ -72,17 +72,17 @@ def find() -> str:
 def command(
     program: Sequence[str],
     shown: Sequence[Path],
-    filter_fd: int,
     *,
-    python: Interpreter | None = None,
+    filter_fd: int,
     told: int,
-    wait: int | None = None,
+    wait: int,
+    python: Interpreter | None = None,
 ) -> list[str]:
     """`program` inside the walls; `shown` are host folders to see read-only at their own paths.
 
     `python` is the interpreter to show, our own if none is given. Bubblewrap writes to the
     descriptor `told` who runs inside (see `inner_pid`); the program is its namespace's first
-    process. With `wait`, a descriptor, it waits there until its ids are given (identity.py).
+    process. It waits at the descriptor `wait` until its ids are given (identity.py).
     """
     argv = [find(), "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-net"]
     argv += ["--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"]
@@ -108,9 +108,7 @@ def command(
         argv += ["--ro-bind-try", path, inside]
     argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
-    argv += ["--as-pid-1", "--info-fd", str(told)]
-    if wait is not None:
-        argv += ["--userns-block-fd", str(wait)]
+    argv += ["--as-pid-1", "--info-fd", str(told), "--userns-block-fd", str(wait)]
     return [*argv, "--seccomp", str(filter_fd), "--", *program]
 
 
@@ -150,36 +148,19 @@ def start(
     stderr: int = subprocess.PIPE,
 ) -> Walled:
     """Start `program` inside the walls, under an id that is not root's if one can be had."""
-    if not needs_another():
-        return _start(program, shown, python, stderr, waits=False)
-    walled = _start(program, shown, python, stderr, waits=True)
-    if not walled.exposed:
-        return walled
-    end(walled.process)
-    return replace(_start(program, shown, python, stderr, waits=False), exposed=walled.exposed)
-
-
-def _start(
-    program: Sequence[str],
-    shown: Sequence[Path],
-    python: Interpreter | None,
-    stderr: int,
-    *,
-    waits: bool,
-) -> Walled:
     told, tell = os.pipe()
     wait, go = os.pipe()
     rules = filter_file()
-    at = wait if waits else None
-    argv = command(program, shown, rules, python=python, told=tell, wait=at)
-    fds = (rules, tell, wait)
-    process = launch(argv, fds=fds, env={}, stderr=stderr)
+    argv = command(program, shown, filter_fd=rules, told=tell, wait=wait, python=python)
+    process = launch(argv, fds=(rules, tell, wait), env={}, stderr=stderr)
     try:
         inner = inner_pid(told)
-        exposed = give(inner) if waits and inner is not None else ""
-        if not exposed:
-            with suppress(BrokenPipeError):  # it has ended already: its own words say why
-                os.write(go, b"x")
+        exposed = give(inner) if inner is not None else ""
+        with suppress(BrokenPipeError):  # it has ended already: its own words say why
+            os.write(go, b"x")
+    except OSError:
+        end(process)
+        raise
     finally:
         os.close(go)
     return Walled(process=process, inner=inner, exposed=exposed)

@@ -31,7 +31,7 @@ from codling.sandbox.warm_compiler import (
     typescript_path,
 )
 
-VERSION = 2
+VERSION = 3
 """Raised when the same program may get another verdict, so that stored ones are not used."""
 
 

@@ -3,11 +3,11 @@
 Input: a process that waits in a new user namespace. Output: that namespace's maps of user and
 group ids, or the reason why none can be had.
 
-An ordinary user's code runs as that user, which bubblewrap arranges by itself. Root's code would
-run as the host's root, who may write the kernel's settings however few capabilities are left. So
-root gives it an id of nobody's, and its own id a second name inside, for the start only: the
-server must still read root's folders while it sets up its walls, then it takes the other id
-(inside/linux.py), and no program in a cell holds the capability to change back.
+An ordinary user's code runs as that user. Root's code would run as the host's root, who may write
+the kernel's settings however few capabilities are left. So root gives it an id of nobody's, and
+its own id a second name inside, for the start only: the server must still read root's folders
+while it sets up its walls, then it takes the other id (inside/linux.py), and no program in a cell
+holds the capability to change back.
 
 Not here: the walls (bubblewrap.py).
 """
@@ -24,23 +24,35 @@ cost the capabilities."""
 NOBODY = 65534
 
 
-def needs_another() -> bool:
-    """Whether we are root, so that our own id is nothing to give to untrusted code."""
-    return os.geteuid() == 0
-
-
 def give(pid: int) -> str:
-    """Write the id maps of the waiting process `pid`; what stands in the way, or "" if all is
-    well."""
-    try:
-        for kind in ("gid", "uid"):
-            other = unprivileged(Path(f"/proc/self/{kind}_map").read_text())
-            if other is None:
-                return "root has no second user id here"
-            Path(f"/proc/{pid}/{kind}_map").write_text(f"{USER} {other} 1\n{BUILDER} 0 1\n")
-    except OSError as error:
-        return f"root may not give an id to a process ({error.strerror})"
-    return ""
+    """Write the id maps of the waiting process `pid`; why its programs will be the host's root,
+    "" if they will not."""
+    reason = ""
+    if os.geteuid() == 0:
+        try:
+            return _give_another(pid)
+        except OSError as error:
+            reason = f"root may not give an id to a process ({error.strerror})"
+    Path(f"/proc/{pid}/setgroups").write_text("deny")
+    _write(pid, "gid", f"{USER} {os.getegid()} 1\n")
+    _write(pid, "uid", f"{USER} {os.geteuid()} 1\n")
+    return reason
+
+
+def _give_another(pid: int) -> str:
+    maps = {kind: Path(f"/proc/self/{kind}_map").read_text() for kind in ("gid", "uid")}
+    others = {kind: unprivileged(text) for kind, text in maps.items()}
+    for kind, other in others.items():
+        pair = f"{USER} {other} 1\n{BUILDER} 0 1\n"
+        _write(pid, kind, f"{USER} 0 1\n" if None in others.values() else pair)
+    roots = [line.split()[:2] for line in maps["uid"].splitlines()]
+    if None not in others.values() or all(outside != "0" for _, outside in roots):
+        return ""  # or a root whose name only we use, in a user namespace of one
+    return "root has no second user id here"
+
+
+def _write(pid: int, kind: str, text: str) -> None:
+    Path(f"/proc/{pid}/{kind}_map").write_text(text)
 
 
 def unprivileged(id_map: str) -> int | None:

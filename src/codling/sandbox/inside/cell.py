@@ -42,10 +42,13 @@ _FLOOD = 16
 """A step is killed when it writes this many times more than what is kept of its output."""
 
 
-def run_job(job: dict[str, Any], *, work: str = WORK, isolated: bool = True) -> dict[str, Any]:
+def run_job(
+    job: dict[str, Any], place: int, *, work: str = WORK, isolated: bool = True
+) -> dict[str, Any]:
     """Run the job's steps in order, up to the first that does not end with status 0.
 
-    To be called in the cell's first process, or, not isolated, in a process of its own.
+    To be called in the cell's first process, or, not isolated, in a process of its own. `place`
+    is where the stack of a Python program that has ended stands; 0 to be told.
     """
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     if isolated:
@@ -55,18 +58,20 @@ def run_job(job: dict[str, Any], *, work: str = WORK, isolated: bool = True) -> 
     _write_files(job, work)
     done: list[dict[str, Any]] = []
     for step in job["steps"]:
-        child, watch = _start(step, work, proc, isolated)
-        done.append(_finish(child, watch, -1 if isolated else child))
+        child, watch = _start(step, work, proc, place, isolated)
+        status, usage = _wait(child, watch, -1 if isolated else child)
         _kill_rest(child, isolated)
+        done.append(_said(watch, status, usage))
         if done[-1]["exit"] != 0 or done[-1]["timed_out"]:
             break
     return {"steps": done, "kept": _kept(job, work)}
 
 
-def run_program(job: dict[str, Any]) -> dict[str, Any]:
-    """Run a job that is one Python program: it is itself the first process of its cell.
+def run_program(job: dict[str, Any], place: int) -> dict[str, Any]:
+    """Run a job that is one Python program, and let the server itself be its keeper.
 
-    That saves a process; when it ends, the kernel ends all others in its pid namespace.
+    That saves a fork. The cell's first process only waits; with its end the kernel ends all
+    others in their pid namespace.
     """
     (step,) = job["steps"]
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
@@ -76,9 +81,16 @@ def run_program(job: dict[str, Any]) -> dict[str, Any]:
         _furnish(job)
         _write_files(job, WORK)
 
-    child, watch = _start(step, WORK, proc, True, furnish)
-    os.close(proc)
-    return {"steps": [_finish(child, watch, child)], "kept": {}}
+    first = linux.new_pids()
+    try:
+        child, watch = _start(step, WORK, proc, place, True, furnish)
+        status, usage = _wait(child, watch, child, first)
+    finally:
+        linux.own_pids()
+        _kill(first)
+        os.waitpid(first, 0)
+        os.close(proc)
+    return {"steps": [_said(watch, status, usage)], "kept": {}}
 
 
 def _furnish(job: dict[str, Any]) -> None:
@@ -118,46 +130,71 @@ def _kept(job: dict[str, Any], work: str) -> dict[str, str]:
     return kept
 
 
-def _start(
+def _start(  # noqa: PLR0913 - what `_become` is given, and what the watch needs
     step: dict[str, Any],
     work: str,
     proc: int,
+    place: int,
     isolated: bool,
     furnish: Callable[[], None] | None = None,
 ) -> tuple[int, "_Watch"]:
-    """Fork the step; with `furnish`, as the first process of a new cell that this call
-    furnishes."""
+    """Fork the step; with `furnish`, into new mounts that this call furnishes."""
     ends = [os.pipe() for _ in ("stdout", "stderr", "verdict")]
-    entry = _stdin(step.get("stdin", ""))
+    fcntl.fcntl(ends[-1][0], fcntl.F_SETPIPE_SZ, 1)  # the smallest there is
+    key = step.get("key", "")
+    given = [_stdin(step.get("stdin", "")), *([_pipe_with(key)] if key else [])]
     limit = time.monotonic() + step["wall"]
-    child = os.fork() if furnish is None else linux.fork_into(linux.CELL)
+    child = os.fork() if furnish is None else linux.fork_into(linux.CELL_BUT_PIDS)
     if child == 0:
-        _become(step, work, proc, [entry, *(write for _, write in ends)], isolated, furnish)
-    os.close(entry)
-    for _, write in ends:
-        os.close(write)
-    return child, _Watch(child, [read for read, _ in ends], limit, step["output_bytes"])
+        fds = [given[0], *(write for _, write in ends), *given[1:]]
+        _become(step, work, proc, fds, isolated, furnish)
+    for fd in (*given, *(write for _, write in ends)):
+        os.close(fd)
+    watch = _Watch(child, [read for read, _ in ends], limit, step["output_bytes"])
+    watch.key = key.encode()
+    if "code" in step:
+        pid = child if furnish else linux.number_outside(watch.pidfd, proc)
+        watch.expect_a_claim(_Look(pid, proc, place))
+    return child, watch
 
 
-def _finish(child: int, watch: "_Watch", target: int) -> dict[str, Any]:
-    """Wait for the step, or kill `target` when it must end; then say what it did."""
-    watch.until_exit()
-    seconds = time.monotonic() - watch.started
-    if not watch.over:
-        _kill(target)
-    _, status, usage = os.wait4(child, 0)
+def _wait(child: int, watch: "_Watch", *targets: int) -> tuple[int, resource.struct_rusage]:
+    """Wait for the step, or kill `targets` when it must end or has proved its end; its status."""
+    try:
+        watch.until_exit()
+    finally:  # whatever happens here, nobody is left behind
+        watch.seconds = time.monotonic() - watch.started
+        if not watch.over:
+            for target in targets:  # all before the first wait: they end side by side
+                _kill(target)
+        _, status, usage = os.wait4(child, 0)
+    return 0 if watch.proved else status, usage
+
+
+def _said(watch: "_Watch", status: int, usage: resource.struct_rusage) -> dict[str, Any]:
+    """What the step did, once nobody writes to its pipes any more."""
     stdout, stderr, verdict = watch.drain()
     return {
         "exit": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
         "timed_out": watch.timed_out,
         "flooded": watch.flooded,
-        "proved": notary.proves(verdict),
+        "proved": watch.proved or bool(watch.key) and verdict == watch.key,
+        "tampered": notary.TAMPERED in verdict and watch.look is not None,
+        "place": watch.look.place if watch.look is not None else 0,
         "stdout": stdout.decode(errors="replace"),
         "stderr": stderr.decode(errors="replace"),
-        "seconds": seconds,
+        "seconds": watch.seconds,
         "cpu": usage.ru_utime + usage.ru_stime,
     }
+
+
+def _pipe_with(text: str) -> int:
+    """A descriptor from which `text` can be read once, and by nobody again."""
+    read, write = os.pipe()
+    os.write(write, text.encode())
+    os.close(write)
+    return read
 
 
 def _stdin(text: str) -> int:
@@ -179,32 +216,51 @@ class _Watch:
     """
 
     def __init__(self, child: int, reads: list[int], deadline: float, cap: int) -> None:
-        """`reads` are stdout, stderr and the verdict pipe; the last is read only at the end."""
+        """`reads` are stdout, stderr and the verdict pipe."""
         self.started, self.deadline, self.cap = time.monotonic(), deadline, cap
         self.reads, self.data = reads, [b""] * len(reads)
-        self.n_seen = 0
-        self.over = self.timed_out = self.flooded = False
-        self._pidfd = os.pidfd_open(child)
+        self.n_seen, self.seconds, self.key = 0, 0.0, b""
+        self.over = self.timed_out = self.flooded = self.proved = False
+        self.look: _Look | None = None
+        self.pidfd = os.pidfd_open(child)
         self._poll = select.poll()
-        for fd in (*reads[:-1], self._pidfd):
+        for fd in (*reads[:-1], self.pidfd):
             self._poll.register(fd, select.POLLIN)
 
+    def expect_a_claim(self, look: "_Look") -> None:
+        """The step is a Python program: when it claims to have ended, `look` says whether it has.
+
+        Its pipe is read only when all is over: until then a program that says more than the pipe
+        holds waits.
+        """
+        self.look = look
+        self._poll.register(self.reads[-1], select.POLLIN)
+
     def until_exit(self) -> None:
-        """Returns when the child is over, or must be killed."""
+        """Returns when the child is over, has proved its end, or must be killed."""
+        claimed, pause = False, 0.0  # milliseconds between two looks at a child that claims
         while not (self.over or self.timed_out or self.flooded):
             left = self.deadline - time.monotonic()
             if left <= 0:
                 self.timed_out = True
                 return
-            for fd, _ in self._poll.poll(left * 1000 + 1):
-                if fd == self._pidfd:
+            for fd, _ in self._poll.poll(min(left * 1000 + 1, pause or left * 1000 + 1)):
+                if fd == self.pidfd:
                     self.over = True
+                elif fd == self.reads[-1]:
+                    self._poll.unregister(fd)
+                    claimed = True
                 elif not self._take(self.reads.index(fd)):
                     self._poll.unregister(fd)
+            if claimed and self.look is not None:
+                self.proved = not self.over and self.look.sees_the_end()
+                if self.proved:
+                    return
+                pause = min(pause + 0.1, 10.0)
 
     def drain(self) -> list[bytes]:
         """All that was written to each pipe, with what is left there now."""
-        os.close(self._pidfd)
+        os.close(self.pidfd)
         for which, fd in enumerate(self.reads):
             os.set_blocking(fd, False)
             try:
@@ -219,10 +275,29 @@ class _Watch:
         chunk = os.read(self.reads[which], 1 << 16)
         if not chunk:
             return False
-        self.n_seen += len(chunk)
+        self.n_seen += len(chunk) if which < 2 else 0
         self.flooded = self.flooded or self.n_seen > self.cap * _FLOOD
         self.data[which] += chunk[: self.cap - len(self.data[which])]
         return self.n_seen <= self.cap * (_FLOOD + 1)
+
+
+class _Look:
+    """Sees whether a Python program has come to its end (notary.py)."""
+
+    def __init__(self, pid: int, proc: int, place: int) -> None:
+        self.pid, self.proc, self.place, self.before = pid, proc, place, 0
+
+    def sees_the_end(self) -> bool:
+        """Whether it waits where only a program that has ended can; if no place is known yet, the
+        one where it rests becomes it."""
+        try:
+            stands = linux.stack_pointer(self.pid, self.proc)
+        except OSError:  # it ends just now
+            return False
+        if stands and not self.place:
+            self.place = stands if stands == self.before else 0
+            self.before = stands
+        return 0 < self.place <= stands
 
 
 def _kill_rest(child: int, isolated: bool) -> None:
@@ -263,18 +338,18 @@ def _become(  # noqa: PLR0913 - it ends a process: there is nobody to hand a bun
         _prefer_for_oom(proc)
         if furnish is not None:
             furnish()
-        for target, fd in enumerate(fds if min(fds) > 3 else _above(fds)):
-            os.dup2(fd, target, inheritable=target < 3 or "code" in step)
-        os.closerange(4, 65536)
+        for target, fd in enumerate(fds if min(fds) > 4 else _above(fds)):
+            os.dup2(fd, target)
+        os.closerange(len(fds), 65536)
         os.chdir(work)
         _limit(step, isolated)
         if isolated:
             linux.drop_capabilities()
         linux.install_filter(_FILTERS[isolated])
+        linux.admit_signals()
         if "code" in step:
-            program.run(step, verdict=3)
+            program.run(step, 3)
         else:
-            os.close(3)
             os.execve(step["argv"][0], step["argv"], {**os.environ, **step.get("env", {})})
     except BaseException as error:  # noqa: BLE001 - whatever it is, the child must not return
         write(2, f"the sandbox could not start the step: {error!r}\n".encode())
@@ -283,7 +358,7 @@ def _become(  # noqa: PLR0913 - it ends a process: there is nobody to hand a bun
 
 
 def _above(fds: list[int]) -> list[int]:
-    """Copies of the descriptors that cannot collide with 0 to 3."""
+    """Copies of the descriptors that cannot collide with 0 to 4."""
     return [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]
 
 

@@ -3,12 +3,18 @@
 Not here: when to call them (cell.py).
 """
 
+import _signal  # type: ignore[import-not-found]  # signal's wrap every number
 import ctypes
 import os
+import signal
 from functools import cache
 
 NEW_MOUNTS, NEW_IPC, NEW_PIDS = 0x00020000, 0x08000000, 0x20000000
-CELL = NEW_MOUNTS | NEW_IPC | NEW_PIDS
+CELL_BUT_PIDS = NEW_MOUNTS | NEW_IPC
+CELL = CELL_BUT_PIDS | NEW_PIDS
+_SHARED_MEMORY = 0x00000100
+_PIDFD = 0x00001000
+_SIGNALS = signal.valid_signals()
 _NOSUID_NODEV = 2 | 4
 _PRIVATE_RECURSIVE = 0x40000 | 0x4000
 _READ_ONLY, _NOEXEC, _REMOUNT, _BIND, _RECURSIVE = 1, 8, 32, 0x1000, 0x4000
@@ -27,10 +33,15 @@ _clone = _python.syscall
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-_mount, _prctl, _capset = _libc.mount, _libc.prctl, _libc.capset
+_mount, _prctl, _capset, _setns = _libc.mount, _libc.prctl, _libc.capset, _libc.setns
 """Looked up once: in a forked child each lookup would copy pages."""
 _HEADER = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
 _NONE = (ctypes.c_uint32 * 6)()
+
+
+_STACK = ctypes.create_string_buffer(1 << 16)
+_STACK_TOP = ctypes.c_void_p(((ctypes.addressof(_STACK) + len(_STACK)) & ~15) - 64)
+"""For a process that shares our memory; there is one at a time."""
 
 
 class _Filter(ctypes.Structure):
@@ -76,6 +87,65 @@ def _clone_arguments() -> tuple[int, ctypes.c_void_p | None, ctypes.c_void_p | N
     return (number, address, None) if machine() == "x86_64" else (number, None, address)
 
 
+def new_pids() -> int:
+    """Start the first process of a new pid namespace, which only waits; our next children are
+    born there until `own_pids`. Its number.
+
+    To the first process of a namespace the kernel delivers no signal from inside that it has not
+    asked for, not even SIGKILL from itself, so no program should be it. This one shares our
+    memory, which spares a fork. Our signals must be blocked: otherwise our handlers would run
+    there, in our memory, at the word of a program.
+    """
+    pidfd = ctypes.c_int()
+    _signal.signal(_SIGCHLD, _signal.SIG_IGN)  # so it need not collect orphans
+    flags = _SHARED_MEMORY | _PIDFD | NEW_PIDS | _SIGCHLD
+    pid: int = _python.clone(_libc.pause, _STACK_TOP, flags, None, ctypes.byref(pidfd))
+    _signal.signal(_SIGCHLD, _signal.SIG_DFL)
+    if pid < 0:
+        _check(-1, "clone")
+    result = _setns(pidfd.value, NEW_PIDS)
+    os.close(pidfd.value)
+    _check(result, "setns")
+    return pid
+
+
+def own_pids() -> None:
+    """Our next children are born in our own pid namespace again."""
+    _check(_setns(_own_pidfd(), NEW_PIDS), "setns")
+
+
+@cache
+def _own_pidfd() -> int:
+    return os.pidfd_open(os.getpid())
+
+
+def block_signals() -> None:
+    """Until `admit_signals`, in a child, no signal but SIGKILL and SIGSTOP is delivered."""
+    _signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def admit_signals() -> None:
+    """Signals are delivered again."""
+    _signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def stack_pointer(pid: int, proc: int) -> int:
+    """How high the main thread of the waiting process `pid` stands on its stack, 0 if it runs;
+    `proc` is an open /proc in whose namespace `pid` is its number."""
+    fd = os.open(f"{pid}/syscall", os.O_RDONLY, dir_fd=proc)
+    words = os.read(fd, 512).split()
+    os.close(fd)
+    return int(words[-2], 16) if len(words) > 2 else 0
+
+
+def number_outside(pidfd: int, proc: int) -> int:
+    """The number of a process in the namespace of `proc`, which may be another than ours."""
+    fd = os.open(f"self/fdinfo/{pidfd}", os.O_RDONLY, dir_fd=proc)
+    text = os.read(fd, 512)
+    os.close(fd)
+    return int(text.partition(b"\nPid:")[2].split()[0])
+
+
 def mount_tmpfs(path: str, n_bytes: int, mode: str = "700") -> None:
     """An empty file system in memory over the folder `path`."""
     options = f"size={n_bytes},mode={mode}".encode()
@@ -96,11 +166,10 @@ def leave_root(user: int) -> None:
 
     For good: nothing but a capability, which no program in a cell holds, leads back.
     """
-    if os.getuid() == user:
-        return
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
+    if os.getuid() != user:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
     _prctl(_SET_DUMPABLE, 1, 0, 0, 0)  # a change of ids takes our own /proc entries away
 
 

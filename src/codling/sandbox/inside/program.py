@@ -1,9 +1,11 @@
 """Runs a Python program in the process that was forked for it, and has the notary witness its end.
 
-Input: a step with `code`, and the pipe for the verdict. Output: the process's end: status 0 after
-a proof, 1 with a traceback on stderr otherwise. Not here: limits and isolation (cell.py).
+Input: a step with `code`, and the pipe for the verdict. Output: the process's end: paused where
+the keeper looks for it after the last line, else by its own status, 1 with a traceback on stderr.
+Not here: limits and isolation (cell.py).
 """
 
+import functools
 import io
 import os
 import sys
@@ -15,31 +17,29 @@ from . import notary
 
 
 def run(step: dict[str, Any], verdict: int) -> None:
-    """Execute `step["code"]` as a module; ends the process."""
+    """Execute `step["code"]` as a module; never returns."""
+    notary.to_the_end(functools.partial(_attempt, step["code"], verdict), verdict)
+
+
+def _attempt(source: str, verdict: int) -> bool:
+    """True if the program has run to its end; otherwise the process ends here."""
     leave = os._exit  # the program may replace it
-    name = step.get("module", "__main__")
-    module = types.ModuleType(name)
-    sys.modules["__main__"] = sys.modules[name] = module
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
     sys.argv = ["main.py"]
     status = 1
     try:
-        code = compile(step["code"], "main.py", "exec", dont_inherit=True)
-        _judge(code, module.__dict__, verdict)
-        status = 0
+        code = compile(source, "main.py", "exec", dont_inherit=True)
+        notary.guard(verdict)
+        exec(code, module.__dict__)
+        _flush()
+        return True
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:  # noqa: BLE001 - a program may raise anything
         _show_failure()
     _flush()
     leave(status & 0xFF)
-
-
-def _judge(code: types.CodeType, scope: dict[str, Any], verdict: int) -> None:
-    audit = sys.audit
-    notary.arm(verdict)
-    # On one line, so that no line of this frame runs after the program has been left by an
-    # exception.
-    exec(code, scope); audit(notary.EVENT)  # noqa: E702  # fmt: skip
 
 
 def open_streams() -> None:

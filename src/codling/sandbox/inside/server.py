@@ -41,6 +41,7 @@ def main(options: dict[str, Any]) -> None:
     if isolated:
         linux.leave_root(options["user"])
     linux.die_with_parent()
+    linux.block_signals()
     if isolated:
         linux.unshare(linux.NEW_MOUNTS)  # refused here, refused everywhere: better at the start
         linux.keep_from_children()
@@ -51,9 +52,10 @@ def main(options: dict[str, Any]) -> None:
     _rehearse(isolated)
     gc.collect()
     gc.freeze()
+    places = _survey(isolated)
     _send(replies, {"ready": True, "python": sys.version.split()[0]})
     while (job := _receive(requests)) is not None:
-        _send(replies, _serve(job, isolated))
+        _send(replies, _serve(job, isolated, places))
 
 
 def _rehearse(isolated: bool) -> None:
@@ -72,22 +74,41 @@ def _rehearse(isolated: bool) -> None:
                 linux.mount_tmpfs("/nowhere", 1, "500")
 
 
-def _serve(job: dict[str, Any], isolated: bool) -> dict[str, Any]:
+def _survey(isolated: bool) -> dict[str, int]:
+    """Where the stack of a Python program that has ended stands, with each kind of keeper.
+
+    An empty program, which can forge nothing, shows it; every later one is forked at the same
+    depth.
+    """
+    step = {"code": "", "wall": 30.0, "cpu": 30.0, "memory": -1, "processes": 64}
+    step |= {"file_bytes": 1 << 20, "open_files": 64, "output_bytes": 1 << 16}
+    places = {"server": 0, "keeper": 0}
+    for name, keep in (("server", []), ("keeper", ["*"])):
+        job = {"files": {}, "steps": [step], "keep": keep, "disk": 1 << 20, "proc": False}
+        reply = _serve(job, isolated, places)
+        if not reply.get("steps") or not reply["steps"][0]["place"]:
+            reason = reply.get("lost") or "it does not show where a process waits"
+            sys.exit(f"this kernel cannot tell whether a program has ended: {reason}")
+        places[name] = reply["steps"][0]["place"]
+    return places
+
+
+def _serve(job: dict[str, Any], isolated: bool, places: dict[str, int]) -> dict[str, Any]:
     try:
         if isolated and len(job["steps"]) == 1 and "code" in job["steps"][0] and not job["keep"]:
-            return cell.run_program(job)
-        return _serve_by_keeper(job, isolated)
+            return cell.run_program(job, places["server"])
+        return _serve_by_keeper(job, isolated, places["keeper"])
     except OSError as error:
         return {"lost": f"the cell failed: {error!r}"}
 
 
-def _serve_by_keeper(job: dict[str, Any], isolated: bool) -> dict[str, Any]:
+def _serve_by_keeper(job: dict[str, Any], isolated: bool, place: int) -> dict[str, Any]:
     """Run the job in a process that is the first of its cell and waits for the job's steps."""
     read, write = os.pipe()
     keeper = linux.fork_into(linux.CELL) if isolated else os.fork()
     if keeper == 0:
         os.close(read)
-        _keep(job, write, isolated)
+        _keep(job, write, isolated, place)
     os.close(write)
     limit = time.monotonic() + sum(step["wall"] for step in job["steps"]) + _GRACE
     data = _read_until(read, limit)
@@ -101,17 +122,17 @@ def _serve_by_keeper(job: dict[str, Any], isolated: bool) -> dict[str, Any]:
     return reply
 
 
-def _keep(job: dict[str, Any], write: int, isolated: bool) -> None:
+def _keep(job: dict[str, Any], write: int, isolated: bool, place: int) -> None:
     """In the forked keeper: run the job, answer; never returns."""
     try:
         linux.die_with_parent()
         if isolated:
-            _answer(write, cell.run_job(job))
+            _answer(write, cell.run_job(job, place))
         else:
             import tempfile  # not needed behind walls, and heavy
 
             with tempfile.TemporaryDirectory(prefix="codling-unsafe-") as work:
-                _answer(write, cell.run_job(job, work=work, isolated=False))
+                _answer(write, cell.run_job(job, place, work=work, isolated=False))
     except BaseException as error:  # noqa: BLE001 - the reason goes to the caller, whatever it is
         _answer(write, {"lost": f"the cell failed: {error!r}"})
     finally:
