@@ -69,7 +69,7 @@ def find() -> str:
     return path
 
 
-def command(
+def command(  # noqa: PLR0913 - three of them are descriptors
     program: Sequence[str],
     shown: Sequence[Path],
     *,

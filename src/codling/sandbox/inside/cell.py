@@ -179,7 +179,7 @@ def _said(watch: "_Watch", status: int, usage: resource.struct_rusage) -> dict[s
         "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
         "timed_out": watch.timed_out,
         "flooded": watch.flooded,
-        "proved": watch.proved or bool(watch.key) and verdict == watch.key,
+        "proved": watch.proved or (bool(watch.key) and verdict == watch.key),
         "tampered": notary.TAMPERED in verdict and watch.look is not None,
         "place": watch.look.place if watch.look is not None else 0,
         "stdout": stdout.decode(errors="replace"),

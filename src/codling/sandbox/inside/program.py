@@ -21,7 +21,7 @@ def run(step: dict[str, Any], verdict: int) -> None:
     notary.to_the_end(functools.partial(_attempt, step["code"], verdict), verdict)
 
 
-def _attempt(source: str, verdict: int) -> bool:
+def _attempt(source: str, verdict: int) -> bool:  # noqa: RET503 - it leaves
     """True if the program has run to its end; otherwise the process ends here."""
     leave = os._exit  # the program may replace it
     module = types.ModuleType("__main__")
