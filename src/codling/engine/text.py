@@ -12,6 +12,7 @@ Not here: HTTP (serve/), how insertion prompts (tokens/fim.py) and chats (tokens
 """
 
 import time
+from collections.abc import Callable
 from collections.abc import Sequence as Many
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,7 @@ from codling.engine.runner import Runner
 from codling.engine.scheduler import Sequence
 from codling.engine.stream import Stream
 from codling.engine.worker import Worker, token_logprob
+from codling.model.cache import KVCache
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
@@ -236,20 +238,28 @@ class TextEngine:
         return self._worker.submit(Sequence(list(prompt_ids), params, ends, lead))
 
     @torch.inference_mode()
-    def score(self, ids: Many[int], *, top: int = 0) -> list[TokenLogprob | None]:
+    def score(
+        self, ids: Many[int], *, top: int = 0, check: Callable[[], None] | None = None
+    ) -> list[TokenLogprob | None]:
         """Each token's log-probability given those before it; None for the first.
 
-        `top` adds that many likeliest alternatives at each place.
+        `top` adds that many likeliest alternatives at each place. `check` is called every few
+        hundred tokens and may raise, which ends the scoring.
         """
         if not 0 < len(ids) <= self.max_length:
             raise RequestError(
                 f"cannot score {len(ids)} tokens; give 1 to {self.max_length}", param="prompt"
             )
-        device = self._runner.device
-        hidden_LE = self._model(torch.tensor([list(ids)], device=device))[0]
+        device, dtype = self._runner.device, self._model.embed_tokens.weight.dtype
+        cache = KVCache.allocate(self.config, 1, len(ids), dtype, device)
         entries: list[TokenLogprob | None] = [None]
         for start in range(0, len(ids) - 1, _SCORE_CHUNK):
-            logits_LV = self._model.logits(hidden_LE[start : start + _SCORE_CHUNK]).float().cpu()
+            if check is not None:
+                check()
+            chunk_1L = torch.tensor([list(ids[start : start + _SCORE_CHUNK])], device=device)
+            hidden_LE = self._model(chunk_1L, cache=cache)[0]
+            cache.advance(chunk_1L.shape[1])
+            logits_LV = self._model.logits(hidden_LE).float().cpu()
             logprobs_LV = F.log_softmax(logits_LV, dim=-1)
             values_LK, ids_LK = logprobs_LV.topk(top) if top else (None, None)
             for i, token_id in enumerate(ids[start + 1 : start + 1 + _SCORE_CHUNK]):

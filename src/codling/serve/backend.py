@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from codling.engine.request import Delta, Mode, SamplingParams, TokenLogprob
+from codling.serve.side_work import Check
 from codling.tokens.chat import Message
 from codling.tokens.tokenizer import Tokenizer
 
@@ -56,8 +57,11 @@ class Backend(Protocol):
         """The prompt of a dialogue, up to where the assistant answers, which it may have begun."""
         ...
 
-    async def score(self, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
-        """The log-probability of each token given those before it; None for the first."""
+    def score(self, check: Check, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
+        """The log-probability of each token given those before it; None for the first.
+
+        It computes for long: call it on a thread; `check` ends it.
+        """
         ...
 
     async def close(self) -> None:
@@ -86,9 +90,9 @@ class LocalBackend:
         """See Backend."""
         return self.engine.chat_prompt(messages, begun=begun)
 
-    async def score(self, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
+    def score(self, check: Check, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
         """See Backend."""
-        return await asyncio.to_thread(self.engine.score, ids, top=top)
+        return self.engine.score(ids, top=top, check=check)
 
     async def close(self) -> None:
         """See Backend."""

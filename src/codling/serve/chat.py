@@ -5,7 +5,6 @@ Input: OpenAI's request. Output: its answer, whole or streamed.
 Not here: chat templates (tokens/chat.py), tools, images.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +22,8 @@ from codling.serve.sse import EventStream, Objects, while_connected
 async def chat(request: Request, asked: ChatRequest, server: Server) -> Response:
     """Answer one chat request."""
     asked.refuse_unsupported()
-    run = server.new_run(await asyncio.to_thread(chat_jobs, asked, server.backend))
+    jobs = await server.read(request, chat_jobs, asked, server.backend)
+    run = server.new_run(jobs)
     if asked.stream:
         await run.open(server.backend)
         return EventStream(_chunks(run, asked, server))

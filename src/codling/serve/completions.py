@@ -6,7 +6,6 @@ streamed.
 Not here: prompts (prompts.py), and the running of completions (run.py).
 """
 
-import asyncio
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,22 +13,28 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from codling.core.errors import RequestError
 from codling.engine.request import TokenLogprob
 from codling.serve.prompts import completion_jobs, inserts
-from codling.serve.run import Choice, Run
+from codling.serve.run import Choice, Job, Run
 from codling.serve.schema import CompletionRequest
 from codling.serve.server import Server, session_of
+from codling.serve.side_work import Check
 from codling.serve.sse import EventStream, Objects, while_connected
+
+_MAX_ENTRIES = 2**18
+"""Log-probabilities of prompts in one answer."""
 
 
 async def complete(request: Request, asked: CompletionRequest, server: Server) -> Response:
     """Answer one completion request."""
     asked.refuse_unsupported()
-    jobs = await asyncio.to_thread(completion_jobs, asked, server.backend, server.config)
+    jobs, prompts = await server.read(request, _read, asked, server)
     run = server.new_run(jobs)
-    prompts = _echoes(run, asked, server)
     if asked.max_tokens == 0:
-        return JSONResponse(await _prompt_only(run, asked, server, prompts))
+        return JSONResponse(
+            await while_connected(request, _prompt_only(run, asked, server, prompts))
+        )
     inserting = inserts(asked.suffix, server.backend.tokenizer)
     session = session_of(request, asked.user) if inserting else None
     if asked.stream:
@@ -40,13 +45,31 @@ async def complete(request: Request, asked: CompletionRequest, server: Server) -
     )
 
 
+def _read(check: Check, asked: CompletionRequest, server: Server) -> tuple[list[Job], list[str]]:
+    """The request's jobs, and what the text of each begins with."""
+    jobs = completion_jobs(check, asked, server.backend, server.config)
+    if asked.echo and asked.logprobs is not None:
+        _refuse_too_many(jobs, asked.logprobs)
+    return jobs, _echoes(jobs, asked, server)
+
+
+def _refuse_too_many(jobs: Sequence[Job], n_top: int) -> None:
+    n_entries = sum(len(job.prompt_ids) * (1 + n_top) for job in jobs)
+    if n_entries > _MAX_ENTRIES:
+        raise RequestError(
+            f"echo with logprobs would give {n_entries:,} log-probabilities and at most "
+            f"{_MAX_ENTRIES:,} fit into one answer; send fewer prompts at once",
+            param="logprobs",
+        )
+
+
 async def _whole(
     run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str], session: str | None
 ) -> dict[str, Any]:
     await run.open(server.backend)
     with server.running(run, session):
         choices = await run.finish()
-    scores = await _prompt_logprobs(run, asked, server)
+        scores = await _prompt_logprobs(run, asked, server)
     return _head(run, server) | {
         "choices": [
             {
@@ -65,7 +88,6 @@ async def _chunks(
     run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str], session: str | None
 ) -> Objects:
     head = _head(run, server) | ({"usage": None} if asked.wants_usage else {})
-    scores = await _prompt_logprobs(run, asked, server)
     offsets = [0] * len(run.jobs)
 
     def chunk(
@@ -82,6 +104,7 @@ async def _chunks(
 
     with server.running(run, session):
         if asked.echo:
+            scores = await _prompt_logprobs(run, asked, server)
             for i, prompt in enumerate(prompts):
                 yield chunk(i, prompt, scores[i], None)
         events = run.events(server.config.keep_alive_seconds)
@@ -104,7 +127,8 @@ async def _prompt_only(
 ) -> dict[str, Any]:
     """max_tokens 0: nothing is generated; with echo and logprobs, the prompt is scored."""
     run.choices = [Choice(finish_reason="length") for _ in run.jobs]
-    scores = await _prompt_logprobs(run, asked, server)
+    with server.running(run):
+        scores = await _prompt_logprobs(run, asked, server)
     return _head(run, server) | {
         "choices": [
             {
@@ -129,10 +153,10 @@ def _head(run: Run, server: Server) -> dict[str, Any]:
     }
 
 
-def _echoes(run: Run, asked: CompletionRequest, server: Server) -> list[str]:
+def _echoes(jobs: Sequence[Job], asked: CompletionRequest, server: Server) -> list[str]:
     """What each choice's text begins with."""
     if not asked.echo:
-        return [""] * len(run.jobs)
+        return [""] * len(jobs)
     given = asked.prompts()
     texts = [p if isinstance(p, str) else server.backend.tokenizer.decode(p) for p in given]
     return [text for text in texts for _ in range(asked.n)]
@@ -154,7 +178,7 @@ async def _prompt_logprobs(
 async def _scored(
     ids: Sequence[int], asked: CompletionRequest, server: Server
 ) -> list[TokenLogprob]:
-    first, *rest = await server.backend.score(ids, asked.logprobs or 0)
+    first, *rest = await server.scoring.run(server.backend.score, ids, asked.logprobs or 0)
     assert first is None
     tokenizer = server.backend.tokenizer
     text = "" if tokenizer.is_special(ids[0]) else tokenizer.decode([ids[0]])

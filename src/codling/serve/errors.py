@@ -48,11 +48,12 @@ class ApiError(Exception):
         return JSONResponse(self.body(), status_code=self.status, headers=self.headers)
 
 
-def too_long(n_prompt: int, max_length: int, param: str) -> ApiError:
-    """400 for a prompt that leaves no room for an answer."""
+def too_long(n_prompt: int, max_length: int, param: str, *, at_least: bool = False) -> ApiError:
+    """400 for a prompt that leaves no room for an answer; `at_least`: its end was not read."""
     return ApiError(
         400,
-        f"the prompt has {n_prompt} tokens and the context holds {max_length}, "
+        f"the prompt has {'at least ' if at_least else ''}{n_prompt} tokens and the context holds "
+        f"{max_length}, "
         "with at least one kept for the answer; shorten the prompt",
         param=param,
         code="context_length_exceeded",

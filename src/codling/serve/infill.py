@@ -8,7 +8,6 @@ between the two.
 Not here: llama.cpp's slots, grammars and samplers; fields that name them are let pass.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,8 +19,9 @@ from codling.core.errors import RequestError
 from codling.core.languages import detect, path_comment
 from codling.serve.prompts import insertion_ids, inserts, native_job, plain_ids
 from codling.serve.run import Run
-from codling.serve.schema import ExtraFile, InfillRequest, NativeRequest
+from codling.serve.schema import ExtraFile, InfillRequest, Native, NativeRequest
 from codling.serve.server import Server, session_of
+from codling.serve.side_work import Check
 from codling.serve.sse import EventStream, Objects, while_connected
 
 _BOS_AS_TEXT = "<s>"
@@ -33,13 +33,17 @@ async def infill(request: Request, asked: InfillRequest, server: Server) -> Resp
     backend = server.backend
     if not inserts(asked.input_suffix or " ", backend.tokenizer):
         raise RequestError("this model cannot insert", param="input_suffix")
-    assert isinstance(asked.prompt, str)
-    prefix = context(asked.input_extra) + asked.input_prefix + asked.prompt
-    wanted = asked.n_predict if asked.n_predict > 0 else server.config.default_max_tokens
-    ids = await asyncio.to_thread(insertion_ids, backend, prefix, asked.input_suffix, wanted)
+    ids = await server.read(request, _insertion, asked, server)
     suffix = asked.input_suffix if server.config.stop_at_suffix else ""
     run = server.new_run([native_job(asked, ids, server.backend, suffix)])
     return await _answer(request, asked, server, run, session_of(request, asked.user))
+
+
+def _insertion(_: Check, asked: InfillRequest, server: Server) -> list[int]:
+    """The ids of an insertion's prompt."""
+    prefix = context(asked.input_extra) + asked.input_prefix + asked.prompt
+    wanted = asked.n_predict if asked.n_predict > 0 else server.config.default_max_tokens
+    return insertion_ids(server.backend, prefix, asked.input_suffix, wanted)
 
 
 async def native_completion(request: Request, asked: NativeRequest, server: Server) -> Response:
@@ -51,7 +55,7 @@ async def native_completion(request: Request, asked: NativeRequest, server: Serv
         prompt = (
             prompt.removeprefix(_BOS_AS_TEXT) if prompt.startswith(_BOS_AS_TEXT + mark) else prompt
         )
-    ids = await asyncio.to_thread(plain_ids, server.backend.tokenizer, prompt)
+    ids = await server.read(request, plain_ids, server.backend, prompt)
     run = server.new_run([native_job(asked, ids, server.backend)])
     return await _answer(request, asked, server, run)
 
@@ -65,14 +69,14 @@ def context(files: Sequence[ExtraFile]) -> str:
     """
     parts = []
     for file in files:
-        language = detect(file.filename, file.text.encode()[:512]) if file.filename else None
+        language = detect(file.filename, file.text[:512].encode()) if file.filename else None
         comment = path_comment(language, file.filename) if language else ""
         parts.append(comment + file.text + ("" if file.text.endswith("\n") else "\n"))
     return "".join(parts)
 
 
 async def _answer(
-    request: Request, asked: NativeRequest, server: Server, run: Run, session: str | None = None
+    request: Request, asked: Native, server: Server, run: Run, session: str | None = None
 ) -> Response:
     writing = _Writing(run, asked, server, session)
     if asked.stream:
@@ -84,7 +88,7 @@ async def _answer(
 class _Writing:
     """One native answer as it is written."""
 
-    def __init__(self, run: Run, asked: NativeRequest, server: Server, session: str | None) -> None:
+    def __init__(self, run: Run, asked: Native, server: Server, session: str | None) -> None:
         self.run, self.asked, self.server, self.session = run, asked, server, session
         self.content = ""
         self.cut = False

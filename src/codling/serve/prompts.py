@@ -16,21 +16,25 @@ from codling.engine.request import Mode, SamplingParams
 from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
 from codling.serve.errors import too_long
+from codling.serve.length import refuse_too_long
 from codling.serve.run import Job
 from codling.serve.schema import (
     MAX_CHOICES,
     ChatRequest,
     CompletionRequest,
     Message,
-    NativeRequest,
+    Native,
 )
+from codling.serve.side_work import Check
 from codling.tokens.fim import insertion_prompt
 from codling.tokens.tokenizer import Tokenizer
 
 _SEED_RANGE = 2**63
 
 
-def completion_jobs(request: CompletionRequest, backend: Backend, config: ServeConfig) -> list[Job]:
+def completion_jobs(
+    check: Check, request: CompletionRequest, backend: Backend, config: ServeConfig
+) -> list[Job]:
     """One job per prompt and choice, the choices of a prompt side by side."""
     prompts = request.prompts()
     if len(prompts) * request.n > MAX_CHOICES:
@@ -42,11 +46,12 @@ def completion_jobs(request: CompletionRequest, backend: Backend, config: ServeC
     suffix = _not_to_repeat(request, config)
     jobs = []
     for index, prompt in enumerate(prompts):
+        check()
         if isinstance(prompt, str) and inserts(request.suffix, backend.tokenizer):
             ids = insertion_ids(backend, prompt, request.suffix or "", wanted)
             mode: Mode = "insert"
         else:
-            ids = plain_ids(backend.tokenizer, prompt)
+            ids = plain_ids(check, backend, prompt)
             mode = mode_of(ids, backend.tokenizer)
         params = _params(ids, request, backend, wanted)
         job = Job(prompt_index=index, prompt_ids=ids, params=params, mode=mode, suffix=suffix)
@@ -54,15 +59,17 @@ def completion_jobs(request: CompletionRequest, backend: Backend, config: ServeC
     return jobs
 
 
-def chat_jobs(request: ChatRequest, backend: Backend) -> list[Job]:
+def chat_jobs(check: Check, request: ChatRequest, backend: Backend) -> list[Job]:
     """One job per choice."""
+    texts = [message.text() for message in request.messages]
+    refuse_too_long(check, texts, backend.tokenizer, backend.max_length, "messages")
     ids = chat_ids(request.messages, backend)
     room = _room(ids, backend, "messages")
     params = _params(ids, request, backend, request.limit or room)
     return _choices(Job(prompt_ids=ids, params=params, mode="chat"), request.n)
 
 
-def native_job(request: NativeRequest, ids: list[int], backend: Backend, suffix: str = "") -> Job:
+def native_job(request: Native, ids: list[int], backend: Backend, suffix: str = "") -> Job:
     """The one job of a llama.cpp request; `ids` is its prompt, `suffix` what it may not repeat."""
     room = _room(ids, backend, "prompt")
     wanted = room if request.n_predict < 0 else max(1, request.n_predict)
@@ -102,9 +109,11 @@ def insertion_ids(backend: Backend, prefix: str, suffix: str, wanted: int) -> li
         raise RequestError(str(error), param="prompt") from None
 
 
-def plain_ids(tokenizer: Tokenizer, prompt: str | list[int]) -> list[int]:
+def plain_ids(check: Check, backend: Backend, prompt: str | list[int]) -> list[int]:
     """The ids of a prompt without suffix; token ids are taken as they are."""
+    tokenizer = backend.tokenizer
     if isinstance(prompt, str):
+        refuse_too_long(check, [prompt], tokenizer, backend.max_length, "prompt")
         try:
             return tokenizer.encode_prompt(prompt) or _start(tokenizer)
         except TokenizerError as error:

@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from codling.serve.body import JsonRoute
 from codling.serve.chat import chat
 from codling.serve.completions import complete
 from codling.serve.errors import ApiError
@@ -30,6 +31,7 @@ BASES = ("/v1", "/beta", "")
 
 def add_routes(app: FastAPI, server: Server) -> None:
     """Give `app` all its addresses."""
+    app.router.route_class = JsonRoute
     _add_completions(app, server)
     _add_models(app, server)
     _add_operations(app, server)

@@ -8,15 +8,17 @@ says so.
 Not here: prompts (prompts.py) and answers (completions.py, chat.py, infill.py).
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     StrictBool,
     StrictInt,
+    Tag,
     model_validator,
 )
 
@@ -24,6 +26,12 @@ from codling.core.errors import RequestError
 
 MAX_STOPS = 64
 MAX_CHOICES = 64
+_MAX_STOP_CHARS = 4096
+_MAX_PROMPT_IDS = 2**20
+"""Longer than any context: such a list is refused before its members are looked at."""
+_MAX_TURNS = 4096
+_MAX_PARTS = 256
+_MAX_EXTRA_FILES = 1024
 
 
 def _as_stops(value: object) -> object:
@@ -35,10 +43,36 @@ def _as_stops(value: object) -> object:
     return [v for v in value if v != ""] if isinstance(value, list) else value
 
 
-Stops = Annotated[list[str], BeforeValidator(_as_stops), Field(max_length=MAX_STOPS)]
+def _prompt_form(value: object) -> str:
+    """Which of its four forms a prompt has, by its first member."""
+    if not isinstance(value, list):
+        return "text"
+    first = value[0] if value else ""
+    if isinstance(first, str):
+        return "texts"
+    return "id-lists" if isinstance(first, list) else "ids"
+
+
+Stop = Annotated[str, Field(max_length=_MAX_STOP_CHARS)]
+Stops = Annotated[
+    list[Stop], Field(max_length=MAX_STOPS, fail_fast=True), BeforeValidator(_as_stops)
+]
 Temperature = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 TopP = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-TokenIds = list[Annotated[StrictInt, Field(ge=0)]]
+TokenId = Annotated[StrictInt, Field(ge=0, lt=2**31)]
+TokenIds = Annotated[list[TokenId], Field(max_length=_MAX_PROMPT_IDS, fail_fast=True)]
+EndIds = Annotated[list[TokenId], Field(max_length=MAX_STOPS, fail_fast=True)]
+Prompt = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[TokenIds, Tag("ids")]
+    | Annotated[list[str], Field(max_length=MAX_CHOICES, fail_fast=True), Tag("texts")]
+    | Annotated[list[TokenIds], Field(max_length=MAX_CHOICES, fail_fast=True), Tag("id-lists")],
+    Discriminator(_prompt_form),
+]
+OnePrompt = Annotated[
+    Annotated[str, Tag("text")] | Annotated[TokenIds, Tag("ids")],
+    Discriminator(lambda value: "ids" if isinstance(value, list) else "text"),
+]
 
 
 class StreamOptions(BaseModel):
@@ -58,14 +92,14 @@ class Sampling(BaseModel):
     top_k: int | None = None
     seed: int | None = None
     stop: Stops = Field(default_factory=list)
-    stop_token_ids: TokenIds = Field(default_factory=list)
+    stop_token_ids: EndIds = Field(default_factory=list)
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     user: str | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: Any = None
 
     @model_validator(mode="before")
     @classmethod
@@ -92,7 +126,7 @@ class Sampling(BaseModel):
 class CompletionRequest(Sampling):
     """POST /v1/completions: continue a prompt, or insert between `prompt` and `suffix`."""
 
-    prompt: str | TokenIds | list[str] | list[TokenIds]
+    prompt: Prompt
     suffix: str | None = None
     max_tokens: int | None = Field(default=None, ge=0)
     echo: bool = False
@@ -138,11 +172,14 @@ class ContentPart(BaseModel):
     text: str | None = None
 
 
+Parts = Annotated[list[ContentPart], Field(max_length=_MAX_PARTS, fail_fast=True)]
+
+
 class Message(BaseModel):
     """One turn of a dialogue."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart] | None = None
+    content: str | Parts | None = None
     prefix: bool = False
     """DeepSeek's: on a last assistant turn, the answer continues this text."""
 
@@ -162,7 +199,7 @@ class Message(BaseModel):
 class ChatRequest(Sampling):
     """POST /v1/chat/completions."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, max_length=_MAX_TURNS, fail_fast=True)
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool = False
@@ -196,12 +233,11 @@ class ExtraFile(BaseModel):
     text: str = ""
 
 
-class NativeRequest(BaseModel):
+class Native(BaseModel):
     """What llama.cpp's /completion and /infill share."""
 
     model_config = ConfigDict(extra="ignore")
 
-    prompt: str | TokenIds = ""
     n_predict: int = Field(default=-1, ge=-1)
     temperature: Temperature | None = None
     top_p: TopP | None = None
@@ -213,7 +249,7 @@ class NativeRequest(BaseModel):
     n_indent: int = Field(default=0, ge=0)
     t_max_prompt_ms: float = 0
     t_max_predict_ms: float = 0
-    response_fields: list[str] = Field(default_factory=list)
+    response_fields: list[str] = Field(default_factory=list, max_length=64)
     user: str | None = None
 
     @model_validator(mode="before")
@@ -224,15 +260,18 @@ class NativeRequest(BaseModel):
         return values
 
 
-class InfillRequest(NativeRequest):
+class NativeRequest(Native):
+    """POST /completion: continue a prompt."""
+
+    prompt: OnePrompt = ""
+
+
+class InfillRequest(Native):
     """POST /infill: insert between `input_prefix` + `prompt` and `input_suffix`."""
 
+    prompt: str = ""
     input_prefix: str = ""
     input_suffix: str = ""
-    input_extra: list[ExtraFile] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _prompt_is_text(self) -> Self:
-        if not isinstance(self.prompt, str):
-            raise ValueError("prompt must be a string here")
-        return self
+    input_extra: list[ExtraFile] = Field(
+        default_factory=list, max_length=_MAX_EXTRA_FILES, fail_fast=True
+    )

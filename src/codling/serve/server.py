@@ -4,8 +4,9 @@ running.
 Not here: the endpoints themselves and the listening (app.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Concatenate, ParamSpec, TypeVar
 
 from fastapi import Request
 
@@ -17,6 +18,13 @@ from codling.serve.errors import overloaded
 from codling.serve.metrics import Metrics
 from codling.serve.run import Job, Run
 from codling.serve.sessions import Sessions
+from codling.serve.side_work import Check, SideWork
+from codling.serve.sse import while_connected
+
+_READERS = 2
+"""Threads that turn prompts into tokens."""
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Server:
@@ -29,7 +37,16 @@ class Server:
         self.sessions = Sessions()
         self.fingerprint = f"codling-{__version__}"
         self.can_chat = _can_chat(backend)
+        self.reading = SideWork("reading", n_threads=_READERS, max_waiting=config.max_waiting)
+        self.scoring = SideWork("scoring", n_threads=1, max_waiting=config.max_waiting)
         self._runs: set[Run] = set()
+
+    async def read(
+        self, request: Request, work: Callable[Concatenate[Check, P], R], *args: P.args,
+        **more: P.kwargs,
+    ) -> R:  # fmt: skip
+        """`work(check, *args)` beside the event loop, as long as the client is there."""
+        return await while_connected(request, self.reading.run(work, *args, **more))
 
     def new_run(self, jobs: Sequence[Job]) -> Run:
         """The run of a request, if there is room for it; else ApiError 503."""
@@ -49,6 +66,8 @@ class Server:
 
     def stop(self) -> None:
         """End all running requests with a message that says why."""
+        self.reading.close()
+        self.scoring.close()
         for run in list(self._runs):
             run.stop()
 

@@ -21,6 +21,7 @@ from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, To
 from codling.engine.stream import LeadFilter
 from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
+from codling.serve.side_work import Check
 from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.fim import InsertionPrompt
 from codling.tokens.tokenizer import Tokenizer
@@ -102,7 +103,7 @@ class UpstreamBackend:
         """See Backend."""
         return self.chat_format.ids(messages, begun=begun)
 
-    async def score(self, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
+    def score(self, _: Check, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
         """Not through an upstream: a request for logprobs is refused before (gives_logprobs)."""
         raise NotImplementedError(f"scores of {len(ids)} tokens, {top} alternatives")
 

@@ -14,6 +14,7 @@ Not here: training (bpe.py), insertion prompts (fim.py), chat (chat.py), GGUF me
 import codecs
 import json
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -34,6 +35,8 @@ StopMode = Literal["complete", "insert", "chat"]
 Piece = str | int
 """A part of a prompt: text, which never becomes a special token, or the id of one."""
 
+_LONG = 4096
+"""Characters that take a millisecond or so to encode."""
 _CONTROL = re.compile(r"<.*>|\[[A-Z_0-9]+\]", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
@@ -141,6 +144,8 @@ class Tokenizer:
         """
         if allow_special:
             return self.encode_pieces(self.split_special(text))
+        if len(text) > _LONG and threading.current_thread() is not threading.main_thread():
+            return self.encode_batch([text])[0]  # which lets the other threads run meanwhile
         try:
             ids: list[int] = self._core.encode(text, add_special_tokens=False).ids
         except (TypeError, UnicodeEncodeError):
@@ -254,9 +259,10 @@ class Tokenizer:
 
         With `at_start` only if it begins with one: further on, a file may quote them.
         """
-        for match in self._lookalike_pattern.finditer(text):
-            if at_start and text[: match.start()].strip():
-                return
+        start = len(text) - len(text.lstrip()) if at_start else 0
+        found = self._lookalike_pattern.match(text, start) if at_start else None
+        matches = [found] if found else [] if at_start else self._lookalike_pattern.finditer(text)
+        for match in matches:
             if match.group() not in self._control:
                 raise TokenizerError(
                     f"the prompt holds {match.group()}, which only looks like the special token "
