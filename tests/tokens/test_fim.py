@@ -170,8 +170,12 @@ def test_in_spm_a_blank_at_the_cursor_is_left_to_the_answer(tokenizer: Tokenizer
 def test_with_nothing_after_the_hole_the_indentation_is_left_to_the_answer(
     tokenizer: Tokenizer, indent: str, suffix: str
 ) -> None:
+    prompt = insertion_prompt(tokenizer, f"if a:\n{indent}b\n{indent}", suffix)
+    assert prompt == insertion_prompt(tokenizer, f"if a:\n{indent}b\n", suffix)
+    assert prompt.lead == indent
+    # The only indented line stays: it alone shows tabs or blanks, and how many.
     prompt = insertion_prompt(tokenizer, f"def f(n):\n{indent}", suffix)
-    assert prompt == insertion_prompt(tokenizer, "def f(n):\n", suffix)
+    assert tokenizer.decode(prompt) == f"def f(n):\n{indent}{suffix}"
     assert prompt.lead == indent
 
 

@@ -56,6 +56,22 @@ TOO_MUCH = {
     "the same compared": twice("[1]", "[ns.x, ns.x]", "ns.x == ns.x + []"),
     "the same in a test": twice("[1]", "[ns.x, ns.x]", "ns.x is in [[], ns.x]"),
     "the same as an argument": twice("[1]", "[ns.x, ns.x]", "'%s' % [ns.x]"),
+    "the same as a key": twice("(1,)", "(ns.x, ns.x)", "{'a': 1}[ns.x]"),
+    "the same as a key of a dict": twice("(1,)", "(ns.x, ns.x)", "{ns.x: 1}"),
+    "the same as a key that is made": twice("(1,)", "(ns.x, ns.x)", "dict([(ns.x, 1)])"),
+    "the same as a key that is asked for": twice("(1,)", "(ns.x, ns.x)", "{}.get(ns.x)"),
+    "the same as an attribute": twice("(1,)", "(ns.x, ns.x)", "messages | attr(ns.x)"),
+    "the same for each of many": twice("(1,)", "(ns.x, ns.x)", "[ns.x] | map('string') | list"),
+    "the same sorted": twice("[1]", "[ns.x, ns.x]", "[ns.x, ns.x + []] | sort"),
+    "the same in a refusal": twice("[1]", "[ns.x, ns.x]", "raise_exception(ns.x)"),
+    "many arguments": (
+        "{% set x = range(60000) | list %}{% macro m() %}{% endmacro %}"
+        "{% for i in range(99999) %}{{ m(*x) }}{% endfor %}"
+    ),
+    "many copies": (
+        "{% set x = dict(range(60000) | map('string') | map('center', 2) | map('list')) %}"
+        "{% for i in range(99999) %}{% set y = dict(x) %}{% endfor %}"
+    ),
     "numbers": twice("3", "ns.x * ns.x"),
     "powers": "{{ 2 ** 2 ** 2 ** 9999 }}{{ 9 ** 999999999 }}",
     "a macro that calls itself": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",

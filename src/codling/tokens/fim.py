@@ -28,6 +28,7 @@ FimMode = Literal["psm", "spm"]
 
 _CHARS_PER_TOKEN = 6
 """A generous bound: so many characters per token of room are looked at, not a whole file."""
+_INDENTED = re.compile(r"^[ \t]+\S", re.MULTILINE)
 _STEPS = 8
 """A trimmed prefix begins at a multiple of 1/8 of its room: it stays put while the user types, so
 that a prefix cache goes on being useful."""
@@ -134,10 +135,10 @@ class InsertionPrompt(list[int]):
 
     In SPM the prompt ends with the prefix. Where that ends with a blank, the blank is left to the
     answer: in this tokenizer a word's token includes the blank before it, so after a lone blank a
-    word without one would be an uncommon continuation. In PSM with nothing after the hole the
-    indentation of the cursor's line is left to the answer: published models write whole lines
-    there, sometimes with the indentation that stands before the hole, sometimes without (seen in
-    Qwen2.5-Coder). The engine takes `lead` off the answer.
+    word without one would be an uncommon continuation. In PSM with nothing after the hole,
+    published models write the indentation of the cursor's line once more, or do not (seen in
+    Qwen2.5-Coder); so it is left to the answer, unless no other line shows how the file is
+    indented. The engine takes `lead` off the answer.
     """
 
     def __init__(self, ids: Sequence[int], lead: str = "") -> None:
@@ -186,7 +187,8 @@ def insertion_prompt(
     _marks(tokenizer)
     mode = mode or tokenizer.fim_mode
     lead = _lead(prefix, suffix, mode)
-    prefix = prefix.removesuffix(lead)
+    if mode == "spm" or _INDENTED.search(prefix, 0, len(prefix) - len(lead)):
+        prefix = prefix.removesuffix(lead)
     for text in (prefix, suffix):
         tokenizer.refuse_lookalikes(text, at_start=True)
     head = _head(tokenizer)
@@ -205,7 +207,7 @@ def insertion_prompt(
 
 
 def _lead(prefix: str, suffix: str, mode: FimMode) -> str:
-    """The blanks at the end of the prefix that are left to the answer."""
+    """The blanks at the end of the prefix that the answer may begin with."""
     if mode == "spm":
         return " " if prefix.endswith(" ") else ""
     line = prefix[prefix.rfind("\n") + 1 :]

@@ -212,7 +212,8 @@ def _bounded_filter(
         if pay is Budget.walk and isinstance(value, Iterator):
             value = list(value)
         pay(budget(), value)
-        budget().spend(1)
+        for arg in (*args[at + 1 :], *kwargs.values()):
+            budget().walk(arg)
         result = function(*args[:at], value, *args[at + 1 :], **kwargs)
         return _counted(result) if isinstance(result, Iterator) else result
 

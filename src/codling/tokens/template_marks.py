@@ -128,7 +128,7 @@ class _Rewriter(NodeTransformer):
         return node
 
     def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
-        node.key = node.key if isinstance(node.key, nodes.Const) else self.visit(node.key)
+        node.key = self._compared(node.key)
         node.value = self.visit(node.value)
         return node
 

@@ -15,6 +15,7 @@ Not here: reading a template and placing its special tokens (template_marks.py).
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from types import BuiltinMethodType, MethodType
 from typing import Any, NoReturn, cast
 
@@ -72,8 +73,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
         self.globals |= {
             "range": safe_range,
-            "dict": lambda *args, **kwargs: dict(*args, **kwargs),
-            "namespace": _Names,
+            "dict": partial(_made_of, dict),
+            "namespace": partial(_made_of, _Names),
             "raise_exception": self._raise,
             "strftime_now": lambda format: now().strftime(short(marks.plain(format), "format")),
         }
@@ -112,9 +113,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """See jinja2: a key is text, whatever it looks like."""
-        if isinstance(argument, str):
-            argument = self.marks.plain(argument)
-        return super().getitem(obj, argument)
+        return super().getitem(obj, self.compared(argument))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Whether a template may see this: of text, numbers and lists only what is listed."""
@@ -138,7 +137,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """See jinja2; built-in methods only of what _METHODS lists."""
-        budget().spend(1)
+        budget().spend(1 + len(args) + len(kwargs))
         if isinstance(__obj, BuiltinMethodType):
             owner = __obj.__self__
             if isinstance(owner, str):
@@ -191,6 +190,13 @@ class _Generation(Extension):
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.Scope(body).set_lineno(line)
+
+
+def _made_of(kind: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A dict or a namespace of what is given."""
+    for arg in args:
+        budget().walk(arg)
+    return kind(*args, **kwargs)
 
 
 class _Names(Namespace):
