@@ -146,6 +146,12 @@ VERBS = (
         "codling.evaluate.heldout:score",
         "Bits per byte and insertion on held-out code, beside an n-gram baseline.",
     ),
+    Verb(
+        "memory",
+        "codling.engine.memory.build:memory",
+        "Index a repository, so that completions can repeat what stands in it.",
+        "path",
+    ),
     Verb("report", "codling.evaluate.report:report", "One self-contained HTML page of a run."),
     Verb(
         "evaluate",

@@ -36,6 +36,8 @@ class GenerateConfig:
     """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
     context: int | None = aside(None)
     """Tokens of prompt and completion at most; None takes the model's context."""
+    memory: Path | None = None
+    """Memory of a repository (codling memory) that completions and insertions may repeat."""
     threads: int | None = aside(None)
     """CPU threads; None lets torch decide."""
 

@@ -65,6 +65,9 @@ class Engine:
         sequences = [batch.sequences[i] for i in batch.ready]
         logits_RV = self.runner.run(batch)
         self.scheduler.ran(batch)
+        for sequence, logits_V in zip(sequences, logits_RV, strict=True):
+            if sequence.recall is not None:
+                sequence.recall.mix(logits_V.numpy())
         chosen = choose(logits_RV, sequences)
         tokens = []
         for sequence, token_id, logits_V in zip(sequences, chosen, logits_RV, strict=True):
@@ -74,6 +77,8 @@ class Engine:
                 logprob, top = top_logprobs(logits_V, token_id, sequence.params.logprobs)
             tokens.append(Token(sequence, token_id, logprob, tuple(top)))
             sequence.append(token_id, self.scheduler.max_length)
+            if sequence.recall is not None:
+                sequence.recall.accept(token_id)
             if sequence.finish_reason:
                 self.scheduler.remove(sequence)
         return tokens

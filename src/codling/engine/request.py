@@ -81,6 +81,17 @@ class TokenLogprob:
     """The likeliest alternatives, best first (their own `top` is empty)."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """A line of the repository that a suggestion repeats (engine/memory)."""
+
+    path: str
+    repo: str
+    license: str
+    line: int
+    """Counted from 1."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Delta:
     """What a stream gives at a time: whole characters, and the tokens taken since the last delta.
@@ -110,6 +121,8 @@ class Completion:
     n_prompt_tokens: int
     n_cached_tokens: int = 0
     """Prompt tokens whose keys and values were reused from an earlier or a running request."""
+    origins: tuple[Origin, ...] = ()
+    """Lines of the repository that the answer repeats (engine/memory)."""
 
 
 def _require(fits: bool, param: str, wanted: str) -> None:

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from random import Random
 
+from codling.engine.memory.recall import Recall
 from codling.engine.request import FinishReason, SamplingParams
 
 MIN_SHARED = 16
@@ -29,6 +30,8 @@ class Sequence:
     """Tokens that end it."""
     lead: str = ""
     """What the text may begin with and the caller has already (InsertionPrompt)."""
+    recall: Recall | None = None
+    """What it takes from a memory of the repository, if it may."""
     slot: "Slot | None" = None
     n_cached: int = 0
     """Prompt tokens taken over from another sequence."""

@@ -16,7 +16,7 @@ import asyncio
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-from codling.engine.request import Completion, Delta, FinishReason, TokenLogprob
+from codling.engine.request import Completion, Delta, FinishReason, Origin, TokenLogprob
 from codling.tokens.tokenizer import StreamDecoder, Tokenizer
 
 
@@ -137,6 +137,8 @@ class Stream:
         self.n_prompt_tokens = n_prompt_tokens
         self.n_cached_tokens = 0
         """Prompt tokens that needed no computing; known from the first delta on."""
+        self.origins: tuple[Origin, ...] = ()
+        """Lines of the repository that the answer repeats; known with the last delta."""
         self.finish_reason: FinishReason | None = None
         self._cancel = cancel
         self._queue: queue.SimpleQueue[Delta | Exception] = queue.SimpleQueue()
@@ -180,6 +182,7 @@ class Stream:
             finish_reason=self.finish_reason,
             n_prompt_tokens=self.n_prompt_tokens,
             n_cached_tokens=self.n_cached_tokens,
+            origins=self.origins,
         )
 
     def put(self, item: Delta | Exception) -> None:

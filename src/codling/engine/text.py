@@ -28,6 +28,8 @@ from codling.core.errors import CheckpointError, RequestError, TokenizerError, f
 from codling.corpus.context import Cursor, RepositoryContext
 from codling.engine.config import Precision
 from codling.engine.engine import Engine
+from codling.engine.memory.recall import Recall
+from codling.engine.memory.repository import Memory
 from codling.engine.request import (
     BusyError,
     Completion,
@@ -87,6 +89,8 @@ class TextEngine:
         _check_vocabulary(tokenizer, model.config, name)
         n_slots, self.max_length = _cache_shape(model, max_streams, max_length, cache_gib)
         self._model = model.eval()
+        self.memory: Memory | None = None
+        """Set it, and completions and insertions are mixed with what the repository holds."""
         self._runner = Runner(
             model, n_slots=n_slots, max_length=self.max_length, fuse=fuse, int8=int8
         )
@@ -106,6 +110,7 @@ class TextEngine:
         fuse: bool = True,
         chat_template: str | None = None,
         must_chat: bool = False,
+        memory: Path | None = None,
     ) -> Self:
         """Load a checkpoint: a Hugging Face folder, a .gguf file or a name on the hub.
 
@@ -115,7 +120,9 @@ class TextEngine:
         `chat_template` names one of the checkpoint's, a preset or a file; `must_chat` refuses a
         model without any before its weights are read.
 
-        Raises CheckpointError or TokenizerError.
+        `memory` is the folder of a repository's memory (engine/memory) that answers may repeat.
+
+        Raises CheckpointError, TokenizerError, or ArtifactError for the memory.
         """
         found = local_path(path)
         tokenizer = _open_tokenizer(found)
@@ -126,7 +133,8 @@ class TextEngine:
         if precision == "auto":
             precision = "float32" if device == "cpu" else "bfloat16"
         dtype = dtype or _DTYPES[precision]
-        return cls(
+        remembered = None if memory is None else Memory.open(memory, tokenizer)
+        engine = cls(
             load_model(found, dtype=dtype, device=device),
             tokenizer,
             name=found.stem if is_gguf(found) else path.absolute().name,
@@ -137,6 +145,8 @@ class TextEngine:
             int8=precision == "int8",
             chat_format=chat_format,
         )
+        engine.memory = remembered
+        return engine
 
     @property
     def can_insert(self) -> bool:
@@ -235,7 +245,10 @@ class TextEngine:
         end_ids = frozenset() if params.ignore_eos else self.tokenizer.stop_ids(mode)
         ends = end_ids | frozenset(params.stop_token_ids)
         lead = self._lead(prompt_ids, mode)
-        return self._worker.submit(Sequence(list(prompt_ids), params, ends, lead))
+        sequence = Sequence(list(prompt_ids), params, ends, lead)
+        if self.memory is not None and mode != "chat":
+            sequence.recall = Recall(self.memory, prompt_ids, params.max_tokens)
+        return self._worker.submit(sequence)
 
     @torch.inference_mode()
     def score(

@@ -120,6 +120,7 @@ def _open(
         max_length=config.context,
         chat_template=chat_template,
         must_chat=must_chat,
+        memory=config.memory,
     )
 
 

@@ -101,6 +101,8 @@ class Worker:
         if delta.finish_reason is not None:
             self._end(job, delta.finish_reason)
         job.stream.n_cached_tokens = sequence.n_cached
+        if delta.finish_reason is not None and sequence.recall is not None:
+            job.stream.origins = sequence.recall.origins()
         job.stream.put(delta)
 
     def _end(self, job: _Job, reason: FinishReason) -> None:

@@ -113,6 +113,7 @@ def _load(config: ServeConfig) -> Backend:
         max_streams=config.max_streams,
         max_length=config.max_length,
         chat_template=config.chat_template,
+        memory=config.memory,
     )
     return LocalBackend(engine, config.name)
 

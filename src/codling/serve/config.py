@@ -51,6 +51,8 @@ class ServeConfig:
     has), or a file; default: the checkpoint's own, and no chat if it has none."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Number format of the weights in memory; default: what suits the device."""
+    memory: Path | None = None
+    """Memory of a repository (codling memory) that completions and insertions may repeat."""
     max_streams: int = 16
     """Completions that are computed together; more wait."""
     max_waiting: int = 64

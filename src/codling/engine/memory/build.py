@@ -1,0 +1,187 @@
+"""The stage `memory`: a repository's files become a memory that a model can be asked with.
+
+Input: an artefact of kind "documents", and the model whose tokenizer reads them. Output: an
+artefact of kind "memory": the index (tokens, order, file_starts), files with licences, and the
+weights, fitted on the repository itself: a file is forgotten while its own text is the question.
+
+Not here: which files are worth remembering (the stations before), and asking (recall.py).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact, produce
+from codling.core.errors import ConfigError
+from codling.core.log import Bar, say
+from codling.core.recipe import aside
+from codling.core.shards import read_rows
+from codling.corpus.clean import clean
+from codling.corpus.collect import collect
+from codling.corpus.config import CleanConfig, CollectConfig
+from codling.engine.config import Precision
+from codling.engine.memory.index import MAX_MATCH, MAX_READ, NOTHING, Recalled
+from codling.engine.memory.kernels import Ids, scan_back
+from codling.engine.memory.mixture import (
+    Observation,
+    class_of,
+    fit_weights,
+    mixed_probability,
+    share_of,
+)
+from codling.engine.memory.repository import KIND, Memory, fingerprint
+from codling.engine.text import TextEngine
+
+STAGE_VERSION = 1
+_COLUMNS = ("path", "repo", "license", "language", "split", "content")
+_WINDOW = 512
+"""Tokens of a file that the model sees at a time while weights are fitted."""
+_MIN_FITTED = 1000
+"""Fewer tokens say nothing: the default weights stay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """Settings of `codling memory`."""
+
+    path: Path = aside()
+    """A repository or folder, or an artefact of kind "documents"; held-out files are left out."""
+    own: bool = False
+    """With a repository: the code is yours, so files without any licence are remembered too."""
+    model: Path = aside()
+    """Checkpoint whose tokenizer reads the files, and whose mistakes the weights are fitted to."""
+    out_dir: Path = aside()
+    """Where the memory goes."""
+    fit_tokens: int = 8000
+    """Tokens of the repository that the weights are fitted on; 0 takes the default weights."""
+    precision: Precision = "bfloat16"
+    """How the model's weights are held while it is asked."""
+    seed: int = 0
+    """Which files the weights are fitted on."""
+
+
+def memory(config: MemoryConfig) -> Artifact:
+    """Index a repository's files, so that completions can repeat what stands in them.
+
+    Example:
+        codling memory ~/src/app --own --model base.gguf --out-dir runs/app/memory
+    """
+    documents = _documents(config)
+    with TextEngine.open(config.model, precision=config.precision, max_streams=1) as engine:
+        stamp = fingerprint(engine.tokenizer)
+        tokenizer = Input(kind="tokenizer", id=stamp, path=str(config.model.absolute()))
+
+        def work(draft: Draft) -> None:
+            rows = (
+                row
+                for row in read_rows(documents, "documents", _COLUMNS)
+                if row["split"] == "train"
+            )
+            made = Memory.build(engine.tokenizer, rows)
+            if not made.paths:
+                raise ConfigError(f"{config.path} holds no file to remember{_cure(config)}")
+            _fit(made, engine, config)
+            made.save(draft.path)
+            draft.counts |= {
+                "files": len(made.paths),
+                "tokens": made.n_tokens,
+                "bytes": made.n_bytes,
+                "tokenizer": stamp,
+            }
+
+        return produce(
+            config.out_dir,
+            kind=KIND,
+            version=STAGE_VERSION,
+            config=config,
+            inputs=[documents, tokenizer],
+            work=work,
+        )
+
+
+def observe(engine: TextEngine, memory: Memory, n_tokens: int, seed: int) -> list[Observation]:
+    """What model and memories gave to the tokens of some files, each forgotten while it is asked.
+
+    Files in random order, a window of each, until there are `n_tokens`.
+    """
+    index = memory.index
+    order = list(range(len(index.file_starts)))
+    Random(seed).shuffle(order)
+    seen: list[Observation] = []
+    with Bar("fit memory", n_tokens, unit="tokens") as bar:
+        for number in order:
+            ids = _window(index.file(number), engine.max_length, seed + number)
+            if len(ids) < 2:
+                continue
+            was_alive, index.alive[number] = index.alive[number], False
+            found = list(_observe_file(engine, memory, ids))
+            index.alive[number] = was_alive
+            seen += found
+            bar.advance(len(found))
+            if len(seen) >= n_tokens:
+                break
+    return seen
+
+
+def _documents(config: MemoryConfig) -> Artifact:
+    """The artefact as it is; a repository passes licence gate, filters and redaction first."""
+    if (config.path / MANIFEST).is_file():
+        return open_artifact(config.path, "documents")
+    beside = config.out_dir.absolute().with_name(config.out_dir.name + ".documents")
+    raw = collect(
+        CollectConfig(
+            sources=(config.path,), out_dir=beside / "raw", own=config.own, heldout_fraction=0.0
+        )
+    )
+    return clean(CleanConfig(raw_dir=raw.path, out_dir=beside / "documents"))
+
+
+def _cure(config: MemoryConfig) -> str:
+    return "" if config.own else "; if the code is yours, add --own"
+
+
+def _fit(memory: Memory, engine: TextEngine, config: MemoryConfig) -> None:
+    if config.fit_tokens == 0:
+        return
+    seen = observe(engine, memory, config.fit_tokens, config.seed)
+    if len(seen) < _MIN_FITTED:
+        say(f"only {len(seen)} tokens to fit weights on; the default weights stay")
+        return
+    memory.weights = fit_weights(seen)
+    before = _mean_bits(o.model for o in seen)
+    after = _mean_bits(mixed_probability(memory.weights, o) for o in seen)
+    say(f"bits per token on the repository's files: {before:.3f}, with memory {after:.3f}")
+
+
+def _mean_bits(probabilities: Iterator[float]) -> float:
+    bits = [-math.log2(max(p, 1e-30)) for p in probabilities]
+    return sum(bits) / len(bits)
+
+
+def _window(ids: Ids, max_length: int, seed: int) -> list[int]:
+    length = min(_WINDOW, max_length - 1)
+    start = Random(seed).randrange(max(1, len(ids) - length + 1))
+    return [int(i) for i in ids[start : start + length]]
+
+
+def _observe_file(engine: TextEngine, memory: Memory, ids: list[int]) -> Iterator[Observation]:
+    scored = engine.score(ids)
+    text = np.array([*ids, -1], np.int64)
+    buffers = [np.zeros(MAX_READ, np.int64) for _ in range(3)]
+    for at in range(1, len(ids)):
+        entry = scored[at]
+        assert entry is not None
+        tree = memory.recall(text[max(0, at - MAX_MATCH) : at])
+        length, n = scan_back(text, at, MAX_MATCH, -1, *buffers)
+        own = Recalled(length, *(b[:n] for b in buffers)) if length else NOTHING
+        yield Observation(
+            math.exp(entry.logprob),
+            share_of(tree, ids[at]),
+            share_of(own, ids[at]),
+            class_of(tree),
+            class_of(own),
+        )

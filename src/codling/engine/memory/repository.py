@@ -1,0 +1,200 @@
+"""The memory of a repository: its files as a suffix index, kept up to date, and where a match lies.
+
+Input: documents with path, licence and text. Output: what followed a context anywhere in them, and
+for a place the file, line and licence. Files that change go into a small second index, which is
+built again at each change; the big one only forgets their old text.
+
+Not here: making it a stage (build.py) and using it while text is generated (recall.py).
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codling.core.artifact import open_artifact
+from codling.core.errors import ArtifactError
+from codling.core.files import write_json
+from codling.core.foreign_json import read_object
+from codling.core.languages import detect
+from codling.corpus.concat import file_text
+from codling.engine.memory.index import NOTHING, SEPARATOR, Recalled, SuffixIndex
+from codling.engine.memory.kernels import Ids
+from codling.engine.memory.mixture import Weights
+from codling.engine.request import Origin
+from codling.tokens.tokenizer import Tokenizer
+
+KIND = "memory"
+_ARRAYS = ("tokens", "order", "file_starts")
+OWN_LICENSE = "LicenseRef-own"
+
+
+@dataclass(frozen=True)
+class MemoryFile:
+    """One file that is remembered."""
+
+    path: str
+    repo: str
+    license: str
+
+
+class Memory:
+    """What a repository's files hold, ready to be asked."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        files: list[MemoryFile],
+        index: SuffixIndex,
+        weights: Weights,
+    ) -> None:
+        self.tokenizer, self.weights = tokenizer, weights
+        self.index, self._files = index, files
+        self._number = {f.path: i for i, f in enumerate(files)}
+        self._edited: dict[str, tuple[MemoryFile, list[int]]] = {}
+        self._fresh, self._fresh_files = SuffixIndex.build([], tokenizer.vocab_size), files[:0]
+
+    @classmethod
+    def build(
+        cls,
+        tokenizer: Tokenizer,
+        documents: Iterable[Mapping[str, Any]],
+        weights: Weights | None = None,
+    ) -> "Memory":
+        """From rows with path, repo, license, language and content."""
+        files: list[MemoryFile] = []
+        texts: list[Ids] = []
+        for row in documents:
+            text = file_text(row["language"], row["path"], row["content"])
+            files.append(MemoryFile(row["path"], row["repo"], row["license"]))
+            texts.append(np.array(tokenizer.encode(text), np.uint32))
+        index = SuffixIndex.build(texts, tokenizer.vocab_size)
+        return cls(tokenizer, files, index, weights or Weights.default())
+
+    @classmethod
+    def open(cls, folder: Path, tokenizer: Tokenizer) -> "Memory":
+        """From an artefact; ArtifactError if it was made with another tokenizer."""
+        artifact = open_artifact(folder, KIND)
+        if artifact.counts["tokenizer"] != fingerprint(tokenizer):
+            raise ArtifactError(
+                f"{folder} was made with another tokenizer; make it again with this model: "
+                f"codling memory PATH --model MODEL --out-dir {folder}"
+            )
+        damaged = ArtifactError(f"{folder} is damaged; delete it and make it again")
+        stored = read_object(folder / "memory.json", ArtifactError, cure="make it again")
+        try:
+            arrays = {
+                name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in _ARRAYS
+            }
+            files = [MemoryFile(**f) for f in stored["files"]]
+            weights = Weights.from_lists(stored["weights"])
+        except (ValueError, TypeError, KeyError):
+            raise damaged from None
+        if not _is_sound(len(files), **arrays):
+            raise damaged
+        return cls(tokenizer, files, SuffixIndex(**arrays), weights)
+
+    def save(self, folder: Path) -> None:
+        """The index as it was built, and the weights; edits since then are not kept."""
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self.index, name))
+        stored = {"files": [asdict(f) for f in self._files], "weights": self.weights.to_lists()}
+        write_json(folder / "memory.json", stored)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in the index, separators included."""
+        return len(self.index.tokens)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the index takes."""
+        arrays = (self.index.tokens, self.index.order, self.index.file_starts)
+        return sum(a.nbytes for a in arrays)
+
+    @property
+    def paths(self) -> list[str]:
+        """The files that are remembered now."""
+        kept = [f.path for i, f in enumerate(self._files) if self.index.alive[i]]
+        return sorted({*kept, *self._edited})
+
+    def forget(self, path: str) -> None:
+        """From now on nothing comes from this file."""
+        if path in self._number:
+            self.index.alive[self._number[path]] = False
+        if self._edited.pop(path, None):
+            self._build_fresh()
+
+    def update(self, path: str, text: str, license: str = OWN_LICENSE) -> None:
+        """The file reads so now."""
+        language = detect(path, b"") or ""
+        number = self._number.get(path)
+        if number is not None:
+            self.index.alive[number] = False
+            license = self._files[number].license
+        file = MemoryFile(path, self._files[number].repo if number is not None else "", license)
+        self._edited[path] = (file, self.tokenizer.encode(file_text(language, path, text)))
+        self._build_fresh()
+
+    def recall(self, context: Ids) -> Recalled:
+        """What followed the longest match of the end of `context`.
+
+        Places of edited files are numbered after those of the index.
+        """
+        old = self.index.recall(context)
+        new = self._fresh.recall(context) if self._edited else NOTHING
+        if new.length == 0 or old.length > new.length:
+            return old
+        places = new.places + len(self.index.tokens)
+        moved = Recalled(new.length, new.ids, new.counts, places)
+        return moved if new.length > old.length else _together(old, moved)
+
+    def locate(self, place: int) -> Origin:
+        """The file and line of a place that `recall` gave."""
+        n = len(self.index.tokens)
+        index, files = (self.index, self._files) if place < n else (self._fresh, self._fresh_files)
+        position = place if place < n else place - n
+        number = index.file_of(position)
+        file, start = files[number], int(index.file_starts[number]) + 1
+        before = self.tokenizer.join_bytes(int(t) for t in index.tokens[start:position])
+        # The path comment is no line of the file.
+        return Origin(file.path, file.repo, file.license, max(1, before.count(b"\n")))
+
+    def _build_fresh(self) -> None:
+        self._fresh_files = [file for file, _ in self._edited.values()]
+        self._fresh = SuffixIndex.build(
+            [ids for _, ids in self._edited.values()], self.tokenizer.vocab_size
+        )
+
+
+def fingerprint(tokenizer: Tokenizer) -> str:
+    """Tells tokenizers apart by what their tokens stand for."""
+    digest = hashlib.sha256()
+    for i in range(tokenizer.vocab_size):
+        piece = tokenizer.token_bytes(i)
+        digest.update(len(piece).to_bytes(4, "little") + piece)
+    return digest.hexdigest()[:16]
+
+
+def _is_sound(n_files: int, tokens: Ids, order: Ids, file_starts: Ids) -> bool:
+    """Whether the arrays belong together: compiled code does not check where it reads."""
+    if not (tokens.ndim == order.ndim == file_starts.ndim == 1) or tokens.dtype not in SEPARATOR:
+        return False
+    if len(file_starts) != n_files or order.dtype not in (np.int32, np.int64):
+        return False
+    inside = not len(order) or (order.min() > 0 and order.max() < len(tokens))
+    separators = np.flatnonzero(tokens == SEPARATOR[np.dtype(tokens.dtype)])
+    return bool(inside and np.array_equal(separators, file_starts))
+
+
+def _together(a: Recalled, b: Recalled) -> Recalled:
+    """Two matches of one length as one."""
+    ids, first, back = np.unique(
+        np.concatenate([a.ids, b.ids]), return_index=True, return_inverse=True
+    )
+    counts = np.bincount(back, np.concatenate([a.counts, b.counts])).astype(np.int64)
+    return Recalled(a.length, ids, counts, np.concatenate([a.places, b.places])[first])

@@ -1,0 +1,164 @@
+"""A tiny random model with a memory: what comes out is drawn from the mixture."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from codling.core.errors import ArtifactError
+from codling.engine.memory.index import NOTHING
+from codling.engine.memory.mixture import LENGTHS, N_KINDS, Weights, mix_into
+from codling.engine.memory.recall import Recall, split_prompt
+from codling.engine.memory.repository import Memory
+from codling.engine.request import SamplingParams
+from codling.engine.text import TextEngine
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+from codling.tokens.bpe import train
+from codling.tokens.tokenizer import SpecialTokens, Tokenizer
+
+CODE = "def add(a, b):\n    return a + b\n\n\nclass Point:\n    x: int = 0\n"
+SHAPE = ModelConfig(
+    vocab_size=320,
+    hidden_size=32,
+    intermediate_size=64,
+    n_layers=2,
+    n_heads=4,
+    n_kv_heads=2,
+    max_position=512,
+    init_std=0.4,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(json.loads(train(iter([CODE * 20]), 320).to_str()))
+
+
+def row(path: str, content: str) -> dict[str, str]:
+    return {
+        "path": path,
+        "repo": "app",
+        "license": "MIT",
+        "language": "python",
+        "content": content,
+    }
+
+
+def trusting(value: float) -> Weights:
+    table = np.full((len(LENGTHS), N_KINDS), value)
+    return Weights(table, np.zeros_like(table))
+
+
+@pytest.fixture
+def memory(tokenizer: Tokenizer) -> Memory:
+    return Memory.build(tokenizer, [row("pkg/add.py", CODE)], trusting(0.99))
+
+
+@pytest.fixture
+def engine(tokenizer: Tokenizer) -> TextEngine:
+    model = Transformer(SHAPE, torch.Generator().manual_seed(5))
+    with TextEngine(model, tokenizer, max_length=200) as engine:
+        yield engine
+
+
+def test_a_memory_that_is_trusted_completes_the_line_and_names_it(
+    engine: TextEngine, memory: Memory
+) -> None:
+    engine.memory = memory
+    (done,) = engine.complete(["def add(a"], SamplingParams(max_tokens=60, stop=("\n\n",)))
+    assert done.text == ", b):\n    return a + b"
+    assert {(o.path, o.license) for o in done.origins} == {("pkg/add.py", "MIT")}
+    assert {1, 2} <= {o.line for o in done.origins}
+
+
+def test_without_a_memory_nothing_changes(engine: TextEngine, memory: Memory) -> None:
+    params = SamplingParams(max_tokens=20)
+    plain = engine.complete(["def add(a"], params)
+    engine.memory = memory
+    engine.memory = None
+    assert engine.complete(["def add(a"], params) == plain
+    assert plain[0].origins == ()
+
+
+def test_sampling_draws_from_the_mixture(engine: TextEngine, memory: Memory) -> None:
+    memory.weights = trusting(0.5)
+    engine.memory = memory
+    params = SamplingParams(max_tokens=1, temperature=1.0, seed=0)
+    ids = engine.complete_prompt("def add(a")
+    drawn = Counter(engine.submit(ids, p).result().token_ids[0] for p in params.choices(400))
+    wanted = memory.recall(np.array(ids, np.int64)).ids.tolist()
+    assert len(wanted) == 1
+    # 0.5 from memory, and what the model gives it besides.
+    engine.memory = None
+    own = engine.submit(ids, SamplingParams(max_tokens=1, logprobs=64)).result().logprobs[0]
+    share = {t.token_id: float(np.exp(t.logprob)) for t in own.top}.get(wanted[0], 0.0)
+    expected = 0.5 + 0.5 * share
+    assert drawn[wanted[0]] / 400 == pytest.approx(expected, abs=0.08)
+
+
+def test_logprobs_are_those_of_the_mixture(engine: TextEngine, memory: Memory) -> None:
+    memory.weights = trusting(0.5)
+    engine.memory = memory
+    (done,) = engine.complete(["def add(a"], SamplingParams(max_tokens=1, logprobs=1))
+    assert float(np.exp(done.logprobs[0].logprob)) > 0.5
+
+
+def test_an_edited_file_is_read_as_it_stands_now(tokenizer: Tokenizer, memory: Memory) -> None:
+    context = np.array(tokenizer.encode("def add(a"), np.int64)
+    memory.update("pkg/add.py", "def add(alpha, beta):\n    return alpha\n")
+    assert tokenizer.decode(memory.recall(context).ids.tolist())[0] != ","
+    memory.update("pkg/new.py", "\n\ndef add(a, zzz)\n")
+    found = memory.recall(context)
+    origins = [memory.locate(int(place)) for place in found.places]
+    assert ("pkg/new.py", 3, "LicenseRef-own") in [(o.path, o.line, o.license) for o in origins]
+    assert ("pkg/add.py", 1, "MIT") in [(o.path, o.line, o.license) for o in origins]
+    memory.forget("pkg/new.py")
+    memory.forget("pkg/add.py")
+    assert memory.recall(context).length == 0
+    assert memory.paths == []
+
+
+def test_a_forgotten_file_leaves_no_trace_in_answers(engine: TextEngine, memory: Memory) -> None:
+    params = SamplingParams(max_tokens=20)
+    plain = engine.complete(["def add(a"], params)[0].text
+    memory.forget("pkg/add.py")
+    memory.weights = trusting(0.99)
+    engine.memory = memory
+    assert engine.complete(["def add(a"], params)[0].text == plain
+
+
+def test_the_open_file_is_a_memory_of_its_own(tokenizer: Tokenizer) -> None:
+    table = np.full((len(LENGTHS), N_KINDS), 0.9)
+    memory = Memory.build(tokenizer, [], Weights(np.zeros_like(table), table))
+    ids = tokenizer.encode("alpha = beta\nalpha =")
+    logits = np.zeros(tokenizer.vocab_size, np.float32)
+    Recall(memory, ids, 5).mix(logits)
+    assert logits.argmax() == tokenizer.encode("alpha = beta\n")[len(tokenizer.encode("alpha ="))]
+
+
+def test_the_suffix_of_an_insertion_is_part_of_the_open_file_but_no_context() -> None:
+    marks = SpecialTokens(bos=0, fim_begin=1, fim_hole=2, fim_end=3)
+    assert split_prompt([0, 1, 10, 2, 20, 21, 3], marks) == ([10], [20, 21])
+    assert split_prompt([1, 2, 3], marks) == ([], [])
+
+
+def test_it_survives_being_written(tmp_path, tokenizer: Tokenizer, memory: Memory) -> None:
+    memory.save(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "file_starts.npy",
+        "memory.json",
+        "order.npy",
+        "tokens.npy",
+    ]
+    with pytest.raises(ArtifactError):
+        Memory.open(tmp_path, tokenizer)
+
+
+def test_a_token_costs_at_most_eight_bytes(tokenizer: Tokenizer) -> None:
+    memory = Memory.build(tokenizer, [row(f"{i}.py", CODE * 5) for i in range(20)])
+    assert memory.n_bytes <= 8 * memory.n_tokens + 8 * 20
+    assert NOTHING.length == 0
+    assert mix_into(np.zeros(4, np.float32), NOTHING, NOTHING, memory.weights).size == 0
