@@ -148,7 +148,7 @@ VERBS = (
     ),
     Verb(
         "memory",
-        "codling.engine.memory.build:memory",
+        "codling.engine.remember:memory",
         "Index a repository, so that completions can repeat what stands in it.",
         "path",
     ),

@@ -4,7 +4,7 @@ Input: documents with path, licence and text. Output: what followed a context an
 for a place the file, line and licence. Files that change go into a small second index, which is
 built again at each change; the big one only forgets their old text.
 
-Not here: making it a stage (build.py) and using it while text is generated (recall.py).
+Not here: making it a stage (engine/remember.py) and using it while text is generated (recall.py).
 """
 
 import hashlib

@@ -4,7 +4,7 @@ Input: an artefact of kind "documents", and the model whose tokenizer reads them
 artefact of kind "memory": the index (tokens, order, file_starts), files with licences, and the
 weights, fitted on the repository itself: a file is forgotten while its own text is the question.
 
-Not here: which files are worth remembering (the stations before), and asking (recall.py).
+Not here: which files are worth remembering (the stations before), and asking (memory/recall.py).
 """
 
 import math
