@@ -98,11 +98,11 @@ def test_another_model_is_refused_with_the_cure(project: Path, model: Path, tmp_
 def test_damaged_arrays_are_refused(name: str, project: Path, model: Path, tmp_path: Path) -> None:
     made = memory(settings(project, model, tmp_path / "memory"))
     values = np.load(made.path / f"{name}.npy")
-    values[1] += 10**6 if name == "order" else -1
-    np.save(made.path / f"{name}.npy", values)
     if name == "tokens":
-        values[0] = 0
-        np.save(made.path / f"{name}.npy", values)
+        values[0] = 0  # no separator
+    else:
+        values[1] += 10**6
+    np.save(made.path / f"{name}.npy", values)
     with pytest.raises(ArtifactError, match="damaged"):
         TextEngine.open(model, memory=made.path)
 
