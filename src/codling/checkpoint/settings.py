@@ -131,7 +131,7 @@ def from_published(settings: Mapping[str, Any], where: str) -> ModelConfig:
     kind = settings.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise CheckpointError(
-            f"{where}: model_type {kind!r} is not supported, only {', '.join(ARCHITECTURES)}"
+            f"{where}: model_type {kind!r:.60} is not supported, only {', '.join(ARCHITECTURES)}"
         )
     _refuse_variants(settings, where)
     try:

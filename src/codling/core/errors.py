@@ -66,12 +66,17 @@ class ToolMissingError(CodlingError):
 def faults_named(path: Path, kind: type[CodlingError]) -> Iterator[None]:
     """The last catch around the reading of a foreign file: no damage ends in a traceback.
 
-    What the readers refuse passes through as it is. Whatever else fails inside (a library's own
-    error, memory that cannot be had) becomes a `kind` that names `path`; `--debug` shows its cause.
+    What the readers refuse passes through, behind `path` if they did not name it. Whatever else
+    fails inside (a library's own error, memory that cannot be had) becomes a `kind` that names
+    `path`; `--debug` shows its cause.
     """
     try:
         yield
-    except (CodlingError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except CodlingError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from None
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
         # BaseException: a panic of a library in Rust is no Exception.

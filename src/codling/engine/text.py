@@ -336,10 +336,7 @@ def _open_tokenizer(path: Path) -> Tokenizer:
     if not is_gguf(path):
         return Tokenizer.open(path)
     with faults_named(path, TokenizerError):
-        try:
-            return tokenizer_from_gguf(read_gguf_metadata(path))
-        except TokenizerError as error:
-            raise TokenizerError(f"{path}: {error}") from None
+        return tokenizer_from_gguf(read_gguf_metadata(path))
 
 
 def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> None:

@@ -42,7 +42,8 @@ def read_tokenizer_config(path: Path) -> dict[str, Any]:
 
 def read_optional(path: Path) -> dict[str, Any]:
     """The object in a settings file; nothing if there is no such file."""
-    return read_object(path, TokenizerError) if path.exists() else {}
+    # A link that leads nowhere is a fault, not an absent file.
+    return read_object(path, TokenizerError) if path.exists() or path.is_symlink() else {}
 
 
 def check_tokenizer_json(value: Mapping[str, Any], where: str) -> None:
@@ -60,8 +61,8 @@ def check_tokenizer_json(value: Mapping[str, Any], where: str) -> None:
         _refuse(where, "model.vocab", vocabulary, "an object of tokens and their ids")
     if not isinstance(model.get("merges"), list):
         _refuse(where, "model.merges", model.get("merges"), "a list")
-    _check_ids(vocabulary, where)
-    _check_added(value.get("added_tokens"), where)
+    ids = _numbered(vocabulary, where)
+    _check_added(value.get("added_tokens"), ids, where)
 
 
 def check_tokenizer_config(value: Mapping[str, Any], where: str) -> None:
@@ -110,20 +111,18 @@ def _are_texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def _check_ids(vocabulary: Mapping[str, Any], where: str) -> None:
+def _numbered(vocabulary: Mapping[str, Any], where: str) -> dict[int, str]:
+    """The tokens by their ids, each of which must be small and one token's only."""
+    found: dict[int, str] = {}
     for text, token_id in vocabulary.items():
         if type(token_id) is not int or not 0 <= token_id < MAX_TOKENS:
             _refuse(where, f"the id of {text[:_SHOWN]!r}", token_id, _ID_RULE)
-    if len(set(vocabulary.values())) < len(vocabulary):
-        seen: dict[int, str] = {}
-        for text, token_id in vocabulary.items():
-            if token_id in seen:
-                both = f"{seen[token_id][:_SHOWN]!r} and {text[:_SHOWN]!r}"
-                raise TokenizerError(f"{where}: {both} have one id, {token_id}; fetch it again")
-            seen[token_id] = text
+        if found.setdefault(token_id, text) != text:
+            _refuse_double(where, found[token_id], text, token_id)
+    return found
 
 
-def _check_added(added: object, where: str) -> None:
+def _check_added(added: object, ids: dict[int, str], where: str) -> None:
     if not isinstance(added, list | None):
         _refuse(where, "added_tokens", added, "a list")
     for number, entry in enumerate(added or []):
@@ -133,6 +132,13 @@ def _check_added(added: object, where: str) -> None:
             _refuse(where, f"added token {number}", entry, "a token with its text")
         if type(token_id) is not int or not 0 <= token_id < MAX_TOKENS:
             _refuse(where, f"the id of {text[:_SHOWN]!r}", token_id, _ID_RULE)
+        if ids.setdefault(token_id, text) != text:
+            _refuse_double(where, ids[token_id], text, token_id)
+
+
+def _refuse_double(where: str, one: str, other: str, token_id: int) -> NoReturn:
+    both = f"{one[:_SHOWN]!r} and {other[:_SHOWN]!r}"
+    raise TokenizerError(f"{where}: {both} have one id, {token_id}; fetch it again")
 
 
 def _refuse(where: str, what: str, value: object, rule: str) -> NoReturn:

@@ -396,7 +396,7 @@ def _text_core(
     try:
         return tokenizers.Tokenizer.from_str(json.dumps(stripped))
     except Exception as error:  # noqa: BLE001 -- the library raises bare Exception
-        raise TokenizerError(f"tokenizer.json cannot be read: {error}; fetch it again") from None
+        raise TokenizerError(f"the tokenizer cannot be read: {error}; fetch it again") from None
 
 
 def _without_control(model: Mapping[str, Any], control: Mapping[str, int]) -> Mapping[str, Any]:
