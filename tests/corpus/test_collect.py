@@ -210,7 +210,7 @@ def test_the_rows_of_a_parquet_or_jsonl_corpus_become_documents(tmp_path: Path) 
     with pytest.raises(SourceError, match=r"bad\.jsonl line 1 is not valid JSON"):
         run(tmp_path / "2", tmp_path / "bad.jsonl")
     (tmp_path / "none.jsonl").write_text('{"id": 1}\n')
-    with pytest.raises(SourceError, match="row 0 has no text"):
+    with pytest.raises(SourceError, match="none of 1 rows has text"):
         run(tmp_path / "3", tmp_path / "none.jsonl")
 
 

@@ -8,7 +8,7 @@ from codling.corpus.arrange import EDGE_SCHEMA
 from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA, SAMPLE_SCHEMA
 from codling.corpus.drawing import Subgraph
 from codling.evaluate.report import render
-from codling.evaluate.summary import summarise
+from codling.evaluate.summary import shorten, summarise
 from codling.evaluate.view import RunView, Tally, view_run
 
 DOCUMENT = {
@@ -130,3 +130,13 @@ def test_the_summary_of_an_empty_run_says_where_things_are(tmp_path: Path) -> No
     text = summarise(tmp_path)
     assert "Kept 0 files" in text
     assert "report.html" in text
+
+
+def test_an_example_is_cut_between_words_and_says_so() -> None:
+    text = "repo/docs/conf.py: /home/someone/settings_of_the_machine.json"
+    assert [shorten(text, width) for width in (61, 40, 30)] == [
+        text,
+        "repo/docs/conf.py: /home/someone/…",
+        "repo/docs/conf.py: /home/…",
+    ]
+    assert shorten("x" * 50, 10) == "xxxxxxxxx…"

@@ -475,5 +475,6 @@ def _plain(value: object, identity: bool) -> object:
     if isinstance(value, (list, tuple)):
         return [_plain(v, identity) for v in value]
     if isinstance(value, Path):
-        return value.as_posix()
+        # Bytes of a name that are not UTF-8 would not go into the manifest.
+        return os.fsencode(value.as_posix()).decode("utf-8", "backslashreplace")
     return value.value if isinstance(value, Enum) else value

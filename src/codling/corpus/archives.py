@@ -13,6 +13,7 @@ import gzip
 import lzma
 import posixpath
 import re
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -22,12 +23,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISLNK
-from typing import IO, Literal, cast
+from typing import IO, Literal, Self, cast
 
 from codling.core.artifact import sha256_of
 from codling.core.errors import SourceError
 from codling.corpus.licenses import NOTICE_BYTES, is_notice
-from codling.corpus.repository import Archive, Entry, Repository
+from codling.corpus.repository import Archive, Entry, Repository, bounded
 
 TAR: dict[str, Literal["", "gzip", "bz2", "lzma"]] = {
     ".tar": "",
@@ -52,9 +53,20 @@ DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
+    ValueError,  # numbers and names of a header that are none
+    OverflowError,  # a size of 2^90
+    struct.error,
     NotImplementedError,  # zipfile's word for a compression method that it does not know
     OSError,  # bz2's and gzip's word for damage, without an errno
 )
+MAX_HEADER_BYTES = 1_000_000
+"""Of what a tar file says of its next member: it is read into memory."""
+_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+MAX_STATED_BYTES = 1 << 60
+"""A zip file may state a larger size, which no table could hold."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -89,12 +101,23 @@ def open_archive(archive: Archive, scratch: Path) -> Iterator[Repository]:
         if not entries:
             raise SourceError(f"{path} holds no files; give a folder, repository or archive")
         top = _top_folder(entries)
-        found = tuple(_once(replace(e, path=e.path[len(top) :]) for e in entries))
+        found = tuple(_once(_own_file(replace(e, path=e.path[len(top) :])) for e in entries))
         wanted = [
             e for e in found if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)
         ]
         notices = {entry.path: data for entry, data in reader.read(wanted)}
         yield Repository(archive.name, archive.name, reader, found, archive.fingerprint, notices)
+
+
+class _BoundedHeader(tarfile.TarInfo):
+    """A member whose description is not read if it is far too long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.size < 0 or (found.type in _HEADERS and found.size > MAX_HEADER_BYTES):
+            raise tarfile.ReadError(f"a header of {found.size:,} bytes")
+        return found
 
 
 @dataclass(frozen=True)
@@ -105,7 +128,7 @@ class TarMembers:
 
     def entries(self) -> Iterator[tuple[str, Entry, str]]:
         """(stated name, entry, stated link target) of every member that is no folder."""
-        with tarfile.open(fileobj=self.file, mode="r:") as tar:
+        with tarfile.open(fileobj=self.file, mode="r:", tarinfo=_BoundedHeader) as tar:
             for member in tar:
                 name, locator = member.name, str(member.offset_data)
                 if member.issym():
@@ -113,6 +136,8 @@ class TarMembers:
                     yield name, Entry(name, 0, locator, "link", "not followed"), target
                 elif member.islnk():
                     yield name, Entry(name, 0, locator, "link", "not followed"), member.linkname
+                elif member.issparse():
+                    yield name, Entry(name, 0, locator, "unreadable", "sparse"), ""
                 elif member.isfile():
                     yield name, Entry(name, member.size, locator), ""
                 elif not member.isdir():
@@ -139,7 +164,8 @@ class ZipMembers:
             if S_ISLNK(member.external_attr >> 16):
                 yield name, Entry(name, 0, str(number), "link", "not followed"), ""
             elif not member.is_dir():
-                yield name, Entry(name, member.file_size, str(number)), ""
+                size = min(member.file_size, MAX_STATED_BYTES)
+                yield name, Entry(name, size, str(number)), ""
 
     def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The contents, in order; an encrypted member has the rule "unreadable"."""
@@ -204,7 +230,7 @@ def _checked(path: Path, members: TarMembers | ZipMembers) -> Iterator[Entry]:
         if landing.startswith("/") or landing.split("/")[0] == "..":
             raise SourceError(f"{path} holds a link that leads out of it: {stated!r}; not read")
         normal = posixpath.normpath(name).encode("utf-8", "surrogateescape")
-        yield replace(entry, path=normal.decode("utf-8", "backslashreplace"))
+        yield bounded(replace(entry, path=normal.decode("utf-8", "backslashreplace")))
 
 
 def _ending(name: str) -> str:
@@ -216,6 +242,12 @@ def _top_folder(entries: Sequence[Entry]) -> str:
     tops = {entry.path.partition("/")[0] if "/" in entry.path else "" for entry in entries}
     (top,) = tops if len(tops) == 1 else ("",)
     return f"{top}/" if top else ""
+
+
+def _own_file(entry: Entry) -> Entry:
+    """The entry, passed over if it is part of git's own folder: hooks are no code of the source."""
+    is_git = ".git" in entry.path.split("/")[:-1]
+    return replace(entry, rule="passed-over") if is_git and not entry.rule else entry
 
 
 def _once(entries: Iterator[Entry]) -> Iterator[Entry]:

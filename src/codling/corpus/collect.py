@@ -4,6 +4,7 @@ Input: repositories, folders and archives. Output: artefact "raw" with the table
 per source file) and dropped (every other file, with the rule that dropped it and the value).
 
     link, not-a-file, passed-over, repeated-member     not a file of the source's own
+    no-content                                         a row of a corpus without text
     unreadable, too-large, no-language, empty, binary, not-utf8
 
 The work is cut into shards by bytes, so the result is the same for any number of workers.
@@ -37,7 +38,7 @@ from codling.corpus.dumps import read_dump
 from codling.corpus.heldout import CodeFile, Heldout, choose_heldout, newest_since, row_heldout
 from codling.corpus.history import read_history
 from codling.corpus.licenses import Licenses, read_notices
-from codling.corpus.repository import Archive, Entry, Reader, Repository
+from codling.corpus.repository import Archive, Entry, Reader, Repository, bounded, shown
 from codling.corpus.sources import open_sources
 from codling.corpus.tables import new_table
 
@@ -149,7 +150,7 @@ def _inputs(sources: Sequence[Repository | Archive], paths: Sequence[Path]) -> l
     for each in sources:
         names = f"{each.name}" if isinstance(each, Archive) else f"{each.source}\0{each.name}"
         identity = hashlib.sha256(f"{names}\0{each.fingerprint}".encode())
-        where = str(paths[0].absolute()) if len(paths) == 1 else each.name
+        where = shown(str(paths[0].absolute())) if len(paths) == 1 else each.name
         found.append(Input(kind="source", id=identity.hexdigest()[:16], path=where))
     return found
 
@@ -233,7 +234,9 @@ def _dumped(dump: Archive, config: CollectConfig) -> Iterator[tuple[Place, Entry
         licenses = Licenses({}, row.license, config.own)
         place = Place(dump.name, row.repo, licenses, row_heldout(row.repo, row.path, config))
         data = row.content.encode("utf-8", "surrogatepass")
-        yield place, Entry(row.path, len(data), "", changed_at=row.changed_at), data
+        rule = "no-content" if row.lack else ""
+        entry = Entry(row.path, len(data), "", rule, row.lack, row.changed_at)
+        yield place, bounded(entry), data
 
 
 def _piece(repository: Repository, config: CollectConfig) -> Piece:

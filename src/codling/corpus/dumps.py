@@ -25,6 +25,7 @@ from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import lines, parse_row
 from codling.corpus.license_metadata import expression, join
 from codling.corpus.prose_text import decode
+from codling.corpus.repository import known_second
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".json.gz", ".ndjson")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -36,6 +37,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 """What a row is made of, and the names that the columns may have, the first that is there."""
 BATCH_ROWS = 256
+MAX_NAME_CHARS = 100_000
+"""Of a repository or path: what is longer than a path can be is refused later (collect.py)."""
+DAMAGE = (pa.ArrowException, ValueError, OverflowError, MemoryError, OSError)
+"""What reading a damaged table ends in; Arrow's OSError has no errno."""
 
 
 @dataclass(frozen=True)
@@ -45,36 +50,56 @@ class DumpRow:
     repo: str
     path: str
     content: str
+    """"" where the row has no text."""
     license: str
     """SPDX expression as the corpus states it, or ""."""
     changed_at: int | None = None
     """Unix seconds of the last change, where the corpus has them."""
+    lack: str = ""
+    """Why there is no content: "null", "no text"."""
 
 
 def read_dump(path: Path, name: str, mapped: Sequence[str] = ()) -> Iterator[DumpRow]:
-    """The rows of a corpus file; SourceError if it is damaged or lacks contents or paths.
+    """The rows of a corpus file; SourceError if it is damaged or no row of it has contents.
 
     Rows without a repository belong to `name`; without a path they are numbered. `mapped` names
     columns that are called otherwise: "content=body". Lines of JSON may be in GB 18030.
     """
     columns = columns_of(mapped)
+    n_rows = n_texts = 0
     try:
         is_parquet = path.name.endswith(".parquet")
-        rows = _parquet_rows(path, columns) if is_parquet else _json_rows(path)
-        for number, row in enumerate(rows):
-            content = _first(row, columns["content"])
-            if not isinstance(content, str):
-                names = ", ".join(columns["content"])
-                raise SourceError(f"{path}: row {number} has no text in {names}")
-            yield DumpRow(
-                repo=str(_first(row, columns["repo"]) or name),
-                path=str(_first(row, columns["path"]) or f"{number}.txt").lstrip("/"),
-                content=content,
-                license=_license(_first(row, columns["license"])),
-                changed_at=_second(_first(row, columns["changed_at"])),
-            )
-    except (pa.ArrowException, ValueError) as error:
+        for row in _parquet_rows(path, columns) if is_parquet else _json_rows(path):
+            found = _row(row, n_rows, name, columns)
+            n_rows += 1
+            n_texts += not found.lack
+            yield found
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault, not the corpus's
         raise SourceError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
+    if n_rows and not n_texts:
+        names = ", ".join(columns["content"])
+        raise SourceError(f"{path}: none of {n_rows:,} rows has text in {names}; give --columns")
+
+
+def _row(row: object, number: int, name: str, columns: Mapping[str, tuple[str, ...]]) -> DumpRow:
+    stated = row if isinstance(row, dict) else {}
+    content = _first(stated, columns["content"])
+    path = str(_first(stated, columns["path"]) or f"{number}.txt").lstrip("/")
+    return DumpRow(
+        repo=_text(_first(stated, columns["repo"]) or name),
+        path=_text(path) or f"{number}.txt",
+        content=content if isinstance(content, str) else "",
+        license=_license(_first(stated, columns["license"])),
+        changed_at=_second(_first(stated, columns["changed_at"])),
+        lack="" if isinstance(content, str) else "null" if content is None else "no text",
+    )
+
+
+def _text(stated: object) -> str:
+    """A name as text that any table can hold."""
+    return str(stated).encode("utf-8", "backslashreplace").decode()[:MAX_NAME_CHARS]
 
 
 def columns_of(mapped: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -97,16 +122,17 @@ def _parquet_rows(path: Path, columns: Mapping[str, tuple[str, ...]]) -> Iterato
     with pq.ParquetFile(path) as file:
         known = {alias for aliases in columns.values() for alias in aliases}
         names = [name for name in file.schema_arrow.names if name in known]
+        if not set(names) & set(columns["content"]):
+            raise SourceError(
+                f"{path} has no column {', '.join(columns['content'])}; give --columns"
+            )
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names):
             yield from batch.to_pylist()
 
 
-def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _json_rows(path: Path) -> Iterator[object]:
     for number, line in lines(path):
-        row = parse_row(decode(line) or line, f"{path} line {number}")
-        if not isinstance(row, dict):
-            raise SourceError(f"{path}: line {number} is no object")
-        yield row
+        yield parse_row(decode(line) or line, f"{path} line {number}")
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> object:
@@ -124,9 +150,15 @@ def _license(stated: object) -> str:
 
 
 def _second(stated: object) -> int | None:
-    """A stated time (a number of seconds, a date, or its ISO form) in Unix seconds."""
-    if isinstance(stated, str):
-        stated = datetime.fromisoformat(stated)
-    if isinstance(stated, datetime):
-        return int((stated if stated.tzinfo else stated.replace(tzinfo=UTC)).timestamp())
-    return int(stated) if isinstance(stated, int | float) else None
+    """A stated time (a number of seconds, a date, or its ISO form) in Unix seconds.
+
+    None where it is not understood, or can be no time of a file: 1e30, the year 1.
+    """
+    try:
+        if isinstance(stated, str):
+            stated = datetime.fromisoformat(stated)
+        if isinstance(stated, datetime):
+            stated = (stated if stated.tzinfo else stated.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return known_second(stated) if isinstance(stated, int | float) else None

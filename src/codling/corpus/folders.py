@@ -16,7 +16,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 from codling.core.errors import SourceError
 from codling.corpus import git
 from codling.corpus.licenses import NOTICE_BYTES, is_notice
-from codling.corpus.repository import Entry, Repository, fingerprint, shown
+from codling.corpus.repository import Entry, Repository, bounded, fingerprint, shown
 
 PASSED_OVER = frozenset(
     {".git", ".hg", ".svn", ".bzr", "__pycache__", "site-packages", "dist-packages"}
@@ -28,8 +28,8 @@ PASSED_OVER = frozenset(
 
 _NAME = attrgetter("name")
 
-Found = tuple[str, os.stat_result, str]
-"""Relative path, status and rule of a file."""
+Found = tuple[str, os.stat_result | None, str]
+"""Relative path, status (None where the system gives none) and rule of a file."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,10 @@ def open_plain(
     """A folder's own files; paths of git repositories below it are appended to `nested`."""
     entries: list[Entry] = []
     times: list[str] = []
-    for relative, status, rule in _walk(os.fspath(root), "", nested):
-        entries.append(_entry(relative, status, rule))
-        times.append(str(status.st_mtime_ns))
+    for relative, status, rule in _walk(os.fspath(root), nested):
+        size = 0 if rule or status is None else status.st_size
+        entries.append(_entry(relative, size, rule))
+        times.append(str(status.st_mtime_ns) if status else "")
     found = tuple(entries)
     return _repository(root, source, name, found, fingerprint(found, *times), declared)
 
@@ -109,33 +110,47 @@ def _repository(  # noqa: PLR0913  the parts of a repository
     return Repository(source, name, reader, entries, state, notices, declared)
 
 
-def _walk(
-    root: str, folder: str, nested: list[str] | None, found: list[Found] | None = None
-) -> list[Found]:
-    """All files below `folder`, depth first, in byte order of their names."""
-    found = [] if found is None else found
-    try:
-        with os.scandir(f"{root}/{folder}") as scan:
-            inside = list(scan)
-        is_ascii = all(each.name.isascii() for each in inside)
-        inside.sort(key=_NAME if is_ascii else _byte_name)
-    except PermissionError:
-        if not folder:
-            raise SourceError(f"no permission to read {root}; change its rights") from None
-        found.append((folder, os.lstat(f"{root}/{folder}"), "unreadable"))
-        return found
-    for each in inside:
-        relative = f"{folder}/{each.name}" if folder else each.name
-        status = each.stat(follow_symlinks=False)
+def _walk(root: str, nested: list[str] | None) -> list[Found]:
+    """All files below `root`, depth first, in byte order of their names."""
+    found: list[Found] = []
+    top = root.rstrip("/")
+    waiting = [iter(_inside(root, "", found))]
+    while waiting:
+        each = next(waiting[-1], None)
+        if each is None:
+            waiting.pop()
+            continue
+        relative = each.path[len(top) + 1 :]
+        try:
+            status = each.stat(follow_symlinks=False)
+        except OSError:
+            found.append((relative, None, "unreadable"))
+            continue
         if not S_ISDIR(status.st_mode):
             found.append((relative, status, _file_rule(status)))
         elif each.name in PASSED_OVER:
             found.append((relative, status, "passed-over"))
-        elif nested is not None and os.path.exists(f"{root}/{relative}/.git"):  # noqa: PTH110
+        elif nested is not None and os.path.exists(f"{each.path}/.git"):  # noqa: PTH110
             nested.append(relative)
         else:
-            _walk(root, relative, nested, found)
+            waiting.append(iter(_inside(root, relative, found)))
     return found
+
+
+def _inside(root: str, folder: str, found: list[Found]) -> list[os.DirEntry[str]]:
+    """What a folder holds, by name; one that cannot be read is found as such."""
+    try:
+        with os.scandir(f"{root}/{folder}" if folder else root) as scan:
+            inside = list(scan)
+    except OSError as error:
+        if not folder:
+            reason = error.strerror or "error"
+            raise SourceError(f"cannot read {root}: {reason}; change its rights") from None
+        found.append((folder, None, "unreadable"))
+        return []
+    is_ascii = all(each.name.isascii() for each in inside)
+    inside.sort(key=_NAME if is_ascii else _byte_name)
+    return inside
 
 
 def _byte_name(entry: os.DirEntry[str]) -> bytes:
@@ -148,20 +163,19 @@ def _file_rule(status: os.stat_result) -> str:
     return "" if S_ISREG(status.st_mode) else "not-a-file"
 
 
-def _entry(relative: str, status: os.stat_result, rule: str) -> Entry:
-    size = 0 if rule else status.st_size
-    return Entry(shown(relative), size, relative, rule, "not followed" if rule == "link" else "")
+def _entry(relative: str, n_bytes: int, rule: str) -> Entry:
+    value = "not followed" if rule == "link" else ""
+    return bounded(Entry(shown(relative), n_bytes, relative, rule, value))
 
 
 def _tracked_entry(root: Path, tracked: git.Tracked) -> Entry:
     try:
         status = (root / tracked.path).lstat()
     except OSError as error:
-        return Entry(
-            shown(tracked.path), 0, tracked.path, "unreadable", error.strerror or "not there"
-        )
+        value = error.strerror or "not there"
+        return bounded(Entry(shown(tracked.path), 0, tracked.path, "unreadable", value))
     rule = _file_rule(status) if not S_ISDIR(status.st_mode) else "not-a-file"
-    return _entry(tracked.path, status, rule)
+    return _entry(tracked.path, 0 if rule else status.st_size, rule)
 
 
 def _mtime(root: Path, entry: Entry) -> str:

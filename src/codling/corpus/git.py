@@ -18,9 +18,10 @@ from codling.core.git import Git, Stream, open_git
 from codling.core.git_place import Place, find_place, is_git_dir
 from codling.core.log import say
 from codling.corpus.licenses import NOTICE_BYTES, is_notice
-from codling.corpus.repository import Entry, Repository, shown
+from codling.corpus.repository import Entry, Repository, bounded, shown
 
 LINK, SUBMODULE = "120000", "160000"
+_NO_OBJECT = "its object is missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +121,19 @@ def _bare(root: Path) -> Place:
 
 def _listed(git: Git, commit: str) -> Iterator[Entry]:
     for raw, (mode, object_id, n_bytes) in git.committed(commit).items():
-        entry = Entry(shown(raw), n_bytes or 0, object_id)
+        entry = bounded(Entry(shown(raw), n_bytes or 0, object_id))
         if mode == LINK:
             yield replace(entry, n_bytes=0, rule="link", value="not followed")
         elif mode != SUBMODULE:
-            yield entry if n_bytes is not None else _without_object(entry)
+            yield _without_object(entry) if n_bytes is None and not entry.rule else entry
 
 
 def _without_object(entry: Entry) -> Entry:
-    return replace(entry, n_bytes=0, rule="unreadable", value="its object is missing")
+    return replace(entry, n_bytes=0, rule="unreadable", value=_NO_OBJECT)
 
 
 def _say_missing(root: Path, entries: Sequence[Entry], cure: str) -> None:
-    n_missing = sum(e.rule == "unreadable" for e in entries)
+    n_missing = sum(e.value == _NO_OBJECT for e in entries)
     if n_missing:
         say(f"{root} lacks the contents of {n_missing:,} of {len(entries):,} files; {cure}")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from codling.core.errors import SourceError
 from codling.core.git import Git, open_git
 from codling.core.git_place import find_place
-from codling.corpus.repository import shown
+from codling.corpus.repository import known_second, shown
 
 _LOG = ("log", "-z", "-c", "--root", "--raw", "--no-abbrev", "--no-renames", "--no-ext-diff")
 _FORMAT = "--format=%x01%H %ct"
@@ -62,7 +62,8 @@ def _dated(undated: dict[bytes, bytes], changes: "_Changes", cuts: set[bytes]) -
     for commit, second, path, blob in changes:
         if undated.get(path) == blob and commit not in cuts:
             del undated[path]
-            times[shown(os.fsdecode(path))] = second
+            if (known := known_second(second)) is not None:
+                times[shown(os.fsdecode(path))] = known
             if not undated:
                 break
     return times

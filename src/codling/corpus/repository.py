@@ -7,8 +7,13 @@ Not here: how each kind of source is listed and read (folders.py, git.py, archiv
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+MAX_PATH_BYTES = 4096
+"""A longer path is no path of a file system (PATH_MAX of Linux): it was made to cost time."""
+MAX_SECOND = 253_402_300_799
+"""The last second of the year 9999: a later time is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,21 @@ def fingerprint(entries: Sequence[Entry], *parts: str) -> str:
     for entry in entries:
         digest.update(f"\0{entry.path}\0{entry.n_bytes}\0{entry.rule}".encode())
     return digest.hexdigest()[:32]
+
+
+def bounded(entry: Entry) -> Entry:
+    """The entry, or one that is not read and has a short path if its own is far too long."""
+    n_bytes = len(entry.path.encode())
+    if n_bytes <= MAX_PATH_BYTES:
+        return entry
+    path = f"{entry.path[:100]}...{hashlib.sha256(entry.path.encode()).hexdigest()[:16]}"
+    value = f"a path of {n_bytes:,} bytes"
+    return replace(entry, path=path, n_bytes=0, rule="unreadable", value=value)
+
+
+def known_second(stated: float) -> int | None:
+    """Unix seconds that can be a time of a file (from 1970 to 9999); None for any other number."""
+    return int(stated) if 0 <= stated <= MAX_SECOND else None
 
 
 def shown(raw: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from codling.core.errors import SourceError
 from codling.corpus import archives, dumps, folders, git
-from codling.corpus.repository import Archive, Repository
+from codling.corpus.repository import Archive, Repository, shown
 
 
 def open_sources(paths: Sequence[Path]) -> Iterator[Repository | Archive]:
@@ -33,7 +33,7 @@ def open_sources(paths: Sequence[Path]) -> Iterator[Repository | Archive]:
             continue
         n_files = 0
         for repository in _open(path, name):
-            n_files += len(repository.entries)
+            n_files += sum(entry.rule != "passed-over" for entry in repository.entries)
             yield repository
         if n_files == 0:
             raise SourceError(
@@ -59,7 +59,7 @@ def _standard_library() -> Repository:
 def _name(path: Path) -> str:
     resolved = path.absolute() if path.name else path.resolve()
     ending = next((e for e in dumps.ENDINGS if resolved.name.endswith(e)), "")
-    return (
+    return shown(
         archives.stem(resolved.name.removesuffix(ending)).removesuffix(".git")
         or resolved.parent.name
         or "root"

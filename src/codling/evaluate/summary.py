@@ -4,6 +4,7 @@ Input: a run folder. Output: text. Not here: the page with pictures (report.py).
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -64,7 +65,22 @@ def _kept_and_dropped(view: RunView) -> Iterator[str]:
 def _table(rows: Sequence[Tally]) -> Iterator[str]:
     for row in rows:
         shown = f"  {row.name:<22} {row.n_files:>7,} files {size_text(row.n_bytes):>9}"
-        yield f"{shown}  {row.example[:70]}".rstrip()
+        yield f"{shown}  {shorten(row.example, 70)}".rstrip()
+
+
+def shorten(text: str, width: int) -> str:
+    """A text of at most `width` characters, cut between words where there is a place to.
+
+    >>> shorten("a/long/path.py: and its value", 20), shorten("short", 20)
+    ('a/long/path.py: and…', 'short')
+    """
+    if len(text) <= width:
+        return text
+    head = text[: width - 1]
+    if text[width - 1].isalnum():
+        words = re.sub(r"\w+$", "", head)
+        head = words if len(words) > width // 2 else head
+    return head.rstrip() + "…"
 
 
 def _curve(view: RunView) -> Iterator[str]:
@@ -101,7 +117,7 @@ def _examples(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         before = [line for line in row["prefix"].splitlines()[-4:-1] if line.strip()]
         mark = "✓" if row["model"] == row["truth"] else "✗"
         yield f"  {row['path']}:{row['line_number']} ({row['language']})"
-        yield from (f"      {line[:90]}" for line in before[-2:])
+        yield from (f"      {shorten(line, 90)}" for line in before[-2:])
         yield f"    truth  {row['truth']}"
         yield f"  {mark} model  {row['model']}"
 
