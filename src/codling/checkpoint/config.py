@@ -14,6 +14,9 @@ class InfoConfig:
     context: int = 4096
     """Tokens before the one whose arithmetic is counted."""
 
+    verify: bool = False
+    """Read every file of the checkpoint: compare it with its manifest, look at all weights."""
+
     def __post_init__(self) -> None:
         if self.context < 0:
             raise ConfigError(f"info: context is {self.context}, but must not be negative")

@@ -8,7 +8,9 @@ Not here: the arithmetic (model/sizes.py).
 from pathlib import Path
 
 from codling.checkpoint.config import InfoConfig
-from codling.checkpoint.load import load_config
+from codling.checkpoint.load import load_config, load_model
+from codling.checkpoint.verify import verify_files
+from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
 from codling.model.presets import PRESETS, preset
 from codling.model.sizes import TRAIN_BYTES, flops_per_token, sizes
@@ -20,7 +22,18 @@ def info(config: InfoConfig) -> str:
     Example:
         codling info coder-6.7b
     """
-    return describe(config.model, config.context)
+    text = describe(config.model, config.context)
+    return f"{text}\n\n{_verified(Path(config.model))}" if config.verify else text
+
+
+def _verified(path: Path) -> str:
+    """What was compared and found sound; CheckpointError names what is not."""
+    if not path.exists():
+        raise ConfigError(f"info: {path} is no checkpoint, so there is nothing to verify")
+    n_files = verify_files(path)
+    load_model(path, dtype=None)
+    compared = f"{n_files} files are as its manifest says" if n_files else "it has no manifest"
+    return f"Verified: {compared}; all weights are there, fit and are finite."
 
 
 def describe(name_or_path: str, context: int = 4096) -> str:

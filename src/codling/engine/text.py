@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import is_gguf, load_model
+from codling.checkpoint.verify import check_files
 from codling.core.errors import CheckpointError, RequestError, TokenizerError, faults_named
 from codling.corpus.context import Cursor, RepositoryContext
 from codling.engine.config import Precision
@@ -125,6 +126,7 @@ class TextEngine:
         Raises CheckpointError, TokenizerError, or ArtifactError for the memory.
         """
         found = local_path(path)
+        check_files(found)
         tokenizer = _open_tokenizer(found)
         chat_format = ChatFormat(tokenizer, chat_template)
         if must_chat:

@@ -1,0 +1,115 @@
+"""Whether a checkpoint's files are still what its manifest says.
+
+Input: a checkpoint folder. Output: nothing, or CheckpointError that names the file. Sizes are
+compared at every start. Hashes are compared once per file: what was found is kept in the user's
+cache under the file's path, size and times, so that a second start costs nothing; `info --verify`
+compares them again.
+
+At a start only what nobody edits by hand is compared: weights and tokenizer.json. Checkpoints from
+elsewhere have no manifest, so there is nothing to compare.
+
+Not here: whether weights are finite and fit the config (load.py looks at every one).
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from codling.core.artifact import MANIFEST, sha256_of
+from codling.core.errors import CheckpointError, faults_named
+from codling.core.files import write_json
+from codling.core.foreign_json import read_object
+
+_CURE = "download it again, or make it anew"
+_NOT_EDITED = (".safetensors", "tokenizer.json")
+_MAX_KEPT = 10_000
+
+
+def check_files(path: Path, cache_path: Path | None = None) -> int:
+    """Compare the weights and tokenizer of a checkpoint with its manifest, hashes once per file.
+
+    Returns how many files the manifest speaks for: 0 without one. Raises CheckpointError.
+    """
+    cache = _Cache(cache_path or _cache_path())
+    return _check(path, lambda name: name.endswith(_NOT_EDITED), cache.sha256)
+
+
+def verify_files(path: Path) -> int:
+    """Compare every file of a checkpoint with its manifest, all bytes of each; as `check_files`."""
+    return _check(path, lambda _: True, sha256_of)
+
+
+def _check(path: Path, wanted: Callable[[str], bool], sha256: Callable[[Path], str]) -> int:
+    manifest = path / MANIFEST
+    if not (path.is_dir() and (manifest.exists() or manifest.is_symlink())):
+        return 0
+    with faults_named(path, CheckpointError):
+        entries = [e for e in _entries(manifest) if wanted(e[0])]
+        for name, n_bytes, _ in entries:
+            _check_size(path / name, n_bytes)
+        for name, _, digest in entries:
+            if sha256(path / name) != digest:
+                raise CheckpointError(
+                    f"{path / name} has other bytes than {manifest} says: it was changed or is "
+                    f"damaged; {_CURE}"
+                )
+    return len(entries)
+
+
+def _entries(manifest: Path) -> list[tuple[str, int, str]]:
+    """(name, bytes, hash) of every file; CheckpointError where one cannot be a file below."""
+    listed = read_object(manifest, CheckpointError, cure=_CURE).get("files")
+    found = []
+    for entry in listed if isinstance(listed, list) else [None]:
+        values: dict[str, Any] = entry if isinstance(entry, dict) else {}
+        name, n_bytes, digest = (values.get(key) for key in ("name", "bytes", "sha256"))
+        if not (isinstance(name, str) and type(n_bytes) is int and isinstance(digest, str)):
+            raise CheckpointError(f"{manifest}: its files are not listed as they must be; {_CURE}")
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
+            raise CheckpointError(f"{manifest} names a file outside its folder: {name[:60]!r}")
+        found.append((name, n_bytes, digest))
+    return found
+
+
+def _check_size(path: Path, n_bytes: int) -> None:
+    size = path.stat().st_size if path.is_file() else None
+    if size != n_bytes:
+        what = "is missing" if size is None else f"has {size:,} bytes instead of {n_bytes:,}"
+        raise CheckpointError(f"{path} {what}; {_CURE}")
+
+
+def _cache_path() -> Path:
+    return Path(os.environ.get("CODLING_CACHE", "~/.cache/codling")).expanduser() / "hashes.json"
+
+
+class _Cache:
+    """Hashes that were computed before, by path, size, inode and times of the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept: dict[str, Any] = {}
+        # A cache that is damaged is as good as none.
+        with suppress(CheckpointError):
+            if path.is_file():
+                self._kept = read_object(path, CheckpointError)
+
+    def sha256(self, path: Path) -> str:
+        """The hash of a file, computed only if it changed since the last time."""
+        name, stat = str(path.resolve()), path.stat()
+        state = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        kept = self._kept.get(name)
+        if isinstance(kept, dict) and kept.get("state") == state:
+            return str(kept.get("sha256"))
+        digest = sha256_of(path)
+        self._keep(name, {"state": state, "sha256": digest})
+        return digest
+
+    def _keep(self, name: str, values: dict[str, str]) -> None:
+        there = {n: v for n, v in self._kept.items() if n != name and Path(n).exists()}
+        self._kept = dict([*there.items(), (name, values)][-_MAX_KEPT:])
+        # Where no cache can be written (a read-only home), the next start computes again.
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.path, self._kept)
