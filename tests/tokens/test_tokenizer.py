@@ -241,3 +241,20 @@ def test_sentencepiece_files_give_their_text_back(tmp_path: Path) -> None:
     stream = StreamDecoder(tokenizer)
     assert "".join(map(stream.push, ids)) + stream.flush() == text
     assert tokenizer.stop_ids("chat") == {tokenizer.specials.eos} == {2}
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "never"])
+def test_a_blank_before_text_stands_where_the_library_puts_it(scheme: str) -> None:
+    """SentencePiece tokenizers differ in whether text after a special token begins anew."""
+    core = tokenizers.Tokenizer(tokenizers.models.BPE(byte_fallback=True, unk_token="<unk>"))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    core.decoder = tokenizers.decoders.Metaspace(prepend_scheme=scheme)
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
+    trainer = tokenizers.trainers.BpeTrainer(special_tokens=names, show_progress=False)
+    core.train_from_iterator(["a user says hi there"] * 5, trainer)
+    raw = json.loads(core.to_str())
+    raw["added_tokens"] = raw["added_tokens"][:3]
+    tokenizer = Tokenizer(raw, tokenizer_config={"bos_token": "<s>", "eos_token": "</s>"})
+    for text in ("<s>user hi</s>hi there</s> hi", "hi</s>user", " hi", "</s></s>a<s>"):
+        ids = core.encode(text, add_special_tokens=False).ids
+        assert tokenizer.encode(text, allow_special=True) == ids

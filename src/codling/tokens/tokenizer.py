@@ -29,6 +29,7 @@ from codling.core.errors import TokenizerError, faults_named
 from codling.tokens.checked import read_optional, read_tokenizer_config, read_tokenizer_json
 from codling.tokens.generations import CODER_V1_SPLITS, Generation, resolve
 from codling.tokens.template_files import read_templates
+from codling.tokens.text_core import inside_core, text_core
 
 ByteChars = Literal["round-trip", "exact"]
 StopMode = Literal["complete", "insert", "chat"]
@@ -87,7 +88,8 @@ class Tokenizer:
         self._control_ids = frozenset(self._control.values())
         self._control_pattern = _any_of(self._control)
         self._lookalike_pattern = _lookalikes(self.generation)
-        self._core = _text_core(tokenizer_json, self._control)
+        self._core = text_core(tokenizer_json, self._control)
+        self._core_inside = inside_core(tokenizer_json, self._control) or self._core
         self.splits_like_coder_v1 = _splits_like_coder_v1(tokenizer_json, self._control)
         self._bytes = _byte_table(tokenizer_json, added, self.generation, byte_chars)
         self.strips_space = _strips_space(tokenizer_json)
@@ -146,11 +148,7 @@ class Tokenizer:
             return self.encode_pieces(self.split_special(text))
         if len(text) > _LONG and threading.current_thread() is not threading.main_thread():
             return self.encode_batch([text])[0]  # which lets the other threads run meanwhile
-        try:
-            ids: list[int] = self._core.encode(text, add_special_tokens=False).ids
-        except (TypeError, UnicodeEncodeError):
-            raise _surrogate_error(text) from None
-        return ids
+        return self._encode(self._core, text)
 
     def encode_pieces(self, pieces: Iterable[Piece]) -> list[int]:
         """The ids of a prompt in pieces: a special token by its id, everything else as text.
@@ -164,7 +162,7 @@ class Tokenizer:
                 texts.append(piece)
                 continue
             if text := "".join(texts):
-                ids += self.encode(text)
+                ids += self._encode(self._core_inside if ids else self._core, text)
             texts.clear()
             if piece is not None:
                 ids.append(piece)
@@ -269,6 +267,13 @@ class Tokenizer:
                     f"{_nearest(match.group(), self._control)}; use that spelling, or send prefix "
                     "and suffix apart and let codling place the tokens"
                 )
+
+    def _encode(self, core: tokenizers.Tokenizer, text: str) -> list[int]:
+        try:
+            ids: list[int] = core.encode(text, add_special_tokens=False).ids
+        except (TypeError, UnicodeEncodeError):
+            raise _surrogate_error(text) from None
+        return ids
 
 
 class StreamDecoder:
@@ -383,34 +388,6 @@ def _nearest(text: str, control: Mapping[str, int]) -> str:
         return t.replace("\uff5c", "|").replace("\u2581", "_").replace(" ", "_")
 
     return next(t for t in control if plain(t) == plain(text))
-
-
-def _text_core(
-    tokenizer_json: Mapping[str, Any], control: Mapping[str, int]
-) -> tokenizers.Tokenizer:
-    """The tokenizer without the control tokens, so that no text is ever read as one."""
-    kept = [a for a in tokenizer_json["added_tokens"] if a["content"] not in control]
-    stripped = {**tokenizer_json, "added_tokens": kept, "post_processor": None}
-    stripped["model"] = _without_control(tokenizer_json["model"], control)
-    stripped |= {"truncation": None, "padding": None}
-    try:
-        return tokenizers.Tokenizer.from_str(json.dumps(stripped))
-    except Exception as error:  # noqa: BLE001 -- the library raises bare Exception
-        raise TokenizerError(f"the tokenizer cannot be read: {error}; fetch it again") from None
-
-
-def _without_control(model: Mapping[str, Any], control: Mapping[str, int]) -> Mapping[str, Any]:
-    """The BPE without the control tokens that some files list in its vocabulary too."""
-    listed = (set(control) & set(model["vocab"])) - {model.get("unk_token")}
-    if not listed:
-        return model
-    merges = [m for m in model["merges"] if _merged(m) not in listed]
-    vocab = {text: token_id for text, token_id in model["vocab"].items() if text not in listed}
-    return {**model, "vocab": vocab, "merges": merges}
-
-
-def _merged(merge: str | Sequence[str]) -> str:
-    return merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
 
 
 def _splits_like_coder_v1(tokenizer_json: Mapping[str, Any], control: Mapping[str, int]) -> bool:

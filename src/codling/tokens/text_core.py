@@ -1,0 +1,66 @@
+"""The part of a tokenizer that reads text and nothing but text.
+
+Input: the parsed tokenizer.json, and which of its tokens are special. Output: a tokenizer of the
+`tokenizers` library that does not know these: no text, whatever it looks like, becomes one of them.
+
+Not here: where special tokens stand in a prompt (tokenizer.py, chat.py, fim.py).
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import tokenizers
+
+from codling.core.errors import TokenizerError
+
+
+def text_core(tokenizer_json: Mapping[str, Any], control: Collection[str]) -> tokenizers.Tokenizer:
+    """The tokenizer without the special tokens `control`; TokenizerError if it cannot be read."""
+    kept = [a for a in tokenizer_json["added_tokens"] if a["content"] not in control]
+    stripped = {**tokenizer_json, "added_tokens": kept, "post_processor": None}
+    stripped["model"] = _without(tokenizer_json["model"], control)
+    stripped |= {"truncation": None, "padding": None}
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps(stripped))
+    except Exception as error:  # noqa: BLE001 -- the library raises bare Exception
+        raise TokenizerError(f"the tokenizer cannot be read: {error}; fetch it again") from None
+
+
+def inside_core(
+    tokenizer_json: Mapping[str, Any], control: Collection[str]
+) -> tokenizers.Tokenizer | None:
+    """The same for text that does not begin the prompt, where that is read in another way.
+
+    A SentencePiece tokenizer may put a blank before the first text only (its "prepend_scheme" is
+    "first"), not before one that follows a special token. None for all others.
+    """
+    splitter = tokenizer_json.get("pre_tokenizer")
+    later = _without_first_blank(splitter)
+    if later == splitter:
+        return None
+    return text_core({**tokenizer_json, "pre_tokenizer": later}, control)
+
+
+def _without_first_blank(part: object) -> object:
+    """A pre-tokenizer, or a list of them, that puts no blank before the first text."""
+    if isinstance(part, list):
+        return [_without_first_blank(p) for p in part]
+    if not isinstance(part, dict):
+        return part
+    changed = {key: _without_first_blank(value) for key, value in part.items()}
+    return changed | ({"prepend_scheme": "never"} if part.get("prepend_scheme") == "first" else {})
+
+
+def _without(model: Mapping[str, Any], control: Collection[str]) -> Mapping[str, Any]:
+    """The BPE without special tokens that some files list in its vocabulary too."""
+    listed = (set(control) & set(model["vocab"])) - {model.get("unk_token")}
+    if not listed:
+        return model
+    merges = [m for m in model["merges"] if _merged(m) not in listed]
+    vocab = {text: token_id for text, token_id in model["vocab"].items() if text not in listed}
+    return {**model, "vocab": vocab, "merges": merges}
+
+
+def _merged(merge: str | Sequence[str]) -> str:
+    return merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
