@@ -220,9 +220,9 @@ def test_the_compiled_search_names_the_formats_whose_anchors_stand_in_a_long_wor
     assert mark_kernel.mark(*compiled(texts), anchors).formats.tolist() == [5, 0, 1, 0, 0]
 
 
-def test_an_assigned_secret_is_named_before_its_quoted_value() -> None:
+def test_an_assigned_secret_is_named_before_its_mixed_value() -> None:
     value = "aB3" + "x" * 20
     texts = [f'{name}"{value}"' for name in ("pass = ", "pass\t:=\n ", "'pass' : ", "x = ")]
     texts += [f"pass = {value}", 'pass = "aaaaaaaaaaaaaaaaaaaaaaaa"', f'pass = "{value} b"']
     found = mark_kernel.mark(*compiled(texts), {"pass": 8}, named=8).formats.tolist()
-    assert found == [8, 8, 8, 0, 0, 0, 0]
+    assert found == [8, 8, 8, 0, 8, 0, 8]

@@ -1,8 +1,12 @@
 """E-mail and IP addresses of people and machines in source code.
 
 Input: a text. Output: the places of addresses. Addresses that belong to nobody stay: example
-domains, private and reserved networks, public name servers; and so do version numbers that look
-like addresses.
+domains, private and reserved networks, public name servers.
+
+Four numbers with dots are an address where a URL, a port or a network's length goes with them, or a
+name such as `api_host` stands before them. Else a word for versions and sections, a heading, a
+package's coordinates or neighbours that are plain numbers speak against it, and without any of
+these the numbers decide: versions, sections and OIDs have small ones.
 
 Not here: what replaces them (redact.py).
 """
@@ -61,14 +65,49 @@ def _is_somebodys(address: str, top: str) -> bool:
 
 _IPV4 = re.compile(r"(?<![\w.])(?<![\w.]-)(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)", re.ASCII)
 _IPV6 = re.compile(
-    r"(?<![\w:.])(?:[0-9a-fA-F]{1,4}:){3,7}(?::|[0-9a-fA-F]{1,4})(?::?[0-9a-fA-F]{1,4}){0,5}(?![\w:])"
+    r"(?<![\w:.])[23][0-9a-fA-F]{3}(?::[0-9a-fA-F]{1,4}){0,7}"
+    r"(?:::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,6})?)?(?![\w:]|\.\d)"
 )
+"""Public addresses begin so: 2000::/3."""
 _IPV4_MIDDLE = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d", re.ASCII)
-_IPV6_MIDDLE = re.compile(r":[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}:")
-_VERSION = re.compile(
-    r"(?i)(?:version|\bver\b|\bv|release|\brev\b|build|\boid\b|[=<>~!^]=|[\w]/|sdk|api|chapter|section|"
-    r"§|since|copyright|rfc)\W{0,4}[^\n]{0,12}$"
+_IPV6_MIDDLE = re.compile(r":[0-9a-fA-F:]")
+_NEAR = 120
+"""Characters before that are looked at, of the same line."""
+_SURE_BEFORE = re.compile(
+    r"://(?:[^\s/@\"']*@)?$|\b(?:ssh|scp|sftp|rsync|mosh)\b.*@$|\b(?:root|admin|ubuntu|ec2-user)@$"
 )
+_SURE_AFTER = re.compile(r"/(?:[89]|[12]\d|3[0-2])(?![\w.])|:\d{2,5}(?![\w.:])")
+_HOST = re.compile(
+    r"host|server|addr|(?<![a-z])ips?(?![a-z])|ipv4|proxy|proxies|gateway|dns|(?<![a-z])ns\d?(?![a-z])|"
+    r"peer|endpoint|(?<![a-z])ur[il]s?(?![a-z])|listen|bind|connect|ping|ssh|curl|telnet|cidr|subnet|"
+    r"netmask|network|allow|deny|remote|router|upstream|broker|inet|machine|replica|trusted|nodes?",
+    re.IGNORECASE,
+)
+_ASSIGNS = re.compile(
+    r"[\w\]\"']*\s*(?:=>|:=|[=:(\[,])[\s\"'\[({]*$|[\w]*(?: is| at| to)?[ \t]+[\"'`]?$"
+)
+_VERSION = re.compile(
+    r"version|(?<![a-z])v(?:er)?(?![a-z])|release|(?<![a-z])rev|build|(?<![a-z])oid|sdk|chapter|section|"
+    r"§|since|copyright|(?<![a-z])rfc|upgrad|updat|bump|spec(?![a-z])|specification|standard|clause|"
+    r"paragraph|figure|table|appendix|firmware|driver|package|dependenc|requires|(?<!dis)patch",
+    re.IGNORECASE,
+)
+_VERSION_REACH = 24
+"""A word for versions that stands farther away than this says nothing."""
+_NUMBER_BEFORE = re.compile(
+    r"^\s*(?:#{1,6}|=+)\s*\[?v?$|^\s*\[$|[~^]$|[<>!=~]=\s?$|\w/$|[\"'][\w.-]+:[\w.-]+:$|"
+    r"(?:(?<![\d.])\d*\.?\d+|\d\.)[ ,-]+$"
+)
+"""Headings, requirements, products, coordinates, and lists of plain numbers."""
+_NUMBER_AFTER = re.compile(
+    r"\.(?:jar|war|aar|zip|tar|t?gz|whl|exe|msi|dmg|deb|rpm|dll|so|js|css)\b|@|"
+    r"[)\]]?(?: -| \(|,)? ?\(?\d{4}-\d\d|[ ,-]+-?(?:\d*\.\d+|\d+)(?![\w.])| +release"
+)
+_LIST_BEFORE = re.compile(
+    r"(?:[\"'\s,;\[(]*(?:\d{1,3}\.){3}\d{1,3}(?:[:/]\d+[\w./-]*)?[\"'\s,;]*)+$"
+)
+_LARGE, _MIN_LARGE, _MIN_FIRST = 64, 2, 3
+"""Addresses have two numbers as large as this, and no first one as small as an OID's."""
 _WELL_KNOWN_LIST = """
     8.8.8.8 8.8.4.4 1.1.1.1 1.0.0.1 9.9.9.9 149.112.112.112 208.67.222.222 208.67.220.220
     4.2.2.1 4.2.2.2 114.114.114.114 223.5.5.5 223.6.6.6 119.29.29.29 180.76.76.76 77.88.8.8
@@ -83,17 +122,44 @@ def find_ipv4(text: str) -> Iterator[tuple[int, int]]:
     """(start, end) of public IPv4 addresses."""
     for start in _starts(text, _IPV4_MIDDLE, "0123456789"):
         match = _IPV4.match(text, start)
-        if match and _is_public(match[0]):
-            before = text[max(0, start - 32) : start]
-            if not _VERSION.search(before):
-                yield match.span()
+        if match and _is_public(match[0]) and _is_address(text, *match.span()):
+            yield match.span()
+
+
+def _is_address(text: str, start: int, end: int) -> bool:
+    """Whether four numbers with dots are an address rather than a version or section."""
+    before = text[max(0, text.rfind("\n", 0, start) + 1, start - _NEAR) : start]
+    after = text[end : end + 24].split("\n", 1)[0]
+    if _SURE_BEFORE.search(before):
+        return True
+    listed = _LIST_BEFORE.search(before)
+    before = before[: listed.start()] if listed else before
+    is_number = _NUMBER_BEFORE.search(before) if not listed else None
+    host, version = _last(_HOST, before), _last(_VERSION, before[-_VERSION_REACH:])
+    if version is not None:
+        near = len(before) - min(len(before), _VERSION_REACH)
+        version = None if host and host.end() > near + version.start() else version
+    numbers = [int(number) for number in text[start:end].split(".")]
+    n_large = sum(n >= _LARGE for n in numbers)
+    if _SURE_AFTER.match(after) and version is None and (n_large or after[0] == ":"):
+        return not (is_number and before.endswith(":"))
+    if host and version is None and (listed or _ASSIGNS.match(before, host.end())):
+        return True
+    if version is not None or is_number or _NUMBER_AFTER.match(after.lower()):
+        return False
+    return numbers[0] >= _MIN_FIRST and n_large >= _MIN_LARGE
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    found = list(pattern.finditer(text))
+    return found[-1] if found else None
 
 
 def find_ipv6(text: str) -> Iterator[tuple[int, int]]:
     """(start, end) of public IPv6 addresses."""
     for start in _starts(text, _IPV6_MIDDLE, "0123456789abcdefABCDEF:"):
         match = _IPV6.match(text, start)
-        if match and _is_public(match[0]):
+        if match and not match[0].endswith("::") and _is_public(match[0]):
             yield match.span()
 
 

@@ -8,7 +8,7 @@ looked at together as one word of 64 bits. Only where a word says that something
 surroundings are read byte by byte:
 
     a word of key characters alone  a key has 15 in a row; in its run anchors are looked for (a hash
-                                    table), and for a long run in the name that stands before it
+                                    table)
     a word of base64 alone          64 in a row have one
     16 hexadecimal digits between characters that no list of numbers or escapes has
     @, a dot after a digit, a colon after a hexadecimal digit
@@ -16,7 +16,8 @@ surroundings are read byte by byte:
 A mark may be set where its search finds nothing, never the other way round: tests hold it to that.
 
 numba is loaded by importing this module, so only large runs do (clean.py).
-Not here: the searches themselves (filters.py, redact.py).
+Not here: the searches themselves (filters.py, redact.py), and where a secret may be assigned to a
+name (name_kernel.py).
 """
 
 # ruff: noqa: ANN001, ANN202, C901, PLR0913, SIM102
@@ -32,8 +33,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from codling.corpus import marks
+from codling.corpus import marks, name_kernel
 from codling.corpus.byte_kernel import Bytes, Offsets
+from codling.corpus.name_kernel import may_assign
 
 _EMAIL, _IPV4, _IPV6, _URL = marks.EMAIL, marks.IPV4, marks.IPV6, marks.URL
 _CODED, _BASE64, _XML, _GENERATED = marks.CODED, marks.BASE64, marks.XML, marks.GENERATED
@@ -43,8 +45,6 @@ _CHUNK = 4096
 _EACH = 0x0101010101010101
 _KEY_RUN = 15
 """Every key has so many key characters in a row; a run of so many bytes fills an aligned word."""
-_VALUE_RUN = 20
-"""The value of an assigned secret has so many."""
 _PEM_RUN = 40
 """A private key has so many characters of base64 in a row."""
 _BASE64_WORDS = (_BASE64_RUN - 7) // 8
@@ -52,9 +52,11 @@ _BASE64_WORDS = (_BASE64_RUN - 7) // 8
 _HASH = 0x9E3779B1
 _TABLE_BITS = 14
 _AT, _DOT = 64, 46
+_AT_WORD = 1 << 62
+"""The bit of formats whose anchors begin words (secrets.AT_WORD_BIT)."""
 # Classes of bytes that are looked at one by one.
-_KEY, _WORD, _LOCAL, _DOMAIN, _HEX, _DIGIT, _CAPITAL, _SMALL, _GAP, _PEM, _SECRET, _USER = (
-    1 << i for i in range(12)
+_KEY, _WORD, _LOCAL, _DOMAIN, _HEX, _DIGIT, _CAPITAL, _SMALL, _PEM, _SECRET, _USER = (
+    1 << i for i in range(11)
 )
 _LETTER = _CAPITAL | _SMALL
 
@@ -75,12 +77,12 @@ def mark(
     """The marks of every text; `anchors` are four characters each, with the bits of their formats.
 
     `pem` is the bit of private keys, which need no anchor but a line of base64; `named` is that of
-    secrets in no format but with a telling name, whose anchor stands before the value.
+    secrets in no format but with a telling name (name_kernel.py).
     """
     n = len(offsets) - 1
     found = Marks(np.zeros(n, np.uint8), np.zeros(n, np.uint64), np.zeros((n, 2), np.int64))
     table = (*_anchor_table(tuple(anchors.items())), np.uint64(pem), np.uint64(named))
-    _mark(data, offsets, table, _classes(), *found)
+    _mark(data, offsets, table, (_classes(), name_kernel.tables()), *found)
     return found
 
 
@@ -117,22 +119,24 @@ def _classes() -> NDArray[np.uint16]:
             | _SMALL * (character in ascii_lowercase)
             | _HEX * (character in "0123456789abcdefABCDEF")
             | _DIGIT * (character in digits)
-            | _GAP * (character.isspace() or character in "\"':=>")
             | _PEM * (character in f"{alnum}+/")
-            | _SECRET * (character not in ":/@\"'<>{}$%\\*()[]" and not character.isspace())
+            | _SECRET * (character not in ":/@\"'`<>{}$\\*()[]" and not character.isspace())
             | _USER * (character in f"{alnum}_.%+-")
         )
     # Patterns see letters and spaces outside ASCII as well.
-    table[128:] = _KEY | _WORD | _GAP | _SECRET | _USER
+    table[128:] = _KEY | _WORD | _SECRET | _USER
     return table
 
 
 @njit(nogil=True, cache=True)
-def _mark(data, offsets, anchors, classes, marked, held, base64):
+def _mark(data, offsets, anchors, tables, marked, held, base64):
     one = np.uint64(_EACH)
+    classes, name_tables = tables
+    named = anchors[3]
     flags = np.zeros(_CHUNK, np.uint8)
     words = flags.view(np.uint64)
     block = np.zeros(64, np.uint8)
+    name_block = np.zeros(68, np.uint8)
     for row in range(len(offsets) - 1):
         start, end = offsets[row], offsets[row + 1]
         found = _head(data, start, end)
@@ -149,7 +153,7 @@ def _mark(data, offsets, anchors, classes, marked, held, base64):
                 at = chunk + 8 * k
                 hexes, tens = w & one, (w >> np.uint64(1)) & one
                 asked = (w >> np.uint64(5)) & _between(tens, last_digit)
-                asked |= (w >> np.uint64(6)) & _between(hexes, last_hex)
+                asked |= (w >> np.uint64(6)) & ((hexes << np.uint64(8)) | last_hex)
                 asked = (asked | (w >> np.uint64(7))) & one
                 last_digit, last_hex = tens >> np.uint64(56), hexes >> np.uint64(56)
                 while asked:
@@ -163,7 +167,7 @@ def _mark(data, offsets, anchors, classes, marked, held, base64):
                     if key_run >= _KEY_RUN:
                         stop = at + _n_first(keys)
                         run = (stop - key_run, stop)
-                        held[row] |= _key_run(data, run, start, end, anchors, classes)
+                        held[row] |= _key_run(data, run, anchors, classes)
                     key_run = np.int64(0)
                 last_key = keys
                 n_base64 = n_base64 + 1 if (w >> np.uint64(2)) & one == one else 0
@@ -179,9 +183,11 @@ def _mark(data, offsets, anchors, classes, marked, held, base64):
                     n_hex, coded_from = here, at
             chunk += size
         if key_run >= _KEY_RUN:
-            held[row] |= _key_run(data, (end - key_run, end), start, end, anchors, classes)
+            held[row] |= _key_run(data, (end - key_run, end), anchors, classes)
         if n_hex >= 16 and not found & _CODED:
             found |= _coded(data, coded_from, end, classes)
+        if named and may_assign(data, start, end, name_tables, name_block):
+            held[row] |= named
         if base64[row, 0] >= _BASE64_RUN:
             found |= _BASE64
         marked[row] = found
@@ -294,12 +300,12 @@ def _asked(data, i, start, end, classes):
             i += n + 1
         is_digit = i + 1 < end and classes[data[i + 1]] & _DIGIT
         return np.uint8(_IPV4) if is_digit else np.uint8(0)
-    for _ in range(2):
-        n = _count_class(data, i + 1, min(i + 6, end), classes, _HEX)
-        if not 1 <= n <= 4 or i + n + 1 >= end or data[i + n + 1] != 58:
-            return np.uint8(0)
-        i += n + 1
-    return np.uint8(_IPV6)
+    # Public addresses begin with 2 or 3 and three more digits (addresses.py).
+    if i < start + 4 or i + 1 >= end or not 50 <= data[i - 4] <= 51:
+        return np.uint8(0)
+    is_first = _count_class(data, i - 4, i, classes, _HEX) == 4
+    goes_on = data[i + 1] == 58 or classes[data[i + 1]] & _HEX
+    return np.uint8(_IPV6) if is_first and goes_on else np.uint8(0)
 
 
 @njit(nogil=True, cache=True)
@@ -320,6 +326,8 @@ def _at(data, i, start, end, classes):
         k = i - 1
         while k >= start and classes[data[k]] & _SECRET and i - k <= 256:
             k -= 1
+        if k > start + 1 and data[k] == 47 and data[k - 1] == 47 and i - k > 16:
+            found |= np.uint8(_URL)
         if k > start + 2 and data[k] == 58 and i - k > 8:
             user = k - 1
             while user >= start and classes[data[user]] & _USER and k - user <= 256:
@@ -338,44 +346,27 @@ def _count_class(data, start, end, classes, wanted):
 
 
 @njit(nogil=True, cache=True)
-def _key_run(data, run, start, end, anchors, classes):
-    """The formats of which a key may be in a run of key characters, or its name before it."""
+def _key_run(data, run, anchors, classes):
+    """The formats of which a key may be in a run of key characters."""
     first, stop = run
-    _, _, pem, named = anchors
-    found = _anchored(data, first, stop, anchors) & ~named
-    if stop - first < _VALUE_RUN:
-        return found
+    found = _anchored(data, first, stop, anchors)
     n = 0
-    kinds = np.uint16(0)
+    has_digit = False
     for i in range(first, stop):
         kind = classes[data[i]]
-        kinds |= kind
+        has_digit = has_digit or kind & _DIGIT != 0
         n = n + 1 if kind & _PEM else 0
         if n >= _PEM_RUN:
-            found |= pem
-    before = first
-    while before > start and classes[data[before - 1]] & _GAP:
-        before -= 1
-    name = before
-    while name > start and classes[data[name - 1]] & _WORD:
-        name -= 1
-    assigned = _anchored(data, name, before, anchors)
-    # A value without a name in a format of its own is quoted, and a mixture.
-    mixed = np.uint16(_DIGIT | _CAPITAL | _SMALL)
-    is_quoted = first > start and stop < end and _is_quote(data[first - 1], data[stop])
-    if not is_quoted or kinds & mixed != mixed:
-        assigned &= ~named
-    return found | assigned
-
-
-@njit(nogil=True, cache=True)
-def _is_quote(before, after):
-    return (before == 34 or before == 39) and (after == 34 or after == 39)
+            found |= anchors[2]
+            break
+    # Anchors that words begin with: a key of those formats has digits, too.
+    return found if has_digit else found & ~np.uint64(_AT_WORD)
 
 
 @njit(nogil=True, cache=True)
 def _anchored(data, start, end, anchors):
     keys, bits = anchors[0], anchors[1]
+    at_word = np.uint64(_AT_WORD)
     found = np.uint64(0)
     word = np.uint32(0)
     mask = np.uint32((1 << _TABLE_BITS) - 1)
@@ -386,10 +377,16 @@ def _anchored(data, start, end, anchors):
         place = np.uint32(word * np.uint32(_HASH)) >> np.uint32(32 - _TABLE_BITS)
         while keys[place] != 0:
             if keys[place] == word:
-                found |= bits[place]
+                begins = i - start < 4 or not _is_word(data[i - 4])
+                found |= bits[place] if begins else bits[place] & ~at_word
                 break
             place = np.uint32(place + np.uint32(1)) & mask
     return found
+
+
+@njit(nogil=True, cache=True)
+def _is_word(byte):
+    return byte == 95 or np.uint8(byte - 48) < 10 or np.uint8((byte | 32) - 97) < 26
 
 
 @njit(nogil=True, cache=True)

@@ -3,7 +3,8 @@
 Input: a text. Output: the places of secrets, with their kind and placeholder. What has too little
 entropy, counts up, or says that it is an example is a placeholder already and stays.
 
-Not here: the formats (secret_formats.py) and what replaces them (redact.py).
+Not here: the formats (secret_formats.toml), secrets in no format (assigned_secrets.py), and what
+replaces them (redact.py).
 """
 
 import math
@@ -11,21 +12,31 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise, product
+from itertools import product
 
-from codling.corpus.secret_formats import FORMATS, URL_PASSWORD, Format
+from codling.corpus.assigned_secrets import find_assigned
+from codling.corpus.randomness import chance_bits, n_changes
+from codling.corpus.secret_formats import EXAMPLES, FORMATS, URL_PASSWORD, URL_USER, Format
 
+MIN_WORD = 15
+"""Every key has so many characters without a blank (mark_kernel.py)."""
 MIN_PASSWORD_ENTROPY = 2.9
+MIN_CHANGES, MIN_USER_BITS = 3, 14.0
+"""What a user's name in a URL needs to be a token (randomness.py)."""
 _WILD = {"?": string.ascii_letters + string.digits, "#": "0123456789abcdef"}
 
 
-def _bits() -> tuple[int, ...]:
-    """One bit of a machine word per format; the two that are searched for apart share theirs not.
+PRIVATE_KEY_BIT, AT_WORD_BIT, ASSIGNED_BIT = 1, 1 << 62, 1 << 63
 
-    Private keys have the first, assigned secrets the last; of the others some may share one.
+
+def _bits() -> tuple[int, ...]:
+    """One bit of a machine word per format, which some share.
+
+    The first is that of private keys alone, the last but one that of the formats whose anchors
+    begin words; the last, that of assigned secrets, no format has.
     """
-    others = iter(1 << 1 + i % 62 for i in range(len(FORMATS)))
-    special = {"private-key": 1, "assigned-secret": 1 << 63}
+    others = iter(1 << 1 + i % 61 for i in range(len(FORMATS)))
+    special = {each.kind: AT_WORD_BIT for each in FORMATS if each.at_word} | {"private-key": 1}
     return tuple(special.get(each.kind) or next(others) for each in FORMATS)
 
 
@@ -52,7 +63,6 @@ BITS = _bits()
 """The bit of each format."""
 ANCHORS = _anchors()
 """Strings of four characters, one of which is in every secret -> bits of their formats."""
-PRIVATE_KEY_BIT, ASSIGNED_BIT = 1, 1 << 63
 ALL_FORMATS = (1 << 64) - 1
 
 _WORD = frozenset(string.ascii_letters + string.digits + "_")
@@ -71,11 +81,6 @@ _GUESSABLE = re.compile(
     r"(?i)[a-z_.-]+|\d+|(?:user|p[a4]ss|pw|secret|test|admin|root|guest|hunter|foo|bar|tiger).*"
 )
 """Passwords that are a word, a number or obviously made up."""
-_HASH = re.compile(
-    r"[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-\w{12}|"
-    r"(?:sha\d+|md5)-.*"
-)
-"""Values that are hashes or UUIDs more often than secrets."""
 
 
 def find_secrets(text: str, formats: int = ALL_FORMATS) -> Iterator[tuple[int, int, str, str]]:
@@ -84,14 +89,23 @@ def find_secrets(text: str, formats: int = ALL_FORMATS) -> Iterator[tuple[int, i
     >>> list(find_secrets("key = 'AKIAIOSFODNN7EXAMPLE'"))  # the issuer's example
     []
     """
+    words = _long_words(text) if formats == ALL_FORMATS else text
     for bit, (stems, each) in zip(BITS, _STEMS, strict=True):
-        if formats & bit and (formats != ALL_FORMATS or any(stem in text for stem in stems)):
+        if formats & bit and any(stem in words for stem in stems):
             group = 1 if each.pattern.groups else 0
             for match in _matches(text, stems, each):
                 if (each.at_anchor or _is_apart(text, match.start())) and _is_secret(
                     match[group], each
                 ):
                     yield (*match.span(group), each.kind, each.placeholder)
+    if formats & ASSIGNED_BIT:
+        yield from ((*span, "assigned-secret", "<KEY>") for span in find_assigned(text))
+
+
+def _long_words(text: str) -> str:
+    """Where anchors may stand: a tenth to a fifth of a text. Only those of PEM have blanks."""
+    pem = "PRIVATE KEY\n" if "PRIVATE KEY" in text else ""
+    return pem + "\n".join([word for word in text.split() if len(word) >= MIN_WORD])
 
 
 def _matches(text: str, stems: tuple[str, ...], form: Format) -> Iterator[re.Match[str]]:
@@ -113,6 +127,9 @@ def find_url_passwords(text: str) -> Iterator[tuple[int, int]]:
         is_made_up = _GUESSABLE.fullmatch(password) or _EXAMPLE.search(password)
         if not is_made_up and entropy(password) >= MIN_PASSWORD_ENTROPY:
             yield match.span(1)
+    for match in URL_USER.finditer(text):
+        if n_changes(match[1]) >= MIN_CHANGES and chance_bits(match[1]) >= MIN_USER_BITS:
+            yield match.span(1)
 
 
 def entropy(text: str) -> float:
@@ -131,19 +148,7 @@ def _is_apart(text: str, start: int) -> bool:
 
 
 def _is_secret(value: str, form: Format) -> bool:
-    if form.kind == "private-key":
+    if form.placeholder == "<PRIVATE_KEY>" and form.kind != "age-secret-key":
         return bool(_KEY_LINE.search(value)) and entropy(value) >= form.min_entropy
-    if entropy(value) < form.min_entropy or _EXAMPLE.search(value):
-        return False
-    if form.kind == "assigned-secret":
-        return _is_mixed(value) and not _HASH.fullmatch(value)
-    return True
-
-
-def _is_mixed(value: str) -> bool:
-    """Whether a value has digits, small and capital letters in a disorder that no name has."""
-    kinds = [
-        ("a" if c.islower() else "A" if c.isupper() else "0" if c.isdigit() else "-") for c in value
-    ]
-    changes = sum(a != b for a, b in pairwise(kinds))
-    return {"a", "A", "0"} <= set(kinds) and changes >= len(value) * 0.35
+    is_example = _EXAMPLE.search(value) or any(each in value for each in EXAMPLES)
+    return entropy(value) >= form.min_entropy and not is_example
