@@ -232,6 +232,7 @@ def _app(tokens: Sequence[str]) -> App:
         owner = groups[group] if group else app
         if words[: 2 if group else 1] == verb.name.split():
             command = _command(verb)
+            _refuse_former_flags(verb, tokens)
             text, _, example = inspect.cleandoc(command.__doc__ or verb.help).partition("Example:")
             # A paragraph of a docstring is one line of help, which the terminal wraps.
             text = re.sub(r"(?<!\n)\n(?=\S)", " ", text)
@@ -240,6 +241,18 @@ def _app(tokens: Sequence[str]) -> App:
         else:
             owner.command(verb.target, name=name, help=verb.help, sort_key=order)
     return app
+
+
+def _refuse_former_flags(verb: Verb, tokens: Sequence[str]) -> None:
+    """Name the new spelling of a flag that had another."""
+    module, _, name = verb.target.partition(":")
+    config_class = recipes.config_class(getattr(importlib.import_module(module), name))
+    for token in tokens:
+        flag = token.partition("=")[0]
+        if flag.startswith("--") and (
+            line := recipes.renamed(config_class, flag, f"codling {verb.name}")
+        ):
+            raise ConfigError(line)
 
 
 def _check_verb(words: Sequence[str]) -> None:

@@ -10,7 +10,8 @@ class InfoConfig:
     """Settings of `codling info`."""
 
     model: str
-    """Name of a preset, such as coder-6.7b, or path of a checkpoint."""
+    """Name of a preset, such as coder-6.7b, or a run's folder, a checkpoint's, a .gguf file, or
+    ORGANISATION/MODEL on the hub."""
     context: int = 4096
     """Tokens before the one whose arithmetic is counted."""
 

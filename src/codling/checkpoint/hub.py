@@ -1,7 +1,8 @@
-"""Checkpoints by their name on the Hugging Face hub (extra `hub`).
+"""What a user calls a model: a run, a checkpoint's folder, a .gguf file, a name on the hub.
 
-Input: a path, or a name such as deepseek-ai/deepseek-coder-1.3b-base. Output: a local folder. Only
-configs, tokenizers and safetensors are fetched: pickle files stay where they are.
+Input: a path, or a name such as deepseek-ai/deepseek-coder-1.3b-base on the Hugging Face hub (extra
+`hub`). Output: a local folder or file, and the model's name. From the hub only configs, tokenizers
+and safetensors are fetched: pickle files stay where they are.
 
 Not here: reading what was fetched (load.py).
 """
@@ -12,14 +13,20 @@ from pathlib import Path
 from codling.core.errors import CheckpointError, ToolMissingError
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_CONFIG = "config.json"
+_OF_RUN = "checkpoint"
+"""The folder of a run in which its model is."""
 _WANTED = ["*.json", "*.safetensors", "*.jinja"]
 
 
 def local_path(path: Path) -> Path:
-    """`path` itself if it exists or cannot be a hub name; else the folder with what the hub has.
+    """Where the model is: in `path`, in the checkpoint of the run `path`, or fetched from the hub.
 
+    A path that is none of these is given back as it is, for its reader to refuse.
     Raises ToolMissingError without the extra `hub`, CheckpointError if the hub does not deliver.
     """
+    if path.is_dir() and not (path / _CONFIG).exists() and (path / _OF_RUN / _CONFIG).exists():
+        return path / _OF_RUN
     if path.exists() or not is_hub_name(path):
         return path
     try:
@@ -36,6 +43,23 @@ def local_path(path: Path) -> Path:
         raise CheckpointError(
             f"no folder {path}, and the hub did not deliver it: {reason}"
         ) from None
+
+
+def has_model(path: Path) -> bool:
+    """Whether there is something at `path`, or it may be a name on the hub."""
+    return path.exists() or is_hub_name(path)
+
+
+def model_name(path: Path) -> str:
+    """What a model is called: by its run, its folder, its file or its name on the hub.
+
+    >>> [model_name(Path(p)) for p in ("runs/stdlib/checkpoint", "runs/stdlib", "a/qwen.gguf")]
+    ['stdlib', 'stdlib', 'qwen']
+    """
+    whole = path.absolute()
+    if whole.suffix.lower() == ".gguf" and not whole.is_dir():
+        return whole.stem
+    return (whole.parent.name if whole.name == _OF_RUN else "") or whole.name or "model"
 
 
 def is_hub_name(path: Path) -> bool:

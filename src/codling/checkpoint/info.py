@@ -8,6 +8,7 @@ Not here: the arithmetic (model/sizes.py).
 from pathlib import Path
 
 from codling.checkpoint.config import InfoConfig
+from codling.checkpoint.hub import has_model, local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.verify import verify_files
 from codling.core.errors import ConfigError
@@ -28,8 +29,9 @@ def info(config: InfoConfig) -> str:
 
 def _verified(path: Path) -> str:
     """What was compared and found sound; CheckpointError names what is not."""
-    if not path.exists():
+    if not has_model(path):
         raise ConfigError(f"info: {path} is no checkpoint, so there is nothing to verify")
+    path = local_path(path)
     n_files = verify_files(path)
     load_model(path, dtype=None)
     compared = f"{n_files} files are as its manifest says" if n_files else "it has no manifest"
@@ -42,7 +44,7 @@ def describe(name_or_path: str, context: int = 4096) -> str:
     Raises ConfigError for an unknown name, CheckpointError for a folder that is no checkpoint.
     """
     path = Path(name_or_path)
-    config = load_config(path) if path.exists() else preset(name_or_path)
+    config = load_config(path) if has_model(path) else preset(name_or_path)
     lines = [name_or_path, "", *_architecture(config), "", *_costs(config, context)]
     if config.kv_elements_per_token == PRESETS["v2"].kv_elements_per_token:
         lines += ["", *_claim(config)]
@@ -130,7 +132,7 @@ def _costs(config: ModelConfig, context: int) -> list[str]:
         ),
         *(
             (f"memory to load, {name}", _size(count.weight_bytes(bits)))
-            for name, bits in (("fp32", 32), ("bf16", 16), ("int8", 8), ("int4", 4))
+            for name, bits in (("fp32", 32), ("bf16", 16), ("int8", 8))
         ),
         (
             "memory to train",

@@ -80,9 +80,17 @@ def build_partial(cls: type, values: Mapping[str, Any], where: str) -> dict[str,
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in known:
-            raise ConfigError(unknown_key(key, known, where))
+            raise ConfigError(renamed(cls, key, where) or unknown_key(key, known, where))
         made[name] = _convert(hints[name], value, f"{where}: {key}")
     return made
+
+
+def renamed(cls: type, key: str, where: str) -> str | None:
+    """The message for a setting's (or --flag's) former name, which its class keeps in RENAMED."""
+    former: Mapping[str, str] = getattr(cls, "RENAMED", {})
+    dashes = "--" if key.startswith("--") else ""
+    now = former.get(key.removeprefix("--").replace("-", "_"))
+    return f"{where}: {key} is now called {dashes}{now.replace('_', '-')}" if now else None
 
 
 def check_tables(recipe: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:

@@ -3,23 +3,29 @@
 Not here: what a request may ask of the engine (request.py), and the server's settings (serve/).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from codling.core.errors import ConfigError
 from codling.core.recipe import aside
 
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
-"""How weights are held; "auto" is float32 on the CPU and bfloat16 on a GPU."""
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+"""How weights are held; "auto" is float32 on the CPU and bfloat16 on a GPU, float16 is for GPUs
+that know no bfloat16."""
+FORMER_NAMES = {"dtype": "precision", "context": "max_length"}
+"""Former names of settings that several verbs share, and what they are called now."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
     """What all verbs that generate text share."""
 
+    RENAMED: ClassVar[Mapping[str, str]] = FORMER_NAMES
+
     model: Path
-    """Checkpoint: a folder with config.json and safetensors, or a .gguf file."""
+    """A run's folder, a checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub."""
     max_tokens: int = 128
     """Tokens to generate at most."""
     temperature: float = 0.0
@@ -29,12 +35,12 @@ class GenerateConfig:
     top_k: int = 0
     """Sample from this many likeliest tokens; 0 means all."""
     seed: int | None = None
-    """The same seed gives the same text."""
+    """The same seed gives the same text, alone or in any batch (float32 on the CPU)."""
     stop: tuple[str, ...] = ()
     """Strings before which the text ends."""
     precision: Precision = "auto"
     """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
-    context: int | None = aside(None)
+    max_length: int | None = aside(None)
     """Tokens of prompt and completion at most; None takes the model's context."""
     memory: Path | None = None
     """Memory of a repository (codling memory) that completions and insertions may repeat."""

@@ -9,11 +9,14 @@ reference and runs the prompts.
 Shapes: as in kernels.py. Not here: the arithmetic (kernels.py), latent attention, experts, GPUs.
 """
 
+import mmap
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import accumulate
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -52,7 +55,7 @@ def stacked_cache(
     The memory is zero and not touched before it is used: an idle slot costs nothing.
     """
     shape = (config.n_layers, n_rows, config.kv_heads, max_length, config.head_size)
-    k_NBKSD, v_NBKSD = (_zeros(shape, dtype) for _ in range(2))
+    k_NBKSD, v_NBKSD = (_sparse_zeros(shape, dtype) for _ in range(2))
     stores: list[tuple[Tensor, ...]] = [(k, v) for k, v in zip(k_NBKSD, v_NBKSD, strict=True)]
     return KVCache(stores, torch.zeros(n_rows, dtype=torch.int64)), k_NBKSD, v_NBKSD
 
@@ -267,6 +270,18 @@ def _array(tensor: Tensor) -> Array:
         tensor = tensor.view(torch.uint16)
     array: Array = tensor.numpy()
     return array
+
+
+def _sparse_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros of which only the pages in use are in memory.
+
+    Not in huge pages: of those a single token takes one per layer and head, which soon is all.
+    """
+    memory = mmap.mmap(-1, max(1, prod(shape) * dtype.itemsize))
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel without huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype, count=prod(shape)).view(shape)
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -36,7 +36,8 @@ class SamplingParams:
     top_k: int = 0
     """Sample from this many likeliest tokens; 0 means all."""
     seed: int | None = None
-    """The same seed gives the same tokens, whatever else runs in the batch; None draws one."""
+    """The same seed gives the same tokens, in float32 on the CPU whatever else runs in the batch;
+    None draws one."""
     stop: tuple[str, ...] = ()
     """The text ends before the first of these strings."""
     stop_token_ids: tuple[int, ...] = ()

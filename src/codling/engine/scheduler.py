@@ -38,7 +38,7 @@ class Sequence:
     finish_reason: FinishReason | None = None
     tokens: list[int] = field(init=False)
     random: Random = field(init=False)
-    """Draws one number per sampled token: the same seed, the same tokens, in any batch."""
+    """Draws one number per sampled token: the same seed, the same numbers, in any batch."""
 
     def __post_init__(self) -> None:
         self.tokens = list(self.prompt_ids)

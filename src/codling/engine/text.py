@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from codling.checkpoint.gguf_file import read_gguf_metadata
-from codling.checkpoint.hub import local_path
+from codling.checkpoint.hub import local_path, model_name
 from codling.checkpoint.load import is_gguf, load_model
 from codling.checkpoint.verify import check_files
 from codling.core.errors import CheckpointError, RequestError, TokenizerError, faults_named
@@ -51,7 +51,12 @@ from codling.tokens.gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 
 DEFAULT = SamplingParams()
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16}
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.bfloat16,
+}
 _N_MARKS = 4
 """Special tokens of an insertion prompt: bos and three FIM marks."""
 _SCORE_CHUNK = 256
@@ -113,7 +118,7 @@ class TextEngine:
         must_chat: bool = False,
         memory: Path | None = None,
     ) -> Self:
-        """Load a checkpoint: a Hugging Face folder, a .gguf file or a name on the hub.
+        """Load a checkpoint: a run's folder, a Hugging Face folder, a .gguf file, or a hub name.
 
         `precision` "auto" is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
         `dtype` says the same as a torch type. `device` None takes a GPU where there is one.
@@ -139,7 +144,7 @@ class TextEngine:
         engine = cls(
             load_model(found, dtype=dtype, device=device),
             tokenizer,
-            name=found.stem if is_gguf(found) else path.absolute().name,
+            name=model_name(path),
             max_streams=max_streams,
             max_length=max_length,
             cache_gib=cache_gib,

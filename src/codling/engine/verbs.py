@@ -117,7 +117,7 @@ def _open(
         config.model,
         precision=config.precision,
         max_streams=1,
-        max_length=config.context,
+        max_length=config.max_length,
         chat_template=chat_template,
         must_chat=must_chat,
         memory=config.memory,

@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 
 import httpx
 
+from codling.checkpoint.hub import has_model, local_path
 from codling.core.artifact import open_artifact
 from codling.core.errors import CheckpointError, ConfigError, RequestError
 from codling.core.foreign_json import parse_row
@@ -91,8 +92,9 @@ class EngineBackend:
         """Load a checkpoint folder or .gguf file."""
         from codling.engine.text import TextEngine
 
-        if not path.exists():
+        if not has_model(path):
             raise CheckpointError(f"no checkpoint at {path}")
+        path = local_path(path)
         engine = TextEngine.open(
             path,
             precision=config.precision,

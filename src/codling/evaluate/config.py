@@ -1,10 +1,12 @@
 """Settings of `codling evaluate`. No torch here: the command line reads it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from codling.core.recipe import aside
+from codling.engine.config import FORMER_NAMES, Precision
 
 Style = Literal["base", "instruct"]
 Verdicts = Literal["strict", "deepseek"]
@@ -14,10 +16,13 @@ Verdicts = Literal["strict", "deepseek"]
 class BenchmarkConfig:
     """Settings of one run of one benchmark."""
 
+    RENAMED: ClassVar[Mapping[str, str]] = FORMER_NAMES
+
     benchmark: str
     """Name of the benchmark, or a file of your own; "list" shows all, "doctor" what runs here."""
     model: Path | None = aside(None)
-    """Checkpoint folder or .gguf file to evaluate with the own engine."""
+    """A run's folder, a checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub, to
+    evaluate with the own engine."""
     api: str | None = aside(None)
     """Base URL of an OpenAI-compatible server instead, for example http://localhost:8000/v1."""
     api_model: str = ""
@@ -66,7 +71,7 @@ class BenchmarkConfig:
     """Tokens per answer at most; 0 takes the benchmark's own number."""
     max_length: int = aside(4096)
     """Tokens of prompt and answer together in the own engine."""
-    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    precision: Precision = "auto"
     """Numbers of the own engine (see `codling serve`)."""
     limit: int = 0
     """Only the first so many problems; 0 means all."""

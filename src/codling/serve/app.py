@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from codling import __version__
+from codling.checkpoint.hub import has_model
 from codling.core.errors import CheckpointError, ConfigError
 from codling.serve.backend import Backend, LocalBackend
 from codling.serve.config import ServeConfig
@@ -37,12 +38,13 @@ def serve(config: ServeConfig) -> Iterator[str]:
     work (no such model, the port in use, no key) is said at once, before the model is loaded.
 
     Example:
-        codling serve runs/tiny/checkpoint --port 8000
+        codling serve runs/tiny --port 8000
     """
     key = find_key(config, os.environ)
-    if not config.model.exists():
+    if not has_model(config.model):
         raise CheckpointError(
-            f"no model at {config.model}; name a checkpoint folder, or run codling grow"
+            f"no model at {config.model}; name a run, a checkpoint folder or a .gguf file, or run "
+            "codling grow"
         )
     if not config.is_private and key is None:
         raise ConfigError(
@@ -102,14 +104,11 @@ def create_app(
 
 def _load(config: ServeConfig) -> Backend:
     # torch takes a second to load: only now, when everything that can be refused has been.
-    import torch
-
     from codling.engine.text import TextEngine
 
-    dtype = getattr(torch, config.dtype) if config.dtype else None
     engine = TextEngine.open(
         config.model,
-        dtype=dtype,
+        precision=config.precision,
         max_streams=config.max_streams,
         max_length=config.max_length,
         chat_template=config.chat_template,

@@ -3,11 +3,13 @@
 Not here: any import of torch or of the HTTP libraries; --help must stay fast.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 from codling.core.errors import ConfigError
+from codling.engine.config import FORMER_NAMES, Precision
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that only programs on this machine can reach."""
@@ -28,14 +30,18 @@ class Patience:
 class ServeConfig:
     """What `codling serve` serves, and where."""
 
+    RENAMED: ClassVar[Mapping[str, str]] = FORMER_NAMES
+
     model: Path
-    """The checkpoint folder to serve; with --upstream, the folder that has its tokenizer."""
+    """A run's folder, a checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub; with
+    --upstream, the folder that has its tokenizer."""
     host: str = "127.0.0.1"
     """Address to listen on; anything but this machine's own address needs an API key."""
     port: int = 8000
     """Port to listen on; 0 takes a free one."""
     name: str | None = None
-    """The model's name in /v1/models and in answers; default: the folder's name."""
+    """The model's name in /v1/models and in answers; default: the run's, the folder's or the
+    file's."""
     api_key: str | None = None
     """Key that clients must send; prefer --api-key-file or the variable CODLING_API_KEY, which do
     not show in the list of processes."""
@@ -49,8 +55,8 @@ class ServeConfig:
     chat_template: str | None = None
     """Chat template by name (chatml, coder-v1, codling, v2, or one of several that the checkpoint
     has), or a file; default: the checkpoint's own, and no chat if it has none."""
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    """Number format of the weights in memory; default: what suits the device."""
+    precision: Precision = "auto"
+    """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
     memory: Path | None = None
     """Memory of a repository (codling memory) that completions and insertions may repeat."""
     max_streams: int = 16

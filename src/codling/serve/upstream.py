@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from codling.checkpoint.hub import local_path
 from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import parse_row
 from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
@@ -69,7 +70,7 @@ class UpstreamBackend:
         card = _model_card(base, config.upstream_key)
         return cls(
             base,
-            Tokenizer.open(config.model),
+            Tokenizer.open(local_path(config.model)),
             model=card["id"],
             name=config.name,
             max_length=config.max_length or _context(card) or _FALLBACK_LENGTH,
