@@ -1,4 +1,6 @@
-from codling.evaluate.insertion import edit_similarity, questions, score_answers
+from collections import Counter
+
+from codling.evaluate.insertion import asked_of, edit_similarity, questions, score_answers
 
 CONTENT = (
     "# pkg/a.py\n"
@@ -61,3 +63,34 @@ def test_edit_similarity_by_hand() -> None:
     assert edit_similarity("kitten", "sitting") == 1 - 3 / 7
     assert edit_similarity("", "") == 1
     assert edit_similarity("abc", "") == 0
+
+
+def sample_of(repo: str, path: str, n_lines: int) -> dict[str, object]:
+    content = f"# {path}\n" + "".join(f"value_{i} = {i}\n" for i in range(n_lines))
+    return {
+        "repo": repo,
+        "paths": [path],
+        "languages": ["python"],
+        "starts": [0],
+        "content": content,
+    }
+
+
+def test_questions_are_mostly_about_code_and_follow_its_bytes() -> None:
+    samples = [sample_of("app", f"examples/e{i}.py", 20) for i in range(50)]
+    samples += [sample_of("app", f"tests/test_{i}.py", 20) for i in range(50)]
+    samples += [sample_of("app", "src/core/a.py", 300), sample_of("app", "src/small/b.py", 100)]
+    samples += [sample_of("lib", "lib/c.py", 400)]
+    asked = questions(samples, 100, 5, 50, seed=0)
+    counts = asked_of(asked)
+    assert sum(counts.values()) == 100
+    assert 90 <= counts["code"] <= 92
+    by_repo = Counter(q.path.partition("/")[0] for q in asked if q.part == "code")
+    assert abs(by_repo["app"] - by_repo["lib"]) <= 2
+    core = sum(q.path.startswith("app/src/core") for q in asked)
+    assert 3 * by_repo["app"] // 4 - 2 <= core <= 3 * by_repo["app"] // 4 + 2
+
+
+def test_where_there_is_little_code_the_other_parts_fill_up() -> None:
+    samples = [sample_of("app", "a.py", 5), sample_of("app", "examples/e.py", 100)]
+    assert asked_of(questions(samples, 20, 5, 50, seed=0)) == {"examples": 15, "code": 5}

@@ -42,7 +42,7 @@ from codling.corpus.repository import Archive, Entry, Reader, Repository, bounde
 from codling.corpus.sources import open_sources
 from codling.corpus.tables import new_table
 
-STAGE_VERSION = 6
+STAGE_VERSION = 7
 ARCHIVE_GROWTH = 4
 """How many times larger than packed an archive is taken to be, when shards are cut."""
 PREPARED = ("codling.corpus.collect", "codling.corpus.clean", "codling.corpus.kernels")

@@ -4,7 +4,8 @@ Input: the paths, sizes and commit times of a repository's source files. Output:
 says of each file whether it is held out. Three ways (`collect.heldout_by`):
 
     package           units (top-level packages, folders or modules; in a src-layout those below
-                      src) in the order of a hash of seed, repository and unit
+                      src; of a large package what it holds) in the order of a hash of seed,
+                      repository and unit, of code, tests, examples, docs and scripts apart
     file-time         files that a commit changed at or after a moment
     repository-time   repositories that a commit changed at or after a moment
 
@@ -16,15 +17,17 @@ Not here: duplicates of held-out files in the training part (clean.py removes th
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from codling.core.errors import ConfigError
 from codling.corpus.config import CollectConfig
 from codling.corpus.document import Split
+from codling.corpus.parts import PARTS, part_of, place_in_part
 
 MAX_UNIT_SHARE = 0.2
-"""A unit with more of a repository's bytes is its core, and is always trained on."""
+"""A unit with more of its part's bytes is cut into the folders and files that it holds; a file with
+more is always trained on."""
 MIN_UNITS = 3
 """A repository of fewer units keeps nothing out: too little would be left."""
 OVERSHOOT = 1.25
@@ -44,7 +47,11 @@ class Heldout:
     def split(self, path: str, changed_at: int | None) -> Split:
         """The part that a file belongs to."""
         is_new = self.since is not None and changed_at is not None and changed_at >= self.since
-        return "heldout" if self.is_whole or is_new or unit_of(path) in self.units else "train"
+        return "heldout" if self.is_whole or is_new or self._has_unit(path) else "train"
+
+    def _has_unit(self, path: str) -> bool:
+        ends = [i for i, c in enumerate(path) if c == "/"] if self.units else []
+        return path in self.units or any(path[:end] in self.units for end in ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +156,38 @@ def heldout_units(
 
     `others` are its pages and data: they do not count, but a unit with many of them is not taken.
 
-    Units are taken in the order of their hashes while they fit into `fraction` of the bytes. At
-    least one is taken where there are three or more: the smallest, if none fits.
+    Code, tests, examples, docs and scripts are dealt with apart, so that each gives its share. In
+    each, units are taken in the order of their hashes while they fit into `fraction` of the bytes.
+    At least one is taken where there are three or more: the smallest, if none fits. A repository
+    of which no part has three units is dealt with as a whole.
     """
-    sizes: Counter[str] = Counter()
-    for path, n_bytes in files:
-        sizes[unit_of(path)] += n_bytes
-    if fraction <= 0 or len(sizes) < MIN_UNITS:
+    found, pages = list(files), list(others)
+    if fraction <= 0:
+        return frozenset()
+
+    def take(named: str | None) -> frozenset[str]:
+        own, beside = (
+            [each for each in some if named in (None, part_of(each[0]))] for some in (found, pages)
+        )
+        return _taken(own, beside, fraction, lambda unit: _hash(seed, repo, unit))
+
+    return frozenset().union(*map(take, PARTS)) or take(None)
+
+
+def _taken(
+    files: Sequence[tuple[str, int]],
+    others: Sequence[tuple[str, int]],
+    fraction: float,
+    rank: Callable[[str], bytes],
+) -> frozenset[str]:
+    sizes, cut = _sizes(files)
+    if len(sizes) < MIN_UNITS:
         return frozenset()
     total = sum(sizes.values())
-    order = sorted(sizes, key=lambda unit: _hash(seed, repo, unit))
+    order = sorted(sizes, key=rank)
     whole = sizes.copy()
     for path, n_bytes in others:
-        whole[unit_of(path)] += n_bytes
+        whole[_unit_within(path, cut)] += n_bytes
     limit, whole_limit = MAX_UNIT_SHARE * total, MAX_UNIT_SHARE * sum(whole.values())
     small = [u for u in order if sizes[u] <= limit and whole[u] <= whole_limit]
     taken: list[str] = []
@@ -173,6 +199,39 @@ def heldout_units(
         if n_taken >= fraction * total:
             break
     return frozenset(taken or [min(small or order, key=sizes.__getitem__)])
+
+
+def _sizes(files: Sequence[tuple[str, int]]) -> tuple[Counter[str], set[str]]:
+    """(bytes of every unit, the units that were too large and are cut into what they hold)."""
+    limit = MAX_UNIT_SHARE * sum(n_bytes for _, n_bytes in files)
+    cut: set[str] = set()
+    settled: Counter[str] = Counter()
+    waiting = [(path, n_bytes, _first_unit(path)) for path, n_bytes in files]
+    while waiting:
+        sizes: Counter[str] = Counter()
+        for _, n_bytes, unit in waiting:
+            sizes[unit] += n_bytes
+        large = {u for u, path in ((u, p) for p, _, u in waiting) if sizes[u] > limit and u != path}
+        settled.update({u: n for u, n in sizes.items() if u not in large})
+        cut |= large
+        waiting = [(p, n, _deeper(p, u)) for p, n, u in waiting if u in large]
+    return settled, cut
+
+
+def _first_unit(path: str) -> str:
+    return unit_of(path) if part_of(path) == "code" else place_in_part(path)
+
+
+def _unit_within(path: str, cut: Container[str]) -> str:
+    unit = _first_unit(path)
+    while unit in cut and unit != path:
+        unit = _deeper(path, unit)
+    return unit
+
+
+def _deeper(path: str, unit: str) -> str:
+    """`unit` with one more of the names of `path`, which begins with it."""
+    return f"{unit}/{path[len(unit) + 1 :].partition('/')[0]}"
 
 
 def is_heldout_unit(repo: str, unit: str, *, fraction: float, seed: int) -> bool:

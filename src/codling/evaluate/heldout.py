@@ -28,13 +28,13 @@ from codling.core.shards import read_rows
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout_config import HeldoutConfig
-from codling.evaluate.insertion import Question, questions, score_answers
+from codling.evaluate.insertion import Question, asked_of, questions, score_answers
 from codling.evaluate.ngram import NgramModel
 from codling.model.transformer import Transformer
 from codling.tokens.stream import open_stream
 from codling.tokens.tokenizer import Tokenizer
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 STORED_CONTEXT_CHARS = 600
 """How much around each hidden line insertions.jsonl keeps for people to read."""
 NGRAM_PROMPT_TOKENS = 32
@@ -131,6 +131,7 @@ def _score(
             "bits_per_byte": ngram_bits / max(1, n_bytes),
             **asdict(score_answers(asked, ngram_answers)),
         },
+        "asked": asked_of(asked),
         "n_heldout_tokens": sum(len(w) - 1 for w in windows),
         "n_heldout_bytes": n_bytes,
         "ngram_order": config.ngram_order,
@@ -183,6 +184,7 @@ def _row(question: Question, answer: str, ngram_answer: str) -> dict[str, Any]:
     return {
         "path": question.path,
         "language": question.language,
+        "part": question.part,
         "line_number": question.line_number,
         "prefix": question.prefix[-STORED_CONTEXT_CHARS:],
         "truth": question.truth,

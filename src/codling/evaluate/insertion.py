@@ -8,17 +8,26 @@ Not here: asking a model (heldout.py) or the n-gram baseline (ngram.py).
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TypeVar
 
 from codling.core.languages import LANGUAGES
+from codling.corpus.heldout import unit_of
+from codling.corpus.parts import Part, part_of
 
 COMMENT_STARTS = ("#", "//", "/*", "*", "--", ";", "%", '"""', "'''", "<!--")
 """Marks that begin a comment or documentation in the languages of the table."""
+SIDE_WEIGHT = 0.05
+"""Of tests, examples, docs and scripts, each, beside 1 for code."""
 PREFIX_CHARS = 16_000
 SUFFIX_CHARS = 4_000
 """How much around a line is kept; more would never reach a small model's window."""
+
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +44,8 @@ class Question:
     """The line without indentation and trailing blanks."""
     suffix: str
     """Everything after the line's last character, beginning with its line break."""
+    part: Part = "code"
+    """The part of the repository that the file belongs to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +65,48 @@ class InsertionScore:
 def questions(
     samples: Iterable[dict[str, Any]], n: int, min_chars: int, max_chars: int, seed: int
 ) -> list[Question]:
-    """`n` hidden lines (or all, if there are fewer), spread evenly over the held-out files."""
+    """`n` hidden lines (or all, if there are fewer), in random order.
+
+    Most are from code proper; tests, examples, docs and scripts have SIDE_WEIGHT each. In a part
+    they are spread over repositories and packages by bytes, and there evenly over the files.
+    """
     rng = random.Random(seed)
-    pools = [
-        places
-        for sample in samples
-        for index in range(len(sample["paths"]))
-        if (places := _places(sample, index, min_chars, max_chars))
-    ]
-    for pool in pools:
-        rng.shuffle(pool)
-    rng.shuffle(pools)
+    groups: dict[Part, dict[tuple[str, str], _Group]] = defaultdict(lambda: defaultdict(_Group))
+    for sample in samples:
+        for index, path in enumerate(sample["paths"]):
+            if places := _places(sample, index, min_chars, max_chars):
+                group = groups[part_of(path)][sample["repo"], unit_of(path)]
+                group.n_bytes += _file_end(sample, index) - sample["starts"][index]
+                group.pools.append(places)
+    sizes = {part: sum(g.n_lines for g in inside.values()) for part, inside in groups.items()}
+    weights = {part: 1.0 if part == "code" else SIDE_WEIGHT for part in sizes}
     chosen: list[Question] = []
-    depth = 0
-    while len(chosen) < n and any(len(pool) > depth for pool in pools):
-        chosen += [_question(*pool[depth]) for pool in pools if len(pool) > depth]
-        depth += 1
-    return chosen[:n]
+    for part, n_part in allot(n, weights, sizes).items():
+        inside = groups[part]
+        by_bytes = {key: float(group.n_bytes) for key, group in inside.items()}
+        rooms = {key: group.n_lines for key, group in inside.items()}
+        for key, n_group in allot(n_part, by_bytes, rooms).items():
+            chosen += [_question(*place) for place in _spread(inside[key].pools, n_group, rng)]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def allot(n: int, weights: dict[_Key, float], rooms: dict[_Key, int]) -> dict[_Key, int]:
+    """`n` seats by weight (Webster's method), to none more than it has room for.
+
+    >>> allot(10, {"a": 6.0, "b": 3.0, "c": 1.0}, {"a": 4, "b": 9, "c": 9})
+    {'a': 4, 'b': 4, 'c': 2}
+    """
+    given = dict.fromkeys(weights, 0)
+    for _ in range(min(n, sum(rooms.values()))):
+        free = [key for key in weights if given[key] < rooms[key]]
+        given[max(free, key=lambda key: weights[key] / (2 * given[key] + 1))] += 1
+    return given
+
+
+def asked_of(asked: Iterable[Question]) -> dict[str, int]:
+    """How many questions each part of the repositories gave, largest first."""
+    return dict(Counter(q.part for q in asked).most_common())
 
 
 def score_answers(asked: Sequence[Question], answers: Sequence[str]) -> InsertionScore:
@@ -101,6 +137,27 @@ def edit_similarity(a: str, b: str) -> float:
         for j, right in enumerate(b, 1):
             diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
     return 1 - row[-1] / max(len(a), len(b))
+
+
+class _Group:
+    """The files of a package that can be asked about."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 0
+        self.pools: list[list[_Place]] = []
+
+    @property
+    def n_lines(self) -> int:
+        return sum(map(len, self.pools))
+
+
+def _spread(pools: list[list["_Place"]], n: int, rng: random.Random) -> list["_Place"]:
+    """`n` lines, of every file one before any has two."""
+    for pool in pools:
+        rng.shuffle(pool)
+    rng.shuffle(pools)
+    rounds = zip_longest(*pools)
+    return [place for each in rounds for place in each if place is not None][:n]
 
 
 _Place = tuple[dict[str, Any], int, int, int]
@@ -139,6 +196,7 @@ def _question(sample: dict[str, Any], index: int, start: int, end: int) -> Quest
         prefix=content[max(0, start - PREFIX_CHARS) : start],
         truth=content[start:end],
         suffix=content[end : min(_file_end(sample, index), end + SUFFIX_CHARS)],
+        part=part_of(sample["paths"][index]),
     )
 
 

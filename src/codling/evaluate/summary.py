@@ -102,6 +102,8 @@ def _scores(view: RunView) -> Iterator[str]:
     n_lines = model["n_lines"]
     saved = f"{model['n_lines_saved']} of {n_lines}", f"{ngram['n_lines_saved']} of {n_lines}"
     yield f"  {'lines it would have saved':<32}{saved[0]:>10}{saved[1]:>12}"
+    if asked := view.scores.get("asked"):
+        yield f"  asked: {', '.join(f'{part} {n:,}' for part, n in asked.items())}"
 
 
 def _score_line(
