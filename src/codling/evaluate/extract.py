@@ -10,6 +10,16 @@ from collections.abc import Sequence
 
 from codling.evaluate.fences import blocks, without_thoughts
 
+_SAID = re.compile(
+    r"(?:answer(?:\s+(?:to|of|for)[^.\n:]{0,60}?)?\s*(?:\*\*|__)?(?:\s+is|\s*:|\s+=)"
+    r"(?:\s*:)?(?:\*\*|__)?|^\s*####)\s*(?=([^\n]+))",
+    re.I | re.M,
+)
+_AFTER = re.compile(
+    r",\s+(?!and\b|or\b)(?=[a-z]{2,})|[.;](?=\s|$)"
+    r"|\s+(?:because|since|which|where|as|so|when|for|if)\s|\s\("
+)
+"""What follows a value in a sentence."""
 PYTHON_STOPS = ("\ndef", "\nclass", "\nif", "\n#", "\nprint")
 
 
@@ -44,6 +54,23 @@ def last_number(text: str) -> str:
     """
     found = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
     return str(found[-1].replace(",", "")) if found else ""
+
+
+def said_answer(text: str) -> str | None:
+    """What a text gives after "the answer is" or "####", without the sentence around it; None if
+    it says no such thing. The last one counts.
+
+    >>> said_answer("The answer is **18**, which is what she makes.")
+    '18'
+    """
+    found = list(_SAID.finditer(text))
+    if not found:
+        return None
+    said = re.sub(r"\*\*|__|`", "", found[-1][1]).strip()
+    math = re.match(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$]+)\$", said)
+    if math:
+        return next(part for part in math.groups() if part is not None).strip()
+    return _AFTER.split(said, maxsplit=1)[0].strip().rstrip(".,;")
 
 
 def boxed(text: str) -> str | None:

@@ -1,79 +1,216 @@
-"""Whether two mathematical answers are equal: as text, as numbers, or as expressions.
+"""Whether two mathematical answers are equal: as text, as numbers, as parts, or as expressions.
 
-Input: two short texts, LaTeX or plain. Output: a bool. DeepSeek-Coder's tolerance: 1e-4 relative,
-also between a share and its percentage. Expressions are parsed by sympy, which evaluates them: so
-this file's text is run inside the sandbox together with a model's answer, and imports nothing of
-codling.
+Input: two short texts, LaTeX or plain. Output: a bool. Two rules:
+
+    equal            our own: whole numbers and fractions are exact, decimals equal within 1e-4 of
+                     the target; a factor of 100 is a percentage only where percents are spoken of;
+                     brackets say what they say; sets and bare lists have no order
+    equal_deepseek   DeepSeek-Coder's: 1e-4, always also times and divided by 100
+
+Expressions are parsed by sympy, which evaluates them: so this file's text is run inside the
+sandbox together with a model's answer, and imports nothing of codling.
 
 Not here: finding the answer in a text (extract.py).
 """
 
 import math
 import re
+from fractions import Fraction
+
+_UNIT = r"(?!(?:pi|sqrt|and|or|theta|infty)\b)(?:[A-Za-z]{2,}|[mhsg](?![A-Za-z]))(?:\^\{?\d\}?)?"
+_UNITS = re.compile(rf"(?<=[\d}}])\s+{_UNIT}(?:[\s/]+{_UNIT})*\s*\.?$")
+"""A unit is a word behind a number, or m, h, s or g; any other letter is a variable."""
+_PLAIN = re.compile(r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,3})?")
+_MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.S)
 
 
-def equal(got: str, target: str) -> bool:
-    """Whether `got` is the answer `target`.
+def equal(got: str, target: str, percent: bool = False) -> bool:
+    """Whether `got` is the answer `target`; `percent` if the question speaks of percents.
 
-    >>> equal("\\\\frac{1}{2}", "0.5"), equal("1,200", "1200"), equal("50\\\\%", "0.5"),
-    equal("3", "4") (True, True, True, False)
+    >>> equal("\\\\frac{1}{2}", "0.5"), equal("1,200", "1200"), equal("50\\\\%", "0.5")
+    (True, True, True)
+    >>> equal("1800", "18"), equal("[1,2)", "(1,2]"), equal("9999", "10000")
+    (False, False, False)
+    """
+    percent = percent or any(re.search(r"%|\bpercent", side, re.I) for side in (got, target))
+    return _equal(got, target, percent)
+
+
+def equal_deepseek(got: str, target: str) -> bool:
+    """The same by DeepSeek-Coder's rule (Evaluation/PAL-Math/utils/grader.py of its repository).
+
+    >>> equal_deepseek("1800", "18"), equal_deepseek("18.001", "18"), equal_deepseek("19", "18")
+    (True, True, False)
     """
     left, right = normal(got), normal(target)
-    if left == right and left:
-        return True
     x, y = number(left), number(right)
     if x is not None and y is not None:
-        return any(
-            math.isclose(x, y * scale, rel_tol=1e-4, abs_tol=1e-9) for scale in (1, 100, 0.01)
+        near = (
+            math.isclose(float(x), float(y * k), rel_tol=1e-4) for k in (1, 100, Fraction(1, 100))
         )
-    parts, wanted = _elements(left), _elements(right)
-    if len(parts) > 1 or len(wanted) > 1:
-        return len(parts) == len(wanted) and all(map(equal, parts, wanted))
-    return _same_expression(left, right)
+        return any(near)
+    bare = (re.sub(r"[{}()]", "", side) for side in (left, right))
+    if left and (left == right or len({*bare}) == 1):
+        return True
+    if left[:1] + left[-1:] == right[:1] + right[-1:] and left[:1] in ("(", "["):
+        parts, wanted = split_list(left[1:-1]), split_list(right[1:-1])
+        if len(parts) == len(wanted) and all(map(equal_deepseek, parts, wanted)):
+            return True
+    return same_expression(left, right, 1e-3)
+
+
+def call(got: str, target: str, question: str, rule: str) -> str:
+    """The source of the comparison of two answers to a question, by the rule "strict" (our own)
+    or "deepseek".
+
+    >>> call("50", "0.5", "How many percent?", "strict")
+    "equal('50', '0.5', percent=True)"
+    """
+    if rule == "deepseek":
+        return f"equal_deepseek({got!r}, {target!r})"
+    percent = re.search(r"%|\bpercent", question, re.I) is not None
+    return f"equal({got!r}, {target!r}, percent={percent})"
+
+
+def _equal(got: str, target: str, percent: bool) -> bool:
+    rows, wanted_rows = matrix_rows(got), matrix_rows(target)
+    if rows or wanted_rows:
+        return _all_equal(
+            [x for row in rows for x in row], [x for row in wanted_rows for x in row], percent
+        ) and [*map(len, rows)] == [*map(len, wanted_rows)]
+    left, right = normal(got), normal(target)
+    if left == right or (left.lower() == right.lower() and left[1:].isalpha()):
+        return bool(left)
+    x, y = number(left), number(right)
+    if x is not None and y is not None:
+        return any(_close(x, y * k) for k in ((1, 100, Fraction(1, 100)) if percent else (1,)))
+    if "\\cup" in left or "\\cup" in right:
+        return _same_members(left.split("\\cup"), right.split("\\cup"), percent)
+    kind, parts = members(left)
+    wanted_kind, wanted = members(right)
+    if kind or wanted_kind:
+        if kind != wanted_kind:
+            return False
+        alike = _same_members if kind in ("{}", ",") else _all_equal
+        return alike(parts, wanted, percent)
+    return bool(left and right) and same_expression(left, right, 1e-4)
+
+
+def _all_equal(parts: list[str], wanted: list[str], percent: bool) -> bool:
+    pairs = zip(parts, wanted)  # noqa: B905 - the lengths are compared
+    return len(parts) == len(wanted) and all(_equal(a, b, percent) for a, b in pairs)
+
+
+def _same_members(parts: list[str], wanted: list[str], percent: bool) -> bool:
+    left = list(wanted)
+    for part in parts:
+        found = next((other for other in left if _equal(part, other, percent)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return not left
+
+
+def _close(x: Fraction, y: Fraction) -> bool:
+    """Equal, or near if one of them is rounded: whole numbers are not."""
+    if x == y:
+        return True
+    if x.denominator == 1 and y.denominator == 1:
+        return False
+    within = 1e-4 if y.denominator > 1 else 1e-6
+    return abs(x - y) <= within * abs(y)
 
 
 def normal(text: str) -> str:
-    """A text without LaTeX's decoration, units and spaces."""
-    text = str(text).strip().strip("$").rstrip(".").replace("\n", " ")
-    text = re.sub(r"\\(?:text|mbox|mathrm|textbf)\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"\\(?:left|right|,|;|!|:|quad|displaystyle)(?![a-z])", "", text)
-    text = text.replace("\\tfrac", "\\frac").replace("\\dfrac", "\\frac").replace("\\ ", " ")
-    text = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", text)
-    text = re.sub(r"\^\{?\\circ\}?|\\degree|\\%|%|\\\$|\$", "", text)
-    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
-    text = re.sub(r"^[a-zA-Z]\s*(?:=|\\in)\s*", "", text)
-    text = re.sub(r"(?<=\d)\s+(?:[a-zA-Z]+(?:\s*\^\s*\d)?)$", "", text)
-    return text.replace(" ", "")
+    """A text without LaTeX's decoration, currencies, units and blanks.
+
+    >>> normal("\\\\( 9{,}500 \\\\)"), normal("$5 per day"), normal("2\\\\frac13")
+    ('9500', '5', '(2+\\\\frac{1}{3})')
+    """
+    text = re.sub(r"\\\[|\\\]|\\\(|\\\)|\*\*|`|\u00a0", " ", str(text)).strip()
+    text = re.sub(r"\\?\$|[€£¥]", "", text).replace("\u2212", "-").replace("\n", " ")
+    text = re.sub(r"\\(?:text|mbox|mathrm|textbf|mathbf|textit)\s*\{([^{}]*)\}", r" \1", text)
+    text = re.sub(r"\\(?:left|right|displaystyle|limits|big|Big|bigl|bigr)(?![a-z])", "", text)
+    text = re.sub(r"(?<=\d)(?:\{,\}|\\!,\\!|\\,|,\\!|,)(?=\d{3}(?!\d))", "", text)
+    text = re.sub(r"\\(?:[,;:!]|q?quad(?![a-z])| )", " ", text)
+    text = re.sub(r"\\[dtc]frac", r"\\frac", text)
+    text = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{", text)
+    text = re.sub(r"(\\frac\s*\{[^{}]*\})\s*(\d)", r"\1{\2}", text)
+    text = re.sub(r"\\sqrt\s*([\da-zA-Z])", r"\\sqrt{\1}", text)
+    text = re.sub(r"(?<![\d.}])(\d+)\s*(\\frac\{\d+\}\{\d+\})", r"(\1+\2)", text)
+    text = re.sub(r"(?<![\d./])(\d+)\s+(\d+/\d+)(?![\d/])", r"(\1+\2)", text)
+    text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?|\\degree|°|\\?%", "", text)
+    text = re.sub(r"^\s*(?:[a-zA-Z]|[a-zA-Z]\([a-z]\))\s*(?:=|\\in\b)\s*", "", text)
+    text = _UNITS.sub("", re.sub(r"\s*\^\s*", "^", text))
+    text = re.sub(r"_\{(\w)\}", r"_\1", text)
+    return re.sub(r"\s+", "", text).rstrip(".")
 
 
-def number(text: str) -> float | None:
-    """The value of a plain number, fraction or percentage, or None."""
-    fraction = re.fullmatch(r"(-?)\\frac\{(-?[\d.]+)\}\{(-?[\d.]+)\}|(-?[\d.]+)/([\d.]+)", text)
-    try:
-        if fraction:
-            sign, a, b, c, d = fraction.groups()
-            value = float(a) / float(b) if a else float(c) / float(d)
-            return -value if sign else value
-        return float(text)
-    except (ValueError, ZeroDivisionError):
+def number(text: str) -> Fraction | None:
+    """The value of a plain number, fraction or mixed number, or None.
+
+    >>> number("(2+\\\\frac{1}{3})"), number("-.5")
+    (Fraction(7, 3), Fraction(-1, 2))
+    """
+    sign = -1 if text.startswith("-") else 1
+    bare = text[1:] if text.startswith(("-", "+")) else text
+    mixed = re.fullmatch(r"\((\d{1,20})\+(.+)\)", bare)
+    if mixed:
+        part = number(mixed[2])
+        return None if part is None else sign * (int(mixed[1]) + part)
+    fraction = re.fullmatch(r"\\frac\{([^{}]*)\}\{([^{}]*)\}|([^/]+)/([^/]+)", bare)
+    a, b = (fraction[1] or fraction[3], fraction[2] or fraction[4]) if fraction else (bare, "1")
+    if not (_PLAIN.fullmatch(a or "") and _PLAIN.fullmatch(b or "")) or Fraction(b) == 0:
         return None
+    return sign * Fraction(a) / Fraction(b)
 
 
-def _elements(text: str) -> list[str]:
-    """The members of a tuple, interval or list; one element if it is none."""
-    inner = text[1:-1] if text[:1] in ("(", "[") and text[-1:] in (")", "]") else text
+def members(text: str) -> tuple[str, list[str]]:
+    """The brackets of a tuple, interval or set and what stands between them; ("", []) if it is
+    none, and "," for a list without brackets.
+
+    >>> members("[1,2)"), members("1,2"), members("f(1,2)")
+    (('[)', ['1', '2']), (',', ['1', '2']), ('', []))
+    """
+    text = text.replace("\\{", "\\lbrace").replace("\\}", "\\rbrace")
+    if text.startswith("\\lbrace") and text.endswith("\\rbrace"):
+        return "{}", split_list(text[len("\\lbrace") : -len("\\rbrace")])
+    if text[:1] in ("(", "[") and text[-1:] in (")", "]"):
+        parts = split_list(text[1:-1])
+        return (text[0] + text[-1], parts) if len(parts) > 1 else ("", [])
+    parts = split_list(re.sub(r"(?<=\W|\d)and(?=\W|\d)", ",", text).replace(",,", ","))
+    return (",", parts) if len(parts) > 1 else ("", [])
+
+
+def split_list(text: str) -> list[str]:
+    """A text cut at the commas outside of all brackets."""
     parts, depth = [""], 0
-    for char in inner:
+    for char in text:
         depth += {"(": 1, "{": 1, "[": 1, ")": -1, "}": -1, "]": -1}.get(char, 0)
         if char == "," and depth == 0:
             parts.append("")
         else:
             parts[-1] += char
-    return parts if len(parts) > 1 else [text]
+    return parts
 
 
-def _same_expression(left: str, right: str) -> bool:
-    """Whether the difference simplifies to zero; False for what cannot be parsed."""
+def matrix_rows(text: str) -> list[list[str]]:
+    """The entries of a text that is one matrix, by rows; [] if it is none.
+
+    >>> matrix_rows(r"\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}")
+    [['1', '2'], ['3', '4']]
+    """
+    found = _MATRIX.fullmatch(text.strip().strip("$").strip())
+    if found is None:
+        return []
+    rows = [row for row in re.split(r"\\\\(?:\[[^]]*\])?", found[2]) if row.strip()]
+    return [[entry.strip() for entry in row.split("&")] for row in rows]
+
+
+def same_expression(left: str, right: str, within: float) -> bool:
+    """Whether two expressions are the same, or numbers `within` a share of each other; False for
+    what cannot be parsed."""
     from sympy import simplify
     from sympy.parsing.sympy_parser import (
         convert_xor,
@@ -85,26 +222,48 @@ def _same_expression(left: str, right: str) -> bool:
     rules = (*standard_transformations, implicit_multiplication_application, convert_xor)
     try:
         a, b = (parse_expr(plain(t), transformations=rules) for t in (left, right))
-        difference = simplify(a - b)
-        return bool(difference == 0) or abs(complex(difference.evalf())) < 1e-6
+        if a == b or simplify(a - b) == 0:
+            return True
+        if a.free_symbols or b.free_symbols or not ("." in left or "." in right):
+            return False
+        x, y = complex(a.evalf()), complex(b.evalf())
+        return abs(x - y) <= within * abs(y)
     except Exception:  # noqa: BLE001 - whatever the text made of sympy, it is no equal answer
         return False
 
 
 def plain(text: str) -> str:
-    """LaTeX in the notation that sympy parses.
+    """LaTeX in the notation that sympy parses; e is Euler's number and i the imaginary unit.
 
     >>> plain("\\\\frac{1+x}{2}\\\\sqrt{3}")
-    '((1+x)/(2))sqrt(3)'
+    '((1+x)/(2))*sqrt(3)'
     """
-    text = text.replace("\\cdot", "*").replace("\\times", "*").replace("\\pi", " pi ")
-    text = text.replace("\\infty", "oo").replace("\\div", "/")
+    text = text.replace("\\cdot", "*").replace("\\times", "*").replace("\\div", "/")
+    text = text.replace("\\pi", " pi ").replace("\\infty", " oo ")
+    text = re.sub(r"\\(?:le|ge|leq|geq|lt|gt|ne|neq)\b", " ; ", text)  # no expression: not parsed
+    text = re.sub(r"\|([^|]+)\|", r"Abs(\1)", text)
     for _ in range(10):
         before = text
-        text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))", text)
+        text = re.sub(r"\\[a-z]?frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))", text)
         text = re.sub(r"\\sqrt\[([^\[\]]*)\]\{([^{}]*)\}", r"((\2)**(1/(\1)))", text)
-        text = re.sub(r"\\sqrt\{([^{}]*)\}", r"sqrt(\1)", text)
+        text = re.sub(r"\\sqrt\{([^{}]*)\}", r" sqrt(\1)", text)
         text = re.sub(r"\^\{([^{}]*)\}", r"**(\1)", text)
         if text == before:
             break
-    return re.sub(r"\\(sin|cos|tan|log|ln|exp)\b", r"\1", text).replace("{", "(").replace("}", ")")
+    text = re.sub(r"\\log_\{?(\w+)\}?\s*[({]([^(){}]*)[)}]", r" log(\2,\1)", text)
+    text = re.sub(r"\\log_\{?(\d)\}?\s*(\w+)", r" log(\2,\1)", text)
+    text = re.sub(r"\\(sin|cos|tan|log|ln|exp|arcsin|arccos|arctan)\^?", _function, text)
+    text = re.sub(
+        r"\b(sqrt|log|sin|cos|tan|exp|asin|acos|atan) *(\d+(?:\.\d+)?|[a-z]\b)", r"\1(\2)", text
+    )
+    text = re.sub(r"\\([a-zA-Z]+)", r" \1 ", text).replace("{", "(").replace("}", ")")
+    text = re.sub(r"(?<![A-Za-z])e(?![A-Za-z])", " E ", text)
+    text = re.sub(r"(?<![A-Za-z])i(?![A-Za-z])", " I ", text)
+    text = re.sub(r"(?<=[\w)]) *(?= (?:sqrt|log|sin|cos|tan|exp|pi|E|I)\b)", "*", text)
+    text = re.sub(r"\) *(?=sqrt)", ")*", text)
+    return re.sub(r" +", " ", text).strip().replace("* ", "*")
+
+
+def _function(found: re.Match[str]) -> str:
+    name = found[1].replace("arc", "a").replace("ln", "log")
+    return f" {name} "

@@ -70,6 +70,15 @@ def judge_outputs(  # noqa: PLR0913 - what a program hands over
             at += 1
 
 
+def said_by(source: str, answer: str, name: str) -> str:
+    """What the answer's function `name` returns without arguments, as a text; AssertionError with
+    its failure if it does not return one."""
+    said = _outputs_of(_start_answer(source, (answer, name, [[]], False)))
+    found = said[0] if said else {"error": "the answer's process ended"}
+    assert isinstance(found.get("value"), str), _shown(found)
+    return str(found["value"])
+
+
 def _shown(said: Output) -> str:
     try:
         return str(said.get("error") or str(said["value"])[:80])

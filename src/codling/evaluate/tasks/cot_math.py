@@ -1,7 +1,8 @@
 """Mathematics by a chain of thought in words; the final answer is compared symbolically.
 
 Data: `--subset gsm8k` (the default), math, aime24, amc23, cmath, minerva_math, sat_math, aqua.
-The comparison (math_equal.py) runs in the sandbox, for sympy evaluates what it parses.
+Equal is what our rule says, with `--verdicts deepseek` what DeepSeek-Coder's does. The comparison
+(math_equal.py) runs in the sandbox, for sympy evaluates what it parses.
 """
 
 import ast
@@ -13,10 +14,13 @@ from typing import Any
 from codling.core.errors import ConfigError
 from codling.evaluate import math_equal
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import boxed, last_number
+from codling.evaluate.extract import boxed, last_number, said_answer
+from codling.evaluate.fences import without_thoughts
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
 from codling.sandbox.executor import Program
+from codling.sandbox.interpreter import interpreter
 
+NO_SYMPY = "no sympy: pip install 'codling[benchmarks]'"
 INSTRUCTION = "{prompt}\nReason step by step, and give the final answer in \\boxed{}."
 _FILES = {
     "gsm8k": "gsm8k/test.jsonl",
@@ -44,27 +48,31 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     return ask(INSTRUCTION, config, prompt=question)
 
 
-def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+def extract(problem: Problem, text: str, style: Style) -> str:
     """What stands in the last box, after "answer is", or the last number or letter."""
+    text = without_thoughts(text) if style == "instruct" else text
+    said = said_answer(text)
     found = boxed(text)
+    if problem.group in _CHOICES:
+        letters = re.findall(r"\b([A-E])\b", found or said or text)
+        return str(letters[-1]) if letters else ""
     if found is not None:
         return found
-    said = re.findall(r"answer is:?\s*\$?([^\n$]+?)\$?(?:\.\s|\.?$)", text, re.I | re.M)
-    if problem.group in _CHOICES:
-        letters = re.findall(r"\b([A-E])\b", said[-1] if said else text)
-        return str(letters[-1]) if letters else ""
-    return str(said[-1]) if said else last_number(text)
+    return said if said else last_number(text)
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
-    """Equal as text at once; else a comparison in the sandbox."""
+    """Equal as text at once; else a comparison in the sandbox, by our rule or DeepSeek-Coder's."""
     target = problem.data["answer"]
-    if math_equal.normal(answer) == math_equal.normal(target):
+    if answer.strip() and math_equal.normal(answer[:300]) == math_equal.normal(target):
         return Verdict(passed=True)
     if problem.group in _CHOICES or not answer.strip():
         return Verdict(passed=False, detail="no answer" if not answer else "another choice")
-    call = f"assert equal({answer[:300]!r}, {target!r}), 'another answer'\n"
-    source = inspect.getsource(math_equal) + "\n" + call
+    plain = (math_equal.number(math_equal.normal(side)) for side in (answer[:300], target))
+    if None in plain and not interpreter(config.python).has("sympy"):
+        return Verdict(passed=False, skipped=True, detail=NO_SYMPY)
+    call = math_equal.call(answer[:300], target, problem.data["question"], config.verdicts)
+    source = f"{inspect.getsource(math_equal)}\nassert {call}, 'another answer'\n"
     return Program(language="python", source=source, seconds=config.timeout or 5.0)
 
 
@@ -86,6 +94,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    version=2,
     sampling=lambda _problem, style: Sampling(
         max_tokens=1024, stop=("\nQuestion:",) if style == "base" else ()
     ),

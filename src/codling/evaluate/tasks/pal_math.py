@@ -1,8 +1,8 @@
 """Program-aided mathematics: the model writes `solution()`, which is run (arXiv:2211.10435).
 
 Data: pal-math; `--subset gsm8k` (the default), math, gsm-hard, svamp, asdiv or mawps. Three
-examples (four for MATH), 512 tokens, 5 s, and DeepSeek-Coder's comparison of answers
-(math_equal.py), made inside the sandbox.
+examples (four for MATH), 512 tokens, 5 s. Answers are compared by our rule, with `--verdicts
+deepseek` by DeepSeek-Coder's (math_equal.py), inside the sandbox.
 """
 
 import inspect
@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import ConfigError
-from codling.evaluate import math_equal
+from codling.evaluate import math_equal, output_rules
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.extract import boxed, cut_at
 from codling.evaluate.python_code import python_program
-from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
+from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
+from codling.evaluate.tasks.cot_math import NO_SYMPY
 from codling.sandbox.executor import Program
+from codling.sandbox.interpreter import interpreter
 
 SUBSETS = ("gsm8k", "math", "gsm-hard", "svamp", "asdiv", "mawps")
 
@@ -54,13 +56,19 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
     return python_program(text, "solution")
 
 
-def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
-    """Run `solution()`, then compare what it returns with the answer, in the same program."""
-    target = problem.data["answer"]
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
+    """Run `solution()` in a process of its own, which does not hold the answer; compare what it
+    returns."""
+    if not interpreter(config.python).has("sympy"):
+        return Verdict(passed=False, skipped=True, detail=NO_SYMPY)
+    said = f"{answer}\n\ndef _said():\n    return str(solution())\n"
+    rules = inspect.getsource(output_rules)
+    call = math_equal.call("GOT", problem.data["answer"], problem.data["question"], config.verdicts)
     source = (
-        f"{answer}\n_result = solution()\n"
-        f"_scope = {{'__name__': 'math_equal'}}\nexec({inspect.getsource(math_equal)!r}, _scope)\n"
-        f"assert _scope['equal'](str(_result), {target!r}), str(_result)[:60]\n"
+        f"_rules, _equal = {{'__name__': 'output_rules'}}, {{'__name__': 'math_equal'}}\n"
+        f"exec({rules!r}, _rules); exec({inspect.getsource(math_equal)!r}, _equal)\n"
+        f"_result = _rules['said_by']({rules!r}, {said!r}, '_said')\n"
+        f"assert eval({call!r}.replace(repr('GOT'), repr(_result)), _equal), _result[:60]\n"
     )
     return Program(language="python", source=source, seconds=config.timeout or 5.0)
 
