@@ -31,7 +31,7 @@ from codling.sandbox.warm_compiler import (
     typescript_path,
 )
 
-VERSION = 3
+VERSION = 4
 """Raised when the same program may get another verdict, so that stored ones are not used."""
 
 
@@ -140,7 +140,8 @@ class Executor:
                 return Outcome(status="compile error", detail=telling_line(text), stderr=text)
         elif chain.compile:
             slow = replace(limits, wall_seconds=chain.compile_seconds, cpu_seconds=60)
-            steps.insert(0, Step(argv=chain.compile, env=dict(chain.env), limits=slow))
+            argv = chain.compile if program.strict else chain.compile_deepseek or chain.compile
+            steps.insert(0, Step(argv=argv, env=dict(chain.env), limits=slow))
         job = Job(steps=tuple(steps), files=files)
 
         def passed(reply: StepReply) -> bool:

@@ -33,6 +33,11 @@ def _exit_status(step: StepReply) -> bool:
     return step.exit == 0
 
 
+def _whatever(step: StepReply) -> bool:  # noqa: ARG001 - the shape of `ended`
+    """DeepSeek-Coder's C#: only its alarm decides, not the exit status."""
+    return True
+
+
 def _silent(step: StepReply) -> bool:
     return step.exit == 0 and not step.stdout and not step.stderr
 
@@ -86,6 +91,8 @@ class Toolchain:
     """What the source is called."""
     run: tuple[str, ...]
     compile: tuple[str, ...] = ()
+    compile_deepseek: tuple[str, ...] = ()
+    """DeepSeek-Coder's own command, where it differs."""
     warm: Literal["", "java", "typescript"] = ""
     """Compiled by a process that stays (warm_compiler.py) instead of by `compile`."""
     version: tuple[str, ...]
@@ -192,10 +199,12 @@ def toolchains() -> dict[str, Toolchain]:
                 "main.cs",
                 "-out:main.exe",
             ),
+            compile_deepseek=("/usr/bin/mcs", "-d:DEBUG", "main.cs", "-out:main.exe"),
             run=("/usr/bin/mono", "main.exe"),
             version=("/usr/bin/mono", "--version"),
             packages="mono-mcs mono-runtime libmono-system-numerics4.0-cil",
             alarm="Fail",
+            ended=_whatever,
             seal=_before_brace('Console.WriteLine("\\nNONCE");', 2),
             env=_MONO,
         ),

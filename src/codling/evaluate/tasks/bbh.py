@@ -48,9 +48,9 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  # noqa: ARG001
     """Whether it is the target; a bare letter counts as its option."""
     target = problem.data["target"].strip()
-    letters = re.findall(r"\(([A-Z])\)|^([A-Z])$", answer)
+    letters = {a or b for a, b in re.findall(r"\(([A-Z])\)|^([A-Z])$", answer)}
     if re.fullmatch(r"\([A-Z]\)", target):
-        said = f"({letters[0][0] or letters[0][1]})" if letters else answer
+        said = f"({letters.pop()})" if len(letters) == 1 else answer  # several are no choice
     else:
         said = answer
     return Verdict(passed=said.lower() == target.lower(), detail=f"said {said[:40] or 'nothing'}")

@@ -5,14 +5,18 @@ Data: cruxeval/cruxeval.jsonl; `--subset output` (the default) asks for the outp
 input. Judged by running the function, so that any right spelling passes.
 """
 
+import ast
 from pathlib import Path
 
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.fences import without_thoughts
-from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
+from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
 from codling.sandbox.executor import Program
 
+_OF_NO_USE = {"type", "object", "super", "eval", "exec", "compile", "open", "globals", "locals",
+              "vars", "getattr", "setattr", "delattr", "breakpoint", "exit", "quit"}  # fmt: skip
+"""What arguments do not need, but an object that claims to equal everything does."""
 _OUTPUT = (
     "Complete the assertion with the value that the code gives: a literal, no function calls.\n"
     "def f(n):\n    return n\nassert f(17) == 17\n\n"
@@ -61,18 +65,40 @@ def extract(problem: Problem, text: str, style: Style) -> str:
     return call.partition(") ==")[0].strip().removesuffix("```").strip()
 
 
-def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
-    """Run the function. An output must be a literal: `f(...)` itself would always be right."""
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
+    """Run the function. An output must be a literal: `f(...)` itself would always be right; and
+    arguments may not be made to equal anything."""
     data = problem.data
     if data["subset"] == "output":
         test = (
             f"import ast\nassert f({data['input']}) == {data['output']}\n"
             f"assert ast.literal_eval({answer!r}) == {data['output']}"
         )
+    elif not _is_plain_call(f"f({answer})"):
+        return Verdict(passed=False, detail="no plain arguments")
     else:
         test = f"assert eval({'f(' + answer + ')'!r}) == {data['output']}"
     source = f"from typing import *\n{data['code']}\n{test}\n"
     return Program(language="python", source=source, seconds=config.timeout or 5.0)
+
+
+def _is_plain_call(text: str) -> bool:
+    """Whether a text is one call of f, whose arguments change nothing and define no class."""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    if not isinstance(call, ast.Call) or ast.unparse(call.func) != "f":
+        return False
+    nodes = list(ast.walk(call))
+    names = {n.id for n in nodes if isinstance(n, ast.Name)}
+    names |= {n.attr for n in nodes if isinstance(n, ast.Attribute)}
+    hidden = any(name.startswith("_") for name in names)
+    return not hidden and not names & _OF_NO_USE and not _assigns(nodes)
+
+
+def _assigns(nodes: list[ast.AST]) -> bool:
+    return any(isinstance(node, ast.NamedExpr) for node in nodes)
 
 
 TASK = Task(

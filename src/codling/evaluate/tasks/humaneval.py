@@ -6,8 +6,10 @@ stripped; base models get 500 tokens and are cut at the next top-level statement
 are asked in one chat turn.
 """
 
+import inspect
 from pathlib import Path
 
+from codling.evaluate import output_rules
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.deepseek_rules import deepseek_program
 from codling.evaluate.extract import PYTHON_STOPS, cut_at
@@ -45,13 +47,22 @@ def extract(problem: Problem, text: str, style: Style) -> str:
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     """The answer, then the tests; 10 s for base models and 3 s for instruct models."""
     data = problem.data
-    tests = f"{data['test']}\ncheck({data['entry_point']})\n"
+    tests = f"{data['test']}\n{checked(data['entry_point'], config)}\n"
     return Program(
         language="python",
         source=f"{prelude(TASK, config)}{answer}\n\n{tests}",
         seconds=config.timeout or (10.0 if config.style == "base" else 3.0),
         strict=config.verdicts == "strict",
     )
+
+
+def checked(name: str, config: BenchmarkConfig) -> str:
+    """The call of the tests; strict verdicts hand them plain data, not an answer's objects."""
+    if config.verdicts != "strict":
+        return f"check({name})"
+    rules = inspect.getsource(output_rules)
+    start = f"_rules = {{'__name__': 'rules'}}\nexec({rules!r}, _rules)"
+    return f"{start}\ncheck(_rules['guarded']({name}))"
 
 
 def sampling(problem: Problem, style: Style) -> Sampling:  # noqa: ARG001

@@ -7,6 +7,7 @@ to 100 percent. Groups are "length@depth", which the report's table shows as a m
 """
 
 import random
+import re
 import sysconfig
 from pathlib import Path
 
@@ -48,8 +49,10 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  # noqa: ARG001
-    """Whether the number is in it."""
-    return Verdict(passed=problem.data["number"] in answer, detail="another number")
+    """Whether it is the first number in it."""
+    said = re.search(r"\d+", re.sub(r"(?<=\d),(?=\d{3})", "", answer))
+    passed = said is not None and said[0] == problem.data["number"]
+    return Verdict(passed=passed, detail="another number")
 
 
 def _problem(hay: str, n_tokens: int, depth: int, draw: random.Random) -> Problem:

@@ -1,0 +1,236 @@
+"""Wrong and cheating answers of every benchmark fail: a table with small data of their own."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from codling.core.errors import ToolMissingError
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.task import Problem, Verdict
+from codling.evaluate.tasks import TASKS, find_task
+from codling.sandbox.executor import Executor
+from codling.sandbox.interpreter import Interpreter
+
+TWICE = "def twice(x):\n    return x * 2\n"
+WRONG = {
+    "empty": "",
+    "another name": "def double(x):\n    return x * 2\n",
+    "nothing": "def twice(x):\n    return None\n",
+    "a constant": "def twice(x):\n    return 4\n",
+    "as text": "def twice(x):\n    return str(x * 2)\n",
+    "prints it": "def twice(x):\n    print(x * 2)\nprint(4)\nprint(6)\n",
+    "endless": "def twice(x):\n    while True: pass\n",
+    "leaves with 0": "import os\nos._exit(0)\n",
+    "leaves with 0 when called": "import os\n\ndef twice(x):\n    os._exit(0)\n",
+    "asks to leave": "def twice(x):\n    raise SystemExit(0)\n",
+    "leaves at the end": "import atexit, os\natexit.register(os._exit, 0)\n"
+    "def twice(x):\n    return 0\n",
+    "kills itself": "import os\n\ndef twice(x):\n    os.kill(os.getpid(), 9)\n",
+    "replaces the checker": "def check(candidate):\n    pass\n\ndef twice(x):\n    return 0\n",
+    "no errors shown": "import sys\nsys.excepthook = lambda *a: None\nAssertionError = None\n"
+    "def twice(x):\n    return 0\n",
+    "other errors": "import builtins\nbuiltins.AssertionError = Warning\n"
+    "def twice(x):\n    return 0\n",
+    "a fork that passes": "import os\nif os.fork():\n    os._exit(0)\n"
+    "def twice(x):\n    return 0\n",
+    "does not parse": "def twice(x) return x * 2\n",
+    "raises": "def twice(x):\n    raise AssertionError\n",
+}
+CHEATS = {
+    "equal to everything": "class E:\n    def __eq__(self, o): return True\n"
+    "def twice(x):\n    return E()\n",
+    "an int that is equal to everything": "class E(int):\n    def __eq__(self, o): return True\n"
+    "def twice(x):\n    return E(9)\n",
+}
+CHECK = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(3) == 6\n"
+PLUS = {"entry_point": "twice", "base_input": [[2]], "plus_input": [[3], ["a"]], "atol": 0}
+CLASS = {
+    k: f"{v}\nclass Solution:\n    def twice(self, x): return twice(x)\n" for k, v in WRONG.items()
+}
+JS = {"test": "const assert = require('node:assert');\nassert.deepEqual(twice(2), 4);\n"}
+CASES = {
+    "humaneval": ({"test": CHECK, "entry_point": "twice"}, TWICE, {**WRONG, **CHEATS}),
+    "humaneval-plus": (
+        {**PLUS, "prompt": "", "canonical_solution": TWICE},
+        TWICE,
+        {**WRONG, **CHEATS},
+    ),
+    "mbpp": (
+        {"test_setup_code": "", "test_list": ["assert twice(2) == 4", "assert twice(3) == 6"]},
+        TWICE,
+        WRONG,
+    ),
+    "mbpp-plus": (
+        {**PLUS, "task_id": "Mbpp/0", "canonical_solution": TWICE},
+        TWICE,
+        {**WRONG, **CHEATS},
+    ),
+    "humaneval-infilling": (
+        {"prompt": "def twice(x):\n", "suffix": "", "test": CHECK, "entry_point": "twice"},
+        "    return x * 2\n",
+        {
+            "empty": "",
+            "other": "    return x\n",
+            "early": "    import os; os._exit(0)\n",
+            "asks": "    raise SystemExit(0)\n",
+            "another function": "    pass\ndef g(): pass\n",
+        },
+    ),
+    "fim-santacoder": (
+        {"canonical_solution": "    return x * 2"},
+        "return x * 2",
+        {"empty": "", "other": "return 2 * x", "more": "return x * 2; pass", "part": "return x"},
+    ),
+    "ds1000": (
+        {
+            "code_context": "def test_execution(code):\n    scope = {}\n    exec(code, scope)\n"
+            "    assert scope['result'] == 6\n"
+        },
+        "result = 6",
+        {
+            "empty": "",
+            "other": "result = 5",
+            "none": "pass",
+            "early": "import os; os._exit(0)",
+            "asks": "raise SystemExit(0)",
+            "prints": "print(6)",
+        },
+    ),
+    "cruxeval": (
+        {"code": "def f(x):\n    return x * 2", "input": "3", "output": "6", "subset": "output"},
+        "6",
+        {
+            "empty": "",
+            "other": "7",
+            "the call": "f(3)",
+            "text": "'6'",
+            "list": "[6]",
+            "early": "__import__('os')._exit(0)",
+            "both": "6 or 7",
+            "comment": "# 6",
+        },
+    ),
+    "cruxeval input": (
+        {"code": "def f(x):\n    return x * 2", "input": "3", "output": "6", "subset": "input"},
+        "3",
+        {
+            "empty": "",
+            "other": "4",
+            "two calls": "0) or (6",
+            "two": "3, 4",
+            "comment": "3 #",
+            "an object": "type('E', (), {'__mul__': lambda s, o: 6})()",
+            "early": "__import__('os')._exit(0)",
+            "assigns": "(f := lambda x: 6)",
+        },
+    ),
+    "leetcode": (
+        {"test": "assert Solution().twice(2) == 4\nassert Solution().twice(3) == 6\n"},
+        f"{TWICE}\nclass Solution:\n    def twice(self, x): return twice(x)\n",
+        {k: v for k, v in CLASS.items() if k not in ("another name",)},
+    ),
+    "pal-math": (
+        {"question": "How many?", "answer": "18"},
+        "def solution():\n    return 18.0\n",
+        {
+            "empty": "",
+            "other": "def solution():\n    return 19\n",
+            "a hundred times": "def solution():\n    return 1800\n",
+            "nothing": "def solution():\n    pass\n",
+            "prints": "print(18)\n",
+            "early": "import os; os._exit(0)\n",
+            "a text of another kind": "def solution():\n    return [18, 19]\n",
+            "reads its caller": "import sys\n\ndef solution():\n"
+            "    return sys._getframe(2).f_locals['target']\n",
+        },
+    ),
+    "cot-math": (
+        {"question": "How many?", "answer": "18"},
+        "18.0",
+        {
+            "empty": "",
+            "other": "19",
+            "a hundred times": "1800",
+            "a share": "0.18",
+            "minus": "-18",
+            "near": "18.5",
+        },
+    ),
+    "mmlu": ({"answer": "A"}, "A", {"empty": "", "other": "B", "all": "ABCD", "small": "a "}),
+    "bbh": ({"target": "(A)"}, "(A)", {"empty": "", "other": "(B)", "all": "(A) (B) (C)"}),
+    "needle": (
+        {"number": "12345"},
+        "It is 12,345.",
+        {
+            "empty": "",
+            "other": "12346",
+            "longer": "123456",
+            "in another": "9123450",
+            "many": "11111 12345",
+            "the question": "The number is",
+        },
+    ),
+    "multipl-e": (
+        JS,
+        "function twice(x){\n  return x * 2;\n}\n",
+        {
+            "empty": "",
+            "nothing": "function twice(x){}\n",
+            "other": "function twice(x){return x}\n",
+            "early": "process.exit(0)\n",
+            "early when called": "function twice(x){process.exit(0)}\n",
+            "prints": "console.log(4)\n",
+            "throws": "function twice(x){throw 4}\n",
+            "catches": "process.on('uncaughtException', () => {})\nfunction twice(x){return 1}\n",
+        },
+    ),
+}
+"""By benchmark: data of a problem, a right answer, wrong answers by kind."""
+GROUPS = {"multipl-e": "js", "cot-math": "gsm8k", "fim-santacoder": "py"}
+
+
+@pytest.fixture(scope="module")
+def executor():
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap: apt-get install bubblewrap")
+    with Executor(2) as made:
+        yield made
+
+
+def statuses(executor, name, answers):
+    task = find_task(name.split(" ")[0])
+    data, _, _ = CASES[name]
+    problem = Problem(id="0", data=data, group=GROUPS.get(name, ""))
+    config = BenchmarkConfig(benchmark=task.name, out_dir=Path("unused"), timeout=1.0)
+    checks = {kind: task.check(problem, answer, config) for kind, answer in answers.items()}
+    found = {
+        k: "passed" if c.passed else "failed" for k, c in checks.items() if isinstance(c, Verdict)
+    }
+    programs = {k: c for k, c in checks.items() if k not in found}
+    if programs:
+        try:
+            executor.require(next(iter(programs.values())).language)
+        except ToolMissingError as error:
+            pytest.skip(str(error))
+    for at, outcome in executor.map(programs.values()):
+        found[list(programs)[at]] = outcome.status
+    return found
+
+
+@pytest.fixture(autouse=True)
+def needs(request, monkeypatch):
+    if "pal-math" in request.node.name:
+        pytest.importorskip("sympy")
+        monkeypatch.setattr(Interpreter, "has", lambda *_: True)
+
+
+def test_every_benchmark_is_in_the_table():
+    assert {name.split(" ")[0] for name in CASES} == set(TASKS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_wrong_and_cheating_answers_fail_and_the_right_one_passes(executor, name):
+    _, right, wrong = CASES[name]
+    found = statuses(executor, name, {**wrong, "the right one": right})
+    assert [kind for kind, status in found.items() if status == "passed"] == ["the right one"]
