@@ -1,4 +1,8 @@
+import errno
+import os
 from pathlib import Path
+
+import pytest
 
 from codling.core.errors import from_os_error
 from codling.core.files import read_json_lines
@@ -27,3 +31,10 @@ def test_a_full_disk_is_one_line_with_the_cure() -> None:
     error = from_os_error(OSError(28, "No space left on device", "/x"))
     assert "disk is full: /x; free some space" in str(error)
     assert from_os_error(OSError(5, "Input/output error")) is None
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP])
+def test_a_path_that_cannot_be_followed_is_one_short_line(number: int) -> None:
+    said = str(from_os_error(OSError(number, os.strerror(number), "d/" * 2_500)))
+    assert said.startswith(os.strerror(number))
+    assert len(said) < 300

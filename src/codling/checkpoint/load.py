@@ -68,8 +68,8 @@ def load_config(path: Path) -> ModelConfig:
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether `path` is a file that ends in .gguf."""
-    return path.suffix.lower() == ".gguf" and path.is_file()
+    """Whether `path` is there, ends in .gguf and is no folder."""
+    return path.suffix.lower() == ".gguf" and path.exists() and not path.is_dir()
 
 
 def load_model(

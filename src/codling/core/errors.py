@@ -20,6 +20,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_MAX_SHOWN = 200
+"""Characters of a path in a message."""
+
 
 class CodlingError(Exception):
     """Base of all errors that a user can cause and cure."""
@@ -93,7 +96,9 @@ def from_os_error(error: OSError) -> CodlingError | None:
     >>> str(from_os_error(OSError(errno.ENOSPC, "No space left on device", "/x/y")))
     'the disk is full: /x/y; free some space and run the command again: it resumes'
     """
-    where = f": {error.filename}" if error.filename else ""
+    name = str(error.filename or "")
+    name = name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}..."
+    where = f": {name}" if name else ""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return StorageError(
@@ -103,7 +108,7 @@ def from_os_error(error: OSError) -> CodlingError | None:
             return StorageError(f"no permission{where}; choose another folder or change its rights")
         case errno.ENOENT:
             return SourceError(f"no such file or folder{where}")
-        case errno.ENOTDIR | errno.EISDIR | errno.EEXIST:
+        case errno.ENOTDIR | errno.EISDIR | errno.EEXIST | errno.ENAMETOOLONG | errno.ELOOP:
             return SourceError(f"{error.strerror or 'not usable'}{where}")
         case errno.EADDRINUSE:
             return StorageError("that address is in use; choose another --port")

@@ -38,7 +38,7 @@ from codling.core.errors import CodlingError, SourceError
 MAX_BYTES = 256_000_000
 """Of a settings file: the largest tokenizer.json known has 40 MB."""
 MAX_LINE_BYTES = 128_000_000
-MAX_TABLE_BYTES = 2_000_000_000
+MAX_TABLE_BYTES = 500_000_000
 """Of a table that is read whole, unpacked."""
 MAX_DEPTH = 200
 _PIECE = 1 << 20

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from codling.core.errors import SourceError
+from codling.core.folder_walk import files_below
 from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes, read_rows
 
 _ENDINGS = (".jsonl", ".json", ".parquet", ".csv", ".jsonl.gz", ".json.gz", ".csv.gz")
@@ -42,7 +43,7 @@ def benchmark_files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise SourceError(f"no benchmark at {path}")
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        inside = files_below(path) if path.is_dir() else [path]
         files = [p for p in inside if p.is_file() and p.name.endswith(_ENDINGS)]
         if not files:
             raise SourceError(f"{path} holds no file that ends in {', '.join(_ENDINGS)}")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from codling.core.errors import SourceError, ToolMissingError
+from codling.core.folder_walk import files_below
 from codling.core.git import open_git
 from codling.core.git_place import find_place
 from codling.core.languages import SNIFF_BYTES, detect
@@ -142,10 +143,8 @@ class WorkingTree(Mapping[str, str]):
             return []
 
     def _walk(self) -> Iterator[str]:
-        for folder, names, files in os.walk(self.folder):
-            names[:] = [n for n in names if n[0] != "." and n not in _SKIPPED_DIRS]
-            inside = Path(folder).relative_to(self.folder)
-            yield from ((inside / name).as_posix() for name in files)
+        found = files_below(self.folder, lambda name: name[0] != "." and name not in _SKIPPED_DIRS)
+        yield from (path.relative_to(self.folder).as_posix() for path in found)
 
 
 class RepositoryContext:

@@ -20,6 +20,7 @@ import httpx
 from codling.checkpoint.hub import has_model, local_path
 from codling.core.artifact import open_artifact
 from codling.core.errors import CheckpointError, ConfigError, RequestError
+from codling.core.folder_walk import files_below
 from codling.core.foreign_json import parse_row
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.task import Prompt, Sampling
@@ -299,7 +300,7 @@ def model_identity(path: Path) -> str:
     if manifest.is_file():
         return f"{path.name} {open_artifact(path).id}"
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    for file in files_below(path) if path.is_dir() else [path]:
         if file.is_file():
             size = file.stat().st_size
             with file.open("rb") as opened:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import SourceError
+from codling.core.folder_walk import files_below
 from codling.core.foreign_json import read_rows
 
 _TEXTS = (".md", ".txt")
@@ -91,7 +92,7 @@ def sample_files(path: Path) -> list[Path]:
     """The files of answers at a path, in order: itself, or what lies in and below a folder."""
     if not path.is_dir():
         return [path]
-    names = [p for p in path.rglob("*") if p.is_file()]
+    names = files_below(path)
     tables = [p for p in names if re.search(r"\.jsonl?(\.gz)?$", p.name)]
     # MultiPL-E writes X.results.json beside X.json: the same answers again, with outcomes.
     tables = [p for p in tables if _without_results(p) == p or _without_results(p) not in tables]
