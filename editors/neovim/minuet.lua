@@ -7,6 +7,18 @@ return {
     context_window = 4096,
     throttle = 300,
     debounce = 200,
+    -- What shows the completions. Without a frontend nothing appears; with blink.cmp or nvim-cmp, add minuet
+    -- to their sources instead and leave auto_trigger_ft empty.
+    virtualtext = {
+      auto_trigger_ft = { '*' },
+      keymap = {
+        accept = '<A-A>',
+        accept_line = '<A-a>',
+        next = '<A-]>',
+        prev = '<A-[>',
+        dismiss = '<A-e>',
+      },
+    },
     provider_options = {
       openai_fim_compatible = {
         name = 'codling',

@@ -17,6 +17,60 @@ from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
 
 EDITORS = Path(__file__).parents[2] / "editors"
 EXPECTED = "http://127.0.0.1:8000"
+LLAMA_VIM = frozenset(
+    [
+        "endpoint_fim",
+        "endpoint_inst",
+        "profiles",
+        "profile",
+        "model_fim",
+        "model_inst",
+        "api_key",
+        "n_prefix",
+        "n_suffix",
+        "n_predict",
+        "n_cmpl",
+        "stop_strings_fim",
+        "stop_strings_inst",
+        "t_max_prompt_ms",
+        "t_max_predict_ms",
+        "show_info",
+        "info_compact",
+        "auto_fim",
+        "max_line_suffix",
+        "max_cache_keys",
+        "ring_n_chunks",
+        "ring_chunk_size",
+        "ring_scope",
+        "ring_update_ms",
+        "enable_at_startup",
+    ]
+)
+"""Settings that llama.vim reads (doc/llama.txt at 0fb14e7), keymaps left out."""
+LLAMA_VSCODE = frozenset(
+    [
+        "endpoint",
+        "endpoint_chat",
+        "endpoint_tools",
+        "api_key",
+        "api_key_chat",
+        "api_key_tools",
+        "n_prefix",
+        "n_suffix",
+        "n_predict",
+        "t_max_prompt_ms",
+        "t_max_predict_ms",
+        "ring_n_chunks",
+        "ring_chunk_size",
+        "ring_scope",
+        "ring_update_ms",
+        "show_info",
+        "auto",
+        "rag_enabled",
+        "ask_install_llamacpp",
+    ]
+)
+"""Settings that llama.vscode reads (src/configuration.ts at 009e5b7; the last in later ones)."""
 BEFORE, AFTER = "def add(first, second):\n    ", "\n\n\nclass Stack:\n"
 
 
@@ -76,6 +130,10 @@ def test_continue(server: Running, inserted: str) -> None:
 
 def test_llama_vscode(server: Running, inserted: str) -> None:
     settings = json.loads(text_of("vscode/settings.json"))
+    assert {key.removeprefix("llama-vscode.") for key in settings} <= LLAMA_VSCODE
+    assert settings["llama-vscode.ask_install_llamacpp"] is False
+    # Each of the two addresses has a key of its own.
+    assert settings["llama-vscode.api_key"] == settings["llama-vscode.api_key_chat"] == "none"
     body = {
         "input_prefix": BEFORE.rpartition("\n")[0] + "\n", "input_suffix": AFTER,
         "input_extra": [], "prompt": BEFORE.rpartition("\n")[2], "n_predict": 16, "top_k": 40,
@@ -97,21 +155,33 @@ def test_llama_vim(server: Running, inserted: str) -> None:
     inner = re.fullmatch(r"let g:llama_config = \{(.*)\}\s*", joined)
     assert inner is not None
     settings = dict(re.findall(r"'(\w+)':\s*'?([^',]+)'?,", inner.group(1)))
+    assert set(settings) <= LLAMA_VIM
     assert int(settings["n_predict"]) > 0
     body = {
         "input_prefix": BEFORE.rpartition("\n")[0] + "\n", "input_suffix": AFTER,
         "prompt": BEFORE.rpartition("\n")[2], "n_predict": 16,
         "response_fields": ["content", "timings/predicted_ms", "tokens_cached"],
     }  # fmt: skip
-    for key in ("endpoint", "endpoint_fim"):
-        answer = call(server, settings[key], body).json()
-        assert answer["content"] == inserted
-        assert set(answer) == set(body["response_fields"])
+    answer = call(server, settings["endpoint_fim"], body).json()
+    assert answer["content"] == inserted
+    assert set(answer) == set(body["response_fields"])
+    # What warms the cache up while the user looks on.
+    body |= {"n_predict": 0, "prompt": "", "t_max_predict_ms": 1, "response_fields": [""]}
+    assert call(server, settings["endpoint_fim"], body).json() == {}
+    body = {
+        "id_slot": 0, "messages": [{"role": "user", "content": "hi"}], "stream": True,
+        "min_p": 0.1, "temperature": 0.1, "cache_prompt": True, "max_tokens": 3,
+    }  # fmt: skip
+    assert events(call(server, settings["endpoint_inst"], body))[-1]["choices"][0]["finish_reason"]
 
 
 def test_minuet(server: Running, inserted: str) -> None:
     settings = lua("neovim/minuet.lua")
     assert settings["provider"] == "openai_fim_compatible"
+    # A frontend, without which nothing appears, and a key that takes what it shows.
+    shown = text_of("neovim/minuet.lua")
+    assert re.search(r"virtualtext = \{\s+auto_trigger_ft = \{ '\*' \}", shown)
+    assert settings["accept"] == "<A-A>"
     body = {
         "model": settings["model"], "prompt": BEFORE, "suffix": AFTER, "stream": True,
         "max_tokens": 16, "temperature": float(settings["temperature"]), "user": "minuet",
@@ -123,6 +193,9 @@ def test_minuet(server: Running, inserted: str) -> None:
 def test_cmp_ai(server: Running, inserted: str) -> None:
     settings = lua("neovim/cmp_ai.lua")
     assert settings["provider"] == "LlamaCpp"
+    # The source is registered with nvim-cmp: the plugin alone shows nothing.
+    assert "'hrsh7th/nvim-cmp'" in text_of("neovim/cmp_ai.lua")
+    assert settings["name"] == "cmp_ai"
     prompt = f"<s>{FIM_BEGIN}{BEFORE}{FIM_HOLE}{AFTER}{FIM_END}"
     body = {"prompt": prompt, "stream": False, "temperature": 0, "n_predict": 16}
     answer = call(server, settings["base_url"], body).json()
@@ -147,6 +220,29 @@ def test_zed(server: Running, inserted: str) -> None:
         "tools": [],
     }  # fmt: skip
     assert events(call(server, chat["api_url"] + "/chat/completions", body))[-1]["usage"]
+
+
+def test_an_agents_tools_are_refused_in_words_and_left_out_when_it_says_so(
+    server: Running,
+) -> None:
+    tool = {"type": "function", "function": {"name": "read_file", "parameters": {}}}
+    body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "tools": [tool]}
+    for choice in ({}, {"tool_choice": "auto"}, {"tool_choice": "required"}):
+        answer = httpx.post(
+            f"{server.url}/v1/chat/completions", json=body | choice, trust_env=False, timeout=30
+        )
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "tools"
+        assert "chat mode" in answer.json()["error"]["message"]
+    url = f"{EXPECTED}/v1/chat/completions"
+    for quiet in (body | {"tool_choice": "none"}, body | {"tools": []}):
+        assert call(server, url, quiet).json()["choices"][0]["finish_reason"]
+
+
+def test_the_readme_says_what_each_file_was_checked_against() -> None:
+    table = text_of("README.md").rpartition("| plugin | looked at |")[2]
+    for plugin in ("Continue", "llama.vim", "llama.vscode", "minuet-ai", "cmp-ai", "Zed"):
+        assert re.search(rf"\| {plugin}.* at [0-9a-f]{{7}}\b", table), plugin
 
 
 def test_the_readme_names_every_file() -> None:

@@ -205,13 +205,18 @@ class ChatRequest(Sampling):
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     tools: list[Any] | None = None
+    tool_choice: Any = None
     response_format: dict[str, Any] | None = None
 
     def refuse_unsupported(self) -> None:
         """Raise RequestError for a setting that is not implemented."""
         super().refuse_unsupported()
-        if self.tools:
-            raise RequestError("tools are not supported; leave them out", param="tools")
+        if self.tools and self.tool_choice != "none":
+            raise RequestError(
+                'tools are not supported; leave them out, or send tool_choice "none" for an answer '
+                "without them (in an editor: ask or chat mode in place of agent mode)",
+                param="tools",
+            )
         if (self.response_format or {}).get("type", "text") != "text":
             raise RequestError("only response_format text is supported", param="response_format")
 
