@@ -36,7 +36,7 @@ import corpus_dedup
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from corpus_sources import fetch
+from corpus_sources import fetch_all
 
 from codling.core.artifact import Artifact
 from codling.corpus.arrange import arrange
@@ -96,11 +96,11 @@ def measure(row: str, given: argparse.Namespace) -> dict[str, Any]:
 def prepare(archives: Path, work: Path) -> None:
     """The unpacked sources, and one run of the stages over them, which also fills the caches."""
     if not archives.is_dir() or not any(archives.iterdir()):
-        fetch(archives)
+        fetch_all(archives)
     tree = work / "tree"
     if not tree.exists():
-        for path in sorted(archives.iterdir()):
-            if ".tar." in path.name or path.suffix == ".tgz":
+        for path in sorted(archives.rglob("*"), key=lambda path: path.name):
+            if (".tar." in path.name or path.suffix == ".tgz") and ".debian." not in path.name:
                 with tarfile.open(path) as archive:
                     archive.extractall(tree / path.name.partition(".tar")[0], filter="data")
     raw = collect(CollectConfig(sources=sources(work), out_dir=work / "raw"))

@@ -7,13 +7,10 @@ unpacked); what is there already is not fetched again. Nothing of it belongs int
 """
 
 import json
-import lzma
-import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+from packages import Kind, fetch
 
 PYPI = """
     numpy==2.1.3 django==5.1.4 sqlalchemy==2.0.36 requests==2.32.3 flask==3.1.0 sphinx==8.1.3
@@ -32,60 +29,16 @@ DEBIAN = """
     nginx busybox git libuv1 kotlin golang-github-spf13-cobra rust-serde-json ruby-rack
     haskell-aeson libpod mosquitto scala-parser-combinators libmicrohttpd
 """
-MIRROR = "http://deb.debian.org/debian"
-RELEASE = "bookworm"
 
 
-def fetch(folder: Path) -> list[Path]:
-    """All archives in `folder`, fetched where they are missing; in name order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with httpx.Client(follow_redirects=True, timeout=120) as client:
-        for url in (*_pypi(client), *_npm(client), *_debian(client)):
-            path = folder / _file_name(url)
-            if not path.exists():
-                print(url, flush=True)
-                partial = path.with_name(path.name + ".partial")
-                with client.stream("GET", url) as answer, partial.open("wb") as file:
-                    answer.raise_for_status()
-                    for block in answer.iter_bytes():
-                        file.write(block)
-                partial.rename(path)
-    return sorted(p for p in folder.iterdir() if ".tar." in p.name or p.suffix == ".tgz")
-
-
-def _pypi(client: httpx.Client) -> Iterator[str]:
-    """The sdists, found in the simple index, the interface that every mirror has."""
-    for each in PYPI.split():
-        name, version = each.split("==")
-        page = client.get(f"https://pypi.org/simple/{name}/").text
-        pattern = rf'href="([^"#]*/{re.sub("[-_.]", "[-_.]", name)}-{re.escape(version)}\.tar\.gz)'
-        yield from re.findall(pattern, page, re.IGNORECASE)[:1]
-
-
-def _npm(client: httpx.Client) -> Iterator[str]:
-    for each in NPM.split():
-        name, version = each.rsplit("@", 1)
-        answer = client.get(f"https://registry.npmjs.org/{name}/{version}")
-        yield answer.json()["dist"]["tarball"]
-
-
-def _debian(client: httpx.Client) -> Iterator[str]:
-    """The upstream tarballs of Debian packages, found in the release's index of sources."""
-    index = client.get(f"{MIRROR}/dists/{RELEASE}/main/source/Sources.xz").content
-    wanted = set(DEBIAN.split())
-    for paragraph in lzma.decompress(index).decode().split("\n\n"):
-        name = re.search(r"^Package: (.*)$", paragraph, re.MULTILINE)
-        if name and name[1] in wanted:
-            folder = re.search(r"^Directory: (.*)$", paragraph, re.MULTILINE)
-            tarball = re.search(r" (\S+\.orig\.tar\.(?:gz|xz|bz2))$", paragraph, re.MULTILINE)
-            if folder and tarball:
-                yield f"{MIRROR}/{folder[1]}/{tarball[1]}"
-
-
-def _file_name(url: str) -> str:
-    """The archive's name; an npm tarball of a scope keeps it."""
-    return url.rpartition("/")[2].replace("%2f", "-")
+def fetch_all(folder: Path) -> list[Path]:
+    """All archives, fetched into `folder` where they are missing; in name order."""
+    lists: tuple[tuple[Kind, str], ...] = (("pypi", PYPI), ("npm", NPM), ("debian", DEBIAN))
+    wanted = [(kind, name) for kind, names in lists for name in names.split()]
+    found = [path for kind, name in wanted for path in fetch(kind, name, folder)]
+    # Of a Debian package the upstream archive alone is source text.
+    return sorted((p for p in found if ".debian." not in p.name), key=lambda p: p.name)
 
 
 if __name__ == "__main__":
-    print(json.dumps([p.name for p in fetch(Path(sys.argv[1]))]))
+    print(json.dumps([p.name for p in fetch_all(Path(sys.argv[1]))]))

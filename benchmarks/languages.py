@@ -16,21 +16,17 @@ have the truth "-": the right answer is none. All 338 languages are known; not m
 
 import argparse
 import fnmatch
-import json
-import lzma
 import re
 import tarfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
-import httpx
+from packages import Kind, fetch
 
 from codling.core.languages import ALIASES, LANGUAGES, detect, header_language
-
-MIRROR = "http://deb.debian.org/debian"
-RELEASES = ("bookworm", "trixie", "sid", "bullseye")
 
 TUNED = """
 coreutils       | *.h                                                     | c
@@ -269,8 +265,6 @@ class Sources:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.client = httpx.Client(follow_redirects=True, timeout=120)
-        self.indexes: dict[str, str] = {}
 
     def files(self, package: str) -> Iterator[tuple[str, bytes]]:
         """(path without the top folder, content) of every file."""
@@ -289,41 +283,11 @@ class Sources:
     def path(self, package: str) -> Path:
         """Where the archive lies."""
         kind, _, name = package.rpartition(":")
-        stem = f"{kind}-{name}".strip("-").replace("/", "-")
-        found = sorted(self.folder.glob(f"{stem}=*"))
-        if found:
-            return found[0]
-        for url in {"": self.debian, "npm": self.npm, "pypi": self.pypi}[kind](name):
-            answer = self.client.get(url)
-            if answer.status_code == 200 and answer.content:
-                path = self.folder / f"{stem}={url.rpartition('/')[2]}"
-                path.write_bytes(answer.content)
+        found = fetch(cast(Kind, kind or "debian"), name, self.folder)
+        for path in found:
+            if ".debian." not in path.name:
                 return path
         raise FileNotFoundError(f"no archive of {package} can be fetched")
-
-    def debian(self, name: str) -> Iterator[str]:
-        """The upstream tarballs of a Debian package, of the first release that has it."""
-        for release in RELEASES:
-            if release not in self.indexes:
-                packed = self.client.get(f"{MIRROR}/dists/{release}/main/source/Sources.xz").content
-                self.indexes[release] = "\n\n" + lzma.decompress(packed).decode()
-            index = self.indexes[release]
-            start = index.find(f"\n\nPackage: {name}\n")
-            paragraph = index[start : index.find("\n\n", start + 2)] if start >= 0 else ""
-            folder = re.search(r"^Directory: (.*)$", paragraph, re.MULTILINE)
-            tarball = re.search(r" (\S+\.orig\.tar\.(?:gz|xz|bz2))$", paragraph, re.MULTILINE)
-            if folder and tarball:
-                yield f"{MIRROR}/{folder[1]}/{tarball[1]}"
-
-    def npm(self, name: str) -> Iterator[str]:
-        """The newest tarball of an npm package."""
-        answer = self.client.get(f"https://registry.npmjs.org/{name}/latest")
-        yield json.loads(answer.content)["dist"]["tarball"]
-
-    def pypi(self, name: str) -> Iterator[str]:
-        """The newest sdist of a PyPI package."""
-        page = self.client.get(f"https://pypi.org/simple/{name}/").text
-        yield from reversed(re.findall(r'href="([^"#]*\.tar\.gz)', page))
 
 
 if __name__ == "__main__":

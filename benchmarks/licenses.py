@@ -3,7 +3,7 @@
 Input: a folder for the archives (fetched where they are missing: npm tarballs, PyPI sdists, small
 Debian sources). Output: right, partly, wrong and not recognised, per kind of package.
 
-    python benchmarks/licenses.py /tmp/license-sources [--errors 20] [--debian 150]
+    python benchmarks/licenses.py /tmp/license-sources [--errors 20]
 
 The truth is what the package's metadata declare: package.json, PKG-INFO, debian/copyright ("Files:
 *"). What is judged are the LICENSE and COPYING files in the package's root alone. Versions
@@ -22,13 +22,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
-import httpx
+from packages import Kind, fetch
 
 from codling.corpus.license_metadata import METADATA, metadata_license
 from codling.corpus.licenses import UNKNOWN, is_notice, read_notices
 
-MIRROR = "http://deb.debian.org/debian"
+DEBIAN = """
+    bc bzip2 cowsay dash diffstat ed figlet file fortune-mod gawk gperf grep gzip hello indent
+    less libb64 libedit libestr libfastjson liblockfile libmd libpng1.6 libtirpc libyaml lsof m4
+    make-dfsg mawk miniz mg moreutils ncompress netcat-openbsd patch patchutils pciutils pv rsync
+    sed sharutils sl strace tar time tmux traceroute tree unifdef units which xxhash zip zlib
+"""
 NPM = """
     lodash express react vue webpack rxjs eslint date-fns three axios chalk jquery yargs commander
     async bluebird moment uuid debug glob minimist mkdirp rimraf semver underscore request through2
@@ -72,7 +78,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--errors", type=int, default=0)
-    parser.add_argument("--debian", type=int, default=150)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     sources = Sources(arguments.folder)
@@ -80,7 +85,7 @@ def main() -> None:
     print("| packages | with both | right | partly | wrong | not recognised | ms a file |")
     print("|---|---|---|---|---|---|---|")
     for kind in ("npm", "PyPI", "Debian"):
-        names = {"npm": NPM, "PyPI": PYPI, "Debian": sources.small(arguments.debian)}[kind]
+        names = {"npm": NPM, "PyPI": PYPI, "Debian": DEBIAN}[kind]
         total += judge(kind, names.split(), sources, arguments.errors)
     print(dict(total))
 
@@ -137,8 +142,6 @@ class Sources:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.client = httpx.Client(follow_redirects=True, timeout=60)
-        self.index: dict[str, str] = {}
 
     def notices(self, kind: str, name: str) -> tuple[str | None, str, dict[str, str]]:
         """(declared licence, as it is written, texts of the licence files in the root)."""
@@ -154,20 +157,12 @@ class Sources:
         return None, "", texts
 
     def _read(self, kind: str, name: str) -> tuple[dict[str, str], dict[str, str]]:
-        urls = {"npm": self.npm, "PyPI": self.pypi, "Debian": self.debian}[kind](name)
+        wanted = {"npm": "package.json", "PyPI": "PKG-INFO", "Debian": "copyright"}[kind]
         metadata: dict[str, str] = {}
         texts: dict[str, str] = {}
-        for url in urls:
-            answer = self.client.get(url)
-            if answer.status_code != 200 or not answer.content:
-                return {}, {}
-            packed = self.folder / "packed"
-            packed.write_bytes(answer.content)
+        for packed in fetch(cast(Kind, kind.lower()), name, self.folder):
             try:
-                for file, text in _files(packed, url):
-                    wanted = {"npm": "package.json", "PyPI": "PKG-INFO", "Debian": "copyright"}[
-                        kind
-                    ]
+                for file, text in _files(packed):
                     if file.rpartition("/")[2] == wanted:
                         metadata.setdefault(wanted, text)
                     elif "/" not in file and is_notice(file) and file not in METADATA:
@@ -176,40 +171,10 @@ class Sources:
                 return {}, {}
         return metadata, texts
 
-    def npm(self, name: str) -> list[str]:
-        """The newest tarball."""
-        answer = self.client.get(f"https://registry.npmjs.org/{name}/latest")
-        return [json.loads(answer.content)["dist"]["tarball"]] if answer.content else []
 
-    def pypi(self, name: str) -> list[str]:
-        """The newest sdist."""
-        page = self.client.get(f"https://pypi.org/simple/{name}/").text
-        return re.findall(r'href="([^"#]*\.tar\.gz)', page)[-1:]
-
-    def small(self, n: int) -> str:
-        """Names of Debian packages of at most 800 KB, as many apart in the index as `n` allows."""
-        packed = self.client.get(f"{MIRROR}/dists/bookworm/main/source/Sources.xz").content
-        for paragraph in lzma.decompress(packed).decode().split("\n\n"):
-            name = re.search(r"^Package: (.*)$", paragraph, re.MULTILINE)
-            size = re.search(r"^ \w{32} (\d+) \S+\.orig\.tar\.\w+$", paragraph, re.MULTILINE)
-            if name and size and int(size[1]) < 800_000 and ".debian.tar" in paragraph:
-                self.index[name[1]] = paragraph
-        names = sorted(self.index)
-        return " ".join(names[:: max(1, len(names) // n)])
-
-    def debian(self, name: str) -> list[str]:
-        """The upstream and the Debian tarball."""
-        paragraph = self.index[name]
-        folder = re.search(r"^Directory: (.*)$", paragraph, re.MULTILINE)
-        files = re.findall(
-            r"^ \w{32} \d+ (\S+\.(?:orig|debian)\.tar\.\w+)$", paragraph, re.MULTILINE
-        )
-        return [f"{MIRROR}/{folder[1]}/{file}" for file in files[:2]] if folder else []
-
-
-def _files(packed: Path, url: str) -> Iterator[tuple[str, str]]:
+def _files(packed: Path) -> Iterator[tuple[str, str]]:
     """(path, text) of small files; in the Debian tarball only debian/copyright."""
-    is_debian = ".debian.tar" in url
+    is_debian = ".debian.tar" in packed.name
     with tarfile.open(packed) as tar:
         for member in tar:
             top, _, path = member.name.removeprefix("./").partition("/")

@@ -104,3 +104,13 @@ def test_only_one_module_parses_foreign_json() -> None:
 )
 def test_the_search_for_parsers_of_json_finds_all_spellings(source: str, found: bool) -> None:
     assert parses_json(source) == found
+
+
+def test_no_address_of_a_package_registry_stands_in_the_repository() -> None:
+    hosts = ["pypi.org", "files.pythonhosted", "registry.npmjs", "deb.debian", "proxy.golang"]
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    texts = {name: (ROOT / name).read_bytes() for name in listed.stdout.splitlines()}
+    found = [name for name, data in texts.items() for host in hosts if f"//{host}".encode() in data]
+    assert found == []
