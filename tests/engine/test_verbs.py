@@ -132,7 +132,7 @@ def test_a_long_chat_forgets_its_oldest_turns(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("Hello there\n" * 12))
-    config = ChatConfig(model=checkpoint, max_tokens=30, context=1024)
+    config = ChatConfig(model=checkpoint, max_tokens=30, max_length=1024)
     assert len("".join(chat(config)).splitlines()) >= 12
 
 

@@ -1,6 +1,7 @@
 """The stage: what it publishes, what it refuses, and that nothing can interrupt it for good."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,15 +14,35 @@ import pytest
 import torch
 
 from codling.checkpoint.load import load_model
-from codling.core.artifact import sha256_of
+from codling.core.artifact import Draft, sha256_of
 from codling.core.errors import ArtifactError, CheckpointError, ConfigError
 from codling.core.files import read_json_lines
-from codling.model.config import MLAConfig, MoEConfig
+from codling.model.config import MLAConfig, ModelConfig, MoEConfig
+from codling.model.transformer import Transformer
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import PretrainConfig
-from codling.train.pretrain import pretrain
+from codling.train.pretrain import pretrain, publish_checkpoint
 
 Configs = Callable[..., PretrainConfig]
+
+
+def test_a_checkpoint_keeps_the_chat_templates_of_its_tokenizer(
+    pretrain_config: Configs, tmp_path: Path
+) -> None:
+    config = pretrain_config()
+    chatty = tmp_path / "chatty"
+    shutil.copytree(config.tokenizer_dir, chatty)
+    (chatty / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    (chatty / "additional_chat_templates").mkdir()
+    (chatty / "additional_chat_templates" / "tool_use.jinja").write_text("t")
+    draft = Draft(tmp_path / "draft", "checkpoint", "id")
+    shape = ModelConfig(
+        vocab_size=448, hidden_size=16, intermediate_size=16, n_layers=1, n_heads=1, max_position=64
+    )
+    model = Transformer(shape, torch.Generator().manual_seed(0))
+    publish_checkpoint(draft, model, shape, chatty)
+    kept = Tokenizer.open(draft.path).config["chat_template"]
+    assert kept == {"default": "{{ messages[0].content }}", "tool_use": "t"}
 
 
 def test_the_checkpoint_holds_model_tokenizer_metrics_and_counts(pretrain_config: Configs) -> None:

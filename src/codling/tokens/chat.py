@@ -134,7 +134,8 @@ class ChatFormat:
 
     def template(self, *, tools: bool = False) -> ChatTemplate:
         """The template; TokenizerError if there is none, or it is broken."""
-        source = choose_template(self._own, self._asked, tools=tools)
+        fitting = self._tokenizer.generation.template
+        source = choose_template(self._own, self._asked, tools=tools, fitting=fitting)
         if source not in self._compiled:
             self._compiled[source] = ChatTemplate(
                 source,

@@ -72,7 +72,7 @@ class Generation:
     missing: Mapping[int, str] | None = None
     """Tokens that the models know but some published files leave out."""
     template: str | None = None
-    """The chat template to use where the checkpoint brings none: a file in templates/."""
+    """The preset in templates/ that fits its chat models, if a checkpoint brings no template."""
 
 
 CODER_V1 = Generation(

@@ -56,19 +56,26 @@ def named_templates(entry: object) -> dict[str, str]:
     return {n: t for n, t in pairs if isinstance(n, str) and isinstance(t, str)}
 
 
-def choose_template(own: Mapping[str, str], asked: str | None, *, tools: bool = False) -> str:
+def choose_template(
+    own: Mapping[str, str],
+    asked: str | None,
+    *,
+    tools: bool = False,
+    fitting: str | None = None,
+) -> str:
     """The source of the template to use.
 
     `asked` is the name of one of the checkpoint's own or of a preset, or a file. None takes the
     checkpoint's: "tool_use" where there are tools, else "default". Raises TokenizerError if there
-    is none, or none of that name.
+    is none (`fitting` is the preset to recommend), or none of that name.
     """
     if asked is not None:
         return own.get(asked) or _named(own, asked)
     if not own:
+        cure = fitting or f"one of {', '.join(PRESETS)} or a file"
         raise TokenizerError(
-            "this model has no chat template, so it is no chat model: ask for a completion, or "
-            f"name a template ({', '.join(PRESETS)} or a file) with --chat-template"
+            "this model has no chat template, so it is no chat model: ask for a completion; if it "
+            f"was taught to chat all the same, name its template with --chat-template ({cure})"
         )
     if tools and "tool_use" in own:
         return own["tool_use"]
