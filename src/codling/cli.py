@@ -161,7 +161,7 @@ VERBS = (
     ),
     Verb(
         "run-untrusted",
-        "codling.sandbox.pool:run_untrusted",
+        "codling.sandbox.untrusted:run_untrusted",
         "Run a Python file that nobody vouches for, behind walls.",
         "file",
     ),

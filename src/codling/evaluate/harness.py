@@ -109,7 +109,7 @@ def execute(
     task: Task, samples: Sequence[Sample], config: BenchmarkConfig, rows: Rows
 ) -> list[Sample]:
     """Judge every answer: at once, by running its program in the sandbox, or by a judge model."""
-    checks = [task.check(s.problem, s.answer, config) for s in samples]
+    checks = [_with_answer_named(task.check(s.problem, s.answer, config), s) for s in samples]
     checks = judged_by_model(checks, config, rows)
     programs = {i: c for i, c in enumerate(checks) if isinstance(c, Program)}
     outcomes = _run(task, programs, config, rows) if programs else {}
@@ -117,6 +117,13 @@ def execute(
         _judged(sample, check, outcomes.get(i))
         for i, (sample, check) in enumerate(zip(samples, checks, strict=True))
     ]
+
+
+def _with_answer_named(check: Check, sample: Sample) -> Check:
+    """A program says which part of it the model wrote."""
+    if isinstance(check, Program) and not check.answer:
+        return replace(check, answer=sample.answer)
+    return check
 
 
 def _judged(sample: Sample, check: Check, row: dict[str, Any] | None) -> Sample:
@@ -190,7 +197,14 @@ def _generation_key(task: Task, sample: Sample, backend: Backend, config: Benchm
 
 def _execution_key(program: Program, version: str, config: BenchmarkConfig) -> str:
     load = "unsafe" if config.unsafe else "walls"
-    what = [program.language, program.source, program.stdin, dict(program.files), program.strict]
+    what = [
+        program.language,
+        program.source,
+        program.answer,
+        program.stdin,
+        dict(program.files),
+        program.strict,
+    ]
     bounds = [program.seconds, program.memory_bytes, program.proc, load, os.uname().machine]
     return content_key(what, bounds, version, SANDBOX_VERSION)
 

@@ -3,7 +3,8 @@
 from codling.sandbox.box import Box, Job, Reply, Step, StepReply, describe
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, judge
-from codling.sandbox.pool import Pool, check_python, run_untrusted
+from codling.sandbox.pool import Pool, check_python
+from codling.sandbox.untrusted import run_untrusted
 
 __all__ = [
     "Box",

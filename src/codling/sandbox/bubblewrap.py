@@ -104,6 +104,7 @@ def command(  # noqa: PLR0913 - three of them are descriptors
         argv += ["--ro-bind-try", path, path]
     _compile_inside()
     argv += ["--ro-bind", str(_HERE_INSIDE), f"{INSIDE}/inside"]
+    argv += ["--ro-bind", str(_HERE_INSIDE.with_name("runners")), f"{INSIDE}/runners"]
     for path, inside in zip(python.packages, inside_folders(python), strict=True):
         argv += ["--ro-bind-try", path, inside]
     argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]

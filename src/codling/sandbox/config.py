@@ -6,10 +6,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class UntrustedConfig:
-    """One Python file to run behind walls."""
+    """One file to run behind walls."""
 
     file: Path
-    """Python file that nobody vouches for."""
+    """Source file that nobody vouches for; its name says the language."""
+    language: str = ""
+    """Language if neither name nor first line says it: python, sh, js, cpp ..."""
     seconds: float = 10.0
     """Real time and processor time that it may take."""
     memory_mib: int = 2048

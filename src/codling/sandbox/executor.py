@@ -8,7 +8,7 @@ Not here: the walls (box.py) and the languages (toolchains.py).
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +17,12 @@ from typing import Self
 from codling.core.errors import ToolMissingError
 from codling.sandbox import toolchains
 from codling.sandbox.box import Job, Reply, Step, StepReply
+from codling.sandbox.bubblewrap import INSIDE
 from codling.sandbox.interpreter import Interpreter, own
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, judge, proved, telling_line
 from codling.sandbox.pool import Pool, in_threads
+from codling.sandbox.tampering import tampering
 from codling.sandbox.toolchains import Toolchain
 from codling.sandbox.warm_compiler import (
     HERE,
@@ -42,6 +44,9 @@ class Program:
     language: str
     """"python", or a name of toolchains.py: cpp, java, ts ..."""
     source: str
+    answer: str = ""
+    """The part of it that nobody vouches for; a strict verdict looks there for what reaches for
+    the tests (tampering.py), or in the whole source if none is given."""
     seconds: float = 10.0
     """Run time limit; compiling is not in it."""
     memory_bytes: int = 2 << 30
@@ -111,10 +116,20 @@ class Executor:
 
     def run(self, program: Program) -> Outcome:
         """Run and judge one program."""
+        if (caught := _caught(program)) is not None:
+            return caught
         if program.language == "python":
             job = _python_job(program)
             return _python_outcome(program, job, self.pool.run(job))
         return self._run_other(program, self._chains[program.language])
+
+    def run_alone(self, program: Program) -> Outcome:
+        """Run one program that is no answer to a test: it passes if it ends with status 0."""
+        if program.language == "python":
+            job = _python_job(program)
+            return judge(job, self.pool.run(job), _ended_well)
+        alone = replace(program, strict=False)
+        return self._run_other(alone, self._chains[program.language], _ended_well)
 
     def map(self, programs: Iterable[Program]) -> Iterator[tuple[int, Outcome]]:
         """Run all programs; pairs of index and outcome, as they come."""
@@ -122,16 +137,30 @@ class Executor:
         if any(program.language != "python" for program in listed):
             yield from in_threads(self.run, listed, self.pool.workers)
             return
-        jobs = [_python_job(program) for program in listed]
-        for index, reply in self.pool.map(jobs):
-            yield index, _python_outcome(listed[index], jobs[index], reply)
+        caught = {i: c for i, each in enumerate(listed) if (c := _caught(each)) is not None}
+        yield from caught.items()
+        free = [i for i in range(len(listed)) if i not in caught]
+        jobs = [_python_job(listed[i]) for i in free]
+        for at, reply in self.pool.map(jobs):
+            yield free[at], _python_outcome(listed[free[at]], jobs[at], reply)
 
-    def _run_other(self, program: Program, chain: Toolchain) -> Outcome:
+    def _run_other(
+        self,
+        program: Program,
+        chain: Toolchain,
+        rule: Callable[[StepReply], bool] | None = None,
+    ) -> Outcome:
         limits = _limits(program)
-        nonce = secrets.token_hex(8) if program.strict and chain.seal else ""
+        nonce = secrets.token_hex(8) if program.strict and (chain.seal or chain.runner) else ""
         source = chain.seal(program.source, nonce) if nonce and chain.seal else program.source
         files: dict[str, str | bytes] = {chain.file: source, **program.files}
-        steps = [Step(argv=chain.run, env=dict(chain.env), stdin=program.stdin, limits=limits)]
+        argv = chain.run
+        if nonce and chain.runner.startswith("run."):
+            folder = toolchains.RUNNERS if self._unsafe else f"{INSIDE}/runners"
+            argv = (chain.run[0], f"{folder}/{chain.runner}")
+        env = dict(chain.env)
+        last = Step(argv=argv, env=env, stdin=program.stdin, limits=limits, key=nonce)
+        steps = [last]
         if chain.warm:
             try:
                 files = {**self._compiler(chain.warm).compile(source), **program.files}
@@ -149,14 +178,26 @@ class Executor:
                 return False
             if not nonce:
                 return chain.ended(reply)
-            return reply.exit == 0 and reply.stdout.rstrip("\n").rpartition("\n")[2] == nonce
+            said = reply.stdout.rstrip("\n").rpartition("\n")[2] == nonce
+            counted = chain.ended(reply) or not chain.reports
+            return reply.exit == 0 and counted and (reply.proved or (not chain.runner and said))
 
-        return judge(job, self.pool.run(job), passed)
+        return judge(job, self.pool.run(job), rule or passed)
 
     def _compiler(self, kind: str) -> WarmCompiler:
         if kind not in self._compilers:
             self._compilers[kind] = _java(self._unsafe) if kind == "java" else _node(self._unsafe)
         return self._compilers[kind]
+
+
+def _caught(program: Program) -> Outcome | None:
+    """The verdict on a program that reaches for its tests; it need not run."""
+    found = program.strict and tampering(program.language, program.answer or program.source)
+    return Outcome(status="tampering", detail=f"it uses {found}") if found else None
+
+
+def _ended_well(step: StepReply) -> bool:
+    return step.exit == 0
 
 
 def _limits(program: Program) -> Limits:
@@ -173,7 +214,7 @@ def _python_job(program: Program) -> Job:
 
 
 def _python_outcome(program: Program, job: Job, reply: Reply) -> Outcome:
-    return judge(job, reply, proved if program.strict else lambda step: step.exit == 0)
+    return judge(job, reply, proved if program.strict else _ended_well)
 
 
 def _java(unsafe: bool) -> WarmCompiler:

@@ -16,10 +16,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self, TypeVar
 
-from codling.core.errors import SourceError
-from codling.sandbox import box as boxes
 from codling.sandbox.box import Box, Job, Reply, Step
-from codling.sandbox.config import UntrustedConfig
 from codling.sandbox.interpreter import Interpreter
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, judge
@@ -163,23 +160,3 @@ def check_python(
         for index, reply in pool.map(jobs):
             outcomes[index] = judge(jobs[index], reply)
     return [outcome for outcome in outcomes if outcome is not None]
-
-
-def run_untrusted(config: UntrustedConfig) -> str:
-    """Run a Python file that nobody vouches for, and say what came of it.
-
-    Example:
-        codling run-untrusted downloaded.py
-    """
-    if not config.file.is_file():
-        raise SourceError(f"no file {config.file} to run")
-    limits = Limits(
-        wall_seconds=config.seconds,
-        cpu_seconds=config.seconds,
-        memory_bytes=config.memory_mib << 20,
-    )
-    source = config.file.read_text(encoding="utf-8")
-    (outcome,) = check_python([source], limits=limits, workers=1, unsafe=config.unsafe)
-    text = "".join(f"{part.rstrip()}\n" for part in (outcome.stdout, outcome.stderr) if part)
-    line = f"{outcome.status} after {outcome.seconds:.2f} s {outcome.detail}".rstrip()
-    return f"{text}{line}\n[{boxes.describe(unsafe=config.unsafe)}]"

@@ -5,7 +5,8 @@ Input: a language and a source. Output: files and steps for a box, and the rule 
 There are two:
 
 - deepseek: DeepSeek-Coder's own: mostly the exit status (see FACTS in docs/evaluation.md);
-- strict: the program must also reach its end, which prints a line that nobody can know beforehand.
+- strict: the program must also reach its end, which is proved by a key that a runner (runners/)
+  keeps from the program, or by a line that is printed last.
 
 Not here: running (executor.py), and Python, which needs no toolchain (the box is one).
 """
@@ -98,14 +99,21 @@ class Toolchain:
     version: tuple[str, ...]
     packages: str
     """What apt or npm installs."""
+    probe: tuple[str, ...] = ()
+    """A command that fails where a library is missing that its tests load."""
     ended: Callable[[StepReply], bool] = _exit_status
     """DeepSeek-Coder's rule, or MultiPL-E's for its other languages."""
+    reports: bool = False
+    """Whether `ended` reads a report of the tests, which a strict verdict wants too."""
     alarm: str = ""
     """An expression that stderr may not match, for runners whose exit status hides failures."""
     seal: Callable[[str, str], str] | None = None
-    """Adds the line that a strict verdict wants; None where the test runner's own report is the
-    proof."""
+    """Adds the line that a strict verdict wants, the nonce on stdout or the step's key on
+    descriptor 3; None where a runner or the test's own report is the proof."""
     env: tuple[tuple[str, str], ...] = ()
+    runner: str = ""
+    """For a strict verdict, in the place of a seal: a file of runners/ by which the program is run,
+    or seal.o, which is linked to it; it gives back the key when the program has ended."""
     shown: tuple[Path, ...] = ()
     compile_seconds: float = 60.0
 
@@ -122,6 +130,9 @@ def _rust() -> tuple[str, tuple[Path, ...]]:
     return str(root / "bin" / "rustc"), (root,)
 
 
+RUNNERS = Path(__file__).parent / "runners"
+_SEALED = (str(PCH_DIR / "seal.o"), "-Wl,--wrap=main")
+"""Native programs are linked so for every verdict: without a key the seal does nothing."""
 _JAVA = (
     "/usr/bin/java",
     "-ea",
@@ -153,13 +164,14 @@ def toolchains() -> dict[str, Toolchain]:
                 "-include",
                 "bits/stdc++.h",
                 "main.cpp",
+                *_SEALED,
                 "-o",
                 "main",
             ),
             run=("./main",),
             version=("/usr/bin/g++", "--version"),
             packages="g++",
-            seal=_before_brace('puts("\\nNONCE");'),
+            runner="seal.o",
             shown=(PCH_DIR,),
         ),
         Toolchain(
@@ -178,7 +190,7 @@ def toolchains() -> dict[str, Toolchain]:
             version=("/usr/bin/node", "--version"),
             packages="nodejs",
             ended=_silent,
-            seal=_append('console.log("\\nNONCE");'),
+            runner="run.js",
         ),
         Toolchain(
             language="ts",
@@ -187,7 +199,7 @@ def toolchains() -> dict[str, Toolchain]:
             run=("/usr/bin/node", "main.js"),
             version=("/usr/bin/node", "--version"),
             packages="nodejs npm",
-            seal=_append('console.log("\\nNONCE");'),
+            runner="run.js",
         ),
         Toolchain(
             language="cs",
@@ -214,7 +226,7 @@ def toolchains() -> dict[str, Toolchain]:
             run=("/usr/bin/php", "-f", "main.php"),
             version=("/usr/bin/php", "--version"),
             packages="php-cli",
-            seal=_append('echo "\\nNONCE\\n";'),
+            runner="run.php",
         ),
         Toolchain(
             language="sh",
@@ -222,7 +234,7 @@ def toolchains() -> dict[str, Toolchain]:
             run=("/bin/bash", "main.sh"),
             version=("/bin/bash", "--version"),
             packages="bash bc",
-            seal=_append("printf '\\nNONCE\\n'"),
+            seal=_append("cat <&4 >&3"),
         ),
         Toolchain(
             language="go",
@@ -248,24 +260,31 @@ def toolchains() -> dict[str, Toolchain]:
             file="main.rb",
             run=("/usr/bin/ruby", "main.rb"),
             version=("/usr/bin/ruby", "--version"),
+            probe=("/usr/bin/ruby", "-e", "require 'test/unit/autorunner'"),
             packages="ruby ruby-test-unit",
             ended=_ruby_ok,
+            reports=True,
+            runner="run.rb",
         ),
         Toolchain(
             language="lua",
             file="main.lua",
             run=("/usr/bin/lua5.4", "main.lua"),
             version=("/usr/bin/lua5.4", "-v"),
+            probe=("/usr/bin/lua5.4", "-e", "require('luaunit')"),
             packages="lua5.4 lua-unit",
             ended=_lua_ok,
+            reports=True,
+            runner="run.lua",
         ),
         Toolchain(
             language="pl",
             file="main.pl",
             run=("/usr/bin/perl", "main.pl"),
             version=("/usr/bin/perl", "--version"),
+            probe=("/usr/bin/perl", "-MTest::Deep", "-e", "1"),
             packages="perl libtest-deep-perl",
-            seal=_append('print "\\nNONCE\\n";'),
+            runner="run.pl",
         ),
         Toolchain(
             language="r",
@@ -289,6 +308,7 @@ def toolchains() -> dict[str, Toolchain]:
             file="main.rkt",
             run=("/usr/bin/racket", "main.rkt"),
             version=("/usr/bin/racket", "--version"),
+            probe=("/usr/bin/racket", "-l", "racket/base", "-l", "rackunit", "-e", "0"),
             packages="racket",
             alarm="FAILURE|ERROR",
             seal=_append('(display "\\nNONCE\\n")'),
@@ -298,6 +318,7 @@ def toolchains() -> dict[str, Toolchain]:
             file="main.jl",
             run=("/usr/bin/julia", "main.jl"),
             version=("/usr/bin/julia", "--version"),
+            probe=("/usr/bin/julia", "--startup-file=no", "-e", "using Test"),
             packages="julia",
             seal=_append('println("\\nNONCE")'),
         ),
@@ -313,19 +334,28 @@ def version(language: str) -> str | None:
         return None
     if language == "ts":
         return _typescript_version()
-    try:
-        done = subprocess.run(
-            toolchain.version, capture_output=True, text=True, timeout=30, check=False
-        )
-    except OSError:
+    if toolchain.probe and _ask(toolchain.probe) is None:
+        return None
+    done = _ask(toolchain.version)
+    if done is None:
         return None
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return lines[0].strip() if lines and done.returncode == 0 else None
+    return lines[0].strip() if lines else None
+
+
+def _ask(argv: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
+    """What a tool answers; None if it is not there, fails or hangs."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done if done.returncode == 0 else None
 
 
 def _needed(toolchain: Toolchain) -> Sequence[str]:
     programs = [argv[0] for argv in (toolchain.run, toolchain.compile) if argv]
     extra = {"java": [JAVA_CLASSES, "/usr/bin/javac"], "sh": ["/usr/bin/bc"]}
+    extra["cs"] = ["/usr/lib/mono/4.5/System.Numerics.dll"]
     found = [p for p in programs if p.startswith("/")]
     return found + extra.get(toolchain.language, [])
 
@@ -359,11 +389,11 @@ def doctor() -> str:
 
 
 def precompiled_header() -> None:
-    """Make the precompiled bits/stdc++.h once per compiler version; g++ then takes 0.2 s instead
-    of 1 s."""
+    """Make the precompiled bits/stdc++.h, and the seal, once per compiler version; g++ then takes
+    0.2 s instead of 1 s."""
     target = PCH_DIR / "bits" / "stdc++.h.gch"
     stamp = PCH_DIR / "version"
-    current = f"2 {version('cpp')}"
+    current = f"3 {version('cpp')}"
     if target.exists() and stamp.exists() and stamp.read_text() == current:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -375,6 +405,11 @@ def precompiled_header() -> None:
         capture_output=True,
         check=False,
     )
-    if done.returncode == 0:
+    seal = ["/usr/bin/gcc", "-O1", "-c", str(RUNNERS / "seal.c"), "-o", f"{temporary}.o"]
+    if (
+        done.returncode == 0
+        and subprocess.run(seal, capture_output=True, check=False).returncode == 0
+    ):
+        Path(f"{temporary}.o").replace(PCH_DIR / "seal.o")
         temporary.replace(target)
         stamp.write_text(current)

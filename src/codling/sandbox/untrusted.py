@@ -1,0 +1,68 @@
+"""The verb `run-untrusted`: one file that nobody vouches for, behind the sandbox's walls.
+
+Input: a file; its name or first line says the language. Output: what it wrote, its end, and what
+protected the machine. Not here: verdicts on answers (executor.py).
+"""
+
+import re
+
+from codling.core.errors import ConfigError, SourceError
+from codling.sandbox.box import describe
+from codling.sandbox.config import UntrustedConfig
+from codling.sandbox.executor import Executor, Program
+
+_BY_SUFFIX = {
+    ".py": "python", ".sh": "sh", ".bash": "sh", ".js": "js", ".cjs": "js", ".ts": "ts",
+    ".php": "php", ".rb": "rb", ".lua": "lua", ".pl": "pl", ".r": "r", ".rkt": "rkt",
+    ".jl": "jl", ".cpp": "cpp",
+    ".cc": "cpp", ".cxx": "cpp", ".rs": "rs", ".d": "d", ".cs": "cs",
+}  # fmt: skip
+_BY_PROGRAM = {
+    "python": "python", "python3": "python", "sh": "sh", "bash": "sh", "dash": "sh", "node": "js",
+    "php": "php", "ruby": "rb", "lua": "lua", "perl": "pl", "Rscript": "r", "racket": "rkt",
+    "julia": "jl",
+}  # fmt: skip
+
+
+def run_untrusted(config: UntrustedConfig) -> str:
+    """Run a file that nobody vouches for, and say what came of it.
+
+    Its name says the language (.py, .sh, .js, .cpp ...), without an ending its #! line.
+
+    Example:
+        codling run-untrusted downloaded.py
+    """
+    if not config.file.is_file():
+        raise SourceError(f"no file {config.file} to run")
+    try:
+        source = config.file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise SourceError(f"{config.file} is no UTF-8 text; only source files are run") from None
+    program = Program(
+        language=config.language or language_of(config.file.name, source),
+        source=source,
+        seconds=config.seconds,
+        memory_bytes=config.memory_mib << 20,
+    )
+    with Executor(1, unsafe=config.unsafe) as executor:
+        executor.require(program.language)
+        outcome = executor.run_alone(program)
+    text = "".join(f"{part.rstrip()}\n" for part in (outcome.stdout, outcome.stderr) if part)
+    line = f"{outcome.status} after {outcome.seconds:.2f} s {outcome.detail}".rstrip()
+    return f"{text}{line}\n[{describe(unsafe=config.unsafe)}]"
+
+
+def language_of(name: str, source: str) -> str:
+    """The language of a source file; ConfigError with the cure if it cannot be told.
+
+    >>> language_of("setup", "#!/usr/bin/env bash\\necho hello\\n")
+    'sh'
+    """
+    ending = re.search(r"(?<=.)\.\w+$", name)
+    if ending is not None and ending[0].lower() in _BY_SUFFIX:
+        return _BY_SUFFIX[ending[0].lower()]
+    first = re.match(r"#!\s*(?:\S*/env\s+(?:-S\s+)?)?(?:\S*/)?([A-Za-z]+3?)[\d.]*\b", source)
+    if first is not None and first[1] in _BY_PROGRAM:
+        return _BY_PROGRAM[first[1]]
+    known = ", ".join(sorted(set(_BY_SUFFIX.values())))
+    raise ConfigError(f"which language is {name}? give --language, one of {known}")

@@ -1,0 +1,36 @@
+"""The verb `run-untrusted` takes the language from the file."""
+
+import shutil
+
+import pytest
+
+from codling.core.errors import ConfigError, SourceError
+from codling.sandbox import run_untrusted
+from codling.sandbox.config import UntrustedConfig
+from codling.sandbox.untrusted import language_of
+
+
+def test_a_name_or_else_the_first_line_says_the_language():
+    assert language_of("a.sh", "#!/usr/bin/python3\n") == "sh"
+    assert language_of("a.R", "") == "r"
+    assert language_of("setup", "#!/usr/bin/env -S python3.11 -u\n") == "python"
+    assert language_of("setup", "#! /bin/bash\n") == "sh"
+    with pytest.raises(ConfigError, match="give --language, one of cpp, cs"):
+        language_of("notes.txt", "hello")
+
+
+def test_a_shell_file_runs_as_shell(tmp_path):
+    if shutil.which("bwrap") is None or shutil.which("bc") is None:
+        pytest.skip("needs bubblewrap and bc")
+    path = tmp_path / "hello.sh"
+    path.write_text('echo "hello from $((6 * 7)), $0"\n')
+    assert run_untrusted(UntrustedConfig(file=path)).startswith("hello from 42, main.sh\npassed")
+    path.write_text("echo no >&2; exit 3\n")
+    assert "no\nfailed after" in run_untrusted(UntrustedConfig(file=path))
+
+
+def test_what_is_no_text_is_one_line(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SourceError, match="is no UTF-8 text"):
+        run_untrusted(UntrustedConfig(file=path))
