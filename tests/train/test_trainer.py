@@ -16,7 +16,8 @@ from codling.core.files import read_json_lines
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig, OptimizerConfig
-from codling.train.trainer import METRICS, Batches, Trainer, replanned
+from codling.train.state import Position
+from codling.train.trainer import METRICS, Batches, Trainer, relengthened, replanned
 
 # torch 2.13 warns of its own use of torch.jit when it first compiles.
 TORCH_WARNS = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -97,6 +98,76 @@ def test_an_interrupted_run_goes_on_with_bit_identical_losses(tmp_path: Path) ->
     expected, got = rows(tmp_path / "calm"), rows(tmp_path / "torn")
     assert [row["loss"] for row in got] == [row["loss"] for row in expected]
     for mine, theirs in zip(resumed.model.parameters(), calm.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def stopped_at_4(folder: Path, **changes: Any) -> None:
+    """Leaves a state after four steps."""
+
+    def torn(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if number == 4:
+            raise MemoryError
+        return counting(number)
+
+    with pytest.raises(MemoryError):
+        trainer(folder, torn, save_seconds=0.0, **changes).run()
+
+
+def test_a_stopped_run_goes_on_with_more_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped_at_4(tmp_path)
+    first = [row["loss"] for row in rows(tmp_path)]
+    assert trainer(tmp_path, max_steps=9).run().n_steps == 9
+    assert "going on at step 4, to 9 steps instead of 6" in capsys.readouterr().err
+    assert [row["step"] for row in rows(tmp_path)] == list(range(9))
+    assert [row["loss"] for row in rows(tmp_path)][:4] == first
+
+
+def test_a_stopped_run_goes_on_with_minutes_instead_of_steps(tmp_path: Path) -> None:
+    stopped_at_4(tmp_path)
+    resumed = trainer(tmp_path, max_steps=None, minutes=0.002)
+    assert resumed.run().n_steps > 4
+    assert rows(tmp_path)[-1]["step"] == resumed.position.n_steps - 1
+
+
+def test_a_length_that_the_run_has_passed_is_refused_and_the_state_stays(tmp_path: Path) -> None:
+    stopped_at_4(tmp_path)
+    with pytest.raises(ConfigError, match=r"at step 4, beyond --max-steps 3; .* --fresh"):
+        trainer(tmp_path, max_steps=3).run()
+    with pytest.raises(ConfigError, match=r"minutes already; give more --minutes"):
+        trainer(tmp_path, max_steps=None, minutes=1e-9).run()
+    assert trainer(tmp_path).run().n_steps == 6
+
+
+@pytest.mark.parametrize(
+    ("config", "n_steps"),
+    [
+        (LoopConfig(minutes=31), 240),  # 231 steps in 30 minutes, one minute more: 7.7 steps
+        (LoopConfig(minutes=60), 462),
+        (LoopConfig(max_steps=231), 231),
+        (LoopConfig(max_steps=500), 500),
+    ],
+)
+def test_the_rest_is_planned_at_the_pace_of_what_was_trained(
+    config: LoopConfig, n_steps: int
+) -> None:
+    at = Position(step=231, n_steps=250, seconds=1800.0, minutes=30.0)
+    assert abs(relengthened(at, config) - n_steps) <= 2
+
+
+def test_a_run_that_is_trained_but_not_published_trains_nothing_again(tmp_path: Path) -> None:
+    first = trainer(tmp_path)
+    summary = first.run()
+
+    def never(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if number == 6:
+            raise AssertionError("trained again")
+        return counting(number)
+
+    again = trainer(tmp_path, never)
+    assert again.run() == summary
+    for mine, theirs in zip(again.model.parameters(), first.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from codling.core.errors import ArtifactError, StorageError
-from codling.core.files import replacing
+from codling.core.files import make_folder, replacing
 from codling.train.optim import FlatWeights, Optimizer
 
 _META = "position"
@@ -36,12 +36,15 @@ class Position:
     n_threads: int = 0
     """A resumed run keeps these two: both change the last bits of a sum."""
     compiled: bool = False
+    minutes: float | None = None
+    """The length for which `n_steps` was decided: minutes, or steps."""
+    max_steps: int | None = None
 
 
 def save_state(path: Path, position: Position, weights: FlatWeights, optimizer: Optimizer) -> None:
     """Write the state; StorageError if the disk is full, with the old state intact."""
     tensors = {"master": weights.master, **optimizer.state()}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata={_META: json.dumps(asdict(position))})

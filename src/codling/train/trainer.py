@@ -8,7 +8,8 @@ A run of `max_steps` depends on nothing but its settings. Given minutes, the num
 from the speed of a few steps that are undone again; it is changed on the way only if the machine
 becomes much slower or faster. State is saved every
 `save_seconds`; an interrupted run goes on from there and gives the same losses, bit for bit.
-SIGTERM and Ctrl-C save and stop.
+SIGTERM and Ctrl-C save and stop. With other minutes or steps it goes on as well, and the rest of
+the schedule is planned anew.
 
 Not here: what the batches are and what becomes of the weights (pretrain.py, extend.py, posttrain/).
 """
@@ -99,19 +100,22 @@ class Trainer:
 
         Raises ConfigError if the loss stays not finite, SystemExit(143) after SIGTERM.
         """
-        self._checked = (self.position.step, self.position.seconds)
-        self.step_fn.warm_up(*self._batch(self.position.step * self.config.accumulate))
-        self.position.compiled = self.step_fn.compiled
-        if not self.position.n_steps:
-            self.position.n_steps = self.config.max_steps or self._steps_in_time()
-        self._train()
+        self._take_length()
+        if not self.position.n_steps or self.position.step < self.position.n_steps:
+            self._checked = (self.position.step, self.position.seconds)
+            self.step_fn.warm_up(*self._batch(self.position.step * self.config.accumulate))
+            self.position.compiled = self.step_fn.compiled
+            if not self.position.n_steps:
+                self.position.n_steps = self.config.max_steps or self._steps_in_time()
+            self._train()
+            self._save()  # so that nothing is trained again if the checkpoint cannot be written
         self.step_fn.release()
         self.weights.restore_master()
         return self._summary()
 
     def _train(self) -> None:
         at = self.position
-        log = MetricsLog(self.folder / METRICS, keep_below_step=at.step)
+        self._log = MetricsLog(self.folder / METRICS, keep_below_step=at.step)
         saved_at = time.monotonic()
         in_a_row = 0
         with StopSignal() as stop, Bar("train", at.n_steps, done=at.step, unit="steps") as bar:
@@ -124,7 +128,7 @@ class Trainer:
                         "lower the learning rates of [pretrain.optimizer]"
                     )
                 if self.ranks.is_main:
-                    log.write(**row)
+                    self._log.write(**row)
                 bar.advance(1, _note(row))
                 bar.total = self._replan()
                 is_due = time.monotonic() - saved_at > self.config.save_seconds
@@ -135,6 +139,15 @@ class Trainer:
                     where = f"step {at.step} of {at.n_steps}"
                     say(f"stopped at {where}, saved; the same command resumes")
                     raise SystemExit(stop.exit_code)
+
+    def _take_length(self) -> None:
+        """Plan the rest of an unfinished run that goes on with other minutes or steps."""
+        at, config = self.position, self.config
+        begun, now = at.max_steps or at.minutes, config.max_steps or config.minutes
+        if at.n_steps and begun is not None and begun != now:
+            before, at.n_steps = at.n_steps, relengthened(at, config)
+            say(f"going on at step {at.step:,}, to {at.n_steps:,} steps instead of {before:,}")
+        at.minutes, at.max_steps = config.minutes, config.max_steps
 
     def _one_step(self) -> dict[str, float | int | None]:
         """One update; returns its row of metrics."""
@@ -251,11 +264,33 @@ class Trainer:
 
     def _save(self) -> None:
         if self.ranks.is_main:
+            self._log.sync()
             save_state(self._state_path, self.position, self.weights, self.optimizer)
 
     @property
     def _state_path(self) -> Path:
         return self.folder / _STATE
+
+
+def relengthened(at: Position, config: LoopConfig) -> int:
+    """The steps in all of an unfinished run that goes on with another length; 0: not yet known.
+
+    Raises ConfigError if the run is beyond it.
+    """
+    if config.max_steps is not None:
+        if config.max_steps < at.step:
+            raise ConfigError(
+                f"the unfinished run is at step {at.step:,}, beyond --max-steps "
+                f"{config.max_steps:,}; give more, or --fresh to begin anew"
+            )
+        return config.max_steps
+    seconds_left = config.minutes * 60 - at.seconds
+    if seconds_left <= 0:
+        raise ConfigError(
+            f"the unfinished run has trained {at.seconds / 60:.1f} minutes already; give more "
+            "--minutes, or --fresh to begin anew"
+        )
+    return at.step + max(1, int(seconds_left * at.step / at.seconds)) if at.step else 0
 
 
 def replanned(step: int, n_steps: int, seconds_left: float, seconds_per_step: float) -> int:
