@@ -1,6 +1,7 @@
 # make run    grow a model on real code (the standard library) and show the report
 # make serve  open what `make run` grew
 # make test   the tests; make check = lint, types, import contracts, fast tests
+# make clean  remove what building and checking left; make clean-runs removes trained models
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 RUN := runs/stdlib
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: run serve test check lint slow hooks screenshot clean
+.PHONY: run serve test check lint slow hooks screenshot clean clean-runs
 
 run: $(VENV)/installed
 	$(BIN)/codling grow --run-dir $(RUN) --minutes 5
@@ -35,7 +36,9 @@ hooks: $(VENV)/installed-dev
 	$(BIN)/pre-commit install
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is no Python 3.11 with venv; name one: make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install -q -e .
@@ -46,4 +49,8 @@ $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
 	@touch $@ $(VENV)/installed
 
 clean:
-	rm -rf runs build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+
+clean-runs:
+	@echo "removing runs, with every model and data set in it:"; du -sh runs/* 2>/dev/null || true
+	rm -rf runs

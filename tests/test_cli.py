@@ -1,3 +1,4 @@
+import json
 import resource
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from codling.cli import GROUPS, VERBS, main
+from codling.core.plan import Plan
 
 HEAVY = ("torch", "numba", "pyarrow", "polars", "fastapi", "tokenizers")
 
@@ -111,3 +113,28 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("2000 files")
     assert done.stderr == ""
+
+
+def test_unfinished_work_of_other_settings_is_one_line_and_fresh_drops_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "app" / name).mkdir(parents=True)
+        (tmp_path / "app" / name / "x.py").write_text(f"{name} = 1\n" * 50)
+    out_dir = tmp_path / "raw"
+    collect = ["data", "collect", str(tmp_path / "app"), "--out-dir", str(out_dir)]
+    assert call(*collect) == 0
+    # As if it had been stopped before the manifest.
+    partial = out_dir.rename(tmp_path / "raw.partial")
+    manifest = json.loads((partial / "manifest.json").read_text())
+    (partial / "manifest.json").unlink()
+    Plan(kind="raw", version=0, settings=manifest["config"], inputs=()).write(partial)
+    capsys.readouterr()
+    assert call(*collect, "--seed", "7") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "unfinished work with other settings" in said
+    assert "--fresh" in said
+    assert list(partial.glob("*.parquet"))
+    assert call(*collect, "--seed", "7", "--fresh") == 0
+    assert (out_dir / "manifest.json").exists()

@@ -6,7 +6,7 @@ import pytest
 
 from codling.core.errors import ConfigError
 from codling.corpus.graph_config import ArrangeConfig, DecontaminateConfig, DedupConfig
-from codling.pipeline import GrowConfig, Step, prepare
+from codling.pipeline import GrowConfig, Step, _default_run_dir, prepare
 
 RUN = Path("runs/x")
 
@@ -89,3 +89,18 @@ def test_a_mistake_in_a_station_is_found_before_the_first_one_starts(
 def test_a_station_that_is_left_out_still_has_its_settings_checked() -> None:
     with pytest.raises(ConfigError, match="did you mean min_words"):
         steps(set=("decontaminate.min_wrds=3",))
+
+
+@pytest.mark.parametrize(
+    ("sources", "name"),
+    [
+        ((), "stdlib"),
+        (("a/httpx",), "httpx"),
+        (("a/httpx", "a/flask", "a/click"), "httpx+2"),
+        (("a/app.tar.gz", "b"), "app+1"),
+    ],
+)
+def test_a_run_is_called_after_its_sources_and_says_how_many_more_there_are(
+    sources: tuple[str, ...], name: str
+) -> None:
+    assert _default_run_dir(tuple(Path(s) for s in sources)) == Path("runs") / name

@@ -39,7 +39,8 @@ class GrowConfig:
     sources: tuple[Path, ...] = ()
     """Git repositories, folders or archives; none means this Python's standard library."""
     run_dir: Path | None = aside(None)
-    """Folder of the run, runs/NAME by default; the same folder again goes on where it stopped."""
+    """Folder of the run, by default runs/NAME, of three sources runs/NAME+2; the same folder
+    again goes on where it stopped."""
     own: bool = False
     """The code is yours: files without any licence are kept, declared as LicenseRef-own."""
     minutes: float = 5.0
@@ -282,7 +283,8 @@ def _default_run_dir(sources: tuple[Path, ...]) -> Path:
     name = sources[0].resolve().name
     for suffix in (".gz", ".tar", ".tgz", ".zip", ".whl", ".git"):
         name = name.removesuffix(suffix)
-    return Path("runs") / (name or "grown")
+    more = f"+{len(sources) - 1}" if len(sources) > 1 else ""
+    return Path("runs") / ((name or "grown") + more)
 
 
 def _line(artifact: Artifact, begun: float) -> str:

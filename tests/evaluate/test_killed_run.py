@@ -132,4 +132,6 @@ def test_two_complete_runs_give_the_same_report(url, data_dir, calm, tmp_path):
         json.loads((f / "manifest.json").read_text()) for f in (calm, tmp_path / "again")
     )
     differing = {name for name in first if first[name] != second[name]}
-    assert differing <= {"seconds", "config", "code"}, differing  # folder; commit meanwhile
+    assert differing <= {"seconds", "finished", "config", "code"}, (
+        differing
+    )  # folder; commit meanwhile

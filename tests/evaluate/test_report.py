@@ -1,15 +1,19 @@
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
 
-from codling.core.artifact import Artifact, Draft, produce
+import pytest
+
+from codling.core.artifact import Artifact, Draft, Manifest, produce
 from codling.core.shards import Shard
 from codling.corpus.arrange import EDGE_SCHEMA
 from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA, SAMPLE_SCHEMA
 from codling.corpus.drawing import Subgraph
-from codling.evaluate.report import render
+from codling.evaluate.report import render, smooth
 from codling.evaluate.summary import shorten, summarise
-from codling.evaluate.view import RunView, Tally, view_run
+from codling.evaluate.verdict import judge
+from codling.evaluate.view import RunView, Tally, pick_examples, view_run
 
 DOCUMENT = {
     "source": "s",
@@ -140,3 +144,118 @@ def test_an_example_is_cut_between_words_and_says_so() -> None:
         "repo/docs/conf.py: /home/…",
     ]
     assert shorten("x" * 50, 10) == "xxxxxxxxx…"
+
+
+def checkpoint(n_steps: int) -> Artifact:
+    manifest = Manifest(
+        kind="checkpoint",
+        id="0",
+        inputs=(),
+        config={},
+        code={},
+        files=(),
+        counts={"n_steps": n_steps, "parameters": 45_216, "seconds": 1860.0, "loss": 2.07841256373},
+        seconds=8100.0,
+        machine={},
+        finished="2026-11-26T23:17:25+00:00",
+    )
+    return Artifact(Path("runs/toy/checkpoint"), manifest)
+
+
+def judged(model: float, ngram: float = 1.5, n_steps: int = 500) -> RunView:
+    scores = {"model": {**SCORES, "bits_per_byte": model}, "ngram": {**SCORES}, "ngram_order": 6}
+    scores["ngram"]["bits_per_byte"] = ngram
+    return replace(view(), scores=scores, artifacts={"checkpoint": checkpoint(n_steps)})
+
+
+def first_line(found: RunView, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr("codling.evaluate.summary.view_run", lambda _: found)
+    return summarise(Path("runs/toy")).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "begins"),
+    [
+        (judged(1.6), "Not better than the 6-gram baseline: 1.600 bits per byte against 1.500"),
+        (judged(1.5), "Not better than the 6-gram baseline"),
+        (judged(math.nan), "Not better than the 6-gram baseline: no number of bits per byte"),
+        (judged(1.2, n_steps=99), "Hardly trained: 99 steps"),
+        (judged(1.6, n_steps=1), "Hardly trained: 1 step, "),
+        (judged(1.2, n_steps=100), "Better than the 6-gram baseline: 1.200 bits per byte"),
+    ],
+)
+def test_the_verdict_comes_first_in_terminal_and_page(
+    found: RunView, begins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert first_line(found, monkeypatch).startswith(begins)
+    page = render(found, 0)
+    assert page.index(begins) < page.index("<h2>")
+    is_good = begins.startswith("Better")
+    assert ("--minutes</li>" in page) is not is_good
+
+
+def test_a_run_that_is_bad_in_both_ways_says_both() -> None:
+    text = str(judge(judged(1.6, n_steps=3)))
+    assert "Hardly trained: 3 steps" in text
+    assert "Not better than" in text
+    assert "more --minutes" in text
+
+
+def test_better_bits_but_fewer_lines_are_no_success() -> None:
+    found = judged(1.2)
+    found.scores["model"]["exact_match"] = 0.005
+    verdict = judge(found)
+    assert verdict is not None
+    assert not verdict.is_good
+    assert "but it inserts only 0.5% of hidden lines exactly, against 50.0%" in verdict.text
+
+
+def test_without_a_model_there_is_no_verdict(tmp_path: Path) -> None:
+    assert judge(RunView(run_dir=tmp_path, artifacts={})) is None
+
+
+def test_the_page_says_when_how_large_how_long_and_what_next() -> None:
+    page = render(judged(1.2), 0)
+    for fact in ("trained 2026-11-26 23:17 UTC", "parameters 45,216", "training 31 min"):
+        assert fact in page
+    assert "the whole path 2 h 15 min" in page
+    assert "codling serve runs/toy/checkpoint" in page
+    assert "lower is better" in page
+    assert "loss 2.078," in page or "loss 2.078<" in page
+    assert re.search(r"\d\.\d{7}", re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)) is None
+
+
+def test_the_curve_takes_the_colours_of_the_page_in_light_and_dark() -> None:
+    svg = re.search(r"<svg.*?</svg>", render(view(), 0), flags=re.DOTALL)
+    assert svg is not None
+    assert {"var(--ink)", "var(--blue)", "var(--orange)"} <= set(
+        re.findall(r"var\(--\w+\)", svg.group())
+    )
+    assert set(re.findall(r"#[0-9a-f]{6}", svg.group())) <= {"#ffffff"}
+
+
+def test_the_smoothed_curve_does_not_lag() -> None:
+    """A straight line stays what it is, and a step is met halfway at the step itself."""
+    line = [10.0 - 0.1 * i for i in range(100)]
+    assert smooth(line) == pytest.approx(line)
+    step = [1.0] * 50 + [0.0] * 51
+    step[50] = 0.5
+    assert smooth(step)[50] == pytest.approx(0.5)
+    assert smooth([]) == []
+    assert smooth([2.0]) == [2.0]
+
+
+def test_bars_of_what_was_dropped_are_in_bytes_with_the_files_as_text() -> None:
+    dropped = [Tally("few-large", 1, 1000), Tally("many-small", 90, 100)]
+    page = render(replace(view(), dropped=dropped), 0)
+    assert re.findall(r'bar drop" style="width: ([\d.]+)rem', page) == ["6.0", "0.6"]
+    assert ">90<" in page
+
+
+def test_insertions_shown_are_spread_over_files_then_languages() -> None:
+    asked = [("a.sh", "shell")] * 5 + [("b.py", "python")] * 2 + [("c.py", "python")]
+    rows = [{"path": p, "language": lang, "n": i} for i, (p, lang) in enumerate(asked)]
+    assert [row["path"] for row in pick_examples(rows, 5)] == [
+        "b.py", "a.sh", "c.py", "a.sh", "b.py",
+    ]  # fmt: skip
+    assert [row["n"] for row in pick_examples(rows, 99)] == [5, 0, 7, 1, 6, 2, 3, 4]

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ class Manifest:
     counts: dict[str, Any]
     seconds: float
     machine: dict[str, Any]
+    finished: str = ""
+    """When, in UTC (ISO 8601); empty in manifests of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -359,6 +362,7 @@ def _complete_draft(
         counts=draft.counts,
         seconds=round(seconds, 3),
         machine=machine(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_json(draft.path / MANIFEST, asdict(manifest))
     return Artifact(draft.path, manifest)
@@ -447,7 +451,7 @@ def _read_manifest(path: Path) -> Manifest:
         raw = read_object(path, ArtifactError)
         return Manifest(
             **{
-                **{f.name: raw[f.name] for f in fields(Manifest)},
+                **{f.name: raw[f.name] for f in fields(Manifest) if f.name in raw},
                 "inputs": tuple(Input(**i) for i in raw["inputs"]),
                 "files": tuple(FileEntry(**f) for f in raw["files"]),
             }

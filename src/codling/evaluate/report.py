@@ -9,19 +9,27 @@ Not here: what is shown (view.py), and the summary in the terminal (summary.py).
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from codling import __version__
 from codling.core.artifact import Artifact, Draft, produce
 from codling.core.files import write_text
-from codling.core.page import render_page
+from codling.core.page import duration_text, render_page
 from codling.corpus.drawing import draw, script, style
 from codling.evaluate.heldout_config import ReportConfig
+from codling.evaluate.verdict import judge
 from codling.evaluate.view import RunView, pick_examples, view_run
 
-STAGE_VERSION = 2
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STAGE_VERSION = 3
+INK, BLUE, ORANGE = "#1c2733", "#1f5fa8", "#c2571a"
+PAGE_COLORS = {INK: "ink", BLUE: "blue", ORANGE: "orange"}
+"""Drawn in these, the curve takes the page's colours of the same names, light or dark."""
 CONTEXT_LINES = 6
 """Lines shown before and after a hidden line."""
 
@@ -67,6 +75,8 @@ def render(view: RunView, n_examples: int) -> str:
         view=view,
         name=view.run_dir.resolve().name,
         version=__version__,
+        verdict=judge(view),
+        facts=_facts(view),
         loss_curve=Markup(_loss_curve(view.curve)),
         examples=[
             {**row, "before": _context(row, "before"), "after": _context(row, "after")}
@@ -76,7 +86,7 @@ def render(view: RunView, n_examples: int) -> str:
         graph_style=style(),
         graph_script=script(),
         largest_kept=max((t.n_bytes for t in view.kept), default=1),
-        largest_dropped=max((t.n_files for t in view.dropped), default=1),
+        largest_dropped=max((t.n_bytes for t in view.dropped), default=1),
     )
 
 
@@ -87,42 +97,77 @@ def _loss_curve(rows: Sequence[dict[str, Any]]) -> str:
     # Imported here: it takes half a second, and only this drawing needs it.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3), layout="constrained")
+    with _page_style():
+        return _drawn(Figure(figsize=(8, 3), layout="constrained"), rows)
+
+
+def _drawn(figure: "Figure", rows: Sequence[dict[str, Any]]) -> str:
     axes = figure.subplots()
     steps = [row["step"] for row in rows]
-    axes.plot(
-        steps, [row["loss"] for row in rows], color="#8fb3d9", linewidth=0.8, label="training"
-    )
-    axes.plot(steps, _smooth([row["loss"] for row in rows]), color="#1f5fa8", label="smoothed")
+    losses = [row["loss"] for row in rows]
+    axes.plot(steps, losses, color=BLUE, alpha=0.35, linewidth=0.8, label="training")
+    axes.plot(steps, smooth(losses), color=BLUE, label="training, averaged")
     held = [(row["step"], row["heldout_loss"]) for row in rows if row.get("heldout_loss")]
     if held:
-        axes.plot(*zip(*held, strict=True), "o-", color="#c2571a", markersize=3, label="held out")
+        axes.plot(*zip(*held, strict=True), "o-", color=ORANGE, markersize=3, label="held out")
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per token)")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.StringIO()
-    # A fixed salt and no date, so that the same curve gives the same bytes.
-    with _reproducible_svg():
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)
+    for color, name in PAGE_COLORS.items():
+        svg = svg.replace(color, f"var(--{name})")
+    return svg
 
 
-def _reproducible_svg() -> Any:  # noqa: ANN401  matplotlib's context manager has no public type
+def _page_style() -> Any:  # noqa: ANN401  matplotlib's context manager has no public type
+    """The page's ink; a fixed salt, so that the same curve gives the same bytes."""
     import matplotlib as mpl
 
-    return mpl.rc_context({"svg.hashsalt": "codling", "svg.fonttype": "path"})
+    names = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    settings: dict[Any, Any] = {**dict.fromkeys(names, INK), "grid.color": INK}
+    settings |= {"svg.hashsalt": "codling", "svg.fonttype": "path"}
+    return mpl.rc_context(settings)
 
 
-def _smooth(values: Sequence[float], weight: float = 0.95) -> list[float]:
-    """Exponential moving average, corrected for its start."""
-    smoothed, average, total = [], 0.0, 0.0
-    for value in values:
-        average = weight * average + (1 - weight) * value
-        total = weight * total + (1 - weight)
-        smoothed.append(average / total)
+def smooth(values: Sequence[float]) -> list[float]:
+    """The mean around each value, over a twentieth of all on either side and fewer at the ends.
+
+    As many before as after, so that the curve neither lags nor leads.
+
+    >>> smooth([4.0, 3.0, 2.0, 1.0])
+    [4.0, 3.0, 2.0, 1.0]
+    """
+    sums = [0.0, *accumulate(values)]
+    half = max(1, len(values) // 20)
+    smoothed = []
+    for i in range(len(values)):
+        reach = min(half, i, len(values) - 1 - i)
+        smoothed.append((sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1))
     return smoothed
+
+
+def _facts(view: RunView) -> list[tuple[str, str]]:
+    """Date, size and durations, from the manifests."""
+    facts: list[tuple[str, str]] = []
+    if checkpoint := view.artifacts.get("checkpoint"):
+        counts = checkpoint.counts
+        facts.append(("trained", _date(checkpoint.manifest.finished)))
+        facts.append(("parameters", f"{counts.get('parameters', 0):,}"))
+        facts.append(("steps", f"{counts.get('n_steps', 0):,}"))
+        facts.append(("training", duration_text(counts.get("seconds", 0.0))))
+    if view.artifacts:
+        seconds = sum(a.manifest.seconds for a in view.artifacts.values())
+        facts.append(("the whole path", duration_text(seconds)))
+    return [(name, value) for name, value in facts if value]
+
+
+def _date(finished: str) -> str:
+    """ "2026-11-26 23:17 UTC" of the manifest's date."""
+    return finished[:16].replace("T", " ") + " UTC" if finished else ""
 
 
 def _context(row: dict[str, Any], side: str) -> str:

@@ -1,4 +1,5 @@
-"""The end of `codling grow` in the terminal: what was kept, the loss, the scores, ten insertions.
+"""The end of `codling grow` in the terminal: the verdict, what was kept, the loss, the scores, ten
+insertions.
 
 Input: a run folder. Output: text. Not here: the page with pictures (report.py).
 """
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.page import size_text
+from codling.evaluate.verdict import judge
 from codling.evaluate.view import RunView, Tally, pick_examples, view_run
 
 N_EXAMPLES = 10
@@ -22,6 +24,7 @@ def summarise(run_dir: Path) -> str:
     """The summary of a finished run."""
     view = view_run(run_dir)
     blocks = [
+        _verdict(view),
         _kept_and_dropped(view),
         _curve(view),
         _scores(view),
@@ -45,6 +48,15 @@ def sparkline(values: Sequence[float], width: int = CURVE_WIDTH) -> str:
     low, high = min(means), max(means)
     scale = (len(CURVE_BARS) - 1) / (high - low) if high > low else 0
     return "".join(CURVE_BARS[int((m - low) * scale)] for m in means)
+
+
+def _verdict(view: RunView) -> Iterator[str]:
+    verdict = judge(view)
+    if verdict is not None:
+        yield verdict.text
+        if verdict.cures:
+            yield "What helps:"
+        yield from (f"  {cure}" for cure in verdict.cures)
 
 
 def _kept_and_dropped(view: RunView) -> Iterator[str]:

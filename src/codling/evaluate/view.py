@@ -5,8 +5,9 @@ Not here: how any of it is shown (summary.py, report.py).
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -111,21 +112,28 @@ def _artifacts(run_dir: Path) -> dict[str, Artifact]:
 
 
 def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """`n` insertions for people to read: every language in turn, right and wrong ones as they come.
+    """`n` insertions for people to read, right and wrong ones as they come.
 
-    The order of the questions is random already, so taking the first of each language is no choice
-    of ours.
+    No file comes a second time before every file came once, and so on; among files the languages
+    take turns. The order of the questions is random already, so taking the first is no choice of
+    ours.
     """
-    by_language: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    seen: Counter[str] = Counter()
+    rounds: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in insertions:
+        rounds[seen[row["path"]]].append(row)
+        seen[row["path"]] += 1
+    ordered = (row for number in sorted(rounds) for row in _by_language_in_turn(rounds[number]))
+    return list(islice(ordered, n))
+
+
+def _by_language_in_turn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    by_language: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
         by_language[row["language"]].append(row)
     queues = sorted(by_language.values(), key=len, reverse=True)
-    chosen: list[dict[str, Any]] = []
-    depth = 0
-    while len(chosen) < n and any(len(q) > depth for q in queues):
-        chosen += [q[depth] for q in queues if len(q) > depth]
-        depth += 1
-    return chosen[:n]
+    for turn in zip_longest(*queues):
+        yield from (row for row in turn if row is not None)
 
 
 def _documents(artifact: Artifact) -> tuple[list[Tally], list[Tally], Tally]:
