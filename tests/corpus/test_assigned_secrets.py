@@ -105,7 +105,9 @@ def test_basic_credentials_count_when_they_decode_to_no_word() -> None:
 def test_how_telling_a_name_is_decides_how_much_chance_a_value_needs() -> None:
     assert needed_bits("DB_PASSWORD", "=") == needed_bits("stripeApiKey", "=") == 6.0
     assert needed_bits("DB_PASSWORD", "=") < needed_bits("color_key", "=") < needed_bits("key", "=")
+    assert needed_bits("REGISTRY_PASSWORD", "=") == needed_bits("siteSecret", "=") == 6.0
     assert needed_bits("password_field", "=") is None
+    assert needed_bits("registry_key", "=") is None
     assert needed_bits("monkey", "=") is None
 
 

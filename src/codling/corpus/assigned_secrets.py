@@ -120,7 +120,9 @@ def find_assigned(text: str) -> Iterator[tuple[int, int]]:
     >>> [text[a:b] for text in ["DB_PASSWORD=xNKu8iS2G8NP"] for a, b in find_assigned(text)]
     ['xNKu8iS2G8NP']
     """
-    small = text.lower() if text.isascii() else text.translate(_ASCII_SMALL)
+    small = text.lower()
+    if len(small) != len(text):  # some capitals become two letters
+        small = text.translate(_ASCII_SMALL)
     for stem in STEMS:
         at = small.find(stem)
         while at >= 0:
@@ -217,7 +219,7 @@ def needed_bits(name: str, between: str) -> float | None:
         if _NO_SECRET.intersection(words[i + 1 :]) or len(words) - i > 4:
             return None
         if _STRONG_WORD.fullmatch(words[i]):
-            return None if _NO_KEY.intersection(words[:i]) - {"sub"} else STRONG
+            return STRONG
         if words[i] in ("key", "keys", "token", "tokens") or words[i].endswith("token"):
             if _NO_KEY.intersection(words[:i]):
                 return None

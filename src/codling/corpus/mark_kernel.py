@@ -52,8 +52,8 @@ _BASE64_WORDS = (_BASE64_RUN - 7) // 8
 _HASH = 0x9E3779B1
 _TABLE_BITS = 14
 _AT, _DOT = 64, 46
-_AT_WORD = 1 << 62
-"""The bit of formats whose anchors begin words (secrets.AT_WORD_BIT)."""
+_AT_WORD = (1 << 63) - (1 << 32)
+"""The bits of formats whose anchors begin words (secrets.BITS)."""
 # Classes of bytes that are looked at one by one.
 _KEY, _WORD, _LOCAL, _DOMAIN, _HEX, _DIGIT, _CAPITAL, _SMALL, _PEM, _SECRET, _USER = (
     1 << i for i in range(11)
@@ -351,16 +351,17 @@ def _key_run(data, run, anchors, classes):
     first, stop = run
     found = _anchored(data, first, stop, anchors)
     n = 0
-    has_digit = False
+    kinds = np.uint16(0)
     for i in range(first, stop):
         kind = classes[data[i]]
-        has_digit = has_digit or kind & _DIGIT != 0
+        kinds |= kind
         n = n + 1 if kind & _PEM else 0
         if n >= _PEM_RUN:
             found |= anchors[2]
             break
-    # Anchors that words begin with: a key of those formats has digits, too.
-    return found if has_digit else found & ~np.uint64(_AT_WORD)
+    # Anchors that words begin with: a key of those formats is a mixture, too.
+    is_mixed = kinds & _DIGIT or kinds & _LETTER == _LETTER
+    return found if is_mixed or n >= _PEM_RUN else found & ~np.uint64(_AT_WORD)
 
 
 @njit(nogil=True, cache=True)

@@ -12,7 +12,8 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterator
-from itertools import product
+from functools import lru_cache
+from itertools import chain, count, product
 
 from codling.corpus.assigned_secrets import find_assigned
 from codling.corpus.randomness import chance_bits, n_changes
@@ -26,27 +27,35 @@ MIN_CHANGES, MIN_USER_BITS = 3, 14.0
 _WILD = {"?": string.ascii_letters + string.digits, "#": "0123456789abcdef"}
 
 
-PRIVATE_KEY_BIT, AT_WORD_BIT, ASSIGNED_BIT = 1, 1 << 62, 1 << 63
+PRIVATE_KEY_BIT, ASSIGNED_BIT = 1, 1 << 63
 
 
 def _bits() -> tuple[int, ...]:
     """One bit of a machine word per format, which some share.
 
-    The first is that of private keys alone, the last but one that of the formats whose anchors
-    begin words; the last, that of assigned secrets, no format has.
+    The first is that of private keys alone, half of the others are for formats whose anchors begin
+    words; the last, that of assigned secrets, no format has.
     """
-    others = iter(1 << 1 + i % 61 for i in range(len(FORMATS)))
-    special = {each.kind: AT_WORD_BIT for each in FORMATS if each.at_word} | {"private-key": 1}
-    return tuple(special.get(each.kind) or next(others) for each in FORMATS)
+    inside, begins = count(), count()
+    return tuple(
+        PRIVATE_KEY_BIT
+        if each.kind == "private-key"
+        else 1 << 32 + next(begins) % 31
+        if each.at_word
+        else 1 << 1 + next(inside) % 31
+        for each in FORMATS
+    )
 
 
-def _expand(anchor: str) -> Iterator[str]:
+def _expand(anchor: str, *, at_word: bool = False) -> Iterator[str]:
     """The rarest four characters of an anchor, with all that `?` and `#` stand for.
+
+    Of anchors that begin words they are the first.
 
     >>> list(_expand("github_pat_"))
     ['hub_']
     """
-    windows = [anchor[i : i + 4] for i in range(len(anchor) - 3)]
+    windows = [anchor[i : i + 4] for i in range(1 if at_word else len(anchor) - 3)]
     rarest = max(windows, key=lambda w: sum(not c.islower() and c not in _WILD for c in w))
     return ("".join(each) for each in product(*(_WILD.get(c, c) for c in rarest)))
 
@@ -54,7 +63,8 @@ def _expand(anchor: str) -> Iterator[str]:
 def _anchors() -> dict[str, int]:
     found: dict[str, int] = {}
     for bit, each in zip(BITS, FORMATS, strict=True):
-        for anchor in (word for stated in each.anchors for word in _expand(stated)):
+        words = (_expand(stated, at_word=each.at_word) for stated in each.anchors)
+        for anchor in chain.from_iterable(words):
             found[anchor] = found.get(anchor, 0) | bit
     return found
 
@@ -90,8 +100,8 @@ def find_secrets(text: str, formats: int = ALL_FORMATS) -> Iterator[tuple[int, i
     []
     """
     words = _long_words(text) if formats == ALL_FORMATS else text
-    for bit, (stems, each) in zip(BITS, _STEMS, strict=True):
-        if formats & bit and any(stem in words for stem in stems):
+    for stems, each in _selected(formats):
+        if any(stem in words for stem in stems):
             group = 1 if each.pattern.groups else 0
             for match in _matches(text, stems, each):
                 if (each.at_anchor or _is_apart(text, match.start())) and _is_secret(
@@ -100,6 +110,12 @@ def find_secrets(text: str, formats: int = ALL_FORMATS) -> Iterator[tuple[int, i
                     yield (*match.span(group), each.kind, each.placeholder)
     if formats & ASSIGNED_BIT:
         yield from ((*span, "assigned-secret", "<KEY>") for span in find_assigned(text))
+
+
+@lru_cache(maxsize=4096)
+def _selected(formats: int) -> tuple[tuple[tuple[str, ...], Format], ...]:
+    """The formats of which the bits are set, with the fixed parts of their anchors."""
+    return tuple(each for bit, each in zip(BITS, _STEMS, strict=True) if formats & bit)
 
 
 def _long_words(text: str) -> str:
