@@ -70,6 +70,7 @@ NO_SECRETS = [
     'public_key = "a8Xk29dLqP3vR7wT"',
     'next_page_token = "a8Xk29dLqP3vR7wT"',
     'password_hash = "$2b$12$abcdefghijklmnopqrstuv"',
+    '"password": "md5$seasalt$1e9bf2bf5606aa5c39852cc30f0f6f22"',
     'token = "550e8400-e29b-41d4-a716-446655440000"',
     '"access_token":"2YotnFZFEjr1zCsicMWpAA"',
     "Authorization: Basic dXNlcjpwYXNz",

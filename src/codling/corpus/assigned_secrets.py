@@ -99,6 +99,7 @@ _REFERENCE = re.compile(
     r"^(?:process|os|env|self|this|config|settings|secrets|vars?|data|module|window|document)\b\.|"
     r"\.(?:html?|jsx?|tsx?|py|json|ya?ml|xml|txt|pem|key|crt|cer|pub|png|svg|jpe?g|css|md|php|rb|"
     r"java|properties|conf|cfg|ini|jks|p12|pfx|com|org|net|io|local)$|^\$(?:2[abxy]|[1-9][a-z]*)\$|"
+    r"^(?:md5|sha1|pbkdf2_sha\d+|bcrypt\w*|argon2\w*|scrypt)\$|"
     r"^(?:sha\d+|md5)[-:]|^(?:data|urn|arn|vault|ref):|^(?:ssh-|AAAAB3Nza|MII[BCFGH]|ey[JI])"
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
