@@ -39,15 +39,15 @@ import pyarrow.parquet as pq
 from corpus_sources import fetch_all
 
 from codling.core.artifact import Artifact
-from codling.corpus.arrange import arrange
+from codling.core.shards import available_cores
+from codling.corpus.arrange import ArrangeConfig, arrange
 from codling.corpus.clean import clean
 from codling.corpus.collect import collect
-from codling.corpus.columns import buffers
-from codling.corpus.config import CleanConfig, CollectConfig, available_cores
-from codling.corpus.graph_config import ArrangeConfig, ScreenConfig
-from codling.corpus.linestats import line_stats
-from codling.corpus.screen import screen
-from codling.corpus.secrets import ANCHORS, ASSIGNED_BIT, PRIVATE_KEY_BIT
+from codling.corpus.config import CleanConfig, CollectConfig
+from codling.corpus.filters.line_stats import line_stats
+from codling.corpus.redaction.secrets import ANCHORS, ASSIGNED_BIT, PRIVATE_KEY_BIT
+from codling.corpus.screen import ScreenConfig, screen
+from codling.corpus.tables.reader import buffers
 
 ROWS = ("loops", "pipeline", "parsing", "dedup", "recall")
 Row = dict[str, float]
@@ -174,7 +174,8 @@ def timed(stage: Callable[[], Artifact]) -> tuple[Artifact, float]:
 
 def loops(raw_dir: Path) -> Row:
     """GB/s of processor time of the loops over bytes, on about 100 MB of the sources."""
-    from codling.corpus import byte_kernel, mark_kernel
+    from codling.corpus import marks_kernel as mark_kernel
+    from codling.corpus.filters import line_stats_kernel as byte_kernel
 
     paths = sorted(raw_dir.glob("documents-*"))[::4]
     tables = [pq.read_table(path, columns=["content"]) for path in paths]

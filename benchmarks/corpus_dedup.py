@@ -23,10 +23,9 @@ import pyarrow.parquet as pq
 
 from codling.core.artifact import Draft, open_artifact, produce
 from codling.core.shards import Shard, read_rows
-from codling.corpus import minhash
-from codling.corpus.dedup import dedup
-from codling.corpus.document import DOCUMENT_SCHEMA
-from codling.corpus.graph_config import DedupConfig
+from codling.corpus.dedup import DedupConfig, dedup
+from codling.corpus.duplicates import minhash
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA
 
 SHARD_BYTES = 16_000_000
 

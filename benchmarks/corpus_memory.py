@@ -26,9 +26,8 @@ import corpus_dedup
 from codling.corpus.clean import clean
 from codling.corpus.collect import collect
 from codling.corpus.config import MAX_DOCUMENT_BYTES, CleanConfig, CollectConfig
-from codling.corpus.decontaminate import decontaminate
-from codling.corpus.dedup import dedup
-from codling.corpus.graph_config import DecontaminateConfig, DedupConfig
+from codling.corpus.decontaminate import DecontaminateConfig, decontaminate
+from codling.corpus.dedup import DedupConfig, dedup
 
 STAGES = ("collect", "clean", "dedup", "decontaminate")
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024

@@ -28,7 +28,7 @@ from codling.checkpoint.store import save_hf
 from codling.engine.engine import Engine
 from codling.engine.request import SamplingParams
 from codling.engine.runner import Runner
-from codling.engine.scheduler import Sequence
+from codling.engine.sequence import Sequence
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 

@@ -25,7 +25,7 @@ import numpy as np
 from codling import __version__
 from codling.core.artifact import Artifact, Draft, produce
 from codling.core.shards import Shard
-from codling.corpus.document import SAMPLE_SCHEMA
+from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 from codling.tokens.bpe import learn_tokenizer
 from codling.tokens.bulk import BulkEncoder
 from codling.tokens.config import PackConfig, TokenizerConfig

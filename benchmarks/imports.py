@@ -1,4 +1,4 @@
-"""Edges of corpus/imports.py against grimp (Python) and `gcc -MM` (C), and files per second.
+"""Edges of corpus/dependencies against grimp (Python) and `gcc -MM` (C), and files per second.
 
 Input: six packages and two C projects from PyPI, downloaded with pip into `--work` once. Output:
 one JSON line per package: recall, precision, numbers of edges, seconds of both sides.
@@ -23,8 +23,8 @@ from pathlib import Path
 
 import grimp
 
-from codling.core.languages import detect
-from codling.corpus.imports import LANGUAGES, SourceFile, dependency_graph
+from codling.core.languages.table import detect
+from codling.corpus.dependencies.graph import LANGUAGES, SourceFile, dependency_graph
 
 PYTHON = ("django", "sqlalchemy", "pandas", "twisted", "sympy", "aiohttp")
 C = {

@@ -8,7 +8,7 @@ tarballs). Output: right, wrong and not recognised per extension and true langua
 The truth is knowledge about each project, never the extension: the headers of coreutils are C and
 those of re2 C++; `.m` is MATLAB in Octave's packages, Objective-C in GNUstep, Mathematica in
 Mathics; `.pl` is Prolog in SWI-Prolog, Perl in ExifTool; `.v` is Verilog in yosys, Coq in coq. The
-rules of core/language_hints.py were written with the rows `tuned` in view; those of `check` were
+rules of core/languages/hints.py were written with the rows `tuned` in view; those of `check` were
 added afterwards (docs/benchmarks.md has their first count). `labelled` are examples of Pygments,
 one folder per language, but for those whose names have no extension. Languages outside the table
 have the truth "-": the right answer is none. All 338 languages are known; not measured are the 89.
@@ -26,7 +26,7 @@ from typing import cast
 
 from packages import Kind, fetch
 
-from codling.core.languages import ALIASES, LANGUAGES, detect, header_language
+from codling.core.languages.table import ALIASES, LANGUAGES, detect, header_language
 
 TUNED = """
 coreutils       | *.h                                                     | c

@@ -26,8 +26,8 @@ from typing import cast
 
 from packages import Kind, fetch
 
-from codling.corpus.license_metadata import METADATA, metadata_license
-from codling.corpus.licenses import UNKNOWN, is_notice, read_notices
+from codling.corpus.licenses.metadata import METADATA, metadata_license
+from codling.corpus.licenses.notices import UNKNOWN, is_notice, read_notices
 
 DEBIAN = """
     bc bzip2 cowsay dash diffstat ed figlet file fortune-mod gawk gperf grep gzip hello indent

@@ -22,8 +22,7 @@ from pathlib import Path
 
 from secret_forms import FORMS, Form
 
-from codling.corpus.config import RedactConfig
-from codling.corpus.redact import find_edits, redact
+from codling.corpus.redaction.redact import RedactConfig, find_edits, redact
 
 ALNUM = string.ascii_letters + string.digits
 CONFIG = RedactConfig()

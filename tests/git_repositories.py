@@ -9,9 +9,9 @@ from pathlib import Path
 from types import FrameType
 
 from codling.corpus.context import WorkingTree
-from codling.corpus.history import read_history
-from codling.corpus.repository import Archive
-from codling.corpus.sources import open_sources
+from codling.corpus.sources.history import read_history
+from codling.corpus.sources.opened import open_sources
+from codling.corpus.sources.repository import Archive
 
 FILES = {"a.py": "x = 1\n", "pkg/b.py": "import a\n", "LICENSE": "MIT License\n"}
 _NAMES = {"GIT_AUTHOR_NAME": "A", "GIT_COMMITTER_NAME": "A"}

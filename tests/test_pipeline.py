@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from codling.core.errors import ConfigError
-from codling.corpus.graph_config import ArrangeConfig, DecontaminateConfig, DedupConfig
+from codling.corpus.arrange import ArrangeConfig
+from codling.corpus.decontaminate import DecontaminateConfig
+from codling.corpus.dedup import DedupConfig
 from codling.pipeline import GrowConfig, Step, _default_run_dir, prepare
 
 RUN = Path("runs/x")

@@ -10,7 +10,7 @@ identifiers of the list.
     npm pack spdx-license-list && tar xf spdx-license-list-6.12.0.tgz
     python tools/license_index.py package/licenses
 
-Not here: how files are compared with it (corpus/license_texts.py).
+Not here: how files are compared with it (corpus/licenses/texts.py).
 """
 
 import json
@@ -21,9 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from identify.vendor.licenses import LICENSES as CHOOSEALICENSE
 
-from codling.corpus.license_texts import triples
+from codling.corpus.licenses.texts import triples
 
-TARGET = Path(__file__).parents[1] / "src" / "codling" / "corpus" / "license_index.parquet"
+TARGET = (
+    Path(__file__).parents[1] / "src" / "codling" / "corpus" / "licenses" / "license_index.parquet"
+)
 NAMES = TARGET.with_name("license_ids.txt")
 MAX_HASHES = 1200
 LICENSES = """

@@ -74,7 +74,7 @@ VERBS = (
     ),
     Verb(
         "data prose",
-        "codling.corpus.prose:prose",
+        "codling.corpus.prose.prose:prose",
         "Running text in English or Chinese: StackExchange, Markdown, corpora of text.",
         "sources",
     ),
@@ -100,7 +100,7 @@ VERBS = (
     ),
     Verb(
         "data graph",
-        "codling.corpus.graph:graph",
+        "codling.report.graph:graph",
         "Which files of a repository depend on which, as text and as a drawing.",
         "path",
     ),
@@ -117,17 +117,17 @@ VERBS = (
     ),
     Verb(
         "data recall",
-        "codling.corpus.recall:recall",
+        "codling.corpus.selection.recall:recall",
         "Find the pages of a crawl that are like some seeds, in rounds.",
     ),
     Verb(
         "data quality",
-        "codling.corpus.quality:quality",
+        "codling.corpus.selection.quality:quality",
         "Train a small quality model on labelled examples, and score documents.",
     ),
     Verb(
         "data card",
-        "codling.corpus.card:card",
+        "codling.report.card:card",
         "What a corpus is made of: composition, drops, redactions, samples to read.",
     ),
     Verb(
@@ -143,7 +143,7 @@ VERBS = (
     Verb("extend", "codling.train.extend:extend", "Give a checkpoint a longer context."),
     Verb(
         "score",
-        "codling.evaluate.heldout:score",
+        "codling.evaluate.heldout.score:score",
         "Bits per byte and insertion on held-out code, beside an n-gram baseline.",
     ),
     Verb(
@@ -152,7 +152,7 @@ VERBS = (
         "Index a repository, so that completions can repeat what stands in it.",
         "path",
     ),
-    Verb("report", "codling.evaluate.report:report", "One self-contained HTML page of a run."),
+    Verb("report", "codling.report.run_page:report", "One self-contained HTML page of a run."),
     Verb(
         "evaluate",
         "codling.evaluate.benchmark:evaluate",

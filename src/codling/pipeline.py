@@ -29,7 +29,7 @@ from codling.core.recipe import (
     unknown_key,
 )
 from codling.core.shards import read_rows
-from codling.evaluate.summary import summarise
+from codling.report.run_summary import summarise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +135,11 @@ PATH = (
     ),
     Station(
         "score",
-        "codling.evaluate.heldout:score",
+        "codling.evaluate.heldout.score:score",
         "scores",
         {"checkpoint_dir": "checkpoint", "samples_dir": "samples", "tokens_dir": "tokens"},
     ),
-    Station("report", "codling.evaluate.report:report", "report", {"run_dir": ""}),
+    Station("report", "codling.report.run_page:report", "report", {"run_dir": ""}),
 )
 
 

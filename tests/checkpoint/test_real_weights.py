@@ -13,7 +13,7 @@ from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.load import load_model
 from codling.model.cache import KVCache
 from codling.model.transformer import Transformer
-from codling.tokens.gguf import tokenizer_from_gguf
+from codling.tokens.from_gguf import tokenizer_from_gguf
 
 pytestmark = pytest.mark.slow
 transformers = pytest.importorskip("transformers")

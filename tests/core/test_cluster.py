@@ -16,7 +16,7 @@ from codling.core.errors import ConfigError, SourceError, ToolMissingError
 from codling.core.shards import map_shards
 from codling.corpus.collect import collect
 from codling.corpus.config import CollectConfig
-from codling.corpus.subset import Subset, write_subset
+from codling.corpus.tables.drop_rows import Subset, write_subset
 from data_path import make_corpus, run
 
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}

@@ -7,7 +7,7 @@ from codling.core.artifact import Artifact, Draft, Input, produce
 from codling.core.errors import ArtifactError
 from codling.core.lineage import TraceConfig, trace
 from codling.core.shards import Shard, map_shards, read_rows
-from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 
 ROW = {
     "source": "s",

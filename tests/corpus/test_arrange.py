@@ -8,10 +8,9 @@ import pytest
 from codling.core.artifact import Draft, open_artifact, produce
 from codling.core.errors import ArtifactError
 from codling.core.shards import Shard, read_rows
-from codling.corpus.arrange import arrange
-from codling.corpus.concat import samples
-from codling.corpus.document import DOCUMENT_SCHEMA, Document
-from codling.corpus.graph_config import ArrangeConfig
+from codling.corpus.arrange import ArrangeConfig, arrange
+from codling.corpus.layout import samples
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, Document
 
 
 def document(repo: str, path: str, content: str, split: str = "train") -> Document:

@@ -10,8 +10,11 @@ import pytest
 from codling.core.artifact import Artifact, produce
 from codling.core.shards import read_rows, write_table
 from codling.corpus.clean import clean
-from codling.corpus.config import CleanConfig, FilterConfig, LicenseConfig, RedactConfig
-from codling.corpus.document import DOCUMENT_SCHEMA
+from codling.corpus.config import CleanConfig
+from codling.corpus.filters.profiles import FilterConfig
+from codling.corpus.licenses.notices import LicenseConfig
+from codling.corpus.redaction.redact import RedactConfig
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA
 
 CODE = "def add(first, second):\n    return first + second\n"
 

@@ -13,11 +13,10 @@ import pytest
 from codling.core.artifact import Draft, produce
 from codling.core.errors import ConfigError, SourceError
 from codling.core.shards import Shard, read_rows
-from codling.corpus import ngrams
-from codling.corpus.benchmark_texts import BenchmarkText, read_texts
-from codling.corpus.decontaminate import decontaminate, make_index
-from codling.corpus.document import DOCUMENT_SCHEMA, Document
-from codling.corpus.graph_config import DecontaminateConfig
+from codling.corpus.contamination import ngrams
+from codling.corpus.contamination.benchmark_texts import BenchmarkText, read_texts
+from codling.corpus.decontaminate import DecontaminateConfig, decontaminate, make_index
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, Document
 
 SOLUTION = "def add_all(values):\n    total = 0\n    for value in values:\n        total += value\n"
 SHORT = "return values"  # two words: too short to be looked for

@@ -12,10 +12,9 @@ from codling.core.artifact import Draft, produce
 from codling.core.errors import ConfigError, SourceError
 from codling.core.shards import Shard, read_rows
 from codling.corpus import dedup as dedup_module
-from codling.corpus import minhash
-from codling.corpus.dedup import dedup
-from codling.corpus.document import DOCUMENT_SCHEMA, Document
-from codling.corpus.graph_config import DedupConfig
+from codling.corpus.dedup import DedupConfig, dedup
+from codling.corpus.duplicates import minhash
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, Document
 
 WORDS = [f"name_{i}" for i in range(5000)]
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codling.corpus.graph import graph
-from codling.corpus.graph_config import GraphConfig
+from codling.report.graph import GraphConfig, graph
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"

@@ -16,13 +16,13 @@ import pytest
 from codling.core.artifact import Artifact
 from codling.core.errors import CodlingError, SourceError
 from codling.core.shards import read_rows
-from codling.corpus.archives import open_archive
 from codling.corpus.collect import collect
 from codling.corpus.config import CollectConfig
-from codling.corpus.dumps import DumpRow, read_dump
-from codling.corpus.folders import open_folder
-from codling.corpus.repository import Archive
-from codling.corpus.sources import open_sources
+from codling.corpus.sources.archives import open_archive
+from codling.corpus.sources.dumps import DumpRow, read_dump
+from codling.corpus.sources.folders import open_folder
+from codling.corpus.sources.opened import open_sources
+from codling.corpus.sources.repository import Archive
 
 GOOD = {"content": "x = 1\n", "path": "a.py"}
 

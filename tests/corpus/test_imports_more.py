@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from codling.corpus.imports import SourceFile, dependency_graph
+from codling.corpus.dependencies.graph import SourceFile, dependency_graph
 
 LANGUAGE = {"java": "java", "kt": "kotlin", "scala": "scala", "cs": "c-sharp", "php": "php"}
 LANGUAGE |= {"go": "go", "rs": "rust", "rb": "ruby", "sh": "shell"}

@@ -6,10 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from codling.corpus.config import CleanConfig, FilterConfig, LicenseConfig
-from codling.corpus.document import DOCUMENT_SCHEMA
+from codling.corpus.config import CleanConfig
+from codling.corpus.filters.profiles import PROFILES, FilterConfig
 from codling.corpus.judge import Judge
-from codling.corpus.profiles import PROFILES
+from codling.corpus.licenses.notices import LicenseConfig
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA
 
 CODE = "def add(first, second):\n    # adds\n    return first + second\n"
 TEXTS = (

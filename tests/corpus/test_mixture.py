@@ -5,8 +5,8 @@ import pytest
 from codling.core.artifact import Artifact, Draft, produce
 from codling.core.errors import ConfigError
 from codling.core.shards import Shard, map_shards, read_rows
-from codling.corpus.document import SAMPLE_SCHEMA
 from codling.corpus.mixture import MixConfig, copies, mix, plan
+from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 
 
 def sample(name: str, number: int, n_chars: int, split: str = "train") -> dict:

@@ -8,13 +8,12 @@ import pytest
 
 from codling.core.artifact import Draft, produce
 from codling.core.errors import ConfigError
-from codling.core.languages import LANGUAGES
+from codling.core.languages.table import LANGUAGES
 from codling.core.shards import Shard, read_rows
-from codling.corpus.document import DOCUMENT_SCHEMA, Document
-from codling.corpus.graph_config import ScreenConfig
-from codling.corpus.quality import QualityConfig, quality
-from codling.corpus.screen import screen
-from codling.corpus.syntax import GRAMMARS, _parser, error_share, has_grammar
+from codling.corpus.filters.syntax import GRAMMARS, _parser, error_share, has_grammar
+from codling.corpus.screen import ScreenConfig, screen
+from codling.corpus.selection.quality import QualityConfig, quality
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, Document
 
 VALID = {
     "c": "int main(void) { return 0; }\n",

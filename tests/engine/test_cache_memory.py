@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from codling.engine.fused import stacked_cache
+from codling.engine.decoder_cpu import stacked_cache
 from codling.model.config import ModelConfig
 
 

@@ -11,7 +11,7 @@ from codling.core.errors import RequestError
 from codling.engine.engine import Engine
 from codling.engine.request import BusyError, SamplingParams
 from codling.engine.runner import Runner
-from codling.engine.scheduler import Sequence
+from codling.engine.sequence import Sequence
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig
 from codling.model.transformer import Transformer
 

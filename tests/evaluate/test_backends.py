@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from codling.core.errors import CheckpointError, ConfigError, RequestError
+from codling.core.threads import in_threads
 from codling.engine.text import TextEngine
 from codling.evaluate.backends import ApiBackend, EngineBackend, open_backend
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.task import Prompt, Sampling
-from codling.sandbox.pool import in_threads
 from codling.serve.backend import LocalBackend
 from serve.tiny_server import Servers, save_model
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from codling.evaluate.heldout import bits_per_byte, held_out_windows
-from codling.evaluate.summary import sparkline
-from codling.evaluate.view import pick_examples
+from codling.evaluate.heldout.score import bits_per_byte, held_out_windows
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
+from codling.report.run_summary import sparkline
+from codling.report.run_view import pick_examples
 
 SHAPE = ModelConfig(
     vocab_size=16,

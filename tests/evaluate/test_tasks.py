@@ -11,11 +11,11 @@ from codling.core.errors import ToolMissingError
 from codling.evaluate import harness
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.harness import Sample, execute
-from codling.evaluate.heatmap import heat_map
 from codling.evaluate.rows import Rows
 from codling.evaluate.task import Problem
 from codling.evaluate.tasks import find_task
 from codling.evaluate.tasks.multipl_e import NAMES
+from codling.report.heatmap import heat_map
 from codling.sandbox.interpreter import Interpreter
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from codling.model.config import MoEConfig
-from codling.model.grouped import _operator, grouped_matmul
 from codling.model.moe import Routing, experts_grouped, experts_loop, route
+from codling.model.ops.grouped import _operator, grouped_matmul
 
 SCORES = torch.tensor([[0.1, 0.3, 0.05, 0.25, 0.2, 0.1]])
 

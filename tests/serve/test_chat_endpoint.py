@@ -12,7 +12,7 @@ from tiny_server import CONTEXT, Running
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
-from codling.tokens.generations import EOS, EOT
+from codling.tokens.families import EOS, EOT
 
 ASK = [{"role": "user", "content": "add two numbers"}]
 

@@ -10,7 +10,7 @@ from tiny_server import Running, Servers
 
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
-from codling.tokens.generations import BOS
+from codling.tokens.families import BOS
 
 ASK = [{"role": "user", "content": "add two numbers"}]
 

@@ -11,7 +11,7 @@ from tiny_server import CONTEXT, Running, Servers, save_model
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
-from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
 
 PROMPT = "def add(first, second):\n"
 SUFFIX = "\n\n\nclass Stack:\n"

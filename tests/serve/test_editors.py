@@ -13,7 +13,7 @@ from tiny_server import Running
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
-from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
 
 EDITORS = Path(__file__).parents[2] / "editors"
 EXPECTED = "http://127.0.0.1:8000"

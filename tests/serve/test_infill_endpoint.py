@@ -10,7 +10,7 @@ from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.infill import context, keep_indent, select
 from codling.serve.schema import ExtraFile
-from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
 
 BEFORE, LINE, AFTER = "def add(first, second):\n", "    re", "\n\n\nclass Stack:\n"
 

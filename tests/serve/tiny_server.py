@@ -21,7 +21,7 @@ from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
 from codling.serve.listen import GracefulServer, bind
 from codling.tokens.bpe import train
-from codling.tokens.generations import BOS, EOS
+from codling.tokens.families import BOS, EOS
 from codling.tokens.template_files import preset_source
 
 TEXTS = [

@@ -9,7 +9,7 @@ from codling.core.artifact import Artifact, sha256_of
 from codling.core.errors import ConfigError, SourceError
 from codling.tokens.bpe import learn_tokenizer
 from codling.tokens.config import TokenizerConfig
-from codling.tokens.generations import CODER_V1_ORDER
+from codling.tokens.families import CODER_V1_ORDER
 from codling.tokens.tokenizer import Tokenizer
 
 TEXTS = [

@@ -6,7 +6,7 @@ import pytest
 
 from codling.core.errors import RequestError, TokenizerError
 from codling.tokens.chat import ChatFormat, ChatTemplate
-from codling.tokens.generations import BOS, EOS, EOT
+from codling.tokens.families import BOS, EOS, EOT
 from codling.tokens.template_files import preset_source
 from codling.tokens.tokenizer import Tokenizer
 

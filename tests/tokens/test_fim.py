@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from codling.core.errors import RequestError, TokenizerError
+from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
 from codling.tokens.fim import (
     Draw,
     Hole,
@@ -16,7 +17,6 @@ from codling.tokens.fim import (
     spm,
     training_task,
 )
-from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
 from codling.tokens.spans import Spans
 from codling.tokens.tokenizer import Tokenizer
 

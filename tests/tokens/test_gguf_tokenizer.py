@@ -8,7 +8,7 @@ import pytest
 
 from codling.core.errors import TokenizerError
 from codling.tokens.chat import ChatFormat
-from codling.tokens.gguf import tokenizer_from_gguf
+from codling.tokens.from_gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"

@@ -11,7 +11,7 @@ from codling.core.errors import ConfigError, TokenizerError
 from codling.core.shards import read_rows
 from codling.tokens.config import PackConfig
 from codling.tokens.pack import pack
-from codling.tokens.stream import open_stream, read_index, read_meta
+from codling.tokens.token_files import open_stream, read_index, read_meta
 from codling.tokens.tokenizer import Tokenizer
 
 

@@ -9,7 +9,7 @@ import pytest
 import tokenizers
 
 from codling.core.errors import TokenizerError
-from codling.tokens.generations import EOT, FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.families import EOT, FIM_BEGIN, FIM_END, FIM_HOLE
 from codling.tokens.tokenizer import StreamDecoder, Tokenizer
 
 SEPARATOR = "\n__ggml_vocab_test__\n"

@@ -5,7 +5,7 @@ from typing import Any
 
 from codling.core.artifact import Artifact, Draft, produce
 from codling.core.shards import Shard
-from codling.corpus.document import SAMPLE_SCHEMA
+from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 
 LINES = (
     "def add(a, b):\n    return a + b\n\n\n"

@@ -8,7 +8,7 @@ import pytest
 
 from codling.core.artifact import Artifact, Draft, produce
 from codling.core.shards import Shard
-from codling.corpus.document import SAMPLE_SCHEMA
+from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 from codling.model.config import ModelConfig
 from codling.tokens.bpe import learn_tokenizer
 from codling.tokens.config import PackConfig, TokenizerConfig

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from codling.model.blocked import blocked_attention
+from codling.model.ops.blocked import blocked_attention
 
 
 @pytest.mark.parametrize("length", [1, 100, 128, 600])

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from codling.train.config import OptimizerConfig
-from codling.train.optim import FlatWeights, Optimizer, orthogonalize
+from codling.train.optim.flat import FlatWeights
+from codling.train.optim.muon import orthogonalize
+from codling.train.optim.optimizer import Optimizer
 
 
 class Toy(nn.Module):

@@ -21,7 +21,8 @@ from codling.model.config import MLAConfig, ModelConfig, MoEConfig
 from codling.model.transformer import Transformer
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import PretrainConfig
-from codling.train.pretrain import pretrain, publish_checkpoint
+from codling.train.pretrain import pretrain
+from codling.train.run import publish_checkpoint
 
 Configs = Callable[..., PretrainConfig]
 

@@ -482,3 +482,11 @@ def _plain(value: object, identity: bool) -> object:
         # Bytes of a name that are not UTF-8 would not go into the manifest.
         return os.fsencode(value.as_posix()).decode("utf-8", "backslashreplace")
     return value.value if isinstance(value, Enum) else value
+
+
+def tokenizer_input(folder: Path) -> Artifact | Input:
+    """The tokenizer as an input: an artefact, or a published folder named by its file's hash."""
+    if (folder / "manifest.json").is_file():
+        return open_artifact(folder)
+    file = folder / "tokenizer.json" if folder.is_dir() else folder
+    return Input(kind="source", id=sha256_of(file)[:16], path=str(folder.absolute()))

@@ -10,7 +10,7 @@ info/attributes, hooks, alternates, grafts, replaced objects, remotes. Refs are 
 git_place.py. Git gets an environment of its own, asks nothing, and has limits of time and memory.
 
 Only `untracked` lets git look at the work tree (for .gitignore). Files are hashed here.
-Not here: what is made of it (corpus/git.py, corpus/history.py, artifact.py).
+Not here: what is made of it (corpus/sources/git.py, corpus/sources/history.py, artifact.py).
 """
 
 import hashlib

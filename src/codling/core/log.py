@@ -1,6 +1,6 @@
 """What long work shows and writes down: a progress bar with rate and time left, and metrics.jsonl.
 
-Not here: reports (evaluate/report.py) and the printing of errors (cli.py).
+Not here: reports (report/run_page.py) and the printing of errors (cli.py).
 """
 
 import json

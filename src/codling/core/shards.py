@@ -279,3 +279,8 @@ def _files(shard: Shard) -> list[Path]:
 
 def _record(done_dir: Path, index: int) -> Path:
     return done_dir / f"{index:05d}.json"
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -7,7 +7,7 @@ how many edges there are, how many are cyclic, and how many the order violates.
 A repository is handled whole, with the shard that holds its first file, so the result does not
 depend on the number of workers. Held-out files never share a sample with training files.
 
-Not here: finding edges (imports.py), ordering (order.py), joining (concat.py).
+Not here: finding edges (dependencies/graph.py), ordering (order.py), joining (layout.py).
 """
 
 import hashlib
@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codling.core.artifact import Artifact, Draft, open_artifact, produce
-from codling.core.shards import Counts, Shard, map_shards
-from codling.corpus.concat import samples
-from codling.corpus.document import SAMPLE_SCHEMA, Document, Split
-from codling.corpus.graph_config import ArrangeConfig
-from codling.corpus.imports import SourceFile, dependency_graph
-from codling.corpus.order import Graph, arrange_files, count_edges
-from codling.corpus.tables import new_table
+from codling.core.recipe import aside
+from codling.core.shards import Counts, Shard, available_cores, map_shards
+from codling.corpus.dependencies.graph import SourceFile, dependency_graph
+from codling.corpus.dependencies.order import Graph, Order, arrange_files, count_edges
+from codling.corpus.layout import samples
+from codling.corpus.tables.schemas import SAMPLE_SCHEMA, Document, Split
+from codling.corpus.tables.writer import new_table
 
 STAGE_VERSION = 2
 EDGE_SCHEMA = pa.schema(
@@ -42,6 +42,28 @@ _SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 RepoKey = tuple[str, str]
 """Source and repository."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrangeConfig:
+    """How the files of each repository become training samples."""
+
+    documents_dir: Path = aside()
+    """The artefact of kind "documents" to read."""
+    out_dir: Path = aside()
+    """Where the samples go."""
+    order: Order = "scc"
+    """`scc`: no edge outside cycles is violated; `paper`: Algorithm 1 as published; `random`."""
+    max_chars: int = 4_000_000
+    """A longer sample is cut, between files; a file longer than this is a sample of its own."""
+    seed: int = 0
+    """For the order `random`."""
+    left_out: tuple[str, ...] = aside(())
+    """Stations that these documents did not pass, and why; only noted in the manifest."""
+    workers: int = aside(factory=available_cores)
+    """Processes; the result is the same for any number."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local processes."""
 
 
 def arrange(config: ArrangeConfig) -> Artifact:

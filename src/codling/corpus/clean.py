@@ -3,9 +3,9 @@
 Input: artefact "raw". Output: artefact "documents" with the tables documents, dropped (with rule
 and value) and redactions (file, line, kind). Each file passes, in this order:
 
-    license-unknown, license-not-permissive    the licence gate (licenses.py)
-    the quality filters                        (filters.py)
-    redaction of secrets and addresses         (redact.py)
+    license-unknown, license-not-permissive    the licence gate (licenses/notices.py)
+    the quality filters                        (filters/rules.py)
+    redaction of secrets and addresses         (redaction/redact.py)
     duplicate                                  the same text as a file that stays
 
 Two passes over the raw shards. The first judges the files and leaves only what was decided: rows,
@@ -31,15 +31,15 @@ from numpy.typing import NDArray
 
 from codling.core.artifact import Artifact, Draft, open_artifact, produce
 from codling.core.shards import Counts, Shard, map_shards, prepare_workers
-from codling.corpus.columns import batches
 from codling.corpus.config import CleanConfig
-from codling.corpus.counts import nested
-from codling.corpus.document import DROPPED_SCHEMA
-from codling.corpus.filters import Reason
+from codling.corpus.filters.profiles import thresholds
+from codling.corpus.filters.rules import Reason
 from codling.corpus.judge import Judge, Judged, dropped_rows
-from codling.corpus.profiles import thresholds
-from codling.corpus.redact import REDACTION_SCHEMA, Edit, replaced
-from codling.corpus.tables import new_table
+from codling.corpus.redaction.redact import REDACTION_SCHEMA, Edit, replaced
+from codling.corpus.tables.counts import nested
+from codling.corpus.tables.reader import batches
+from codling.corpus.tables.schemas import DROPPED_SCHEMA
+from codling.corpus.tables.writer import new_table
 
 STAGE_VERSION = 2
 
@@ -48,7 +48,7 @@ T = TypeVar("T")
 COMPILED_BYTES = 50_000_000
 """Bytes per worker from which on it pays to load the compiled loops."""
 
-PREPARED = ("codling.corpus.clean", "codling.corpus.kernels")
+PREPARED = ("codling.corpus.clean", "codling.corpus.warm_kernels")
 """What worker processes begin with, where the compiled loops are used."""
 
 KEYS_SCHEMA = pa.schema(

@@ -9,7 +9,7 @@ per source file) and dropped (every other file, with the rule that dropped it an
 
 The work is cut into shards by bytes, so the result is the same for any number of workers.
 
-Not here: the judgement of licences and quality (clean.py); reading (sources.py).
+Not here: the judgement of licences and quality (clean.py); reading (sources/opened.py).
 """
 
 import hashlib
@@ -26,26 +26,26 @@ from typing import Any
 
 from codling.core.artifact import Artifact, Draft, Input, produce
 from codling.core.errors import SourceError
-from codling.core.languages import detect, header_language, may_be_code, may_be_known
+from codling.core.languages.table import detect, header_language, may_be_code, may_be_known
 from codling.core.log import say
 from codling.core.shards import Counts, Shard, cut, map_shards, prepare_workers
 from codling.corpus import paths
-from codling.corpus.archives import open_archive
 from codling.corpus.config import CollectConfig
-from codling.corpus.counts import document_counts, largest_rule, nested
-from codling.corpus.document import DOCUMENT_SCHEMA, DROPPED_SCHEMA
-from codling.corpus.dumps import read_dump
 from codling.corpus.heldout import CodeFile, Heldout, choose_heldout, newest_since, row_heldout
-from codling.corpus.history import read_history
-from codling.corpus.licenses import Licenses, read_notices
-from codling.corpus.repository import Archive, Entry, Reader, Repository, bounded, shown
-from codling.corpus.sources import open_sources
-from codling.corpus.tables import new_table
+from codling.corpus.licenses.notices import Licenses, read_notices
+from codling.corpus.sources.archives import open_archive
+from codling.corpus.sources.dumps import read_dump
+from codling.corpus.sources.history import read_history
+from codling.corpus.sources.opened import open_sources
+from codling.corpus.sources.repository import Archive, Entry, Reader, Repository, bounded, shown
+from codling.corpus.tables.counts import document_counts, largest_rule, nested
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA
+from codling.corpus.tables.writer import new_table
 
 STAGE_VERSION = 7
 ARCHIVE_GROWTH = 4
 """How many times larger than packed an archive is taken to be, when shards are cut."""
-PREPARED = ("codling.corpus.collect", "codling.corpus.clean", "codling.corpus.kernels")
+PREPARED = ("codling.corpus.collect", "codling.corpus.clean", "codling.corpus.warm_kernels")
 """What worker processes begin with: also for the stage that comes next in the same process."""
 
 

@@ -1,9 +1,8 @@
 """Settings of the stages collect and clean. No torch and no tables here: the command line reads it.
 
-Thresholds that are left at None come from the profile (corpus/profiles.py).
+Thresholds that are left at None come from the profile (corpus/filters/profiles.py).
 """
 
-import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +10,14 @@ from typing import Literal
 
 from codling.core.errors import ConfigError
 from codling.core.recipe import aside
+from codling.core.shards import available_cores
+from codling.corpus.filters.profiles import FilterConfig
+from codling.corpus.licenses.notices import LicenseConfig
+from codling.corpus.redaction.redact import RedactConfig
 
 HeldoutBy = Literal["package", "file-time", "repository-time"]
 MAX_DOCUMENT_BYTES = 32_000_000
 """A worker holds a document about five times (as bytes, text, Arrow, Parquet and compressed)."""
-
-ProfileName = Literal["deepseek-coder", "starcoder2", "opencoder"]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,74 +90,6 @@ class CollectConfig:
                 f"max_file_bytes is {self.max_file_bytes:,}; at most {MAX_DOCUMENT_BYTES:,} keep "
                 "every stage within 1 GB of memory"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LicenseConfig:
-    """Which licences may be learned from."""
-
-    permissive: tuple[str, ...] = ()
-    """SPDX identifiers that pass; none: the built-in list (corpus/licenses.py)."""
-    also: tuple[str, ...] = ()
-    """SPDX identifiers that pass besides, for example MPL-2.0."""
-    allow_unknown: bool = False
-    """Let files pass whose licence is not known. They are counted all the same."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilterConfig:
-    """Which files are worth learning from. A threshold of None is the profile's."""
-
-    profile: ProfileName = "deepseek-coder"
-    """Published set of rules that the thresholds come from."""
-    languages: tuple[str, ...] = ()
-    """Keys of languages to keep; none: every language that is recognised."""
-    max_mean_line: float | None = None
-    """Longest mean line, in characters."""
-    max_line: int | None = None
-    """Longest line, in characters."""
-    min_alphabetic: float | None = None
-    """Smallest share of alphabetic (starcoder2: alphanumeric) characters."""
-    min_visible_text: float | None = None
-    """Smallest share of visible text in HTML."""
-    min_visible_chars: int | None = None
-    """Fewest visible characters in HTML."""
-    min_data_chars: int | None = None
-    """Fewest characters of a JSON or YAML file."""
-    max_data_chars: int | None = None
-    """Most characters of a JSON or YAML file."""
-    max_encoded_run: int | None = None
-    """Longest run of base64, hexadecimal or escaped data, in characters."""
-    max_encoded_share: float | None = None
-    """Largest share of a file that is such data."""
-    max_digits: float | None = None
-    """Largest share of digits."""
-    max_spaces: float | None = None
-    """Largest share of white space."""
-    max_hex_words: float | None = None
-    """Largest share of words that are hexadecimal numbers."""
-    max_repeated: float | None = None
-    """Largest share of characters in 10-grams of words that occur more than once."""
-    min_comments: float | None = None
-    """Smallest share of comments, where they are counted."""
-    max_comments: float | None = None
-    """Largest share of comments, where they are counted."""
-    drop_generated: bool | None = None
-    """Drop files that say in their first lines that a program wrote them."""
-    parse_python: bool | None = None
-    """Drop Python files that do not parse, or that are mostly pass, import, assert or print."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedactConfig:
-    """What is replaced by placeholders."""
-
-    secrets: bool = True
-    """Keys, tokens and passwords in known formats."""
-    emails: bool = True
-    """E-mail addresses, except those of example domains."""
-    addresses: bool = True
-    """Public IP addresses."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The training layout at the cursor: the files that the cursor's file depends on, then that file.
 
 Input: a repository (any mapping from path to text, or a folder through `WorkingTree`), the cursor's
-file and what stands before the cursor. Output: a prompt in the layout of concat.py, which ends
+file and what stands before the cursor. Output: a prompt in the layout of layout.py, which ends
 where the cursor stands, no longer than a budget. As in the README of DeepSeek-Coder:
 
     # utils.py
@@ -26,10 +26,10 @@ from codling.core.errors import SourceError, ToolMissingError
 from codling.core.folder_walk import files_below
 from codling.core.git import open_git
 from codling.core.git_place import find_place
-from codling.core.languages import SNIFF_BYTES, detect
-from codling.corpus.concat import file_text
-from codling.corpus.imports import LANGUAGES, Dependencies
-from codling.corpus.order import arrange_files
+from codling.core.languages.table import SNIFF_BYTES, detect
+from codling.corpus.dependencies.graph import LANGUAGES, Dependencies
+from codling.corpus.dependencies.order import arrange_files
+from codling.corpus.layout import file_text
 
 Measure = Callable[[str], int]
 """Length of a text in the unit of the budget: characters (`len`) or tokens."""

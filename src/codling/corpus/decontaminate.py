@@ -9,7 +9,7 @@ Ten words that say nothing (numbers, single letters) do not count; a text that h
 compared as a whole. Of a text as a whole two words must say something: `return x + y`, a solution
 of HumanEval, stands in one of a thousand clean files.
 
-Not here: the search (ngrams.py) and the benchmarks' formats (benchmark_texts.py).
+Not here: the search (contamination/ngrams.py) and the benchmarks' formats (benchmark_texts.py).
 """
 
 import re
@@ -24,14 +24,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
-from codling.core.shards import Counts, Shard, Threads, map_shards
-from codling.corpus.benchmark_texts import BenchmarkText, benchmark_files, read_texts
-from codling.corpus.columns import text_columns
-from codling.corpus.counts import nested
-from codling.corpus.graph_config import DecontaminateConfig
-from codling.corpus.ngrams import Index, build_index, find, ngrams, tokens_reference, words
-from codling.corpus.subset import Subset, write_subset
-from codling.corpus.tables import new_table
+from codling.core.errors import ConfigError
+from codling.core.recipe import aside
+from codling.core.shards import Counts, Shard, Threads, available_cores, map_shards
+from codling.corpus.contamination.benchmark_texts import (
+    BenchmarkText,
+    benchmark_files,
+    read_texts,
+)
+from codling.corpus.contamination.ngrams import (
+    Index,
+    build_index,
+    find,
+    ngrams,
+    tokens_reference,
+    words,
+)
+from codling.corpus.tables.counts import nested
+from codling.corpus.tables.drop_rows import Subset, write_subset
+from codling.corpus.tables.reader import text_columns
+from codling.corpus.tables.writer import new_table
 
 STAGE_VERSION = 1
 _EXCERPT_BYTES = 120
@@ -50,6 +62,34 @@ HIT_SCHEMA = pa.schema(
     ]
 )
 """Table `hits`: the first text of a benchmark in each document that goes, and its place there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecontaminateConfig:
+    """Which documents leave the corpus because they hold parts of a benchmark."""
+
+    documents_dir: Path = aside()
+    """The artefact of kind "documents" to read."""
+    out_dir: Path = aside()
+    """Where the documents that stay, and the list of hits, are written."""
+    benchmarks: tuple[Path, ...] = aside()
+    """Files or folders: JSONL, JSON, Parquet or CSV, also with .gz."""
+    fields: tuple[str, ...] = ()
+    """The columns or keys that are looked for; none: every text in the files."""
+    n: int = 10
+    """A document with so many words in a row of a benchmark's text goes."""
+    min_words: int = 3
+    """A benchmark's text of so many words, fewer than `n`, is looked for as a whole."""
+    min_distinct: int = 4
+    """So many of the `n` words must be different and have two letters: numbers are no evidence."""
+    workers: int = aside(factory=available_cores)
+    """Threads; the result is the same for any number."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local threads."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_words <= self.n:
+            raise ConfigError(f"min_words is {self.min_words}; it must be from 1 to n = {self.n}")
 
 
 def decontaminate(config: DecontaminateConfig) -> Artifact:

@@ -9,33 +9,58 @@ another, and the documents that stay. A repository is the set of its files' shin
 that member stays which is trained on rather than held out, has the better licence (own, then known,
 then unknown), more stars, more bytes.
 
-Not here: the kernels (minhash.py), clustering (clusters.py), equal files (clean.py).
+Not here: the kernels (duplicates/minhash.py), clustering (clusters.py), equal files (clean.py).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
-from codling.core.errors import SourceError
+from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import read_object
-from codling.core.shards import Counts, Shard, Threads, map_shards
-from codling.corpus import minhash
-from codling.corpus.clusters import Ids, candidate_pairs, choose_survivors
-from codling.corpus.columns import text_columns
-from codling.corpus.graph_config import DedupConfig
-from codling.corpus.shingle_store import (
-    ShingleStore,
-    save_array,
-    write_shingles,
-)
-from codling.corpus.subset import Subset, write_subset
-from codling.corpus.units import Units, read_units, unit_names
+from codling.core.recipe import aside
+from codling.core.shards import Counts, Shard, Threads, available_cores, map_shards
+from codling.corpus.duplicates import minhash
+from codling.corpus.duplicates.clusters import Ids, candidate_pairs, choose_survivors
+from codling.corpus.duplicates.shingles import ShingleStore, save_array, write_shingles
+from codling.corpus.duplicates.units import Units, read_units, unit_names
+from codling.corpus.tables.drop_rows import Subset, write_subset
+from codling.corpus.tables.reader import text_columns
 
 STAGE_VERSION = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupConfig:
+    """Which near-duplicates leave the corpus."""
+
+    documents_dir: Path = aside()
+    """The artefact of kind "documents" to read."""
+    out_dir: Path = aside()
+    """Where the documents that stay, and the list of those that go, are written."""
+    level: Literal["file", "repository"] = "file"
+    """What is compared: single files, or whole repositories, as DeepSeek-Coder did."""
+    threshold: float = 0.7
+    """Jaccard similarity of the sets of token 5-grams from which two count as duplicates."""
+    verify: bool = True
+    """Compute the exact similarity; without, all that share a MinHash band go."""
+    against: tuple[Path, ...] = aside(())
+    """Artefacts of kind "documents" that exist already: what resembles their content goes."""
+    stars: Path | None = aside(None)
+    """JSON object from repository to its stars: of equal licences, the more popular copy stays."""
+    workers: int = aside(factory=available_cores)
+    """Threads; the result is the same for any number."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local threads."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise ConfigError(f"threshold is {self.threshold}; it must be above 0 and at most 1")
 
 
 def dedup(config: DedupConfig) -> Artifact:

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from codling.core.errors import ConfigError
 from codling.corpus.config import CollectConfig
-from codling.corpus.document import Split
 from codling.corpus.parts import PARTS, part_of, place_in_part
+from codling.corpus.tables.schemas import Split
 
 MAX_UNIT_SHARE = 0.2
 """A unit with more of its part's bytes is cut into the folders and files that it holds; a file with

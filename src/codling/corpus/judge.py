@@ -20,16 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from codling.corpus import marks
-from codling.corpus.columns import buffers
-from codling.corpus.config import CleanConfig, RedactConfig
-from codling.corpus.document import DROPPED_SCHEMA
-from codling.corpus.filters import FileText, Reason, drop_reason
-from codling.corpus.licenses import allowed_licenses, license_reason
-from codling.corpus.linestats import LineStats, line_stats
-from codling.corpus.profiles import LONG_LINE, Thresholds, thresholds
-from codling.corpus.redact import Edit, find_edits
-from codling.corpus.secrets import ANCHORS, ASSIGNED_BIT, PRIVATE_KEY_BIT
+from codling.corpus.config import CleanConfig
+from codling.corpus.filters import marks
+from codling.corpus.filters.line_stats import LineStats, line_stats
+from codling.corpus.filters.profiles import LONG_LINE, Thresholds, thresholds
+from codling.corpus.filters.rules import FileText, Reason, drop_reason
+from codling.corpus.licenses.notices import allowed_licenses, license_reason
+from codling.corpus.redaction.redact import Edit, RedactConfig, find_edits
+from codling.corpus.redaction.secrets import ANCHORS, ASSIGNED_BIT, PRIVATE_KEY_BIT
+from codling.corpus.tables.reader import buffers
+from codling.corpus.tables.schemas import DROPPED_SCHEMA
 
 Mask = NDArray[np.bool_]
 
@@ -118,7 +118,7 @@ class Judge:
 
 @dataclass(frozen=True)
 class Suspicion:
-    """The rules of filters.py over whole columns: never False for a row that a rule would drop."""
+    """The rules of rules.py over whole columns: never False for a row that a rule would drop."""
 
     limits: Thresholds
     look: Look
@@ -193,7 +193,8 @@ class Suspicion:
 
 def looked(column: pa.Array) -> Look:
     """What the compiled loops find in the texts of a column."""
-    from codling.corpus import byte_kernel, mark_kernel
+    from codling.corpus import marks_kernel as mark_kernel
+    from codling.corpus.filters import line_stats_kernel as byte_kernel
 
     data, offsets = buffers(column)
     found = mark_kernel.mark(data, offsets, ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT)

@@ -21,9 +21,8 @@ from tokenizers import Tokenizer
 from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
 from codling.core.errors import ConfigError
 from codling.core.recipe import aside
-from codling.core.shards import Shard, map_shards
-from codling.corpus.config import available_cores
-from codling.corpus.document import SAMPLE_SCHEMA
+from codling.core.shards import Shard, available_cores, map_shards
+from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 
 STAGE_VERSION = 1
 BYTES_PER_TOKEN = 3.2

@@ -1,7 +1,7 @@
 """Parts of a repository: its code proper, and what stands beside it.
 
 Input: a path. Output: "code", "tests", "examples", "docs" or "scripts", told by the names of
-folders and files alone. Not here: what is made of the parts (heldout.py, evaluate/insertion.py).
+folders and files alone. Not here: what is made of the parts (heldout.py, evaluate/heldout).
 """
 
 import re

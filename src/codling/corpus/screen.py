@@ -15,7 +15,7 @@ Not here: parsing and measuring.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -23,19 +23,55 @@ import numpy as np
 import pyarrow.compute as pc
 
 from codling.core.artifact import Artifact, Draft, Input, damage_named, open_artifact, produce
-from codling.core.languages import LANGUAGES
+from codling.core.errors import ConfigError
+from codling.core.languages.table import LANGUAGES
 from codling.core.log import say
-from codling.core.shards import Counts, Shard, map_shards
-from codling.corpus.columns import batches, read_columns
-from codling.corpus.counts import nested
-from codling.corpus.graph_config import ReadabilityConfig, ScreenConfig
-from codling.corpus.quality import QualityModel, open_quality
-from codling.corpus.readability import look, unreadable
-from codling.corpus.subset import Subset, write_subset
-from codling.corpus.syntax import GRAMMARS, error_share, tools
+from codling.core.recipe import aside, unknown_key
+from codling.core.shards import Counts, Shard, available_cores, map_shards
+from codling.corpus.filters.readability import ReadabilityConfig, look, unreadable
+from codling.corpus.filters.syntax import GRAMMARS, error_share, tools
+from codling.corpus.selection.quality import QualityModel, open_quality
+from codling.corpus.tables.counts import nested
+from codling.corpus.tables.drop_rows import Subset, write_subset
+from codling.corpus.tables.reader import batches, read_columns
 
 STAGE_VERSION = 2
 _WITHOUT = "without_grammar/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenConfig:
+    """Which documents leave the corpus because they do not parse or are no pleasure to read."""
+
+    documents_dir: Path = aside()
+    """The artefact of kind "documents" to read."""
+    out_dir: Path = aside()
+    """Where the documents that stay, and the list of those that go, are written."""
+    syntax: bool = True
+    """Ask parsers."""
+    max_error_share: float = 0.05
+    """A file goes if more of its bytes lie in places that the grammar cannot read."""
+    strict: tuple[str, ...] = ("java", "javascript", "python")
+    """Languages of which a file goes for any error: their grammars are complete."""
+    readable: bool = True
+    """Apply the rules of readability."""
+    readability: ReadabilityConfig = field(default_factory=ReadabilityConfig)
+    quality_model: Path | None = aside(None)
+    """Artefact of `codling data quality`: files that it scores low go."""
+    min_quality: float = 0.5
+    """The least score that stays, from 0 to 1."""
+    workers: int = aside(factory=available_cores)
+    """Processes; the result is the same for any number."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; none: local processes."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_error_share", "min_quality"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1")
+        for language in self.strict:
+            if language not in LANGUAGES:
+                raise ConfigError(unknown_key(language, LANGUAGES, "strict", what="language"))
 
 
 def screen(config: ScreenConfig) -> Artifact:

@@ -13,7 +13,8 @@ import torch
 from codling.engine.request import BusyError, FinishReason
 from codling.engine.runner import Runner
 from codling.engine.sampler import choose, top_logprobs
-from codling.engine.scheduler import Batch, Scheduler, Sequence
+from codling.engine.scheduler import Batch, Scheduler
+from codling.engine.sequence import Sequence
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Input: batches of the scheduler. Output: logits. The cache's rows are the scheduler's slots. Prompts
 run through the plain model, which works on rows that lie side by side, so a batch with gaps is run
 in pieces (the scheduler keeps running slots together). A few tokens on the CPU run through the
-compiled loop of fused.py where it knows the model.
+compiled loop of decoder_cpu.py where it knows the model.
 
 Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, R sequences that need
 logits. Not here: which tokens to run (scheduler.py), what a row of the cache is (model/cache.py).
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from codling.core.errors import ConfigError
-from codling.engine.fused import FusedDecoder, can_fuse, stacked_cache
-from codling.engine.scheduler import Batch, Copy, Move, Swap
+from codling.engine.decoder_cpu import FusedDecoder, can_fuse, stacked_cache
+from codling.engine.scheduler import Batch
+from codling.engine.slots import Copy, Move, Swap
 from codling.model.cache import KVCache
 from codling.model.transformer import Transformer
 

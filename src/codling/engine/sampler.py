@@ -12,7 +12,7 @@ from collections.abc import Sequence as Many
 import torch
 from torch import Tensor
 
-from codling.engine.scheduler import Sequence
+from codling.engine.sequence import Sequence
 
 NUCLEUS = 1024
 """top-p looks at this many likeliest tokens first; only a flat distribution needs a full sort."""

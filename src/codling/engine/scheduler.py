@@ -10,69 +10,10 @@ Not here: the model (runner.py), the choice of a token (sampler.py), text and st
 """
 
 from collections import deque
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
 
-from codling.engine.memory.recall import Recall
-from codling.engine.request import FinishReason, SamplingParams
-
-MIN_SHARED = 16
-"""A prefix shorter than this is not worth a copy, nor waiting for one."""
-
-
-@dataclass(eq=False)
-class Sequence:
-    """One prompt on its way: its tokens, and how many of them are in the cache."""
-
-    prompt_ids: list[int]
-    params: SamplingParams
-    end_ids: frozenset[int] = frozenset()
-    """Tokens that end it."""
-    lead: str = ""
-    """What the text may begin with and the caller has already (InsertionPrompt)."""
-    recall: Recall | None = None
-    """What it takes from a memory of the repository, if it may."""
-    slot: "Slot | None" = None
-    n_cached: int = 0
-    """Prompt tokens taken over from another sequence."""
-    finish_reason: FinishReason | None = None
-    tokens: list[int] = field(init=False)
-    random: Random = field(init=False)
-    """Draws one number per sampled token: the same seed, the same numbers, in any batch."""
-
-    def __post_init__(self) -> None:
-        self.tokens = list(self.prompt_ids)
-        self.random = Random(self.params.seed)
-
-    @property
-    def n_done(self) -> int:
-        """How many of the tokens have their keys and values in the slot."""
-        assert self.slot is not None
-        return len(self.slot.tokens)
-
-    @property
-    def n_output(self) -> int:
-        """Tokens generated so far."""
-        return len(self.tokens) - len(self.prompt_ids)
-
-    def append(self, token_id: int, max_length: int) -> None:
-        """Add a generated token; ends the sequence at an end token or a limit."""
-        self.tokens.append(token_id)
-        if token_id in self.end_ids:
-            self.finish_reason = "stop"
-        elif self.n_output >= self.params.max_tokens or len(self.tokens) >= max_length:
-            self.finish_reason = "length"
-
-
-@dataclass(eq=False)
-class Slot:
-    """One row of the cache."""
-
-    index: int
-    tokens: list[int] = field(default_factory=list)
-    """The tokens whose keys and values the row holds, from position 0."""
-    sequence: Sequence | None = None
-    last_used: int = 0
+from codling.engine.sequence import Sequence, Slot
+from codling.engine.slots import MIN_SHARED, Copy, Move, Swap, shared_prefix
 
 
 @dataclass(frozen=True)
@@ -94,28 +35,6 @@ class Batch:
             for i, sequence in enumerate(self.sequences)
             if self.starts[i] + len(self.chunks[i]) == len(sequence.tokens)
         ]
-
-
-@dataclass(frozen=True)
-class Copy:
-    """Before the next batch: the first `n_tokens` positions of row `source` go to row `target`."""
-
-    source: int
-    target: int
-    n_tokens: int
-
-
-@dataclass(frozen=True)
-class Swap:
-    """Before the next batch: rows `a` and `b`, of `n_a` and `n_b` tokens, change places."""
-
-    a: int
-    b: int
-    n_a: int
-    n_b: int
-
-
-Move = Copy | Swap
 
 
 class Scheduler:
@@ -257,19 +176,3 @@ class Scheduler:
 def _batch(sequences: list[Sequence], chunks: list[list[int]]) -> Batch:
     slots = [s.slot for s in sequences if s.slot is not None]
     return Batch(sequences, chunks, [s.index for s in slots], [len(s.tokens) for s in slots])
-
-
-def shared_prefix(a: list[int], b: list[int]) -> int:
-    """How many tokens two sequences have in common at their start.
-
-    >>> shared_prefix([1, 2, 3], [1, 2, 4, 5])
-    2
-    """
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

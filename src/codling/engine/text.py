@@ -39,7 +39,7 @@ from codling.engine.request import (
     TokenLogprob,
 )
 from codling.engine.runner import Runner
-from codling.engine.scheduler import Sequence
+from codling.engine.sequence import Sequence
 from codling.engine.stream import Stream
 from codling.engine.worker import Worker, token_logprob
 from codling.model.cache import KVCache
@@ -47,7 +47,7 @@ from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.fim import InsertionPrompt, insertion_prompt
-from codling.tokens.gguf import tokenizer_from_gguf
+from codling.tokens.from_gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 
 DEFAULT = SamplingParams()
@@ -84,7 +84,7 @@ class TextEngine:
 
         `max_length` counts prompt and completion of one request in tokens; None takes the model's
         context, as far as `cache_gib` of keys and values allow. `fuse` decodes dense models on the
-        CPU with the compiled loop of fused.py and takes the weights over: not for a model that is
+        CPU with the compiled loop (decoder_cpu.py) and takes the weights over: not for one that is
         still trained. `int8` (with `fuse`) rounds the weights that it decodes with. `chat_format`
         None takes the checkpoint's own chat template, if it has one.
         """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from codling.core.errors import RequestError
 from codling.engine.engine import Engine, Token
 from codling.engine.request import FinishReason, TokenLogprob
-from codling.engine.scheduler import Sequence
+from codling.engine.sequence import Sequence
 from codling.engine.stream import Stream, Transcript
 from codling.tokens.tokenizer import Tokenizer
 

@@ -202,7 +202,7 @@ class ApiBackend:
             body["stop"] = list(sampling.stop[:4])  # OpenAI's limit; all are applied again below
         choice, usage = self._choice(prompt, body)
         text = choice["message"]["content"] if prompt.messages is not None else choice["text"]
-        from codling.evaluate.extract import cut_at
+        from codling.grading.extract import cut_at
 
         return Answer(
             text=cut_at(text or "", sampling.stop),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.log import Bar
+from codling.core.threads import in_threads
 from codling.evaluate.backends import Answer, Backend
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judge import judged_by_model
@@ -26,7 +27,6 @@ from codling.sandbox.executor import VERSION as SANDBOX_VERSION
 from codling.sandbox.executor import Executor, Program
 from codling.sandbox.interpreter import interpreter
 from codling.sandbox.outcome import Outcome
-from codling.sandbox.pool import in_threads
 
 _REPEATED_ALONE = ("timed out", "lost", "out of memory")
 """Outcomes that a busy machine may cause: such programs run once more, alone."""

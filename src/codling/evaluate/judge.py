@@ -7,11 +7,11 @@ every question. Not here: the questions (tasks) and the server (backends.py).
 from collections.abc import Sequence
 
 from codling.core.log import Bar
+from codling.core.threads import in_threads
 from codling.evaluate.backends import Answer, open_judge
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.rows import Rows, content_key
 from codling.evaluate.task import Check, Prompt, Question, Sampling
-from codling.sandbox.pool import in_threads
 
 MAX_TOKENS = 1024
 """Of what the judge says."""

@@ -15,8 +15,8 @@ from typing import Any
 
 from codling.core.files import write_json, write_text
 from codling.evaluate.harness import Sample
-from codling.evaluate.heatmap import heat_map
-from codling.evaluate.pass_at_k import mean_with_interval
+from codling.grading.pass_at_k import mean_with_interval
+from codling.report.heatmap import heat_map
 
 KS = (1, 10, 100)
 

@@ -21,10 +21,10 @@ R rotated width, V value width, C kv_lora_rank, E hidden width.
 import torch
 from torch import Tensor, nn
 
-from codling.model.attention import attend
 from codling.model.cache import KVCache, Span
 from codling.model.config import ModelConfig
 from codling.model.norm import RMSNorm
+from codling.model.ops.attention import attend
 from codling.model.rope import Rotation, rotate_interleaved
 
 _LATENT_EPS = 1e-6

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codling.model.config import ModelConfig, MoEConfig
-from codling.model.grouped import grouped_matmul
 from codling.model.mlp import MLP
+from codling.model.ops.grouped import grouped_matmul
 
 
 class Routing(NamedTuple):

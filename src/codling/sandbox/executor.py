@@ -15,13 +15,14 @@ from types import TracebackType
 from typing import Self
 
 from codling.core.errors import ToolMissingError
+from codling.core.threads import in_threads
 from codling.sandbox import toolchains
 from codling.sandbox.box import Job, Reply, Step, StepReply
 from codling.sandbox.bubblewrap import INSIDE
 from codling.sandbox.interpreter import Interpreter, own
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, judge, proved, telling_line
-from codling.sandbox.pool import Pool, in_threads
+from codling.sandbox.pool import Pool
 from codling.sandbox.tampering import tampering
 from codling.sandbox.toolchains import Toolchain
 from codling.sandbox.warm_compiler import (

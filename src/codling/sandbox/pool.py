@@ -8,21 +8,18 @@ import functools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from codling.sandbox.box import Box, Job, Reply, Step
 from codling.sandbox.interpreter import Interpreter
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, judge
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 class Pool:
@@ -122,27 +119,6 @@ class _Waiting:
         """Nothing more to take."""
         with self._lock:
             self._jobs.clear()
-
-
-def in_threads(
-    work: Callable[[In], Out], items: Iterable[In], workers: int
-) -> Iterator[tuple[int, Out]]:
-    """`work` on every item with `workers` threads; pairs of index and result, as they come.
-
-    Items are taken only as threads come free. The first exception of a worker is raised here.
-    """
-    waiting: dict[Future[Out], int] = {}
-    with ThreadPoolExecutor(workers) as threads:
-        try:
-            for index, item in enumerate(items):
-                waiting[threads.submit(work, item)] = index
-                if len(waiting) >= 2 * workers:
-                    for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        yield waiting.pop(done), done.result()
-            for done in as_completed(list(waiting)):
-                yield waiting[done], done.result()
-        finally:
-            threads.shutdown(cancel_futures=True)
 
 
 def check_python(

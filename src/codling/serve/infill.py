@@ -16,7 +16,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from codling.core.errors import RequestError
-from codling.core.languages import detect, path_comment
+from codling.core.languages.table import detect, path_comment
 from codling.serve.prompts import insertion_ids, inserts, native_job, plain_ids
 from codling.serve.run import Run
 from codling.serve.schema import ExtraFile, InfillRequest, Native, NativeRequest

@@ -27,7 +27,7 @@ from codling.core.files import write_json, write_text
 from codling.core.log import Bar
 from codling.core.shards import read_rows
 from codling.tokens.config import TokenizerConfig
-from codling.tokens.generations import BOS, CODER_V1_ORDER, CODER_V1_SPLITS, EOS
+from codling.tokens.families import BOS, CODER_V1_ORDER, CODER_V1_SPLITS, EOS
 
 STAGE_VERSION = 2
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from codling.core.errors import ConfigError
-from codling.corpus.document import Split
-from codling.tokens.stream import open_stream, read_meta
+from codling.corpus.tables.schemas import Split
+from codling.tokens.token_files import open_stream, read_meta
 
 
 class TokenDataset:

@@ -20,7 +20,7 @@ from random import Random
 from typing import Literal
 
 from codling.core.errors import RequestError, TokenizerError
-from codling.tokens.generations import FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
 from codling.tokens.spans import Spans
 from codling.tokens.tokenizer import Tokenizer
 

@@ -1,7 +1,7 @@
 """Pack samples into token streams, with insertion tasks in the training stream.
 
-Input: artefacts of kind "samples" and "tokenizer". Output: an artefact of kind "tokens" (stream.py
-says what lies in it). A sample becomes `bos text eos`; nothing is cut off or left out.
+Input: artefacts of kind "samples" and "tokenizer". Output: an artefact of kind "tokens"
+(token_files.py). A sample becomes `bos text eos`; nothing is cut off or left out.
 
 Insertion tasks (fim.py) take the place of plain text at two levels. "document": whole samples.
 "chunk": the stream is seen as windows of `context` tokens, and every stretch of a sample inside one
@@ -40,12 +40,12 @@ from codling.core.errors import SourceError, TokenizerError
 from codling.core.files import replacing, write_json
 from codling.core.log import Bar
 from codling.core.shards import Counts, Shard, map_shards, write_table
-from codling.corpus.document import Split
+from codling.corpus.tables.schemas import Split
 from codling.tokens.bulk import BulkEncoder
 from codling.tokens.config import PackConfig
 from codling.tokens.fim import Draw, training_task
 from codling.tokens.spans import Spans
-from codling.tokens.stream import INDEX_SCHEMA, META, Ids, SplitMeta, StreamMeta, dtype_for
+from codling.tokens.token_files import INDEX_SCHEMA, META, Ids, SplitMeta, StreamMeta, dtype_for
 from codling.tokens.tokenizer import Tokenizer
 
 STAGE_VERSION = 2

@@ -8,7 +8,7 @@ The file goes to the `tokenizers` library directly: transformers 5 rebuilds code
 spaces (transformers#46489). Text is text: the special tokens in it are only read as such when asked
 for.
 
-Not here: training (bpe.py), insertion prompts (fim.py), chat (chat.py), GGUF metadata (gguf.py).
+Not here: training (bpe.py), insertion prompts (fim.py), chat (chat.py), GGUF (from_gguf.py).
 """
 
 import codecs
@@ -27,7 +27,7 @@ import tokenizers
 
 from codling.core.errors import TokenizerError, faults_named
 from codling.tokens.checked import read_optional, read_tokenizer_config, read_tokenizer_json
-from codling.tokens.generations import CODER_V1_SPLITS, Generation, resolve
+from codling.tokens.families import CODER_V1_SPLITS, Generation, resolve
 from codling.tokens.template_files import read_templates
 from codling.tokens.text_core import inside_core, text_core
 

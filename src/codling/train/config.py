@@ -1,6 +1,6 @@
 """The settings of training: the loop's, and those of the stages pretrain and extend. No torch.
 
-Not here: what the settings do (optim.py, schedule.py, trainer.py, pretrain.py, extend.py).
+Not here: what the settings do (optimizer.py, schedule.py, trainer.py, pretrain.py, extend.py).
 """
 
 from dataclasses import dataclass, field

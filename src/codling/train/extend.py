@@ -17,10 +17,10 @@ from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifac
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
-from codling.tokens.stream import read_meta
+from codling.tokens.token_files import read_meta
 from codling.train.config import ExtendConfig
-from codling.train.parallel import join_ranks
-from codling.train.pretrain import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
+from codling.train.parallel.ranks import join_ranks
+from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
 
 STAGE_VERSION = 1
 

@@ -2,7 +2,7 @@
 
 Input: settings. Output: effects on this process only, when the training stage asks for them.
 
-Not here: more than one process (parallel.py).
+Not here: more than one process (parallel/ranks.py).
 """
 
 import ctypes

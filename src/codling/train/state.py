@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 from codling.core.errors import ArtifactError, StorageError
 from codling.core.files import make_folder, replacing
-from codling.train.optim import FlatWeights, Optimizer
+from codling.train.optim.flat import FlatWeights
+from codling.train.optim.optimizer import Optimizer
 
 _META = "position"
 

@@ -6,7 +6,7 @@ torch.compile takes one block of the model at a time: all blocks share one compi
 is as fast as the whole model compiled at once and ready in a fraction of the time. The embedding
 stays eager, where its gradient is summed in a fixed order: the same seed gives the same weights.
 
-Not here: gradients and updates (optim.py), the loop (trainer.py).
+Not here: gradients and updates (optim/optimizer.py), the loop (trainer.py).
 """
 
 import logging

@@ -33,8 +33,9 @@ from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
 from codling.train.interrupt import StopSignal
 from codling.train.machine import choose_device, keep_freed_memory, set_threads
-from codling.train.optim import FlatWeights, Optimizer
-from codling.train.parallel import Ranks
+from codling.train.optim.flat import FlatWeights
+from codling.train.optim.optimizer import Optimizer
+from codling.train.parallel.ranks import Ranks
 from codling.train.schedule import rate_at
 from codling.train.state import Position, load_state, read_position, save_state
 from codling.train.step import LossStep

@@ -19,8 +19,8 @@ from codling.core.artifact import open_artifact
 from codling.core.errors import ArtifactError
 from codling.core.files import write_json
 from codling.core.foreign_json import read_object
-from codling.core.languages import detect
-from codling.corpus.concat import file_text
+from codling.core.languages.table import detect
+from codling.corpus.layout import file_text
 from codling.engine.memory.index import NOTHING, SEPARATOR, Recalled, SuffixIndex
 from codling.engine.memory.kernels import Ids
 from codling.engine.memory.mixture import Weights

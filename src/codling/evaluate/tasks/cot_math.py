@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import ConfigError
-from codling.evaluate import math_equal
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import boxed, last_number, said_answer
-from codling.evaluate.fences import without_thoughts
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
+from codling.grading import math_equal
+from codling.grading.extract import boxed, last_number, said_answer
+from codling.grading.fences import without_thoughts
 from codling.sandbox.executor import Program
 from codling.sandbox.interpreter import interpreter
 

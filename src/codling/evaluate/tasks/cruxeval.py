@@ -10,8 +10,8 @@ from pathlib import Path
 
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.fences import without_thoughts
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
+from codling.grading.fences import without_thoughts
 from codling.sandbox.executor import Program
 
 _OF_NO_USE = {"type", "object", "super", "eval", "exec", "compile", "open", "globals", "locals",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import cut_at
-from codling.evaluate.python_code import python_block
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
+from codling.grading.extract import cut_at
+from codling.grading.python_code import python_block
 from codling.sandbox.executor import Program
 from codling.sandbox.interpreter import interpreter
 

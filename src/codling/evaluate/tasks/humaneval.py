@@ -11,11 +11,11 @@ from pathlib import Path
 
 from codling.evaluate import output_rules
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.deepseek_rules import deepseek_program
-from codling.evaluate.extract import PYTHON_STOPS, cut_at
 from codling.evaluate.prelude import prelude
-from codling.evaluate.python_code import python_answer
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
+from codling.grading.deepseek_rules import deepseek_program
+from codling.grading.extract import PYTHON_STOPS, cut_at
+from codling.grading.python_code import python_answer
 from codling.sandbox.executor import Program
 
 INSTRUCTION = (

@@ -8,10 +8,10 @@ class `Solution`.
 from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import cut_at
 from codling.evaluate.prelude import prelude
-from codling.evaluate.python_code import python_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
+from codling.grading.extract import cut_at
+from codling.grading.python_code import python_program
 from codling.sandbox.executor import Program
 
 INSTRUCTION = "{prompt}"

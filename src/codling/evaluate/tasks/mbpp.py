@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.deepseek_rules import deepseek_block
-from codling.evaluate.extract import cut_at
 from codling.evaluate.prelude import prelude
-from codling.evaluate.python_code import python_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
+from codling.grading.deepseek_rules import deepseek_block
+from codling.grading.extract import cut_at
+from codling.grading.python_code import python_program
 from codling.sandbox.executor import Program
 
 _SHOTS = (1, 2, 3)

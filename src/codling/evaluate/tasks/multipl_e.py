@@ -8,11 +8,11 @@ toolchain's: exit status and what it prints in mode "deepseek", proof of the end
 from pathlib import Path
 
 from codling.core.errors import ConfigError
-from codling.evaluate.chat_code import chat_program
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.deepseek_rules import deepseek_program
-from codling.evaluate.extract import cut_at
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
+from codling.grading.chat_code import chat_program
+from codling.grading.deepseek_rules import deepseek_program
+from codling.grading.extract import cut_at
 from codling.sandbox.executor import Program
 
 INSTRUCTION = (

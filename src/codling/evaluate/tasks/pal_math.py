@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import ConfigError
-from codling.evaluate import math_equal, output_rules
+from codling.evaluate import output_rules
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.extract import boxed, cut_at
-from codling.evaluate.python_code import python_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
 from codling.evaluate.tasks.cot_math import NO_SYMPY
+from codling.grading import math_equal
+from codling.grading.extract import boxed, cut_at
+from codling.grading.python_code import python_program
 from codling.sandbox.executor import Program
 from codling.sandbox.interpreter import interpreter
 

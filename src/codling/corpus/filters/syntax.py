@@ -1,0 +1,131 @@
+"""Whether a file parses: the share of its bytes that a grammar cannot read.
+
+Input: a language, a path and a text. Output: a share from 0 (no error) to 1, or None where there
+is no grammar for the language. Python is asked of Python itself (any error is 1), the others of
+tree-sitter, which goes on after an error: real C and C++ files have some in 40% and more, because
+macros are not expanded, so that "any error" would be too strict for them.
+
+Grammars are the wheels `tree-sitter-LANGUAGE`. Those that corpus/imports' languages need come with
+codling; the rest are the extra `grammars` (27 wheels, 8 MB to fetch, 100 MB on disk).
+tree-sitter-language-pack has more, but fetches them when they are used, or weighs 192 MB.
+
+Not here: which share is too much (screen.py).
+"""
+
+import importlib
+import platform
+import warnings
+from collections.abc import Iterable
+from functools import cache
+from importlib import metadata
+
+import tree_sitter
+
+from codling.corpus.filters.shares import parses
+
+GRAMMARS: dict[str, tuple[str, str]] = {
+    "c": ("c", "language"),
+    "cpp": ("cpp", "language"),
+    "cuda": ("cpp", "language"),
+    "java": ("java", "language"),
+    "javascript": ("javascript", "language"),
+    "typescript": ("typescript", "language_typescript"),
+    "c-sharp": ("c_sharp", "language"),
+    "css": ("css", "language"),
+    "dart": ("dart", "language"),
+    "elixir": ("elixir", "language"),
+    "fortran": ("fortran", "language"),
+    "go": ("go", "language"),
+    "haskell": ("haskell", "language"),
+    "html": ("html", "language"),
+    "json": ("json", "language"),
+    "julia": ("julia", "language"),
+    "kotlin": ("kotlin", "language"),
+    "lua": ("lua", "language"),
+    "objective-c": ("objc", "language"),
+    "ocaml": ("ocaml", "language_ocaml"),
+    "perl": ("perl", "language"),
+    "php": ("php", "language_php"),
+    "powershell": ("powershell", "language"),
+    "ruby": ("ruby", "language"),
+    "rust": ("rust", "language"),
+    "scala": ("scala", "language"),
+    "shell": ("bash", "language"),
+    "solidity": ("solidity", "language"),
+    "sql": ("sql", "language"),
+    "swift": ("swift", "language"),
+    "verilog": ("verilog", "language"),
+    "yaml": ("yaml", "language"),
+    "zig": ("zig", "language"),
+}
+"""For each language the package `tree_sitter_NAME` and the function in it."""
+CYTHON = (".pyx", ".pxd", ".pxi")
+
+
+def error_share(language: str, path: str, text: str) -> float | None:
+    """The share of a file's bytes that do not parse; None if there is no grammar for it.
+
+    >>> error_share("python", "a.py", "x = 1"), error_share("python", "a.py", "x = ")
+    (0.0, 1.0)
+    """
+    if language == "python":
+        # Cython counts as Python among the 89 languages, but Python does not parse it.
+        return None if path.endswith(CYTHON) else 0.0 if parses(text) else 1.0
+    parser = _parser(language, path.endswith(".tsx"))
+    if parser is None:
+        return None
+    data = text.encode("utf-8", "replace")
+    root = parser.parse(data).root_node
+    return min(1.0, _error_bytes(root) / len(data)) if data else 0.0
+
+
+def has_grammar(language: str) -> bool:
+    """Whether files of a language can be screened in this installation."""
+    return language == "python" or _parser(language, False) is not None
+
+
+def tools(languages: Iterable[str]) -> list[tuple[str, str]]:
+    """Name and version of the parsers that judge these languages in this installation."""
+    found = {}
+    for language in languages:
+        if language == "python":
+            found["python"] = platform.python_version()
+        elif language in GRAMMARS and has_grammar(language):
+            name = package(language)
+            found |= {p: metadata.version(p) for p in ("tree-sitter", name)}
+    return sorted(found.items())
+
+
+def package(language: str) -> str:
+    """The wheel that holds the grammar of a language of GRAMMARS."""
+    return f"tree-sitter-{GRAMMARS[language][0].replace('_', '-')}"
+
+
+@cache
+def _parser(language: str, jsx: bool) -> tree_sitter.Parser | None:
+    name, function = GRAMMARS.get(language, ("", ""))
+    if jsx and language == "typescript":
+        function = "language_tsx"
+    try:
+        grammar = getattr(importlib.import_module(f"tree_sitter_{name}"), function)()
+    except ImportError:
+        return None
+    with warnings.catch_warnings():
+        # Some grammars still hand over an address where a capsule is wanted.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return tree_sitter.Parser(tree_sitter.Language(grammar))
+
+
+def _error_bytes(root: tree_sitter.Node) -> int:
+    """Bytes under the outermost ERROR nodes, and one for each token that is missing."""
+    total = 0
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.is_error:
+            total += node.end_byte - node.start_byte
+        elif node.is_missing:
+            total += 1
+        elif node.has_error:
+            waiting.extend(node.children)
+    return total

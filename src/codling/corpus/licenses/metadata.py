@@ -1,0 +1,189 @@
+"""Licences as package metadata states them: pyproject.toml, package.json, Cargo.toml and others.
+
+Input: a metadata file's name and text. Output: an SPDX expression, or None where the file does not
+say, says it in free text that is not understood, or cannot be read.
+
+The spellings are license_names.toml. Not here: licence files (texts.py).
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from codling.core.errors import SourceError
+from codling.core.foreign_json import parse_row
+
+METADATA = frozenset(
+    {"pyproject.toml", "package.json", "Cargo.toml", "PKG-INFO", "METADATA", "setup.cfg"}
+    | {"composer.json", "bower.json", "DESCRIPTION"}
+)
+"""Names of metadata files that can hold a licence."""
+
+_HEADER = re.compile(r"^(License-Expression|License|Classifier): (.*)$", re.MULTILINE)
+
+
+def metadata_license(name: str, text: str) -> str | None:
+    """The SPDX expression that a metadata file states, or None.
+
+    >>> metadata_license("package.json", '{"license": "(MIT OR Apache-2.0)"}')
+    '(MIT OR Apache-2.0)'
+    """
+    try:
+        match name:
+            case "pyproject.toml":
+                return _pyproject(tomllib.loads(text))
+            case "Cargo.toml":
+                package = tomllib.loads(text).get("package", {})
+                return expression(package.get("license")) if isinstance(package, dict) else None
+            case "package.json" | "composer.json" | "bower.json":
+                return _package_json(parse_row(text, name))
+    except (ValueError, RecursionError, SourceError):
+        return None
+    if name == "setup.cfg":
+        found = re.search(r"^\s*license\s*=\s*(.+)$", text, re.MULTILINE | re.IGNORECASE)
+        return expression(found[1]) if found else _classified(re.findall(r"License :: .*", text))
+    if name == "DESCRIPTION":
+        return _r_package(text)
+    return _debian(text) if name == "copyright" else _headers(text)
+
+
+def expression(value: object) -> str | None:
+    """A stated licence as an SPDX expression; None if it is not understood.
+
+    >>> expression("Apache 2.0"), expression("MIT/Apache-2.0"), expression("see file")
+    ('Apache-2.0', 'MIT OR Apache-2.0', None)
+    """
+    if not isinstance(value, str):
+        return None
+    text = " ".join(value.split()).strip("\"' ")
+    if known := _identifier(text):
+        return known
+    text = re.sub(r"\s*/\s*", " OR ", text) if "/" in text and "(" not in text else text
+    parts = [p.strip(" ,") for p in _OPERATOR.split(text)]
+    written: list[str] = []
+    for part in filter(None, parts):
+        if part.upper() in _OPERATORS:
+            written.append(part.upper())
+        elif written and written[-1] == "WITH":
+            written.append(part)
+        elif (known := _identifier(part)) is None:
+            return None
+        else:
+            written.append(f"({known})" if " " in known else known)
+    if not set(written) - set(_OPERATORS):
+        return None
+    return " ".join(written).replace("( ", "(").replace(" )", ")")
+
+
+_OPERATORS = ("AND", "OR", "WITH", "(", ")")
+_OPERATOR = re.compile(r"(\(|\)|(?<=[\s,)])(?:and|or|with)(?=[\s(]))", re.IGNORECASE)
+_GNU = re.compile(r"(a?gpl|lgpl|gfdl)[- ]?v?(\d)(\.\d)?(\+|-or-later|-only)?", re.IGNORECASE)
+
+
+def _identifier(stated: str) -> str | None:
+    """One licence, in any usual spelling, as SPDX writes it."""
+    lower = stated.lower()
+    if lower in _names()["spellings"]:
+        return _names()["spellings"][lower]
+    if match := _GNU.fullmatch(stated):
+        name, major, minor, end = match.groups(default="")
+        later = "or-later" if end in ("+", "-or-later") else "only"
+        return f"{name.upper()}-{major}{minor or '.0'}-{later}"
+    if lower.startswith("licenseref-"):
+        return stated
+    plain = _identifiers().get(lower.removesuffix("+"))
+    return f"{plain}+" if plain and stated.endswith("+") else plain
+
+
+@cache
+def _names() -> dict[str, dict[str, str]]:
+    """The tables of license_names.toml: "classifiers" and "spellings"."""
+    file = resources.files("codling.corpus.licenses").joinpath("license_names.toml")
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+@cache
+def _identifiers() -> dict[str, str]:
+    """SPDX's identifiers by their names in lower case."""
+    file = resources.files("codling.corpus.licenses").joinpath("license_ids.txt")
+    return {name.lower(): name for name in file.read_text(encoding="utf-8").split()}
+
+
+def join(expressions: Iterable[str], word: Literal["AND", "OR"]) -> str:
+    """Several expressions as one, without repetitions.
+
+    >>> join(["MIT", "MIT AND ISC", "MIT OR Zlib"], "AND")
+    'MIT AND ISC AND (MIT OR Zlib)'
+    """
+    parts: list[str] = []
+    for each in expressions:
+        inner = each.split(f" {word} ") if "(" not in each else [each]
+        other = "OR" if word == "AND" else "AND"
+        parts += [each] if f" {other} " in each else inner
+    unique = list(dict.fromkeys(parts))
+    if len(unique) == 1:
+        return unique[0]
+    return f" {word} ".join(f"({p})" if " " in p and "(" not in p else p for p in unique)
+
+
+def _pyproject(data: dict[str, Any]) -> str | None:
+    for table in (data.get("project"), data.get("tool", {}).get("poetry")):
+        if not isinstance(table, dict):
+            continue
+        stated = table.get("license")
+        stated = stated.get("text") if isinstance(stated, dict) else stated
+        classifiers = table.get("classifiers")
+        found = expression(stated)
+        if found or (found := _classified(classifiers if isinstance(classifiers, list) else ())):
+            return found
+    return None
+
+
+def _package_json(data: object) -> str | None:
+    if not isinstance(data, dict):
+        return None
+    stated = data.get("license", data.get("licenses"))
+    many = stated if isinstance(stated, list) else [stated]
+    names = [each.get("type") if isinstance(each, dict) else each for each in many]
+    found = [x for x in (expression(name) for name in names) if x]
+    return " OR ".join(found) if found and len(found) == len(names) else None
+
+
+def _headers(text: str) -> str | None:
+    """The licence in the headers of a Python distribution's METADATA or PKG-INFO."""
+    values: dict[str, list[str]] = {}
+    for key, value in _HEADER.findall(text.split("\n\n", 1)[0]):
+        values.setdefault(key, []).append(value.strip())
+    for key in ("License-Expression", "License"):
+        if found := expression(values.get(key, [""])[0]):
+            return found
+    return _classified(values.get("Classifier", ()))
+
+
+def _classified(classifiers: Iterable[object]) -> str | None:
+    names = [str(c).rpartition(" :: ")[2].strip() for c in classifiers if "License :: " in str(c)]
+    known = _names()["classifiers"]
+    found = list(dict.fromkeys(known[name] for name in names if name in known))
+    return " OR ".join(found) or None
+
+
+def _r_package(text: str) -> str | None:
+    """The field License of an R package: "MIT + file LICENSE", "GPL-2 | GPL-3"."""
+    stated = re.search(r"^License:\s*(.+)$", text, re.MULTILINE)
+    if stated is None or not re.search(r"^Package:", text, re.MULTILINE):
+        return None
+    names = re.sub(r"\+\s*file\s+\S+", "", stated[1]).split("|")
+    found = [known for name in names if (known := expression(name))]
+    return join(found, "OR") if len(found) == len(names) else None
+
+
+def _debian(text: str) -> str | None:
+    """The licence that a machine-readable debian/copyright gives to all files ("Files: *")."""
+    for paragraph in re.split(r"\n\s*\n", text):
+        if re.search(r"^Files:\s*\*\s*$", paragraph, re.MULTILINE):
+            stated = re.search(r"^License:\s*(\S.*)$", paragraph, re.MULTILINE)
+            return expression(stated[1]) if stated else None
+    return None

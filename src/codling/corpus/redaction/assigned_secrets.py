@@ -1,0 +1,266 @@
+"""Secrets in no known format: a value that looks drawn by chance, given to a name that tells.
+
+Input: a text. Output: the places of such values. One rule for all languages: a name with a word
+such as `password`, `secret`, `token` or `key` near its end; behind it only signs, blanks and some
+words that stand between a name and its value in some language (`string`, `default`, `Bearer`); then
+a value of eight characters or more with enough evidence for chance (randomness.py). How much is
+enough depends on how telling the name is and on whether the value is quoted.
+
+    DB_PASSWORD=x  "apiKey": "x"  <add key="Secret" value="x"/>  --token x  const KEY: &str = "x"
+    Authorization: Bearer x  curl -u app:x  ${SECRET:-x}  setPassword("x")  IDENTIFIED BY 'x'
+
+Not here: keys in known formats (secret_formats.py), passwords in URLs (secrets.py), and passwords
+that are words.
+"""
+
+import base64
+import binascii
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+
+from codling.corpus.redaction.randomness import chance_bits, n_changes
+from codling.corpus.redaction.secret_formats import EXAMPLES
+
+STEMS = ("pass", "pwd", "psk", "secr", "toke", "key", "auth", "cred", "iden")
+"""One of them is in every telling name, in small letters."""
+FLAGS = "pukaw"
+"""A blank, a dash and one of these letters: the flags that take a password from some commands."""
+MIN_VALUE, MAX_VALUE = 8, 200
+MIN_CHANGES = 2
+"""A secret has so many places where a letter meets a digit, or a capital a small letter."""
+REACH = 100
+"""Characters from the beginning of a stem to that of its value at most."""
+
+MIN_PASSWORD, LOGIN = 6, 2.0
+"""The same for what the header `Authorization: Basic` holds when decoded."""
+STRONG, MEDIUM, WEAK = 6.0, 10.0, 24.0
+"""Bits of evidence for chance that a value needs: a password's, a key's, that of a bare `key`."""
+UNQUOTED, UNASSIGNED = 1.0, 2.0
+"""Bits more for a value without quotes, and without a sign of assignment."""
+
+_ASCII_SMALL = {c: c + 32 for c in range(65, 91)}
+SIGNS = " \t\"'`])}>(\\[{</=:,|?&@$;~*+!-"
+FILLERS = tuple(
+    word
+    for line in (
+        "string str nsstring securestring value default const static char byte is as by to from",
+        "get set bearer basic token apikey digest new of text name key lazy env getenv encrypted",
+        "n b r u f app user login",
+    )
+    for word in line.split()
+)
+"""Signs and words that may stand between a name and its value."""
+MAX_REST = 40
+"""Characters of a name from its stem on."""
+_BETWEEN = (
+    rf"(?:[{re.escape(SIGNS)}]|(?:{'|'.join(FILLERS)})\b|"
+    r"(?:(?<=[>|])|(?<=[>|][-+]))\r?\n|(?<=[=(:\\])\r?\n(?=[ \t]*[\"'])|"
+    r"\r?\n(?=[ \t]*(?:-[ \t]*)?[\"'<]?(?:value|default|string)\b))"
+)
+_ASSIGNED = re.compile(
+    rf"(?P<rest>[\w.-]{{0,{MAX_REST}}}+)(?P<between>{_BETWEEN}{{1,24}}+)"
+    rf"(?P<value>[^\s\"'`<>]{{{MIN_VALUE},}})",
+    re.ASCII | re.IGNORECASE,
+)
+_NAME_BEFORE = re.compile(r"[\w.-]{0,40}\Z", re.ASCII)
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+INNER = "!#$%&*+-./?@\\^_~"
+"""Signs that a value in quotes may begin with."""
+CUTS = ";,(){}[]|&\\"
+"""Where a value without quotes ends."""
+_CUT = re.compile(rf"[{re.escape(CUTS)}]|:(?=\s|$)")
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z_-]*=(?!=|$)")
+"""The next name and value begin here: `response_type=token&client_id=x`."""
+_TAIL = ".,:!?*"
+
+_STRONG_WORD = re.compile(
+    r".*(?:passw(?:or)?ds?|passphrase|passwort|passcode|pwd|secrets?|credentials?|apikeys?|psk|"
+    r"(?:access|secret|private|auth|api|master|account|storage|sas|signing|encryption|shared)"
+    r"(?:keys?|tokens?))|pass|cred|creds|authorization|sshpass|(?:pg|db|smtp|mail|root|admin|user|"
+    r"my|default|require)pass"
+)
+
+_WORDS = {
+    name: frozenset(words.split())
+    for name, words in tomllib.loads(
+        resources.files("codling.corpus.redaction")
+        .joinpath("secret_names.toml")
+        .read_text(encoding="utf-8")
+    ).items()
+}
+_SECRET_KEYS, _NO_SECRET, _NO_KEY = (_WORDS[k] for k in ("secret_keys", "no_secret", "no_key"))
+
+_EXAMPLE = re.compile(
+    r"(?i)example|xxxx|placeholder|dummy|changeme|change[-_]me|replace|your[-_]|my[-_]?secret|fake|"
+    r"sample|01234567|12345678|abcdefgh|abc123|deadbeef|cafebabe|(.)\1{5}|\.\.\.|redacted|insert"
+)
+_REFERENCE = re.compile(
+    r"\$\{|\$\(|\{\{|%\(|<%|#\{|://|^[$%@]\w+[%@]?$|^(?:\.{0,2}|~|[A-Za-z]:)[/\\][\w.-]+[/\\.]|"
+    r"^(?:process|os|env|self|this|config|settings|secrets|vars?|data|module|window|document)\b\.|"
+    r"\.(?:html?|jsx?|tsx?|py|json|ya?ml|xml|txt|pem|key|crt|cer|pub|png|svg|jpe?g|css|md|php|rb|"
+    r"java|properties|conf|cfg|ini|jks|p12|pfx|com|org|net|io|local)$|^\$(?:2[abxy]|[1-9][a-z]*)\$|"
+    r"^(?:md5|sha1|pbkdf2_sha\d+|bcrypt\w*|argon2\w*|scrypt)\$|"
+    r"^(?:sha\d+|md5)[-:]|^(?:data|urn|arn|vault|ref):|^(?:ssh-|AAAAB3Nza|MII[BCFGH]|ey[JI])"
+)
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
+_DOTTED = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|#)[A-Za-z_$][\w$]*)+")
+"""Names of classes, modules and fields."""
+
+_COMMAND = re.compile(
+    r"(?:^|[\s;|&\"'`$(])(?:curl|http|wget|mysql\w*|maria\w*|redis-cli|docker|podman|helm|az|oc|"
+    r"openssl|mongo\w*|sshpass|ldap\w+|smbclient|sqlcmd|psql|rsync|svn|nexus|skopeo|zip|7z|htpasswd|"
+    r"mosquitto_\w+|rabbitmqadmin|keytool|winexe|evil-winrm|crackmapexec)\b[^\n]{0,200}\Z"
+)
+_FLAG = re.compile(r" -[pPuUkaw](?:[ \t]*[\"']?)(?:[\w.@\\/-]{1,40}:)?([^\s\"'`<>;|&]{8,100})")
+
+
+def find_assigned(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of the secrets that are assigned to a telling name or given to a command.
+
+    >>> [text[a:b] for text in ["DB_PASSWORD=xNKu8iS2G8NP"] for a, b in find_assigned(text)]
+    ['xNKu8iS2G8NP']
+    """
+    small = text.lower()
+    if len(small) != len(text):  # some capitals become two letters
+        small = text.translate(_ASCII_SMALL)
+    for stem in STEMS:
+        at = small.find(stem)
+        while at >= 0:
+            if found := _assigned(text, at):
+                yield found
+            at = small.find(stem, at + len(stem))
+    yield from _given(text)
+
+
+def _assigned(text: str, at: int) -> tuple[int, int] | None:
+    match = _ASSIGNED.match(text, at, at + REACH + MAX_VALUE)
+    if match is None or match.start("value") > at + REACH:
+        return None
+    if not is_mixed(match["value"]):
+        return None
+    found = _value(text, match)
+    if found is None:
+        return None
+    start, end, is_quoted = found
+    value = text[start:end]
+    if not is_mixed(value) or not is_free(value):
+        return None
+    before = _NAME_BEFORE.search(text, max(0, at - 40), at)
+    name = (before[0] if before else "") + text[at : match.end("rest")]
+    between = match["between"].lower()
+    needed = needed_bits(name, between)
+    if needed is None or _is_made_otherwise(value, needed, between):
+        return None
+    needed += 0.0 if is_quoted else UNQUOTED
+    if not re.search(r"[=:,>(|{]|\bby\b|\bis\b", between):
+        needed += UNASSIGNED
+    return (start, end) if chance_bits(value) >= needed else None
+
+
+def _value(text: str, match: re.Match[str]) -> tuple[int, int, bool] | None:
+    """(start, end, whether in quotes) of the value of an assignment."""
+    start = match.start("value")
+    between = match["between"]
+    signs = len(between) - len(between.rstrip(INNER))
+    opened = len(between) - signs
+    if opened and between[opened - 1] in "\"'`":
+        quote = between[opened - 1]
+        start -= signs
+        end = text.find(quote, start, start + MAX_VALUE + 1)
+        if end >= 0 and text[end - 1] == "\\":
+            end -= 1  # the quotes are themselves inside a string
+        value = text[start:end] if end >= 0 else ""
+        if not len(value) >= MIN_VALUE or re.search(r"\s", value):
+            return None
+        return start, end, True
+    cut = _CUT.search(text, start, match.end("value"))
+    end = cut.start() if cut else match.end("value")
+    if cut and cut[0] in "([":
+        return None  # a call or an element
+    while end > start and text[end - 1] in _TAIL:
+        end -= 1
+    if _PARAMETER.match(text, start, end):
+        return None
+    return (start, end, False) if end - start >= MIN_VALUE else None
+
+
+def is_free(value: str) -> bool:
+    """Whether a value is no example, reference, path, hash with its name, or name in a program."""
+    return not (
+        len(value) > MAX_VALUE
+        or _EXAMPLE.search(value)
+        or any(each in value for each in EXAMPLES)
+        or _REFERENCE.search(value)
+        or _DOTTED.fullmatch(value)
+    )
+
+
+def is_mixed(value: str) -> bool:
+    """Whether letters meet digits, and capitals small letters, as in no word.
+
+    >>> is_mixed("x7Kd9q"), is_mixed("OpenKeyEx"), is_mixed("sha256")
+    (True, False, False)
+    """
+    n = n_changes(value)
+    return n > MIN_CHANGES or (n == MIN_CHANGES and any("0" <= c <= "9" for c in value))
+
+
+def needed_bits(name: str, between: str) -> float | None:
+    """Bits of evidence that a value of this name needs; None if the name holds no secret.
+
+    >>> needed_bits("DB_PASSWORD", "="), needed_bits("PASSWORD_RESET_TEMPLATE", "=")
+    (6.0, None)
+    """
+    if re.search(r"\b(?:bearer|basic)\s", between):
+        return 0.0 if "basic" in between else STRONG
+    parts = [part.lower() for part in _PARTS.findall(name)]
+    words = [part for part in parts if not part.isdigit()]
+    for i in range(len(words) - 1, -1, -1):
+        if _NO_SECRET.intersection(words[i + 1 :]) or len(words) - i > 4:
+            return None
+        if _STRONG_WORD.fullmatch(words[i]):
+            return STRONG
+        if words[i] in ("key", "keys", "token", "tokens") or words[i].endswith("token"):
+            if _NO_KEY.intersection(words[:i]):
+                return None
+            if words[i].startswith("token") or _SECRET_KEYS.intersection(words[:i]):
+                return STRONG if i else MEDIUM
+            return MEDIUM if i else WEAK
+        if words[i] in ("auth", "identified"):
+            return STRONG if words[i] == "identified" else MEDIUM
+    return None
+
+
+def _is_made_otherwise(value: str, needed: float, between: str) -> bool:
+    """Whether a value is a hash or UUID that this name need not hold, or no base64 of a login."""
+    if "basic" in between or needed == 0.0:
+        return not _is_login(value)
+    if _UUID.fullmatch(value):
+        return needed > STRONG
+    return bool(_HEX.fullmatch(value)) and (needed >= WEAK or len(value) < 16)
+
+
+def _is_login(value: str) -> bool:
+    """Whether a value is base64 of a name and a password that is no word, as in Basic headers."""
+    try:
+        login = base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    password = login.partition(b":")[2].decode("ascii", "ignore")
+    return len(password) >= MIN_PASSWORD and chance_bits(password) >= LOGIN
+
+
+def _given(text: str) -> Iterator[tuple[int, int]]:
+    """Secrets that follow a flag of a command, such as `curl -u name:secret`."""
+    at = text.find(" -")
+    while at >= 0:
+        if text[at + 2 : at + 3].lower() in FLAGS and (match := _FLAG.match(text, at)):
+            line = text[max(0, text.rfind("\n", 0, at), at - 240) : at]
+            value = match[1]
+            is_secret = is_mixed(value) and is_free(value)
+            if is_secret and chance_bits(value) >= MEDIUM and _COMMAND.search(line):
+                yield match.span(1)
+        at = text.find(" -", at + 2)

@@ -1,0 +1,188 @@
+"""Which texts may assign a secret to a telling name: a compiled loop over UTF-8 bytes.
+
+Input: the bytes of one text. Output: whether behind a stem of assigned_secrets.STEMS, or a flag
+that takes a password, there is a value of eight bytes or more in which a letter meets a digit, or a
+capital follows a small letter, twice. Of 64 bytes at once it is found, without a branch, where
+stems begin; only there the bytes behind are read one by one: the rest of the name, then signs and
+words that may stand between a name and its value.
+
+Not here: the rule itself (assigned_secrets.py). This may say yes where the rule finds nothing,
+never the other way round.
+"""
+
+# ruff: noqa: ANN001, ANN201, ANN202
+# mypy: disable-error-code="no-untyped-def"
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from codling.corpus.redaction.assigned_secrets import (
+    CUTS,
+    FILLERS,
+    INNER,
+    MAX_REST,
+    MIN_CHANGES,
+    MIN_VALUE,
+    REACH,
+    SIGNS,
+)
+
+_MIN_VALUE, _MIN_CHANGES, _REACH, _MAX_REST = MIN_VALUE, MIN_CHANGES, REACH, MAX_REST
+_SMALL, _CAPITAL, _DIGIT, _VALUE, _NAME, _SIGN, _QUOTE, _CUT, _INNER = (1 << i for i in range(9))
+_LETTER = _SMALL | _CAPITAL
+_LONGEST = max(map(len, FILLERS))
+
+
+def tables() -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+    """The classes of bytes, and by length, first and last letter the words between."""
+    classes = np.full(256, _VALUE, np.uint16)
+    classes[[*range(9, 14), *range(28, 33), 34, 39, 60, 62, 96]] = 0
+    classes[97:123] |= _SMALL | _NAME
+    classes[65:91] |= _CAPITAL | _NAME
+    classes[48:58] |= _DIGIT | _NAME
+    classes[[ord(c) for c in "_.-"]] |= _NAME
+    classes[[ord(c) for c in SIGNS]] |= _SIGN
+    classes[[ord(c) for c in "\"'`"]] |= _QUOTE
+    classes[[ord(c) for c in CUTS]] |= _CUT
+    classes[[ord(c) for c in INNER]] |= _INNER
+    fillers = np.zeros((_LONGEST + 1, 32, 32), np.bool_)
+    for word in FILLERS:
+        fillers[len(word), ord(word[0]) & 31, ord(word[-1]) & 31] = True
+    return classes, fillers
+
+
+@njit(nogil=True, cache=True)
+def may_assign(data, start, end, known, block):
+    """Whether the text from `start` to `end` has a stem and such a value behind it.
+
+    `block` is room for 68 bytes, `known` are the `tables`.
+    """
+    hits = np.zeros(64, np.uint8)
+    words = hits.view(np.uint64)
+    at = start
+    while at < end:
+        if at + 68 <= len(data):
+            _find_stems(data[at : at + 68], hits)
+        else:
+            block[:] = 0
+            block[: end - at if end - at < 68 else 68] = data[at : min(end, at + 68)]
+            _find_stems(block, hits)
+        for k in range(8):
+            if words[k]:
+                for j in range(8 * k, 8 * k + 8):
+                    if hits[j] and at + j < end and _has_value(data, at + j, end, known):
+                        return True
+        at += 64
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _find_stems(source, hits):
+    for j in range(64):
+        a, b = source[j] | np.uint8(32), source[j + 1] | np.uint8(32)
+        c, d = source[j + 2] | np.uint8(32), source[j + 3] | np.uint8(32)
+        p = (a == 112) & (
+            ((b == 97) & (c == 115) & (d == 115))  # pass
+            | ((b == 119) & (c == 100))  # pwd
+            | ((b == 115) & (c == 107))  # psk
+        )
+        key = (a == 107) & (b == 101) & (c == 121)
+        secr = (a == 115) & (b == 101) & (c == 99) & (d == 114)
+        toke = (a == 116) & (b == 111) & (c == 107) & (d == 101)
+        auth = (a == 97) & (b == 117) & (c == 116) & (d == 104)
+        cred = (a == 99) & (b == 114) & (c == 101) & (d == 100)
+        iden = (a == 105) & (b == 100) & (c == 101) & (d == 110)
+        flag = (source[j] == 32) & (source[j + 1] == 45)
+        flag &= np.uint8(c - np.uint8(97)) <= 22  # any letter up to w
+        hits[j] = np.uint8(p | key | secr | toke | auth | cred | iden | flag)
+
+
+@njit(nogil=True, cache=True)
+def _has_value(data, i, end, known):
+    """Whether a value that may be a secret stands behind the stem or flag at `i`."""
+    classes, fillers = known
+    last_start = i + _REACH
+    is_flag = data[i] == 32
+    in_quotes = is_flag  # what follows a flag is read as if it were
+    if is_flag:
+        i += 3
+    else:
+        stop = min(end, i + _MAX_REST)
+        while i < stop and classes[data[i]] & _NAME:
+            i += 1
+    while i < end and i <= last_start:
+        kind = classes[data[i]]
+        if data[i] == 10:
+            if not _goes_on(data, i, end):
+                return False
+            i += 1
+        elif kind & _SIGN or data[i] == 13:
+            in_quotes = is_flag or kind & _QUOTE != 0 or (in_quotes and kind & _INNER != 0)
+            i += 1
+        else:
+            stop = i
+            while stop < end and classes[data[stop]] & _LETTER:
+                stop += 1
+            n = stop - i
+            is_word = 0 < n <= _LONGEST and (stop == end or not _is_word_byte(data[stop], classes))
+            if not (is_word and fillers[n, data[i] & 31, data[stop - 1] & 31]):
+                return _is_mixed(data, i, end, classes, in_quotes)
+            # Other words look like one of these, and so does a login before the colon of `curl -u`.
+            if _is_mixed(data, i, end, classes, in_quotes):
+                return True
+            in_quotes = is_flag
+            i = stop
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _is_word_byte(byte, classes):
+    return byte == 95 or classes[byte] & (_LETTER | _DIGIT) != 0
+
+
+@njit(nogil=True, cache=True)
+def _goes_on(data, i, end):
+    """Whether a name's value may stand on the line after the break at `i`."""
+    before = i - 1
+    while before >= 0 and (data[before] == 32 or data[before] == 9 or data[before] == 13):
+        before -= 1
+    if before >= 0 and (data[before] == 62 or data[before] == 124):  # > |
+        return True
+    if before >= 1 and (data[before] == 43 or data[before] == 45):  # + -
+        return data[before - 1] == 62 or data[before - 1] == 124
+    operators = before >= 0 and (
+        data[before] == 61 or data[before] == 40 or data[before] == 58 or data[before] == 92
+    )
+    after = i + 1
+    while after < end and (data[after] == 32 or data[after] == 9 or data[after] == 45):
+        after += 1
+    if after < end and (data[after] == 34 or data[after] == 39 or data[after] == 60):
+        if operators:  # = ( : or a backslash before, a quote behind
+            return True
+        after += 1
+    low = data[after] | np.uint16(32) if after < end else np.uint16(0)
+    return low == 118 or low == 100 or low == 115  # value, default, string
+
+
+@njit(nogil=True, cache=True)
+def _is_mixed(data, i, end, classes, in_quotes):
+    """Whether the run of value bytes from `i` on is long and mixed enough, and no call."""
+    n = changes = 0
+    has_digit = False
+    last = np.uint16(0)
+    while i < end:
+        kind = classes[data[i]]
+        if not kind & _VALUE or (kind & _CUT and not in_quotes):
+            break
+        n += 1
+        if kind & _DIGIT:
+            has_digit = True
+            changes += 1 if last & _LETTER else 0
+        elif (last & _DIGIT and kind & _LETTER) or (last & _SMALL and kind & _CAPITAL):
+            changes += 1
+        last = kind
+        i += 1
+    is_call = i < end and not in_quotes and (data[i] == 40 or data[i] == 91)  # ( [
+    is_enough = changes >= _MIN_CHANGES and (has_digit or changes > _MIN_CHANGES)
+    return n >= _MIN_VALUE and is_enough and not is_call

@@ -1,0 +1,273 @@
+"""Archives as sources: .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz, .crate, .zip, .whl, .egg, .nupkg.
+
+Input: an archive. Output: a Repository whose members are read one by one; nothing is unpacked under
+the name that it gives itself. A compressed tar file is first unpacked as a whole into one unnamed
+temporary file, because it cannot be read anywhere but from its beginning. A member whose path or
+link target leads out of the archive makes the whole archive refused: it was made to do harm.
+
+Not here: archives inside archives.
+"""
+
+import bz2
+import gzip
+import lzma
+import posixpath
+import re
+import struct
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from stat import S_ISLNK
+from typing import IO, Literal, Self, cast
+
+from codling.core.artifact import sha256_of
+from codling.core.errors import SourceError
+from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
+from codling.corpus.sources.repository import Archive, Entry, Repository, bounded
+
+TAR: dict[str, Literal["", "gzip", "bz2", "lzma"]] = {
+    ".tar": "",
+    ".tar.gz": "gzip",
+    ".tgz": "gzip",
+    ".crate": "gzip",
+    ".tar.bz2": "bz2",
+    ".tbz2": "bz2",
+    ".tar.xz": "lzma",
+    ".txz": "lzma",
+}
+"""Endings of tar archives and the module that undoes their compression."""
+ZIP = (".zip", ".whl", ".egg", ".nupkg")
+ENDINGS = (*TAR, *ZIP)
+MAX_GROWTH = 250
+"""An archive that unpacks to more than this many times its size was made to fill the disk ..."""
+SMALL_BYTES = 100_000_000
+"""... unless it is still this small."""
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,  # numbers and names of a header that are none
+    OverflowError,  # a size of 2^90
+    struct.error,
+    NotImplementedError,  # zipfile's word for a compression method that it does not know
+    OSError,  # bz2's and gzip's word for damage, without an errno
+)
+MAX_HEADER_BYTES = 1_000_000
+"""Of what a tar file says of its next member: it is read into memory."""
+_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+MAX_STATED_BYTES = 1 << 60
+"""A zip file may state a larger size, which no table could hold."""
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def stem(name: str) -> str:
+    """A file name without the ending of an archive.
+
+    >>> stem("attrs-25.1.0.tar.gz"), stem("src.d")
+    ('attrs-25.1.0', 'src.d')
+    """
+    return name[: len(name) - len(_ending(name))]
+
+
+def find_archive(path: Path, name: str, dump_endings: tuple[str, ...] = ()) -> Archive:
+    """An archive, or a dump, that is there and has a known ending, not opened yet."""
+    is_dump = path.name.endswith(dump_endings) if dump_endings else False
+    if not is_dump and not _ending(path.name):
+        known = ", ".join((*ENDINGS, *dump_endings))
+        raise SourceError(f"{path} is no archive that is known; give a folder or one of {known}")
+    return Archive(name, str(path.absolute()), path.stat().st_size, sha256_of(path), is_dump)
+
+
+@contextmanager
+def open_archive(archive: Archive, scratch: Path) -> Iterator[Repository]:
+    """The members of an archive as one repository, its only top folder taken off.
+
+    `scratch` is a folder for the temporary file. Raises SourceError for an archive that is damaged,
+    empty or unsafe.
+    """
+    path = Path(archive.path)
+    with _damage(path), _opened(path, scratch) as reader:
+        entries = list(_checked(path, reader))
+        if not entries:
+            raise SourceError(f"{path} holds no files; give a folder, repository or archive")
+        top = _top_folder(entries)
+        found = tuple(_once(_own_file(replace(e, path=e.path[len(top) :])) for e in entries))
+        wanted = [
+            e for e in found if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)
+        ]
+        notices = {entry.path: data for entry, data in reader.read(wanted)}
+        yield Repository(archive.name, archive.name, reader, found, archive.fingerprint, notices)
+
+
+class _BoundedHeader(tarfile.TarInfo):
+    """A member whose description is not read if it is far too long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.size < 0 or (found.type in _HEADERS and found.size > MAX_HEADER_BYTES):
+            raise tarfile.ReadError(f"a header of {found.size:,} bytes")
+        return found
+
+
+@dataclass(frozen=True)
+class TarMembers:
+    """Members of a tar file that is not compressed; a locator is where a member's bytes begin."""
+
+    file: IO[bytes]
+
+    def entries(self) -> Iterator[tuple[str, Entry, str]]:
+        """(stated name, entry, stated link target) of every member that is no folder."""
+        with tarfile.open(fileobj=self.file, mode="r:", tarinfo=_BoundedHeader) as tar:
+            for member in tar:
+                name, locator = member.name, str(member.offset_data)
+                if member.issym():
+                    target = posixpath.join(posixpath.dirname(name), member.linkname)
+                    yield name, Entry(name, 0, locator, "link", "not followed"), target
+                elif member.islnk():
+                    yield name, Entry(name, 0, locator, "link", "not followed"), member.linkname
+                elif member.issparse():
+                    yield name, Entry(name, 0, locator, "unreadable", "sparse"), ""
+                elif member.isfile():
+                    yield name, Entry(name, member.size, locator), ""
+                elif not member.isdir():
+                    yield name, Entry(name, 0, locator, "not-a-file"), ""
+                tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
+
+    def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """The contents, in order."""
+        for entry in entries:
+            self.file.seek(int(entry.locator))
+            yield entry, self.file.read(entry.n_bytes)
+
+
+@dataclass(frozen=True)
+class ZipMembers:
+    """Members of a zip file; a locator is the number of a member."""
+
+    file: zipfile.ZipFile
+
+    def entries(self) -> Iterator[tuple[str, Entry, str]]:
+        """(stated name, entry, "") of every member that is no folder."""
+        for number, member in enumerate(self.file.infolist()):
+            name = member.filename
+            if S_ISLNK(member.external_attr >> 16):
+                yield name, Entry(name, 0, str(number), "link", "not followed"), ""
+            elif not member.is_dir():
+                size = min(member.file_size, MAX_STATED_BYTES)
+                yield name, Entry(name, size, str(number)), ""
+
+    def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """The contents, in order; an encrypted member has the rule "unreadable"."""
+        members = self.file.infolist()
+        for entry in entries:
+            member = members[int(entry.locator)]
+            if member.flag_bits & 1:
+                yield replace(entry, rule="unreadable", value="encrypted"), b""
+            else:
+                with self.file.open(member) as file:
+                    # No more than was promised: a member may unpack to far more than it says.
+                    yield entry, file.read(entry.n_bytes + 1)[: entry.n_bytes]
+
+
+@contextmanager
+def _opened(path: Path, scratch: Path) -> Iterator[TarMembers | ZipMembers]:
+    ending = _ending(path.name)
+    if ending in ZIP:
+        with zipfile.ZipFile(path) as zipped:
+            yield ZipMembers(zipped)
+        return
+    if not TAR[ending]:
+        with path.open("rb") as plain:
+            yield TarMembers(plain)
+        return
+    with tempfile.TemporaryFile(dir=scratch) as whole:
+        with _unpacking(path, TAR[ending]) as packed:
+            _copy(packed, whole, path)
+        yield TarMembers(whole)
+
+
+def _unpacking(path: Path, compression: str) -> IO[bytes]:
+    match compression:
+        case "gzip":
+            return cast(IO[bytes], gzip.open(path))
+        case "bz2":
+            return cast(IO[bytes], bz2.open(path))
+        case _:
+            return cast(IO[bytes], lzma.open(path))
+
+
+def _copy(packed: IO[bytes], whole: IO[bytes], path: Path) -> None:
+    """Unpack into a temporary file, but not endlessly."""
+    limit = max(SMALL_BYTES, MAX_GROWTH * path.stat().st_size)
+    n_bytes = 0
+    while block := packed.read(1 << 20):
+        n_bytes += len(block)
+        if n_bytes > limit:
+            raise SourceError(f"{path} unpacks to more than {MAX_GROWTH} times its size; not read")
+        whole.write(block)
+    whole.seek(0)
+
+
+def _checked(path: Path, members: TarMembers | ZipMembers) -> Iterator[Entry]:
+    """The entries with normal paths; SourceError if one leads out of the archive."""
+    is_zip = isinstance(members, ZipMembers)
+    for stated, entry, target in members.entries():
+        name = stated.replace("\\", "/") if is_zip else stated
+        if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
+            raise SourceError(f"{path} holds a member that leads out of it: {stated!r}; not read")
+        landing = posixpath.normpath(target)
+        if landing.startswith("/") or landing.split("/")[0] == "..":
+            raise SourceError(f"{path} holds a link that leads out of it: {stated!r}; not read")
+        normal = posixpath.normpath(name).encode("utf-8", "surrogateescape")
+        yield bounded(replace(entry, path=normal.decode("utf-8", "backslashreplace")))
+
+
+def _ending(name: str) -> str:
+    return next((e for e in sorted(ENDINGS, key=len, reverse=True) if name.endswith(e)), "")
+
+
+def _top_folder(entries: Sequence[Entry]) -> str:
+    """`top/` if every member lies in one folder `top`, else nothing."""
+    tops = {entry.path.partition("/")[0] if "/" in entry.path else "" for entry in entries}
+    (top,) = tops if len(tops) == 1 else ("",)
+    return f"{top}/" if top else ""
+
+
+def _own_file(entry: Entry) -> Entry:
+    """The entry, passed over if it is part of git's own folder: hooks are no code of the source."""
+    is_git = ".git" in entry.path.split("/")[:-1]
+    return replace(entry, rule="passed-over") if is_git and not entry.rule else entry
+
+
+def _once(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """Entries with a path that came before marked as such: archives may repeat a member."""
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.path in seen:
+            yield replace(entry, rule="repeated-member", path=f"{entry.path}#{entry.locator}")
+        else:
+            seen.add(entry.path)
+            yield entry
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Errors of the archive libraries as one line for the user."""
+    try:
+        yield
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault, not the archive's
+        reason = " ".join(str(error).split()) or "it ends too early"
+        raise SourceError(f"{path} is damaged or no archive: {reason}") from None

@@ -1,0 +1,151 @@
+"""Git as a source: which files are tracked, the state of a tree, and bare repositories.
+
+Input: a folder. Output: tracked paths with modes, a state (HEAD and what differs from it), and for
+bare repositories a Repository that is read through `git cat-file`.
+
+Git is called through core/git.py alone, which lets nothing of a repository's own settings take
+effect. Not here: reading files of a working tree (folders.py), commit times (history.py).
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from codling.core.errors import SourceError
+from codling.core.git import Git, Stream, open_git
+from codling.core.git_place import Place, find_place, is_git_dir
+from codling.core.log import say
+from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
+from codling.corpus.sources.repository import Entry, Repository, bounded, shown
+
+LINK, SUBMODULE = "120000", "160000"
+_NO_OBJECT = "its object is missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A path that git knows of."""
+
+    path: str
+    """Relative to the folder asked about; bytes that are not UTF-8 are surrogates."""
+    mode: str
+
+    @property
+    def is_submodule(self) -> bool:
+        """Whether it is another repository, not a file."""
+        return self.mode == SUBMODULE
+
+
+def is_bare(path: Path) -> bool:
+    """Whether `path` is a bare repository, or the .git folder of one that is not."""
+    return is_git_dir(path)
+
+
+def tracked_files(root: Path) -> list[Tracked] | None:
+    """The files that git tracks at and below `root`; None where it tracks none."""
+    place = find_place(root)
+    if place is None:
+        if (root / ".git").exists():
+            say(f"{root}/.git is no repository that knows of this folder: read as a plain folder")
+        return None
+    with open_git(place) as git:
+        found = git.tracked()
+    return [Tracked(path, found[path]) for path in sorted(found, key=os.fsencode)] or None
+
+
+def state(root: Path, tracked: Sequence[Tracked]) -> str | None:
+    """HEAD and, where the tree differs from it, a hash of the difference; None without a commit."""
+    place = find_place(root)
+    commit = place.head() if place else None
+    if place is None or commit is None:
+        return None
+    with open_git(place) as git:
+        changes = git.changes(commit, (t.path for t in tracked if not t.is_submodule))
+    found = commit
+    if place.prefix:
+        found += "-" + hashlib.sha256(os.fsencode(place.prefix)).hexdigest()[:8]
+    found += shallow_mark(place)
+    return found + ("-" + hashlib.sha256(changes).hexdigest()[:16] if changes else "")
+
+
+@dataclass(frozen=True)
+class BareReader:
+    """Reads blobs of a bare repository; a locator is an object id."""
+
+    root: str
+
+    def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """The blobs, in order, through one `git cat-file --batch`."""
+        with open_git(_bare(Path(self.root))) as git, git.stream("cat-file", "--batch") as stream:
+            for entry in entries:
+                stream.ask(entry.locator)
+                data = _blob(stream, self.root)
+                yield (entry, data) if data is not None else (_without_object(entry), b"")
+
+
+def open_bare(root: Path, name: str) -> Repository:
+    """The files of the commit that HEAD of a bare repository names."""
+    place = _bare(root)
+    with open_git(place) as git:
+        commit = place.head()
+        if commit is None:
+            raise SourceError(f"the repository {root} has no commit at HEAD")
+        entries = tuple(_listed(git, commit))
+        _say_missing(root, entries, git.cure)
+    reader = BareReader(os.fspath(root.absolute()))
+    wanted = [e for e in entries if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)]
+    notices = {entry.path: data for entry, data in reader.read(wanted)}
+    return Repository(
+        name,
+        name,
+        reader,
+        entries,
+        commit + shallow_mark(place),
+        notices,
+        history=os.fspath(root.absolute()),
+    )
+
+
+def shallow_mark(place: Place) -> str:
+    """What tells a shallow clone from a whole one of the same commit: "" for a whole one."""
+    cuts = place.shallow_cuts()
+    return "-shallow" + hashlib.sha256(b"\n".join(sorted(cuts))).hexdigest()[:8] if cuts else ""
+
+
+def _bare(root: Path) -> Place:
+    root = root.resolve()
+    return Place(root, root)
+
+
+def _listed(git: Git, commit: str) -> Iterator[Entry]:
+    for raw, (mode, object_id, n_bytes) in git.committed(commit).items():
+        entry = bounded(Entry(shown(raw), n_bytes or 0, object_id))
+        if mode == LINK:
+            yield replace(entry, n_bytes=0, rule="link", value="not followed")
+        elif mode != SUBMODULE:
+            yield _without_object(entry) if n_bytes is None and not entry.rule else entry
+
+
+def _without_object(entry: Entry) -> Entry:
+    return replace(entry, n_bytes=0, rule="unreadable", value=_NO_OBJECT)
+
+
+def _say_missing(root: Path, entries: Sequence[Entry], cure: str) -> None:
+    n_missing = sum(e.value == _NO_OBJECT for e in entries)
+    if n_missing:
+        say(f"{root} lacks the contents of {n_missing:,} of {len(entries):,} files; {cure}")
+
+
+def _blob(stream: Stream, root: str) -> bytes | None:
+    """The next blob; None where the repository does not have it."""
+    header = stream.line().split()
+    if header[1:] == [b"missing"]:
+        return None
+    if len(header) == 3:
+        size = int(header[2])
+        data = stream.exactly(size + 1)
+        if len(data) == size + 1:
+            return data[:size]
+    raise SourceError(f"the repository {root} is damaged; check it with git fsck")

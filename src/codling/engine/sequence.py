@@ -1,0 +1,65 @@
+"""One sequence that is being generated: its tokens so far and where it stands.
+
+Not here: who runs when (scheduler.py).
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from codling.engine.memory.recall import Recall
+from codling.engine.request import FinishReason, SamplingParams
+
+
+@dataclass(eq=False)
+class Sequence:
+    """One prompt on its way: its tokens, and how many of them are in the cache."""
+
+    prompt_ids: list[int]
+    params: SamplingParams
+    end_ids: frozenset[int] = frozenset()
+    """Tokens that end it."""
+    lead: str = ""
+    """What the text may begin with and the caller has already (InsertionPrompt)."""
+    recall: Recall | None = None
+    """What it takes from a memory of the repository, if it may."""
+    slot: "Slot | None" = None
+    n_cached: int = 0
+    """Prompt tokens taken over from another sequence."""
+    finish_reason: FinishReason | None = None
+    tokens: list[int] = field(init=False)
+    random: Random = field(init=False)
+    """Draws one number per sampled token: the same seed, the same numbers, in any batch."""
+
+    def __post_init__(self) -> None:
+        self.tokens = list(self.prompt_ids)
+        self.random = Random(self.params.seed)
+
+    @property
+    def n_done(self) -> int:
+        """How many of the tokens have their keys and values in the slot."""
+        assert self.slot is not None
+        return len(self.slot.tokens)
+
+    @property
+    def n_output(self) -> int:
+        """Tokens generated so far."""
+        return len(self.tokens) - len(self.prompt_ids)
+
+    def append(self, token_id: int, max_length: int) -> None:
+        """Add a generated token; ends the sequence at an end token or a limit."""
+        self.tokens.append(token_id)
+        if token_id in self.end_ids:
+            self.finish_reason = "stop"
+        elif self.n_output >= self.params.max_tokens or len(self.tokens) >= max_length:
+            self.finish_reason = "length"
+
+
+@dataclass(eq=False)
+class Slot:
+    """One row of the cache."""
+
+    index: int
+    tokens: list[int] = field(default_factory=list)
+    """The tokens whose keys and values the row holds, from position 0."""
+    sequence: Sequence | None = None
+    last_used: int = 0

@@ -1,0 +1,375 @@
+"""From a chat answer to "complete this function" to the program that it means, in any language.
+
+Input: the prompt (header, comment, open signature), the answer, the language, the tests. Output:
+a program that the tests follow, open where they begin with the brace that closes the function.
+
+An answer may be the body alone, the function, or a whole file: with imports and helpers before or
+after, another class or parameter name, a main, a demonstration. It is taken apart into items, what
+the prompt gives or the tests bring is left out, and the rest stays as it was said. Nothing is
+corrected: a wrong answer stays wrong.
+
+Not here: DeepSeek-Coder's rule (deepseek_rules.py), Python (python_code.py), shell (shell_code.py).
+"""
+
+import re
+from collections.abc import Sequence
+
+from codling.grading.code_items import Item, closing, masked, split_items, surplus_closer
+from codling.grading.fences import ALIASES, Block, blocks, without_thoughts
+from codling.grading.shell_code import shell_functions
+
+ENDS_OPEN = {
+    "cpp": "\nvoid codling_end_() {",
+    "java": "\n    static void codlingEnd_() {",
+    "cs": "\n    static void CodlingEnd_() {",
+    "rs": "\nfn codling_end_() {",
+    "sh": "\ncodling_end_() {\n    :",
+}
+"""Where the tests begin with the brace that closes the function: another function that they close,
+so that the answer's may stand whole and in its own order."""
+CLASSES = ("java", "cs")
+_DEFINES = {
+    "cpp": r"[\w>\])*&]\s*[\s*&]NAME\s*\(",
+    "java": r"[\w>\]]\s+NAME\s*\(",
+    "cs": r"[\w>\])?]\s+NAME\s*(?:<[^<>()]*>)?\s*\(",
+    "js": r"function\s*\*?\s*NAME\s*\(|(?:const|let|var)\s+NAME\s*=",
+    "ts": r"function\s*\*?\s*NAME\s*[(<]|(?:const|let|var)\s+NAME\s*[:=]",
+    "php": r"function\s+&?\s*NAME\s*\(",
+    "go": r"func\s+NAME\s*[(\[]|var\s+NAME\s*=",
+    "rs": r"fn\s+NAME\s*[(<]",
+    "sh": r"^[ \t]*(?:function[ \t]+NAME\b|NAME[ \t]*\([ \t]*\))",
+    "rb": r"def\s+(?:self\.)?NAME\b",
+    "lua": r"function\s+NAME\s*\(|NAME\s*=\s*function",
+    "pl": r"sub\s+NAME\b",
+    "r": r"NAME\s*(?:<-|=)\s*function",
+    "d": r"[\w\])]\s+NAME\s*\(",
+    "rkt": r"\(define\s+\(?\s*NAME[\s)]",
+    "jl": r"function\s+NAME\s*[({]|^NAME\s*\([^\n]*\)[^\n=]*=(?!=)",
+}
+_NAME = {
+    "js": r"function\s+(\w+)",
+    "ts": r"function\s+(\w+)",
+    "php": r"function\s+(\w+)",
+    "go": r"func\s+(\w+)",
+    "rs": r"fn\s+(\w+)",
+    "rb": r"def\s+(\w+[?!]?)",
+    "lua": r"function\s+(\w+)",
+    "pl": r"sub\s+(\w+)",
+    "r": r"([\w.]+)\s*(?:<-|=)\s*function",
+    "rkt": r"\(define\s+\(([^\s()]+)",
+    "jl": r"function\s+(\w+!?)",
+}
+_IMPORTS = {
+    "java": r"\s*import\b",
+    "cs": r"\s*(?:global\s+)?using\s+[\w.=\s<>,:]+;|\s*extern\s+alias",
+    "go": r"\s*import\b",
+    "rs": r"\s*(?:pub\s+)?use\b",
+    "cpp": r"\s*#",
+}
+_DROPPED = {
+    "java": r"\s*package\b",
+    "cs": r"\s*(?:namespace\s+[\w.]+\s*;|#)",
+    "go": r"\s*package\b",
+    "js": r"\s*(?:module\.)?exports\b|\s*export\s*(?:default\s+)?(?:\{|\w+\s*;?\s*$)"
+    r"|\s*if\s*\(\s*(?:typeof\s+)?(?:require|module)",
+    "php": r"\s*(?:declare\s*\(|namespace\b|\?>|<\?(?:php)?\s*$)",
+    "rs": r"\s*(?:#!\[|#\[cfg\(test\)\])",
+}
+_MAIN = {
+    "cpp": r"\b(?:int|void|auto)\s+main\s*\(",
+    "java": r"\bvoid\s+main\s*\(",
+    "cs": r"\b(?:void|int|Task(?:<int>)?)\s+Main\s*\(",
+    "go": r"\s*func\s+main\s*\(",
+    "rs": r"\bfn\s+main\s*\(",
+}
+_DECLARES = {
+    "js": r"\s*(?:export\s+(?:default\s+)?)?(?:async\s+)?(?:function|class|const|let|var"
+    r"|import|abstract|type|interface|enum|declare|namespace)\b|\s*[\"']use",
+    "php": r"\s*(?:(?:abstract|final|readonly)\s+)*(?:function|class|interface|trait|enum"
+    r"|const|use|require|include)\b",
+}
+_SHOWS = {
+    "js": r"\b(?:console\.\w+|process\.\w+|alert|assert(?:\.\w+)?|main)\s*\(",
+    "php": r"\b(?:echo|print|print_r|printf|var_dump|var_export|assert|exit|die|main)\b",
+}
+
+
+def chat_program(prompt: str, answer: str, language: str, tests: str) -> str:
+    """The program that an answer means, without its tests (see the module)."""
+    name = function_name(prompt, language)
+    code = answer_block(answer, language, name)
+    if not defines(code, language, name):
+        return _continued(prompt, code, language)
+    if language == "sh":
+        return shell_functions(code, name) + ENDS_OPEN["sh"]
+    if language in CLASSES:
+        return _in_class(prompt, code, language, name)
+    if language in _DROPPED or language in ("cpp", "ts"):
+        return _at_top(prompt, code, language, name, tests)
+    return _head(prompt, language) + code
+
+
+def function_name(prompt: str, language: str) -> str:
+    """The name of the function that the prompt leaves open."""
+    text = prompt.strip()
+    found = re.findall(_NAME.get(language, r"(\w+)\s*\("), text)
+    if language in _NAME:
+        return str(found[-1]) if found else ""
+    found = re.findall(_NAME.get(language, r"(\w+)\s*\("), text.splitlines()[-1])
+    return str(found[0]) if found else ""
+
+
+def defines(code: str, language: str, name: str) -> bool:
+    """Whether the code defines the function `name`."""
+    return bool(name) and _definition(name, language).search(_mask(code, language)) is not None
+
+
+def answer_block(answer: str, language: str, name: str) -> str:
+    """The code of an answer: the last block that defines the function, with those before it that
+    define what it uses; else the last block in the language; else the text.
+
+    A block that only quotes lines of an earlier one, as explanations do, is passed over.
+    """
+    text = without_thoughts(answer).replace("\r\n", "\n")
+    found = [b for b in blocks(text) if b.code.strip()]
+    fitting = [b for b in found if b.is_in(language) or not _named(b)] or found
+    if not fitting:
+        return _bare(text, language, name)
+    codes = [b.code for i, b in enumerate(fitting) if not _quotes(b, fitting[:i])]
+    whole = [i for i, code in enumerate(codes) if defines(code, language, name)]
+    if not whole:
+        named = [b.code for b in fitting if b.is_in(language)]
+        return (named or codes)[0]
+    chosen = codes[whole[-1]]
+    others = [c for i, c in enumerate(codes) if i not in whole and _gives(c, chosen, language)]
+    return "\n\n".join([*others, chosen])
+
+
+def _named(block: Block) -> bool:
+    """Whether its fence names some other language."""
+    return any(block.is_in(language) for language in ALIASES)
+
+
+def _quotes(block: Block, before: Sequence[Block]) -> bool:
+    lines = {line.strip() for line in block.code.splitlines()} - {""}
+    return any(lines < {line.strip() for line in b.code.splitlines()} for b in before)
+
+
+def _gives(code: str, chosen: str, language: str) -> bool:
+    """Whether a block defines a function or type that the chosen one uses and does not define."""
+    kinds = r"\b(?:def|function|func|fn|class|struct|enum|interface|sub)\s+(\w+)"
+    typed = r"^[^\n(){};=]*[ \t*&](\w+)\s*\([^;{}]*\)[^;{}]*\{"
+    mask = _mask(code, language)
+    names = {*re.findall(kinds, mask), *re.findall(typed, mask, re.M)}
+    used = _mask(chosen, language)
+    return any(re.search(rf"\b{n}\b", used) and not defines(chosen, language, n) for n in names)
+
+
+def _bare(text: str, language: str, name: str) -> str:
+    """An answer without fences: from the first line of code on, where it defines the function."""
+    lines = text.split("\n")
+    starts = (
+        r"\s*(?:#include|import|using|package|use|const|require|<\?php|#!|template|class|public)\b"
+    )
+    defining = [i for i, x in enumerate(lines) if defines(x, language, name)]
+    if not defining:
+        return text
+    first = next((i for i, x in enumerate(lines) if re.match(starts, x)), defining[0])
+    last = max((i for i, x in enumerate(lines) if re.match(r"\s*(?:[}\])]|end\b)", x)), default=-1)
+    return "\n".join(lines[min(first, defining[0]) : max(last, defining[-1]) + 1])
+
+
+def _continued(prompt: str, code: str, language: str) -> str:
+    """The prompt and a body, which may have brought closing braces along."""
+    start = prompt.strip() + "\n"
+    if language in ("rb", "lua", "rkt", "jl", "d", "pl", "r"):
+        return start + code
+    mask = _mask(code, language)
+    body = code[: surplus_closer(mask)].rstrip()
+    return start + body if language in ENDS_OPEN else f"{start}{body}\n}}\n"
+
+
+def _at_top(prompt: str, code: str, language: str, name: str, tests: str) -> str:
+    """A program of top-level items."""
+    head = _head(prompt, language)
+    given = {_key(item) for item in split_items(head, language)}
+    taken = _declared(tests, language)
+    items = [i for i in _items(code, language) if _key(i) not in given]
+    items = [i for i in items if not _dropped(i, language, name, taken)]
+    imports = [i for i in items if _is(i, _IMPORTS, language)]
+    rest = [_exported(i, language) for i in items if i not in imports]
+    if language == "go":
+        lines = _go_imports(imports, head, "".join(i.mask for i in rest))
+        return head + lines + "".join(i.text for i in rest) + "\n"
+    first, body = "".join(i.text for i in imports), "".join(i.text for i in rest)
+    if language == "cpp" and re.search(
+        r"^\s*using\s+namespace\b", "".join(i.mask for i in rest), re.M
+    ):
+        # In a namespace, the answer's function is not mixed up with one of std's of its name.
+        body = f"\nnamespace codling_answer {{\n{body}\n}}\nusing codling_answer::{name};\n"
+    return f"{head}{first}\n{body}\n{ENDS_OPEN.get(language, '')}"
+
+
+def _in_class(prompt: str, code: str, language: str, name: str) -> str:
+    """A program whose one class holds all that the answer's classes and bare methods hold."""
+    head = _head(prompt, language)
+    items = _items(code, language)
+    imports = [i for i in items if _is(i, _IMPORTS, language)]
+    members, others, host = [], [], ""
+    for item in (i for i in items if i not in imports and not _is(i, _DROPPED, language)):
+        kind = re.search(r"\b(?:class|struct|interface|enum|record)\s+(\w+)", item.head)
+        if kind and defines(item.text, language, name):
+            host = kind[1]
+            members += _inside(item, language)
+        elif kind is None:
+            members.append(item)
+        elif not re.search(_MAIN[language], item.mask):
+            others.append(item)
+    members = [i for i in members if not re.search(_MAIN[language], i.head)]
+    texts = (
+        [_static(i) for i in members]
+        if _needs_static(members, language, name)
+        else [i.text for i in members]
+    )
+    nested = [_nested(i, language) for i in others]
+    body = _renamed("".join([*texts, *nested]), host, language)
+    start = head.rstrip().rpartition("\n")[0] if "{" in head else head
+    at = head.rfind("class Problem")
+    new = "".join(i.text.strip() + "\n" for i in imports if i.text.strip() not in head)
+    return (
+        f"{head[:at]}{new}{head[at:]}\n{body}\n{ENDS_OPEN[language]}" if at >= 0 else start + body
+    )
+
+
+def _items(code: str, language: str) -> list[Item]:
+    """The items of an answer; a C# namespace is opened."""
+    if language == "php":
+        code = re.sub(r"<\?(?:php)?|\?>", "", code)
+    found = []
+    for item in split_items(code, language):
+        if language == "cs" and re.match(r"\s*namespace\s+[\w.]+\s*\{", item.mask):
+            found += _inside(item, language)
+        elif item.mask.strip().strip("};"):
+            found.append(item)
+    return found
+
+
+def _inside(item: Item, language: str) -> list[Item]:
+    """The members between an item's braces."""
+    start = item.mask.index("{")
+    return split_items(item.text[start + 1 : closing(item.mask, start)], language)
+
+
+def _dropped(item: Item, language: str, name: str, taken: set[str]) -> bool:
+    """Whether an item would get into the tests' way, or only shows the function off."""
+    family = "js" if language == "ts" else language
+    if _is(item, _DROPPED, family) or (language in _MAIN and re.search(_MAIN[language], item.head)):
+        return True
+    declared = _declared(item.text, language)
+    if name not in declared and declared & taken:
+        return True
+    if family not in _SHOWS or _is(item, _DECLARES, family):
+        return False
+    assigns = re.match(r"\s*[$\w.\[\]]+\s*=(?!=)", item.mask) and name not in item.mask
+    calls = [rf"\b{re.escape(word)}\s*\(" for word in taken] + [rf"\b{re.escape(name)}\b"]
+    shows = re.search("|".join([_SHOWS[family], *calls]), item.mask)
+    return bool(shows) and not assigns
+
+
+def _declared(code: str, language: str) -> set[str]:
+    """Names that top-level functions and variables of some code have."""
+    if language not in ("js", "ts", "php", "go"):
+        return set()
+    words = r"^(?:export\s+)?(?:async\s+)?(?:function|const|let|class|func)\s+(\w+)"
+    return set(re.findall(words, _mask(code, language).lstrip(), re.M))
+
+
+def _exported(item: Item, language: str) -> Item:
+    """Without `export`, and for plain JavaScript with `require` for `import`."""
+    if language not in ("js", "ts"):
+        return item
+    text = re.sub(r"^(\s*)export\s+(?:default\s+)?(?=\w)", r"\1", item.text, count=1)
+    if language == "js":
+        text = re.sub(
+            r"^(\s*)import\s+(?:\*\s+as\s+)?([\w{}, ]+?)\s+from\s+(['\"][^'\"]+['\"])",
+            lambda m: f"{m[1]}const {m[2].replace(' as ', ': ')} = require({m[3]})",
+            text,
+        )
+    return Item(text=text, mask=masked(text, language))
+
+
+def _go_imports(items: Sequence[Item], head: str, used: str) -> str:
+    """Import lines of what the code uses and the prompt does not import: Go wants exactly that."""
+    lines = []
+    for alias, path in re.findall(r'([\w.]+[ \t]+)?"([^"\n]+)"', "".join(i.text for i in items)):
+        word = alias.strip() if alias.strip() not in ("", "import") else path.rpartition("/")[2]
+        if f'"{path}"' not in head and re.search(rf"\b{re.escape(word)}\.", used):
+            lines.append(f'import {word + " " if alias.strip() == word else ""}"{path}"\n')
+    return "".join(dict.fromkeys(lines))
+
+
+def _needs_static(members: Sequence[Item], language: str, name: str) -> bool:
+    pattern = _definition(name, language)
+    heads = [i.head for i in members if pattern.search(i.mask.partition("{")[0])]
+    return bool(heads) and not any(re.search(r"\bstatic\b", head) for head in heads)
+
+
+def _static(item: Item) -> str:
+    """A method or field that belongs to the class itself."""
+    kinds = r"\b(?:static|class|interface|enum|record|struct|const)\b"
+    if re.search(kinds, item.head) or not re.match(r"\s*[\w@<]", item.mask):
+        return item.text
+    start = len(item.mask) - len(item.mask.lstrip())
+    words = re.compile(r"(?:(?:public|private|protected|internal|final|@\w+)\s+)*")
+    found = words.match(item.mask, start)
+    at = found.end() if found else start
+    return item.text[:at] + "static " + item.text[at:]
+
+
+def _nested(item: Item, language: str) -> str:
+    """A top-level type as a member: Java's need `static` to be made from static methods."""
+    if language != "java" or not re.search(r"\bclass\b", item.head):
+        return item.text
+    start = len(item.mask) - len(item.mask.lstrip())
+    plain = re.sub(r"^(?:public|private|protected|static)\s+", "", item.text[start:])
+    return f"{item.text[:start]}static {plain}"
+
+
+def _renamed(text: str, host: str, language: str) -> str:
+    """With the answer's own class called Problem, as the tests' is."""
+    if host in ("", "Problem"):
+        return text
+    parts, at = [], 0
+    for found in re.finditer(rf"\b{host}\b", masked(text, language)):
+        parts += [text[at : found.start()], "Problem"]
+        at = found.end()
+    return "".join(parts) + text[at:]
+
+
+def _head(prompt: str, language: str) -> str:
+    """What stands before the signature; of languages whose comments bind to what follows, only
+    code."""
+    lines = prompt.strip().splitlines()
+    if language in ("rb", "lua", "rkt", "jl", "d", "pl", "r"):
+        kept = [x for x in lines if re.match(r"#lang|import\b|use\b|using\b|require\b", x)]
+        return "".join(f"{line}\n" for line in kept)
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _is(item: Item, table: dict[str, str], language: str) -> bool:
+    return language in table and re.match(table[language], item.mask) is not None
+
+
+def _key(item: Item) -> str:
+    """What makes two items the same: their code, or what they declare as a type."""
+    kind = re.search(r"\b(?:class|struct|union|enum)\s+(\w+)\s*(?::[^{]*)?\{", item.mask)
+    return kind[1] if kind else " ".join(re.sub(r"\s*([#<>])\s*", r"\1", item.text).split())
+
+
+def _mask(code: str, language: str) -> str:
+    return masked(code, language) if language in _DROPPED or language in ("cpp", "ts") else code
+
+
+def _definition(name: str, language: str) -> re.Pattern[str]:
+    pattern = _DEFINES.get(language, r"\bNAME\b").replace("NAME", re.escape(name) + r"\b")
+    return re.compile(rf"(?:{pattern})", re.M)

@@ -1,0 +1,91 @@
+"""Cuts code and answers out of what a model said.
+
+Input: generated text. Output: the part that is judged; what a benchmark adds is in its task file.
+
+Not here: judging, and code in chat answers (chat_code.py, python_code.py).
+"""
+
+import re
+from collections.abc import Sequence
+
+from codling.grading.fences import blocks, without_thoughts
+
+_SAID = re.compile(
+    r"(?:answer(?:\s+(?:to|of|for)[^.\n:]{0,60}?)?\s*(?:\*\*|__)?(?:\s+is|\s*:|\s+=)"
+    r"(?:\s*:)?(?:\*\*|__)?|^\s*####)\s*(?=([^\n]+))",
+    re.I | re.M,
+)
+_AFTER = re.compile(
+    r",\s+(?!and\b|or\b)(?=[a-z]{2,})|[.;](?=\s|$)"
+    r"|\s+(?:because|since|which|where|as|so|when|for|if)\s|\s\("
+)
+"""What follows a value in a sentence."""
+PYTHON_STOPS = ("\ndef", "\nclass", "\nif", "\n#", "\nprint")
+
+
+def cut_at(text: str, stops: Sequence[str]) -> str:
+    """`text` before the first of the stop strings.
+
+    >>> cut_at("    return 1\\ndef g():", PYTHON_STOPS)
+    '    return 1'
+    """
+    ends = [end for stop in stops if (end := text.find(stop)) != -1]
+    return text[: min(ends, default=len(text))]
+
+
+def fenced(text: str, language: str = "python") -> str:
+    """The first code block in a language, else the first without one, else the first; the whole
+    text if there is none. Thoughts before the answer do not count; an unclosed fence does.
+
+    >>> fenced("First:\\n```bash\\npip install x\\n```\\n```python\\nx = 1\\n```\\nDone.")
+    'x = 1'
+    """
+    said = without_thoughts(text)
+    found = blocks(said)
+    named = [b for b in found if b.is_in(language)] or [b for b in found if not b.language]
+    return (named or found)[0].code if found else said
+
+
+def last_number(text: str) -> str:
+    """The last number in a text, without thousands separators; "" if there is none.
+
+    >>> last_number("so 1,200 + 34 is $1,234.50.")
+    '1234.50'
+    """
+    found = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
+    return str(found[-1].replace(",", "")) if found else ""
+
+
+def said_answer(text: str) -> str | None:
+    """What a text gives after "the answer is" or "####", without the sentence around it; None if
+    it says no such thing. The last one counts.
+
+    >>> said_answer("The answer is **18**, which is what she makes.")
+    '18'
+    """
+    found = list(_SAID.finditer(text))
+    if not found:
+        return None
+    said = re.sub(r"\*\*|__|`", "", found[-1][1]).strip()
+    math = re.match(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$]+)\$", said)
+    if math:
+        return next(part for part in math.groups() if part is not None).strip()
+    return _AFTER.split(said, maxsplit=1)[0].strip().rstrip(".,;")
+
+
+def boxed(text: str) -> str | None:
+    """The contents of the last \\boxed{...} with balanced braces, or None.
+
+    >>> boxed(r"thus $\\boxed{\\frac{1}{2}}$")
+    '\\\\frac{1}{2}'
+    """
+    start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
+    if start == -1:
+        return None
+    begin = text.index("{", start) + 1
+    depth = 1
+    for i in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[i], 0)
+        if depth == 0:
+            return text[begin:i]
+    return None

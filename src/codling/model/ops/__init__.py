@@ -1,0 +1,4 @@
+"""ONE OPERATION, SEVERAL WAYS: attention and grouped products, plain and fast, behind one dispatch.
+
+Not here: layers and their weights.
+"""

@@ -1,0 +1,202 @@
+"""What a run of `codling grow` made, read from its artefacts for the summary and the report.
+
+Input: a run folder. Output: one RunView. A station that is missing leaves its part empty.
+Not here: how any of it is shown (run_summary.py, run_page.py).
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+from codling.core.artifact import MANIFEST, Artifact, open_artifact, read_own
+from codling.core.files import read_json_lines
+from codling.core.lineage import walk
+from codling.core.shards import read_rows
+from codling.report.drawing import Subgraph
+
+STATIONS = (
+    "raw",
+    "documents",
+    "decontaminated",
+    "unique",
+    "screened",
+    "samples",
+    "tokenizer",
+    "tokens",
+    "checkpoint",
+    "scores",
+)
+"""Folder names of a run, in the order of the path."""
+CORPUS = ("raw", "documents")
+"""Kinds of the artefacts that hold files."""
+N_SUBGRAPHS = 3
+"""Samples whose dependencies are drawn."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Files and bytes of one group."""
+
+    name: str
+    n_files: int
+    n_bytes: int
+    example: str = ""
+    station: str = ""
+    """Folder of the artefact that counted it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """Everything that a report shows."""
+
+    run_dir: Path
+    artifacts: dict[str, Artifact]
+    kept: list[Tally] = field(default_factory=list)
+    """Documents by language, largest first."""
+    licenses: list[Tally] = field(default_factory=list)
+    dropped: list[Tally] = field(default_factory=list)
+    """Dropped files by station and rule, each with one example and its value."""
+    left_out: tuple[str, ...] = ()
+    """Stations that did not run, and why."""
+    redactions: list[tuple[str, int]] = field(default_factory=list)
+    heldout: Tally = Tally("heldout", 0, 0)
+    subgraphs: list[Subgraph] = field(default_factory=list)
+    """The training samples of the most files, with their dependencies."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of metrics.jsonl that carry a loss."""
+    scores: dict[str, Any] = field(default_factory=dict)
+    insertions: list[dict[str, Any]] = field(default_factory=list)
+
+
+def view_run(run_dir: Path) -> RunView:
+    """Read the artefacts of a run."""
+    found = _artifacts(run_dir)
+    gates = [a for a in found.values() if a.kind in CORPUS]
+    documents = next((a for a in reversed(gates) if a.kind == "documents"), None)
+    kept, licenses, heldout = _documents(documents) if documents else ([], [], Tally("", 0, 0))
+    scores = found.get("scores")
+    samples = found.get("samples")
+    return RunView(
+        run_dir=run_dir,
+        artifacts=found,
+        kept=kept,
+        licenses=licenses,
+        dropped=[tally for artifact in gates for tally in _dropped(artifact)],
+        left_out=tuple(samples.manifest.config.get("left_out", ())) if samples else (),
+        redactions=_redactions(gates),
+        heldout=heldout,
+        subgraphs=_subgraphs(samples) if samples else [],
+        curve=_curve(found["checkpoint"]) if "checkpoint" in found else [],
+        scores=read_own(scores.path / "scores.json") if scores else {},
+        insertions=list(read_json_lines(scores.path / "insertions.jsonl")) if scores else [],
+    )
+
+
+def _artifacts(run_dir: Path) -> dict[str, Artifact]:
+    """The run's artefacts by folder, without those that its samples were not made from.
+
+    A station that ran before and is left out now leaves its folder behind.
+    """
+    found = {
+        name: open_artifact(run_dir / name)
+        for name in STATIONS
+        if (run_dir / name / MANIFEST).is_file()
+    }
+    if "samples" in found:
+        used = {ancestor.entry.id for ancestor in walk(found["samples"])}
+        found = {n: a for n, a in found.items() if a.kind not in CORPUS or a.id in used}
+    return found
+
+
+def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """`n` insertions for people to read, right and wrong ones as they come.
+
+    No file comes a second time before every file came once, and so on; among files the languages
+    take turns. The order of the questions is random already, so taking the first is no choice of
+    ours.
+    """
+    seen: Counter[str] = Counter()
+    rounds: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in insertions:
+        rounds[seen[row["path"]]].append(row)
+        seen[row["path"]] += 1
+    ordered = (row for number in sorted(rounds) for row in _by_language_in_turn(rounds[number]))
+    return list(islice(ordered, n))
+
+
+def _by_language_in_turn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    by_language: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_language[row["language"]].append(row)
+    queues = sorted(by_language.values(), key=len, reverse=True)
+    for turn in zip_longest(*queues):
+        yield from (row for row in turn if row is not None)
+
+
+def _documents(artifact: Artifact) -> tuple[list[Tally], list[Tally], Tally]:
+    languages: Counter[str] = Counter()
+    licenses: Counter[str] = Counter()
+    language_bytes: Counter[str] = Counter()
+    license_bytes: Counter[str] = Counter()
+    held_files = held_bytes = 0
+    columns = ["language", "license", "split", "n_bytes"]
+    for row in read_rows(artifact, "documents", columns):
+        languages[row["language"]] += 1
+        language_bytes[row["language"]] += row["n_bytes"]
+        licenses[row["license"]] += 1
+        license_bytes[row["license"]] += row["n_bytes"]
+        if row["split"] == "heldout":
+            held_files, held_bytes = held_files + 1, held_bytes + row["n_bytes"]
+    return (
+        _ranked(languages, language_bytes),
+        _ranked(licenses, license_bytes),
+        Tally("heldout", held_files, held_bytes),
+    )
+
+
+def _dropped(artifact: Artifact) -> list[Tally]:
+    """What one station dropped, by rule."""
+    files: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for row in read_rows(artifact, "dropped", ["repo", "path", "n_bytes", "rule", "value"]):
+        files[row["rule"]] += 1
+        sizes[row["rule"]] += row["n_bytes"]
+        examples.setdefault(row["rule"], f"{row['repo']}/{row['path']}: {row['value']}")
+    return [
+        Tally(t.name, t.n_files, t.n_bytes, examples[t.name], artifact.path.name)
+        for t in _ranked(files, sizes)
+    ]
+
+
+def _redactions(artifacts: Iterable[Artifact]) -> list[tuple[str, int]]:
+    kinds = Counter(r["kind"] for a in artifacts for r in read_rows(a, "redactions", ["kind"]))
+    return kinds.most_common()
+
+
+def _subgraphs(samples: Artifact) -> list[Subgraph]:
+    """The training samples of the most files, if they have two or more."""
+    found: list[tuple[int, str, Subgraph]] = []
+    for row in read_rows(samples, "samples", ["id", "repo", "split", "paths"]):
+        n = len(row["paths"])
+        if row["split"] == "train" and n > 1:
+            found.append((-n, row["id"], Subgraph(row["repo"], row["paths"], [[]] * n)))
+    found = sorted(found, key=lambda each: each[:2])[:N_SUBGRAPHS]
+    edges: dict[str, list[list[int]]] = {i: [[] for _ in g.paths] for _, i, g in found}
+    for row in read_rows(samples, "edges"):
+        if row["sample"] in edges:
+            edges[row["sample"]][row["file"]].append(row["depends_on"])
+    return [Subgraph(g.name, g.paths, edges[i]) for _, i, g in found]
+
+
+def _curve(artifact: Artifact) -> list[dict[str, Any]]:
+    path = artifact.path / "metrics.jsonl"
+    return [row for row in read_json_lines(path) if "loss" in row] if path.is_file() else []
+
+
+def _ranked(files: Counter[str], sizes: Counter[str]) -> list[Tally]:
+    names = sorted(files, key=lambda name: (-sizes[name], name))
+    return [Tally(name, files[name], sizes[name]) for name in names]

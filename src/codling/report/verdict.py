@@ -1,0 +1,80 @@
+"""What a run is worth, said first: whether the model beats the simplest baseline, and what to do.
+
+Input: what a run made. Output: one sentence and its cures. Not here: how it is shown
+(run_summary.py, report.html).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from codling.report.run_view import RunView
+
+FEW_STEPS = 100
+"""Below this a model has hardly begun to learn."""
+CURES = (
+    "train longer: the same command with more --minutes",
+    "keep the machine quiet meanwhile: training beside other work makes far fewer steps",
+    "or serve a published model of code as it is: codling serve FOLDER or FILE.gguf",
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The first thing to know of a run."""
+
+    is_good: bool
+    text: str
+    cures: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.text} What helps: {'; '.join(self.cures)}." if self.cures else self.text
+
+
+def judge(view: RunView) -> Verdict | None:
+    """The verdict on a run's model; None where nothing was trained or scored."""
+    faults = list(_faults(view))
+    if faults:
+        return Verdict(False, " ".join(faults), CURES)
+    if not view.scores:
+        return None
+    model, ngram = view.scores["model"], view.scores["ngram"]
+    better = (
+        f"Better than the {_baseline(view)}: {_bits(model)} bits per byte against {_bits(ngram)} "
+        "(lower is better)"
+    )
+    lines = (
+        f"{model['exact_match']:.1%} of hidden lines exactly, against {ngram['exact_match']:.1%}"
+    )
+    if model["exact_match"] < ngram["exact_match"]:
+        return Verdict(False, f"{better}; but it inserts only {lines}.", CURES)
+    return Verdict(True, f"{better}; it inserts {lines}.")
+
+
+def _faults(view: RunView) -> Iterator[str]:
+    n_steps = view.artifacts["checkpoint"].counts.get("n_steps") if _is_trained(view) else None
+    if isinstance(n_steps, int) and n_steps < FEW_STEPS:
+        steps = "step" if n_steps == 1 else "steps"
+        yield f"Hardly trained: {n_steps} {steps}, where {FEW_STEPS} are the least that tell."
+    if view.scores:
+        model, ngram = view.scores["model"], view.scores["ngram"]
+        # Written so that a score that is no number counts as a fault.
+        if not model["bits_per_byte"] < ngram["bits_per_byte"]:
+            yield (
+                f"Not better than the {_baseline(view)}: {_bits(model)} bits per byte against "
+                f"{_bits(ngram)} (lower is better)."
+            )
+
+
+def _is_trained(view: RunView) -> bool:
+    return "checkpoint" in view.artifacts
+
+
+def _baseline(view: RunView) -> str:
+    return f"{view.scores.get('ngram_order', '')}-gram baseline".lstrip("-")
+
+
+def _bits(score: dict[str, Any]) -> str:
+    bits = score["bits_per_byte"]
+    return f"{bits:.3f}" if isinstance(bits, float) and math.isfinite(bits) else "no number of"

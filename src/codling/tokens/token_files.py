@@ -1,0 +1,95 @@
+"""The token streams of an artefact of kind "tokens": what pack writes and everyone else reads. No
+torch.
+
+Files: `train.bin` and `heldout.bin` (little-endian uint16 or uint32, one number per token, no
+header), `meta.json` (counts and settings), `index-00000.parquet` (where every sample lies in its
+stream).
+
+Not here: making them (pack.py), and batches (dataset.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codling.core.artifact import open_artifact, read_own
+from codling.core.errors import ArtifactError
+from codling.corpus.tables.schemas import Split
+
+Ids = npt.NDArray[np.integer[Any]]
+
+META = "meta.json"
+INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("length", pa.int64(), nullable=False),
+        pa.field("n_bytes", pa.int64(), nullable=False),
+    ]
+)
+"""Table `index`: sample `sample_id` is tokens `start` to `start + length` of the stream `split`,
+its marks included; `n_bytes` are the UTF-8 bytes of its text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitMeta:
+    """What one stream holds."""
+
+    n_tokens: int
+    n_bytes: int
+    """UTF-8 bytes of the text that the tokens stand for; bits per byte divide by this."""
+    n_samples: int
+    n_fim: int
+    """Insertion tasks in the stream; always 0 in the held-out one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamMeta:
+    """The contents of meta.json."""
+
+    vocab_size: int
+    dtype: str
+    context: int
+    """What pack cut chunks for; 0 if the stream suits any context."""
+    bos: int | None
+    eos: int
+    splits: dict[Split, SplitMeta]
+    fim_mode: Literal["psm", "spm"] = "psm"
+    """The order in which a model that learned from these tokens is asked to insert."""
+
+
+def read_meta(path: Path) -> StreamMeta:
+    """meta.json of the token artefact at `path`; ArtifactError if it is none."""
+    open_artifact(path, "tokens")
+    raw = read_own(path / META)
+    splits = {name: SplitMeta(**values) for name, values in raw.pop("splits").items()}
+    return StreamMeta(**raw, splits=splits)
+
+
+def open_stream(path: Path, split: Split) -> Ids:
+    """The tokens of one stream, memory-mapped, read-only.
+
+    Raises ArtifactError if the stream is empty.
+    """
+    meta = read_meta(path)
+    if meta.splits[split].n_tokens == 0:
+        raise ArtifactError(f"{path} has no {split} tokens; add sources and run its stages again")
+    return np.memmap(path / f"{split}.bin", dtype=meta.dtype, mode="r")
+
+
+def read_index(path: Path, split: Split) -> Iterator[dict[str, Any]]:
+    """The rows of the index of one stream, in stream order."""
+    table = pq.read_table(path / "index-00000.parquet", filters=[("split", "=", split)])
+    yield from table.to_pylist()
+
+
+def dtype_for(vocab_size: int) -> str:
+    """The narrowest type that holds every id."""
+    return "<u2" if vocab_size <= 1 << 16 else "<u4"

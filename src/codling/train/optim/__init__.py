@@ -1,0 +1,4 @@
+"""OPTIMISERS over flat weights: AdamW, Muon.
+
+Not here: schedules and the loop.
+"""

@@ -1,0 +1,44 @@
+"""AdamW (arXiv 1711.05101) over a span of flat weights.
+
+Not here: matrices (muon.py).
+"""
+
+import torch
+from torch import Tensor
+
+from codling.train.config import OptimizerConfig
+from codling.train.optim.flat import FlatWeights
+
+
+class _AdamSpan:
+    """AdamW on all parameters of one kind; Kingma & Ba with decoupled decay (arXiv:1711.05101)."""
+
+    def __init__(self, weights: FlatWeights, kind: str, config: OptimizerConfig) -> None:
+        self.kind, self.config = kind, config
+        span = weights.span(kind)
+        self.master, self.gradient = weights.master[span], weights.gradient[span]
+        self.mean = torch.zeros_like(self.master)
+        self.square = torch.zeros_like(self.master)
+        self.n_updates = torch.zeros((), dtype=torch.int64)
+        self.decay = config.weight_decay if kind == "matrix" else 0.0
+
+    def step(self, rate: float) -> None:
+        if not self.master.numel():
+            return
+        beta1, beta2 = self.config.betas
+        self.n_updates += 1
+        n = int(self.n_updates)
+        rate = rate * self.config.learning_rate
+        self.mean.lerp_(self.gradient, 1 - beta1)
+        self.square.mul_(beta2).addcmul_(self.gradient, self.gradient, value=1 - beta2)
+        scale = (self.square / (1 - beta2**n)).sqrt_().add_(self.config.eps)
+        if self.decay:
+            self.master.mul_(1 - rate * self.decay)
+        self.master.addcdiv_(self.mean, scale, value=-rate / (1 - beta1**n))
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"adam.{self.kind}.mean": self.mean,
+            f"adam.{self.kind}.square": self.square,
+            f"adam.{self.kind}.n_updates": self.n_updates,
+        }

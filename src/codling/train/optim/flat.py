@@ -1,0 +1,94 @@
+"""All weights of a model as one flat array per kind, with an fp32 master copy.
+
+Not here: the update rules (adamw.py, muon.py).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_ALIGN = 64
+"""Elements; every parameter starts on a cache line of its own."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One parameter's place in the flat tensors."""
+
+    name: str
+    shape: torch.Size
+    start: int
+    kind: str
+    """ "matrix" (of a layer), "table" (embedding, head) or "vector" (norms, biases)."""
+
+    @property
+    def end(self) -> int:
+        """One past the last element."""
+        return self.start + self.shape.numel()
+
+
+def view(flat: Tensor, slot: Slot) -> Tensor:
+    """A parameter inside one of the flat tensors."""
+    return flat[slot.start : slot.end].view(slot.shape)
+
+
+class FlatWeights:
+    """The parameters of a model as views of one flat tensor, with an fp32 master copy.
+
+    After construction the model's parameters are in `dtype` and share memory with `working`.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        named = [(kind_of(n, p, model), n, p) for n, p in model.named_parameters()]
+        # Matrices of one shape lie side by side: Muon treats them as one stack.
+        named.sort(key=lambda each: (each[0], tuple(each[2].shape)))
+        self.slots: list[Slot] = []
+        start = 0
+        for kind, name, parameter in named:
+            self.slots.append(Slot(name, parameter.shape, start, kind))
+            start = -(-self.slots[-1].end // _ALIGN) * _ALIGN
+        device = named[0][2].device
+        self.master = torch.zeros(start, dtype=torch.float32, device=device)
+        self.working = torch.zeros(start, dtype=dtype, device=device)
+        self.gradient = torch.zeros(start, dtype=torch.float32, device=device)
+        self._parameters = [parameter for _, _, parameter in named]
+        for slot, parameter in zip(self.slots, self._parameters, strict=True):
+            view(self.master, slot).copy_(parameter.detach())
+            parameter.data = view(self.working, slot)
+        self.publish()
+
+    def add_gradients(self, *, first: bool) -> None:
+        """Add the parameters' gradients to the fp32 sum (or begin the sum) and drop them."""
+        for slot, parameter in zip(self.slots, self._parameters, strict=True):
+            total = view(self.gradient, slot)
+            if parameter.grad is None:
+                total.mul_(0.0 if first else 1.0)
+            elif first:
+                total.copy_(parameter.grad)
+            else:
+                total.add_(parameter.grad)
+            parameter.grad = None
+
+    def publish(self) -> None:
+        """Round the master copy into the weights that the model computes with."""
+        self.working.copy_(self.master)
+
+    def restore_master(self) -> None:
+        """Make the model's parameters fp32 again, with the exact master weights."""
+        for slot, parameter in zip(self.slots, self._parameters, strict=True):
+            parameter.data = view(self.master, slot)
+
+    def span(self, kind: str) -> slice:
+        """The elements of all parameters of a kind; they are contiguous."""
+        chosen = [s for s in self.slots if s.kind == kind]
+        return slice(chosen[0].start, chosen[-1].end) if chosen else slice(0, 0)
+
+
+def kind_of(name: str, parameter: Tensor, model: nn.Module) -> str:
+    """Which optimiser a parameter takes: "matrix", "table" or "vector"."""
+    if parameter.ndim < 2:
+        return "vector"
+    module = model.get_submodule(name.rpartition(".")[0])
+    is_table = isinstance(module, nn.Embedding) or name.endswith(("lm_head.weight", "head.weight"))
+    return "table" if is_table else "matrix"

@@ -1,0 +1,61 @@
+"""Muon: momentum with orthogonalised matrices.
+
+Not here: vectors and embeddings (adamw.py).
+"""
+
+import math
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from codling.train.config import OptimizerConfig
+from codling.train.optim.flat import FlatWeights, view
+
+# Odd quintic whose iteration sends singular values in (0, 1] close to 1; from the Muon code.
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+
+
+class _MuonSpan:
+    """Muon on the matrices of the layers, a stack of equal shapes at a time."""
+
+    def __init__(self, weights: FlatWeights, config: OptimizerConfig) -> None:
+        self.weights, self.config = weights, config
+        span = weights.span("matrix")
+        self.momentum = torch.zeros_like(weights.master[span])
+        self.span = span
+        matrices = [s for s in weights.slots if s.kind == "matrix"]
+        self.stacks = [list(group) for _, group in groupby(matrices, key=lambda s: s.shape)]
+
+    def step(self, rate: float) -> None:
+        momentum, gradient = self.momentum, self.weights.gradient[self.span]
+        momentum.lerp_(gradient, 1 - self.config.muon_momentum)
+        gradient.lerp_(momentum, self.config.muon_momentum)  # Nesterov's look ahead
+        rate = rate * self.config.muon_learning_rate
+        for slots in self.stacks:
+            direction_NRC = torch.stack([view(self.weights.gradient, s) for s in slots])
+            update_NRC = orthogonalize(direction_NRC.flatten(0, -3), self.config.muon_iterations)
+            rows, columns = update_NRC.shape[-2:]
+            scale = math.sqrt(max(1.0, rows / columns))
+            for slot, update in zip(slots, update_NRC.view(direction_NRC.shape), strict=True):
+                master = view(self.weights.master, slot)
+                master.mul_(1 - rate * self.config.weight_decay)
+                master.add_(update, alpha=-rate * scale)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"muon.momentum": self.momentum}
+
+
+def orthogonalize(matrices_NRC: Tensor, n_iterations: int = 5) -> Tensor:
+    """About U V^T of each matrix U S V^T, singular values within roughly 0.7 to 1.2, in bf16."""
+    a, b, c = _QUINTIC
+    x = matrices_NRC.bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
+    if tall:
+        x = x.mT
+    x = x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-7).to(x.dtype)
+    for _ in range(n_iterations):
+        gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x.mT if tall else x

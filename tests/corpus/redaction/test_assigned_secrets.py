@@ -1,0 +1,188 @@
+"""corpus/redaction/assigned_secrets: a telling name and a value by chance, in whatever language."""
+
+import random
+import string
+
+import pyarrow as pa
+import pytest
+
+from codling.corpus import marks_kernel as mark_kernel
+from codling.corpus.redaction.assigned_secrets import find_assigned, needed_bits
+from codling.corpus.redaction.randomness import chance_bits, n_changes
+from codling.corpus.redaction.redact import RedactConfig, redact
+from codling.corpus.redaction.secret_formats import FORMATS, read_formats
+from codling.corpus.redaction.secrets import (
+    ANCHORS,
+    ASSIGNED_BIT,
+    PRIVATE_KEY_BIT,
+    find_secrets,
+)
+from codling.corpus.tables.reader import buffers
+
+ALNUM = string.ascii_letters + string.digits
+SECRET = "q7Rk2xLq9vZt4Wb8"
+ASSIGNMENTS = [
+    "export DB_PASSWORD={}",
+    "DB_PASSWORD={} ./run.sh",
+    "sasl_password: {}",
+    "  - API_TOKEN={}",
+    "- name: API_TOKEN\n  value: {}",
+    "ENV SECRET_KEY {}",
+    "password = {}",
+    "spring.datasource.password={}",
+    '"clientSecret": "{}"',
+    '<add key="ApiKey" value="{}" />',
+    "<password>{}</password>",
+    '<string name="api_key">{}</string>',
+    "jdbc:postgresql://db.acme.dev/x?user=app&password={}",
+    "Server=db;Uid=app;Pwd={};Pooling=true",
+    "redis://:{}@cache.acme.dev:6379",
+    "https://{}@git.acme.dev/a.git",
+    "Authorization: Bearer {}",
+    "curl -u app:{} https://acme.dev",
+    "mysql -u root -p{} app",
+    "tool --auth-token {} --verbose",
+    "$env:API_KEY = '{}'",
+    "define('DB_PASSWORD', '{}');",
+    'private static final String API_KEY = "{}";',
+    'public string Password {{ get; set; }} = "{}";',
+    'const API_KEY: &str = "{}";',
+    'var apiKey = []byte("{}")',
+    "const x = process.env.SECRET || '{}'",
+    'os.environ.get("SECRET", default="{}")',
+    "CREATE USER app IDENTIFIED BY '{}';",
+    'variable "db_password" {{\n  default = "{}"\n}}',
+    "password: >-\n  {}",
+    "token = (\n    '{}'\n)",
+    "machine acme.dev login app password {}",
+    "The password is {}, please change it.",
+    'ConvertTo-SecureString "{}" -AsPlainText',
+    "${{SECRET:-{}}}",
+]
+NO_SECRETS = [
+    'PASSWORD_RESET_TEMPLATE = "accounts/Password_Reset_2FA_Email.html"',
+    'KEY_SERIALIZER = "org.apache.kafka.common.Serializer2Impl3"',
+    'SECRET_NAME = "team/prod/Anthropic-Key-2024-v1"',
+    '{"key": "ctrl+shift+down", "vaultKey": "inf-role-id", "secret": "inf-vsqt-01-secret-id"}',
+    '"authentication_required": "Die Karte wurde abgelehnt, weil 3D-Secure2 n\u00f6tig ist."',
+    "password = getPassword2FA(userName1)",
+    "token = parser2.nextToken1Of3()",
+    "api_key: ${{ secrets.API_KEY_2 }}",
+    "API_KEY=$MY_API_KEY1",
+    "password: {{ vault_db2_password }}",
+    'primary_key = "a8Xk29dLqP3vR7wT"',
+    'public_key = "a8Xk29dLqP3vR7wT"',
+    'next_page_token = "a8Xk29dLqP3vR7wT"',
+    'password_hash = "$2b$12$abcdefghijklmnopqrstuv"',
+    '"password": "md5$seasalt$1e9bf2bf5606aa5c39852cc30f0f6f22"',
+    'token = "550e8400-e29b-41d4-a716-446655440000"',
+    '"access_token":"2YotnFZFEjr1zCsicMWpAA"',
+    "Authorization: Basic dXNlcjpwYXNz",
+    'token_endpoint_auth_method = "private_key_jwt2Sig3"',
+    "keyboard = KeyboardInterrupt2Handler3",
+    "password = 'hunter2'",
+    "private_key_path = '/etc/ssl/q7Rk2xLq9vZt.pem'",
+]
+
+
+@pytest.mark.parametrize("form", ASSIGNMENTS)
+def test_a_secret_is_found_however_it_is_assigned(form: str) -> None:
+    text, made = redact(f"x = 1\n{form.format(SECRET)}\n", RedactConfig())
+    assert SECRET not in text
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("text", NO_SECRETS)
+def test_what_a_telling_name_holds_besides_secrets_stays(text: str) -> None:
+    assert redact(text, RedactConfig(emails=False)) == (text, [])
+
+
+def test_the_whole_value_goes_with_signs_at_its_ends() -> None:
+    assert redact('HTTP_TOKEN = "$Rfn#RIBX7uDL7Dx-$"', RedactConfig())[0] == 'HTTP_TOKEN = "<KEY>"'
+    assert redact("pwd=q7Rk2xLq9vZt;x", RedactConfig())[0] == "pwd=<KEY>;x"
+
+
+def test_basic_credentials_count_when_they_decode_to_no_word() -> None:
+    assert list(find_assigned("Authorization: Basic YXBwOnE3UmsyeExxOXZadDRXYjg="))
+    assert not list(find_assigned("Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="))
+
+
+def test_how_telling_a_name_is_decides_how_much_chance_a_value_needs() -> None:
+    assert needed_bits("DB_PASSWORD", "=") == needed_bits("stripeApiKey", "=") == 6.0
+    assert needed_bits("DB_PASSWORD", "=") < needed_bits("color_key", "=") < needed_bits("key", "=")
+    assert needed_bits("REGISTRY_PASSWORD", "=") == needed_bits("siteSecret", "=") == 6.0
+    assert needed_bits("password_field", "=") is None
+    assert needed_bits("registry_key", "=") is None
+    assert needed_bits("monkey", "=") is None
+
+
+def test_values_by_chance_have_more_evidence_than_words() -> None:
+    draw = random.Random(5)
+    drawn = sorted(chance_bits("".join(draw.choices(ALNUM, k=16))) for _ in range(400))
+    assert drawn[8] > 6  # 98 of 100
+    words = "Password_Reset_Template utf8_to_base64 getElementById sha256WithRSAEncryption"
+    assert max(map(chance_bits, words.split())) < 6
+    assert n_changes("aB3x") == 3
+
+
+def test_the_compiled_search_marks_every_text_in_which_the_rule_finds_something() -> None:
+    draw = random.Random(9)
+    pieces = [
+        "password",
+        "key",
+        "Token",
+        "=",
+        ":",
+        " ",
+        '"',
+        "'",
+        "\n",
+        "value",
+        "str",
+        "-p",
+        " -u ",
+    ]
+    pieces += [
+        "(",
+        "&",
+        ";",
+        "q7Rk2xLq",
+        "9vZt4Wb8",
+        "user",
+        "\u00e9",
+        "curl ",
+        ">",
+        "|",
+        "\t",
+        "by",
+    ]
+    texts = ["".join(draw.choices(pieces, k=draw.randint(3, 14))) for _ in range(4000)]
+    texts += [form.format(SECRET) for form in ASSIGNMENTS]
+    found = mark_kernel.mark(
+        *buffers(pa.array(texts)), ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT
+    ).formats.tolist()
+    hits = [bool(list(find_assigned(text))) for text in texts]
+    missed = [text for text, hit, bits in zip(texts, hits, found, strict=True) if hit > bits >> 63]
+    assert missed == []
+    assert 150 < sum(hits) < len(texts) // 2
+
+
+def test_at_least_a_hundred_issuers_are_known() -> None:
+    assert len(FORMATS) > 150
+
+
+def test_a_table_that_the_search_could_not_use_is_refused() -> None:
+    row = "[[format]]\nkind = 'a'\nanchors = ['{}']\npattern = '{}'\n"
+    formats, examples = read_formats("examples = ['x']\n" + row.format("abcd", "abcd[0-9]{8}"))
+    assert (formats[0].kind, examples) == ("a", ("x",))
+    for anchor, pattern in (("abc", "abc"), ("abcd", "(abcd)(x)")):
+        with pytest.raises(ValueError, match="secret format a"):
+            read_formats("examples = []\n" + row.format(anchor, pattern))
+    with pytest.raises(ValueError, match="same kind"):
+        read_formats("examples = []\n" + 2 * row.format("abcd", "abcd"))
+
+
+def test_formats_that_share_a_bit_are_told_apart() -> None:
+    assert [kind for *_, kind, _ in find_secrets("x nvapi-" + 3 * "q7Rk2xLq9vZt4Wb8aB3dE")] == [
+        "nvidia-key"
+    ]

@@ -1,0 +1,176 @@
+"""The compiled decoding loop computes what the plain model computes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from codling.core.errors import ConfigError
+from codling.engine.decoder_cpu import FusedDecoder, can_fuse, quantise_rows, stacked_cache
+from codling.engine.kernels import decode_cpu as kernels
+from codling.engine.kernels.team import Pace, Team
+from codling.engine.runner import Runner
+from codling.model.cache import KVCache
+from codling.model.config import MLAConfig, ModelConfig, RopeConfig
+from codling.model.transformer import Transformer
+
+CONFIG = ModelConfig(
+    vocab_size=101,
+    hidden_size=48,
+    intermediate_size=80,
+    n_layers=3,
+    n_heads=6,
+    n_kv_heads=2,
+    max_position=64,
+    rope=RopeConfig(scaling="linear", factor=4.0),
+    init_std=0.2,
+)
+
+
+def random_model(config: ModelConfig = CONFIG) -> Transformer:
+    return Transformer(config, torch.Generator().manual_seed(3)).eval()
+
+
+@torch.inference_mode()
+def logits_of_both(
+    model: Transformer, n_threads: int, *, int8: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One token after prompts of 5, 20 and 11 tokens in rows 0 to 2: plain, and compiled."""
+    numbers = torch.Generator().manual_seed(4)
+    prompts = torch.randint(0, 101, (3, 20), generator=numbers)
+    lengths = torch.tensor([5, 20, 11])
+    dtype = model.embed_tokens.weight.dtype
+    cache, keys, values = stacked_cache(model.config, 3, 32, dtype)
+    model(prompts, cache=cache)
+    cache.advance(lengths)
+    before = [tuple(t.clone() for t in store) for store in cache.stores]
+    plain = model.logits(model(prompts[:, :1], cache=cache)[:, 0]).float()
+    after = [tuple(t.clone() for t in store) for store in cache.stores]
+    decoder = FusedDecoder(model, keys, values, int8=int8, n_threads=n_threads)
+    for store, kept in zip(cache.stores, before, strict=True):
+        for tensor, old in zip(store, kept, strict=True):
+            tensor.copy_(old)
+    order = [2, 0, 1]
+    chunks = [[int(prompts[r, 0])] for r in order]
+    got = decoder.step(chunks, order, [int(lengths[r]) for r in order])
+    decoder.close()
+    if not int8:
+        # In bfloat16 the rounding of one layer moves the keys of the next.
+        near = 1e-5 if dtype == torch.float32 else 1e-2
+        for store, kept in zip(cache.stores, after, strict=True):
+            for tensor, new in zip(store, kept, strict=True):
+                assert float((tensor - new).norm() / new.norm()) < near
+    return plain[order], got.clone()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_float32_logits_and_cache_equal_the_plain_model(n_threads: int) -> None:
+    plain, got = logits_of_both(random_model(), n_threads)
+    torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_few_tokens_at_once_see_each_other_in_order() -> None:
+    model = random_model()
+    chunks = [[3, 1, 4, 1, 5], [9], [2, 6]]
+    plain = torch.stack([model.logits(model(torch.tensor([c]))[0, -1]) for c in chunks])
+    _, keys, values = stacked_cache(model.config, 3, 32, torch.float32)
+    decoder = FusedDecoder(model, keys, values, n_threads=2)
+    got = decoder.step(chunks, [1, 0, 2], [0, 0, 0])
+    torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
+    decoder.close()
+
+
+def test_int8_is_refused_where_there_is_no_compiled_loop() -> None:
+    model = random_model(replace(CONFIG, n_kv_heads=None, mla=MLAConfig()))
+    with pytest.raises(ConfigError, match="int8 is for dense models on Linux CPUs"):
+        Runner(model, n_slots=1, max_length=16, fuse=True, int8=True)
+
+
+def test_biases_and_tied_embeddings_are_taken_along() -> None:
+    model = random_model(replace(CONFIG, attention_bias=True, tie_embeddings=True))
+    for block in model.layers:
+        torch.nn.init.normal_(block.self_attn.q_proj.bias)
+        torch.nn.init.normal_(block.self_attn.v_proj.bias)
+    plain, got = logits_of_both(model, 2)
+    torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
+    assert model.lm_head.weight is model.embed_tokens.weight
+
+
+def test_int8_weights_stay_near_the_plain_model() -> None:
+    plain, got = logits_of_both(random_model(), 2, int8=True)
+    assert float((got - plain).norm() / plain.norm()) < 0.03
+
+
+@pytest.mark.slow
+def test_bfloat16_is_nearer_to_float32_than_the_plain_model_in_bfloat16() -> None:
+    exact, _ = logits_of_both(random_model(), 1)
+    model = random_model()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.bfloat16()
+    plain, got = logits_of_both(model, 2)
+    assert float((got - exact).norm()) < 1.2 * float((plain - exact).norm())
+
+
+def test_an_int8_row_is_right_to_half_a_step() -> None:
+    w = torch.randn(7, 33, generator=torch.Generator().manual_seed(0))
+    q, scale = quantise_rows(w)
+    assert float(((q * scale[:, None]) - w).abs().max()) <= float(scale.max()) / 2 + 1e-6
+
+
+def test_only_dense_models_on_the_cpu_are_fused() -> None:
+    assert can_fuse(random_model())
+    assert not can_fuse(random_model(replace(CONFIG, n_kv_heads=None, mla=MLAConfig())))
+    assert not can_fuse(random_model().to(torch.float64))
+
+
+def test_exp_is_right_to_the_last_digits_where_it_counts() -> None:
+    for low, high, tolerance in ((-5, 5, 5e-7), (-80, 80, 5e-6)):
+        x = np.linspace(low, high, 999, dtype=np.float32)
+        got = np.array([kernels._exp(v) for v in x])
+        np.testing.assert_allclose(got, np.exp(x.astype(np.float64)), rtol=tolerance)
+
+
+def test_a_stacked_cache_is_laid_out_like_the_plain_one() -> None:
+    plain = KVCache.allocate(CONFIG, 3, 32)
+    stacked, keys, _ = stacked_cache(CONFIG, 3, 32, torch.float32)
+    assert stacked.n_bytes == plain.n_bytes
+    assert [t.shape for s in stacked.stores for t in s] == [
+        t.shape for s in plain.stores for t in s
+    ]
+    stacked.stores[1][0][2, 0, 5] = 1.0
+    assert float(keys[1, 2, 0, 5].sum()) == CONFIG.head_size
+
+
+def test_a_team_runs_work_on_all_threads_and_ends() -> None:
+    team = Team(3)
+    seen: list[int] = []
+    done = [False] * 3
+
+    def work(thread: int) -> None:
+        seen.append(thread)
+        done[thread] = True
+        while not all(done):
+            pass
+
+    team.run(work, 3)
+    assert sorted(seen) == [0, 1, 2]
+    seen.clear()
+    team.run(seen.append, 1)
+    team.close()
+    assert seen == [0]
+
+
+def test_the_clock_decides_between_one_thread_and_all() -> None:
+    pace = Pace(2)
+    taken = {2: 5.0, 1: 1.0}
+    chosen = []
+    for step in range(200):
+        if step == 100:
+            taken = {2: 0.5, 1: 1.0}
+        chosen.append(pace.choose())
+        pace.record(chosen[-1], taken[chosen[-1]])
+    assert chosen[:2] == [2, 1]
+    assert chosen[50:100].count(1) >= 48
+    assert chosen[-10:].count(2) >= 9
