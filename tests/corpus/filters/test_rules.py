@@ -1,4 +1,4 @@
-"""corpus/filters/rules: every rule drops what it should, with its name and value, and nothing else."""
+"""corpus/filters/rules: every rule drops what it should, with its name and value, nothing else."""
 
 import ast
 import random

@@ -1,4 +1,4 @@
-"""corpus/selection/recall and corpus/quality: the linear model learns; rounds reach further than seeds."""
+"""corpus/selection: the linear model learns; recall in rounds reaches further than the seeds."""
 
 import json
 import random

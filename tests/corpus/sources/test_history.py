@@ -1,4 +1,4 @@
-"""corpus/sources/history: files of a git repository have the time of the commit that made them so."""
+"""corpus/sources/history: files of a repository have the time of the commit that made them."""
 
 import os
 import shutil
