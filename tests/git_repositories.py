@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -46,6 +46,29 @@ def repository(root: Path, files: Mapping[str, str] = FILES, *options: str) -> P
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "first")
     return root
+
+
+def history(root: Path, trees: Sequence[Mapping[str, str]], **messages: str) -> list[str]:
+    """A repository with a commit per tree, by one process; the ids of the commits, oldest first.
+
+    `messages` are those of single commits, by number: `_3="Revert ..."`; others read "change 3".
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    git(root, "init", "-q", "-b", "main")
+    parts: list[bytes] = []
+    for number, tree in enumerate(trees):
+        message = messages.get(f"_{number}", f"change {number}").encode()
+        author = b"A <a@example.org> %d +0000" % (1_600_000_000 + 3600 * number)
+        parts.append(b"commit refs/heads/main\nmark :%d\n" % (number + 1))
+        parts.append(b"author %s\ncommitter %s\n" % (author, author))
+        parts.append(b"data %d\n%s\ndeleteall\n" % (len(message), message))
+        for name, content in tree.items():
+            data = content.encode()
+            parts.append(b"M 100644 inline %s\ndata %d\n" % (name.encode(), len(data)))
+            parts.append(data + b"\n")
+    git(root, "fast-import", "--quiet", data=b"".join(parts))
+    git(root, "reset", "-q", "--hard")
+    return git(root, "rev-list", "--reverse", "HEAD").split()
 
 
 def read_all(*roots: Path) -> dict[str, str]:

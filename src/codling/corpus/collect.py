@@ -34,7 +34,9 @@ from codling.corpus.config import CollectConfig
 from codling.corpus.heldout import CodeFile, Heldout, choose_heldout, newest_since, row_heldout
 from codling.corpus.licenses.notices import Licenses, read_notices
 from codling.corpus.sources.archives import open_archive
+from codling.corpus.sources.commits import open_commits
 from codling.corpus.sources.dumps import read_dump
+from codling.corpus.sources.git import open_commit
 from codling.corpus.sources.history import read_history
 from codling.corpus.sources.opened import open_sources
 from codling.corpus.sources.repository import Archive, Entry, Reader, Repository, bounded, shown
@@ -58,7 +60,8 @@ def collect(config: CollectConfig) -> Artifact:
     Example:
         codling data collect ~/src/app ~/src/lib.tar.gz --out-dir runs/app/raw
     """
-    sources = list(_opened(config))
+    cuts: dict[str, str] = {}
+    sources = [_before_cut(source, config, cuts) for source in _opened(config)]
     inputs = _inputs(sources, config.sources)
 
     def work(draft: Draft) -> None:
@@ -72,6 +75,8 @@ def collect(config: CollectConfig) -> Artifact:
             raise SourceError(f"{where} holds no file in a known language; {_largest_rule(counts)}")
         if settled.heldout_since:
             draft.counts["heldout_since"] = settled.heldout_since
+        if cuts:
+            draft.counts["learned_at"] = cuts
         draft.counts |= {"repositories": len(sources)} | nested(counts)
 
     return produce(
@@ -137,6 +142,27 @@ def _opened(config: CollectConfig) -> Iterator[Repository | Archive]:
             is_ready = True
 
 
+def _before_cut(
+    source: Repository | Archive, config: CollectConfig, cuts: dict[str, str]
+) -> Repository | Archive:
+    """With a split by commits, a repository as it stood at its cut, which goes into `cuts`."""
+    if config.heldout_by != "commits":
+        return source
+    if isinstance(source, Archive) or not source.history:
+        say(f"{source.name} has no commits: all of it is learned from, nothing asked about it")
+        return source
+    root = Path(source.history)
+    with open_commits(root) as commits:
+        cut = commits.cut(config.at)
+    day = datetime.fromtimestamp(cut.second, UTC).date()
+    say(
+        f"{source.name}: learned from as it stood at {cut.commit[:12]} of {day}; "
+        f"{cut.n_later:,} later commits are for questions"
+    )
+    cuts[source.name] = cut.commit
+    return open_commit(root, source.source, source.name, cut.commit)
+
+
 def _n_bytes(source: Repository | Archive, config: CollectConfig) -> int:
     """About how many bytes there are to read."""
     if isinstance(source, Archive):
@@ -163,7 +189,7 @@ def _dated(
     if config.commit_times:
         with ThreadPoolExecutor(config.workers) as pool:
             found = list(pool.map(_with_times, sources))
-    if config.heldout_by == "package" or config.heldout_since is not None:
+    if config.heldout_by in ("package", "commits") or config.heldout_since is not None:
         return found, config
     code = (_split_files(each, config) for each in found if isinstance(each, Repository))
     since = datetime.fromtimestamp(newest_since(code, config), UTC)
@@ -174,7 +200,7 @@ def _with_times(source: Repository | Archive) -> Repository | Archive:
     """A repository with the commit times of its files, where it has a history."""
     if isinstance(source, Archive) or not source.history:
         return source
-    history = read_history(Path(source.history))
+    history = read_history(Path(source.history), source.commit)
     if history.is_broken:
         say(
             f"{source.name} lacks objects of its history: {len(history.times):,} of "

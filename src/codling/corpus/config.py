@@ -15,7 +15,7 @@ from codling.corpus.filters.profiles import FilterConfig
 from codling.corpus.licenses.notices import LicenseConfig
 from codling.corpus.redaction.redact import RedactConfig
 
-HeldoutBy = Literal["package", "file-time", "repository-time"]
+HeldoutBy = Literal["package", "file-time", "repository-time", "commits"]
 MAX_DOCUMENT_BYTES = 32_000_000
 """A worker holds a document about five times (as bytes, text, Arrow, Parquet and compressed)."""
 
@@ -34,8 +34,12 @@ class CollectConfig:
     heldout_fraction: float = 0.05
     """Share of each repository's code that is kept from training, in whole packages."""
     heldout_by: HeldoutBy = "package"
-    """What is kept from training: whole packages by hash, or by commit time the newest files or
-    repositories."""
+    """What is kept from training: whole packages by hash, by commit time the newest files or
+    repositories, or what the last tenth of the commits brought. With commits, the files are those
+    of the tree before, of which whole packages are kept for validation."""
+    at: str | None = None
+    """With heldout_by commits: the commit whose tree is learned from; none: the one that leaves a
+    tenth of the commits, at least 50, for later."""
     heldout_since: str | None = None
     """With a split by time: the moment (2025-06-30, or with time of day) since which it is held
     out; none: the one that gives heldout_fraction of all dated code."""
@@ -78,9 +82,11 @@ class CollectConfig:
         """Raise ConfigError for a setting that cannot work."""
         if not 0 <= self.heldout_fraction < 1:
             raise ConfigError(f"heldout_fraction is {self.heldout_fraction}; choose from 0 to 1")
-        if self.heldout_moment is not None and self.heldout_by == "package":
+        if self.heldout_moment is not None and self.heldout_by in ("package", "commits"):
             raise ConfigError("heldout_since needs heldout_by file-time or repository-time")
-        if self.heldout_by != "package" and not self.commit_times:
+        if self.at is not None and (self.heldout_by != "commits" or len(self.sources) != 1):
+            raise ConfigError("at names a commit: it needs heldout_by commits and one repository")
+        if self.heldout_by not in ("package", "commits") and not self.commit_times:
             raise ConfigError(f"heldout_by {self.heldout_by} needs commit_times")
         for name in ("max_file_bytes", "shard_bytes", "workers"):
             if getattr(self, name) < 1:

@@ -174,6 +174,17 @@ class RepositoryContext:
         raise SourceError(f"{path} lies outside the repository {self.tree.folder}")
 
 
+class SnapshotContext:
+    """Prompts for files that do not change, such as those of a commit."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._graph = _Graph({path: text for path, text in files.items() if _is_code(path)})
+
+    def prompt(self, cursor: Cursor, *, budget: int, measure: Measure = len) -> str:
+        """As `context_prompt`."""
+        return _prompt(self._graph, cursor, budget, measure)
+
+
 class _Graph:
     """The dependencies of a repository, each looked up once while its file is unchanged."""
 

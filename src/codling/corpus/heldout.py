@@ -1,13 +1,15 @@
 """The held-out split: what of a repository is kept from training, before anything is learned.
 
 Input: the paths, sizes and commit times of a repository's source files. Output: a `Heldout`, which
-says of each file whether it is held out. Three ways (`collect.heldout_by`):
+says of each file whether it is held out. Four ways (`collect.heldout_by`):
 
     package           units (top-level packages, folders or modules; in a src-layout those below
                       src; of a large package what it holds) in the order of a hash of seed,
                       repository and unit, of code, tests, examples, docs and scripts apart
     file-time         files that a commit changed at or after a moment
     repository-time   repositories that a commit changed at or after a moment
+    commits           what later commits brought is not even read (collect.py); units of
+                      the tree before them as by package, for validation while training
 
 Without a moment given, it is the one that holds out the newest share of all dated code of the run.
 What has no commit time is trained on.
@@ -74,7 +76,7 @@ def choose_heldout(repo: str, files: Iterable[CodeFile], config: CollectConfig) 
         case "repository-time":
             newest = max((f.changed_at or 0 for f in files), default=0)
             return Heldout(is_whole=since is not None and newest >= since)
-        case "package":
+        case "package" | "commits":
             read = list(files)
             sizes = ((f.path, f.n_bytes) for f in read if f.is_code)
             others = ((f.path, f.n_bytes) for f in read if not f.is_code)
@@ -87,7 +89,7 @@ def row_heldout(repo: str, path: str, config: CollectConfig) -> Heldout:
 
     By repository-time too a row is judged by its own time: such corpora date whole repositories.
     """
-    if config.heldout_by != "package":
+    if config.heldout_by in ("file-time", "repository-time"):
         return Heldout(since=config.heldout_moment)
     unit = unit_of(path)
     is_heldout = is_heldout_unit(repo, unit, fraction=config.heldout_fraction, seed=config.seed)

@@ -26,7 +26,7 @@ from codling.checkpoint.hub import local_path, model_name
 from codling.checkpoint.load import is_gguf, load_model
 from codling.checkpoint.verify import check_files
 from codling.core.errors import CheckpointError, RequestError, TokenizerError, faults_named
-from codling.corpus.context import Cursor, RepositoryContext
+from codling.corpus.context import Cursor, RepositoryContext, SnapshotContext
 from codling.engine.config import Precision
 from codling.engine.engine import Engine
 from codling.engine.memory.recall import Recall
@@ -202,7 +202,7 @@ class TextEngine:
 
     def repository_prompt(
         self,
-        repository: RepositoryContext,
+        repository: RepositoryContext | SnapshotContext,
         cursor: Cursor,
         *,
         insert: bool = False,
@@ -289,6 +289,21 @@ class TextEngine:
                 value = float(logprobs_LV[i, token_id])
                 entries.append(token_logprob(self.tokenizer, token_id, value, best))
         return entries
+
+    @torch.inference_mode()
+    def logits(self, ids: Many[int], start: int) -> torch.Tensor:
+        """The rows [n, vocabulary] from which the tokens from place `start` on are chosen, float32.
+
+        `start` is 1 or more; n is the number of those tokens.
+        """
+        if not 0 < start < len(ids) <= self.max_length:
+            raise RequestError(
+                f"cannot score {len(ids)} tokens from {start}; {self.name} takes {self.max_length}",
+                param="prompt",
+            )
+        ids_1L = torch.tensor([list(ids[:-1])], device=self._runner.device)
+        hidden_LE = self._model(ids_1L)[0, start - 1 :]
+        return self._model.logits(hidden_LE).float().cpu()
 
     def close(self) -> None:
         """Cancel what runs and end the background threads."""

@@ -17,7 +17,6 @@ import io
 import marshal
 import math
 import numbers
-import operator
 import os
 import subprocess
 import sys
@@ -234,18 +233,12 @@ def _plain(x: Value) -> Value:
 
 def _plain_number(x: Value) -> Value:
     if isinstance(x, numbers.Rational):
-        return (..., _whole(x.numerator), _whole(x.denominator))
+        return (..., x.numerator, x.denominator)
     if type(x).__module__ == "decimal":
-        over, under = x.as_integer_ratio()
-        return (..., _whole(over), _whole(under))
+        return (..., *x.as_integer_ratio())
     if type(x).__module__ == "numpy" and getattr(x, "shape", None) == ():
         return _plain(x.item())
     raise TypeError(f"{type(x).__name__} is no plain data")
-
-
-def _whole(x: Value) -> int:
-    """An int itself, of whatever says it is one (numpy's integers do)."""
-    return int.__add__(operator.index(x), 0)
 
 
 def _restored(x: Value) -> Value:

@@ -1,7 +1,7 @@
 """Git as a source: which files are tracked, the state of a tree, and bare repositories.
 
 Input: a folder. Output: tracked paths with modes, a state (HEAD and what differs from it), and for
-bare repositories a Repository that is read through `git cat-file`.
+bare repositories, and for a commit of any, a Repository that is read through `git cat-file`.
 
 Git is called through core/git.py alone, which lets nothing of a repository's own settings take
 effect. Not here: reading files of a working tree (folders.py), commit times (history.py).
@@ -63,22 +63,20 @@ def state(root: Path, tracked: Sequence[Tracked]) -> str | None:
         return None
     with open_git(place) as git:
         changes = git.changes(commit, (t.path for t in tracked if not t.is_submodule))
-    found = commit
-    if place.prefix:
-        found += "-" + hashlib.sha256(os.fsencode(place.prefix)).hexdigest()[:8]
-    found += shallow_mark(place)
+    found = commit + _prefix_mark(place) + shallow_mark(place)
     return found + ("-" + hashlib.sha256(changes).hexdigest()[:16] if changes else "")
 
 
 @dataclass(frozen=True)
-class BareReader:
-    """Reads blobs of a bare repository; a locator is an object id."""
+class BlobReader:
+    """Reads blobs of a repository, with or without a work tree; a locator is an object id."""
 
     root: str
 
     def read(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The blobs, in order, through one `git cat-file --batch`."""
-        with open_git(_bare(Path(self.root))) as git, git.stream("cat-file", "--batch") as stream:
+        place = _place(Path(self.root))
+        with open_git(place) as git, git.stream("cat-file", "--batch") as stream:
             for entry in entries:
                 stream.ask(entry.locator)
                 data = _blob(stream, self.root)
@@ -87,24 +85,30 @@ class BareReader:
 
 def open_bare(root: Path, name: str) -> Repository:
     """The files of the commit that HEAD of a bare repository names."""
-    place = _bare(root)
+    commit = _place(root).head()
+    if commit is None:
+        raise SourceError(f"the repository {root} has no commit at HEAD")
+    return open_commit(root, name, name, commit)
+
+
+def open_commit(root: Path, source: str, name: str, commit: str) -> Repository:
+    """The files of a commit, whatever the work tree holds; of a folder in one, those below it."""
+    place = _place(root)
     with open_git(place) as git:
-        commit = place.head()
-        if commit is None:
-            raise SourceError(f"the repository {root} has no commit at HEAD")
         entries = tuple(_listed(git, commit))
         _say_missing(root, entries, git.cure)
-    reader = BareReader(os.fspath(root.absolute()))
+    reader = BlobReader(os.fspath(root.absolute()))
     wanted = [e for e in entries if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)]
     notices = {entry.path: data for entry, data in reader.read(wanted)}
     return Repository(
-        name,
+        source,
         name,
         reader,
         entries,
-        commit + shallow_mark(place),
+        commit + _prefix_mark(place) + shallow_mark(place),
         notices,
         history=os.fspath(root.absolute()),
+        commit=commit,
     )
 
 
@@ -114,9 +118,17 @@ def shallow_mark(place: Place) -> str:
     return "-shallow" + hashlib.sha256(b"\n".join(sorted(cuts))).hexdigest()[:8] if cuts else ""
 
 
-def _bare(root: Path) -> Place:
-    root = root.resolve()
-    return Place(root, root)
+def _place(root: Path) -> Place:
+    place = find_place(root)
+    if place is None:
+        raise SourceError(f"{root} is no git repository")
+    return place
+
+
+def _prefix_mark(place: Place) -> str:
+    """What tells a folder of a repository from the whole of it."""
+    prefix = os.fsencode(place.prefix)
+    return "-" + hashlib.sha256(prefix).hexdigest()[:8] if prefix else ""
 
 
 def _listed(git: Git, commit: str) -> Iterator[Entry]:

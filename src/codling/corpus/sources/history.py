@@ -39,11 +39,14 @@ class History:
     """Whether it lacks objects of commits that it should hold."""
 
 
-def read_history(root: Path) -> History:
-    """The commit times of the files at and below `root`, none where there is no commit."""
+def read_history(root: Path, commit: str = "") -> History:
+    """The commit times of the files at and below `root`, none where there is no commit.
+
+    `commit` is the one whose files they are, HEAD if none is named.
+    """
     place = find_place(root)
-    commit = place.head() if place else None
-    if place is None or commit is None:
+    commit = commit or (place.head() if place else None) or ""
+    if place is None or not commit:
         return History({}, 0, False)
     with open_git(place) as git:
         try:

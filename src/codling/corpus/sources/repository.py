@@ -64,6 +64,8 @@ class Repository:
     """SPDX identifier that holds for every file without a notice of its own."""
     history: str = ""
     """The git repository, or the folder in one, whose commits date the files; "" for none."""
+    commit: str = ""
+    """The commit whose files these are, where they are not those of the work tree."""
 
 
 @dataclass(frozen=True)
