@@ -1,8 +1,11 @@
 """core/git: one way to call git, in which nothing that a repository says takes effect."""
 
 import ast
+import hashlib
 import os
 import re
+import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -271,6 +274,56 @@ def test_a_commit_that_names_a_billion_files_is_refused(
     monkeypatch.setattr(core_git, "OUTPUT_BYTES", 1_000_000)
     with within(60), pytest.raises(SourceError, match="too many files"):
         list(open_sources([root / ".git"]))
+
+
+def _loose(root: Path, kind: str, stated: int, data: bytes) -> str:
+    raw = f"{kind} {stated}\0".encode() + data
+    made = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+    path = root / ".git" / "objects" / made[:2] / made[2:]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(zlib.compress(raw, 1))
+    return made
+
+
+@pytest.mark.parametrize("filling", [b"x", b"x\n", b"\n", b"\0"])
+def test_an_object_that_holds_more_than_it_says_is_refused_at_once(
+    tmp_path: Path, filling: bytes
+) -> None:
+    root = repository(tmp_path / "app")
+    lying = _loose(root, "blob", 1000, filling * (50_000_000 // len(filling)))
+    git(root, "update-index", "--add", "--cacheinfo", f"100644,{lying},lie.py")
+    tree = git(root, "write-tree", "--missing-ok")
+    git(root, "update-ref", "refs/heads/main", git(root, "commit-tree", "-m", "lie", tree))
+    before = time.process_time()
+    with pytest.raises(SourceError, match="is damaged; check it with git fsck"):
+        read_all(root / ".git")
+    assert time.process_time() - before < 5
+
+
+def test_a_long_commit_message_is_read_in_time_that_grows_with_it(tmp_path: Path) -> None:
+    root = repository(tmp_path / "app")
+    tree = git(root, "rev-parse", "HEAD^{tree}")
+    made = git(root, "commit-tree", tree, data=b"y" * 100_000_000)
+    git(root, "update-ref", "refs/heads/main", made)
+    before = time.process_time()
+    with (
+        open_git(_found(root)) as opened,
+        opened.stream("log", "-z", "--format=%B", made) as stream,
+    ):
+        assert [len(part.strip()) for part in stream.parts()] == [100_000_000]
+    assert time.process_time() - before < 3  # joining block by block copies 80 GB
+
+
+def test_parts_are_what_stands_between_nuls(tmp_path: Path) -> None:
+    root = repository(tmp_path / "app")
+    with open_git(_found(root)) as opened, opened.stream("ls-files", "-z") as stream:
+        assert list(stream.parts()) == [b"LICENSE", b"a.py", b"pkg/b.py"]
+
+
+def _found(root: Path) -> git_place.Place:
+    place = find_place(root)
+    assert place is not None
+    return place
 
 
 def test_no_other_module_starts_git() -> None:

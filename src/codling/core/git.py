@@ -238,12 +238,39 @@ class Stream:
         while block := self._block(end):
             yield block
 
+    def parts(self) -> Iterator[bytes]:
+        """All of the output between NUL bytes, a last part without one too."""
+        held: list[bytes] = []
+        n_held = 0
+        for block in self.blocks():
+            first, *more = block.split(b"\0")
+            held.append(first)
+            n_held += len(first)
+            if n_held > OUTPUT_BYTES:
+                raise self._damage()
+            for part in more:
+                yield b"".join(held)
+                held, n_held = [part], len(part)
+        if n_held:
+            yield b"".join(held)
+
     def line(self) -> bytes:
-        """The next line without its end; b"" at the end of the output."""
-        while b"\n" not in self._rest and (block := self._block()):
+        """The next line without its end; b"" at the end of the output. SourceError where it is too
+        long to be git's own word, as when an object holds more than its header says."""
+        while b"\n" not in self._rest and len(self._rest) < _BLOCK and (block := self._block()):
             self._rest += block
         line, _, self._rest = self._rest.partition(b"\n")
+        if len(line) >= _BLOCK:
+            raise self._damage()
         return line
+
+    def content(self, n_bytes: int) -> bytes:
+        """The object whose header, the line before, says so many bytes; SourceError if it has
+        more or fewer."""
+        data = self.exactly(n_bytes + 1)
+        if len(data) != n_bytes + 1 or not data.endswith(b"\n"):
+            raise self._damage()
+        return data[:-1]
 
     def exactly(self, n_bytes: int) -> bytes:
         """The next bytes, fewer at the end of the output."""
@@ -258,6 +285,9 @@ class Stream:
     def succeeded(self) -> bool:
         """Whether the command ended well; to be asked at the end of its output."""
         return self._process.wait() == 0
+
+    def _damage(self) -> SourceError:
+        return SourceError(f"the repository {self._where} is damaged; check it with git fsck")
 
     def _block(self, end: float | None = None) -> bytes:
         seconds = LIMIT_SECONDS if end is None else max(0, end - time.monotonic())

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from codling.core.errors import SourceError
-from codling.core.git import Git, Stream, open_git
+from codling.core.git import Git, open_git
 from codling.core.git_place import find_place
 from codling.corpus.sources.repository import shown
 
@@ -116,7 +116,7 @@ class Commits:
         below = ["--", prefix.rstrip("/")] if prefix else ["--"]
         arguments = (*_LOG, _FORMAT, *where, f"{cut.commit}..{cut.head}", *below)
         with self.git.stream(*arguments) as stream:
-            yield from _parsed(_tokens(stream))
+            yield from _parsed(stream.parts())
             if not stream.succeeded():
                 raise SourceError(
                     f"the repository {self.git.where} lacks objects of its later commits; "
@@ -195,7 +195,7 @@ class Blobs:
         header = self._contents.line().split()
         if len(header) != 3:
             return None
-        return self._contents.exactly(int(header[2]) + 1)[:-1]
+        return self._contents.content(int(header[2]))
 
 
 @contextmanager
@@ -240,13 +240,3 @@ def _parsed(tokens: Iterator[bytes]) -> Iterator[Commit]:
 def _commit(about: Sequence[str], changes: Sequence[Change]) -> Commit:
     commit, second, email, author, message = about
     return Commit(commit, int(second), email, author, message, tuple(changes))
-
-
-def _tokens(stream: Stream) -> Iterator[bytes]:
-    """The parts of a stream between NUL bytes."""
-    rest = b""
-    for block in stream.blocks():
-        *whole, rest = (rest + block).split(b"\0")
-        yield from whole
-    if rest:
-        yield rest

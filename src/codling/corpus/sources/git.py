@@ -156,8 +156,5 @@ def _blob(stream: Stream, root: str) -> bytes | None:
     if header[1:] == [b"missing"]:
         return None
     if len(header) == 3:
-        size = int(header[2])
-        data = stream.exactly(size + 1)
-        if len(data) == size + 1:
-            return data[:size]
+        return stream.content(int(header[2]))
     raise SourceError(f"the repository {root} is damaged; check it with git fsck")

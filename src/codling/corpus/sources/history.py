@@ -12,7 +12,7 @@ copied), and changes that are not committed: such a file has the time of its las
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +85,7 @@ class _Changes:
         place = (f"--relative={prefix}", self._commit, "--", prefix.rstrip("/"))
         arguments = place if prefix else (self._commit, "--")
         with self._git.stream(*_LOG, _FORMAT, *arguments) as stream:
-            yield from _parsed(_tokens(stream.blocks()))
+            yield from _parsed(stream.parts())
             self.is_cut = not stream.succeeded()
 
 
@@ -101,13 +101,3 @@ def _parsed(tokens: Iterator[bytes]) -> Iterator[tuple[bytes, int, bytes, bytes]
             # ":MODE MODE BLOB BLOB M", and for a merge one more of each parent and "::" in front:
             # the blob after the commit is the last before the letters.
             yield commit, second, next(tokens, b""), about.split(b" ")[-2]
-
-
-def _tokens(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The parts of a stream between NUL bytes."""
-    rest = b""
-    for block in blocks:
-        *whole, rest = (rest + block).split(b"\0")
-        yield from whole
-    if rest:
-        yield rest
