@@ -65,7 +65,8 @@ def test_a_stream_shorter_than_a_window_is_one_window() -> None:
 
 
 def test_examples_take_every_language_in_turn() -> None:
-    rows = [{"language": name, "n": i} for i, name in enumerate(["c", "py", "py", "py", "c", "go"])]
+    languages = ["c", "py", "py", "py", "c", "go"]
+    rows = [{"language": name, "path": f"{i}.{name}"} for i, name in enumerate(languages)]
     chosen = pick_examples(rows, 4)
     assert [r["language"] for r in chosen] == ["py", "c", "go", "py"]
     assert pick_examples([], 3) == []

@@ -19,12 +19,12 @@ from serve.tiny_server import Servers, save_model
 from tiny_run import CODLING
 
 N_PROBLEMS, CONCURRENCY = 20, 4
-TEST = '''"""
-def check(text):
+TEST = """
+def check(candidate):
     import time
     time.sleep(0.04)
-    assert sum(map(ord, text)) % 2
-'''
+    assert candidate() % 2 == 0
+"""
 REPORT = ("report.json", "report.md", "report.html", "outcomes.jsonl")
 
 
@@ -41,14 +41,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Problems whose answers continue a string, and pass by what they say; running one takes long
-    enough to be killed."""
+    """Problems whose answers continue a comment; every second one can pass, if it says nothing that
+    breaks the program. Running one takes long enough to be killed."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "humaneval").mkdir()
     rows = [
         {
             "task_id": f"HumanEval/{i}",
-            "prompt": f'text = r"""hello {i}:',
+            "prompt": f"def text():\n    return {i}  # hello {i}:",
             "entry_point": "text",
             "canonical_solution": "",
             "test": TEST,

@@ -126,7 +126,8 @@ def test_a_stopped_run_goes_on_with_more_steps(
 
 def test_a_stopped_run_goes_on_with_minutes_instead_of_steps(tmp_path: Path) -> None:
     stopped_at_4(tmp_path)
-    resumed = trainer(tmp_path, max_steps=None, minutes=0.002)
+    spent = trainer(tmp_path).position.seconds
+    resumed = trainer(tmp_path, max_steps=None, minutes=(spent + 0.2) / 60)
     assert resumed.run().n_steps > 4
     assert rows(tmp_path)[-1]["step"] == resumed.position.n_steps - 1
 

@@ -91,7 +91,8 @@ def test_fitting_never_makes_the_data_less_likely() -> None:
     ]
     start = flat(0.3)
     before = sum(math.log(mixed_probability(start, o)) for o in seen)
-    after = sum(math.log(mixed_probability(fit_weights(seen, start), o)) for o in seen)
+    fitted = fit_weights(seen, start)
+    after = sum(math.log(mixed_probability(fitted, o)) for o in seen)
     assert after > before
 
 
