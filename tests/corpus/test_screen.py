@@ -112,7 +112,7 @@ def test_what_does_not_parse_is_dropped_with_its_share(tmp_path: Path) -> None:
         "b.py": "x = (\n",
         "a.pyx": "cdef int x = 1\n",
         "a.java": VALID["java"],
-        "b.java": VALID["java"] * 100 + "class {\n",
+        "b.java": VALID["java"] * 100 + "class B { int x = = 3; }\n",
         "a.c": VALID["c"] * 100 + "int x = = 3;\n",
         "b.c": "]]] ((( int",
         "a.txt": "(((",

@@ -4,7 +4,7 @@ Input: an artefact of kind "documents", and optionally a quality model. Output: 
 again, and `dropped-*.parquet`, where each row has the rule and the value that decided:
 
     long-name, dense, minified, one-letter, repeated-lines   readability of code (readability.py)
-    syntax                                                   share of bytes in error (syntax.py)
+    syntax                                                   share of tokens in error (syntax.py)
     low-quality                                              the score of a model (quality.py)
 
 What parses depends on the versions of Python and of the grammars, so these are inputs too.
@@ -35,7 +35,7 @@ from codling.corpus.tables.counts import nested
 from codling.corpus.tables.drop_rows import Subset, write_subset
 from codling.corpus.tables.reader import batches, read_columns
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 _WITHOUT = "without_grammar/"
 
 
@@ -50,7 +50,7 @@ class ScreenConfig:
     syntax: bool = True
     """Ask parsers."""
     max_error_share: float = 0.05
-    """A file goes if more of its bytes lie in places that the grammar cannot read."""
+    """A file goes if more of its tokens, in bytes, stand where the grammar cannot place them."""
     strict: tuple[str, ...] = ("java", "javascript", "python")
     """Languages of which a file goes for any error: their grammars are complete."""
     readable: bool = True

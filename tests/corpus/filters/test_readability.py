@@ -21,6 +21,7 @@ def reference(data: bytes) -> dict[str, float]:
     words = re.findall(r"[A-Za-z0-9_\x80-\xff]+", text)
     names = [word for word in words if not word[0].isascii() or not word[0].isdigit()]
     symbols = re.findall(r"[^A-Za-z0-9_\x80-\xff \t\n\v\f\r]", text)
+    known = [n for n in names if not re.fullmatch("[A-Z]", n)]
     lines = [line.strip(" \t\n\v\f\r") for line in text.split("\n")]
     lines = [line for line in lines if line]
     full = [line for line in lines if len(line) >= MIN_LINE]
@@ -28,7 +29,7 @@ def reference(data: bytes) -> dict[str, float]:
         "n_names": len(names),
         "n_lines": len(lines),
         "longest_name": max(map(len, names), default=0),
-        "one_letter": sum(len(n) == 1 for n in names) / max(1, len(names)),
+        "one_letter": sum(len(n) == 1 for n in known) / max(1, len(known)),
         "line_tokens": (len(words) + len(symbols)) / max(1, len(lines)),
         "repeated_lines": 1 - len(set(full)) / len(full) if full else 0.0,
         "spaces": len(re.findall(r"[ \t\n\v\f\r]", text)) / max(1, len(data)),
@@ -84,3 +85,52 @@ def test_unknown_languages_and_limits_are_refused_by_name() -> None:
         ReadabilityConfig(by_language={"c": {"max_nam": 1.0}})
     with pytest.raises(ConfigError, match="unknown language pyton; did you mean python"):
         ReadabilityConfig(by_language={"pyton": {}})
+
+
+TYPE_CLASS = {
+    "typescript": """export interface Chain{i}<F> extends Apply{i}<F> {{
+  readonly chain{i}: <A, B>(fa: HKT<F, A>, f: (a: A) => HKT<F, B>) => HKT<F, B>
+  readonly map{i}: <R, E, A, B>(fa: Kind<F, R, E, A>, f: (a: A) => B) => Kind<F, R, E, B>
+}}
+""",
+    "scala": """trait Functor{i}[F[_], A, B, C] extends Invariant{i}[F] {{
+  def map{i}(fa: F[A])(f: A => B): F[B]
+  def zip{i}(fa: F[A], fb: F[B]): F[(A, B)]
+}}
+""",
+    "haskell": """class Functor{i} f where
+  fmap{i} :: (a -> b) -> f a -> f b
+  (<$>) :: (a -> b) -> f a -> f b
+""",
+    "java": """interface Fold{i}<A, B, C, R> {{
+    R fold{i}(A first, B second, C third);
+    <T, U> Map<T, U> both{i}(Function<A, T> left, Function<B, U> right);
+}}
+""",
+}
+
+
+@pytest.mark.parametrize("language", TYPE_CLASS)
+def test_declarations_of_type_classes_are_readable(language: str) -> None:
+    text = "".join(TYPE_CLASS[language].format(i=i) for i in range(12)).encode()
+    assert look(text).n_names > LIMITS.min_names
+    assert unreadable(look(text), LIMITS.limits(language)) is None
+
+
+def test_small_letters_still_count() -> None:
+    text = "".join(
+        f"function a(b, c) {{ return b.d(c, e) + f.g({i}) }}\n" for i in range(20)
+    ).encode()
+    assert (unreadable(look(text), LIMITS.limits("typescript")) or ("",))[0] == "one-letter"
+
+
+@pytest.mark.parametrize(
+    "around",
+    ['x = "{}"', "x = '{}'", "x = `{}`", '"""\n{}\n"""', "// {}", "/* it's\n{} */", '# "{}',
+     'r#"a " {}"#', "x = [[{}]]", "'a\\'{}'"],
+)  # fmt: skip
+def test_data_in_a_string_or_a_comment_is_no_name(around: str) -> None:
+    inside = (NAMED + around.format("QUJD" * 100) + "\n").encode()
+    assert unreadable(look(inside), LIMITS) is None
+    outside = (NAMED + around.format("") + "\nvalue = " + "QUJD" * 100 + "\n").encode()
+    assert unreadable(look(outside), LIMITS) == ("long-name", "400")

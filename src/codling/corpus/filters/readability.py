@@ -3,11 +3,14 @@
 Input: the bytes of a text. Output: five numbers, from a few passes of numpy over the bytes, and the
 rule that they break. A name is a run of letters, digits, `_` and bytes outside ASCII that does not
 begin with a digit; comments and strings count as the rest does, because telling them apart would
-take a parser per language.
+take a parser per language. Two things are no names that a reader has to remember: a single capital
+letter, which is a type parameter (`map<A, B>(f: (a: A) => B)`), is left out of the share of names
+of one letter; and a run of more than LONG bytes in a string or a comment is data.
 
 Not here: where the limits come from (arrange.py).
 """
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -21,6 +24,16 @@ from codling.core.recipe import unknown_key
 _SPACE, _SYMBOL, _DIGIT, _LETTER = range(4)
 MIN_LINE = 10
 """A shorter line, without its indentation, is no repetition: `}` and `else:` stand everywhere."""
+LONG = 128
+"""Names up to so many bytes are believed without a look at what is around them."""
+_WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
+_STRING_OR_COMMENT = re.compile(
+    rb"\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z)|\br(#+)\"[\s\S]*?(?:\"\1|\Z)|"
+    rb"\bR\"(\w*)\([\s\S]*?(?:\)\2\"|\Z)|\[(=*)\[[\s\S]*?(?:\]\3\]|\Z)|"
+    rb"\"(?:\\[\s\S]|[^\"\\\n])*+(?:\"|\Z)|'(?:\\[\s\S]|[^'\\\n])*+(?:'|\Z)|`(?:\\[\s\S]|[^`\\])*+`|"
+    rb"//[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|(?m:(?:^|(?<=\s))#[^\n]*)"
+)
+"""Strings and comments as most languages write them."""
 
 
 MEASURED_LIMITS: dict[str, dict[str, float]] = {
@@ -29,6 +42,14 @@ MEASURED_LIMITS: dict[str, dict[str, float]] = {
     "java": {"max_one_letter": 0.5},
     "kotlin": {"max_one_letter": 0.5},
     "c": {"max_one_letter": 0.55},
+    # Names of one letter are these languages' custom: `fmap :: (a -> b) -> f a -> f b`.
+    "agda": {"max_one_letter": 1.0},
+    "elm": {"max_one_letter": 1.0},
+    "haskell": {"max_one_letter": 1.0},
+    "idris": {"max_one_letter": 1.0},
+    "ocaml": {"max_one_letter": 1.0},
+    "purescript": {"max_one_letter": 1.0},
+    "standard-ml": {"max_one_letter": 1.0},
 }
 """Limits of single languages; all but 1 of 1,000 of their files are below."""
 
@@ -88,9 +109,9 @@ class Look:
     n_lines: int
     """Lines that are not blank."""
     longest_name: int
-    """In bytes."""
+    """In bytes; above LONG only what stands outside strings and comments."""
     one_letter: float
-    """Share of the names that have one letter."""
+    """Share of the names that have one letter, without those that are one capital letter."""
     line_tokens: float
     """Names, numbers and symbols in a line, on average."""
     repeated_lines: float
@@ -109,15 +130,17 @@ def look(data: bytes) -> Look:
     inside = np.concatenate([[False], kinds >= _DIGIT, [False]])
     edges = np.flatnonzero(inside[1:] != inside[:-1])
     starts, lengths = edges[::2], edges[1::2] - edges[::2]
-    names = lengths[kinds[starts] == _LETTER]
+    is_name = kinds[starts] == _LETTER
+    names = lengths[is_name]
+    n_capitals, n_small = _single_letters(data, starts[is_name][names == 1])
     n_tokens = len(starts) + int(np.count_nonzero(kinds == _SYMBOL))
     lines = [stripped for line in data.split(b"\n") if (stripped := line.strip())]
     full = [line for line in lines if len(line) >= MIN_LINE]
     return Look(
         n_names=len(names),
         n_lines=len(lines),
-        longest_name=int(names.max(initial=0)),
-        one_letter=int(np.count_nonzero(names == 1)) / max(1, len(names)),
+        longest_name=_longest_name(data, int(names.max(initial=0))),
+        one_letter=n_small / max(1, len(names) - n_capitals),
         line_tokens=n_tokens / max(1, len(lines)),
         repeated_lines=1 - len(set(full)) / len(full) if full else 0.0,
         spaces=int(np.count_nonzero(kinds == _SPACE)) / max(1, len(data)),
@@ -141,6 +164,20 @@ def unreadable(seen: Look, limits: ReadabilityConfig) -> tuple[str, str] | None:
     if seen.repeated_lines > limits.max_repeated_lines:
         return "repeated-lines", f"{seen.repeated_lines:.2f}"
     return None
+
+
+def _single_letters(data: bytes, places: NDArray[np.int64]) -> tuple[int, int]:
+    """How many of the names of one byte at `places` are capitals, and how many are not."""
+    letters = np.frombuffer(data, np.uint8)[places]
+    n_capitals = int(np.count_nonzero((letters >= ord("A")) & (letters <= ord("Z"))))
+    return n_capitals, len(letters) - n_capitals
+
+
+def _longest_name(data: bytes, longest: int) -> int:
+    if longest <= LONG:
+        return longest
+    words = _WORD.findall(_STRING_OR_COMMENT.sub(b" ", data))
+    return max((len(word) for word in words if not word[:1].isdigit()), default=0)
 
 
 def _kinds() -> NDArray[np.uint8]:

@@ -1,15 +1,16 @@
-"""Whether a file parses: the share of its bytes that a grammar cannot read.
+"""Whether a file parses: the share of its tokens that a grammar cannot read.
 
 Input: a language, a path and a text. Output: a share from 0 (no error) to 1, or None where there
 is no grammar for the language. Python is asked of Python itself (any error is 1), the others of
 tree-sitter, which goes on after an error: real C and C++ files have some in 40% and more, because
-macros are not expanded, so that "any error" would be too strict for them.
+macros are not expanded, so that "any error" would be too strict for them. A file that has errors is
+read in the other ways that it may be meant (readings.py), and the best one counts.
 
 Grammars are the wheels `tree-sitter-LANGUAGE`. Those that corpus/imports' languages need come with
 codling; the rest are the extra `grammars` (27 wheels, 8 MB to fetch, 100 MB on disk).
 tree-sitter-language-pack has more, but fetches them when they are used, or weighs 192 MB.
 
-Not here: which share is too much (screen.py).
+Not here: which share is too much (screen.py), and what counts as unread (parse_errors.py).
 """
 
 import importlib
@@ -21,6 +22,8 @@ from importlib import metadata
 
 import tree_sitter
 
+from codling.corpus.filters.parse_errors import unread_share
+from codling.corpus.filters.readings import C_FAMILY, one_branch, readings
 from codling.corpus.filters.shares import parses
 
 GRAMMARS: dict[str, tuple[str, str]] = {
@@ -59,11 +62,13 @@ GRAMMARS: dict[str, tuple[str, str]] = {
     "zig": ("zig", "language"),
 }
 """For each language the package `tree_sitter_NAME` and the function in it."""
+WELL_READ = 0.01
+"""With so small a share no further reading is tried."""
 CYTHON = (".pyx", ".pxd", ".pxi")
 
 
 def error_share(language: str, path: str, text: str) -> float | None:
-    """The share of a file's bytes that do not parse; None if there is no grammar for it.
+    """The share of a file's tokens, in bytes, that do not parse; None without a grammar for it.
 
     >>> error_share("python", "a.py", "x = 1"), error_share("python", "a.py", "x = ")
     (0.0, 1.0)
@@ -71,12 +76,23 @@ def error_share(language: str, path: str, text: str) -> float | None:
     if language == "python":
         # Cython counts as Python among the 89 languages, but Python does not parse it.
         return None if path.endswith(CYTHON) else 0.0 if parses(text) else 1.0
-    parser = _parser(language, path.endswith(".tsx"))
-    if parser is None:
-        return None
     data = text.encode("utf-8", "replace")
-    root = parser.parse(data).root_node
-    return min(1.0, _error_bytes(root) / len(data)) if data else 0.0
+    least = _unread(language, path, data)
+    if least is None or least == 0.0:
+        return least
+    if language in C_FAMILY and one_branch(data) is None:
+        return 1.0
+    for other, reading in readings(language, path, data):
+        share = _unread(other, path, reading)
+        least = least if share is None else min(least, share)
+        if least < WELL_READ:
+            break
+    return least
+
+
+def _unread(language: str, path: str, data: bytes) -> float | None:
+    parser = _parser(language, path.endswith(".tsx"))
+    return None if parser is None else unread_share(parser.parse(data).root_node, data, language)
 
 
 def has_grammar(language: str) -> bool:
@@ -114,18 +130,3 @@ def _parser(language: str, jsx: bool) -> tree_sitter.Parser | None:
         # Some grammars still hand over an address where a capsule is wanted.
         warnings.simplefilter("ignore", DeprecationWarning)
         return tree_sitter.Parser(tree_sitter.Language(grammar))
-
-
-def _error_bytes(root: tree_sitter.Node) -> int:
-    """Bytes under the outermost ERROR nodes, and one for each token that is missing."""
-    total = 0
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if node.is_error:
-            total += node.end_byte - node.start_byte
-        elif node.is_missing:
-            total += 1
-        elif node.has_error:
-            waiting.extend(node.children)
-    return total
