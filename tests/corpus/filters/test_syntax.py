@@ -174,7 +174,5 @@ def test_broken_files_go(name: str) -> None:
 
 def test_only_tokens_that_are_out_of_place_count_however_wide_the_error_is() -> None:
     # One `=` is out of place; the tokens of both lines have 12 and 7 bytes.
-    share = error_share("c", "a.c", "int first = = 3;
-int b = 1;
-")
+    share = error_share("c", "a.c", "int first = = 3;\nint b = 1;\n")
     assert share == pytest.approx(1 / 19)
