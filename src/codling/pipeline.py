@@ -37,7 +37,7 @@ class GrowConfig:
     """Settings of `codling grow`."""
 
     sources: tuple[Path, ...] = ()
-    """Git repositories, folders or archives; none means this Python's standard library."""
+    """Git repositories, folders or archives; by default this Python's standard library."""
     run_dir: Path | None = aside(None)
     """Folder of the run, by default runs/NAME, of three sources runs/NAME+2; the same folder
     again goes on where it stopped."""
@@ -52,9 +52,9 @@ class GrowConfig:
     set: tuple[str, ...] = ()
     """Settings of single stages, for example --set pretrain.max_steps=100 (repeatable)."""
     workers: int | None = aside(None)
-    """Processes or threads of every data stage; none: each stage's default."""
+    """Processes or threads of every data stage; by default each stage's default."""
     ray: str | None = aside(None)
-    """Address of a Ray cluster for the data stages, or auto; none: this machine."""
+    """Address of a Ray cluster for the data stages, or auto; by default this machine."""
     recipe: Path | None = aside(None)
     """TOML file with a table of settings per stage."""
 

@@ -41,7 +41,7 @@ class MixConfig:
     tokenizer_dir: Path | None = aside(None)
     """Counts the tokens; without it, 3.2 bytes are taken for one."""
     total_tokens: int | None = None
-    """Training tokens of the mixture; none: as many as the repetition limit allows."""
+    """Training tokens of the mixture; by default as many as the repetition limit allows."""
     max_repeats: float = 4.0
     """How often one sample may be seen at most (arXiv:2305.16264 finds 4 about as good as new)."""
     seed: int = 0
@@ -49,7 +49,7 @@ class MixConfig:
     workers: int = aside(factory=available_cores)
     """Processes that work at the same time; the result does not depend on it."""
     ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; none: local processes."""
+    """Address of a Ray cluster, or auto; by default local processes."""
 
     def __post_init__(self) -> None:
         if not self.parts:

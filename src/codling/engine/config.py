@@ -41,11 +41,11 @@ class GenerateConfig:
     precision: Precision = "auto"
     """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
     max_length: int | None = aside(None)
-    """Tokens of prompt and completion at most; None takes the model's context."""
+    """Tokens of prompt and completion at most; by default the model's context."""
     memory: Path | None = None
     """Memory of a repository (codling memory) that completions and insertions may repeat."""
     threads: int | None = aside(None)
-    """CPU threads; None lets torch decide."""
+    """CPU threads; by default torch decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,9 @@ class CompleteConfig(GenerateConfig):
     file: Path | None = None
     """File to continue at the cursor, in place of a prompt."""
     line: int | None = None
-    """Line of the cursor, from 1; None is the end of the file."""
+    """Line of the cursor, from 1; by default the end of the file."""
     column: int | None = None
-    """Characters before the cursor in its line; None is the end of the line."""
+    """Characters before the cursor in its line; by default the end of the line."""
     repo: Path | None = None
     """Repository of the file: the files that it depends on go before it in the prompt."""
     lines: int | None = None
@@ -78,9 +78,9 @@ class InsertConfig(GenerateConfig):
     file: Path | None = None
     """File with the cursor."""
     line: int | None = None
-    """Line of the cursor, from 1; None is the end of the file."""
+    """Line of the cursor, from 1; by default the end of the file."""
     column: int | None = None
-    """Characters before the cursor in its line; None is the end of the line."""
+    """Characters before the cursor in its line; by default the end of the line."""
     repo: Path | None = None
     """Repository of the file: the files that it depends on go before it in the prompt."""
     prefix: str | None = None
@@ -101,12 +101,12 @@ class ChatConfig(GenerateConfig):
     """Settings of chat: one message, or a conversation line by line from standard input."""
 
     message: str | None = None
-    """What to say; None reads one message per line from standard input and answers each."""
+    """What to say; by default one message per line is read from standard input and answered."""
     system: str | None = None
-    """System message; None takes the model's own."""
+    """System message; by default the model's own."""
     chat_template: str | None = None
     """Chat template by name (chatml, coder-v1, codling, v2, or one of several that the checkpoint
-    has), or a file; None takes the checkpoint's own."""
+    has), or a file; by default the checkpoint's own."""
     max_tokens: int = 512
     """Tokens per answer at most."""
 

@@ -3,7 +3,7 @@
 Input: a checkpoint (Hugging Face folder or GGUF file), then prompts. Output: completions, streams,
 scores. All requests, from any thread, run in one batch on one background thread.
 
-    engine = TextEngine.open(Path("runs/tiny/checkpoint"))
+    engine = TextEngine.open(Path("runs/stdlib/checkpoint"))
     engine.complete(["def add(a, b):"], SamplingParams(max_tokens=20))[0].text
     for delta in engine.submit(engine.insert_prompt("def add(", "    return a + b"), mode="insert"):
         print(delta.text, end="")

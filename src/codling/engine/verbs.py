@@ -22,7 +22,7 @@ def complete(config: CompleteConfig) -> Iterator[str]:
     """Continue a prompt, or a file at a cursor, optionally with the repository around it.
 
     Example:
-        codling complete runs/tiny/checkpoint --prompt "def is_prime(n):" --max-tokens 64
+        codling complete runs/stdlib/checkpoint --prompt "def is_prime(n):" --max-tokens 64
     """
     params = _params(config)
     cursor = None if config.file is None else read_cursor(config.file, config.line, config.column)
@@ -43,7 +43,7 @@ def insert(config: InsertConfig) -> Iterator[str]:
     """Fill the hole at a cursor in a file, or between a prefix and a suffix.
 
     Example:
-        codling insert runs/tiny/checkpoint --file app.py --line 12 --lines 1
+        codling insert runs/stdlib/checkpoint --file app.py --line 12 --lines 1
     """
     params = _params(config)
     if config.file is None:

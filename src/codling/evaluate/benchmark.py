@@ -46,7 +46,7 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     runs.
 
     Example:
-        codling evaluate humaneval --model runs/tiny/checkpoint --out-dir runs/humaneval
+        codling evaluate humaneval --model runs/stdlib/checkpoint --out-dir runs/humaneval
     """
     if config.benchmark == "list":
         return "\n".join(f"{name:20} {find_task(name).about}" for name in TASKS)

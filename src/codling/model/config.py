@@ -67,7 +67,7 @@ class MLAConfig:
     kv_lora_rank: int = 512
     """Width of the compressed keys and values, which the cache holds."""
     q_lora_rank: int | None = None
-    """Width of the compressed queries; None projects queries in one step."""
+    """Width of the compressed queries; by default queries are projected in one step."""
     qk_nope_head_dim: int = 128
     """Width per head of the part of queries and keys without positions."""
     qk_rope_head_dim: int = 64
@@ -134,9 +134,9 @@ class ModelConfig:
     n_heads: int = 4
     """Query heads."""
     n_kv_heads: int | None = None
-    """Key and value heads; None means as many as query heads, 1 is multi-query attention."""
+    """Key and value heads; by default as many as query heads, 1 is multi-query attention."""
     head_dim: int | None = None
-    """Width of a head; None means hidden_size / n_heads."""
+    """Width of a head; by default hidden_size / n_heads."""
     max_position: int = 4096
     """The longest sequence that the model is meant for, in tokens."""
     rms_norm_eps: float = 1e-6

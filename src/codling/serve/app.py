@@ -38,7 +38,7 @@ def serve(config: ServeConfig) -> Iterator[str]:
     work (no such model, the port in use, no key) is said at once, before the model is loaded.
 
     Example:
-        codling serve runs/tiny --port 8000
+        codling serve runs/stdlib --port 8000
     """
     key = find_key(config, os.environ)
     if not has_model(config.model):

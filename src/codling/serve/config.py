@@ -40,7 +40,7 @@ class ServeConfig:
     port: int = 8000
     """Port to listen on; 0 takes a free one."""
     name: str | None = None
-    """The model's name in /v1/models and in answers; default: the run's, the folder's or the
+    """The model's name in /v1/models and in answers; by default the run's, the folder's or the
     file's."""
     api_key: str | None = None
     """Key that clients must send; prefer --api-key-file or the variable CODLING_API_KEY, which do
@@ -54,7 +54,7 @@ class ServeConfig:
     """API key for the upstream server."""
     chat_template: str | None = None
     """Chat template by name (chatml, coder-v1, codling, v2, or one of several that the checkpoint
-    has), or a file; default: the checkpoint's own, and no chat if it has none."""
+    has), or a file; by default the checkpoint's own, and no chat if it has none."""
     precision: Precision = "auto"
     """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
     memory: Path | None = None
@@ -64,7 +64,7 @@ class ServeConfig:
     max_waiting: int = 64
     """Completions that may wait; beyond that the server answers 503 and the client tries again."""
     max_length: int | None = None
-    """Longest prompt plus completion in tokens; default: the model's context."""
+    """Longest prompt plus completion in tokens; by default the model's context."""
     default_max_tokens: int = 128
     """Length of a completion, in tokens, when the request names none."""
     stop_at_suffix: bool = True

@@ -38,7 +38,7 @@ def learn_tokenizer(config: TokenizerConfig) -> Artifact:
     """Learn a byte-level BPE from the training samples, with coder-v1's splits and special tokens.
 
     Example:
-        codling learn-tokenizer --samples-dir runs/tiny/samples --out-dir runs/tiny/tokenizer
+        codling learn-tokenizer --samples-dir runs/stdlib/samples --out-dir runs/stdlib/tokenizer
     """
     samples = open_artifact(config.samples_dir, "samples")
 

@@ -66,7 +66,7 @@ def pack(config: PackConfig) -> Artifact:
     one.
 
     Example:
-        codling pack --samples-dir runs/tiny/samples --tokenizer-dir runs/tiny/tokenizer --context
+        codling pack --samples-dir runs/stdlib/samples --tokenizer-dir runs/stdlib/tokenizer --context
         512
     """
     samples = open_artifact(config.samples_dir, "samples")

@@ -150,6 +150,6 @@ class ExtendConfig(LoopConfig):
     scaling: Literal["linear", "yarn"] = "linear"
     """linear: DeepSeek-Coder's way to 16K (theta 1e5, factor 4); yarn: DeepSeek-V2's."""
     factor: float | None = None
-    """How far positions are stretched; None: new context / old context."""
+    """How far positions are stretched; by default new context / old context."""
     theta: float | None = None
-    """Base of the rotary wavelengths; None keeps the checkpoint's."""
+    """Base of the rotary wavelengths; by default the checkpoint's."""

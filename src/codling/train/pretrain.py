@@ -39,8 +39,8 @@ def pretrain(config: PretrainConfig) -> Artifact:
     SIGTERM, with the state saved.
 
     Example:
-        codling pretrain --tokens-dir runs/tiny/tokens --tokenizer-dir runs/tiny/tokenizer \
---out-dir runs/tiny/checkpoint --minutes 5
+        codling pretrain --tokens-dir runs/stdlib/tokens --tokenizer-dir runs/stdlib/tokenizer \
+--out-dir runs/stdlib/checkpoint --minutes 5
     """
     tokens = open_artifact(config.tokens_dir, "tokens")
     tokenizer = Tokenizer.open(config.tokenizer_dir)

@@ -100,7 +100,7 @@ class ProseConfig:
     workers: int = aside(factory=available_cores)
     """Processes that work at the same time; the result does not depend on it."""
     ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; none: local processes."""
+    """Address of a Ray cluster, or auto; by default local processes."""
 
     def __post_init__(self) -> None:
         if not self.sources:

@@ -72,7 +72,7 @@ class RecallConfig:
     out_dir: Path = aside()
     """Where the recalled pages go."""
     tokenizer_dir: Path | None = aside(None)
-    """Tokenizer whose tokens are the features; none: words."""
+    """Tokenizer whose tokens are the features; by default words."""
     rounds: int = 3
     """How often the classifier is trained."""
     threshold: float = 0.5
@@ -91,7 +91,7 @@ class RecallConfig:
     workers: int = aside(factory=available_cores)
     """Processes that work at the same time; the result does not depend on it."""
     ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; none: local processes."""
+    """Address of a Ray cluster, or auto; by default local processes."""
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or not 0 < self.threshold < 1 or self.negatives <= 0:
