@@ -63,7 +63,7 @@ def test_every_verb_has_an_example_in_its_help(verb: str, capsys: pytest.Capture
         (["data", "colect"], "codling data: unknown verb colect; did you mean collect?"),
         (["trace", "--fils", "x"], "Did you mean --files?"),
         (["trace", "x", "y", "z"], "codling: nothing takes y z; a flag that takes many"),
-        (["trace"], "codling trace: path is missing"),
+        (["trace"], "codling trace: PATH is missing"),
         (["trace", "/nowhere/at/all"], "/nowhere/at/all has no manifest.json"),
         (["trace", "x", "--recipe", "/nowhere.toml"], "no recipe at /nowhere.toml"),
     ],

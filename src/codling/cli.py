@@ -9,22 +9,18 @@ config.
 Not here: any work.
 """
 
-import ast
 import importlib
 import inspect
 import os
 import re
 import sys
-import textwrap
 import traceback
-import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from itertools import pairwise
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
@@ -32,13 +28,23 @@ from codling import __version__
 from codling.core import recipe as recipes
 from codling.core.artifact import Artifact, fresh_start
 from codling.core.errors import CodlingError, ConfigError, from_os_error
+from codling.core.flags import (
+    Setting,
+    missing_flags,
+    name_flags,
+    name_flags_in_error,
+    settings_of,
+    spelled,
+)
 from codling.core.recipe import unknown_key
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 ANNOTATED: Any = Annotated
-UNSHOWN = (MISSING, None, ())
-EPILOGUE = "Every verb has --help with an example. Settings can also come from a TOML --recipe."
+EPILOGUE = (
+    "Every verb has --help with an example (or: codling help VERB). Settings can also come from a "
+    "TOML --recipe."
+)
 
 GROUPS = {
     "data": "Data creation, stage by stage: sources to ordered samples.",
@@ -181,7 +187,21 @@ VERBS = (
         "From an artefact back to the files and licences it was made from.",
         "path",
     ),
+    Verb(
+        "completion",
+        "codling.cli:completion",
+        "A script with which the shell completes verbs and flags.",
+        "shell",
+    ),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionConfig:
+    """Settings of `codling completion`."""
+
+    shell: Literal["bash", "zsh", "fish"]
+    """The shell that reads the script."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -189,6 +209,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokens = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in tokens
     tokens = [t for t in tokens if t != "--debug"]
+    if tokens[:1] == ["help"]:
+        tokens = [*tokens[1:], "--help"]
     try:
         sys.exit(_run(tokens))
     except BrokenPipeError:
@@ -218,6 +240,23 @@ def _run(tokens: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def completion(config: CompletionConfig) -> str:
+    """A script with which the shell completes verbs and flags.
+
+    Make it again after an update. For zsh it goes into a folder of fpath as _codling, for fish into
+    ~/.config/fish/completions/codling.fish.
+
+    Example: codling completion bash > ~/.local/share/bash-completion/completions/codling
+    """
+    app = _app(())
+    for verb in VERBS:
+        group, _, name = verb.name.rpartition(" ")
+        owner = app[group] if group else app
+        del owner[name]
+        owner.command(_command(verb), name=name, help=verb.help)
+    return app.generate_completion(prog_name="codling", shell=config.shell)
+
+
 def _app(tokens: Sequence[str]) -> App:
     """The app with every verb listed, of which only the one in `tokens` is imported."""
     app = _group("codling", "A private code model from your own repositories.", epilogue=EPILOGUE)
@@ -233,14 +272,24 @@ def _app(tokens: Sequence[str]) -> App:
         if words[: 2 if group else 1] == verb.name.split():
             command = _command(verb)
             _refuse_former_flags(verb, tokens)
-            text, _, example = inspect.cleandoc(command.__doc__ or verb.help).partition("Example:")
-            # A paragraph of a docstring is one line of help, which the terminal wraps.
-            text = re.sub(r"(?<!\n)\n(?=\S)", " ", text)
-            epilogue = f"Example: {example.strip()}" if example else EPILOGUE
-            owner.command(command, name=name, help=text, help_epilogue=epilogue, sort_key=order)
+            text, example = _help_texts(command.__doc__ or verb.help)
+            owner.command(command, name=name, help=text, help_epilogue=example, sort_key=order)
         else:
             owner.command(verb.target, name=name, help=verb.help, sort_key=order)
     return app
+
+
+def _help_texts(docstring: str) -> tuple[str, str]:
+    """A stage's docstring as a verb's help and the example below it.
+
+    A paragraph is one line of help, which the terminal wraps; what the function raises is for its
+    callers, and a user meets it as a sentence.
+    """
+    text, _, example = inspect.cleandoc(docstring).partition("Example:")
+    text = re.sub(r"(?<!\n)\n(?=\S)", " ", text)
+    text = re.sub(r"(^|\s)Raises [A-Z].*", "", text, flags=re.M)
+    example = " ".join(example.split())
+    return text.strip(), f"Example: {example}" if example else EPILOGUE
 
 
 def _refuse_former_flags(verb: Verb, tokens: Sequence[str]) -> None:
@@ -273,6 +322,7 @@ def _group(name: str, text: str, epilogue: str | None = None) -> App:
         help_epilogue=epilogue,
         help_format="plaintext",
         version=__version__,
+        version_flags=("--version", "-V"),
         suppress_keyboard_interrupt=False,
     )
 
@@ -291,8 +341,13 @@ def _command(verb: Verb) -> Callable[..., object]:
                 positional if _takes_many(config_class, verb.positional) else positional[0]
             )
         given = _nested({k: v for k, v in flags.items() if v is not None and v != ()})
-        with fresh_start() if fresh else nullcontext():
-            return stage(_merge(config_class, verb, recipe, given))
+        try:
+            with fresh_start() if fresh else nullcontext():
+                return stage(_merge(config_class, verb, recipe, given))
+        except ConfigError as error:
+            # Stages speak of settings by their names in a recipe.
+            names = spelled(settings_of(config_class), verb.positional)
+            raise ConfigError(name_flags_in_error(str(error), names)) from error
 
     parameters = list(_parameters(config_class, verb.positional))
     parameters.append(
@@ -307,7 +362,9 @@ def _command(verb: Verb) -> Callable[..., object]:
     )
     if {"out_dir", "run_dir"} & {f.name for f in fields(config_class)}:
         note = Parameter(
-            help="Drop unfinished work of the output folder and begin anew.", negative=()
+            help="Drop unfinished work of the output folder and begin anew.",
+            negative=(),
+            show_default=False,
         )
         annotation = ANNOTATED[bool, note]
         parameters.append(inspect.Parameter("fresh", KEYWORD, default=False, annotation=annotation))
@@ -333,76 +390,47 @@ def _merge(
         values = read
         # The recipe alone first, so that a message about it names the file and not the flags.
         recipes.build_partial(config_class, values, where)
-    return recipes.build(config_class, _deep_merge(values, given), where)
+    merged = _deep_merge(values, given)
+    if missing := missing_flags(config_class, merged, verb.positional):
+        raise ConfigError(f"{where}: {missing}; see codling {verb.name} --help")
+    return recipes.build(config_class, merged, where)
 
 
 def _parameters(config_class: type, positional: str | None) -> Iterator[inspect.Parameter]:
     """The config's settings as parameters of a function, the positional one first."""
-    leaves = [leaf for leaf in _leaves(config_class, "") if leaf[0] != "recipe"]
-    for path, hint, documentation, default in sorted(
-        leaves, key=lambda leaf: leaf[0] != positional
-    ):
+    settings = [each for each in settings_of(config_class) if each.path != "recipe"]
+    for each in sorted(settings, key=lambda setting: setting.path != positional):
         note = Parameter(
-            name=None if path == positional else f"--{path.replace('_', '-')}",
-            help=documentation + ("" if default in UNSHOWN else f" [default: {default}]"),
+            name=None if each.path == positional else each.flag,
+            help=_help_line(each, settings, positional),
             show_default=False,
             negative_iterable=(),
             # `--benchmarks *.jsonl`; only where no argument without a flag could be swallowed.
             consume_multiple=positional is None,
         )
-        name = path.replace(".", "__")
-        if path != positional:
-            annotation = ANNOTATED[hint | None, note]
+        name = each.path.replace(".", "__")
+        if each.path != positional:
+            annotation = ANNOTATED[each.hint | None, note]
             yield inspect.Parameter(name, KEYWORD, default=None, annotation=annotation)
-        elif _is_tuple(hint):
-            annotation = ANNOTATED[get_args(hint)[0], note]
+        elif _is_tuple(each.hint):
+            annotation = ANNOTATED[get_args(each.hint)[0], note]
             yield inspect.Parameter(name, inspect.Parameter.VAR_POSITIONAL, annotation=annotation)
         else:
-            annotation = ANNOTATED[hint | None, note]
+            annotation = ANNOTATED[each.hint | None, note]
             yield inspect.Parameter(name, POSITIONAL, default=None, annotation=annotation)
 
 
-def _leaves(config_class: type, prefix: str) -> list[tuple[str, Any, str, Any]]:
-    """(dotted name, type, documentation, default) of every setting, nested ones included."""
-    hints = typing.get_type_hints(config_class)
-    documentation = _attribute_docs(config_class)
-    found: list[tuple[str, Any, str, Any]] = []
-    for each in fields(config_class):
-        hint = hints[each.name]
-        inner = _dataclass_in(hint)
-        if inner is not None:
-            found += _leaves(inner, f"{prefix}{each.name}.")
-        else:
-            found.append((prefix + each.name, hint, documentation.get(each.name, ""), each.default))
-    return found
-
-
-def _attribute_docs(config_class: type) -> dict[str, str]:
-    """The strings under the fields of a dataclass and of those that it extends."""
-    docs: dict[str, str] = {}
-    for each in reversed(config_class.__mro__):
-        if is_dataclass(each):
-            docs |= _own_attribute_docs(each)
-    return docs
-
-
-def _own_attribute_docs(config_class: type) -> dict[str, str]:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    docs: dict[str, str] = {}
-    for field, after in pairwise(tree.body):
-        if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
-            value = after.value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                assert isinstance(field.target, ast.Name)
-                docs[field.target.id] = " ".join(value.value.split())
-    return docs
-
-
-def _dataclass_in(hint: object) -> type | None:
-    """The dataclass that a field holds, also where it is optional."""
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return next((o for o in options if isinstance(o, type) and is_dataclass(o)), None)
+def _help_line(setting: Setting, settings: Sequence[Setting], positional: str | None) -> str:
+    """What help says of a setting; its neighbours are named as the flags that they are."""
+    parent = setting.path.rpartition(".")[0]
+    beside = [each for each in settings if each.path.rpartition(".")[0] == parent]
+    flags = spelled(settings, positional) | spelled(beside, positional)
+    shown = setting.shown_default
+    return (
+        name_flags(setting.documentation, flags)
+        + (" [required]" if setting.required else "")
+        + (f" [default: {shown}]" if shown else "")
+    )
 
 
 def _is_tuple(hint: object) -> bool:

@@ -52,7 +52,7 @@ class GrowConfig:
     set: tuple[str, ...] = ()
     """Settings of single stages, for example --set pretrain.max_steps=100 (repeatable)."""
     workers: int | None = aside(None)
-    """Processes or threads of every data stage; by default each stage's default."""
+    """Processes or threads of every data stage; by default each stage's own."""
     ray: str | None = aside(None)
     """Address of a Ray cluster for the data stages, or auto; by default this machine."""
     recipe: Path | None = aside(None)

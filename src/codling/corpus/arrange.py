@@ -69,7 +69,7 @@ class ArrangeConfig:
 def arrange(config: ArrangeConfig) -> Artifact:
     """Order the files of each repository by their imports and join them into samples.
 
-    Example: codling data arrange --documents-dir run/documents --out-dir run/samples
+    Example: codling data arrange --documents-dir runs/stdlib/screened --out-dir runs/stdlib/samples
     """
     documents = open_artifact(config.documents_dir, "documents")
 

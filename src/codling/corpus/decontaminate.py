@@ -95,7 +95,8 @@ class DecontaminateConfig:
 def decontaminate(config: DecontaminateConfig) -> Artifact:
     """Remove documents that share ten words in a row, or a short text, with a benchmark.
 
-    Example: codling data decontaminate --documents-dir run/unique --out-dir run/documents
+    Example: codling data decontaminate --documents-dir runs/stdlib/unique --out-dir \
+runs/stdlib/decontaminated
     --benchmarks humaneval.jsonl.gz
     """
     documents = open_artifact(config.documents_dir, "documents")

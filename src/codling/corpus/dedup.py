@@ -66,7 +66,7 @@ class DedupConfig:
 def dedup(config: DedupConfig) -> Artifact:
     """Remove near-duplicate repositories or files: MinHash, verified by exact similarity.
 
-    Example: codling data dedup --documents-dir run/documents --out-dir run/unique --level file
+    Example: codling data dedup --documents-dir runs/stdlib/documents --out-dir runs/stdlib/unique
     """
     documents = open_artifact(config.documents_dir, "documents")
     existing = [open_artifact(path, "documents") for path in config.against]

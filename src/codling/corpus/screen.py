@@ -77,7 +77,7 @@ class ScreenConfig:
 def screen(config: ScreenConfig) -> Artifact:
     """Remove documents that do not parse, are unreadable, or that a quality model scores low.
 
-    Example: codling data screen --documents-dir run/unique --out-dir run/screened
+    Example: codling data screen --documents-dir runs/stdlib/unique --out-dir runs/stdlib/screened
     """
     documents = open_artifact(config.documents_dir, "documents")
     shards = documents.files("documents-*.parquet")

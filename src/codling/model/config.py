@@ -136,7 +136,7 @@ class ModelConfig:
     n_kv_heads: int | None = None
     """Key and value heads; by default as many as query heads, 1 is multi-query attention."""
     head_dim: int | None = None
-    """Width of a head; by default hidden_size / n_heads."""
+    """Width of a head; by default `hidden_size` / `n_heads`."""
     max_position: int = 4096
     """The longest sequence that the model is meant for, in tokens."""
     rms_norm_eps: float = 1e-6

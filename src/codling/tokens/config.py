@@ -49,7 +49,7 @@ class PackConfig:
     out_dir: Path = aside(Path("runs/tokens"))
     """Where the token streams go."""
     context: int = 512
-    """Tokens that the model sees at once; decides what `fim_level = "auto"` means."""
+    """Tokens that the model sees at once; decides what `fim_level` auto means."""
     fim_rate: float = 0.5
     """Share of the pieces of training text that become insertion tasks; the held-out text never
     does."""

@@ -66,8 +66,8 @@ def pack(config: PackConfig) -> Artifact:
     one.
 
     Example:
-        codling pack --samples-dir runs/stdlib/samples --tokenizer-dir runs/stdlib/tokenizer --context
-        512
+        codling pack --samples-dir runs/stdlib/samples --tokenizer-dir runs/stdlib/tokenizer \
+--context 512
     """
     samples = open_artifact(config.samples_dir, "samples")
     tokenizer = Tokenizer.open(config.tokenizer_dir)

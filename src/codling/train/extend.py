@@ -31,8 +31,8 @@ def extend(config: ExtendConfig) -> Artifact:
     Raises ConfigError if the new context is not longer than the old.
 
     Example:
-        codling extend --checkpoint-dir runs/stdlib/checkpoint --tokens-dir runs/stdlib/long-tokens \
---context 4096 --out-dir runs/stdlib/extended
+        codling extend --checkpoint-dir runs/stdlib/checkpoint --context 4096 \
+--tokens-dir runs/stdlib/long-tokens --out-dir runs/stdlib/extended
     """
     tokens = open_artifact(config.tokens_dir, "tokens")
     meta = read_meta(config.tokens_dir)

@@ -39,7 +39,7 @@ class LinearConfig:
     n: int = 2
     """N-grams up to this length are features."""
     epochs: int = 5
-    """How often every example is seen; few examples are seen oftener, for MIN_STEPS in all."""
+    """How often every example is seen; few examples more often, for 5,000 steps in all."""
     lr: float = 0.2
     """First step size, which falls linearly to 0; features have length 1."""
     l2: float = 1e-5
