@@ -1,4 +1,4 @@
-"""The help of every verb, held to rules: what a user reads names flags, values and runs they have."""
+"""The help of every verb, held to rules: a user reads of flags, values and runs that they have."""
 
 import re
 import subprocess

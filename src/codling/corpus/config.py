@@ -25,8 +25,8 @@ class CollectConfig:
     """Settings of `codling data collect`."""
 
     sources: tuple[Path, ...] = aside(())
-    """Git repositories (also bare), folders, .tar.gz/.tar/.zip/.whl archives; none: the running
-    interpreter's standard library."""
+    """Git repositories (also bare), folders, .tar.gz/.tar/.zip/.whl archives; by default
+    the running interpreter's standard library."""
     out_dir: Path = aside()
     """Folder of the artefact "raw"."""
     own: bool = False
@@ -42,7 +42,7 @@ class CollectConfig:
     tenth of the commits, at least 50, for later."""
     heldout_since: str | None = None
     """With a split by time: the moment (2025-06-30, or with time of day) since which it is held
-    out; none: the one that gives heldout_fraction of all dated code."""
+    out; by default the one that gives that share of all dated code."""
     columns: tuple[str, ...] = ()
     """Columns of Parquet and JSONL corpora that have other names, as content=body."""
     commit_times: bool = True
@@ -52,13 +52,13 @@ class CollectConfig:
     languages: Literal["deepseek-coder", "coder-v2"] = "deepseek-coder"
     """Languages that are recognised: the 89 of DeepSeek-Coder or the 338 of DeepSeek-Coder-V2."""
     max_file_bytes: int = 1_000_000
-    """Larger files are dropped without being read; at most MAX_DOCUMENT_BYTES."""
+    """Larger files are dropped without being read; at most 32,000,000."""
     shard_bytes: int = 16_000_000
     """Source bytes per shard of work."""
     workers: int = aside(factory=available_cores)
     """Processes that work at the same time; the result does not depend on it."""
     ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; none: local processes."""
+    """Address of a Ray cluster, or auto; by default local processes."""
 
     @property
     def extended(self) -> bool:
@@ -112,4 +112,4 @@ class CleanConfig:
     workers: int = aside(factory=available_cores)
     """Processes that work at the same time; the result does not depend on it."""
     ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; none: local processes."""
+    """Address of a Ray cluster, or auto; by default local processes."""

@@ -75,7 +75,7 @@ class DecontaminateConfig:
     benchmarks: tuple[Path, ...] = aside()
     """Files or folders: JSONL, JSON, Parquet or CSV, also with .gz."""
     fields: tuple[str, ...] = ()
-    """The columns or keys that are looked for; none: every text in the files."""
+    """The columns or keys that are looked for; by default every text in the files."""
     n: int = 10
     """A document with so many words in a row of a benchmark's text goes."""
     min_words: int = 3
@@ -85,7 +85,7 @@ class DecontaminateConfig:
     workers: int = aside(factory=available_cores)
     """Threads; the result is the same for any number."""
     ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; none: local threads."""
+    """Address of a Ray cluster, or auto; by default local threads."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_words <= self.n:

@@ -56,7 +56,7 @@ class DedupConfig:
     workers: int = aside(factory=available_cores)
     """Threads; the result is the same for any number."""
     ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; none: local threads."""
+    """Address of a Ray cluster, or auto; by default local threads."""
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:

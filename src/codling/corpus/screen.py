@@ -63,7 +63,7 @@ class ScreenConfig:
     workers: int = aside(factory=available_cores)
     """Processes; the result is the same for any number."""
     ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; none: local processes."""
+    """Address of a Ray cluster, or auto; by default local processes."""
 
     def __post_init__(self) -> None:
         for name in ("max_error_share", "min_quality"):

@@ -22,7 +22,7 @@ class FilterConfig:
     profile: ProfileName = "deepseek-coder"
     """Published set of rules that the thresholds come from."""
     languages: tuple[str, ...] = ()
-    """Keys of languages to keep; none: every language that is recognised."""
+    """Keys of languages to keep; by default every language that is recognised."""
     max_mean_line: float | None = None
     """Longest mean line, in characters."""
     max_line: int | None = None

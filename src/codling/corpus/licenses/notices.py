@@ -83,7 +83,7 @@ class LicenseConfig:
     """Which licences may be learned from."""
 
     permissive: tuple[str, ...] = ()
-    """SPDX identifiers that pass; none: the built-in list (corpus/licenses/notices.py)."""
+    """SPDX identifiers that pass; by default the built-in list."""
     also: tuple[str, ...] = ()
     """SPDX identifiers that pass besides, for example MPL-2.0."""
     allow_unknown: bool = False
