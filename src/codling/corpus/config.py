@@ -38,8 +38,8 @@ class CollectConfig:
     repositories, or what the last tenth of the commits brought. With commits, the files are those
     of the tree before, of which whole packages are kept for validation."""
     at: str | None = None
-    """With heldout_by commits: the commit whose tree is learned from; none: the one that leaves a
-    tenth of the commits, at least 50, for later."""
+    """With heldout_by commits: the commit whose tree is learned from; by default the one that
+    leaves a tenth of the commits, at least 50, for later."""
     heldout_since: str | None = None
     """With a split by time: the moment (2025-06-30, or with time of day) since which it is held
     out; by default the one that gives that share of all dated code."""

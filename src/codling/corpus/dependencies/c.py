@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from codling.corpus import paths
 
 _COMMENT_OR_STRING = re.compile(
-    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"[^\"\\\n]*+(?:\\.[^\"\\\n]*+)*+\"?|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'?",
+    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"[^\"\\\n]*+(?>(?:\\.[^\"\\\n]*+)*)\"?"
+    r"|'[^'\\\n]*+(?>(?:\\.[^'\\\n]*+)*)'?",
     re.DOTALL,
 )
 _DIRECTIVE = re.compile(

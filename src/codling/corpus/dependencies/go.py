@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from codling.corpus import paths
 
 _OPAQUE = re.compile(
-    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"[^\"\\\n]*+(?:\\.[^\"\\\n]*+)*+\"?|`[^`]*`?|'(?:\\.|[^'\\\n])+'",
+    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"[^\"\\\n]*+(?>(?:\\.[^\"\\\n]*+)*)\"?|`[^`]*`?|'(?:\\.|[^'\\\n])+'",
     re.DOTALL,
 )
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from codling.corpus import paths
 
-_STRING = r"\"[^\"\\\n]*+(?:\\.[^\"\\\n]*+)*+\"?|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'?"
+_STRING = r"\"[^\"\\\n]*+(?>(?:\\.[^\"\\\n]*+)*)\"?|'[^'\\\n]*+(?>(?:\\.[^'\\\n]*+)*)'?"
 _COMMENT = r"//[^\n]*|/\*.*?(?:\*/|\Z)"
 _CLASS_NAME = re.compile(r"\b[A-Z]\w*")
 _TYPE = r"(?:(?:class|interface|object|trait|enum|record|struct)[ \t]+)+|delegate[ \t]+\S+[ \t]+"
@@ -52,7 +52,7 @@ def _declared(words: str) -> re.Pattern[str]:
     )
 
 
-_JVM_NAME = re.compile(r"\b[a-z_]\w*+(?:\.[a-z_]\w*+)*+\.[A-Z]\w*")
+_JVM_NAME = re.compile(r"\b[a-z_]\w*+(?>(?:\.[a-z_]\w*+)*)\.[A-Z]\w*")
 
 JAVA = Syntax(
     opaque=_opaque(r"\"\"\".*?(?:\"{3}|\Z)"),

@@ -19,10 +19,10 @@ from codling.corpus import paths
 # branch begins with a fixed character (not with a "{3}"), so the search leaps to the next of them.
 _OPAQUE = re.compile(
     r"""\#[^\n]*|\\\r?\n
-    |\"\"\"[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*+(?:\"{3}|\Z)
-    |'''[^'\\]*+(?:(?:\\.|'(?!''))[^'\\]*+)*+(?:'{3}|\Z)
-    |"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?
-    |'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'?""",
+    |\"\"\"[^"\\]*+(?>(?:(?:\\.|"(?!""))[^"\\]*+)*)(?:\"{3}|\Z)
+    |'''[^'\\]*+(?>(?:(?:\\.|'(?!''))[^'\\]*+)*)(?:'{3}|\Z)
+    |"[^"\\\n]*+(?>(?:\\.[^"\\\n]*+)*)"?
+    |'[^'\\\n]*+(?>(?:\\.[^'\\\n]*+)*)'?""",
     re.DOTALL | re.VERBOSE,
 )
 # `import` is a keyword: outside strings and comments it can only be an import statement.

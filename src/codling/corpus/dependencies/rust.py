@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from codling.corpus import paths
 
 _OPAQUE = re.compile(
-    r"//[^\n]*|/\*.*?(?:\*/|\Z)|r(#+)\".*?\"\1|\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?", re.DOTALL
+    r"//[^\n]*|/\*.*?(?:\*/|\Z)|r(#+)\".*?\"\1|\"[^\"\\]*+(?>(?:\\.[^\"\\]*+)*)\"?", re.DOTALL
 )
 _MODULE = re.compile(r"^\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*;", re.MULTILINE)
 _USE = re.compile(r"\buse\s+([^;]+);")

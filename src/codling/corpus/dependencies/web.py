@@ -17,8 +17,9 @@ from codling.corpus import paths
 from codling.corpus.dependencies.web_config import Specifiers
 
 _COMMENT_OR_STRING = re.compile(
-    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"[^\"\\\n]*+(?:\\.[^\"\\\n]*+)*+\"?|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'?"
-    r"|`[^`\\]*+(?:\\.[^`\\]*+)*+`?",
+    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"[^\"\\\n]*+(?>(?:\\.[^\"\\\n]*+)*)\"?"
+    r"|'[^'\\\n]*+(?>(?:\\.[^'\\\n]*+)*)'?"
+    r"|`[^`\\]*+(?>(?:\\.[^`\\]*+)*)`?",
     re.DOTALL,
 )
 _SPECIFIER = re.compile(

@@ -60,7 +60,7 @@ _BETWEEN = (
     r"\r?\n(?=[ \t]*(?:-[ \t]*)?[\"'<]?(?:value|default|string)\b))"
 )
 _ASSIGNED = re.compile(
-    rf"(?P<rest>[\w.-]{{0,{MAX_REST}}}+)(?P<between>{_BETWEEN}{{1,24}}+)"
+    rf"(?P<rest>[\w.-]{{0,{MAX_REST}}}+)(?P<between>(?>{_BETWEEN}{{1,24}}))"
     rf"(?P<value>[^\s\"'`<>]{{{MIN_VALUE},}})",
     re.ASCII | re.IGNORECASE,
 )
