@@ -32,7 +32,7 @@ from codling.corpus.duplicates.units import Units, read_units, unit_names
 from codling.corpus.tables.drop_rows import Subset, write_subset
 from codling.corpus.tables.reader import text_columns
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ kernels.
 Input: documents as one array of UTF-8 bytes with offsets (the layout of an Arrow string column).
 Output: arrays of numbers. A token is a run of `[A-Za-z_0-9]`, or one character of a script other
 than Latin, lest Chinese texts be compared by their few English words; a shingle is five tokens in a
-row, or all of a shorter document, as a 32-bit hash. Documents without a token have no shingles and
-resemble none.
+row, or all of a shorter document, as a 32-bit hash. The licence comment at a document's beginning
+is left out (license_comment.py). Documents without a token have no shingles and resemble none.
 
     shingles(text)               the distinct shingles of one document, sorted
     signatures(data, offsets)    per document the least value of each of `n` permutations of its
@@ -25,6 +25,8 @@ from collections.abc import Sequence
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from codling.corpus.duplicates.license_comment import license_end, license_end_reference
 
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
@@ -113,7 +115,7 @@ def _shingles(data, start, end, out):  # type: ignore[no-untyped-def]  # noqa: A
     a = b = c = d = e = np.uint64(0)
     mix, prime, one = np.uint64(_MIX), np.uint64(_FNV_PRIME), np.uint64(1)
     n_tokens = n_out = np.uint64(0)
-    i, end = np.uint64(start), np.uint64(end)
+    i, end = np.uint64(license_end(data, start, end)), np.uint64(end)
     while i < end:
         kind = _KIND[data[i]]
         if kind == 0:
@@ -196,6 +198,7 @@ def _jaccard(sets, starts, left, right, out):  # type: ignore[no-untyped-def]  #
 
 def shingles_reference(text: bytes) -> list[int]:
     """`shingle_list` in plain Python."""
+    text = text[license_end_reference(text) :]
     tokens = []
     for match in re.finditer(rb"[A-Za-z_0-9]+|[\xcd-\xe1\xe3-\xee][\x80-\xbf]+", text):
         token = _FNV_START
