@@ -68,6 +68,19 @@ FORGED = [
     ("rb", "a report", "puts '1 tests, 1 assertions, 0 failures, 0 errors'; $stdout.flush; exit!(0)"),
     ("rb", "assertions", "x\nend\nmodule Test\nmodule Unit\nmodule Assertions\ndef assert_equal(*) end\n"
      "end\nend\nend\ndef other"),
+    ("js", "returns first", "return x; }\nreturn;\nfunction other() {"),
+    ("js", "may return first", "return x; }\nif (1) return;\nfunction other() {"),
+    ("php", "returns first", "return $x; }\nreturn;\nfunction other() {"),
+    ("php", "closes first", "return $x; }\n?>\n<?"),
+    ("pl", "returns first", "return 0; }\nreturn 1;\nsub other {"),
+    ("pl", "ends first", "return 0; }\n__END__\n"),
+    ("pl", "documents the tests", "return 0; }\n1;\n\n=pod\n"),
+    ("rb", "own tests", "0\nend\nrequire 'test/unit'\nclass T < Test::Unit::TestCase\n"
+     "def test_a; assert_equal(1, 1); end\nend\n__END__\n"),
+    ("rb", "own tests, returns", "0\nend\nrequire 'test/unit'\nclass T < Test::Unit::TestCase\n"
+     "def test_a; assert_equal(1, 1); end\nend\nreturn\ndef other"),
+    ("lua", "own tests", "return 0 end\nlocal lu = require('luaunit')\nTest = {}\n"
+     "function Test:test_a() end\nos.exit(lu.LuaUnit.run())\nlocal function other()"),
     ("lua", "a report", "print('Ran 1 tests in 0.1 seconds') os.exit(0)"),
     ("lua", "assertions", "require('luaunit').assertEquals = function() end return x"),
 ]  # fmt: skip
@@ -117,7 +130,19 @@ def test_the_walls_hold_where_the_names_are_not_seen(executor, language, monkeyp
         executor.require(language)
     except ToolMissingError as error:
         pytest.skip(str(error))
-    held = ("own file", "own name", "other file", "other name", "the key", "the binary", "callee")
+    held = (
+        "returns first",
+        "may return first",
+        "closes first",
+        "ends first",
+        "own file",
+        "own name",
+        "other file",
+        "other name",
+        "the key",
+        "the binary",
+        "callee",
+    )
     for row_language, name, body in FORGED:
         if row_language == language and (name in held or name == "assertions"):
             source = PROGRAMS[language].replace("BODY", body)

@@ -24,7 +24,7 @@ lu.LuaUnit.run = function(...)
 end
 for name, value in pairs(lu) do known[name] = value end
 os.exit = function(status, ...)
-  if good and (status == 0 or status == true or status == nil) then
+  if good and codling_last == key and (status == 0 or status == true or status == nil) then
     out:write(key)
     out:flush()
   end
@@ -34,4 +34,11 @@ for _, name in ipairs({"getlocal", "getupvalue", "setlocal", "setupvalue", "upva
                        "sethook", "setmetatable"}) do
   debug[name] = nil
 end
-dofile("main.lua")
+local file = io.open("main.lua")
+local text = file:read("a")
+file:close()
+os.remove("main.lua")
+-- The last os.exit is that of the tests; where it is reached, the line before shows it.
+local head, tail = text:match("^(.*)(os%.exit.*)$")
+if head then text = head .. "codling_last = '" .. key .. "' " .. tail end
+assert(load(text, "@main.lua"))()
