@@ -9,6 +9,7 @@ import pytest
 import tokenizers
 
 from codling.core.errors import TokenizerError
+from codling.tokens.bpe import train
 from codling.tokens.families import EOT, FIM_BEGIN, FIM_END, FIM_HOLE
 from codling.tokens.tokenizer import StreamDecoder, Tokenizer
 
@@ -258,3 +259,35 @@ def test_a_blank_before_text_stands_where_the_library_puts_it(scheme: str) -> No
     for text in ("<s>user hi</s>hi there</s> hi", "hi</s>user", " hi", "</s></s>a<s>"):
         ids = core.encode(text, add_special_tokens=False).ids
         assert tokenizer.encode(text, allow_special=True) == ids
+
+
+def _with(folder: Path, **parts: Any) -> Tokenizer:
+    written = json.loads(train(iter(["def add(a, b):", "xxxx"] * 4), 300).to_str()) | parts
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(json.dumps(written))
+    return Tokenizer.open(folder)
+
+
+def _replacing(pattern: str, content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"String": pattern}, "content": content}
+
+
+def test_a_text_beyond_a_foreign_expression_is_one_line(tmp_path: Path) -> None:
+    split = {"type": "Split", "behavior": "Isolated", "invert": False}
+    tokenizer = _with(tmp_path / "slow", pre_tokenizer=split | {"pattern": {"Regex": "(x+x+)+y"}})
+    assert tokenizer.encode("xx") != []
+    for encode in (tokenizer.encode, lambda text: tokenizer.encode_batch([text])):
+        with pytest.raises(TokenizerError, match="fails on this text"):
+            encode("x" * 60)
+
+
+def test_a_normalizer_may_not_make_a_text_many_times_as_long(tmp_path: Path) -> None:
+    bomb = {"type": "Sequence", "normalizers": [_replacing("x", "x" * 10)] * 9}
+    with pytest.raises(TokenizerError, match="one that adds less"):
+        _with(tmp_path / "bomb", normalizer=bomb)
+    nested = {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": [
+        _replacing("x", "x" * 9), _replacing("x", "x" * 9)]}]}  # fmt: skip
+    with pytest.raises(TokenizerError, match="one that adds less"):
+        _with(tmp_path / "nested", normalizer=nested)
+    honest = {"type": "Sequence", "normalizers": [_replacing(" ", "\u2581")] * 20}
+    assert _with(tmp_path / "honest", normalizer=honest).encode("add") != []

@@ -10,6 +10,7 @@ chat templates (chat.py).
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
@@ -22,6 +23,8 @@ _TEXTS = ("bos_token", "eos_token", "pad_token", "unk_token")
 _MARKS = ("fim_begin_token", "fim_hole_token", "fim_end_token")
 _FLAGS = ("add_bos_token", "add_eos_token")
 _PARTS = ("normalizer", "pre_tokenizer", "decoder", "post_processor")
+_MAX_GROWTH = 64
+"""How many times as long replacements may make a text; published ones keep its length."""
 _SHOWN = 60
 _ID_RULE = f"a number from 0 to {MAX_TOKENS - 1:,}"
 
@@ -54,6 +57,8 @@ def check_tokenizer_json(value: Mapping[str, Any], where: str) -> None:
     for name in _PARTS:
         if not isinstance(value.get(name), Mapping | None):
             _refuse(where, name, value[name], "an object")
+        if _growth(value.get(name)) > _MAX_GROWTH:
+            _refuse(where, name, value[name], f"one that adds less: {_MAX_GROWTH} times at most")
     if model.get("type", "BPE") != "BPE":
         return  # refused by its name later
     vocabulary = model.get("vocab")
@@ -63,6 +68,18 @@ def check_tokenizer_json(value: Mapping[str, Any], where: str) -> None:
         _refuse(where, "model.merges", model.get("merges"), "a list")
     ids = _numbered(vocabulary, where)
     _check_added(value.get("added_tokens"), ids, where)
+
+
+def _growth(part: object) -> int:
+    """How many times as long a part's replacements can make a text: each works on what the one
+    before it has left. The nesting is bounded by the reader of JSON."""
+    if isinstance(part, list):
+        return prod(map(_growth, part))
+    if not isinstance(part, Mapping):
+        return 1
+    content = part.get("content") if part.get("type") == "Replace" else ""
+    own = max(1, len(content)) if isinstance(content, str) else 1
+    return own * prod(_growth(v) for v in part.values() if isinstance(v, Mapping | list))
 
 
 def check_tokenizer_config(value: Mapping[str, Any], where: str) -> None:

@@ -183,6 +183,9 @@ class Tokenizer:
             done = self._core.encode_batch_fast(list(texts), add_special_tokens=False)
         except (TypeError, UnicodeEncodeError):
             raise next(_surrogate_error(t) for t in texts if surrogate_at(t) is not None) from None
+        except BaseException as error:
+            _name_panic(error)
+            raise
         return [e.ids for e in done]
 
     def encode_prompt(self, text: str) -> list[int]:
@@ -273,7 +276,20 @@ class Tokenizer:
             ids: list[int] = core.encode(text, add_special_tokens=False).ids
         except (TypeError, UnicodeEncodeError):
             raise _surrogate_error(text) from None
+        except BaseException as error:
+            _name_panic(error)
+            raise
         return ids
+
+
+def _name_panic(error: BaseException) -> None:
+    """A panic of the library is no Exception: as our own error, for a foreign tokenizer's
+    expressions can be such that some texts are beyond their matcher."""
+    if type(error).__name__ == "PanicException":
+        reason = " ".join(str(error).split())[:100]
+        raise TokenizerError(
+            f"the tokenizer fails on this text ({reason}); take another"
+        ) from error
 
 
 class StreamDecoder:
