@@ -14,14 +14,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from codling.corpus import paths
+from codling.corpus.dependencies.javascript import code_of
 from codling.corpus.dependencies.web_config import Specifiers
 
-_COMMENT_OR_STRING = re.compile(
-    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"[^\"\\\n]*+(?>(?:\\.[^\"\\\n]*+)*)\"?"
-    r"|'[^'\\\n]*+(?>(?:\\.[^'\\\n]*+)*)'?"
-    r"|`[^`\\]*+(?>(?:\\.[^`\\]*+)*)`?",
-    re.DOTALL,
-)
 _SPECIFIER = re.compile(
     r"(?:\bfrom|\bimport|\brequire(?:\.resolve)?\s*\(|\bimport\s*\()\s*(?:\"([^\"\n]+)\"|'([^'\n]+)'|`([^`$\n]+)`)"
 )
@@ -43,9 +38,7 @@ def web_specifiers(text: str) -> Iterator[str]:
     """
     if "import" not in text and "require" not in text and "from" not in text:
         return
-    if "//" in text or "/*" in text:
-        text = _COMMENT_OR_STRING.sub(_without_comment, text)
-    for groups in _SPECIFIER.findall(text):
+    for groups in _SPECIFIER.findall(code_of(text)):
         yield next(filter(None, groups), "")
 
 
@@ -65,25 +58,20 @@ class WebResolver:
 
     def _find(self, path: str, name: str) -> str | None:
         here = paths.parent(path)
-        if name.startswith("."):
-            return self._at(paths.normal(here, name))
-        hits = (self._at(candidate) for candidate in self._specifiers.candidates(here, name))
+        is_relative = name.startswith(".")
+        candidates = self._specifiers.beside if is_relative else self._specifiers.candidates
+        suffixes = self._specifiers.suffixes(here)
+        hits = (self._at(candidate, suffixes) for candidate in candidates(here, name))
         return next(filter(None, hits), None)
 
-    def _at(self, stem: str | None) -> str | None:
+    def _at(self, stem: str, suffixes: Sequence[str]) -> str | None:
         """The file at a module path: itself, its TypeScript source, with an ending, or an index."""
-        if stem is None:
-            return None
         if stem in self._files:
             return stem
         dot = stem.rfind(".")
-        for compiled in _SOURCES.get(stem[dot:], ()) if dot >= 0 else ():
-            if stem[:dot] + compiled in self._files:
-                return stem[:dot] + compiled
-        tries = (*(stem + e for e in _ENDINGS), *(paths.join(stem, "index" + e) for e in _ENDINGS))
-        return next((t for t in tries if t in self._files), None)
-
-
-def _without_comment(match: re.Match[str]) -> str:
-    found = match.group()
-    return " " if found[:2] in ("//", "/*") else found
+        sources = _SOURCES.get(stem[dot:], ()) if dot >= 0 else ()
+        tries = [(stem[:dot], ending) for ending in sources]
+        tries += [(stem, ending) for ending in _ENDINGS]
+        tries += [(paths.join(stem, "index") if stem else "index", ending) for ending in _ENDINGS]
+        named = (f"{start}{suffix}{ending}" for start, ending in tries for suffix in suffixes)
+        return next((path for path in named if path in self._files), None)

@@ -3,14 +3,19 @@
 Input: the paths of a repository's JSON files, a module name and the folder it is imported in.
 Output: the paths, without extensions settled, where the module may lie, the likeliest first.
 
-Sources: https://www.typescriptlang.org/tsconfig (paths, baseUrl, extends) and
-https://nodejs.org/api/packages.html (exports, imports). Not here: the extensions (web.py).
+A project's settings are those of its tsconfig.json over those that it extends (one, or several of
+which the later ones win). A tsconfig.json that only refers to others (`references`) stands for
+them. `rootDirs` are folders that count as one.
+
+Sources: https://www.typescriptlang.org/tsconfig (paths, baseUrl, rootDirs, moduleSuffixes, extends,
+references) and https://nodejs.org/api/packages.html (exports, imports). Not here: the extensions
+(web.py).
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from codling.core.errors import SourceError
 from codling.core.foreign_json import parse_row
@@ -21,6 +26,17 @@ _CONDITIONS = ("types", "source", "import", "module", "node", "require", "defaul
 _BUILT = re.compile(r"^(?:dist|build|lib|out|es|esm|cjs)(?:/(?:esm|cjs|es|types|src))?/")
 _COMMENT_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
+_MAX_CONFIGS = 16
+"""So many files may extend, or refer to, one another."""
+
+
+class Project(NamedTuple):
+    """What a tsconfig.json says about where modules lie, from the repository's root."""
+
+    aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Patterns of names and their places: `paths`, and `baseUrl` as a last `*`."""
+    root_dirs: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
 
 
 class Specifiers:
@@ -30,47 +46,115 @@ class Specifiers:
         self._files, self._read = frozenset(files), read
         self._package_files = [p for p in files if paths.name(p) == "package.json"]
         self._packages: dict[str, tuple[str, dict[str, Any]]] | None = None
-        self._aliases = cache(self._find_aliases)
+        self._known: dict[str, dict[str, Any]] = {}
+        self._projects = cache(self._find_projects)
 
     def candidates(self, here: str, name: str) -> Iterator[str]:
         """Where module `name`, imported by a file in the folder `here`, may lie."""
         if name.startswith("#"):
             yield from self._private(here, name)
             return
-        for pattern, targets in self._aliases(here):
-            if (middle := match_star(pattern, name)) is not None:
-                yield from (t.replace("*", middle) for t in targets)
+        for project in self._projects(here):
+            for pattern, targets in project.aliases:
+                if (middle := match_star(pattern, name)) is not None:
+                    yield from (t.replace("*", middle) for t in targets)
         yield from self._package(name)
 
-    def _find_aliases(self, here: str) -> list[tuple[str, list[str]]]:
-        """The nearest tsconfig.json's `paths`, with `baseUrl` as a last `*`, from the root."""
+    def beside(self, here: str, name: str) -> Iterator[str]:
+        """Where a relative module may lie: from its folder, then from those that count as it."""
+        place = paths.normal(here, name)
+        if place is None:
+            return
+        yield place
+        for project in self._projects(here):
+            for root in project.root_dirs:
+                if not root or f"{place}/".startswith(f"{root}/"):
+                    rest = place[len(root) :].lstrip("/")
+                    yield from (paths.join(other, rest) for other in project.root_dirs)
+
+    def suffixes(self, here: str) -> tuple[str, ...]:
+        """What may stand between a module's name and its extension, in order."""
+        found = (project.suffixes for project in self._projects(here) if project.suffixes)
+        return next(found, ("",))
+
+    def _find_projects(self, here: str) -> list[Project]:
+        """What the nearest tsconfig.json says that says anything about modules."""
         for folder in paths.ancestors(here):
             for config in _CONFIGS:
                 path = paths.join(folder, config)
-                if path in self._files and (aliases := self._tsconfig(path, depth=0)):
-                    return aliases
+                if path in self._files and (found := self._referred(path, here, {path})):
+                    return found
         return []
 
-    def _tsconfig(self, path: str, depth: int) -> list[tuple[str, list[str]]]:
-        raw = self._json(path)
-        options = _mapping(raw.get("compilerOptions"))
-        folder = paths.parent(path)
-        base_url = options.get("baseUrl")
-        base = paths.normal(folder, base_url if isinstance(base_url, str) else "")
+    def _referred(self, path: str, here: str, seen: set[str]) -> list[Project]:
+        """What the project at `path`, and those around `here` that it refers to, say."""
+        project = self._project(path)
+        found = [project] if project != Project() else []
+        references = self._json(path).get("references")
+        for each in references if isinstance(references, list) else ():
+            place = paths.normal(paths.parent(path), _text(_mapping(each).get("path")))
+            for config in self._config_files(place, "tsconfig.json"):
+                is_around = paths.parent(config) in paths.ancestors(here)
+                if is_around and config not in seen and len(seen) < _MAX_CONFIGS:
+                    seen.add(config)
+                    found += self._referred(config, here, seen)
+        return found
+
+    def _project(self, path: str) -> Project:
+        """The settings in the file at `path`, over those that it extends."""
+        options = self._options(path, 0)
+        base, suffixes = options.get("baseUrl"), options.get("moduleSuffixes")
+        folder, patterns = options.get("paths", (None, {}))
         aliases: list[tuple[str, list[str]]] = []
-        for pattern, targets in _mapping(options.get("paths")).items():
-            places = (paths.normal(base or "", t) for t in targets if isinstance(t, str))
-            aliases.append((pattern, [p for p in places if p is not None]))
+        for pattern, targets in patterns.items():
+            root = folder if base is None else base
+            own = [_from_config(t, root, paths.parent(path)) for t in targets if _text(t)]
+            aliases.append((pattern, [place for place in own if place is not None]))
         # The most specific pattern first, as tsc: the longest text before the star.
         aliases.sort(key=lambda a: (-len(a[0].partition("*")[0]), a[0]))
-        if isinstance(base_url, str) and base is not None:
+        if base is not None:
             aliases.append(("*", [paths.join(base, "*")]))
-        if not aliases and depth < 4 and isinstance(raw.get("extends"), str):
-            parent = paths.normal(folder, raw["extends"])
-            for candidate in (parent, f"{parent}.json"):
-                if candidate in self._files:
-                    return self._tsconfig(candidate, depth + 1)
-        return aliases
+        return Project(
+            tuple((pattern, tuple(targets)) for pattern, targets in aliases),
+            tuple(options.get("rootDirs", ())),
+            tuple(suffixes or ()),
+        )
+
+    def _options(self, path: str, depth: int) -> dict[str, Any]:
+        """Compiler options, places from the repository's root; `paths` with its file's folder."""
+        if path in self._known or depth > _MAX_CONFIGS:
+            return self._known.get(path, {})
+        found = self._known[path] = {}  # what extends itself stops here
+        raw, folder = self._json(path), paths.parent(path)
+        parents = raw.get("extends")
+        for parent in parents if isinstance(parents, list) else [parents]:
+            config = next(self._parents(folder, _text(parent)), None)
+            found |= {} if config is None else self._options(config, depth + 1)
+        own = _mapping(raw.get("compilerOptions"))
+        if isinstance(own.get("baseUrl"), str):
+            found["baseUrl"] = paths.normal(folder, own["baseUrl"])
+        if isinstance(own.get("paths"), dict):
+            lists = {k: v for k, v in own["paths"].items() if isinstance(v, list)}
+            found["paths"] = (folder, lists)
+        if isinstance(own.get("rootDirs"), list):
+            roots = (paths.normal(folder, _text(each)) for each in own["rootDirs"])
+            found["rootDirs"] = [root for root in roots if root is not None]
+        if isinstance(own.get("moduleSuffixes"), list):
+            found["moduleSuffixes"] = [_text(each) for each in own["moduleSuffixes"]]
+        return found
+
+    def _parents(self, folder: str, name: str) -> Iterator[str]:
+        """The file that `extends` names: a path, or a file of one of the repository's packages."""
+        places = [paths.normal(folder, name)] if name else []
+        if name and not name.startswith("."):
+            places += self._package(name)
+        for place in places:
+            yield from self._config_files(place, "tsconfig.json")
+
+    def _config_files(self, place: str | None, inside: str) -> Iterator[str]:
+        if place is not None:
+            tries = (place, f"{place}.json", paths.join(place, inside))
+            yield from (each for each in tries if each in self._files)
 
     def _package(self, name: str) -> Iterator[str]:
         """The module of one of the repository's own packages: `@scope/package/sub`."""
@@ -174,6 +258,16 @@ def _with_source(folder: str, target: str) -> Iterator[str]:
     if built := _BUILT.match(relative):
         stem = re.sub(r"(?:\.d)?\.[cm]?[jt]sx?$", "", relative[built.end() :])
         yield from (paths.join(folder, "src", stem), paths.join(folder, stem))
+
+
+def _from_config(target: str, root: str, folder: str) -> str | None:
+    """A place that `paths` names, from its root or, by `${configDir}`, from the config's folder."""
+    inside = target.removeprefix("${configDir}")
+    return paths.normal(root if inside == target else folder, inside)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _mapping(value: object) -> dict[str, Any]:
