@@ -134,9 +134,15 @@ _GENERATED = re.compile(
 def _generated(file: FileText, limits: Thresholds) -> Reason | None:
     if not limits.drop_generated or not file.marks & marks.GENERATED:
         return None
-    head = file.text[:2000].split("\n", GENERATED_LINES)[:GENERATED_LINES]
+    found = generated_mark(file.text)
+    return Reason("generated", " ".join(found.split())[:40].lower()) if found else None
+
+
+def generated_mark(text: str) -> str:
+    """The words in the first lines that say that a program wrote a file; "" if none do."""
+    head = text[:2000].split("\n", GENERATED_LINES)[:GENERATED_LINES]
     found = _GENERATED.search("\n".join(head))
-    return Reason("generated", " ".join(found[0].split())[:40].lower()) if found else None
+    return found[0] if found else ""
 
 
 BASE64 = re.compile(r"[A-Za-z0-9+/\n]{64,}={0,2}")

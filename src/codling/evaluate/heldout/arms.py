@@ -1,0 +1,226 @@
+"""The arms: who answers the questions of later commits, with what in front of it.
+
+    n-gram                      an n-gram model over the tree that was learned from
+    base                        the model, and the open file
+    base + context              the files of that tree that the open file depends on go before it
+    base + context + memory     its next token is mixed with what stands in that tree
+    tuned + ...                 the same with a model that was trained on it
+
+Every arm gets the same questions, greedy decoding and the same limits. A model with FIM tokens is
+asked with what stands before and after the cursor. One without them is asked with what stands
+before, from the line's beginning (its tokens join blanks and the word after them); the indentation
+that it writes is left off.
+
+Input: an engine and a question. Output: an answer with its milliseconds, and what the model held of
+the truth: bits, and which of its tokens were the likeliest.
+
+Not here: the numbers (measures.py) and the stage (score_commits.py).
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codling.corpus.context import Cursor, SnapshotContext
+from codling.engine.memory.recall import Recall
+from codling.engine.memory.repository import Memory
+from codling.engine.request import Mode, SamplingParams
+from codling.engine.text import TextEngine
+from codling.evaluate.heldout.commits import CommitQuestion
+from codling.evaluate.heldout.measures import not_typed
+from codling.evaluate.heldout.ngram import NgramModel
+from codling.tokens.fim import InsertionPrompt
+from codling.tokens.tokenizer import Tokenizer
+
+LINE_TOKENS = 48
+BLOCK_TOKENS = 160
+"""Tokens after which an answer is cut."""
+NGRAM_PROMPT_CHARS = 256
+Who = Literal["base", "tuned", "ngram", "nobody"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Who answers, and with what."""
+
+    who: Who
+    context: bool = False
+    memory: bool = False
+
+    @property
+    def name(self) -> str:
+        """As tables show it."""
+        if self.who == "nobody":
+            return "memory alone"
+        who = "n-gram" if self.who == "ngram" else self.who
+        return who + " + context" * self.context + " + memory" * self.memory
+
+
+REFERENCE = Arm("base", context=True)
+FEW = (Arm("ngram"), Arm("base"), REFERENCE, Arm("base", context=True, memory=True))
+TUNED = Arm("tuned", context=True, memory=True)
+MORE = (Arm("base", memory=True), Arm("nobody", memory=True))
+MORE_TUNED = (Arm("tuned"), Arm("tuned", context=True))
+
+
+def chosen_arms(which: Literal["few", "all"], *, has_tuned: bool) -> list[Arm]:
+    """The arms of a table, the one that it is about last."""
+    arms = [*FEW, *(MORE if which == "all" else ())]
+    if has_tuned:
+        arms += [*(MORE_TUNED if which == "all" else ()), TUNED]
+    return arms
+
+
+def subject(arms: Sequence[Arm]) -> Arm:
+    """The arm that the sentence is about."""
+    return TUNED if TUNED in arms else FEW[-1]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What an arm held of a truth."""
+
+    bits: float
+    n_bytes: int
+    saved: int
+    """Characters that need not be typed (measures.not_typed)."""
+    n_chars: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question as a model reads it."""
+
+    ids: list[int]
+    mode: Mode
+    truth_ids: list[int]
+    lead: str
+    """Blanks before the truth that the model writes too, and nobody counts."""
+    limit: int
+    """Tokens of an answer at most."""
+
+
+def build_prompt(engine: TextEngine, context: SnapshotContext, question: CommitQuestion) -> Prompt:
+    """The prompt of a question; far ends are cut so that truth and answer fit."""
+    limit = LINE_TOKENS if question.n_lines == 1 else BLOCK_TOKENS
+    limit = min(limit, engine.max_length // 2)
+    lead, prefix = "", question.prefix
+    if not engine.can_insert:
+        lead = question.indentation
+        prefix = prefix.removesuffix(lead)
+    truth_ids = engine.tokenizer.encode(lead + question.truth)[: engine.max_length // 2]
+    cursor = Cursor(question.path, prefix, question.suffix)
+    ids = engine.repository_prompt(
+        context, cursor, insert=engine.can_insert, max_tokens=max(limit, len(truth_ids))
+    )
+    if isinstance(ids, InsertionPrompt) and ids.lead:
+        lead = ids.lead
+        truth_ids = engine.tokenizer.encode(lead + question.truth)[: engine.max_length - len(ids)]
+    mode: Mode = "insert" if engine.can_insert else "complete"
+    return Prompt(ids, mode, truth_ids, lead, limit)
+
+
+def answer(
+    engine: TextEngine, memory: Memory | None, prompt: Prompt, question: CommitQuestion
+) -> tuple[str, float]:
+    """The greedy answer, as many lines as were typed, and its milliseconds."""
+    stop = ("\n",) if question.n_lines == 1 else ()
+    params = SamplingParams(max_tokens=prompt.limit, stop=stop)
+    engine.memory = memory
+    begun = time.perf_counter()
+    stream = engine.submit(prompt.ids, params, mode=prompt.mode)
+    text = ""
+    for delta in stream:
+        text += delta.text
+        if text.count("\n") >= question.n_lines:
+            stream.cancel()
+            break
+    return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
+
+
+def hold(
+    rows_NV: NDArray[np.float32], tokenizer: Tokenizer, prompt: Prompt, recall: Recall | None
+) -> Held:
+    """What rows of logits, mixed with a memory or not, held of the truth's tokens."""
+    bits, hits = 0.0, []
+    for row_V, token in zip(rows_NV, prompt.truth_ids, strict=True):
+        logits_V = row_V.copy()
+        if recall is not None:
+            recall.mix(logits_V)
+            recall.accept(token)
+        top = float(logits_V.max())
+        total = float(np.exp(logits_V - np.float32(top)).sum(dtype=np.float64))
+        bits += (top + math.log(total) - float(logits_V[token])) / math.log(2)
+        hits.append(int(logits_V.argmax()) == token)
+    return _held(bits, hits, tokenizer, prompt)
+
+
+def hold_ngram(
+    ngram: NgramModel, tokenizer: Tokenizer, prompt: Prompt, question: CommitQuestion
+) -> Held:
+    """The same of an n-gram model."""
+    ids = _tail(tokenizer, question, prompt.lead)
+    whole = np.array([*ids, *prompt.truth_ids])
+    bits = ngram.bits(whole) - (ngram.bits(np.array(ids)) if len(ids) > 1 else 0.0)
+    hits = []
+    for token in prompt.truth_ids:
+        hits.append(ngram.continue_greedily(ids, 1, frozenset()) == [token])
+        ids.append(token)
+    return _held(bits, hits, tokenizer, prompt)
+
+
+def answer_ngram(
+    ngram: NgramModel, tokenizer: Tokenizer, prompt: Prompt, question: CommitQuestion
+) -> tuple[str, float]:
+    """The n-gram model's answer."""
+    begun = time.perf_counter()
+    ids = _tail(tokenizer, question, prompt.lead)
+    text = tokenizer.decode(ngram.continue_greedily(ids, prompt.limit, frozenset()))
+    return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
+
+
+def answer_memory(
+    memory: Memory, vocab_size: int, prompt: Prompt, question: CommitQuestion
+) -> tuple[str, float]:
+    """What the memory alone goes on with: a model that knows nothing stands in for the model."""
+    begun = time.perf_counter()
+    recall = Recall(memory, prompt.ids, prompt.limit)
+    ids: list[int] = []
+    text = ""
+    while len(ids) < prompt.limit and text.count("\n") < question.n_lines:
+        row_V = np.zeros(vocab_size, np.float32)
+        recall.mix(row_V)
+        ids.append(int(row_V.argmax()))
+        recall.accept(ids[-1])
+        text = memory.tokenizer.decode(ids)
+    return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
+
+
+def tidy(text: str, n_lines: int) -> str:
+    r"""The first lines of an answer, as a truth is written.
+
+    >>> tidy("    a = 1\n    b = 2  \nc", 2)
+    'a = 1\n    b = 2'
+    """
+    return "\n".join(text.split("\n")[:n_lines]).lstrip(" \t").rstrip()
+
+
+def _tail(tokenizer: Tokenizer, question: CommitQuestion, lead: str) -> list[int]:
+    """The last tokens before the cursor."""
+    before = question.prefix.removesuffix(lead) if lead else question.prefix
+    return tokenizer.encode(before[-NGRAM_PROMPT_CHARS:])[-32:]
+
+
+def _held(bits: float, hits: list[bool], tokenizer: Tokenizer, prompt: Prompt) -> Held:
+    pieces = [tokenizer.token_bytes(i) for i in prompt.truth_ids]
+    sizes, skipped = [], len(prompt.lead)
+    for piece in pieces:
+        n = len(piece.decode("utf-8", "ignore"))
+        sizes.append(max(0, n - skipped))
+        skipped = max(0, skipped - n)
+    return Held(bits, sum(map(len, pieces)), not_typed(sizes, hits), sum(sizes))
