@@ -153,6 +153,12 @@ VERBS = (
         "Bits per byte and insertion on held-out code, beside an n-gram baseline.",
     ),
     Verb(
+        "score-commits",
+        "codling.evaluate.heldout.score_commits:score_commits",
+        "Ask about lines that later commits added: base, context, memory, tuning, one table.",
+        "repo",
+    ),
+    Verb(
         "memory",
         "codling.engine.remember:memory",
         "Index a repository, so that completions can repeat what stands in it.",

@@ -109,6 +109,14 @@ class Commits:
         wanted = min(max(math.ceil(share * total), MIN_COMMITS), int(total * MAX_SHARE))
         return self._cut_at(self._main_line_commit(total, wanted))
 
+    def has(self, commit: str) -> bool:
+        """Whether a commit belongs to this history."""
+        return commit in self._parents
+
+    def is_before(self, commit: str, cut: Cut) -> bool:
+        """Whether a commit is the cut or comes before it."""
+        return commit in self._reach(cut.commit, set())
+
     def later(self, cut: Cut) -> Iterator[Commit]:
         """The commits after a cut, newest first, merges left out."""
         prefix = self.git.place.prefix

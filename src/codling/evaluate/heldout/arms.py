@@ -8,8 +8,8 @@
 
 Every arm gets the same questions, greedy decoding and the same limits. A model with FIM tokens is
 asked with what stands before and after the cursor. One without them is asked with what stands
-before, from the line's beginning (its tokens join blanks and the word after them); the indentation
-that it writes is left off.
+before, from the line's beginning (its tokens join blanks and the word after them); blank lines and
+the indentation that it writes first are left off.
 
 Input: an engine and a question. Output: an answer with its milliseconds, and what the model held of
 the truth: bits, and which of its tokens were the likeliest.
@@ -18,6 +18,7 @@ Not here: the numbers (measures.py) and the stage (score_commits.py).
 """
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ LINE_TOKENS = 48
 BLOCK_TOKENS = 160
 """Tokens after which an answer is cut."""
 NGRAM_PROMPT_CHARS = 256
+_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 Who = Literal["base", "tuned", "ngram", "nobody"]
 
 
@@ -129,14 +131,15 @@ def answer(
     engine: TextEngine, memory: Memory | None, prompt: Prompt, question: CommitQuestion
 ) -> tuple[str, float]:
     """The greedy answer, as many lines as were typed, and its milliseconds."""
-    stop = ("\n",) if question.n_lines == 1 else ()
-    params = SamplingParams(max_tokens=prompt.limit, stop=stop)
+    params = SamplingParams(max_tokens=prompt.limit)
     engine.memory = memory
     begun = time.perf_counter()
     stream = engine.submit(prompt.ids, params, mode=prompt.mode)
     text = ""
     for delta in stream:
         text += delta.text
+        if prompt.mode == "complete":
+            text = _BLANK_LINES.sub("", text)
         if text.count("\n") >= question.n_lines:
             stream.cancel()
             break
@@ -181,7 +184,7 @@ def answer_ngram(
     begun = time.perf_counter()
     ids = _tail(tokenizer, question, prompt.lead)
     text = tokenizer.decode(ngram.continue_greedily(ids, prompt.limit, frozenset()))
-    return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
+    return tidy(_BLANK_LINES.sub("", text), question.n_lines), 1000 * (time.perf_counter() - begun)
 
 
 def answer_memory(
@@ -197,7 +200,7 @@ def answer_memory(
         recall.mix(row_V)
         ids.append(int(row_V.argmax()))
         recall.accept(ids[-1])
-        text = memory.tokenizer.decode(ids)
+        text = _BLANK_LINES.sub("", memory.tokenizer.decode(ids))
     return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
 
 

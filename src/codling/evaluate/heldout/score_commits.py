@@ -1,0 +1,409 @@
+"""The stage `score-commits`: does it help on what was committed after everything that was learned?
+
+Input: a repository and a base model; a model tuned on the tree at the cut, if there is one. Output:
+an artefact of kind "commit-scores": scores.json, answers.jsonl (every question with every arm's
+answer) and the page before-after.html.
+
+A memory or a tuned model whose lineage has read later commits is refused. Interrupted, it goes on
+with the answers that are there.
+
+Not here: the questions (commits.py), the arms (arms.py), the numbers (table.py), the page
+(report/before_after.py).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from codling.checkpoint.hub import local_path
+from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact, produce
+from codling.core.errors import ConfigError
+from codling.core.files import append_json, drop_half_line, read_json_lines, write_json, write_text
+from codling.core.lineage import walk
+from codling.core.log import Bar
+from codling.core.recipe import aside
+from codling.core.shards import read_rows
+from codling.corpus.clean import clean
+from codling.corpus.collect import collect
+from codling.corpus.config import CleanConfig, CollectConfig
+from codling.corpus.context import SnapshotContext
+from codling.corpus.sources.commits import Blobs, Commits, Cut, open_commits
+from codling.corpus.sources.repository import shown
+from codling.engine.config import Precision
+from codling.engine.memory.recall import Recall
+from codling.engine.memory.repository import Memory
+from codling.engine.remember import MemoryConfig, memory
+from codling.engine.text import TextEngine
+from codling.evaluate.heldout.arms import (
+    Arm,
+    Held,
+    answer,
+    answer_memory,
+    answer_ngram,
+    build_prompt,
+    chosen_arms,
+    hold,
+    hold_ngram,
+)
+from codling.evaluate.heldout.commits import Asked, CommitQuestion, ask
+from codling.evaluate.heldout.insertion import edit_similarity
+from codling.evaluate.heldout.left_out import MAX_FILE_BYTES
+from codling.evaluate.heldout.ngram import NgramModel
+from codling.evaluate.heldout.table import commit_table, day_of
+from codling.report.before_after import before_after_page
+
+STAGE_VERSION = 1
+SHOWN_CHARS = 600
+"""How much before and after the cursor answers.jsonl keeps for people to read."""
+_FINGERPRINT_BYTES = 1 << 20
+_NGRAM_TOKENS = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCommitsConfig:
+    """Settings of `codling score-commits`."""
+
+    repo: Path = aside()
+    """Git repository whose later commits are asked about."""
+    model: Path = aside()
+    """The base: a checkpoint's folder or a .gguf file."""
+    tuned: Path | None = aside(None)
+    """A checkpoint that was trained on the tree at the cut."""
+    memory: Path | None = aside(None)
+    """Memory of the tree at the cut; none: it is made beside the output."""
+    out_dir: Path = aside()
+    """Folder of the scores."""
+    own: bool = False
+    """The code is yours: files without any licence are remembered too."""
+    at: str | None = None
+    """The commit whose tree was learned from; none: as for heldout_by commits."""
+    arms: Literal["few", "all"] = "few"
+    """All: also the memory alone, the base with memory, and the tuned model alone."""
+    n_places: int = 300
+    """Places that are asked about at most; 5 of a commit, 2 of a file."""
+    block_share: float = 0.25
+    """Share of the places where a block of 2 to 8 lines is asked, if one begins there."""
+    max_length: int = 1024
+    """Tokens of prompt and answer together."""
+    fit_tokens: int = 8000
+    """Tokens of the tree that the memory's weights are fitted on; 0 takes the default weights."""
+    ngram_order: int = 6
+    """Longest n-gram of the baseline."""
+    cutoff: str | None = None
+    """Day up to which the base has read public code: older and newer places are told apart."""
+    foreign: Path | None = None
+    """Folder or repository of other code, on which forgetting is measured."""
+    foreign_tokens: int = 8000
+    """Tokens of it."""
+    precision: Precision = "bfloat16"
+    """How the models' weights are held."""
+    seed: int = 0
+    """Seed of the choice of places."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a setting that cannot work."""
+        if self.n_places < 1:
+            raise ConfigError("n_places must be at least 1")
+        if not 0 <= self.block_share <= 1:
+            raise ConfigError(f"block_share is {self.block_share}; choose from 0 to 1")
+        if self.cutoff is not None:
+            day_of(self.cutoff)
+
+
+def score_commits(config: ScoreCommitsConfig) -> Artifact:
+    """Ask about lines that later commits added: base, with context, memory and tuning, one table.
+
+    Example:
+        codling score-commits ~/src/app --own --model base.gguf --out-dir runs/app/commit-scores
+    """
+    with open_commits(config.repo) as commits:
+        cut = commits.cut(config.at)
+        given = list(_given(config, commits, cut))
+        identity = hashlib.sha256(f"{cut.commit} {cut.head}".encode()).hexdigest()[:16]
+        source = Input(kind="source", id=identity, path=shown(str(config.repo.absolute())))
+
+        def work(draft: Draft) -> None:
+            asked = ask(commits, cut, config.n_places, config.block_share, config.seed)
+            if not asked.questions:
+                raise ConfigError(
+                    f"the {cut.n_later} later commits of {config.repo} added no line of code that "
+                    "can be asked about; name an earlier cut with --at"
+                )
+            _work(draft, config, asked, SnapshotContext(_tree(commits, cut)))
+
+        return produce(
+            config.out_dir,
+            kind="commit-scores",
+            version=STAGE_VERSION,
+            config=config,
+            inputs=[source, *given],
+            work=work,
+        )
+
+
+def _work(draft: Draft, config: ScoreCommitsConfig, asked: Asked, context: SnapshotContext) -> None:
+    arms = chosen_arms(config.arms, has_tuned=config.tuned is not None)
+    progress = _Progress(draft.inner("answers").path / "rows.jsonl")
+    documents, remembered = _remembered(config, asked.cut)
+    forgetting: dict[str, float] = {}
+    can_insert = {}
+    for who, path in (("base", config.model), ("tuned", config.tuned)):
+        own = [a for a in arms if a.who == who or (who == "base" and a.who in ("ngram", "nobody"))]
+        if path is None or not own:
+            continue
+        engine = TextEngine.open(
+            path, precision=config.precision, max_streams=1, max_length=config.max_length
+        )
+        with closing(engine):
+            can_insert[who] = engine.can_insert
+            known = Memory.open(remembered, engine.tokenizer)
+            _Examiner(config, engine, known, documents, context).run(own, asked, progress)
+            if config.foreign is not None and config.tuned is not None:
+                forgetting[who] = _foreign_bits(engine, config)
+    found = progress.found
+    scores = commit_table(asked, arms, found, config.seed, config.cutoff)
+    scores |= {"asked_with": "fim" if can_insert["base"] else "prefix only"}
+    scores |= {"forgetting": forgetting or None, "model": config.model.name}
+    rows = [_row(q, i, arms, found) for i, q in enumerate(asked.questions)]
+    write_json(draft.file("scores.json"), scores)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_text(draft.file("answers.jsonl"), lines)
+    write_text(draft.file("before-after.html"), before_after_page(scores, rows))
+    draft.counts |= {"places": len(rows), "commits": asked.n_commits}
+    draft.counts |= {"learned_at": asked.cut.commit, "headline": scores["verdict"]["text"]}
+
+
+class _Progress:
+    """What was found for each arm and question, kept on disk as it comes in."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.found: dict[tuple[str, int], dict[str, Any]] = {}
+        if path.exists():
+            drop_half_line(path)
+            for row in read_json_lines(path):
+                self._merge(row)
+
+    def has(self, arm: Arm, number: int, name: str) -> bool:
+        """Whether `name` (answer or bits) is there already."""
+        return name in self.found.get((arm.name, number), {})
+
+    def add(self, arm: Arm, number: int, **values: object) -> None:
+        """Keep what was found."""
+        row = {"arm": arm.name, "number": number, **values}
+        append_json(self._path, row)
+        self._merge(row)
+
+    def _merge(self, row: dict[str, Any]) -> None:
+        self.found.setdefault((row["arm"], row["number"]), {}).update(row)
+
+
+class _Examiner:
+    """Asks all questions of some arms of one model."""
+
+    def __init__(
+        self,
+        config: ScoreCommitsConfig,
+        engine: TextEngine,
+        known: Memory,
+        documents: Artifact,
+        context: SnapshotContext,
+    ) -> None:
+        self._engine, self._known, self._context = engine, known, context
+        self._alone = SnapshotContext({})
+        self._documents, self._order = documents, config.ngram_order
+        self._ngram: NgramModel | None = None
+
+    def run(self, arms: list[Arm], asked: Asked, progress: _Progress) -> None:
+        """Answers arm by arm, so that no arm profits from prompts that another left in the cache;
+        then what each held of the truths, one pass of the model for all arms of one prompt."""
+        total = len(arms) * len(asked.questions)
+        with Bar("answers", total, unit="questions") as bar:
+            for arm in arms:
+                for number, question in enumerate(asked.questions):
+                    if not progress.has(arm, number, "answer"):
+                        text, ms = self._answer(arm, question)
+                        progress.add(arm, number, answer=text, ms=round(ms, 2))
+                    bar.advance(1)
+        with Bar("bits", len(asked.questions), unit="questions") as bar:
+            for number, question in enumerate(asked.questions):
+                missing = [a for a in arms if not progress.has(a, number, "bits")]
+                for arm, held in self._held(missing, question):
+                    progress.add(arm, number, **asdict(held))
+                bar.advance(1)
+
+    def _answer(self, arm: Arm, question: CommitQuestion) -> tuple[str, float]:
+        engine = self._engine
+        prompt = build_prompt(engine, self._context if arm.context else self._alone, question)
+        if arm.who == "ngram":
+            return answer_ngram(self._ngram_model(), engine.tokenizer, prompt, question)
+        if arm.who == "nobody":
+            return answer_memory(self._known, engine.config.vocab_size, prompt, question)
+        return answer(engine, self._known if arm.memory else None, prompt, question)
+
+    def _held(self, arms: list[Arm], question: CommitQuestion) -> Iterator[tuple[Arm, Held]]:
+        engine, tokenizer = self._engine, self._engine.tokenizer
+        for with_context in (False, True):
+            same = [arm for arm in arms if arm.context == with_context]
+            if not same:
+                continue
+            prompt = build_prompt(engine, self._context if with_context else self._alone, question)
+            n = len(prompt.truth_ids)
+            nothing_NV = np.zeros((n, engine.config.vocab_size), np.float32)
+            rows_NV = nothing_NV
+            if any(arm.who in ("base", "tuned") for arm in same):
+                rows_NV = engine.logits([*prompt.ids, *prompt.truth_ids], len(prompt.ids)).numpy()
+            for arm in same:
+                if arm.who == "ngram":
+                    yield arm, hold_ngram(self._ngram_model(), tokenizer, prompt, question)
+                    continue
+                recall = Recall(self._known, prompt.ids, n) if arm.memory else None
+                rows = nothing_NV if arm.who == "nobody" else rows_NV
+                yield arm, hold(rows, tokenizer, prompt, recall)
+
+    def _ngram_model(self) -> NgramModel:
+        if self._ngram is None:
+            tokenizer = self._engine.tokenizer
+            texts = (r["content"] for r in read_rows(self._documents, "documents", ["content"]))
+            ids = [i for text in texts for i in tokenizer.encode(text)][:_NGRAM_TOKENS]
+            self._ngram = NgramModel(np.array(ids), tokenizer.vocab_size, self._order)
+        return self._ngram
+
+
+def _given(config: ScoreCommitsConfig, commits: Commits, cut: Cut) -> Iterator[Artifact | Input]:
+    """The models and the memory as inputs, checked for what they have read."""
+    for path in (config.model, config.tuned):
+        if path is None:
+            continue
+        found = local_path(path)
+        if (found / MANIFEST).is_file():
+            artifact = open_artifact(found)
+            _refuse_later(artifact, commits, cut)
+            yield artifact
+        else:
+            yield Input(kind="source", id=_fingerprint(found), path=shown(str(found.absolute())))
+    if config.memory is not None:
+        artifact = open_artifact(config.memory, "memory")
+        _refuse_later(artifact, commits, cut)
+        yield artifact
+
+
+def _refuse_later(artifact: Artifact, commits: Commits, cut: Cut) -> None:
+    """ConfigError where the artefact was made from more than the tree at the cut."""
+    for ancestor in walk(artifact):
+        if ancestor.artifact is None or ancestor.artifact.kind != "raw":
+            continue
+        raw = ancestor.artifact
+        where = str(commits.git.where.absolute())
+        learned = [c for c in raw.counts.get("learned_at", {}).values() if commits.has(c)]
+        sources = [e.path for e in raw.manifest.inputs if e.kind == "source"]
+        if any(not commits.is_before(c, cut) for c in learned) or (
+            not learned and any(Path(each).resolve() == Path(where).resolve() for each in sources)
+        ):
+            raise ConfigError(
+                f"{artifact.path} has read later commits than {cut.commit[:12]}, the answers "
+                "to the questions; make it from documents of --heldout-by commits"
+            )
+
+
+def _fingerprint(path: Path) -> str:
+    """Tells models apart by names, sizes, and the beginning and end of their files."""
+    digest = hashlib.sha256()
+    for each in [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file()):
+        size = each.stat().st_size
+        digest.update(f"{each.name} {size}\n".encode())
+        with each.open("rb") as file:
+            digest.update(file.read(_FINGERPRINT_BYTES))
+            file.seek(max(0, size - _FINGERPRINT_BYTES))
+            digest.update(file.read(_FINGERPRINT_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def _remembered(config: ScoreCommitsConfig, cut: Cut) -> tuple[Artifact, Path]:
+    """The documents of the tree at the cut, and the memory of them."""
+    beside = config.out_dir.absolute().with_name(config.out_dir.name + ".at-cut")
+    raw = collect(
+        CollectConfig(
+            sources=(config.repo,),
+            out_dir=beside / "raw",
+            own=config.own,
+            heldout_by="commits",
+            at=cut.commit,
+            heldout_fraction=0.0,
+        )
+    )
+    documents = clean(CleanConfig(raw_dir=raw.path, out_dir=beside / "documents"))
+    if config.memory is not None:
+        return documents, config.memory
+    made = memory(
+        MemoryConfig(
+            path=documents.path,
+            own=config.own,
+            model=config.model,
+            out_dir=beside / "memory",
+            fit_tokens=config.fit_tokens,
+            precision=config.precision,
+            seed=config.seed,
+        )
+    )
+    return documents, made.path
+
+
+def _tree(commits: Commits, cut: Cut) -> Mapping[str, str]:
+    """The texts of the tree at the cut."""
+    texts = {}
+    with Blobs(commits.git, MAX_FILE_BYTES) as blobs:
+        for path, each in commits.git.committed(cut.commit, sizes=False).items():
+            data = blobs.read(each.object_id) if each.mode.startswith("100") else None
+            if data:
+                texts[shown(path)] = data.decode("utf-8", "replace")
+    return texts
+
+
+def _foreign_bits(engine: TextEngine, config: ScoreCommitsConfig) -> float:
+    """Bits per byte on other code, in windows of the models' length."""
+    assert config.foreign is not None
+    beside = config.out_dir.absolute().with_name(config.out_dir.name + ".foreign")
+    raw = collect(
+        CollectConfig(
+            sources=(config.foreign,), out_dir=beside / "raw", own=True, heldout_fraction=0.0
+        )
+    )
+    nats, n_bytes, left = 0.0, 0, config.foreign_tokens
+    for row in read_rows(raw, "documents", ["content"]):
+        ids = engine.tokenizer.encode(row["content"])[: min(left, config.max_length)]
+        if left < 2 or len(ids) < 2:
+            continue
+        for entry in engine.score(ids)[1:]:
+            assert entry is not None
+            nats -= entry.logprob
+            n_bytes += len(entry.bytes)
+        left -= len(ids)
+    return nats / math.log(2) / max(1, n_bytes)
+
+
+def _row(
+    question: CommitQuestion, number: int, arms: list[Arm], found: Mapping[Any, Mapping[str, Any]]
+) -> dict[str, Any]:
+    said = [(arm.name, found[arm.name, number]["answer"]) for arm in arms]
+    return {
+        "commit": question.commit,
+        "second": question.second,
+        "path": question.path,
+        "language": question.language,
+        "line_number": question.line_number,
+        "n_lines": question.n_lines,
+        "prefix": question.prefix[-SHOWN_CHARS:],
+        "truth": question.truth,
+        "suffix": question.suffix[:SHOWN_CHARS],
+        "answers": dict(said),
+        "similarity": {name: round(edit_similarity(question.truth, t), 4) for name, t in said},
+        "bits": {arm.name: round(found[arm.name, number]["bits"], 3) for arm in arms},
+    }

@@ -1,0 +1,143 @@
+"""The table of later commits: every arm by every measure, with intervals, and the sentence.
+
+Input: the questions, and what every arm answered and held. Output: scores.json as plain values.
+
+Not here: the measures themselves (measures.py), and how the table is shown.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from codling.core.errors import ConfigError
+from codling.evaluate.heldout.arms import REFERENCE, Arm, subject
+from codling.evaluate.heldout.commit_verdict import judge_commits
+from codling.evaluate.heldout.commits import Asked, CommitQuestion
+from codling.evaluate.heldout.insertion import edit_similarity
+from codling.evaluate.heldout.measures import (
+    Interval,
+    Numbers,
+    Resampling,
+    as_json,
+    first_statement,
+    interval,
+    name_f1,
+)
+
+Found = Mapping[tuple[str, int], Mapping[str, Any]]
+QUANTILES = {"ms_p50": 0.5, "ms_p95": 0.95}
+
+
+def commit_table(
+    asked: Asked, arms: Sequence[Arm], found: Found, seed: int, cutoff: str | None
+) -> dict[str, Any]:
+    """Everything that scores.json says of the questions."""
+    questions = asked.questions
+    numbers = list(range(len(questions)))
+    table = _table(questions, numbers, arms, found, seed)
+    about = subject(arms)
+    change = {name: Interval(**v) for name, v in table["differences"][about.name].items()}
+    values = {name: v["value"] for name, v in table["arms"][REFERENCE.name].items()}
+    verdict = judge_commits(about.name, change, values, len(questions))
+    groups = _by_cutoff(questions, cutoff) if cutoff else {}
+    return {
+        "verdict": asdict(verdict),
+        "cut": asdict(asked.cut),
+        "asked": {
+            "places": len(questions),
+            "commits": asked.n_commits,
+            "blocks": sum(q.n_lines > 1 for q in questions),
+            "languages": dict(Counter(q.language for q in questions).most_common()),
+        },
+        "left_out": {k: dict(v.most_common()) for k, v in asked.left_out.items()},
+        "reference": REFERENCE.name,
+        "subject": about.name,
+        **table,
+        "by_cutoff": {
+            name: {"places": len(some), **_table(questions, some, arms, found, seed)}
+            for name, some in groups.items()
+            if some
+        },
+    }
+
+
+def day_of(cutoff: str) -> float:
+    """A day as Unix seconds; ConfigError for what is none."""
+    try:
+        moment = datetime.fromisoformat(cutoff)
+    except ValueError:
+        raise ConfigError(f"cutoff is {cutoff!r}; write it like 2024-06-30") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _table(
+    questions: Sequence[CommitQuestion],
+    numbers: Sequence[int],
+    arms: Sequence[Arm],
+    found: Found,
+    seed: int,
+) -> dict[str, Any]:
+    """Values by arm, and differences to the reference."""
+    draws = Resampling([questions[i].commit for i in numbers], seed)
+    estimates = {
+        arm.name: _estimates([(questions[i], found[arm.name, i]) for i in numbers], draws)
+        for arm in arms
+    }
+    reference = estimates[REFERENCE.name]
+    return {
+        "arms": {
+            arm: {name: as_json(interval(*pair)) for name, pair in values.items()}
+            for arm, values in estimates.items()
+        },
+        "differences": {
+            arm: {
+                name: as_json(interval(value - reference[name][0], drawn - reference[name][1]))
+                for name, (value, drawn) in values.items()
+            }
+            for arm, values in estimates.items()
+            if arm != REFERENCE.name
+        },
+    }
+
+
+def _estimates(
+    pairs: Sequence[tuple[CommitQuestion, Mapping[str, Any]]], draws: Resampling
+) -> dict[str, tuple[float, Numbers]]:
+    """Each measure: its value, and its value in every draw."""
+    ones = np.ones(len(pairs))
+    texts = [(q.truth, row["answer"]) for q, row in pairs]
+    f1 = [name_f1(*each) for each in texts]
+    shares = {
+        "exact": (np.array([float(t == a) for t, a in texts]), ones),
+        "first_statement": (
+            np.array([float(first_statement(t) == first_statement(a)) for t, a in texts]),
+            ones,
+        ),
+        "edit_similarity": (np.array([edit_similarity(*each) for each in texts]), ones),
+        "name_f1": (
+            np.array([value or 0.0 for value in f1]),
+            np.array([float(value is not None) for value in f1]),
+        ),
+        "bits_per_byte": (_column(pairs, "bits"), _column(pairs, "n_bytes")),
+        "not_typed": (_column(pairs, "saved"), _column(pairs, "n_chars")),
+    }
+    estimates = {name: draws.ratio(*each) for name, each in shares.items()}
+    times = _column(pairs, "ms")
+    return estimates | {name: draws.quantile(times, q) for name, q in QUANTILES.items()}
+
+
+def _column(pairs: Sequence[tuple[CommitQuestion, Mapping[str, Any]]], name: str) -> Numbers:
+    return np.array([float(row[name]) for _, row in pairs])
+
+
+def _by_cutoff(questions: Sequence[CommitQuestion], cutoff: str) -> dict[str, list[int]]:
+    """Numbers of the questions up to a day, and after it."""
+    second = day_of(cutoff)
+    return {
+        "older": [i for i, q in enumerate(questions) if q.second <= second],
+        "newer": [i for i, q in enumerate(questions) if q.second > second],
+    }
