@@ -66,7 +66,7 @@ def test_a_quantile_of_draws_is_one_of_the_values() -> None:
 )
 def test_the_sentence_follows_the_intervals(bits: Interval, exact: Interval, outcome: str) -> None:
     change = {"bits_per_byte": bits, "exact": exact}
-    verdict = judge_commits("tuned + context + memory", change, {"bits_per_byte": 1.0}, 300)
+    verdict = judge_commits("tuned + context + memory", change, {"bits_per_byte": 1.0}, 300, 90)
     assert verdict.outcome == outcome
     assert "-10.0%" in verdict.text or "+10.0%" in verdict.text
     assert "Fewer" not in verdict.text
@@ -74,4 +74,11 @@ def test_the_sentence_follows_the_intervals(bits: Interval, exact: Interval, out
 
 def test_few_places_are_named() -> None:
     change = {"bits_per_byte": Interval(0, -1, 1), "exact": Interval(0, -1, 1)}
-    assert "Fewer than 300" in judge_commits("base", change, {"bits_per_byte": 1.0}, 20).text
+    assert "Fewer than 300" in judge_commits("base", change, {"bits_per_byte": 1.0}, 20, 20).text
+
+
+def test_of_few_commits_nothing_is_concluded() -> None:
+    change = {"bits_per_byte": Interval(-0.5, -0.6, -0.4), "exact": Interval(0, 0, 0)}
+    verdict = judge_commits("base", change, {"bits_per_byte": 1.0}, 60, 19)
+    assert verdict.outcome == "no difference"
+    assert verdict.text.startswith("Too few commits to tell")

@@ -15,6 +15,8 @@ from codling.evaluate.heldout.measures import Interval
 
 Outcome = Literal["helped", "no difference", "worse"]
 ENOUGH_PLACES = 300
+ENOUGH_COMMITS = 20
+"""Of fewer the draws are too much alike: their interval is too narrow to be believed."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,11 @@ class CommitVerdict:
 
 
 def judge_commits(
-    arm: str, change: Mapping[str, Interval], reference: Mapping[str, float], n_places: int
+    arm: str,
+    change: Mapping[str, Interval],
+    reference: Mapping[str, float],
+    n_places: int,
+    n_commits: int,
 ) -> CommitVerdict:
     """The sentence on `arm`: its `change` from the base with context, whose values are `reference`.
 
@@ -35,9 +41,16 @@ def judge_commits(
     """
     bits, exact, is_tuned = change["bits_per_byte"], change["exact"], arm.startswith("tuned")
     found = f"{_percent(bits, reference['bits_per_byte'])} bits per byte, {_points(exact)}"
-    about = f"{arm} against base + context on {n_places} places of later commits: {found}."
+    about = (
+        f"{arm} against base + context on {n_places} places of {n_commits} later commits: {found}."
+    )
     few = "" if n_places >= ENOUGH_PLACES else f" Fewer than {ENOUGH_PLACES} places say little."
     what = "the tuned model" if is_tuned else "the memory"
+    if n_commits < ENOUGH_COMMITS:
+        text = f"Too few commits to tell ({ENOUGH_COMMITS} are the least). {about}"
+        return CommitVerdict(
+            "no difference", text, "ask at more commits: an earlier cut (--at), or later again"
+        )
     if bits.low > 0 or exact.high < 0:
         text = f"It made things worse. {about}{few}"
         return CommitVerdict("worse", text, f"serve the base, without {what}")

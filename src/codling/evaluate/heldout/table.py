@@ -42,7 +42,7 @@ def commit_table(
     about = subject(arms)
     change = {name: Interval(**v) for name, v in table["differences"][about.name].items()}
     values = {name: v["value"] for name, v in table["arms"][REFERENCE.name].items()}
-    verdict = judge_commits(about.name, change, values, len(questions))
+    verdict = judge_commits(about.name, change, values, len(questions), asked.n_commits)
     groups = _by_cutoff(questions, cutoff) if cutoff else {}
     return {
         "verdict": asdict(verdict),
