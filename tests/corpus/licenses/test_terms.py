@@ -23,6 +23,12 @@ LIMITS = [
     "The licensee may not provide the software to third parties as a hosted service.",
     "This license does not apply to the following companies: Acme, Roadrunner.",
     "For academic use only.",
+    "Academic use only!",
+    "Not for use in competing products.",
+    "Evaluation license: 30 days.",
+    "Licensees holding valid commercial licenses may use this file.",
+    "No part of this software may be used by government agencies.",
+    "You can use it for free as long as you do not make money with it.",
 ]
 HARMLESS = [
     "Wordcount is maintained by Jane Roe and others; see AUTHORS for the list of names.",
@@ -31,6 +37,8 @@ HARMLESS = [
     "Neither the name of Acme nor those of its members may be used in advertising.",
     "The tests in data/ come from the Unicode project.",
     "You may also use it in commercial products, without any fee.",
+    "No animals were harmed.",
+    "The grammar is not for the faint of heart.",
 ]
 
 

@@ -259,6 +259,8 @@ def test_mail_addresses_of_people_are_found(text: str, n: int) -> None:
         ("8.8.8.8 1.1.1.1 203.0.113.7 0.0.0.0", []),
         ("version 85.214.13.11, Chrome/97.0.4692.99, >=85.2.3.4, OID 1.3.6.1.4.1", []),
         ("85.214.132.117:8080/x 85.214.132.256", ["85.214.132.117"]),
+        ("ping -c1 65.99.120.7", ["65.99.120.7"]),
+        ("  $ sudo iptables -A INPUT -s 65.99.120.7 -j DROP", ["65.99.120.7"]),
     ],
 )
 def test_public_ipv4_addresses_are_found(text: str, found: list[str]) -> None:
@@ -277,6 +279,10 @@ def test_public_ipv4_addresses_are_found(text: str, found: list[str]) -> None:
         '"version": "104.131.124.203"',
         '[assembly: AssemblyVersion("4.128.17.9")]',
         "// 7.18.1.1",
+        "image: acme/app:65.99.120.7",
+        "git checkout 65.99.120.7",
+        "tag: 65.99.120.7",
+        "MinVer=65.99.120.7",
         'ObjectIdentifier("2.5.4.3")',
         "RFC 9110, section 15.5.1.3",
         "OID_EDDSA = '1.3.101.112'",

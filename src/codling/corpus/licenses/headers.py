@@ -18,7 +18,10 @@ from codling.corpus.licenses.metadata import expression, join
 from codling.corpus.licenses.terms import ADDITIONAL_TERMS, forbids_commerce
 
 HEADER_CHARS = 3000
-_HINTS = ("licen", "redistribut", "permission", "public domain", "proprietary", "commercial")
+_HINTS = (
+    *("licen", "redistribut", "permission", "public domain", "proprietary", "commercial"),
+    *("unauthori", "gpl", " mpl", " epl", "cddl", "eupl", "cecill"),
+)
 """Every header has one of these words."""
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*([\w.+() -]*[\w.+)])", re.IGNORECASE)
 _WORDS = bytes(b if chr(b) in "abcdefghijklmnopqrstuvwxyz0123456789.+'" else 32 for b in range(256))
@@ -30,6 +33,11 @@ _GNU = (
 _CHOICE = re.compile(r"\bdual|alternatively|either|at your option\b.{0,40}\b(?:mit|apache|bsd)")
 _LATER = re.compile(r"any later version|or later|\+")
 _GNU_PATTERN = re.compile(_GNU + r"(.{0,120})")
+_ABBREVIATED = re.compile(
+    r"(?:licen[cs]ed|distributed|released|available|published|provided) under(?: the)?"
+    r"(?: terms of)?(?: the)?(?: gnu)? ([al]?gpl|mpl|epl|cddl|eupl|cecill)"
+    r"(?: ?v(?:ersion)? ?| )?(\d(?:\.\d)?)?\b(\+| or later| or any later)?"
+)
 _GNU_NAMES = {"affero ": "AGPL", "lesser ": "LGPL", "library ": "LGPL", "": "GPL"}
 
 _NAME = (
@@ -158,7 +166,7 @@ def _holds_literal(head: str, lower: str) -> bool:
 
 
 def _by_phrases(lower: str, words: str) -> str | None:
-    found = list(dict.fromkeys([*_gnu_licenses(words), *_phrases(words)]))
+    found = list(dict.fromkeys([*(_gnu_licenses(words) or _abbreviated(words)), *_phrases(words)]))
     if listed := _LISTED.search(lower):
         parts = _BETWEEN.split(" ".join(listed[1].split()))
         names = [expression(_SUFFIX.sub("", part)) for part in parts]
@@ -193,6 +201,15 @@ def _phrases(words: str) -> list[str]:
                 break
     weaker = {name for strong in found for name in strong.weaker}
     return [each.license for each in found if each.license not in weaker]
+
+
+def _abbreviated(words: str) -> list[str]:
+    """Licences with more conditions that are named by their letters: `licensed under LGPLv3`."""
+    return [
+        expression(f"{name}-{version}" + ("+" if later else "") if version else name)
+        or f"LicenseRef-{name}"
+        for name, version, later in _ABBREVIATED.findall(words)
+    ]
 
 
 def _gnu_licenses(words: str) -> list[str]:

@@ -54,6 +54,12 @@ _LIMIT = re.compile(
     r"no (?:licen[cs]e|permission|rights?) (?:is|are) (?:\w+ )?granted|not evil|"
     r"(?:fees?|royalt(?:y|ies)) (?:\w+ ){0,3}(?:due|payable|required|apply|applies)|"
     r"(?:excluded|exempt(?:ed)?|barred) from (?:\w+ ){0,3}(?:licen[cs]e|us(?:e|ing))|"
+    r"no (?:part|portion|cop(?:y|ies)|one|person|company)\b(?: \w+){0,8}? "
+    rf"(?:may|can|shall) (?:be )?{_USE}\b|"
+    r"not (?:for|licen[cs]ed for) (?:use|sale|resale|redistribution|distribution|production)\b|"
+    r"holding (?:a )?(?:valid )?(?:\w+ )?licen[cs]es?|"
+    r"(?:evaluation|trial) (?:licen[cs]e|period|version)|"
+    r"(?:so|as) long as (?:you|they|it) (?:do|does|are|is) not|"
     r"(?:following|additional|further|extra) (?:licen[cs]e )?(?:condition|restrictions?) v?\d)"
 )
 """Limits who may do what with the code, or asks for something first."""
@@ -92,9 +98,9 @@ def leaves_terms(text: str, known: Collection[int], sampled_up_to: int) -> bool:
     """
     for sentence in _SENTENCE.split(text):
         words = _WORD.findall(sentence.lower())
-        if len(words) < MIN_WORDS:
-            continue
         joined = " ".join(words)
+        if len(words) < MIN_WORDS and not joined.endswith(("use only", "purposes only")):
+            continue
         is_limit = _LIMIT.search(joined) and not _HARMLESS.search(joined)
         if not (is_limit or _COMMERCE.search(joined)):
             continue

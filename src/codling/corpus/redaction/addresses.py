@@ -74,7 +74,8 @@ _IPV6_MIDDLE = re.compile(r":[0-9a-fA-F:]")
 _NEAR = 120
 """Characters before that are looked at, of the same line."""
 _SURE_BEFORE = re.compile(
-    r"://(?:[^\s/@\"']*@)?$|\b(?:ssh|scp|sftp|rsync|mosh)\b.*@$|\b(?:root|admin|ubuntu|ec2-user)@$"
+    r"://(?:[^\s/@\"']*@)?$|\b(?:ssh|scp|sftp|rsync|mosh)\b.*@$|\b(?:root|admin|ubuntu|ec2-user)@$|"
+    r"^\s*(?:[$#>]\s*)?(?:sudo\s+)?(?:ping|ip6?tables|ufw|nmap|traceroute|telnet|nc)\s(?:.*\s)?$"
 )
 _SURE_AFTER = re.compile(r"/(?:[89]|[12]\d|3[0-2])(?![\w.])|:\d{2,5}(?![\w.:])")
 _HOST = re.compile(
@@ -89,13 +90,14 @@ _ASSIGNS = re.compile(
 _VERSION = re.compile(
     r"version|(?<![a-z])v(?:er)?(?![a-z])|release|(?<![a-z])rev|build|(?<![a-z])oid|sdk|chapter|section|"
     r"§|since|copyright|(?<![a-z])rfc|upgrad|updat|bump|spec(?![a-z])|specification|standard|clause|"
-    r"paragraph|figure|table|appendix|firmware|driver|package|dependenc|requires|(?<!dis)patch",
+    r"paragraph|figure|table|appendix|firmware|driver|package|dependenc|requires|(?<!dis)patch|"
+    r"(?<![a-z])tags?(?![a-z])|checkout|m(?:in|ax)ver(?![a-z])",
     re.IGNORECASE,
 )
 _VERSION_REACH = 24
 """A word for versions that stands farther away than this says nothing."""
 _NUMBER_BEFORE = re.compile(
-    r"^\s*(?:#{1,6}|=+)\s*\[?v?$|^\s*\[$|[~^]$|[<>!=~]=\s?$|\w/$|[\"'][\w.-]+:[\w.-]+:$|"
+    r"^\s*(?:#{1,6}|=+)\s*\[?v?$|^\s*\[$|[~^]$|[<>!=~]=\s?$|\w/$|[\"'][\w.-]+:[\w.-]+:$|\w/[\w.-]+:$|"
     r"(?:(?<![\d.])\d*\.?\d+|\d\.)[ ,-]+$"
 )
 """Headings, requirements, products, coordinates, and lists of plain numbers."""
