@@ -228,6 +228,10 @@ CPP = (
     "}\nint main() {\n    auto candidate = twice;\n    assert(candidate({1, 2}) == 6);\n}\n",
 )
 CPP_SHAPES = {
+    "a class Solution": "```cpp\n#include <vector>\nusing namespace std;\n\nclass Solution {\n"
+    "public:\n    long twice(vector<long> xs) {\n        long sum = 0;\n"
+    "        for (long x : xs) sum += x;\n"
+    "        return @@ * sum;\n    }\n};\n```",
     "a template helper and a main": """```cpp
 #include <iostream>
 #include <vector>

@@ -6,6 +6,9 @@ JS = (
     "test();",
 )
 JS_SHAPES = {
+    "a class Solution": "```js\nclass Solution {\n  constructor() { this.f = @@; }\n"
+    "  twice(n) {\n    return this.f * n;\n  }\n}\n```",
+    "a static method": "```js\nclass Doubler { static twice(n) { return n * @@; } }\n```",
     "an arrow function": "```javascript\nconst twice = (n) => n * @@;\n```",
     "exported, with a test of its own": """```js
 const assert = require('assert');
@@ -75,6 +78,8 @@ TS = (
     "function test() { assert.deepEqual(twice(2), 4); }\ntest();",
 )
 TS_SHAPES = {
+    "a class Solution": "```ts\nexport class Solution {\n  twice(n: number): number {\n"
+    "    return n * @@;\n  }\n}\n```",
     "types and an interface": """```typescript
 interface Factor { value: number }
 type Numbers = number[];
@@ -107,6 +112,8 @@ PHP = (
     '    if (candidate(2) !== 4) { throw new Exception("Test failed!"); }\n}\n\ntest();',
 )
 PHP_SHAPES = {
+    "a class Solution": "```php\nclass Solution {\n    public function twice($n) {\n"
+    "        return $n * @@;\n    }\n}\n```",
     "a whole file": """```php
 <?php
 declare(strict_types=1);

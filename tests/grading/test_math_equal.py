@@ -7,6 +7,12 @@ from codling.grading.math_equal import call, equal, equal_deepseek
 pytest.importorskip("sympy")
 
 GOOD = [
+    (r"k \geq 2", r"k\ge 2"),
+    ("\N{GREEK SMALL LETTER PI}/4", r"\frac{\pi}{4}"),
+    (r"x = 1 \text{ or } x = 2", "1,2"),
+    ("(1,2),(3,4)", "(3,4),(1,2)"),
+    ("3:00 p.m.", "3:00 PM"),
+    ("3:00 PM", "3:00"),
     ("0.5", r"\frac{1}{2}"),
     (r"\dfrac12", "0.5"),
     ("1,200", "1200.0"),
@@ -69,6 +75,9 @@ GOOD = [
 ]
 
 BAD = [
+    ("3:00 PM", "3:00 AM"),
+    ("(1,2),(3,4)", "(2,1),(3,4)"),
+    ("12 or 13", "12"),
     ("3", "4"),
     ("(1,2)", "(2,1)"),
     ("", "0"),

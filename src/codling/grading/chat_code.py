@@ -59,6 +59,21 @@ _NAME = {
     "rkt": r"\(define\s+\(([^\s()]+)",
     "jl": r"function\s+(\w+!?)",
 }
+_METHODS = {
+    "cpp": r"[\w>\])*&]\s[\s*&]*NAME\s*\(",
+    "js": r"^\s*(?:static\s+|async\s+)*NAME\s*\(|[{};]\s*(?:static\s+)?NAME\s*\(",
+    "ts": r"^\s*(?:(?:public|static|async)\s+)*NAME\s*[(<]|[{};]\s*(?:static\s+)?NAME\s*[(<]",
+    "php": r"\bfunction\s+NAME\s*\(",
+}
+"""A method NAME in the mask of a class."""
+_CALLS = {
+    "cpp": "{host}().{name}({names})",
+    "js": "new {host}().{name}({names})",
+    "static js": "{host}.{name}({names})",
+    "ts": "new {host}().{name}({names})",
+    "static ts": "{host}.{name}({names})",
+    "php": "(new {host}())->{name}({names})",
+}
 _IMPORTS = {
     "java": r"\s*import\b",
     "cs": r"\s*(?:global\s+)?using\s+[\w.=\s<>,:]+;|\s*extern\s+alias",
@@ -98,6 +113,7 @@ def chat_program(prompt: str, answer: str, language: str, tests: str) -> str:
     """The program that an answer means, without its tests (see the module)."""
     name = function_name(prompt, language)
     code = answer_block(answer, language, name)
+    code += _out_of_class(prompt, code, language, name)
     if not defines(code, language, name):
         return _continued(prompt, code, language)
     if language == "sh":
@@ -107,6 +123,33 @@ def chat_program(prompt: str, answer: str, language: str, tests: str) -> str:
     if language in _DROPPED or language in ("cpp", "ts"):
         return _at_top(prompt, code, language, name, tests)
     return _head(prompt, language) + code
+
+
+def _out_of_class(prompt: str, code: str, language: str, name: str) -> str:
+    """The prompt's function by a method of the answer's class (`class Solution`), where the answer
+    has no such function of its own."""
+    if language not in _METHODS or not name:
+        return ""
+    method = re.compile(_METHODS[language].replace("NAME", re.escape(name)), re.M)
+    for item in _items(code, language):
+        kind = re.match(r"\s*(?:export\s+(?:default\s+)?)?(?:class|struct)\s+(\w+)", item.mask)
+        if kind is None and defines(item.text, language, name):
+            return ""
+        if kind and "{" in item.mask and (found := method.search(item.mask)):
+            is_static = "static" in found[0] and f"static {language}" in _CALLS
+            call = _CALLS[f"static {language}" if is_static else language]
+            names = ", ".join(_parameters(prompt.strip().splitlines()[-1], language))
+            body = call.format(host=kind[1], name=name, names=names)
+            return f"\n\n{prompt.strip().splitlines()[-1]}\n    return {body};\n}}\n"
+    return ""
+
+
+def _parameters(signature: str, language: str) -> list[str]:
+    """The names of a signature's parameters: in C++ the last word of each, elsewhere the first."""
+    inner = signature[signature.index("(") + 1 : signature.rindex(")")]
+    if language == "cpp":
+        return re.findall(r"(\w+)\s*(?:,(?![^<>]*>)|$)", inner)
+    return re.findall(r"\$\w+" if language == "php" else r"(?:^|,)\s*(\w+)\s*(?=[,:?=]|$)", inner)
 
 
 def function_name(prompt: str, language: str) -> str:

@@ -16,10 +16,18 @@ _SAID = re.compile(
     re.I | re.M,
 )
 _AFTER = re.compile(
-    r",\s+(?!and\b|or\b)(?=[a-z]{2,})|[.;](?=\s|$)"
-    r"|\s+(?:because|since|which|where|as|so|when|for|if)\s|\s\("
+    r",\s+(?:and\s+(?=[a-z]{3,})|(?!and\b|or\b)(?=[a-z]{2,}))|[.;](?=\s|$)"
+    r"|\s+[-\u2013]\s+(?=[a-z]{2,})|\u2014"
+    r"|\s+(?:because|since|which|where|as|so|when|for|if|and\s+[a-z]{3,})\s|\s\(|!$"
+    r"|,\s+or\s+(?=\\?\$?[\d,.]+\s+[a-z])"
 )
 """What follows a value in a sentence."""
+_HEDGE = re.compile(
+    r"(?:therefore|thus|then|hence|indeed|simply|just|exactly|approximately|about|roughly|around)"
+    r"\s+(?=[\d$\\(*-])",
+    re.I,
+)
+"""Words before a value that say nothing about it."""
 PYTHON_STOPS = ("\ndef", "\nclass", "\nif", "\n#", "\nprint")
 
 
@@ -66,11 +74,13 @@ def said_answer(text: str) -> str | None:
     found = list(_SAID.finditer(text))
     if not found:
         return None
-    said = re.sub(r"\*\*|__|`", "", found[-1][1]).strip()
-    math = re.match(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$]+)\$", said)
+    said = _HEDGE.sub("", re.sub(r"\*\*|__|`", "", found[-1][1]).strip(), count=1)
+    math = re.match(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$((?:[^$\\]|\\.)+)\$(?!\d)", said)
     if math:
         return next(part for part in math.groups() if part is not None).strip()
-    return _AFTER.split(said, maxsplit=1)[0].strip().rstrip(".,;")
+    value = _AFTER.split(said, maxsplit=1)[0].strip().rstrip(".,;")
+    reckoned = re.fullmatch(r"[\d\s.,+*/\u00d7\u00f7()$-]+=\s*([$-]*\d[\d.,]*)", value)
+    return reckoned[1] if reckoned else value
 
 
 def boxed(text: str) -> str | None:

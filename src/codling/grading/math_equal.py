@@ -17,9 +17,22 @@ import math
 import re
 from fractions import Fraction
 
-_UNIT = r"(?!(?:pi|sqrt|and|or|theta|infty)\b)(?:[A-Za-z]{2,}|[mhsg](?![A-Za-z]))(?:\^\{?\d\}?)?"
+_UNIT = (
+    r"(?!(?:pi|sqrt|and|or|theta|infty|[ap]m)\b)(?:[A-Za-z]{2,}|[mhsg](?![A-Za-z]))(?:\^\{?\d\}?)?"
+)
 _UNITS = re.compile(rf"(?<=[\d}}])\s+{_UNIT}(?:[\s/]+{_UNIT})*\s*\.?$")
 """A unit is a word behind a number, or m, h, s or g; any other letter is a variable."""
+_HALF_DAY = re.compile(r"(?<=\d)\s*([ap])\.?m\.?$", re.I)
+"""The half of the day behind a time."""
+_SIGNS = {
+    "π": "\\pi ",
+    "≤": "\\le ",
+    "≥": "\\ge ",
+    "≠": "\\ne ",
+    "∞": "\\infty ",
+    "\u222a": "\\cup ",
+}
+_JOINT = re.compile(r"(?<=\W|\d)(?:and|or)(?=\W|\d|[a-zA-Z]=)")
 _PLAIN = re.compile(r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,3})?")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.S)
 
@@ -79,6 +92,8 @@ def _equal(got: str, target: str, percent: bool) -> bool:
             [x for row in rows for x in row], [x for row in wanted_rows for x in row], percent
         ) and [*map(len, rows)] == [*map(len, wanted_rows)]
     left, right = normal(got), normal(target)
+    if bool(_HALF_DAY.search(left)) != bool(_HALF_DAY.search(right)):
+        left, right = (_HALF_DAY.sub("", side) for side in (left, right))
     if left == right or (left.lower() == right.lower() and left[1:].isalpha()):
         return bool(left)
     x, y = number(left), number(right)
@@ -127,7 +142,10 @@ def normal(text: str) -> str:
     >>> normal("\\\\( 9{,}500 \\\\)"), normal("$5 per day"), normal("2\\\\frac13")
     ('9500', '5', '(2+\\\\frac{1}{3})')
     """
-    text = re.sub(r"\\\[|\\\]|\\\(|\\\)|\*\*|`|\u00a0", " ", str(text)).strip()
+    text = str(text)
+    for sign, command in _SIGNS.items():
+        text = text.replace(sign, command)
+    text = re.sub(r"\\\[|\\\]|\\\(|\\\)|\*\*|`|\u00a0", " ", text).strip()
     text = re.sub(r"\\?\$|[€£¥]", "", text).replace("\u2212", "-").replace("\n", " ")
     text = re.sub(r"\\(?:text|mbox|mathrm|textbf|mathbf|textit)\s*\{([^{}]*)\}", r" \1", text)
     text = re.sub(r"\\(?:left|right|displaystyle|limits|big|Big|bigl|bigr)(?![a-z])", "", text)
@@ -142,6 +160,8 @@ def normal(text: str) -> str:
     text = re.sub(r"(?<![\d./])(\d+)\s+(\d+/\d+)(?![\d/])", r"(\1+\2)", text)
     text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?|\\degree|°|\\?%", "", text)
     text = re.sub(r"^\s*(?:[a-zA-Z]|[a-zA-Z]\([a-z]\))\s*(?:=|\\in\b)\s*", "", text)
+    text = _HALF_DAY.sub(lambda found: f"{found[1].lower()}m", text)
+    text = re.sub(r"\\(le|ge|ne)q(?:slant)?(?![a-z])", r"\\\1", text)
     text = _UNITS.sub("", re.sub(r"\s*\^\s*", "^", text))
     text = re.sub(r"_\{(\w)\}", r"_\1", text)
     return re.sub(r"\s+", "", text).rstrip(".")
@@ -176,11 +196,21 @@ def members(text: str) -> tuple[str, list[str]]:
     text = text.replace("\\{", "\\lbrace").replace("\\}", "\\rbrace")
     if text.startswith("\\lbrace") and text.endswith("\\rbrace"):
         return "{}", split_list(text[len("\\lbrace") : -len("\\rbrace")])
-    if text[:1] in ("(", "[") and text[-1:] in (")", "]"):
+    if text[-1:] in (")", "]") and _is_one_bracket(text):
         parts = split_list(text[1:-1])
         return (text[0] + text[-1], parts) if len(parts) > 1 else ("", [])
-    parts = split_list(re.sub(r"(?<=\W|\d)and(?=\W|\d)", ",", text).replace(",,", ","))
+    parts = split_list(_JOINT.sub(",", text).replace(",,", ","))
     return (",", parts) if len(parts) > 1 else ("", [])
+
+
+def _is_one_bracket(text: str) -> bool:
+    """Whether the bracket that a text begins with closes at its end, not before."""
+    depth = 0
+    for i, char in enumerate(text):
+        depth += (char in "([{") - (char in ")]}")
+        if depth <= 0:
+            return i > 0 and i == len(text) - 1
+    return False
 
 
 def split_list(text: str) -> list[str]:

@@ -94,7 +94,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
-    version=2,
+    version=3,
     sampling=lambda _problem, style: Sampling(
         max_tokens=1024, stop=("\nQuestion:",) if style == "base" else ()
     ),

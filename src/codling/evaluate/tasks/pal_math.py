@@ -100,7 +100,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
-    version=2,
+    version=3,
     sampling=lambda _problem, style: Sampling(
         max_tokens=512, stop=("\n```", "\n---") if style == "base" else ()
     ),
