@@ -1,7 +1,9 @@
 """EvalPlus's rules: for every problem that it compares in a way of its own, what passes and what
 does not; and answers that try to pass without being right."""
 
+import marshal
 import shutil
+from fractions import Fraction
 
 import pytest
 
@@ -170,3 +172,18 @@ def test_an_answer_that_is_not_right_fails(executor, kind):
 def test_the_first_wrong_output_is_named(executor):
     said = judged(executor, "def twice(x):\n    return x + 1\n").detail
     assert said == "AssertionError: input 1: expected 4, got 3"
+
+
+def test_numbers_that_say_they_are_whole_arrive_as_python_s_own():
+    numpy = pytest.importorskip("numpy")
+    plain = output([numpy.int64(5), Fraction(1, 2)])["value"]
+    assert marshal.loads(marshal.dumps(plain)) == [(..., 5, 1), (..., 1, 2)]
+    assert {type(part) for row in plain for part in row[1:]} == {int}
+
+    class Claims:
+        __module__ = "decimal"
+
+        def as_integer_ratio(self):
+            return self, self
+
+    assert "no plain data" in output(Claims())["value"]

@@ -43,6 +43,18 @@ CHEATS = {
     "an int that is equal to everything": "class E(int):\n    def __eq__(self, o): return True\n"
     "def twice(x):\n    return E(9)\n",
 }
+CHEATS |= {
+    "a timer that waits for the tests": "import signal\ndef met(*_):\n    g = globals()\n"
+    "    if 'check' in g: g['check'] = lambda c: None\nsignal.signal(signal.SIGALRM, met)\n"
+    "signal.setitimer(0, 1e-3, 1e-4)\ndef twice(x):\n    return 0\n",
+    "a function called exec": "class E:\n    def __eq__(self, o): return 1\n"
+    "def exec(s, r): r['guarded'] = lambda f: lambda *a: E()\ndef twice(x):\n    return 0\n",
+    "functions that the tests use": "def abs(x): return 0\ndef isinstance(*a): return 1\n"
+    "def globals(): return {}\ndef twice(x):\n    return 5\n",
+    "a decimal of its own": "class E:\n    __module__ = 'decimal'\n"
+    "    def __eq__(self, o): return 1\n"
+    "    def as_integer_ratio(self): return self, self\ndef twice(x):\n    return E()\n",
+}
 CHECK = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(3) == 6\n"
 PLUS = {"entry_point": "twice", "base_input": [[2]], "plus_input": [[3], ["a"]], "atol": 0}
 CLASS = {
@@ -50,7 +62,11 @@ CLASS = {
 }
 JS = {"test": "const assert = require('node:assert');\nassert.deepEqual(twice(2), 4);\n"}
 CASES = {
-    "humaneval": ({"test": CHECK, "entry_point": "twice"}, TWICE, {**WRONG, **CHEATS}),
+    "humaneval": (
+        {"prompt": "", "test": CHECK, "entry_point": "twice"},
+        TWICE,
+        {**WRONG, **CHEATS},
+    ),
     "humaneval-plus": (
         {**PLUS, "prompt": "", "canonical_solution": TWICE},
         TWICE,

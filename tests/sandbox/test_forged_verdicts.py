@@ -37,6 +37,15 @@ PYTHON = {
     "equal by lambda": "class Any:\n    __eq__ = lambda *_: True\ndef twice(x): return Any()",
     "a mock": "from unittest.mock import ANY\ndef twice(x): return ANY",
     "its own memory": "import ctypes\ndef twice(x): return 4 if ctypes else 4",
+    "another program in its place": "import os, sys\ndef twice(x):\n    os.execv(sys.executable,"
+    "\n [sys.executable, '-c', 'import os\\nwhile 1: os.write(3, b\"e\" * 65536)'])",
+    "another program, claimed by a child": "import os\ndef twice(x):\n    if os.fork():\n"
+    "        os.dup2(3, 9)\n        os.execv('/bin/sleep', ['sleep', '9'])\n"
+    "    while True: os.write(3, b'e' * 65536)",
+    "a shell that begins anew until its stack stands high": "import os\ndef twice(x):\n"
+    "    os.execv('/bin/sh', ['sh', '-c', 'exec yes >&3'])",
+    "a module's function by name": "import math\nsetattr(math, 'isclose', lambda *_: True)\n"
+    "def twice(x): return 4 if x == 2 else 4",
     "leaving after a claim": "import os\nos.write(3, b'e' * 1000)\nos._exit(0)",
 }
 FORGED = [
@@ -181,6 +190,26 @@ def test_how_programs_ask_whether_they_run_by_themselves_is_no_tampering():
     )
     assert tampering("python", "class P:\n    def __eq__(self, o): return self.x == o.x") == ""
     assert tampering("python", "import math\nmath.isclose = lambda *_: True") != ""
+
+
+def test_the_line_in_awks_programs_is_not_the_scripts_name():
+    assert tampering("sh", "awk '{ print $0 }' <<< \"$1\"") == ""
+    assert tampering("sh", "awk -F, -v n=\"$2\" 'NR == n { print $0; exit }'") == ""
+    assert tampering("sh", 'gawk "{ print \\$0 }"') == ""
+    assert tampering("sh", "awk '{ print $1 }' \"$0\"") == "$0"
+    assert tampering("sh", "awk '{ print }' <<< 1; tail -n1 $0") == "$0"
+    assert tampering("sh", "eval 'tail -n1 $0'") == "$0"
+
+
+def test_words_are_no_names_where_nothing_can_be_had_by_name():
+    assert tampering("python", "def f(dna): return dna.lower().count('gc')") == ""
+    assert tampering("python", "WORDS = ['inspect', 'pdb']\ndef f(w): return w in WORDS") == ""
+    assert tampering("python", "def f(): return __import__('gc')") == "gc"
+    assert tampering("python", "from importlib import import_module as i\ni('inspect')") != ""
+    assert tampering("lua", "local function f(arg) return arg[1] end") == ""
+    assert tampering("lua", "print(debug.traceback())") == ""
+    assert tampering("lua", "print(arg[0])") != ""
+    assert tampering("lua", "debug.getinfo(1)") != ""
 
 
 def test_the_benchmarks_own_texts_reach_for_nothing(shared_data):

@@ -17,6 +17,7 @@ import io
 import marshal
 import math
 import numbers
+import operator
 import os
 import subprocess
 import sys
@@ -233,12 +234,18 @@ def _plain(x: Value) -> Value:
 
 def _plain_number(x: Value) -> Value:
     if isinstance(x, numbers.Rational):
-        return (..., x.numerator, x.denominator)
+        return (..., _whole(x.numerator), _whole(x.denominator))
     if type(x).__module__ == "decimal":
-        return (..., *x.as_integer_ratio())
+        over, under = x.as_integer_ratio()
+        return (..., _whole(over), _whole(under))
     if type(x).__module__ == "numpy" and getattr(x, "shape", None) == ():
         return _plain(x.item())
     raise TypeError(f"{type(x).__name__} is no plain data")
+
+
+def _whole(x: Value) -> int:
+    """An int itself, of whatever says it is one (numpy's integers do)."""
+    return int.__add__(operator.index(x), 0)
 
 
 def _restored(x: Value) -> Value:

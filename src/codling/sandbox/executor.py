@@ -34,7 +34,7 @@ from codling.sandbox.warm_compiler import (
     typescript_path,
 )
 
-VERSION = 4
+VERSION = 5
 """Raised when the same program may get another verdict, so that stored ones are not used."""
 
 

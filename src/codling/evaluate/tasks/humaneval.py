@@ -6,10 +6,9 @@ stripped; base models get 500 tokens and are cut at the next top-level statement
 are asked in one chat turn.
 """
 
-import inspect
 from pathlib import Path
 
-from codling.evaluate import output_rules
+from codling.evaluate.apart import apart
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
@@ -45,24 +44,24 @@ def extract(problem: Problem, text: str, style: Style) -> str:
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
-    """The answer, then the tests; 10 s for base models and 3 s for instruct models."""
-    data = problem.data
-    tests = f"{data['test']}\n{checked(data['entry_point'], config)}\n"
+    """The answer, then the tests; 10 s for base models and 3 s for instruct models.
+
+    Strict verdicts run the tests where the answer does not reach, beside the prompt, whose helpers
+    some of them use.
+    """
+    data, imports = problem.data, prelude(TASK, config)
+    if config.verdicts == "strict":
+        tests = f"{imports}{data['prompt']}\n{data['test']}\n"
+        source = apart(imports + answer, tests, data["entry_point"])
+    else:
+        source = f"{imports}{answer}\n\n{data['test']}\ncheck({data['entry_point']})\n"
     return Program(
         language="python",
-        source=f"{prelude(TASK, config)}{answer}\n\n{tests}",
+        source=source,
+        answer=answer,
         seconds=config.timeout or (10.0 if config.style == "base" else 3.0),
         strict=config.verdicts == "strict",
     )
-
-
-def checked(name: str, config: BenchmarkConfig) -> str:
-    """The call of the tests; strict verdicts hand them plain data, not an answer's objects."""
-    if config.verdicts != "strict":
-        return f"check({name})"
-    rules = inspect.getsource(output_rules)
-    start = f"_rules = {{'__name__': 'rules'}}\nexec({rules!r}, _rules)"
-    return f"{start}\ncheck(_rules['guarded']({name}))"
 
 
 def sampling(problem: Problem, style: Style) -> Sampling:  # noqa: ARG001
@@ -86,7 +85,7 @@ TASK = Task(
     extract_deepseek=lambda problem, text: deepseek_program(
         problem.data["prompt"], text, "python", "python"
     ),
-    version=2,
+    version=3,
     sampling=sampling,
     whole=whole,
     canonical=lambda problem: whole(problem, problem.data["canonical_solution"]),

@@ -8,6 +8,7 @@ random-span-light. Judged by HumanEval's tests.
 from pathlib import Path
 
 from codling.core.errors import ConfigError
+from codling.evaluate.apart import apart
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
@@ -50,12 +51,15 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     """Prefix, answer and suffix, then HumanEval's tests."""
     data = problem.data
-    whole = data["prompt"] + answer + data["suffix"]
+    whole = prelude(TASK, config) + data["prompt"] + answer + data["suffix"]
+    plain = f"{whole}\n{data['test']}\ncheck({data['entry_point']})\n"
+    is_strict = config.verdicts == "strict"
     return Program(
         language="python",
-        source=f"{prelude(TASK, config)}{whole}\n{data['test']}\ncheck({data['entry_point']})\n",
+        source=apart(whole, data["test"], data["entry_point"]) if is_strict else plain,
+        answer=whole,
         seconds=config.timeout or 10.0,
-        strict=config.verdicts == "strict",
+        strict=is_strict,
     )
 
 
@@ -67,6 +71,7 @@ TASK = Task(
     extract=extract,
     check=check,
     one_file=True,
+    version=2,
     sampling=lambda problem, _style: Sampling(
         max_tokens=64 if problem.data["subset"] == "single-line" else 256
     ),

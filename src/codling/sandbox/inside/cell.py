@@ -292,6 +292,8 @@ class _Look:
         one where it rests becomes it."""
         try:
             stands = linux.stack_pointer(self.pid, self.proc)
+            if linux.has_become_another(self.pid, self.proc):  # with a stack at any height
+                return False
         except OSError:  # it ends just now
             return False
         if stands and not self.place:

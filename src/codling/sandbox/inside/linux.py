@@ -23,6 +23,8 @@ _SET_DUMPABLE = 4
 _CLEAR_ALL, _FILTER_MODE = 4, 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _LAST_CAPABILITY = 40
+_FORKED_NOT_REPLACED = 0x40
+"""The kernel's PF_FORKNOEXEC, in the ninth word of /proc/PID/stat."""
 
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _SET_AND_CLEAR_TID, _SIGCHLD, _GET_TID_ADDRESS = 0x01000000 | 0x00200000, 17, 40
@@ -136,6 +138,15 @@ def stack_pointer(pid: int, proc: int) -> int:
     words = os.read(fd, 512).split()
     os.close(fd)
     return int(words[-2], 16) if len(words) > 2 else 0
+
+
+def has_become_another(pid: int, proc: int) -> bool:
+    """Whether the forked process `pid` has replaced itself by another program since; `proc` as
+    above. The kernel keeps a flag for it that a program cannot set."""
+    fd = os.open(f"{pid}/stat", os.O_RDONLY, dir_fd=proc)
+    words = os.read(fd, 1024).rpartition(b")")[2].split()
+    os.close(fd)
+    return not int(words[6]) & _FORKED_NOT_REPLACED
 
 
 def number_outside(pidfd: int, proc: int) -> int:

@@ -4,7 +4,8 @@ A program proves that it ran to its end by being at a place that it cannot reach
 (`to_the_end`) says so on a pipe that nobody reads, and while it waits there the keeper, another
 process, reads from the kernel how high its main thread's stack stands. Whatever the judged program
 calls, it is called from within `attempt`, which a function written in C has called, so its stack
-lies lower than that of the runner, and a thread has another stack. So there is no secret to be
+lies lower than that of the runner, and a thread has another stack; a process that has become
+another program (exec) stands nowhere. So there is no secret to be
 found, in whatever frame, object or signal handler, and a program that leaves early or claims to
 have ended proves nothing.
 

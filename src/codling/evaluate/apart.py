@@ -1,0 +1,45 @@
+"""Tests that an answer in the same process cannot reach: the program that runs both.
+
+Input: an answer that defines a function, and tests that define `check`. Output: the source of a
+Python program. The tests are compiled in a scope of their own, with builtins of their own, before
+the answer runs; nothing that the answer has a name for leads there, so a function called `exec`
+or `abs`, or a signal handler that waits for `check`, changes nothing. The answer is the module
+`__main__`, as it would be alone. What its function returns reaches the tests as plain data
+(output_rules.guarded).
+
+Not here: what frames and lists of objects would show (sandbox/inside/notary.py refuses them).
+"""
+
+import inspect
+
+from codling.evaluate import output_rules
+
+_JUDGE = """
+def _judge(rules, tests, answer, name):
+    import builtins
+    run, build, found = exec, compile, globals()
+    judge, scope = ({"__name__": "tests", "__builtins__": dict(vars(builtins))} for _ in "12")
+    run(build(rules, "rules.py", "exec"), judge)
+    code = build(tests, "tests.py", "exec")
+    run(code, scope)
+    plain, check, used, codes = judge["guarded"], scope["check"], set(), [code]
+    for each in codes:
+        used.update(each.co_names)
+        codes.extend(part for part in each.co_consts if isinstance(part, type(code)))
+    used = tuple(used.difference(scope, scope["__builtins__"]))
+    run(build(answer, "main.py", "exec"), found)
+    for each in used:
+        if each in found:
+            scope[each] = found[each]
+    scope[name] = function = plain(found[name])
+    check(function)
+"""
+
+
+def apart(answer: str, tests: str, name: str) -> str:
+    """A program that ends well if the tests' `check` accepts the answer's function `name`.
+
+    What the tests use and do not define (helpers of an infilled function) they get of the answer.
+    """
+    rules = inspect.getsource(output_rules)
+    return f"{_JUDGE}\n_judge({rules!r}, {tests!r}, {answer!r}, {name!r})\n"
