@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 
 from codling.evaluate import output_rules
+from codling.evaluate.apart import apart
 from codling.evaluate.output_rules import output, right
 from codling.evaluate.tasks.evalplus_checks import program
 from codling.sandbox.executor import Executor, Program
@@ -187,3 +188,10 @@ def test_numbers_that_say_they_are_whole_arrive_as_python_s_own():
             return self, self
 
     assert "no plain data" in output(Claims())["value"]
+
+
+def test_a_program_whose_tests_stand_apart_carries_no_more_than_it_needs() -> None:
+    program = apart("def f():\n    return 1\n", "def check(f):\n    assert f() == 1\n", "f")
+    assert len(program) < 5000  # each of its lines is compiled again for every answer
+    assert "subprocess" not in program
+    exec(program, {"__name__": "__main__"})

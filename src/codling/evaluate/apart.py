@@ -5,14 +5,15 @@ Python program. The tests are compiled in a scope of their own, with builtins of
 the answer runs; nothing that the answer has a name for leads there, so a function called `exec`
 or `abs`, or a signal handler that waits for `check`, changes nothing. The answer is the module
 `__main__`, as it would be alone. What its function returns reaches the tests as plain data
-(output_rules.guarded).
+(plain_output.guarded).
 
 Not here: what frames and lists of objects would show (sandbox/inside/notary.py refuses them).
 """
 
 import inspect
+import re
 
-from codling.evaluate import output_rules
+from codling.evaluate import output_rules, plain_output
 
 _JUDGE = """
 def _judge(rules, tests, answer, name):
@@ -36,10 +37,17 @@ def _judge(rules, tests, answer, name):
 """
 
 
+def rules_source() -> str:
+    """The text of output_rules.py as it runs in the sandbox: with plain_output.py's in place of
+    its import."""
+    text, used = inspect.getsource(output_rules), inspect.getsource(plain_output)
+    return re.sub(r"(?m)^from codling\.evaluate\.plain_output import .*$", lambda _: used, text)
+
+
 def apart(answer: str, tests: str, name: str) -> str:
     """A program that ends well if the tests' `check` accepts the answer's function `name`.
 
     What the tests use and do not define (helpers of an infilled function) they get of the answer.
     """
-    rules = inspect.getsource(output_rules)
+    rules = inspect.getsource(plain_output)
     return f"{_JUDGE}\n_judge({rules!r}, {tests!r}, {answer!r}, {name!r})\n"

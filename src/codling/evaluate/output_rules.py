@@ -1,7 +1,8 @@
 """EvalPlus's comparison of outputs: the reference's on many inputs against the answer's.
 
 Input: two Python sources and argument lists. Output: nothing, or an AssertionError that names the
-first wrong output. This file's text is run inside the sandbox, so it imports nothing of codling.
+first wrong output. This file's text is run inside the sandbox (apart.rules_source), so it imports
+nothing of codling but plain_output.py.
 
 The answer runs in a process of its own, which never holds the reference or its outputs and sends
 back plain data, so that neither reading frames nor objects with an `__eq__` of their own help it.
@@ -17,7 +18,6 @@ import io
 import marshal
 import math
 import numbers
-import operator
 import os
 import subprocess
 import sys
@@ -25,13 +25,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-Value = Any
-"""Whatever a program returns."""
-Output = dict[str, Value]
-"""A "kind" (the name of the type) and a "value", or an "error"."""
+from codling.evaluate.plain_output import Output, Value, output, restored
 
-_SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
-_HOLDERS = (list, tuple)
 AS_SETS = ("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly",
            "larg_nnum", "intersection_array", "find_dissimilar", "Diff")  # fmt: skip
 """Functions of MBPP+ whose outputs are compared as sets."""
@@ -191,74 +186,6 @@ def _close(got: Value, wanted: Value, atol: float) -> bool:
         return False
 
 
-def output(value: Value, as_sets: bool = False) -> Output:
-    """A function's output as plain data: its value, and the name of its type.
-
-    What is no plain data and no subclass of it becomes a value that equals nothing.
-    """
-    if as_sets:
-        value = set(value)
-    try:
-        return {"kind": type(value).__name__, "value": _plain(value)}
-    except (TypeError, RecursionError) as error:
-        return {"kind": type(value).__name__, "value": ("no plain data", ..., str(error))}
-
-
-def guarded(function: Callable[..., Value]) -> Callable[..., Value]:
-    """The function with outputs made plain data, so that tests compare what is there and not what
-    an object of the answer's claims."""
-
-    def plain(*arguments: Value, **named: Value) -> Value:
-        return _restored(output(function(*arguments, **named))["value"])
-
-    return plain
-
-
-def _plain(x: Value) -> Value:
-    if x is None or isinstance(x, (bool, bytes)):
-        return x
-    scalars: tuple[Any, ...] = (int, float, complex, str)
-    for kind in scalars:
-        if isinstance(x, kind):
-            return x if type(x) is kind else kind.__add__(x, kind())
-    if isinstance(x, (list, tuple)) and type(x) in _HOLDERS and _SCALARS.issuperset(map(type, x)):
-        return x
-    holders: tuple[Any, ...] = (list, tuple, set, frozenset)
-    for kind in holders:
-        if isinstance(x, kind):
-            return kind([_plain(item) for item in kind.__iter__(x)])
-    if isinstance(x, dict):
-        return {_plain(key): _plain(value) for key, value in dict.items(x)}
-    return _plain_number(x)
-
-
-def _plain_number(x: Value) -> Value:
-    if isinstance(x, numbers.Rational):
-        return (..., _whole(x.numerator), _whole(x.denominator))
-    if type(x).__module__ == "decimal":
-        over, under = x.as_integer_ratio()
-        return (..., _whole(over), _whole(under))
-    if type(x).__module__ == "numpy" and getattr(x, "shape", None) == ():
-        return _plain(x.item())
-    raise TypeError(f"{type(x).__name__} is no plain data")
-
-
-def _whole(x: Value) -> int:
-    """An int itself, of whatever says it is one (numpy's integers do)."""
-    return int.__add__(operator.index(x), 0)
-
-
-def _restored(x: Value) -> Value:
-    """Plain data with the fractions back that marshal cannot carry."""
-    if isinstance(x, (list, tuple)) and not _SCALARS.issuperset(map(type, x)):
-        if len(x) == 3 and x[0] is ...:
-            from fractions import Fraction
-
-            return Fraction(x[1], x[2])
-        return type(x)(_restored(item) for item in x)
-    return x
-
-
 def _function(code: str, module: str, name: str) -> Callable[..., Any]:
     scope: dict[str, Any] = {"__name__": module}
     exec(compile(code, f"{module}.py", "exec"), scope)
@@ -291,7 +218,7 @@ def _outputs_of(process: subprocess.Popen[bytes]) -> list[Output]:
         size = int.from_bytes(said[at : at + 8], "big")
         try:
             row = marshal.loads(said[at + 8 : at + 8 + size])
-            row = {k: _restored(row[k]) for k in ("kind", "value", "error") if k in row}
+            row = {k: restored(row[k]) for k in ("kind", "value", "error") if k in row}
         except (EOFError, ValueError, TypeError, KeyError, ZeroDivisionError):
             row = {}
         outputs.append(row if "error" in row or len(row) == 2 else {"error": "no output"})

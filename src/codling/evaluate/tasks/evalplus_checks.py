@@ -6,12 +6,11 @@ passes if all outputs agree by EvalPlus's rules (output_rules.py).
 Not here: the data (humaneval_plus.py, mbpp_plus.py).
 """
 
-import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from codling.evaluate import output_rules
+from codling.evaluate.apart import rules_source
 
 
 def program(
@@ -20,7 +19,7 @@ def program(
     """The program's source; `prepare` is an expression that gives a list of argument lists
     `inputs` the types which JSON cannot hold."""
     lists = json.dumps([data["base_input"], data["plus_input"] or []])
-    rules = inspect.getsource(output_rules)
+    rules = rules_source()
     return f"""
 import json, sys
 sys.set_int_max_str_digits(100000)

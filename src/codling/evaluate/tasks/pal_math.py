@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import ConfigError
-from codling.evaluate import output_rules
+from codling.evaluate.apart import rules_source
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
 from codling.evaluate.tasks.cot_math import NO_SYMPY
@@ -63,7 +63,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
     if not interpreter(config.python).has("sympy"):
         return Verdict(passed=False, skipped=True, detail=NO_SYMPY)
     said = f"{answer}\n\ndef _said():\n    return str(solution())\n"
-    rules = inspect.getsource(output_rules)
+    rules = rules_source()
     call = math_equal.call("GOT", problem.data["answer"], problem.data["question"], config.verdicts)
     source = (
         f"_rules, _equal = {{'__name__': 'output_rules'}}, {{'__name__': 'math_equal'}}\n"
