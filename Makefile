@@ -4,6 +4,10 @@
 # make clean  remove what building and checking left; make clean-runs removes trained models
 
 PYTHON ?= python3.11
+# Words for pip, such as where the CPU build of torch lies: docs/install.md.
+PIP_ARGS ?=
+# Words for pytest: make test PYTEST_ARGS="-rs -k engine".
+PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/stdlib
@@ -18,13 +22,13 @@ serve: $(VENV)/installed
 	$(BIN)/codling serve $(RUN)/checkpoint
 
 test: $(VENV)/installed-dev
-	$(TEST_ENV) $(BIN)/pytest -n 2
+	$(TEST_ENV) $(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
 slow: $(VENV)/installed-dev
-	$(TEST_ENV) $(BIN)/pytest -n 2 -m slow
+	$(TEST_ENV) $(BIN)/pytest -n 2 -m slow $(PYTEST_ARGS)
 
 check: lint
-	$(TEST_ENV) $(BIN)/pytest -n 2 -q
+	$(TEST_ENV) $(BIN)/pytest -n 2 -q $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -41,11 +45,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/pip install -q -e .
+	$(BIN)/pip install -q $(PIP_ARGS) -e .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
-	$(BIN)/pip install -q -e '.[dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -e '.[dev]'
 	@touch $@ $(VENV)/installed
 
 clean:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["skips"]
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

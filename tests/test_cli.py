@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -113,6 +114,16 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("2000 files")
     assert done.stderr == ""
+
+
+def test_a_reader_that_left_before_the_last_words_is_no_error() -> None:
+    # What is printed fits Python's buffer, so only the flush at the end finds the pipe broken.
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "codling", "info", "coder-1.3b"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_unfinished_work_of_other_settings_is_one_line_and_fresh_drops_it(

@@ -218,7 +218,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if tokens[:1] == ["help"]:
         tokens = [*tokens[1:], "--help"]
     try:
-        sys.exit(_run(tokens))
+        code = _run(tokens)
+        # Here and not at Python's end, which could only complain of a reader that has left.
+        sys.stdout.flush()
+        sys.exit(code)
     except BrokenPipeError:
         # `codling trace RUN | head`: the reader has seen enough. Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -101,6 +101,8 @@ def test_the_open_example_asks_a_judge_once(tmp_path, monkeypatch):
 
 
 def test_an_edited_file_is_another_benchmark(tmp_path, monkeypatch):
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap: apt-get install bubblewrap")
     rows = [{"id": "add", "question": "Add.", "cases": [{"stdin": "1 2", "stdout": "3"}]}]
     config = configured(tmp_path, "contest", rows, "contest/problems.jsonl")
     monkeypatch.setattr(benchmark, "open_backend", lambda _: Says(ADD))

@@ -1,6 +1,7 @@
 """Answers that reach for the verdict instead of solving the problem do not pass."""
 # ruff: noqa: E501 - programs of one line are data
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -97,6 +98,8 @@ FORGED = [
 
 @pytest.fixture(scope="module")
 def executor() -> Iterator[Executor]:
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap: apt-get install bubblewrap")
     with Executor(1) as executor:
         try:
             executor.require("python")

@@ -15,6 +15,7 @@ from codling.core.errors import ConfigError, StorageError
 from codling.core.files import read_json_lines
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
+from codling.train import step
 from codling.train.config import LoopConfig, OptimizerConfig
 from codling.train.state import Position
 from codling.train.trainer import METRICS, Batches, Trainer, relengthened, replanned
@@ -284,6 +285,7 @@ def test_without_a_compiler_training_is_eager_and_says_so_once(
 def test_a_compiler_that_fails_is_no_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(step, "has_compiler", lambda _: True)
     one = trainer(tmp_path, compile=True)
 
     def broken(*_: object) -> None:
