@@ -365,7 +365,10 @@ def _command(verb: Verb) -> Callable[..., object]:
             KEYWORD,
             default=None,
             annotation=Annotated[
-                Path | None, Parameter(help="TOML file with a table of settings per stage.")
+                Path | None,
+                Parameter(
+                    help="TOML file with a table of settings per stage, or one of ours: tiny."
+                ),
             ],
         )
     )

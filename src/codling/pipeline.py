@@ -56,7 +56,7 @@ class GrowConfig:
     ray: str | None = aside(None)
     """Address of a Ray cluster for the data stages, or auto; by default this machine."""
     recipe: Path | None = aside(None)
-    """TOML file with a table of settings per stage."""
+    """TOML file with a table of settings per stage, or the name of one of ours: tiny."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ def test_files_are_listed_after_what_they_depend_on(tmp_path: Path) -> None:
     (tmp_path / "z.py").write_text("")
     assert graph(GraphConfig(path=tmp_path)).splitlines() == [
         "4 files, 3 dependencies (0 in cycles, 0 not before their dependants), "
-        "1 subgraphs, 1 files on their own",
+        "1 subgraph, 1 file on its own",
+        "A line `a <- b` says that file a depends on b, which stands before it.",
         "",
         "subgraph 1: 3 files",
         "  c.py",
@@ -97,7 +98,7 @@ def test_a_folder_that_git_ignores_is_read_when_it_is_asked_for(tmp_path: Path) 
     (tmp_path / "ignored").mkdir()
     (tmp_path / "ignored" / "a.py").write_text("import b\n")
     (tmp_path / "ignored" / "b.py").write_text("")
-    assert graph(GraphConfig(path=tmp_path / "ignored")).startswith("2 files, 1 dependencies")
+    assert graph(GraphConfig(path=tmp_path / "ignored")).startswith("2 files, 1 dependency (")
     assert graph(GraphConfig(path=tmp_path)).startswith("1 files")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from codling.core.errors import ConfigError
+from codling.core.packaged import packaged_dir
 
 Config = TypeVar("Config")
 
@@ -48,12 +49,19 @@ def config_class(stage: Callable[..., object]) -> type[Any]:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """The tables of a TOML recipe; ConfigError names the file and the line that does not parse."""
+    """The tables of a TOML recipe; ConfigError names the file and the line that does not parse.
+
+    A plain name that is no file here, such as `tiny`, is a recipe that comes with codling.
+    """
+    ours = packaged_dir("recipes")
+    if path.name == str(path) and not path.exists() and (ours / f"{path.stem}.toml").is_file():
+        path = ours / f"{path.stem}.toml"
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
     except FileNotFoundError:
-        raise ConfigError(f"no recipe at {path}") from None
+        names = ", ".join(sorted(each.stem for each in ours.glob("*.toml")))
+        raise ConfigError(f"no recipe at {path}; codling comes with {names}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 

@@ -107,16 +107,29 @@ def page(name: str, found: RepositoryGraph) -> str:
 def _summary(found: RepositoryGraph) -> str:
     counts = found.counts
     joined = sum(len(files) > 1 for files in found.orders)
+    n_alone = len(found.orders) - joined
+    alone = f"{_count(n_alone, 'file')} on {'its' if n_alone == 1 else 'their'} own"
     return (
-        f"{len(found.paths)} files, {counts.edges} dependencies ({counts.cyclic} in cycles, "
-        f"{counts.violated} not before their dependants), {joined} subgraphs, "
-        f"{len(found.orders) - joined} files on their own"
+        f"{_count(len(found.paths), 'file')}, {_count(counts.edges, 'dependency', 'dependencies')} "
+        f"({counts.cyclic} in cycles, {counts.violated} not before their dependants), "
+        f"{_count(joined, 'subgraph')}, {alone}"
     )
+
+
+def _count(n: int, one: str, many: str = "") -> str:
+    """A number and its noun.
+
+    >>> _count(1, "file"), _count(2, "file")
+    ('1 file', '2 files')
+    """
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def _lines(found: RepositoryGraph) -> Iterator[str]:
     alone = [files[0] for files in found.orders if len(files) == 1]
     yield _summary(found)
+    if found.counts.edges:
+        yield "A line `a <- b` says that file a depends on b, which stands before it."
     for number, files in enumerate((files for files in found.orders if len(files) > 1), 1):
         yield f"\nsubgraph {number}: {len(files)} files"
         for file in files:
