@@ -3,12 +3,11 @@
 Input: a folder's name. Output: where it lies. Not here: what is in it.
 """
 
-from importlib import resources
 from pathlib import Path
 
 
 def packaged_dir(name: str) -> Path:
     """The folder `recipes` or `editors` that belongs to this version."""
-    package = Path(str(resources.files("codling")))
+    package = Path(__file__).resolve().parents[1]
     installed = package / name
     return installed if installed.is_dir() else package.parents[1] / name
