@@ -99,7 +99,7 @@ def test_a_folder_that_git_ignores_is_read_when_it_is_asked_for(tmp_path: Path) 
     (tmp_path / "ignored" / "a.py").write_text("import b\n")
     (tmp_path / "ignored" / "b.py").write_text("")
     assert graph(GraphConfig(path=tmp_path / "ignored")).startswith("2 files, 1 dependency (")
-    assert graph(GraphConfig(path=tmp_path)).startswith("1 files")
+    assert graph(GraphConfig(path=tmp_path)).startswith("1 file")
 
 
 def test_a_folder_without_code_is_refused(tmp_path: Path) -> None:
