@@ -78,6 +78,15 @@ def test_a_block_goes_as_far_as_its_indentation(tmp_path: Path) -> None:
     assert blocks
 
 
+def test_a_block_ends_before_a_line_that_stood_somewhere_before(tmp_path: Path) -> None:
+    new = "def fresh_name(values):\n    alpha = 1 + 2\n"
+    old = "    other = known_call(7)\n    return values\n"
+    before = {"a.py": OLD, "b.py": "def known(values):\n" + old}
+    asked = asked_of(tmp_path, before, before | {"a.py": OLD + new + old}, block_share=1.0)
+    assert {q.truth for q in asked.questions} <= {new.rstrip(), "alpha = 1 + 2"}
+    assert any(q.truth == new.rstrip() for q in asked.questions)
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

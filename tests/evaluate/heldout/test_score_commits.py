@@ -134,6 +134,16 @@ def test_a_model_without_fim_is_asked_with_the_prefix_and_the_page_says_so(
     assert "no fill-in-the-middle tokens" in page
 
 
+def test_a_tuned_model_with_other_tokens_gets_a_memory_of_its_own(
+    repo: Path, model: Path, tmp_path: Path
+) -> None:
+    plain = save_model(tmp_path / "plain", fim=False)
+    config = replace(settings(repo, model, tmp_path / "scores"), tuned=plain, n_places=2)
+    scores, _, _ = read(score_commits(config))
+    assert scores["subject"] == "tuned + context + memory"
+    assert open_artifact(tmp_path / "scores.at-cut" / "memory-tuned").kind == "memory"
+
+
 def test_a_memory_that_has_read_later_commits_is_refused(
     repo: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ from codling.core.languages.table import LANGUAGES
 from codling.corpus.sources.commits import Blobs, Change, Commit, Commits, Cut
 from codling.corpus.sources.git import LINK
 from codling.evaluate.heldout.left_out import (
+    COPIES,
     MAX_FILE_BYTES,
     change_reason,
     code_language,
@@ -111,7 +112,8 @@ def ask(commits: Commits, cut: Cut, n_places: int, block_share: float, seed: int
             asked.left_out["lines"]["asked-already"] += 1
             continue
         taken.add(place.key)
-        asked.questions.append(place.question(is_block=rng.random() < block_share))
+        is_block = rng.random() < block_share
+        asked.questions.append(place.question(known if is_block else None))
     return asked
 
 
@@ -197,6 +199,8 @@ class _Edit:
     old: list[str]
     new: list[str]
     hunks: list[Hunk]
+    copies: set[int] = field(default_factory=set)
+    """Indices of new lines that stood elsewhere before: no block goes on over one."""
 
     def places(
         self, commit: Commit, removed: set[str], left_out: Counter[str]
@@ -219,6 +223,8 @@ class _Edit:
                     reason = "in-file"
                 if reason:
                     left_out[reason] += 1
+                    if reason in COPIES:
+                        self.copies.add(at)
                 else:
                     yield _Place(commit, self, hunk, at, keys[at])
 
@@ -233,12 +239,12 @@ class _Place:
     at: int
     key: str
 
-    def question(self, *, is_block: bool) -> CommitQuestion:
-        """About the line, or about the block that it begins, if it begins one."""
+    def question(self, known: set[str] | None) -> CommitQuestion:
+        """About the line; or, given the keys that stand in the tree, about the block it begins."""
         new, old = self.edit.new, self.edit.old
         line = new[self.at]
         width = len(line) - len(line.lstrip())
-        n = block_length(new[self.at : self.hunk.new_end]) if is_block else 1
+        n = 1 if known is None else block_length(new[self.at : self._end_of_news(known)])
         return CommitQuestion(
             commit=self.commit.id,
             second=self.commit.second,
@@ -250,6 +256,13 @@ class _Place:
             truth="\n".join(new[self.at : self.at + n])[width:].rstrip(),
             suffix="".join(f"\n{each}" for each in old[self.hunk.old_end :]),
         )
+
+    def _end_of_news(self, known: set[str]) -> int:
+        """The first line after this one that stood somewhere before, or the end of the hunk."""
+        for at in range(self.at + 1, min(self.hunk.new_end, self.at + MAX_BLOCK)):
+            if at in self.edit.copies or without_blanks(self.edit.new[at]) in known:
+                return at
+        return self.hunk.new_end
 
 
 def block_length(lines: Sequence[str]) -> int:

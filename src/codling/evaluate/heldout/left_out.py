@@ -19,6 +19,7 @@ from codling.corpus.filters.rules import generated_mark
 from codling.corpus.sources.commits import Change, Commit
 from codling.evaluate.heldout.insertion import COMMENT_STARTS
 
+COPIES = frozenset({"reformatted", "moved", "in-file"})
 MAX_FILE_BYTES = 400_000
 MIN_CHARS = 5
 MAX_CHARS = 160

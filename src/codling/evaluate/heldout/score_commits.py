@@ -27,7 +27,7 @@ from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifac
 from codling.core.errors import ConfigError
 from codling.core.files import append_json, drop_half_line, read_json_lines, write_json, write_text
 from codling.core.lineage import walk
-from codling.core.log import Bar
+from codling.core.log import Bar, say
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.corpus.clean import clean
@@ -38,7 +38,7 @@ from codling.corpus.sources.commits import Blobs, Commits, Cut, open_commits
 from codling.corpus.sources.repository import shown
 from codling.engine.config import Precision
 from codling.engine.memory.recall import Recall
-from codling.engine.memory.repository import Memory
+from codling.engine.memory.repository import Memory, fingerprint
 from codling.engine.remember import MemoryConfig, memory
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout.arms import (
@@ -151,7 +151,7 @@ def score_commits(config: ScoreCommitsConfig) -> Artifact:
 def _work(draft: Draft, config: ScoreCommitsConfig, asked: Asked, context: SnapshotContext) -> None:
     arms = chosen_arms(config.arms, has_tuned=config.tuned is not None)
     progress = _Progress(draft.inner("answers").path / "rows.jsonl")
-    documents, remembered = _remembered(config, asked.cut)
+    documents, remembered = _documents(config, asked.cut), config.memory
     forgetting: dict[str, float] = {}
     can_insert = {}
     for who, path in (("base", config.model), ("tuned", config.tuned)):
@@ -163,6 +163,7 @@ def _work(draft: Draft, config: ScoreCommitsConfig, asked: Asked, context: Snaps
         )
         with closing(engine):
             can_insert[who] = engine.can_insert
+            remembered = _memory(config, who, documents, engine, remembered)
             known = Memory.open(remembered, engine.tokenizer)
             _Examiner(config, engine, known, documents, context).run(own, asked, progress)
             if config.foreign is not None and config.tuned is not None:
@@ -326,9 +327,9 @@ def _fingerprint(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _remembered(config: ScoreCommitsConfig, cut: Cut) -> tuple[Artifact, Path]:
-    """The documents of the tree at the cut, and the memory of them."""
-    beside = config.out_dir.absolute().with_name(config.out_dir.name + ".at-cut")
+def _documents(config: ScoreCommitsConfig, cut: Cut) -> Artifact:
+    """The documents of the tree at the cut."""
+    beside = _beside(config)
     raw = collect(
         CollectConfig(
             sources=(config.repo,),
@@ -339,21 +340,40 @@ def _remembered(config: ScoreCommitsConfig, cut: Cut) -> tuple[Artifact, Path]:
             heldout_fraction=0.0,
         )
     )
-    documents = clean(CleanConfig(raw_dir=raw.path, out_dir=beside / "documents"))
-    if config.memory is not None:
-        return documents, config.memory
+    return clean(CleanConfig(raw_dir=raw.path, out_dir=beside / "documents"))
+
+
+def _memory(
+    config: ScoreCommitsConfig,
+    who: str,
+    documents: Artifact,
+    engine: TextEngine,
+    at_hand: Path | None,
+) -> Path:
+    """The memory of the documents in the model's tokens: the one at hand, or its own."""
+    if at_hand is not None:
+        if open_artifact(at_hand, "memory").counts["tokenizer"] == fingerprint(engine.tokenizer):
+            return at_hand
+        say(f"{at_hand} is in other tokens than those of {engine.name}, which gets its own")
+    own = config.model if who == "base" else config.tuned
+    assert own is not None
+    name = "memory" if who == "base" else "memory-tuned"
     made = memory(
         MemoryConfig(
             path=documents.path,
             own=config.own,
-            model=config.model,
-            out_dir=beside / "memory",
+            model=own,
+            out_dir=_beside(config) / name,
             fit_tokens=config.fit_tokens,
             precision=config.precision,
             seed=config.seed,
         )
     )
-    return documents, made.path
+    return made.path
+
+
+def _beside(config: ScoreCommitsConfig) -> Path:
+    return config.out_dir.absolute().with_name(config.out_dir.name + ".at-cut")
 
 
 def _tree(commits: Commits, cut: Cut) -> Mapping[str, str]:
