@@ -37,6 +37,7 @@ from codling.core.flags import (
     spelled,
 )
 from codling.core.recipe import unknown_key
+from codling.core.threads import wait_passively
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -212,6 +213,7 @@ class CompletionConfig:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
+    wait_passively()
     tokens = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in tokens
     tokens = [t for t in tokens if t != "--debug"]

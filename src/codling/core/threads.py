@@ -1,18 +1,31 @@
-"""Threads that work through a list in order.
+"""Threads: a list worked through in order, and how the threads of a library wait.
 
 Input: a function and its arguments. Output: results in the order of the arguments.
 
 Not here: processes (shards.py).
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from typing import TypeVar
 
 In = TypeVar("In")
-
-
 Out = TypeVar("Out")
+
+
+_PASSIVE = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+
+
+def wait_passively() -> None:
+    """Let OpenMP's threads sleep while they wait for each other; before torch is loaded.
+
+    By default they spin. Beside another busy process a spinning thread burns the turn that the
+    thread it waits for needs, and training falls to a third of its speed (docs/benchmarks.md); on
+    a quiet machine sleeping costs less than a tenth. What the user has set stays.
+    """
+    for name, value in _PASSIVE.items():
+        os.environ.setdefault(name, value)
 
 
 def in_threads(
