@@ -143,3 +143,8 @@ def test_code_in_a_template_counts_and_a_plain_template_names_a_module() -> None
 def test_an_open_template_or_string_hides_nothing_after_its_line() -> None:
     assert "require('./w')" in code_of("<p>a ` b</p>;\nlet w = require('./w')")
     assert 'require("./w")' in code_of('<p>isn\'t</p>;\nlet w = require("./w")')
+
+
+@pytest.mark.parametrize("piece", ["/[", "`\\", "`${", "a / b (", "}/", "`"])
+def test_hostile_scripts_are_read_once(piece: str) -> None:
+    assert len(code_of(piece * 10_001)) < 100_000

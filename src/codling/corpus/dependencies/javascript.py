@@ -31,6 +31,12 @@ _LOOK_BACK = 400
 """So many characters before a `/` are looked at."""
 
 
+_LONGEST = 2000
+"""A longer regular expression is none: on one line without an end each `/` would cost the rest."""
+_MOST_OPEN = 8
+"""After so many template literals without an end a backtick is only a character."""
+
+
 def code_of(text: str) -> str:
     """A script without comments, regular expressions and the texts of template literals.
 
@@ -39,7 +45,7 @@ def code_of(text: str) -> str:
     """
     made: list[str] = []
     depths: list[int] = []  # of braces in each `${...}` that is open
-    at = 0
+    at = n_open = 0
     while match := (_NESTED if depths else _PLAIN).search(text, at):
         mark, start = match[0], match.start()
         made.append(text[at:start])
@@ -54,13 +60,16 @@ def code_of(text: str) -> str:
             at = _place(text, "*/", at, 2)
             made.append(" ")
         elif mark == "/":
-            is_regex = _begins_value(text, start) and (found := _REGEX.match(text, start))
+            is_regex = _begins_value(text, start) and (
+                found := _REGEX.match(text, start, start + _LONGEST)
+            )
             at = found.end() if is_regex and found else at
             made.append(" " if is_regex else mark)
         elif mark == "`" or (mark == "}" and depths[-1] == 0):
             if mark == "}":
                 depths.pop()
-            at, opens = _template(text, start, made)
+            at, opens = _template(text, start, made) if n_open < _MOST_OPEN else (at, False)
+            n_open += at == start + 1
             if opens:
                 depths.append(0)
         else:
