@@ -149,6 +149,22 @@ VERBS = (
     ),
     Verb("extend", "codling.train.extend:extend", "Give a checkpoint a longer context."),
     Verb(
+        "adopt",
+        "codling.posttrain.adopt:adopt",
+        "Take over the tokenizer of a published model, for packing.",
+        "model",
+    ),
+    Verb(
+        "adapt",
+        "codling.posttrain.adapt:adapt",
+        "Adapt a published model to packed tokens: LoRA, or all weights.",
+    ),
+    Verb(
+        "merge",
+        "codling.posttrain.merge:merge",
+        "Add an adapter to its base: a plain checkpoint.",
+    ),
+    Verb(
         "score",
         "codling.evaluate.heldout.score:score",
         "Bits per byte and insertion on held-out code, beside an n-gram baseline.",

@@ -1,5 +1,6 @@
 """TokenDataset: batches are a pure function of (seed, step), and no token is left out."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,21 @@ def test_a_stream_shorter_than_a_window_is_repeated(tokens_dir: Path) -> None:
 def test_settings_must_be_positive(tokens_dir: Path) -> None:
     with pytest.raises(ConfigError, match="batch 0"):
         TokenDataset(tokens_dir, "train", 64, 0, seed=0)
+
+
+def test_windows_that_are_set_aside_never_come_in_a_batch(tokens_dir: Path) -> None:
+    whole, rest = (TokenDataset(tokens_dir, "train", 4, 3, seed=5) for _ in range(2))
+    aside = rest.set_aside(8)
+    assert len(aside) == len(set(aside)) == 8
+    assert rest.n_windows == whole.n_windows - 8
+    n_steps = whole.n_windows // 3 * 3  # whole epochs of both
+    seen, everything = (
+        Counter(tuple(row) for step in range(n_steps) for row in data.batch(step).tolist())
+        for data in (rest, whole)
+    )
+    hidden = Counter(tuple(whole.window(i).tolist()) for i in aside)
+    once = {row for row, n in everything.items() if n == min(everything.values())}
+    assert once & set(hidden)
+    assert not once & set(hidden) & set(seen)
+    assert TokenDataset(tokens_dir, "train", 4, 3, seed=5).set_aside(8) == aside
+    assert TokenDataset(tokens_dir, "train", 4, 3, seed=6).set_aside(8) != aside

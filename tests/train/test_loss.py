@@ -64,3 +64,17 @@ def test_logits_of_all_rows_are_never_held_at_once() -> None:
     with Watch():
         chunked_cross_entropy(hidden, weight, targets, chunk_rows=10).backward()
     assert largest == 100 * 6  # the hidden states, not 100 * 17
+
+
+def test_a_frozen_head_costs_no_gradient_and_changes_none_of_the_hidden_states() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(11, 4, generator=generator)
+    targets = torch.randint(11, (6,), generator=generator)
+    gradients = []
+    for is_trained in (True, False):
+        hidden = torch.ones(6, 4, requires_grad=True)
+        head = weight.clone().requires_grad_(is_trained)
+        chunked_cross_entropy(hidden, head, targets, chunk_rows=2).backward()
+        assert (head.grad is not None) == is_trained
+        gradients.append(hidden.grad)
+    assert torch.equal(gradients[0], gradients[1])

@@ -43,10 +43,12 @@ def counting(number: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def trainer(folder: Path, batches: Batches = counting, **changes: Any) -> Trainer:
     settings: dict[str, Any] = {"max_steps": 6, "compile": False, "threads": 1, "device": "cpu"}
-    heldout = changes.pop("heldout", ())
+    heldout, keep_best = changes.pop("heldout", ()), changes.pop("keep_best", False)
     config = LoopConfig(**(settings | changes))
     model = Transformer(SHAPE, torch.Generator().manual_seed(0))
-    return Trainer(model, batches, config, folder, heldout=heldout, bytes_per_token=2.0)
+    return Trainer(
+        model, batches, config, folder, heldout=heldout, bytes_per_token=2.0, keep_best=keep_best
+    )
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -242,6 +244,7 @@ def test_micro_batches_add_up_to_a_large_batch(tmp_path: Path) -> None:
     losses = []
     for name, batches, accumulate in (("one", doubled, 1), ("two", counting, 2)):
         (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir()
         run = trainer(tmp_path / name, batches, accumulate=accumulate, precision="fp32")
         run.run()
         losses.append([row["loss"] for row in rows(tmp_path / name)])
@@ -325,3 +328,34 @@ def test_a_plan_that_shrinks_on_the_way_is_kept_to(
     assert summary.n_steps == 9
     assert [row["step"] for row in rows(tmp_path)] == list(range(9))
     assert rows(tmp_path)[-1]["learning_rate"] > 0
+
+
+def backwards(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `counting` does not teach."""
+    inputs, targets = counting(number)
+    return targets.contiguous(), inputs.contiguous()
+
+
+def test_the_weights_of_the_lowest_heldout_loss_are_kept_if_asked(tmp_path: Path) -> None:
+    for name, heldout, best in (("a", counting(999), 60), ("b", backwards(999), 0)):
+        run = trainer(tmp_path / name, max_steps=60, heldout=(heldout,), keep_best=True)
+        before = [p.detach().clone() for p in run.model.parameters()]
+        summary = run.run()
+        assert summary.best_step == best
+        assert summary.heldout_loss is not None
+        assert summary.heldout_loss_before is not None
+        assert (summary.heldout_loss < summary.heldout_loss_before) == (best > 0)
+        same = [
+            torch.equal(a, b.float()) for a, b in zip(before, run.model.parameters(), strict=True)
+        ]
+        assert all(same) == (best == 0)
+
+
+def test_what_needs_no_gradient_stays_as_it_is(tmp_path: Path) -> None:
+    model = Transformer(SHAPE, torch.Generator().manual_seed(0)).requires_grad_(False)
+    model.layers[0].mlp.requires_grad_(True)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    config = LoopConfig(max_steps=3, compile=False, threads=1, precision="fp32")
+    Trainer(model, counting, config, tmp_path).run()
+    changed = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert changed == {f"layers.0.mlp.{n}_proj.weight" for n in ("gate", "up", "down")}

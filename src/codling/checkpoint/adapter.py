@@ -31,11 +31,15 @@ from codling.checkpoint.checked import MAX_WIDTH, Settings
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.names import places
 from codling.checkpoint.safetensors_file import SafeTensor, read_safetensors
+from codling.checkpoint.verify import model_id
+from codling.core.artifact import MANIFEST, open_artifact
 from codling.core.errors import CheckpointError, faults_named
 from codling.core.files import replacing, write_json
 from codling.core.foreign_json import read_object
 from codling.model.transformer import Transformer
 
+ADAPTER = "adapter"
+"""Kind of the artefact."""
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -96,6 +100,23 @@ def adapter_path(path: Path) -> Path:
     if not (path / ADAPTER_CONFIG).exists() and (inside / ADAPTER_CONFIG).exists():
         return inside
     return local_path(path)
+
+
+def check_base(adapter: Path, model: Path) -> None:
+    """Refuse an adapter of codling's that was trained beside other weights than `model`'s.
+
+    Adapters from elsewhere do not say beside which; `merge` looks at names and shapes.
+    """
+    folder = adapter_path(adapter)
+    if not (folder / MANIFEST).is_file():
+        return
+    made = open_artifact(folder, ADAPTER)
+    base = next((i for i in made.manifest.inputs if i.kind in ("checkpoint", "source")), None)
+    if base is not None and base.id != model_id(model):
+        raise CheckpointError(
+            f"{adapter} was made for {base.path}, whose weights are not those of {model}; name "
+            "the model that it was made for"
+        )
 
 
 def load_adapter(path: Path) -> Adapter:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from codling.checkpoint.adapter import check_base, load_adapter, merge
 from codling.checkpoint.gguf import gguf_config, gguf_tensors
 from codling.checkpoint.gguf_file import read_gguf
 from codling.checkpoint.hub import local_path
@@ -77,16 +78,23 @@ def load_model(
     *,
     dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
+    adapter: Path | None = None,
 ) -> Transformer:
     """The model at `path`, or of that name on the hub, in evaluation mode, in type `dtype`.
 
-    `dtype` None takes the stored type of the embedding, and bfloat16 for GGUF.
+    `dtype` None takes the stored type of the embedding, and bfloat16 for GGUF. `adapter` is added
+    to the weights.
     Raises CheckpointError, one line that names the tensor, if weights are missing, left over, of
     the wrong shape, damaged or pickled.
     """
     path = local_path(path)
+    if adapter is not None:
+        check_base(adapter, path)
     with faults_named(path, CheckpointError):
-        return _load(path, dtype, torch.device(device))
+        model = _load(path, dtype, torch.device(device))
+    if adapter is not None:
+        merge(model, load_adapter(adapter))
+    return model
 
 
 def _load(path: Path, dtype: torch.dtype | None, device: torch.device) -> Transformer:

@@ -11,13 +11,14 @@ elsewhere have no manifest, so there is nothing to compare.
 Not here: whether weights are finite and fit the config (load.py looks at every one).
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from codling.core.artifact import MANIFEST, sha256_of
+from codling.core.artifact import MANIFEST, open_artifact, sha256_of
 from codling.core.errors import CheckpointError, faults_named
 from codling.core.files import write_json
 from codling.core.foreign_json import read_object
@@ -34,6 +35,18 @@ def check_files(path: Path, cache_path: Path | None = None) -> int:
     """
     cache = _Cache(cache_path or _cache_path())
     return _check(path, lambda name: name.endswith(_NOT_EDITED), cache.sha256)
+
+
+def model_id(path: Path, cache_path: Path | None = None) -> str:
+    """Which weights a checkpoint's folder or .gguf file holds: equal ids mean equal weights.
+
+    An artefact's id, else a hash over the weight files, wherever they lie.
+    """
+    if (path / MANIFEST).is_file():
+        return open_artifact(path).id
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    cache = _Cache(cache_path or _cache_path())
+    return hashlib.sha256("".join(cache.sha256(f) for f in files).encode()).hexdigest()[:16]
 
 
 def verify_files(path: Path) -> int:

@@ -42,6 +42,8 @@ class GenerateConfig:
     """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
     max_length: int | None = aside(None)
     """Tokens of prompt and completion at most; by default the model's context."""
+    adapter: Path | None = None
+    """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     memory: Path | None = None
     """Memory of a repository (codling memory) that completions and insertions may repeat."""
     threads: int | None = aside(None)

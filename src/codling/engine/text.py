@@ -117,6 +117,7 @@ class TextEngine:
         chat_template: str | None = None,
         must_chat: bool = False,
         memory: Path | None = None,
+        adapter: Path | None = None,
     ) -> Self:
         """Load a checkpoint: a run's folder, a Hugging Face folder, a .gguf file, or a hub name.
 
@@ -126,7 +127,8 @@ class TextEngine:
         `chat_template` names one of the checkpoint's, a preset or a file; `must_chat` refuses a
         model without any before its weights are read.
 
-        `memory` is the folder of a repository's memory (engine/memory) that answers may repeat.
+        `memory` is the folder of a repository's memory (engine/memory) that answers may repeat;
+        `adapter` is added to the model's weights.
 
         Raises CheckpointError, TokenizerError, or ArtifactError for the memory.
         """
@@ -142,7 +144,7 @@ class TextEngine:
         dtype = dtype or _DTYPES[precision]
         remembered = None if memory is None else Memory.open(memory, tokenizer)
         engine = cls(
-            load_model(found, dtype=dtype, device=device),
+            load_model(found, dtype=dtype, device=device, adapter=adapter),
             tokenizer,
             name=model_name(path),
             max_streams=max_streams,

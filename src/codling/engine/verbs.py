@@ -121,6 +121,7 @@ def _open(
         chat_template=chat_template,
         must_chat=must_chat,
         memory=config.memory,
+        adapter=config.adapter,
     )
 
 

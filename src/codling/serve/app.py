@@ -113,6 +113,7 @@ def _load(config: ServeConfig) -> Backend:
         max_length=config.max_length,
         chat_template=config.chat_template,
         memory=config.memory,
+        adapter=config.adapter,
     )
     return LocalBackend(engine, config.name)
 

@@ -57,6 +57,8 @@ class ServeConfig:
     has), or a file; by default the checkpoint's own, and no chat if it has none."""
     precision: Precision = "auto"
     """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
+    adapter: Path | None = None
+    """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     memory: Path | None = None
     """Memory of a repository (codling memory) that completions and insertions may repeat."""
     max_streams: int = 16

@@ -17,6 +17,11 @@ from codling.core.errors import ConfigError
 from codling.corpus.tables.schemas import Split
 from codling.tokens.token_files import open_stream, read_meta
 
+_RUN = 4
+"""Windows side by side that are set aside together."""
+_ASIDE = 1 << 31
+"""Takes the place of an epoch's number among the seeds."""
+
 
 class TokenDataset:
     """A token stream seen as shuffled windows."""
@@ -30,8 +35,13 @@ class TokenDataset:
         self._ids = open_stream(path, split)
         if len(self._ids) < context + 1:
             self._ids = np.resize(self._ids, context + 1)
-        self.n_windows = -(-(len(self._ids) - 1) // context)
+        self._windows = np.arange(-(-(len(self._ids) - 1) // context))
         self._orders: dict[int, npt.NDArray[np.int64]] = {}
+
+    @property
+    def n_windows(self) -> int:
+        """Windows of an epoch."""
+        return len(self._windows)
 
     @property
     def n_tokens(self) -> int:
@@ -48,8 +58,28 @@ class TokenDataset:
         before."""
         first = step * self.batch_size
         places = (divmod(first + i, self.n_windows) for i in range(self.batch_size))
-        rows = [self.window(int(self._order(epoch)[place])) for epoch, place in places]
+        rows = [
+            self.window(int(self._windows[self._order(epoch)[place]])) for epoch, place in places
+        ]
         return torch.from_numpy(np.stack(rows))
+
+    def set_aside(self, n_windows: int) -> list[int]:
+        """Take about so many windows out of the batches, a run here and there; their indices.
+
+        Runs, because the neighbour of a window is half of what it is about. The same for the same
+        seed.
+        """
+        rng = np.random.default_rng([self.seed, _ASIDE])
+        sections = np.array_split(self._windows, max(1, n_windows // _RUN))
+        runs = []
+        for section in sections:
+            length = min(_RUN, n_windows, len(section))
+            start = int(rng.integers(len(section) - length + 1))
+            runs.append(section[start : start + length])
+        aside = np.concatenate(runs)
+        self._windows = np.setdiff1d(self._windows, aside)
+        self._orders.clear()
+        return [int(i) for i in aside]
 
     def epoch(self, step: int) -> float:
         """How many times the stream has been seen before `step`."""

@@ -10,6 +10,7 @@ uses.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from codling.core.errors import TokenizerError
@@ -36,6 +37,16 @@ _CASED = (
 version."""
 
 
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """The contents of the files that a published tokenizer would have."""
+
+    tokenizer_json: dict[str, Any]
+    tokenizer_config: dict[str, Any]
+    model_config: dict[str, Any]
+    """Of config.json only what tokens depend on."""
+
+
 def tokenizer_from_gguf(
     metadata: Mapping[str, Any], *, byte_chars: ByteChars = "round-trip"
 ) -> Tokenizer:
@@ -43,6 +54,17 @@ def tokenizer_from_gguf(
 
     Raises TokenizerError if it holds none, or one whose kind or splitter is unknown.
     """
+    files = tokenizer_files(metadata)
+    return Tokenizer(
+        files.tokenizer_json,
+        tokenizer_config=files.tokenizer_config,
+        model_config=files.model_config,
+        byte_chars=byte_chars,
+    )
+
+
+def tokenizer_files(metadata: Mapping[str, Any]) -> TokenizerFiles:
+    """The files of the tokenizer that a GGUF file holds; TokenizerError as tokenizer_from_gguf."""
     kind = metadata.get("tokenizer.ggml.model")
     if kind != "gpt2":
         raise TokenizerError(
@@ -59,7 +81,7 @@ def tokenizer_from_gguf(
     generation = resolve(marks, len(vocabulary) - len(marks), model_config)
     pre = metadata.get(f"{_KEYS}pre")
     splitter = _splitter(pre, generation)
-    return Tokenizer(
+    return TokenizerFiles(
         {
             "version": "1.0",
             "normalizer": {"type": "NFC"} if splitter in _NFC else None,
@@ -73,9 +95,8 @@ def tokenizer_from_gguf(
                 "ignore_merges": splitter == "llama-bpe",
             },
         },
-        tokenizer_config=_tokenizer_config(metadata, names, pre),
-        model_config=model_config,
-        byte_chars=byte_chars,
+        _tokenizer_config(metadata, names, pre),
+        model_config,
     )
 
 

@@ -17,19 +17,24 @@ from torch import Tensor
 
 IGNORED = -100
 """Targets with this value take no part in the loss."""
+_MAX_ROWS = 1024
+_CHUNK_LOGITS = 1 << 25
+"""Logits of a chunk at most: a vocabulary of 150,000 would take gigabytes for 1,024 rows."""
 
 
 def chunked_cross_entropy(
-    hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, *, chunk_rows: int = 1024
+    hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, *, chunk_rows: int | None = None
 ) -> Tensor:
     """Mean cross entropy in nats over the targets that are not IGNORED; 0 if all are.
 
-    The matrix products run in the dtype of `hidden_NH`, softmax and sums in fp32.
+    The matrix products run in the dtype of `hidden_NH`, softmax and sums in fp32. A weight that
+    needs no gradient costs none.
     """
+    chunk_rows = chunk_rows or min(_MAX_ROWS, max(1, _CHUNK_LOGITS // weight_VH.shape[0]))
     if not torch.is_grad_enabled():
         return _loss_only(hidden_NH, weight_VH, targets_N, chunk_rows)
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_NH, weight_VH, targets_N, chunk_rows
+        hidden_NH, weight_VH, targets_N, chunk_rows, weight_VH.requires_grad
     )
     return loss
 
@@ -45,17 +50,19 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """Takes the gradients in the forward pass, while a chunk's logits are there."""
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0913 (the operands, and how to go about it)
         ctx: torch.autograd.function.FunctionCtx,
         hidden_NH: Tensor,
         weight_VH: Tensor,
         targets_N: Tensor,
         chunk_rows: int,
+        is_trained: bool,
     ) -> Tensor:
         weight = weight_VH.to(hidden_NH.dtype)
         scale = 1.0 / (targets_N != IGNORED).sum().clamp(min=1)
         total = torch.zeros((), dtype=torch.float32, device=hidden_NH.device)
-        d_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+        shape = weight.shape if is_trained else (0,)
+        d_weight = torch.zeros(shape, dtype=torch.float32, device=weight.device)
         d_hidden = []
         for hidden_CH, targets_C in zip(
             torch.split(hidden_NH, chunk_rows), torch.split(targets_N, chunk_rows), strict=True
@@ -63,18 +70,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             loss, d_logits_CV = _loss_and_gradient(hidden_CH, weight, targets_C, scale)
             total = total + loss
             d_hidden.append(d_logits_CV @ weight)
-            d_weight = d_weight + (d_logits_CV.t() @ hidden_CH).float()
+            if is_trained:
+                d_weight = d_weight + (d_logits_CV.t() @ hidden_CH).float()
+        ctx.is_trained = is_trained  # type: ignore[attr-defined]
         ctx.save_for_backward(torch.cat(d_hidden), d_weight.to(weight_VH.dtype))
         return total * scale
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, d_loss: Tensor
-    ) -> tuple[Tensor, Tensor, None, None]:
+    ) -> tuple[Tensor, Tensor | None, None, None, None]:
         d_hidden, d_weight = ctx.saved_tensors  # type: ignore[attr-defined]
         return (
             d_hidden * d_loss.to(d_hidden.dtype),
-            d_weight * d_loss.to(d_weight.dtype),
+            d_weight * d_loss.to(d_weight.dtype) if ctx.is_trained else None,  # type: ignore[attr-defined]
+            None,
             None,
             None,
         )

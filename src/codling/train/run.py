@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from codling.core.artifact import Artifact, Draft, Input, is_complete, open_arti
 from codling.core.errors import ConfigError, TokenizerError
 from codling.core.files import write_json
 from codling.core.foreign_json import read_object
+from codling.core.log import say
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.dataset import TokenDataset
@@ -26,7 +28,7 @@ from codling.train.config import LoopConfig
 from codling.train.parallel.ranks import Ranks
 from codling.train.trainer import Batches, Summary, Trainer
 
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -34,6 +36,8 @@ _TOKENIZER_FILES = (
     "chat_template.json",
     "additional_chat_templates/*.jinja",
 )
+_MIN_WINDOWS = 8
+"""Fewer windows of training text are all trained on."""
 
 
 def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its place)
@@ -43,9 +47,18 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     folder: Path,
     ranks: Ranks,
     balance_alpha: float = 0.0,
+    *,
+    context: int | None = None,
+    validation_share: float = 0.0,
+    replay: tuple[Path, float] | None = None,
 ) -> Summary:
-    """Run the loop over a token stream; windows as long as the model's max_position."""
-    context = model.config.max_position
+    """Run the loop over a token stream, in windows of `context` or the model's max_position.
+
+    `validation_share` of the windows are not trained on: the weights that do best on them are kept,
+    and they take the place of the held-out stream, which then nothing is chosen by.
+    `replay`: other tokens, and the share of the windows that come from them.
+    """
+    context = context or model.config.max_position
     if config.batch_size % ranks.n_ranks:
         raise ConfigError(
             f"batch_size is {config.batch_size}, which {ranks.n_ranks} processes cannot share "
@@ -53,15 +66,25 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
         )
     meta = read_meta(tokens_dir)
     dataset = TokenDataset(tokens_dir, "train", context, config.batch_size, config.seed)
+    heldout = (
+        _set_aside(dataset, validation_share, config)
+        if validation_share
+        else _heldout(tokens_dir, context, config, meta)
+    )
+    source: Callable[[int], Tensor] = dataset.batch
+    if replay is not None:
+        other = TokenDataset(replay[0], "train", context, 1, config.seed)
+        source = mixed(dataset, other, replay[1])
     trainer = Trainer(
         model,
-        _batches(dataset, ranks),
+        _batches(source, config.batch_size, ranks),
         config,
         folder,
-        heldout=_heldout(tokens_dir, context, config, meta),
+        heldout=heldout,
         bytes_per_token=meta.splits["train"].n_bytes / max(1, meta.splits["train"].n_tokens),
         balance_alpha=balance_alpha,
         ranks=ranks,
+        keep_best=validation_share > 0,
     )
     return trainer.run()
 
@@ -78,7 +101,7 @@ def publish_checkpoint(
     `fim_mode` goes into tokenizer_config.json, where insertion prompts look for it.
     """
     folder = tokenizer_dir if tokenizer_dir.is_dir() else tokenizer_dir.parent
-    for path in (p for pattern in _TOKENIZER_FILES for p in folder.glob(pattern) if p.is_file()):
+    for path in (p for pattern in TOKENIZER_FILES for p in folder.glob(pattern) if p.is_file()):
         shutil.copyfile(path, draft.file(path.relative_to(folder).as_posix()))
     settings = draft.file("tokenizer_config.json")
     if settings.is_file():
@@ -106,24 +129,41 @@ def produce_on_ranks(  # noqa: PLR0913 (the arguments of produce, and who we are
     work: Callable[[Draft], None],
     ranks: Ranks,
     version: int,
+    kind: str = "checkpoint",
 ) -> Artifact:
     """`produce` for one or several processes: rank 0 owns the folder, the others only compute."""
-    settings = {"kind": "checkpoint", "version": version, "config": config, "inputs": inputs}
+    settings = {"kind": kind, "version": version, "config": config, "inputs": inputs}
     if ranks.is_main:
         artifact = produce(out_dir, work=work, **settings)  # type: ignore[arg-type]
         ranks.wait()
         return artifact
     if not is_complete(out_dir, **settings):  # type: ignore[arg-type]
-        work(Draft(out_dir.absolute().with_name(out_dir.name + ".partial"), "checkpoint", ""))
+        work(Draft(out_dir.absolute().with_name(out_dir.name + ".partial"), kind, ""))
     ranks.wait()
-    return open_artifact(out_dir, "checkpoint")
+    return open_artifact(out_dir, kind)
 
 
-def _batches(dataset: TokenDataset, ranks: Ranks) -> Batches:
-    rows = ranks.rows(dataset.batch_size)
+def mixed(own: TokenDataset, other: TokenDataset, share: float) -> Callable[[int], Tensor]:
+    """Batches of `own` in which windows of `other` take the place of `share` of the rows.
+
+    `other` gives one window a batch.
+    """
+
+    def batch(number: int) -> Tensor:
+        tokens = own.batch(number)
+        first, end = (math.floor(n * own.batch_size * share) for n in (number, number + 1))
+        for row, place in enumerate(range(first, end)):
+            tokens[row] = other.batch(place)[0]
+        return tokens
+
+    return batch
+
+
+def _batches(source: Callable[[int], Tensor], batch_size: int, ranks: Ranks) -> Batches:
+    rows = ranks.rows(batch_size)
 
     def batch(number: int) -> tuple[Tensor, Tensor]:
-        tokens = dataset.batch(number)[rows]
+        tokens = source(number)[rows]
         return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 
     return batch
@@ -140,3 +180,16 @@ def _heldout(
     dataset = TokenDataset(tokens_dir, "heldout", context, size, 0)
     batches = (dataset.batch(i) for i in range(n_windows // size))
     return tuple((b[:, :-1].contiguous(), b[:, 1:].contiguous()) for b in batches)
+
+
+def _set_aside(
+    dataset: TokenDataset, share: float, config: LoopConfig
+) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Batches of training windows that training will not see; none of a stream of a few windows."""
+    n_windows = min(int(dataset.n_windows * share), config.heldout_tokens // dataset.context)
+    if dataset.n_windows < _MIN_WINDOWS:
+        say("too little text to set any of it aside; the last weights are kept, not the best")
+        return ()
+    windows = [dataset.window(i) for i in dataset.set_aside(max(1, n_windows))]
+    tokens = torch.split(torch.from_numpy(np.stack(windows)), config.batch_size)
+    return tuple((b[:, :-1].contiguous(), b[:, 1:].contiguous()) for b in tokens)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from codling.core.errors import ArtifactError, StorageError
 from codling.core.files import make_folder, replacing
@@ -40,11 +41,25 @@ class Position:
     minutes: float | None = None
     """The length for which `n_steps` was decided: minutes, or steps."""
     max_steps: int | None = None
+    first_loss: float | None = None
+    """Runs that keep their best weights: the held-out loss before the first step, ..."""
+    best_loss: float | None = None
+    best_step: int = 0
+    """... the lowest so far, and after how many steps it was measured."""
 
 
-def save_state(path: Path, position: Position, weights: FlatWeights, optimizer: Optimizer) -> None:
-    """Write the state; StorageError if the disk is full, with the old state intact."""
-    tensors = {"master": weights.master, **optimizer.state()}
+def save_state(
+    path: Path,
+    position: Position,
+    weights: FlatWeights,
+    optimizer: Optimizer,
+    best: Tensor | None = None,
+) -> None:
+    """Write the state; StorageError if the disk is full, with the old state intact.
+
+    `best` are the best weights so far, where a run keeps them.
+    """
+    tensors = _tensors(weights, optimizer, best)
     make_folder(path.parent)
     try:
         with replacing(path) as temporary:
@@ -64,12 +79,19 @@ def read_position(path: Path) -> Position | None:
         return Position(**json.loads(file.metadata()[_META]))
 
 
-def load_state(path: Path, weights: FlatWeights, optimizer: Optimizer) -> None:
-    """Bring weights and optimiser to the saved state."""
+def load_state(
+    path: Path, weights: FlatWeights, optimizer: Optimizer, best: Tensor | None = None
+) -> None:
+    """Bring weights and optimiser, and the best weights, to the saved state."""
     with _opened(path) as file, torch.no_grad():
-        for name, tensor in {"master": weights.master, **optimizer.state()}.items():
+        for name, tensor in _tensors(weights, optimizer, best).items():
             tensor.copy_(file.get_tensor(name))
     weights.publish()
+
+
+def _tensors(weights: FlatWeights, optimizer: Optimizer, best: Tensor | None) -> dict[str, Tensor]:
+    kept = {} if best is None else {"best": best}
+    return {"master": weights.master, **optimizer.state(), **kept}
 
 
 def _opened(path: Path) -> safe_open:

@@ -11,6 +11,8 @@ becomes much slower or faster. State is saved every
 SIGTERM and Ctrl-C save and stop. With other minutes or steps it goes on as well, and the rest of
 the schedule is planned anew.
 
+Parameters that need no gradient are not trained.
+
 Not here: what the batches are and what becomes of the weights (pretrain.py, extend.py, posttrain/).
 """
 
@@ -60,6 +62,10 @@ class Summary:
     loss: float | None
     """Mean over the last twentieth of the steps, nats per token."""
     heldout_loss: float | None
+    """The last one; of runs that keep their best weights, theirs."""
+    heldout_loss_before: float | None = None
+    best_step: int | None = None
+    """Of runs that keep their best weights: after how many steps they were the model's."""
 
 
 class Trainer:
@@ -76,8 +82,12 @@ class Trainer:
         bytes_per_token: float | None = None,
         balance_alpha: float = 0.0,
         ranks: Ranks | None = None,
+        keep_best: bool = False,
     ) -> None:
-        """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte."""
+        """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte.
+
+        `keep_best` ends with the weights of the lowest held-out loss, the first ones included.
+        """
         self.config, self.batches, self.heldout = config, batches, heldout
         self.bytes_per_token, self.folder = bytes_per_token, folder
         self.ranks = ranks or Ranks()
@@ -93,8 +103,9 @@ class Trainer:
         self.step_fn = LossStep(
             self.model, compiled=self.position.compiled, balance_alpha=balance_alpha
         )
+        self.best = self.weights.master.clone() if keep_best and heldout else None
         if saved:
-            load_state(self._state_path, self.weights, self.optimizer)
+            load_state(self._state_path, self.weights, self.optimizer, self.best)
 
     def run(self) -> Summary:
         """Train to the end; afterwards the model's weights are the fp32 master copy.
@@ -106,11 +117,15 @@ class Trainer:
             self._checked = (self.position.step, self.position.seconds)
             self.step_fn.warm_up(*self._batch(self.position.step * self.config.accumulate))
             self.position.compiled = self.step_fn.compiled
+            if self.best is not None and self.position.first_loss is None:
+                self.position.first_loss = self.position.best_loss = self._measure_heldout()
             if not self.position.n_steps:
                 self.position.n_steps = self.config.max_steps or self._steps_in_time()
             self._train()
             self._save()  # so that nothing is trained again if the checkpoint cannot be written
         self.step_fn.release()
+        if self.best is not None:
+            self.weights.master.copy_(self.best)
         self.weights.restore_master()
         return self._summary()
 
@@ -169,10 +184,17 @@ class Trainer:
         }
         at.step += 1
         if self._heldout_is_due():
-            row["heldout_loss"] = self._measure_heldout()
+            row["heldout_loss"] = heldout_loss = self._measure_heldout()
+            self._note_best(heldout_loss)
         at.seconds += time.monotonic() - started
         row["seconds"] = round(at.seconds, 3)
         return row
+
+    def _note_best(self, heldout_loss: float) -> None:
+        at = self.position
+        if self.best is not None and at.best_loss is not None and heldout_loss < at.best_loss:
+            self.best.copy_(self.weights.master)
+            at.best_loss, at.best_step = heldout_loss, at.step
 
     def _update(self, step: int, rate: float) -> tuple[float, float]:
         """Mean loss and gradient norm of update `step`, which is done at `rate` times the peak."""
@@ -213,13 +235,16 @@ class Trainer:
         rows = list(read_json_lines(self.folder / METRICS)) if self.ranks.is_main else []
         last = [r["loss"] for r in rows[-max(1, at.n_steps // 20) :] if r["loss"] is not None]
         heldout = [r["heldout_loss"] for r in rows if "heldout_loss" in r]
+        keeps_best = self.best is not None
         return Summary(
             n_steps=at.n_steps,
             n_skipped=at.n_skipped,
             n_tokens=at.n_steps * self._tokens_per_step(),
             seconds=round(at.seconds, 3),
             loss=statistics.fmean(last) if last else None,
-            heldout_loss=heldout[-1] if heldout else None,
+            heldout_loss=at.best_loss if keeps_best else heldout[-1] if heldout else None,
+            heldout_loss_before=at.first_loss,
+            best_step=at.best_step if keeps_best else None,
         )
 
     def _replan(self) -> int:
@@ -266,7 +291,7 @@ class Trainer:
     def _save(self) -> None:
         if self.ranks.is_main:
             self._log.sync()
-            save_state(self._state_path, self.position, self.weights, self.optimizer)
+            save_state(self._state_path, self.position, self.weights, self.optimizer, self.best)
 
     @property
     def _state_path(self) -> Path:

@@ -1,4 +1,6 @@
-"""All weights of a model as one flat array per kind, with an fp32 master copy.
+"""All trained weights of a model as one flat array per kind, with an fp32 master copy.
+
+Parameters that need no gradient stay where they are, in the type of the products.
 
 Not here: the update rules (adamw.py, muon.py).
 """
@@ -34,13 +36,17 @@ def view(flat: Tensor, slot: Slot) -> Tensor:
 
 
 class FlatWeights:
-    """The parameters of a model as views of one flat tensor, with an fp32 master copy.
+    """The trained parameters of a model as views of one flat tensor, with an fp32 master copy.
 
-    After construction the model's parameters are in `dtype` and share memory with `working`.
+    After construction all parameters are in `dtype`; the trained ones share memory with `working`.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        named = [(kind_of(n, p, model), n, p) for n, p in model.named_parameters()]
+        for parameter in model.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.to(dtype)
+        trained = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
+        named = [(kind_of(n, p, model), n, p) for n, p in trained]
         # Matrices of one shape lie side by side: Muon treats them as one stack.
         named.sort(key=lambda each: (each[0], tuple(each[2].shape)))
         self.slots: list[Slot] = []
@@ -75,7 +81,7 @@ class FlatWeights:
         self.working.copy_(self.master)
 
     def restore_master(self) -> None:
-        """Make the model's parameters fp32 again, with the exact master weights."""
+        """Make the trained parameters fp32 again, with the exact master weights."""
         for slot, parameter in zip(self.slots, self._parameters, strict=True):
             parameter.data = view(self.master, slot)
 

@@ -1,0 +1,152 @@
+"""The stage adapt: a published model learns a repository.
+
+Input: a base (Hugging Face folder or GGUF file) and tokens packed with its own tokenizer, so with
+its own FIM marks. Output: with LoRA an artefact of kind "adapter" in peft's format; with all
+weights trained (`--mode full`) one of kind "checkpoint". Either way the weights are those that did
+best on a part of the training text that was set aside; the base's own count among them.
+
+Not here: the loop (train/trainer.py), what is trained (lora.py), what it costs (plan.py).
+"""
+
+import math
+from pathlib import Path
+
+import torch
+
+from codling.checkpoint.adapter import ADAPTER, save_adapter
+from codling.checkpoint.hub import local_path
+from codling.checkpoint.load import load_config, load_model
+from codling.checkpoint.settings import to_published
+from codling.checkpoint.verify import check_files, model_id
+from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact
+from codling.core.errors import ConfigError
+from codling.core.log import say
+from codling.core.memory import available_bytes
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+from codling.posttrain.adopt import open_tokenizer, write_tokenizer
+from codling.posttrain.config import AdaptConfig
+from codling.posttrain.lora import add_lora, matrices
+from codling.posttrain.plan import check_memory
+from codling.tokens.token_files import StreamMeta, read_meta
+from codling.train.parallel.ranks import join_ranks
+from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
+from codling.train.trainer import Summary
+
+STAGE_VERSION = 1
+_DEFAULT_CONTEXT = 512
+"""Where neither the config nor the tokens say."""
+
+
+def adapt(config: AdaptConfig) -> Artifact:
+    """Adapt a published model to packed tokens, resumably: an adapter, or with --mode full all
+    weights.
+
+    Raises ConfigError if tokens and base do not fit together, or the memory is too small, with what
+    would fit; SystemExit(143) after SIGTERM, with the state saved.
+
+    Example:
+        codling adapt --model qwen2.5-coder-0.5b.gguf --tokens-dir runs/app/tokens \
+--out-dir runs/app/adapter --minutes 30
+    """
+    path = local_path(config.model)
+    check_files(path)
+    shape, meta = load_config(path), read_meta(config.tokens_dir)
+    tokens = open_artifact(config.tokens_dir, "tokens")
+    _check_tokens(config, path, shape, meta)
+    context = min(config.context or meta.context or _DEFAULT_CONTEXT, shape.max_position)
+    inputs = [base_input(path), tokens]
+    if config.replay_dir is not None:
+        inputs.append(open_artifact(config.replay_dir, "tokens"))
+    ranks = join_ranks()
+
+    def work(draft: Draft) -> None:
+        made = check_memory(shape, config, context, available_bytes())
+        say(f"{made}; the text is {meta.splits['train'].n_tokens:,} tokens long")
+        model = _prepared(path, config)
+        summary = train_on_tokens(
+            model,
+            config.loop(),
+            config.tokens_dir,
+            draft.path,
+            ranks,
+            context=context,
+            validation_share=config.validation_share,
+            replay=(config.replay_dir, config.replay_share) if config.replay_dir else None,
+        )
+        if ranks.is_main:
+            _publish(draft, model, config, path, meta)
+            counts = {"parameters": made.n_parameters, "trained": made.n_trained}
+            draft.counts |= counts | counts_of(summary, meta) | _bits(summary, meta)
+
+    kind = ADAPTER if config.mode == "lora" else "checkpoint"
+    return produce_on_ranks(config.out_dir, config, inputs, work, ranks, STAGE_VERSION, kind)
+
+
+def base_input(path: Path) -> Artifact | Input:
+    """A model as an input: an artefact, or a source named by its weights."""
+    if (path / MANIFEST).is_file():
+        return open_artifact(path, "checkpoint")
+    return Input(kind="source", id=model_id(path), path=str(path.absolute()))
+
+
+def _check_tokens(config: AdaptConfig, path: Path, shape: ModelConfig, meta: StreamMeta) -> None:
+    tokenizer = open_tokenizer(path)
+    cure = "pack again with the base's tokenizer (codling adopt)"
+    if meta.vocab_size != tokenizer.vocab_size or meta.eos != tokenizer.specials.eos:
+        raise ConfigError(
+            f"the tokens in {config.tokens_dir} were made with a vocabulary of {meta.vocab_size} "
+            f"and end at {meta.eos}, but {config.model} has {tokenizer.vocab_size} tokens and ends "
+            f"at {tokenizer.specials.eos}; {cure}"
+        )
+    if meta.vocab_size > shape.vocab_size:
+        raise ConfigError(
+            f"{config.model}: its tokenizer has {meta.vocab_size} tokens but the model only "
+            f"{shape.vocab_size}; take both from the same checkpoint"
+        )
+    if config.mode == "lora" and meta.splits["train"].n_fim and meta.fim_mode != tokenizer.fim_mode:
+        raise ConfigError(
+            f"the tokens in {config.tokens_dir} teach insertion in the order {meta.fim_mode}, but "
+            f"{config.model} is asked in {tokenizer.fim_mode}; pack with --fim-spm-share "
+            f"{int(tokenizer.fim_mode == 'spm')}"
+        )
+    if config.mode == "full":
+        to_published(shape)  # refuses, before any training, what could not be saved
+
+
+def _prepared(path: Path, config: AdaptConfig) -> Transformer:
+    """The base, ready to be trained: frozen and with LoRA beside it, or whole in fp32."""
+    if config.mode == "full":
+        return load_model(path)
+    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    model = load_model(path, dtype=dtype)
+    add_lora(model, config.rank, config.alpha, torch.Generator().manual_seed(config.seed))
+    return model
+
+
+def _publish(
+    draft: Draft, model: Transformer, config: AdaptConfig, path: Path, meta: StreamMeta
+) -> None:
+    if config.mode == "lora":
+        save_adapter(
+            matrices(model),
+            draft.path,
+            rank=config.rank,
+            alpha=config.alpha,
+            base_name=str(config.model),
+        )
+        return
+    tokenizer_dir = draft.inner("tokenizer").path
+    write_tokenizer(path, tokenizer_dir)
+    publish_checkpoint(draft, model, model.config, tokenizer_dir, meta.fim_mode)
+
+
+def _bits(summary: Summary, meta: StreamMeta) -> dict[str, float]:
+    """The losses on what was set aside, as bits per byte of the training text."""
+    split = meta.splits["train"]
+    per_nat = split.n_tokens / max(1, split.n_bytes) / math.log(2)
+    named = {
+        "validation_bits_before": summary.heldout_loss_before,
+        "validation_bits": summary.heldout_loss,
+    }
+    return {name: loss * per_nat for name, loss in named.items() if loss is not None}

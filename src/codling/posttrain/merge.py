@@ -1,0 +1,68 @@
+"""The stage merge: a base and its adapter become one plain checkpoint.
+
+Input: a base (Hugging Face folder or GGUF file) and an adapter. Output: an artefact of kind
+"checkpoint" in bf16 that transformers, vLLM and SGLang load.
+
+Not here: the sum itself (checkpoint/adapter.py).
+"""
+
+from codling.checkpoint.adapter import ADAPTER, ADAPTER_WEIGHTS, adapter_path, load_adapter
+from codling.checkpoint.hub import local_path
+from codling.checkpoint.load import load_config, load_model
+from codling.checkpoint.settings import to_published
+from codling.checkpoint.verify import check_files
+from codling.core.artifact import (
+    MANIFEST,
+    Artifact,
+    Draft,
+    Input,
+    open_artifact,
+    produce,
+    sha256_of,
+)
+from codling.posttrain.adapt import base_input
+from codling.posttrain.adopt import write_tokenizer
+from codling.posttrain.config import MergeConfig
+from codling.tokens.tokenizer import Tokenizer
+from codling.train.run import publish_checkpoint
+
+STAGE_VERSION = 1
+
+
+def merge(config: MergeConfig) -> Artifact:
+    """Add an adapter to its base: a plain checkpoint that needs no adapter.
+
+    Example:
+        codling merge --model qwen2.5-coder-0.5b.gguf --adapter runs/app/adapter \
+--out-dir runs/app/merged
+    """
+    path = local_path(config.model)
+    check_files(path)
+    load_adapter(config.adapter)  # refuses what is damaged before the base is looked at
+    to_published(load_config(path))
+
+    def work(draft: Draft) -> None:
+        # fp32: rounded once, when it is written.
+        model = load_model(path, adapter=config.adapter)
+        tokenizer_dir = draft.inner("tokenizer").path
+        write_tokenizer(path, tokenizer_dir)
+        order = Tokenizer.open(tokenizer_dir).fim_mode
+        publish_checkpoint(draft, model, model.config, tokenizer_dir, order)
+        draft.counts["parameters"] = model.n_parameters()
+
+    return produce(
+        config.out_dir,
+        kind="checkpoint",
+        version=STAGE_VERSION,
+        config=config,
+        inputs=[base_input(path), _adapter_input(config)],
+        work=work,
+    )
+
+
+def _adapter_input(config: MergeConfig) -> Artifact | Input:
+    folder = adapter_path(config.adapter)
+    if (folder / MANIFEST).is_file():
+        return open_artifact(folder, ADAPTER)
+    identity = sha256_of(folder / ADAPTER_WEIGHTS)[:16]
+    return Input(kind="source", id=identity, path=str(folder.absolute()))
