@@ -1,1 +1,1 @@
-"""Instruction tuning, LoRA, FIM tuning and reinforcement learning."""
+"""What is done to a trained model: so far adapting it to a repository (LoRA, or all weights)."""
