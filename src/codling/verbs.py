@@ -1,0 +1,180 @@
+"""The verbs of the command line, in the order of the data.
+
+A verb is a function with one typed config, named here by its import string, so that `codling
+--help` loads no stage.
+
+Not here: reading a command line (cli.py).
+"""
+
+from dataclasses import dataclass
+
+GROUPS = {
+    "data": "Data creation, stage by stage: sources to ordered samples.",
+}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One subcommand: its name, the function behind it, and what `codling --help` says of it."""
+
+    name: str
+    """One word, or two for a verb of a group: "data graph"."""
+    target: str
+    help: str
+    positional: str | None = None
+    """The config's field that plain arguments fill."""
+    table: str | None = None
+    """The recipe's table, where it is not named like the verb."""
+
+
+VERBS = (
+    Verb(
+        "grow",
+        "codling.pipeline:grow",
+        "From repositories to a code model with report: the whole path in one command.",
+        "sources",
+    ),
+    Verb(
+        "data collect",
+        "codling.corpus.collect:collect",
+        "Read repositories, folders and archives into documents with licences.",
+        "sources",
+    ),
+    Verb(
+        "data prose",
+        "codling.corpus.prose.prose:prose",
+        "Running text in English or Chinese: StackExchange, Markdown, corpora of text.",
+        "sources",
+    ),
+    Verb(
+        "data clean",
+        "codling.corpus.clean:clean",
+        "Licence gate, quality filters, redaction of secrets, exact duplicates.",
+    ),
+    Verb(
+        "data dedup",
+        "codling.corpus.dedup:dedup",
+        "Remove near-duplicate repositories or files: MinHash, verified by exact similarity.",
+    ),
+    Verb(
+        "data decontaminate",
+        "codling.corpus.decontaminate:decontaminate",
+        "Remove documents that hold parts of benchmarks.",
+    ),
+    Verb(
+        "data screen",
+        "codling.corpus.screen:screen",
+        "Remove documents that do not parse.",
+    ),
+    Verb(
+        "data graph",
+        "codling.report.graph:graph",
+        "Which files of a repository depend on which, as text and as a drawing.",
+        "path",
+    ),
+    Verb(
+        "data arrange",
+        "codling.corpus.arrange:arrange",
+        "Order each repository's files by their dependencies and join them.",
+    ),
+    Verb(
+        "data mix",
+        "codling.corpus.mixture:mix",
+        "Draw several corpora into one, by shares of tokens.",
+        "parts",
+    ),
+    Verb(
+        "data recall",
+        "codling.corpus.selection.recall:recall",
+        "Find the pages of a crawl that are like some seeds, in rounds.",
+    ),
+    Verb(
+        "data quality",
+        "codling.corpus.selection.quality:quality",
+        "Train a small quality model on labelled examples, and score documents.",
+    ),
+    Verb(
+        "data card",
+        "codling.report.card:card",
+        "What a corpus is made of: composition, drops, redactions, samples to read.",
+    ),
+    Verb(
+        "learn-tokenizer",
+        "codling.tokens.bpe:learn_tokenizer",
+        "Train a byte-level BPE tokenizer on the samples.",
+        table="tokenizer",
+    ),
+    Verb("pack", "codling.tokens.pack:pack", "Turn samples into windows of tokens, with FIM."),
+    Verb(
+        "pretrain", "codling.train.pretrain:pretrain", "Train a model on packed tokens, resumably."
+    ),
+    Verb("extend", "codling.train.extend:extend", "Give a checkpoint a longer context."),
+    Verb(
+        "adopt",
+        "codling.posttrain.adopt:adopt",
+        "Take over the tokenizer of a published model, for packing.",
+        "model",
+    ),
+    Verb(
+        "adapt",
+        "codling.posttrain.adapt:adapt",
+        "Adapt a published model to packed tokens: LoRA, or all weights.",
+    ),
+    Verb(
+        "merge",
+        "codling.posttrain.merge:merge",
+        "Add an adapter to its base: a plain checkpoint.",
+    ),
+    Verb(
+        "score",
+        "codling.evaluate.heldout.score:score",
+        "Bits per byte and insertion on held-out code, beside an n-gram baseline.",
+    ),
+    Verb(
+        "score-commits",
+        "codling.evaluate.heldout.score_commits:score_commits",
+        "Ask about lines that later commits added: base, context, memory, tuning, one table.",
+        "repo",
+    ),
+    Verb(
+        "memory",
+        "codling.engine.remember:memory",
+        "Index a repository, so that completions can repeat what stands in it.",
+        "path",
+    ),
+    Verb("report", "codling.report.run_page:report", "One self-contained HTML page of a run."),
+    Verb(
+        "evaluate",
+        "codling.evaluate.benchmark:evaluate",
+        "Run a published benchmark on a model or an API; `doctor` lists the toolchains.",
+        "benchmark",
+    ),
+    Verb(
+        "run-untrusted",
+        "codling.sandbox.untrusted:run_untrusted",
+        "Run a Python file that nobody vouches for, behind walls.",
+        "file",
+    ),
+    Verb("complete", "codling.engine.verbs:complete", "Continue a prompt or a file.", "model"),
+    Verb("insert", "codling.engine.verbs:insert", "Fill the hole at a cursor in a file.", "model"),
+    Verb("chat", "codling.engine.verbs:chat", "Talk to an instruction-tuned model.", "model"),
+    Verb("serve", "codling.serve.app:serve", "OpenAI-compatible server and editor page.", "model"),
+    Verb(
+        "info",
+        "codling.checkpoint.info:info",
+        "Architecture, parameters, cache and memory of a preset or checkpoint.",
+        "model",
+    ),
+    Verb(
+        "trace",
+        "codling.core.lineage:trace",
+        "From an artefact back to the files and licences it was made from.",
+        "path",
+    ),
+    Verb(
+        "completion",
+        "codling.cli:completion",
+        "A script with which the shell completes verbs and flags.",
+        "shell",
+    ),
+)
