@@ -38,6 +38,8 @@ class GrowConfig:
 
     sources: tuple[Path, ...] = ()
     """Git repositories, folders or archives; by default this Python's standard library."""
+    base: str = "none"
+    """Published model to adapt: a folder, a .gguf file or ORGANISATION/MODEL; none: from noise."""
     run_dir: Path | None = aside(None)
     """Folder of the run, by default runs/NAME, of three sources runs/NAME+2; the same folder
     again goes on where it stopped."""
@@ -141,6 +143,27 @@ PATH = (
     ),
     Station("report", "codling.report.run_page:report", "report", {"run_dir": ""}),
 )
+"""From noise."""
+ADAPTING = {
+    "tokenizer": Station("adopt", "codling.posttrain.adopt:adopt", "tokenizer", {}),
+    "pretrain": Station(
+        "adapt", "codling.posttrain.adapt:adapt", "adapted", {"tokens_dir": "tokens"}
+    ),
+    "score": Station(
+        "compare",
+        "codling.evaluate.heldout.compare:compare",
+        "scores",
+        {"checkpoint_dir": "adapted", "samples_dir": "samples", "tokens_dir": "tokens"},
+    ),
+}
+"""What takes the place of stations where a published model is adapted."""
+
+
+def path_of(config: GrowConfig) -> list[Station]:
+    """The stations of a run, in order."""
+    if config.base == "none":
+        return list(PATH)
+    return [ADAPTING.get(station.table, station) for station in PATH]
 
 
 def grow(config: GrowConfig) -> str:
@@ -148,7 +171,8 @@ def grow(config: GrowConfig) -> str:
 
     Runs collect, clean, decontaminate (if benchmarks are given), dedup, screen, arrange, tokenizer,
     pack, pretrain, score and report; stations that are complete are skipped, and an interrupted
-    one goes on where it stopped.
+    one goes on where it stopped. With --base the base's own tokenizer is taken over (adopt), adapt
+    takes the place of pretrain, and compare that of score.
 
     Example:
         codling grow ~/src/app ~/src/lib --own --minutes 30
@@ -156,9 +180,13 @@ def grow(config: GrowConfig) -> str:
     started = time.monotonic()
     run_dir = config.run_dir or _default_run_dir(config.sources)
     # Every station's settings are read before the first one starts: a mistake costs no work.
-    for number, step in enumerate(prepare(config, run_dir), 1):
+    steps = prepare(config, run_dir)
+    for step in steps:
+        if step.station.table == "adapt":
+            say(_foresee(step, steps))
+    for number, step in enumerate(steps, 1):
         begun = time.time()
-        name = f"[{number}/{len(PATH)}] {step.station.table}"
+        name = f"[{number}/{len(steps)}] {step.station.table}"
         if step.left_out:
             say(f"{name}: left out, {step.left_out}")
             continue
@@ -178,9 +206,34 @@ def prepare(config: GrowConfig, run_dir: Path) -> list[Step]:
         if name not in may_go:
             raise ConfigError(unknown_key(name, may_go, "skip", what="station"))
     steps: list[Step] = []
-    for station in PATH:
-        steps.append(_prepare(station, run_dir, tables.get(station.table, {}), config, steps))
+    of_base = _settings_of_base(config)
+    for station in path_of(config):
+        table = of_base.get(station.table, {}) | tables.get(station.table, {})
+        steps.append(_prepare(station, run_dir, table, config, steps))
     return steps
+
+
+def _settings_of_base(config: GrowConfig) -> dict[str, dict[str, Any]]:
+    """What follows from the base: who asks for it, and insertion tasks in its own order if any."""
+    if config.base == "none":
+        return {}
+    from codling.posttrain.adopt import open_tokenizer  # which loads torch
+
+    model = {"model": Path(config.base)}
+    tokenizer = open_tokenizer(model["model"])
+    fim = {"fim_spm_share": 1.0 if tokenizer.fim_mode == "spm" else 0.0}
+    if not tokenizer.can_insert:
+        say(f"{config.base} has no FIM tokens: plain text is learned, and insertion not offered")
+        fim["fim_rate"] = 0.0
+    return {"adopt": model, "adapt": model, "compare": model, "pack": fim}
+
+
+def _foresee(step: Step, steps: Sequence[Step]) -> str:
+    """What adapting will take, before anything begins; ConfigError if the memory is too small."""
+    from codling.posttrain.adapt import foresee
+
+    (pack,) = (s.config for s in steps if s.station.table == "pack")
+    return foresee(step.config, pack.context)  # type: ignore[arg-type, attr-defined]
 
 
 def _prepare(
@@ -248,7 +301,7 @@ def _nothing_kept(artifact: Artifact) -> str:
 def _tables(config: GrowConfig) -> dict[str, dict[str, Any]]:
     """Every stage's settings: the recipe's tables, then what --set says."""
     tables: dict[str, dict[str, Any]] = {}
-    known = {station.table: object for station in PATH}
+    known = {station.table: object for station in (*PATH, *ADAPTING.values())}
     if config.recipe is not None:
         tables = read_recipe(config.recipe)
         check_tables(tables, known | {"grow": GrowConfig}, str(config.recipe))

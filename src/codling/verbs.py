@@ -142,6 +142,11 @@ VERBS = (
         "Index a repository, so that completions can repeat what stands in it.",
         "path",
     ),
+    Verb(
+        "compare",
+        "codling.evaluate.heldout.compare:compare",
+        "A base and its adapted model on the same held-out questions: did it help?",
+    ),
     Verb("report", "codling.report.run_page:report", "One self-contained HTML page of a run."),
     Verb(
         "evaluate",

@@ -244,7 +244,6 @@ def test_micro_batches_add_up_to_a_large_batch(tmp_path: Path) -> None:
     losses = []
     for name, batches, accumulate in (("one", doubled, 1), ("two", counting, 2)):
         (tmp_path / name).mkdir()
-        (tmp_path / name).mkdir()
         run = trainer(tmp_path / name, batches, accumulate=accumulate, precision="fp32")
         run.run()
         losses.append([row["loss"] for row in rows(tmp_path / name)])
@@ -338,6 +337,7 @@ def backwards(number: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_weights_of_the_lowest_heldout_loss_are_kept_if_asked(tmp_path: Path) -> None:
     for name, heldout, best in (("a", counting(999), 60), ("b", backwards(999), 0)):
+        (tmp_path / name).mkdir()
         run = trainer(tmp_path / name, max_steps=60, heldout=(heldout,), keep_best=True)
         before = [p.detach().clone() for p in run.model.parameters()]
         summary = run.run()

@@ -95,8 +95,8 @@ class Adapter:
 
 
 def adapter_path(path: Path) -> Path:
-    """Where an adapter is: in `path`, in the adapter of the run `path`, or fetched from the hub."""
-    inside = path / "adapter"
+    """Where an adapter is: in `path`, in `adapted` of the run `path`, or fetched from the hub."""
+    inside = path / "adapted"
     if not (path / ADAPTER_CONFIG).exists() and (inside / ADAPTER_CONFIG).exists():
         return inside
     return local_path(path)

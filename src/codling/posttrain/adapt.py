@@ -83,6 +83,17 @@ def adapt(config: AdaptConfig) -> Artifact:
     return produce_on_ranks(config.out_dir, config, inputs, work, ranks, STAGE_VERSION, kind)
 
 
+def foresee(config: AdaptConfig, context: int) -> str:
+    """The plan in words, for tokens that are packed for `context`.
+
+    Raises ConfigError if the memory that is left is too small, with what would fit.
+    """
+    shape = load_config(local_path(config.model))
+    made = check_memory(shape, config, config.context or context, available_bytes())
+    length = f"{config.max_steps:,} steps" if config.max_steps else f"{config.minutes:g} minutes"
+    return f"adapting {config.model} for {length}: {made}"
+
+
 def base_input(path: Path) -> Artifact | Input:
     """A model as an input: an artefact, or a source named by its weights."""
     if (path / MANIFEST).is_file():

@@ -22,7 +22,7 @@ from codling.core.files import write_text
 from codling.core.recipe import aside
 from codling.report.drawing import draw, script, style
 from codling.report.page import duration_text, render_page
-from codling.report.run_view import RunView, pick_examples, view_run
+from codling.report.run_view import RunView, pick_examples, serve_command, view_run
 from codling.report.verdict import judge
 
 
@@ -88,6 +88,7 @@ def render(view: RunView, n_examples: int) -> str:
         "codling.report",
         "report.html",
         view=view,
+        serve_command=serve_command(view, f"{view.run_dir}/checkpoint"),
         name=view.run_dir.resolve().name,
         version=__version__,
         verdict=judge(view),
@@ -168,7 +169,7 @@ def smooth(values: Sequence[float]) -> list[float]:
 def _facts(view: RunView) -> list[tuple[str, str]]:
     """Date, size and durations, from the manifests."""
     facts: list[tuple[str, str]] = []
-    if checkpoint := view.artifacts.get("checkpoint"):
+    if checkpoint := view.artifacts.get("checkpoint") or view.artifacts.get("adapted"):
         counts = checkpoint.counts
         facts.append(("trained", _date(checkpoint.manifest.finished)))
         facts.append(("parameters", f"{counts.get('parameters', 0):,}"))

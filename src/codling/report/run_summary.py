@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.report.page import size_text
-from codling.report.run_view import RunView, Tally, pick_examples, view_run
+from codling.report.run_view import RunView, Tally, pick_examples, serve_command, view_run
 from codling.report.verdict import judge
 
 N_EXAMPLES = 10
@@ -107,15 +107,23 @@ def _scores(view: RunView) -> Iterator[str]:
     if not view.scores:
         return
     model, ngram = view.scores["model"], view.scores["ngram"]
+    if base := view.scores.get("base"):
+        yield f"{'On held-out code':<34}{'adapted':>10}{'base':>10}"
+        yield from _score_lines(model, base)
+        yield ""
     yield f"{'On held-out code':<34}{'model':>10}{'n-gram':>10}"
+    yield from _score_lines(model, ngram)
+    if asked := view.scores.get("asked"):
+        yield f"  asked: {', '.join(f'{part} {n:,}' for part, n in asked.items())}"
+
+
+def _score_lines(model: dict[str, Any], ngram: dict[str, Any]) -> Iterator[str]:
     yield _score_line("bits per byte (lower is better)", model, ngram, "bits_per_byte", "{:.3f}")
     yield _score_line("lines inserted exactly", model, ngram, "exact_match", "{:.1%}")
     yield _score_line("edit similarity", model, ngram, "edit_similarity", "{:.1%}")
     n_lines = model["n_lines"]
     saved = f"{model['n_lines_saved']} of {n_lines}", f"{ngram['n_lines_saved']} of {n_lines}"
     yield f"  {'lines it would have saved':<32}{saved[0]:>10}{saved[1]:>12}"
-    if asked := view.scores.get("asked"):
-        yield f"  asked: {', '.join(f'{part} {n:,}' for part, n in asked.items())}"
 
 
 def _score_line(
@@ -139,4 +147,4 @@ def _examples(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _next_steps(view: RunView) -> Iterator[str]:
     report = view.run_dir / "report" / "report.html"
     yield f"Report:  {os.path.relpath(report)}"
-    yield f"Serve:   codling serve {os.path.relpath(view.run_dir / 'checkpoint')}"
+    yield f"Serve:   {serve_command(view, os.path.relpath(view.run_dir / 'checkpoint'))}"

@@ -27,6 +27,7 @@ STATIONS = (
     "tokenizer",
     "tokens",
     "checkpoint",
+    "adapted",
     "scores",
 )
 """Folder names of a run, in the order of the path."""
@@ -71,6 +72,13 @@ class RunView:
     insertions: list[dict[str, Any]] = field(default_factory=list)
 
 
+def serve_command(view: RunView, grown: str) -> str:
+    """What serves the best model of a run: its own at `grown`; an adapted one if it is better than
+    its base, else the base.
+    """
+    return f"codling serve {view.scores.get('comparison', {}).get('serve', grown)}"
+
+
 def view_run(run_dir: Path) -> RunView:
     """Read the artefacts of a run."""
     found = _artifacts(run_dir)
@@ -79,6 +87,7 @@ def view_run(run_dir: Path) -> RunView:
     kept, licenses, heldout = _documents(documents) if documents else ([], [], Tally("", 0, 0))
     scores = found.get("scores")
     samples = found.get("samples")
+    trained = found.get("checkpoint") or found.get("adapted")
     return RunView(
         run_dir=run_dir,
         artifacts=found,
@@ -89,7 +98,7 @@ def view_run(run_dir: Path) -> RunView:
         redactions=_redactions(gates),
         heldout=heldout,
         subgraphs=_subgraphs(samples) if samples else [],
-        curve=_curve(found["checkpoint"]) if "checkpoint" in found else [],
+        curve=_curve(trained) if trained else [],
         scores=read_own(scores.path / "scores.json") if scores else {},
         insertions=list(read_json_lines(scores.path / "insertions.jsonl")) if scores else [],
     )

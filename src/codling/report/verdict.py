@@ -19,6 +19,12 @@ CURES = (
     "or serve a published model of code as it is: codling serve FOLDER or FILE.gguf",
 )
 
+ADAPTING_CURES = (
+    "more text: further repositories of the same people",
+    "adapt longer: the same command with more --minutes",
+    "or serve the base with a memory of the repository: codling memory PATH",
+)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -34,6 +40,9 @@ class Verdict:
 
 def judge(view: RunView) -> Verdict | None:
     """The verdict on a run's model; None where nothing was trained or scored."""
+    if comparison := view.scores.get("comparison"):
+        cures = () if comparison["helped"] else ADAPTING_CURES
+        return Verdict(comparison["helped"], comparison["text"], cures)
     faults = list(_faults(view))
     if faults:
         return Verdict(False, " ".join(faults), CURES)

@@ -38,6 +38,7 @@ STAGE_VERSION = 2
 STORED_CONTEXT_CHARS = 600
 """How much around each hidden line insertions.jsonl keeps for people to read."""
 NGRAM_PROMPT_TOKENS = 32
+_ROWS = 256
 Ids = NDArray[np.integer[Any]]
 
 
@@ -108,19 +109,27 @@ def bits_per_byte(
 
     `windows`: ids, each of length T + 1; `byte_lengths[i]`: bytes of token i (0 for special ones).
     """
-    nats = n_bytes = 0.0
+    n_bytes = sum(float(byte_lengths[w[1:]].sum()) for w in windows)
+    return sum(window_bits(model, windows, batch)) / max(1.0, n_bytes)
+
+
+def window_bits(model: Transformer, windows: Sequence[Ids], batch: int) -> list[float]:
+    """Bits that `model` needs for the tokens after the first of each window."""
+    bits: list[float] = []
     device = next(model.parameters()).device
     with torch.inference_mode(), Bar("bits per byte", len(windows), unit="windows") as bar:
-        for group in _batches(windows, batch):
+        for group in batches(windows, batch):
             ids_BT = torch.from_numpy(np.stack(group).astype(np.int64)).to(device)
             hidden_BLE = model(ids_BT[:, :-1])
             for hidden_LE, targets_L in zip(hidden_BLE, ids_BT[:, 1:], strict=True):
-                # One window at a time: the logits of a batch would not fit beside a large model.
-                logits_LV = model.logits(hidden_LE).float()
-                nats += float(F.cross_entropy(logits_LV, targets_L, reduction="sum"))
-            n_bytes += float(byte_lengths[np.stack(group)[:, 1:]].sum())
+                # A part of a window at a time: the logits of a large vocabulary fill the memory.
+                nats = sum(
+                    float(F.cross_entropy(model.logits(h).float(), t, reduction="sum"))
+                    for h, t in zip(hidden_LE.split(_ROWS), targets_L.split(_ROWS), strict=True)
+                )
+                bits.append(nats / math.log(2))
             bar.advance(len(group))
-    return nats / math.log(2) / max(1.0, n_bytes)
+    return bits
 
 
 def held_out_windows(stream: Ids, length: int, max_tokens: int) -> list[Ids]:
@@ -153,8 +162,8 @@ def _score(
     lengths = np.array([len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)])
     model_bits, answers, window = _ask_model(config, checkpoint.path, stream, lengths, asked)
     windows = held_out_windows(stream, window, config.max_tokens)
-    baseline = _baseline(config, tokens.path, tokenizer)
-    ngram_answers = [_ngram_answer(baseline, tokenizer, q, config.max_new_tokens) for q in asked]
+    baseline = make_baseline(config, tokens.path, tokenizer)
+    ngram_answers = [ngram_answer(baseline, tokenizer, q, config.max_new_tokens) for q in asked]
     ngram_bits = sum(baseline.bits(w) for w in windows)
     n_bytes = sum(int(lengths[w[1:]].sum()) for w in windows)
     scores = {
@@ -168,7 +177,7 @@ def _score(
         "n_heldout_bytes": n_bytes,
         "ngram_order": config.ngram_order,
     }
-    rows = [_row(*each) for each in zip(asked, answers, ngram_answers, strict=True)]
+    rows = [make_row(*each) for each in zip(asked, answers, ngram_answers, strict=True)]
     return scores, rows
 
 
@@ -190,29 +199,32 @@ def _ask_model(
         TextEngine.open(checkpoint, max_streams=config.batch) as engine,
         Bar("insertions", len(asked), unit="lines") as bar,
     ):
-        for group in _batches(asked, config.batch):
+        for group in batches(asked, config.batch):
             done = engine.insert([(q.prefix, q.suffix) for q in group], params)
             answers += [c.text.rstrip() for c in done]
             bar.advance(len(group))
     return bits, answers, window
 
 
-def _baseline(config: HeldoutConfig, tokens_dir: Path, tokenizer: Tokenizer) -> NgramModel:
+def make_baseline(config: HeldoutConfig, tokens_dir: Path, tokenizer: Tokenizer) -> NgramModel:
+    """The n-gram model of the training stream."""
     stream = open_stream(tokens_dir, "train")
     return NgramModel(
         np.asarray(stream[: config.ngram_tokens]), tokenizer.vocab_size, config.ngram_order
     )
 
 
-def _ngram_answer(
+def ngram_answer(
     baseline: NgramModel, tokenizer: Tokenizer, question: Question, max_tokens: int
 ) -> str:
+    """The line with which the baseline goes on, as its greedy choice."""
     prompt = tokenizer.encode(question.prefix[-8 * NGRAM_PROMPT_TOKENS :])[-NGRAM_PROMPT_TOKENS:]
     ids = baseline.continue_greedily(prompt, max_tokens, frozenset())
     return tokenizer.decode(ids).split("\n")[0].rstrip()
 
 
-def _row(question: Question, answer: str, ngram_answer: str) -> dict[str, Any]:
+def make_row(question: Question, answer: str, ngram_answer: str) -> dict[str, Any]:
+    """One question with both answers, for people to read."""
     return {
         "path": question.path,
         "language": question.language,
@@ -226,6 +238,7 @@ def _row(question: Question, answer: str, ngram_answer: str) -> dict[str, Any]:
     }
 
 
-def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """The items in groups of `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
