@@ -28,6 +28,7 @@ LLAMA = ModelConfig(
     rope=RopeConfig(theta=1e5, scaling="linear", factor=4.0),
 )
 QWEN2 = replace(LLAMA, attention_bias=True, tie_embeddings=True, rope=RopeConfig(theta=1e6))
+QWEN3 = replace(LLAMA, qk_norm=True, tie_embeddings=True)
 LATENT = ModelConfig(
     vocab_size=64,
     hidden_size=32,
@@ -55,6 +56,8 @@ LAYER_NAMES = {
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "self_attn.q_a_proj": "attn_q_a",
     "self_attn.q_a_layernorm": "attn_q_a_norm",
     "self_attn.q_b_proj": "attn_q_b",
@@ -107,7 +110,7 @@ def convert(model: Transformer, *, split_kv_b: bool) -> dict[str, np.ndarray]:
             found[f"blk.{layer}.attn_v_b.weight"] = v_b
         else:
             kind, ending = rest.rsplit(".", 1)
-            if config.mla is None and not config.attention_bias:
+            if config.mla is None and not (config.attention_bias or config.qk_norm):
                 heads = {"self_attn.q_proj": config.n_heads, "self_attn.k_proj": config.kv_heads}
                 if kind in heads:
                     halves = parameter.view(heads[kind], 2, -1, config.hidden_size)
@@ -125,7 +128,8 @@ def write(
 ) -> dict[str, np.ndarray]:
     """Write a file; returns the tensors as they read back after quantisation."""
     config = model.config
-    kind = "deepseek2" if config.mla else "qwen2" if config.attention_bias else "llama"
+    dense = "qwen3" if config.qk_norm else "qwen2" if config.attention_bias else "llama"
+    kind = "deepseek2" if config.mla else dense
     writer = gguf.GGUFWriter(path, kind)
     writer.add_block_count(config.n_layers)
     writer.add_context_length(config.max_position)
@@ -188,8 +192,8 @@ def logits(model: Transformer) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "config",
-    [LLAMA, QWEN2, LATENT, replace(LATENT, mla=replace(LATENT.mla, q_lora_rank=32))],
-    ids=["llama", "qwen2", "deepseek2", "deepseek2-q-lora"],
+    [LLAMA, QWEN2, QWEN3, LATENT, replace(LATENT, mla=replace(LATENT.mla, q_lora_rank=32))],
+    ids=["llama", "qwen2", "qwen3", "deepseek2", "deepseek2-q-lora"],
 )
 def test_a_converted_model_gives_the_same_logits(tmp_path: Path, config: ModelConfig) -> None:
     model = make(config)

@@ -24,6 +24,7 @@ YARN = RopeConfig(
 CONFIGS = {
     "mha": DENSE,
     "gqa": replace(DENSE, n_kv_heads=2, attention_bias=True),
+    "qk-norm": replace(DENSE, n_kv_heads=2, qk_norm=True, tie_embeddings=True),
     "mqa": replace(DENSE, n_kv_heads=1, rope=RopeConfig(scaling="linear", factor=4.0)),
     "mla": replace(
         DENSE,

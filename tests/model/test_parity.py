@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from codling.checkpoint.load import load_model
 from codling.checkpoint.store import save_hf
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
+from codling.model.sizes import sizes
 from codling.model.transformer import Transformer
 
 transformers = pytest.importorskip("transformers")
@@ -81,6 +83,16 @@ def test_a_head_width_of_its_own_equals_llama(tmp_path: Path) -> None:
 def test_biases_and_tied_embeddings_equal_qwen2(tmp_path: Path, tied: bool) -> None:
     config = replace(DENSE, n_kv_heads=2, attention_bias=True, tie_embeddings=tied)
     assert_equal_logits(config, tmp_path)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("head_dim", [8, 12])
+def test_normed_queries_and_keys_equal_qwen3(tmp_path: Path, head_dim: int, tied: bool) -> None:
+    shape = replace(DENSE, n_kv_heads=2, head_dim=head_dim, qk_norm=True, tie_embeddings=tied)
+    assert_equal_logits(shape, tmp_path)
+    again = load_model(tmp_path)
+    assert again.config == shape
+    assert again.n_parameters() == sizes(shape).total
 
 
 def test_yarn_on_a_dense_model_equals_qwen2(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Loading models from GGUF files: architectures llama, qwen2 and deepseek2.
+"""Loading models from GGUF files: architectures llama, qwen2, qwen3 and deepseek2.
 
 Input: a GGUF file. Output: its ModelConfig, and its tensors under the published names. llama.cpp's
 converter changed some of them, which is undone here:
@@ -30,7 +30,7 @@ from codling.checkpoint.gguf_file import GgufFile, GgufTensor
 from codling.core.errors import CheckpointError, ConfigError
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 
-_ARCHITECTURES = ("llama", "qwen2", "deepseek2")
+_ARCHITECTURES = ("llama", "qwen2", "qwen3", "deepseek2")
 _TOP = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -43,6 +43,8 @@ _IN_LAYER = {
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
     "attn_q_a": "self_attn.q_a_proj",
     "attn_q_a_norm": "self_attn.q_a_layernorm",
     "attn_q_b": "self_attn.q_b_proj",
@@ -95,6 +97,7 @@ def _shape(file: GgufFile, settings: Settings, kind: str) -> ModelConfig:
         rms_norm_eps=float(f"{epsilon:.6g}"),
         tie_embeddings="output.weight" not in file.tensors,
         attention_bias=kind == "qwen2",
+        qk_norm=kind == "qwen3",
         rope=_rope(settings),
         mla=_mla(file, settings) if latent else None,
         moe=_moe(settings, layers) if latent else None,

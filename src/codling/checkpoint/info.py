@@ -74,6 +74,7 @@ def _attention(config: ModelConfig) -> str:
     kinds = {heads: "multi-head attention (MHA)", 1: "multi-query attention (MQA)"}
     kind = kinds.get(config.kv_heads, "grouped-query attention (GQA)")
     biases = ", biases on q, k and v" if config.attention_bias else ""
+    biases += ", RMSNorm on q and k" if config.qk_norm else ""
     return (
         f"{kind}, {heads} heads of {config.head_size} over {config.kv_heads} key/value "
         f"{'head' if config.kv_heads == 1 else 'heads'}{biases}"

@@ -1,6 +1,6 @@
 """ModelConfig and the config.json that transformers, vLLM and SGLang read.
 
-Input: one of the two. Output: the other. Architectures: llama, qwen2, deepseek_v2.
+Input: one of the two. Output: the other. Architectures: llama, qwen2, qwen3, deepseek_v2.
 
 Not here: files and weights (store.py, load.py); the token ids in config.json (store.py).
 """
@@ -24,6 +24,7 @@ from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
     "deepseek_v2": "DeepseekV2ForCausalLM",
 }
 # DeepSeek's own code spells greedy "gready".
@@ -58,6 +59,8 @@ def to_published(config: ModelConfig) -> dict[str, Any]:
         settings |= {"head_dim": config.head_size}
         if kind == "llama":
             settings |= {"attention_bias": False, "mlp_bias": False}
+        if kind == "qwen3":
+            settings |= {"attention_bias": False}
         return settings
     return settings | {"attention_bias": False} | _mla_settings(config.mla) | _moe_settings(config)
 
@@ -74,6 +77,12 @@ def model_type(config: ModelConfig) -> str:
         raise CheckpointError(
             "no published architecture has these experts without latent attention; set model.mla"
         )
+    if config.qk_norm and config.attention_bias:
+        raise CheckpointError(
+            "no published architecture has both qk_norm and biases; unset attention_bias"
+        )
+    if config.qk_norm:
+        return "qwen3"
     return "qwen2" if config.attention_bias else "llama"
 
 
@@ -156,16 +165,23 @@ def _shape(settings: Settings) -> ModelConfig:
         n_layers=layers,
         n_heads=heads,
         n_kv_heads=None if latent else settings.whole("num_key_value_heads", 1, heads, heads),
-        head_dim=None if latent else settings.optional("head_dim", 2, MAX_WIDTH),
+        head_dim=None if latent else _head_dim(settings),
         max_position=settings.whole("max_position_embeddings", 1, MAX_POSITION, 2048),
         rms_norm_eps=settings.real("rms_norm_eps", 0, 1, 1e-6),
         tie_embeddings=settings.flag("tie_word_embeddings"),
         attention_bias=settings.get("model_type") == "qwen2",
+        qk_norm=settings.get("model_type") == "qwen3",
         rope=_rope(settings),
         mla=_mla(settings) if latent else None,
         moe=_moe(settings, layers) if latent else None,
         init_std=settings.real("initializer_range", 0, 100, 0.02),
     )
+
+
+def _head_dim(settings: Settings) -> int | None:
+    # Where it is absent, transformers takes 128 for Qwen3, hidden_size / heads for the others.
+    stated = settings.optional("head_dim", 2, MAX_WIDTH)
+    return 128 if stated is None and settings.get("model_type") == "qwen3" else stated
 
 
 def _refuse_variants(settings: Mapping[str, Any], where: str) -> None:

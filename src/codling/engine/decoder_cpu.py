@@ -6,7 +6,8 @@ model's own parameters become views of the packed tensors, so nothing is held tw
 with one scale per row of a matrix (weights only; sums are float32). The plain model stays the
 reference and runs the prompts.
 
-Shapes: as in kernels/decode_cpu.py. Not here: the arithmetic, latent attention, experts, GPUs.
+Shapes: as in kernels/decode_cpu.py. Not here: the arithmetic, latent attention, norms of
+queries and keys, experts, GPUs.
 """
 
 import mmap
@@ -38,12 +39,13 @@ _MAX_TOKENS = 16
 
 
 def can_fuse(model: Transformer) -> bool:
-    """Whether the compiled loop knows this model: dense, on the CPU, float32 or bfloat16; Linux."""
+    """Whether the compiled loop knows this model: dense, no qk_norm, float32 or bfloat16."""
     if not hasattr(os, "sched_yield"):
         return False
     weight = model.embed_tokens.weight
     known = weight.dtype in (torch.float32, torch.bfloat16) and weight.device.type == "cpu"
-    return known and model.config.mla is None and model.config.moe is None
+    shape = model.config
+    return known and shape.mla is None and shape.moe is None and not shape.qk_norm
 
 
 def stacked_cache(

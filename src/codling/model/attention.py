@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from codling.model.cache import KVCache, Span
 from codling.model.config import ModelConfig
+from codling.model.norm import RMSNorm
 from codling.model.ops.attention import attend
 from codling.model.rope import Rotation, rotate_halves
 
@@ -26,6 +27,10 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(hidden, self.n_kv_heads * self.head_dim, bias=bias)
         self.v_proj = nn.Linear(hidden, self.n_kv_heads * self.head_dim, bias=bias)
         self.o_proj = nn.Linear(self.n_heads * self.head_dim, hidden, bias=False)
+        self.has_qk_norm = config.qk_norm
+        if config.qk_norm:
+            self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+            self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
 
     def forward(
         self,
@@ -35,8 +40,10 @@ class Attention(nn.Module):
         span: Span | None = None,
     ) -> Tensor:
         """[B, L, hidden]."""
-        q_BHLD = rotate_halves(self._heads(self.q_proj(x_BLE)), rotation)
-        k_BKLD = rotate_halves(self._heads(self.k_proj(x_BLE)), rotation)
+        q_BHLD, k_BKLD = self._heads(self.q_proj(x_BLE)), self._heads(self.k_proj(x_BLE))
+        if self.has_qk_norm:
+            q_BHLD, k_BKLD = self.q_norm(q_BHLD), self.k_norm(k_BKLD)
+        q_BHLD, k_BKLD = rotate_halves(q_BHLD, rotation), rotate_halves(k_BKLD, rotation)
         v_BKLD = self._heads(self.v_proj(x_BLE))
         if cache is None or span is None:
             out_BHLD = attend(q_BHLD, k_BKLD, v_BKLD, None, self.scale)

@@ -145,6 +145,8 @@ class ModelConfig:
     """Use the embedding matrix as output matrix."""
     attention_bias: bool = False
     """Biases on the query, key and value projections (Qwen2)."""
+    qk_norm: bool = False
+    """RMSNorm over each head's query and key before the rotation (Qwen3, arXiv:2505.09388)."""
     rope: RopeConfig = field(default_factory=RopeConfig)
     """Rotary position embedding."""
     mla: MLAConfig | None = None
@@ -164,6 +166,8 @@ class ModelConfig:
             raise ConfigError(
                 f"model: n_heads {self.n_heads} is not a multiple of n_kv_heads {self.kv_heads}"
             )
+        if self.qk_norm and self.mla is not None:
+            raise ConfigError("model: qk_norm is for ordinary attention; unset it or model.mla")
         if self.rope_dim % 2:
             raise ConfigError(f"model: RoPE needs an even head width, not {self.rope_dim}")
 

@@ -80,7 +80,8 @@ def _attention(config: ModelConfig) -> int:
     if config.mla is None:
         queries, keys = heads * config.head_size, config.kv_heads * config.head_size
         biases = queries + 2 * keys if config.attention_bias else 0
-        return 2 * hidden * (queries + keys) + biases
+        norms = 2 * config.head_size if config.qk_norm else 0
+        return 2 * hidden * (queries + keys) + biases + norms
     mla = config.mla
     q_width = heads * mla.qk_head_dim
     if mla.q_lora_rank is None:
