@@ -3,6 +3,8 @@ unharmed."""
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -247,6 +249,21 @@ def test_a_program_meets_its_own_signals_like_any_other(run):
     assert run(kill % "SIGCHLD").passed
     handled = "import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: print('met'))\n"
     assert run(handled + "os.kill(os.getpid(), signal.SIGTERM)\n").stdout == "met\n"
+
+
+def test_signals_that_a_background_job_ignores_end_its_programs_all_the_same():
+    source = """
+import sys
+from codling.sandbox.executor import Executor, Program
+if __name__ == "__main__":
+    with Executor(1) as executor:
+        kill = "import os, signal\\nos.kill(os.getpid(), signal.SIGHUP)\\n"
+        outcome = executor.run(Program(language="python", source=kill))
+        print(outcome.status, outcome.detail)
+"""
+    command = ["sh", "-c", 'trap \'\' HUP INT; exec "$0" -c "$1"', sys.executable, source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "killed SIGHUP\n", done.stderr
 
 
 def test_the_first_process_of_a_cell_cannot_be_reached(run):

@@ -77,13 +77,13 @@ class ScoreCommitsConfig:
     tuned: Path | None = aside(None)
     """A checkpoint that was trained on the tree at the cut."""
     memory: Path | None = aside(None)
-    """Memory of the tree at the cut; none: it is made beside the output."""
+    """Memory of the tree at the cut; by default it is made beside the output."""
     out_dir: Path = aside()
     """Folder of the scores."""
     own: bool = False
     """The code is yours: files without any licence are remembered too."""
     at: str | None = None
-    """The commit whose tree was learned from; none: as for heldout_by commits."""
+    """The commit whose tree was learned from; by default as for heldout_by commits."""
     arms: Literal["few", "all"] = "few"
     """All: also the memory alone, the base with memory, and the tuned model alone."""
     n_places: int = 300

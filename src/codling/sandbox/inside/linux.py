@@ -15,6 +15,7 @@ CELL = CELL_BUT_PIDS | NEW_PIDS
 _SHARED_MEMORY = 0x00000100
 _PIDFD = 0x00001000
 _SIGNALS = signal.valid_signals()
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 _NOSUID_NODEV = 2 | 4
 _PRIVATE_RECURSIVE = 0x40000 | 0x4000
 _READ_ONLY, _NOEXEC, _REMOUNT, _BIND, _RECURSIVE = 1, 8, 32, 0x1000, 0x4000
@@ -127,7 +128,11 @@ def block_signals() -> None:
 
 
 def admit_signals() -> None:
-    """Signals are delivered again."""
+    """Signals are delivered again, also those that our starter ignores (nohup, a shell's &)."""
+    for number in _ENDING:
+        if _signal.getsignal(number) == _signal.SIG_IGN:
+            python_s_own = number == signal.SIGINT
+            _signal.signal(number, _signal.default_int_handler if python_s_own else _signal.SIG_DFL)
     _signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
