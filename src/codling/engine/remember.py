@@ -24,8 +24,8 @@ from codling.corpus.clean import clean
 from codling.corpus.collect import collect
 from codling.corpus.config import CleanConfig, CollectConfig
 from codling.engine.config import Precision
-from codling.engine.memory.index import MAX_MATCH, MAX_READ, NOTHING, Recalled
-from codling.engine.memory.kernels import Ids, scan_back
+from codling.engine.memory.index import MAX_MATCH, recall_in_text
+from codling.engine.memory.kernels import Ids
 from codling.engine.memory.mixture import (
     Observation,
     class_of,
@@ -171,13 +171,11 @@ def _window(ids: Ids, max_length: int, seed: int) -> list[int]:
 def _observe_file(engine: TextEngine, memory: Memory, ids: list[int]) -> Iterator[Observation]:
     scored = engine.score(ids)
     text = np.array([*ids, -1], np.int64)
-    buffers = [np.zeros(MAX_READ, np.int64) for _ in range(3)]
     for at in range(1, len(ids)):
         entry = scored[at]
         assert entry is not None
         tree = memory.recall(text[max(0, at - MAX_MATCH) : at])
-        length, n = scan_back(text, at, MAX_MATCH, -1, *buffers)
-        own = Recalled(length, *(b[:n] for b in buffers)) if length else NOTHING
+        own = recall_in_text(text, at, -1)
         yield Observation(
             math.exp(entry.logprob),
             share_of(tree, ids[at]),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codling.engine.memory.kernels import Ids, count_continuations, match_ranges
+from codling.engine.memory.kernels import Ids, count_continuations, match_ranges, scan_back
 
 MAX_MATCH = 16
 """Longer matches say no more."""
@@ -102,6 +102,18 @@ class SuffixIndex:
     def file_of(self, position: int) -> int:
         """The number of the file that holds a position."""
         return int(np.searchsorted(self.file_starts, position, side="right")) - 1
+
+
+def recall_in_text(text: Ids, n: int, border: int) -> Recalled:
+    """What followed the longest match of the end of text[:n] further up in it, without an index.
+
+    No match crosses a `border`, which is no token.
+    """
+    ids, counts, places = (np.zeros(MAX_READ, np.int64) for _ in range(3))
+    length, n_kinds = scan_back(text, n, MAX_MATCH, border, ids, counts, places)
+    if not length:
+        return NOTHING
+    return Recalled(length, ids[:n_kinds], counts[:n_kinds], places[:n_kinds])
 
 
 def _sorted_positions(tokens: Ids, separator: int) -> Ids:

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from codling.engine.memory.index import MAX_MATCH, MAX_READ, NOTHING, Recalled
-from codling.engine.memory.kernels import scan_back
+from codling.engine.memory.index import MAX_MATCH, recall_in_text
 from codling.engine.memory.mixture import mix_into
 from codling.engine.memory.repository import Memory
 from codling.engine.request import Origin
@@ -35,7 +34,6 @@ class Recall:
         self._text[: len(text)] = text
         self._n = len(text)
         self._first = len(after) + 1
-        self._buffers = tuple(np.zeros(MAX_READ, np.int64) for _ in range(3))
         self._leaders: dict[int, int] = {}
         self._places: list[int | None] = []
 
@@ -43,7 +41,7 @@ class Recall:
         """Make a row of logits that of the mixture, in place."""
         start = max(self._first, self._n - MAX_MATCH)
         tree = self._memory.recall(self._text[start : self._n])
-        own = self._recall_open_file()
+        own = recall_in_text(self._text, self._n, _BORDER)
         leaders = mix_into(logits_V, tree, own, self._memory.weights)
         from_tree = dict(zip(tree.ids.tolist(), tree.places.tolist(), strict=True))
         self._leaders = {i: from_tree[i] for i in leaders.tolist() if i in from_tree}
@@ -58,13 +56,6 @@ class Recall:
         """The lines of the repository that the answer's tokens came from, each once, in order."""
         found = (self._memory.locate(p) for p in self._places if p is not None)
         return tuple(dict.fromkeys(found))
-
-    def _recall_open_file(self) -> Recalled:
-        length, n = scan_back(self._text, self._n, MAX_MATCH, _BORDER, *self._buffers)
-        if not length:
-            return NOTHING
-        ids, counts, places = (b[:n].copy() for b in self._buffers)
-        return Recalled(length, ids, counts, places)
 
 
 def split_prompt(ids: Sequence[int], specials: SpecialTokens) -> tuple[list[int], list[int]]:
