@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 RUN := runs/stdlib
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: run serve test check lint slow hooks screenshot clean clean-runs
+.PHONY: run serve test check lint slow hooks clean clean-runs
 
 run: $(VENV)/installed
 	$(BIN)/codling grow --run-dir $(RUN) --minutes 5

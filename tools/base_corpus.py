@@ -5,7 +5,7 @@ Input: the folder that tools/fetch_sources.py filled, code that must not be lear
 --out-dir: one artefact per station and group, the mixed samples, the tokenizer and the tokens.
 Every station skips what it has done, so the same command goes on after an interruption.
 
-    python tools/base_corpus.py ~/.cache/codling-base --out-dir runs/base \
+    python tools/base_corpus.py ~/.cache/codling-base --out-dir runs/base \\
         --held repos/httpx --held repos/cobra --benchmarks humaneval.jsonl.gz
 
 Packages of PyPI, npm and Debian are groups of their own: mostly Python, JavaScript with

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from codling.corpus.dependencies.graph import SourceFile, dependency_graph
 
 LANGUAGE = {"java": "java", "kt": "kotlin", "scala": "scala", "cs": "c-sharp", "php": "php"}
@@ -115,3 +117,20 @@ def test_shell_scripts_are_found_behind_variables() -> None:
         "lib/log.sh": "",
     }
     assert edges(files) == {"bin/run.sh": ["bin/env.sh", "bin/local.sh", "lib/log.sh"]}
+
+
+@pytest.mark.parametrize(
+    ("ending", "package", "imports"),
+    [
+        ("java", "package {};", "import b.B; import c.*; class A { C c; }"),
+        ("kt", "package {};", "import b.B; import c.*; class A(val c: C)"),
+        ("scala", "package {};", "import b.B; import c._; class A(c: C)"),
+        ("cs", "namespace {};", "using b; using c; class A { B b; C c; }"),
+        ("php", "<?php namespace {};", "use b\\B; use c\\C; class A {}"),
+    ],
+)
+def test_imports_that_share_a_line_all_count(ending: str, package: str, imports: str) -> None:
+    declared = {name: f"{package.format(name)}\nclass {name.upper()} {{}}\n" for name in "bc"}
+    files = {f"{name}/{name.upper()}.{ending}": text for name, text in declared.items()}
+    files[f"a/A.{ending}"] = f"{package.format('a')}\n{imports}\n"
+    assert edges(files) == {f"a/A.{ending}": [f"b/B.{ending}", f"c/C.{ending}"]}

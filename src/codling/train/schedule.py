@@ -5,8 +5,9 @@ Input: a step, the number of steps, a ScheduleConfig. Output: the share of the p
 The published recipes in these terms:
 
     DeepSeek-Coder  steps: drops at 80% and 90% by sqrt(1/10), 2000 warm-up steps (the paper gives
-                    the factor and the floor of 10%; the shares are DeepSeek LLM's,
-    arXiv:2401.02954) DeepSeek-V2     steps: drops at 60% and 90% (Lite: 80% and 90%) by 0.316
+                    the factor and the floor of 10%; the shares are from DeepSeek LLM,
+                    arXiv:2401.02954)
+    DeepSeek-V2     steps: drops at 60% and 90% (Lite: 80% and 90%) by 0.316
     Coder-V2        cosine to 10%
     short runs      wsd with decay_from 0: linear to zero
 

@@ -57,13 +57,15 @@ _JVM_NAME = re.compile(r"\b[a-z_]\w*+(?>(?:\.[a-z_]\w*+)*)\.[A-Z]\w*")
 JAVA = Syntax(
     opaque=_opaque(r"\"\"\".*?(?:\"{3}|\Z)"),
     package=re.compile(r"^\s*package\s+([\w.]+)\s*;", re.MULTILINE),
-    imported=re.compile(r"(?:^|;)\s*import\s+(?:static\s+)?([\w.]+?(?:\.\*)?)\s*;", re.MULTILINE),
+    imported=re.compile(
+        r"(?:^|;)\s*import\s+(?:static\s+)?([\w.]+?(?:\.\*)?)\s*(?=;)", re.MULTILINE
+    ),
     qualified=_JVM_NAME,
 )
 KOTLIN = Syntax(
     opaque=_opaque(r"\"\"\".*?(?:\"{3}|\Z)"),
     package=re.compile(r"^\s*package\s+([\w.`]+)", re.MULTILINE),
-    imported=re.compile(r"^\s*import\s+([\w.`]+?(?:\.\*)?)(?=[ \t;\r\n]|$)", re.MULTILINE),
+    imported=re.compile(r"(?:^|;)\s*import\s+([\w.`]+?(?:\.\*)?)(?=[ \t;\r\n]|$)", re.MULTILINE),
     declared=_declared(
         rf"{_TYPE}|fun[ \t]+(?:<[^>\n]*>[ \t]+)?(?:[\w<>?]+\.)?|(?:val|var|typealias)[ \t]+"
     ),
@@ -72,7 +74,7 @@ KOTLIN = Syntax(
 SCALA = Syntax(
     opaque=_opaque(r"\"\"\".*?(?:\"{3}|\Z)"),
     package=re.compile(r"^\s*package\s+(?!object)([\w.]+)", re.MULTILINE),
-    imported=re.compile(r"^\s*import\s+([\w.]+(?:\{[^}]*\}|\*)?)", re.MULTILINE),
+    imported=re.compile(r"(?:^|;)\s*import\s+([\w.]+(?:\{[^}]*\}|\*)?)", re.MULTILINE),
     declared=_declared(rf"{_TYPE}|(?:package object|type|def|val)[ \t]+"),
     qualified=_JVM_NAME,
     sees_enclosing=True,
@@ -81,7 +83,8 @@ C_SHARP = Syntax(
     opaque=_opaque(r"@\"(?:[^\"]|\"\")*\"?"),
     package=re.compile(r"^\s*namespace\s+([\w.]+)", re.MULTILINE),
     imported=re.compile(
-        r"^\s*(?:global\s+)?using\s+(?:static\s+)?(?:\w+\s*=\s*)?([\w.]+)\s*;", re.MULTILINE
+        r"(?:^|;)\s*(?:global\s+)?using\s+(?:static\s+)?(?:\w+\s*=\s*)?([\w.]+)\s*(?=;)",
+        re.MULTILINE,
     ),
     keyword="using",
     declared=_declared(_TYPE),
@@ -92,7 +95,7 @@ PHP = Syntax(
     opaque=_opaque(r"#(?!\[)[^\n]*"),
     package=re.compile(r"^\s*(?:<\?php\s+)?namespace\s+([\w\\]+)", re.MULTILINE),
     imported=re.compile(
-        r"^\s*use\s+(?:function\s+|const\s+)?([\w\\]+(?:\{[^}]*\})?)", re.MULTILINE
+        r"(?:^|;)\s*use\s+(?:function\s+|const\s+)?([\w\\]+(?:\{[^}]*\})?)", re.MULTILINE
     ),
     keyword="use",
     declared=_declared(_TYPE),
@@ -128,10 +131,10 @@ def read_package_file(text: str, syntax: Syntax) -> PackageFile:
     whole = [n.rpartition(".")[0] for n in names if n.endswith((".*", "._"))]
     single = [n for n in names if not n.endswith((".*", "._"))]
     if syntax.qualified is not None:
-        single.extend(_expand_one(n) for n in set(syntax.qualified.findall(code)))
+        single.extend(map(_expand_one, dict.fromkeys(syntax.qualified.findall(code))))
     return PackageFile(
         package=package_of(code, syntax),
-        imports=tuple(single),
+        imports=tuple(dict.fromkeys(single)),
         packages=tuple(whole + single if syntax.whole_packages else whole),
         names=frozenset(_CLASS_NAME.findall(code)),
     )

@@ -1,5 +1,4 @@
-"""MinHash over token 5-grams: signatures, bands and exact Jaccard similarity, as byte-array
-kernels.
+"""MinHash over token 5-grams: signatures, bands and exact Jaccard similarity over byte arrays.
 
 Input: documents as one array of UTF-8 bytes with offsets (the layout of an Arrow string column).
 Output: arrays of numbers. A token is a run of `[A-Za-z_0-9]`, or one character of a script other
@@ -9,8 +8,9 @@ is left out (license_comment.py). Documents without a token have no shingles and
 
     shingles(text)               the distinct shingles of one document, sorted
     signatures(data, offsets)    per document the least value of each of `n` permutations of its
-    shingles band_hashes(signatures)      one hash per band of rows; documents that share one are
-    candidates jaccard(...)                 exact similarity of pairs of shingle sets
+                                 shingles
+    band_hashes(signatures)      one hash per band of rows; documents that share one are candidates
+    jaccard(...)                 exact similarity of pairs of shingle sets
 
 Each kernel has a plain-Python twin (`*_reference`) that the tests hold it to. The kernels release
 the GIL, so that threads share the work. Sources: Broder (1997); the ASCII tokens, 5 and 0.7 are

@@ -54,7 +54,7 @@ def not_in(kind: Kind, text: str) -> str | None:
 def pieces(text: str, max_chars: int) -> Iterator[str]:
     """The text in pieces of at most `max_chars`, cut between paragraphs; a longer one stays whole.
 
-    >>> list(pieces("ab\\n\\ncd\\n\\nef", 6))
+    >>> list(pieces("ab\\n\\ncd\\n\\nef", 8))
     ['ab\\n\\ncd\\n', 'ef\\n']
     """
     kept: list[str] = []

@@ -67,9 +67,9 @@ def redact(
 ) -> tuple[str, list[Edit]]:
     """The text with placeholders, and what they replace.
 
-    >>> text, (edit,) = redact("a\nmail jo.do@acme.org", RedactConfig())
+    >>> text, (edit,) = redact("a\\nmail jo.do@acme.org", RedactConfig())
     >>> text, edit.line, edit.kind
-    ('a\nmail <EMAIL>', 2, 'email')
+    ('a\\nmail <EMAIL>', 2, 'email')
     """
     edits = find_edits(text, config, marked, formats)
     return replaced(text, edits), edits

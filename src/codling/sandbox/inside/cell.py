@@ -1,5 +1,4 @@
-"""A cell: where one job runs. New pid, mount and IPC namespaces, an empty work folder, limits,
-one verdict.
+"""A cell, where one job runs: new pid, mount and IPC namespaces, an empty work folder, limits.
 
 Input: a job as JSON (see protocol below). Output: what each of its steps did. The cell's first
 process is pid 1 of its own pid namespace: when a step ends, everything that it started is killed
@@ -9,10 +8,9 @@ included. So no job sees another.
     job    {"files": {name: text}, "binary": {name: base64}, "steps": [step], "keep": [glob],
             "disk": bytes, "proc": whether it sees /proc}
     step   {"argv": [..] or "code": text, "stdin": text, "wall": s, "cpu": s, "memory": bytes,
-    "processes": n,
-            "file_bytes": n, "open_files": n, "output_bytes": n, "env": {..}}
+            "processes": n, "file_bytes": n, "open_files": n, "output_bytes": n, "env": {..}}
     reply  {"steps": [{"exit", "signal", "timed_out", "flooded", "proved", "stdout", "stderr",
-    "seconds", "cpu"}],
+                       "seconds", "cpu"}],
             "kept": {name: base64}}
 
 Not here: the outer sandbox (bubblewrap makes it), and what a step's outcome means (../outcome.py).
