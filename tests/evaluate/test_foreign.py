@@ -44,6 +44,41 @@ FILES = {
     "CRUXEval.json": json.dumps({"HumanEval/0": ["a"]}),
     "one text per id.json": json.dumps({"HumanEval/0": "a"}),
     "DS-1000.jsonl": lines({"id": "HumanEval/0", "code": ["a"]}),
+    "CRUXEval scores.json": json.dumps(
+        {"raw_generations": {"HumanEval/0": ["a"]}, "raw_scored_generations": {"HumanEval/0": [1]}}
+    ),
+    "an object per id.json": json.dumps({"HumanEval/0": {"completion": "a"}}),
+    "lm-eval.jsonl": lines(
+        {
+            "doc_id": 7,
+            "doc": {"task_id": "HumanEval/0", "prompt": "p"},
+            "resps": [["said"]],
+            "filtered_resps": [["a"]],
+            "filter": "create_test",
+        }
+    ),
+}
+SAID = {"choices": [{"message": {"role": "assistant", "content": "a"}}]}
+CHATS = {
+    "inspect.json": json.dumps(
+        {
+            "version": 2,
+            "eval": {"task": "humaneval", "task_id": "x"},
+            "samples": [{"id": "HumanEval/0", "epoch": 1, "output": {**SAID, "completion": "a"}}],
+        }
+    ),
+    "OpenAI batch.jsonl": lines(
+        {"id": "r", "custom_id": "HumanEval/0", "response": {"status_code": 200, "body": SAID}}
+    ),
+    "OpenAI.jsonl": lines({"task_id": "HumanEval/0", **SAID}),
+    "OpenCompass.json": json.dumps({"HumanEval/0": {"origin_prompt": "p", "prediction": "a"}}),
+    "EvalPlus.raw.jsonl": lines({"task_id": "HumanEval/0", "solution": "a"}),
+    "lm-eval, two filters.jsonl": lines(
+        *(
+            {"doc_id": 0, "doc": {"id": "HumanEval/0"}, "resps": [["a"]], "filter": name}
+            for name in ("strict-match", "flexible-extract")
+        )
+    ),
 }
 
 
@@ -56,11 +91,48 @@ def test_formats_are_read_in_any_encoding(tmp_path, name, encoding):
     assert texts(path) == {"HumanEval/0": ["a"]}
 
 
+@pytest.mark.parametrize("name", CHATS)
+def test_chats_that_other_harnesses_keep_are_read_as_they_publish_them(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(CHATS[name])
+    assert texts(path, raw=True) == {"HumanEval/0": ["a"]}
+
+
 def test_lists_of_lists_go_by_position(tmp_path):
     path = tmp_path / "generations.json"
     path.write_text(json.dumps([["a", "b"], ["c", "d"]]))
     assert texts(path) == [["a", "b"], ["c", "d"]]
     assert [a.text for a in read_foreign(path).of("anything", 1)] == ["c", "d"]
+
+
+def test_lists_of_programs_go_to_the_problems_whose_prompts_they_begin_with(tmp_path):
+    path = tmp_path / "generations.json"
+    path.write_text(json.dumps([["def b():\n  2"], [""], ["def aa():\n  1"]]))
+    found = read_foreign(path).ordered_by(["def a", "def aa():\n", "def b():", "def c():"])
+    answers = [[a.text for a in found.of("", place)] for place in range(4)]
+    assert answers == [[], ["def aa():\n  1"], ["def b():\n  2"], []]
+    path.write_text(json.dumps([["x"], ["def b(): 2"], ["other"]]))  # as far as known, in order
+    assert read_foreign(path).ordered_by(["def a", "def b"]).of("", 0)[0].text == "x"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("model/HumanEval_0/0.py", "model.raw/HumanEval_0/0.py"),
+        ("one/HumanEval_0/0.py", "two/HumanEval_0/0.py"),
+        ("a.jsonl", "a.raw.jsonl"),
+        ("a.jsonl", "a-sanitized.jsonl"),
+        ("samples.jsonl", "samples.jsonl_results.jsonl"),
+        ("m.jsonl", "m_eval_results.json"),
+        ("one/HumanEval_0_twice.json.gz", "two/HumanEval_0_twice.json.gz"),
+    ],
+)
+def test_folders_that_hold_the_same_problem_twice_are_refused(tmp_path, first, second):
+    for name in (first, second):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    with pytest.raises(SourceError, match="several runs, or one of them twice"):
+        read_foreign(tmp_path)
 
 
 def test_folders_of_evalplus_keep_the_order_of_their_samples(tmp_path):
@@ -116,6 +188,13 @@ def test_null_is_an_answer_that_says_nothing(tmp_path):
         ('{"name": "x", "results": [{"status": "OK"}]}', "results without their programs"),
         ('[["a"], {"task_id": 1, "completion": "a"}]', "mixes"),
         ("\xff\xfe\xff", "a.jsonl"),
+        ('["def f(): pass"]', "no list of answers"),
+        ('{"eval": {"HumanEval/0": {"nfiles": 1, "base": []}}}', "known formats"),
+        (
+            '{"doc": {"id": 1}, "resps": [["a"]], "filtered_resps": ["a"], "filter": "x"}\n'
+            '{"doc": {"id": 1}, "resps": [["a"]], "filtered_resps": ["b"], "filter": "y"}\n',
+            "the filters x and y: .* --raw",
+        ),
     ],
 )
 def test_faults_of_a_file_are_one_line_that_names_the_place(tmp_path, text, said):
@@ -174,6 +253,40 @@ def test_any_k_is_reported_and_the_headline_says_what_has_no_answer(config, tmp_
     assert artifact.counts["headline"].endswith("on 1 problems; 2 more have no answer")
     with pytest.raises(ConfigError, match="--k"):
         evaluate(replace(config, samples=tmp_path / "a.jsonl", k=(0,)))
+
+
+def test_programs_end_in_their_own_tests_or_the_benchmarks(config, tmp_path):
+    program = f"{PROBLEMS[0]['prompt']}{RIGHT}\n"
+    for name, tests in {"theirs": "# another edition\n", "ours": PROBLEMS[0]["test"]}.items():
+        row = {"name": "HumanEval/0", "tests": "?", "results": [{"program": program + tests}]}
+        row = {**row, "tests": tests} if name == "theirs" else row
+        out = tmp_path / name
+        _, report = judged(config, tmp_path / "a.json", json.dumps(row), out_dir=out)
+        assert report["outcomes"] == {"passed": 1}
+
+
+def test_failed_answers_with_code_fences_are_pointed_out(config, tmp_path):
+    rows = [{"task_id": "HumanEval/0", "solution": CHAT}]
+    artifact, _ = judged(config, tmp_path / "a.jsonl", lines(*rows))
+    assert "1 failed answers hold code fences: add --raw" in artifact.counts["headline"]
+
+
+def test_answers_to_other_problems_are_named_and_not_passed_over(config, tmp_path):
+    row = {"completion": RIGHT}
+    ours = {"task_id": "HumanEval/0", **row}
+    with pytest.raises(SourceError, match=r"answers 1 problems that .* does not .*HumanEval/999"):
+        judged(config, tmp_path / "a.jsonl", lines(ours, {"task_id": "HumanEval/999", **row}))
+    with pytest.raises(SourceError, match=r"none of the problems.*Python/0.*asks HumanEval/0"):
+        judged(config, tmp_path / "a.jsonl", lines({"task_id": "Python/0", **row}))
+    two = lines(ours, {"task_id": "2", **row})
+    _, report = judged(config, tmp_path / "a.jsonl", two, limit=1)
+    assert report["n_problems"] == 1
+
+
+def test_inspects_packed_log_is_told_how_to_be_unpacked(tmp_path):
+    (tmp_path / "log.eval").write_bytes(b"PK\x03\x04")
+    with pytest.raises(SourceError, match=r"inspect log dump log.eval"):
+        read_foreign(tmp_path / "log.eval")
 
 
 def test_raw_answers_are_cut_and_the_report_says_by_which_rule(config, tmp_path):

@@ -19,7 +19,8 @@ from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes
 from codling.evaluate import harness
 from codling.evaluate.backends import model_identity, open_backend
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.foreign import ForeignAnswer, read_foreign, sample_files
+from codling.evaluate.foreign import sample_files
+from codling.evaluate.foreign_samples import doubts, read_samples
 from codling.evaluate.harness import Sample, rows_in
 from codling.evaluate.prelude import imports_of
 from codling.evaluate.rows import content_key
@@ -32,7 +33,7 @@ from codling.sandbox.interpreter import interpreter
 from codling.sandbox.toolchains import doctor, toolchains
 from codling.sandbox.toolchains import version as toolchain_version
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 _LEAST = {
     "n_samples": 1,
     "concurrency": 1,
@@ -54,16 +55,17 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
         return f"{doctor()}\n\n{LIBRARIES_LINE}\n\nsandbox: {describe(unsafe=config.unsafe)}"
     task = find_task(config.benchmark)
     _check(task, config)
-    problems = task.load(config.data_dir, config)
-    problems = problems[: config.limit] if config.limit else problems
+    whole = task.load(config.data_dir, config)
+    problems = whole[: config.limit] if config.limit else whole
     if not problems:
         raise SourceError(f"{task.name} has no problems in {config.data_dir} for these settings")
     source = _source(config)
 
     def work(draft: Draft) -> None:
-        samples = run(task, problems, config)
+        samples = run(task, whole, config)
         settings = _settings(task, problems, config, source)
-        summary = summarize(samples, settings, config.k, n_asked=len(problems))
+        notes = doubts(samples, config)
+        summary = summarize(samples, settings, config.k, n_asked=len(problems), notes=notes)
         write_report(draft.path, summary, samples)
         draft.counts |= {"headline": headline(summary), "outcomes": summary["outcomes"]}
 
@@ -83,18 +85,21 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
 
 
 def run(task: Task, problems: Sequence[Problem], config: BenchmarkConfig) -> list[Sample]:
-    """All stages; the samples with their verdicts, in the order of the problems."""
+    """All stages; the samples with their verdicts, in the order of the problems; of `problems`
+    only as many as the config's limit are asked."""
+    asked = problems[: config.limit] if config.limit else problems
     folder = _out_dir(config)
     folder = folder.with_name(folder.name + ".rows")
     if config.canonical:
-        samples = _canonical(task, problems)
+        samples = _canonical(task, asked)
     elif config.samples is not None:
-        samples = _foreign(task, problems, config)
+        ids = {problem.id for problem in asked}
+        samples = [s for s in read_samples(task, problems, config) if s.problem.id in ids]
     else:
         backend = open_backend(config)
         try:
             rows = rows_in(folder, "generations")
-            samples = harness.generate(task, problems, backend, config, rows)
+            samples = harness.generate(task, asked, backend, config, rows)
         finally:
             backend.close()
         samples = harness.extract(task, samples, config, rows_in(folder, "extractions"))
@@ -107,40 +112,6 @@ def _canonical(task: Task, problems: Sequence[Problem]) -> list[Sample]:
     if not found:
         raise ConfigError(f"{task.name} has no solutions of its own to judge")
     return found
-
-
-def _foreign(task: Task, problems: Sequence[Problem], config: BenchmarkConfig) -> list[Sample]:
-    assert config.samples is not None
-    answers = read_foreign(config.samples, config.raw)
-    samples = [
-        _foreign_sample(task, problem, index, answer, config)
-        for position, problem in enumerate(problems)
-        for index, answer in enumerate(answers.of(problem.id, position))
-    ]
-    if not samples:
-        raise SourceError(f"{config.samples} answers none of the problems of {task.name}")
-    return samples
-
-
-def _foreign_sample(
-    task: Task, problem: Problem, index: int, answer: ForeignAnswer, config: BenchmarkConfig
-) -> Sample:
-    text = answer.text
-    if config.raw:
-        cut = harness.cut_out(task, problem, text, replace(config, style="instruct"))
-    elif answer.tested:
-        cut = _without_tests(problem, text)
-    else:
-        cut = text if answer.whole else task.whole(problem, text)
-    return Sample(problem=problem, index=index, text=text, answer=cut)
-
-
-def _without_tests(problem: Problem, program: str) -> str:
-    """A program that another harness has put together, up to the benchmark's tests."""
-    for tests in (str(problem.data.get(key, "")).strip() for key in ("tests", "test")):
-        if tests and program.rstrip().endswith(tests):
-            return program.rstrip().removesuffix(tests)
-    raise SourceError(f"the program for {problem.id} does not end with this benchmark's tests")
 
 
 def _check(task: Task, config: BenchmarkConfig) -> None:

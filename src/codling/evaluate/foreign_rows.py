@@ -1,0 +1,141 @@
+"""One row of another harness's file: which problem it is about, and what was answered.
+
+Input: a JSON value. Output: pairs of a problem's id and an answer. The shapes, by what they hold:
+
+    resps, doc             lm-eval's samples: what was said, and what its filter made of it
+    eval, samples          a log of inspect as JSON
+    eval                   results of EvalPlus
+    raw_generations        scores of CRUXEval
+    results                results of MultiPL-E, with programs that end in the tests
+    {id: answers}          CRUXEval's generations; OpenCompass's predictions by number
+    anything else          an id, and a text or texts under a name that harnesses use
+
+Not here: files, folders and the spelling of ids (foreign.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from codling.core.errors import SourceError
+
+Row = dict[str, Any]
+_IDS = ("task_id", "name", "id", "problem_id", "question_id")
+_WHOLE = ("solution", "solutions", "program", "generation")
+_PARTS = ("completion", "completions", "code")
+_SAID = ("output", "outputs", "response", "responses", "gpt_completion", "text", "raw", "answer",
+         "prediction", "choices")  # fmt: skip
+_AROUND = ("body", "response", "output", "choices", "message", "completion", "content", "text")
+"""What leads to the text inside an answer that is an object, as OpenAI's and inspect's are."""
+FORMATS = (
+    "human-eval, EvalPlus, MultiPL-E, DS-1000, bigcode, CRUXEval, lm-eval, inspect, OpenCompass"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignAnswer:
+    """One answer; `whole` if it is a full solution, not a continuation of the prompt."""
+
+    text: str
+    whole: bool = False
+    tests: str | None = None
+    """The tests that follow the solution in the text, as far as the file says; None if none do."""
+
+
+def answers_of(row: Any, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:  # noqa: ANN401 - JSON
+    """All answers of one row with the ids of their problems; with `raw` what a chat model said."""
+    if not isinstance(row, dict):
+        raise SourceError(f"{where} is no object and no list of answers; known formats: {FORMATS}")
+    if isinstance(row.get("samples"), list) and isinstance(row.get("eval"), dict):
+        for number, sample in enumerate(row["samples"], 1):
+            yield from answers_of(sample, f"{where} sample {number}", raw)
+        return
+    for around in ("eval", "raw_generations"):
+        if isinstance(row.get(around), dict):
+            row = row[around]
+    if isinstance(row.get("doc"), dict) and "resps" in row:
+        yield from _of_lm_eval(row, where, raw)
+        return
+    name = _id_of(row)
+    if name is None and row and all(isinstance(v, (str, list, dict)) for v in row.values()):
+        if not row.keys() & {*_WHOLE, *_PARTS, *_SAID, "results", "messages"}:
+            for key, value in row.items():
+                yield from ((key, answer) for answer in _texts(value, False, where, raw))
+            return
+    yield from ((str(name), answer) for answer in _of_problem(row, name, where, raw))
+
+
+def answer(text: object, whole: bool, where: str) -> ForeignAnswer:
+    """An answer; null is a model that said nothing."""
+    if text is not None and not isinstance(text, str):
+        raise SourceError(f"{where} has an answer that is no text ({str(text)[:40]!r})")
+    return ForeignAnswer(text=text or "", whole=whole and text is not None)
+
+
+def _id_of(row: Row) -> str | None:
+    # A row of an OpenAI batch has an id of the request beside the user's own.
+    keys = ("custom_id", *_IDS)
+    return next((str(row[key]) for key in keys if row.get(key) is not None), None)
+
+
+def _of_lm_eval(row: Row, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:
+    """lm-eval keeps what was said and what its filter made of it, mostly a whole program."""
+    name = _id_of(row["doc"]) or str(row.get("doc_id"))
+    said = row["resps"] if raw else row.get("filtered_resps")
+    for text in _flat(said if isinstance(said, list) else [said]):
+        yield name, answer(text, not raw, where)
+
+
+def _flat(values: list[Any]) -> Iterator[Any]:
+    for each in values:
+        yield from each if isinstance(each, list) else [each]
+
+
+def _of_problem(row: Row, name: str | None, where: str, raw: bool) -> Iterator[ForeignAnswer]:
+    if name is None:
+        raise SourceError(f"{where} names no problem ({', '.join(_IDS)}); known formats: {FORMATS}")
+    if isinstance(row.get("results"), list) and "completions" not in row:
+        yield from _programs(row, where)
+        return
+    kinds = [(_WHOLE, True), (_PARTS, False)]
+    for keys, whole in [(_SAID, False), *kinds] if raw else kinds:
+        key = next((key for key in keys if key in row), None)
+        if key is not None:
+            yield from _texts(row[key], whole, where, raw)
+            return
+    said = next((key for key in _SAID if key in row), "")
+    cure = f"if {said} is what a chat model said, add --raw; " if said else ""
+    raise SourceError(
+        f"{where} has none of completion, solution, completions, code; {cure}"
+        f"known formats: {FORMATS}"
+    )
+
+
+def _programs(row: Row, where: str) -> Iterator[ForeignAnswer]:
+    for result in row["results"]:
+        program = result.get("program") if isinstance(result, dict) else None
+        if not isinstance(program, str):
+            raise SourceError(f"{where} has results without their programs")
+        yield ForeignAnswer(text=program, whole=True, tests=str(row.get("tests") or ""))
+
+
+def _texts(value: object, whole: bool, where: str, raw: bool) -> Iterator[ForeignAnswer]:
+    """One text or a list of them, which may be objects that hold them."""
+    for each in value if isinstance(value, list) else [value]:
+        if not isinstance(each, dict):
+            yield answer(each, whole, where)
+        elif raw and (text := _said_in(each)) is not None:
+            yield answer(text, False, where)
+        else:
+            yield from _of_problem(each, "", where, raw)
+
+
+def _said_in(value: object) -> str | None:
+    """The text inside an answer that is an object, or None: `choices[0].message.content`."""
+    for _ in range(8):
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if not isinstance(value, dict):
+            break
+        value = next((value[key] for key in _AROUND if value.get(key) is not None), None)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,88 @@
+"""Answers made elsewhere as samples of a benchmark.
+
+Input: a benchmark's problems and the config's --samples. Output: samples as they are judged.
+
+Not here: formats (foreign.py) and judging (harness.py).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from codling.core.errors import SourceError
+from codling.evaluate import harness
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.foreign import ForeignAnswers, read_foreign
+from codling.evaluate.foreign_rows import ForeignAnswer
+from codling.evaluate.harness import Sample
+from codling.evaluate.task import Problem, Task
+
+_FENCE = re.compile(r"^\s{0,3}(?:```|~~~)", re.M)
+
+
+def read_samples(task: Task, problems: Sequence[Problem], config: BenchmarkConfig) -> list[Sample]:
+    """The answers to `problems` in the file or folder `config.samples`; SourceError if there are
+    none, or if some are to no problem of the benchmark."""
+    assert config.samples is not None
+    found = read_foreign(config.samples, config.raw)
+    answers = found.ordered_by([str(p.data.get("prompt", "")) for p in problems])
+    samples = [
+        _sample(task, problem, index, answer, config)
+        for position, problem in enumerate(problems)
+        for index, answer in enumerate(answers.of(problem.id, position))
+    ]
+    _refuse_strangers(answers, task, problems, config, nothing=not samples)
+    return samples
+
+
+def doubts(samples: Sequence[Sample], config: BenchmarkConfig) -> list[str]:
+    """What a reader of the scores should know about answers made elsewhere."""
+    if config.samples is None or config.raw:
+        return []
+    fenced = sum(not s.passed and bool(_FENCE.search(s.text)) for s in samples)
+    if not fenced:
+        return []
+    return [f"{fenced} failed answers hold code fences: add --raw if a chat model said them"]
+
+
+def _refuse_strangers(
+    answers: ForeignAnswers,
+    task: Task,
+    problems: Sequence[Problem],
+    config: BenchmarkConfig,
+    nothing: bool,
+) -> None:
+    strangers = answers.strangers([problem.id for problem in problems])
+    if not nothing and not strangers:
+        return
+    theirs = f"; it answers {', '.join(strangers[:3])}" if strangers else ""
+    if nothing:
+        said = f"answers none of the problems of {task.name}"
+    else:
+        said = f"answers {len(strangers)} problems that {task.name} does not have"
+    raise SourceError(
+        f"{config.samples} {said}{theirs}, and the benchmark asks {problems[0].id}, ...: "
+        "is it another benchmark's, or another edition's (--data-file)?"
+    )
+
+
+def _sample(
+    task: Task, problem: Problem, index: int, answer: ForeignAnswer, config: BenchmarkConfig
+) -> Sample:
+    text = answer.text
+    if config.raw:
+        cut = harness.cut_out(task, problem, text, replace(config, style="instruct"))
+    elif answer.tests is not None:
+        cut = _without_tests(problem, text, answer.tests)
+    else:
+        cut = text if answer.whole else task.whole(problem, text)
+    return Sample(problem=problem, index=index, text=text, answer=cut)
+
+
+def _without_tests(problem: Problem, program: str, theirs: str) -> str:
+    """A program that another harness has put together, up to its tests or the benchmark's."""
+    ours = (str(problem.data.get(key, "")) for key in ("tests", "test"))
+    for tests in (each.strip() for each in (theirs, *ours)):
+        if tests and program.rstrip().endswith(tests):
+            return program.rstrip().removesuffix(tests)
+    raise SourceError(f"the program for {problem.id} does not end with this benchmark's tests")
