@@ -274,13 +274,17 @@ def test_failed_answers_with_code_fences_are_pointed_out(config, tmp_path):
 def test_answers_to_other_problems_are_named_and_not_passed_over(config, tmp_path):
     row = {"completion": RIGHT}
     ours = {"task_id": "HumanEval/0", **row}
-    with pytest.raises(SourceError, match=r"answers 1 problems that .* does not .*HumanEval/999"):
-        judged(config, tmp_path / "a.jsonl", lines(ours, {"task_id": "HumanEval/999", **row}))
-    with pytest.raises(SourceError, match=r"none of the problems.*Python/0.*asks HumanEval/0"):
-        judged(config, tmp_path / "a.jsonl", lines({"task_id": "Python/0", **row}))
+    two = lines(ours, {"task_id": "HumanEval/999", **row})
+    artifact, _ = judged(config, tmp_path / "a.jsonl", two)
+    assert (
+        "answers to 1 that humaneval does not have (HumanEval/999)" in artifact.counts["headline"]
+    )
+    with pytest.raises(SourceError, match=r"none of the problems .*HumanEval/0.* only .*Python/0"):
+        judged(config, tmp_path / "b.jsonl", lines({"task_id": "Python/0", **row}))
     two = lines(ours, {"task_id": "2", **row})
-    _, report = judged(config, tmp_path / "a.jsonl", two, limit=1)
+    artifact, report = judged(config, tmp_path / "a.jsonl", two, limit=1, out_dir=tmp_path / "l")
     assert report["n_problems"] == 1
+    assert "left out" not in artifact.counts["headline"]
 
 
 def test_inspects_packed_log_is_told_how_to_be_unpacked(tmp_path):

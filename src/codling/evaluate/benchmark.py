@@ -20,7 +20,7 @@ from codling.evaluate import harness
 from codling.evaluate.backends import model_identity, open_backend
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign import sample_files
-from codling.evaluate.foreign_samples import doubts, read_samples
+from codling.evaluate.foreign_samples import fence_notes, read_samples
 from codling.evaluate.harness import Sample, rows_in
 from codling.evaluate.prelude import imports_of
 from codling.evaluate.rows import content_key
@@ -62,9 +62,8 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     source = _source(config)
 
     def work(draft: Draft) -> None:
-        samples = run(task, whole, config)
+        samples, notes = run(task, whole, config)
         settings = _settings(task, problems, config, source)
-        notes = doubts(samples, config)
         summary = summarize(samples, settings, config.k, n_asked=len(problems), notes=notes)
         write_report(draft.path, summary, samples)
         draft.counts |= {"headline": headline(summary), "outcomes": summary["outcomes"]}
@@ -84,26 +83,39 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     )
 
 
-def run(task: Task, problems: Sequence[Problem], config: BenchmarkConfig) -> list[Sample]:
-    """All stages; the samples with their verdicts, in the order of the problems; of `problems`
-    only as many as the config's limit are asked."""
-    asked = problems[: config.limit] if config.limit else problems
+def run(
+    task: Task, problems: Sequence[Problem], config: BenchmarkConfig
+) -> tuple[list[Sample], list[str]]:
+    """All stages; the samples with their verdicts, in the order of the problems, and notes for
+    the reader of their scores. Of `problems` only as many as the config's limit are asked."""
     folder = _out_dir(config)
     folder = folder.with_name(folder.name + ".rows")
+    asked = problems[: config.limit] if config.limit else problems
+    notes: list[str] = []
     if config.canonical:
         samples = _canonical(task, asked)
     elif config.samples is not None:
+        found, notes = read_samples(task, problems, config)
         ids = {problem.id for problem in asked}
-        samples = [s for s in read_samples(task, problems, config) if s.problem.id in ids]
+        samples = [sample for sample in found if sample.problem.id in ids]
     else:
-        backend = open_backend(config)
-        try:
-            rows = rows_in(folder, "generations")
-            samples = harness.generate(task, asked, backend, config, rows)
-        finally:
-            backend.close()
-        samples = harness.extract(task, samples, config, rows_in(folder, "extractions"))
-    return harness.execute(task, samples, config, rows_in(folder, "executions"))
+        samples = _ask(task, asked, config, folder)
+    samples = harness.execute(task, samples, config, rows_in(folder, "executions"))
+    if config.samples is not None:
+        notes += fence_notes(samples, config)
+    return samples, notes
+
+
+def _ask(
+    task: Task, problems: Sequence[Problem], config: BenchmarkConfig, folder: Path
+) -> list[Sample]:
+    backend = open_backend(config)
+    try:
+        rows = rows_in(folder, "generations")
+        samples = harness.generate(task, problems, backend, config, rows)
+    finally:
+        backend.close()
+    return harness.extract(task, samples, config, rows_in(folder, "extractions"))
 
 
 def _canonical(task: Task, problems: Sequence[Problem]) -> list[Sample]:

@@ -57,11 +57,10 @@ def answers_of(row: Any, where: str, raw: bool) -> Iterator[tuple[str, ForeignAn
         yield from _of_lm_eval(row, where, raw)
         return
     name = _id_of(row)
-    if name is None and row and all(isinstance(v, (str, list, dict)) for v in row.values()):
-        if not row.keys() & {*_WHOLE, *_PARTS, *_SAID, "results", "messages"}:
-            for key, value in row.items():
-                yield from ((key, answer) for answer in _texts(value, False, where, raw))
-            return
+    if name is None and _is_table(row):
+        for key, value in row.items():
+            yield from ((key, answer) for answer in _texts(value, False, where, raw))
+        return
     yield from ((str(name), answer) for answer in _of_problem(row, name, where, raw))
 
 
@@ -76,6 +75,13 @@ def _id_of(row: Row) -> str | None:
     # A row of an OpenAI batch has an id of the request beside the user's own.
     keys = ("custom_id", *_IDS)
     return next((str(row[key]) for key in keys if row.get(key) is not None), None)
+
+
+def _is_table(row: Row) -> bool:
+    """Whether a row is {id: answers}."""
+    named = {*_WHOLE, *_PARTS, *_SAID, "results", "messages"}
+    texts = all(isinstance(value, (str, list, dict)) for value in row.values())
+    return bool(row) and texts and not row.keys() & named
 
 
 def _of_lm_eval(row: Row, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:

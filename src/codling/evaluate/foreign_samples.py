@@ -12,7 +12,7 @@ from dataclasses import replace
 from codling.core.errors import SourceError
 from codling.evaluate import harness
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.foreign import ForeignAnswers, read_foreign
+from codling.evaluate.foreign import read_foreign
 from codling.evaluate.foreign_rows import ForeignAnswer
 from codling.evaluate.harness import Sample
 from codling.evaluate.task import Problem, Task
@@ -20,9 +20,11 @@ from codling.evaluate.task import Problem, Task
 _FENCE = re.compile(r"^\s{0,3}(?:```|~~~)", re.M)
 
 
-def read_samples(task: Task, problems: Sequence[Problem], config: BenchmarkConfig) -> list[Sample]:
-    """The answers to `problems` in the file or folder `config.samples`; SourceError if there are
-    none, or if some are to no problem of the benchmark."""
+def read_samples(
+    task: Task, problems: Sequence[Problem], config: BenchmarkConfig
+) -> tuple[list[Sample], list[str]]:
+    """The answers to `problems` in the file or folder `config.samples`, and what a reader of their
+    scores must know; SourceError if there are none."""
     assert config.samples is not None
     found = read_foreign(config.samples, config.raw)
     answers = found.ordered_by([str(p.data.get("prompt", "")) for p in problems])
@@ -31,39 +33,22 @@ def read_samples(task: Task, problems: Sequence[Problem], config: BenchmarkConfi
         for position, problem in enumerate(problems)
         for index, answer in enumerate(answers.of(problem.id, position))
     ]
-    _refuse_strangers(answers, task, problems, config, nothing=not samples)
-    return samples
+    strangers = answers.strangers([problem.id for problem in problems])
+    theirs = f"{len(strangers)} that {task.name} does not have ({', '.join(strangers[:3])})"
+    if not samples:
+        raise SourceError(
+            f"{config.samples} answers none of the problems of {task.name} ({problems[0].id}, ...)"
+            + (f", only {theirs}" if strangers else "")
+        )
+    return samples, [f"left out: answers to {theirs}"] if strangers else []
 
 
-def doubts(samples: Sequence[Sample], config: BenchmarkConfig) -> list[str]:
-    """What a reader of the scores should know about answers made elsewhere."""
-    if config.samples is None or config.raw:
-        return []
+def fence_notes(samples: Sequence[Sample], config: BenchmarkConfig) -> list[str]:
+    """That failed answers look like what a chat model said, if they were not taken as such."""
     fenced = sum(not s.passed and bool(_FENCE.search(s.text)) for s in samples)
-    if not fenced:
+    if config.raw or not fenced:
         return []
     return [f"{fenced} failed answers hold code fences: add --raw if a chat model said them"]
-
-
-def _refuse_strangers(
-    answers: ForeignAnswers,
-    task: Task,
-    problems: Sequence[Problem],
-    config: BenchmarkConfig,
-    nothing: bool,
-) -> None:
-    strangers = answers.strangers([problem.id for problem in problems])
-    if not nothing and not strangers:
-        return
-    theirs = f"; it answers {', '.join(strangers[:3])}" if strangers else ""
-    if nothing:
-        said = f"answers none of the problems of {task.name}"
-    else:
-        said = f"answers {len(strangers)} problems that {task.name} does not have"
-    raise SourceError(
-        f"{config.samples} {said}{theirs}, and the benchmark asks {problems[0].id}, ...: "
-        "is it another benchmark's, or another edition's (--data-file)?"
-    )
 
 
 def _sample(
