@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from codling.core.errors import CodlingError
-from codling.pipeline import PATH, GrowConfig, path_of, prepare
+from codling.pipeline import GrowConfig, prepare
+from codling.stations import PATH, stations_of
 from tiny_run import CODLING, grow, make_repository
 
 
 def test_without_a_base_the_path_is_as_it_was() -> None:
-    assert path_of(GrowConfig()) == list(PATH)
+    assert stations_of(has_base=False) == list(PATH)
 
 
 def test_with_a_base_three_stations_change() -> None:
-    tables = [s.table for s in path_of(GrowConfig(base="model.gguf"))]
+    tables = [s.table for s in stations_of(has_base=True)]
     changed = [(a.table, b) for a, b in zip(PATH, tables, strict=True) if a.table != b]
     assert changed == [("tokenizer", "adopt"), ("pretrain", "adapt"), ("score", "compare")]
 

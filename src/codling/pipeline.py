@@ -4,7 +4,7 @@ Input: sources, or none for the standard library of the running interpreter. Out
 with one artefact per station, and a summary. Each station is a stage of its own that can be run
 alone; a recipe's table of the same name sets it.
 
-Not here: any stage's work.
+Not here: which stations there are (stations.py), and any stage's work.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from codling.core.artifact import MANIFEST, Artifact
 from codling.core.errors import ConfigError, SourceError
@@ -29,7 +29,9 @@ from codling.core.recipe import (
     unknown_key,
 )
 from codling.core.shards import read_rows
+from codling.corpus.sources.commits import reason_not_to_cut
 from codling.report.run_summary import summarise
+from codling.stations import DOCUMENTS, PATH, TABLES, Station, stations_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,12 @@ class GrowConfig:
     again goes on where it stopped."""
     own: bool = False
     """The code is yours: files without any licence are kept, declared as LicenseRef-own."""
+    heldout_by: Literal["commits", "package"] | None = None
+    """With --base: what the model is asked about. commits: lines that the last tenth of the commits
+    added, of which nothing is learned; the default for git repositories of at least 50 commits.
+    package: whole packages, as without --base."""
+    replay: Path | None = None
+    """With --base: other code, mixed in against forgetting; a repository, folder or archive."""
     minutes: float = 5.0
     """Minutes of training."""
     seed: int = 0
@@ -62,22 +70,6 @@ class GrowConfig:
 
 
 @dataclass(frozen=True)
-class Station:
-    """One stage on the path: its recipe table, its function, and which artefacts it takes."""
-
-    table: str
-    stage: str
-    makes: str
-    """Name of the artefact's folder in the run."""
-    takes: Mapping[str, str]
-    """Config field -> name of an artefact made before; DOCUMENTS: the last one of documents."""
-    optional: bool = False
-    """Takes and gives documents, and may be left out."""
-    needs: str = ""
-    """A setting without which there is nothing to do."""
-
-
-@dataclass(frozen=True)
 class Step:
     """A station of one run, ready to go, or the reason why it is left out."""
 
@@ -87,92 +79,15 @@ class Step:
     left_out: str = ""
 
 
-DOCUMENTS = "*documents"
-
-PATH = (
-    Station("collect", "codling.corpus.collect:collect", "raw", {}),
-    Station("clean", "codling.corpus.clean:clean", "documents", {"raw_dir": "raw"}),
-    # Benchmarks go before near-duplicates, so that a clean copy survives a contaminated one;
-    # parsing costs the most and comes last (docs/decisions/003).
-    Station(
-        "decontaminate",
-        "codling.corpus.decontaminate:decontaminate",
-        "decontaminated",
-        {"documents_dir": DOCUMENTS},
-        optional=True,
-        needs="benchmarks",
-    ),
-    Station(
-        "dedup",
-        "codling.corpus.dedup:dedup",
-        "unique",
-        {"documents_dir": DOCUMENTS},
-        optional=True,
-    ),
-    Station(
-        "screen",
-        "codling.corpus.screen:screen",
-        "screened",
-        {"documents_dir": DOCUMENTS},
-        optional=True,
-    ),
-    Station("arrange", "codling.corpus.arrange:arrange", "samples", {"documents_dir": DOCUMENTS}),
-    Station(
-        "tokenizer",
-        "codling.tokens.bpe:learn_tokenizer",
-        "tokenizer",
-        {"samples_dir": "samples"},
-    ),
-    Station(
-        "pack",
-        "codling.tokens.pack:pack",
-        "tokens",
-        {"samples_dir": "samples", "tokenizer_dir": "tokenizer"},
-    ),
-    Station(
-        "pretrain",
-        "codling.train.pretrain:pretrain",
-        "checkpoint",
-        {"tokens_dir": "tokens", "tokenizer_dir": "tokenizer"},
-    ),
-    Station(
-        "score",
-        "codling.evaluate.heldout.score:score",
-        "scores",
-        {"checkpoint_dir": "checkpoint", "samples_dir": "samples", "tokens_dir": "tokens"},
-    ),
-    Station("report", "codling.report.run_page:report", "report", {"run_dir": ""}),
-)
-"""From noise."""
-ADAPTING = {
-    "tokenizer": Station("adopt", "codling.posttrain.adopt:adopt", "tokenizer", {}),
-    "pretrain": Station(
-        "adapt", "codling.posttrain.adapt:adapt", "adapted", {"tokens_dir": "tokens"}
-    ),
-    "score": Station(
-        "compare",
-        "codling.evaluate.heldout.compare:compare",
-        "scores",
-        {"checkpoint_dir": "adapted", "samples_dir": "samples", "tokens_dir": "tokens"},
-    ),
-}
-"""What takes the place of stations where a published model is adapted."""
-
-
-def path_of(config: GrowConfig) -> list[Station]:
-    """The stations of a run, in order."""
-    if config.base == "none":
-        return list(PATH)
-    return [ADAPTING.get(station.table, station) for station in PATH]
-
-
 def grow(config: GrowConfig) -> str:
     """From repositories to a code model with report: the whole path in one command.
 
     Runs collect, clean, decontaminate (if benchmarks are given), dedup, screen, arrange, tokenizer,
     pack, pretrain, score and report; stations that are complete are skipped, and an interrupted
     one goes on where it stopped. With --base the base's own tokenizer is taken over (adopt), adapt
-    takes the place of pretrain, and compare that of score.
+    takes the place of pretrain, and memory and score-commits that of score: base and adapted model
+    are asked for lines that later commits added. Without such commits it is compare: lines of
+    held-out packages.
 
     Example:
         codling grow ~/src/app ~/src/lib --own --minutes 30
@@ -205,12 +120,55 @@ def prepare(config: GrowConfig, run_dir: Path) -> list[Step]:
     for name in config.skip:
         if name not in may_go:
             raise ConfigError(unknown_key(name, may_go, "skip", what="station"))
+    has_base = config.base != "none"
+    asked = _asked_about(config, tables.get("collect", {}))
+    _check_replay(config, asked)
     steps: list[Step] = []
     of_base = _settings_of_base(config)
-    for station in path_of(config):
+    for station in stations_of(has_base=has_base, asked=asked, replayed=config.replay):
         table = of_base.get(station.table, {}) | tables.get(station.table, {})
         steps.append(_prepare(station, run_dir, table, config, steps))
     return steps
+
+
+def _asked_about(config: GrowConfig, collect: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The sources whose later commits are asked about; says which split it is, and why."""
+    wanted = config.heldout_by or collect.get("heldout_by")
+    if config.base == "none":
+        if config.heldout_by == "commits":
+            raise ConfigError("--heldout-by commits asks a base before and after; add --base MODEL")
+        return ()
+    if wanted not in (None, "commits"):
+        return ()
+    at = collect.get("at")
+    reasons = {source: reason_not_to_cut(source, at) for source in config.sources}
+    asked = tuple(source for source, reason in reasons.items() if not reason)
+    if asked:
+        names = ", ".join(str(source) for source in asked)
+        say(f"split by commits: what later commits added to {names} is asked, and not learned from")
+        return asked
+    why = next(iter(reasons.values()), "the standard library comes without commits")
+    if wanted == "commits" or at is not None:
+        raise SourceError(why)
+    say(f"split by package, not by commits: {why.partition(';')[0]}")
+    return ()
+
+
+def _check_replay(config: GrowConfig, asked: Sequence[Path]) -> None:
+    """Nothing of later commits may come in by way of what is replayed."""
+    if config.replay is None:
+        return
+    if config.base == "none":
+        raise ConfigError("--replay is for adapting a base; add --base MODEL")
+    replayed = config.replay.resolve()
+    if not replayed.exists():
+        raise SourceError(f"--replay: no file or folder at {config.replay}")
+    for each in (source.resolve() for source in asked):
+        if each.is_relative_to(replayed) or replayed.is_relative_to(each):
+            raise ConfigError(
+                f"--replay names {config.replay}, which holds the later commits of {each} that are "
+                "asked about; name other code"
+            )
 
 
 def _settings_of_base(config: GrowConfig) -> dict[str, dict[str, Any]]:
@@ -225,7 +183,8 @@ def _settings_of_base(config: GrowConfig) -> dict[str, dict[str, Any]]:
     if not tokenizer.can_insert:
         say(f"{config.base} has no FIM tokens: plain text is learned, and insertion not offered")
         fim["fim_rate"] = 0.0
-    return {"adopt": model, "adapt": model, "compare": model, "pack": fim}
+    asking = dict.fromkeys(("adopt", "adapt", "compare", "memory", "score_commits"), model)
+    return asking | {"pack": fim}
 
 
 def _foresee(step: Step, steps: Sequence[Step]) -> str:
@@ -246,6 +205,7 @@ def _prepare(
     module, _, name = station.stage.partition(":")
     stage: Callable[[Any], Artifact] = getattr(importlib.import_module(module), name)
     stage_config = config_class(stage)
+    table = {**station.sets, **table}
     where = f"{config.recipe} [{station.table}]" if config.recipe else f"[{station.table}]"
     given = build_partial(stage_config, table, where)
     _check_paths(given, where)
@@ -261,7 +221,9 @@ def _prepare(
         "ray": config.ray,
         "left_out": tuple(f"{s.station.table}: {s.left_out}" for s in before if s.left_out),
     }
-    values = {k: v for k, v in general.items() if k in known and v is not None}
+    alike = next((s.config for s in before if s.station.table == station.like), None)
+    values = {k: getattr(alike, k) for k in known if hasattr(alike, k)}
+    values |= {k: v for k, v in general.items() if k in known and v is not None}
     values |= {k.replace("-", "_"): v for k, v in table.items()}
     documents = [s.station.makes for s in before if not s.left_out and _gives_documents(s.station)]
     for field, made in station.takes.items():
@@ -301,7 +263,7 @@ def _nothing_kept(artifact: Artifact) -> str:
 def _tables(config: GrowConfig) -> dict[str, dict[str, Any]]:
     """Every stage's settings: the recipe's tables, then what --set says."""
     tables: dict[str, dict[str, Any]] = {}
-    known = {station.table: object for station in (*PATH, *ADAPTING.values())}
+    known = dict.fromkeys(TABLES, object)
     if config.recipe is not None:
         tables = read_recipe(config.recipe)
         check_tables(tables, known | {"grow": GrowConfig}, str(config.recipe))

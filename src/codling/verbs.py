@@ -116,6 +116,12 @@ VERBS = (
         "model",
     ),
     Verb(
+        "replay",
+        "codling.posttrain.replay:replay",
+        "Pack other code, which adapting mixes in against forgetting.",
+        "path",
+    ),
+    Verb(
         "adapt",
         "codling.posttrain.adapt:adapt",
         "Adapt a published model to packed tokens: LoRA, or all weights.",

@@ -32,7 +32,7 @@ from codling.checkpoint.hub import local_path
 from codling.checkpoint.names import places
 from codling.checkpoint.safetensors_file import SafeTensor, read_safetensors
 from codling.checkpoint.verify import model_id
-from codling.core.artifact import MANIFEST, open_artifact
+from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact, sha256_of
 from codling.core.errors import CheckpointError, faults_named
 from codling.core.files import replacing, write_json
 from codling.core.foreign_json import read_object
@@ -102,6 +102,11 @@ def adapter_path(path: Path) -> Path:
     return local_path(path)
 
 
+def is_adapter_at(path: Path) -> bool:
+    """Whether `path` is an adapter, or a run whose model is one."""
+    return any((folder / ADAPTER_CONFIG).exists() for folder in (path, path / "adapted"))
+
+
 def check_base(adapter: Path, model: Path) -> None:
     """Refuse an adapter of codling's that was trained beside other weights than `model`'s.
 
@@ -145,6 +150,17 @@ def load_adapter(path: Path) -> Adapter:
             where=str(folder),
             made_for=settings.text("base_model_name_or_path", ""),
         )
+
+
+def adapter_input(path: Path) -> Artifact | Input:
+    """An adapter as an input: an artefact, or a source named by its weights."""
+    folder = adapter_path(path)
+    if (folder / MANIFEST).is_file():
+        return open_artifact(folder, ADAPTER)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        load_adapter(path)  # which says what is missing
+    identity = sha256_of(folder / ADAPTER_WEIGHTS)[:16]
+    return Input(kind="source", id=identity, path=str(folder.absolute()))
 
 
 def save_adapter(

@@ -60,8 +60,7 @@ def collect(config: CollectConfig) -> Artifact:
     Example:
         codling data collect ~/src/app ~/src/lib.tar.gz --out-dir runs/app/raw
     """
-    cuts: dict[str, str] = {}
-    sources = [_before_cut(source, config, cuts) for source in _opened(config)]
+    sources, cuts = _before_cuts(list(_opened(config)), config)
     inputs = _inputs(sources, config.sources)
 
     def work(draft: Draft) -> None:
@@ -142,15 +141,37 @@ def _opened(config: CollectConfig) -> Iterator[Repository | Archive]:
             is_ready = True
 
 
-def _before_cut(
-    source: Repository | Archive, config: CollectConfig, cuts: dict[str, str]
-) -> Repository | Archive:
-    """With a split by commits, a repository as it stood at its cut, which goes into `cuts`."""
+def _before_cuts(
+    sources: Sequence[Repository | Archive], config: CollectConfig
+) -> tuple[list[Repository | Archive], dict[str, str]]:
+    """With a split by commits the repositories as they stood at their cuts, and those by name.
+
+    What cannot be cut is learned from whole; SourceError where nothing can be.
+    """
     if config.heldout_by != "commits":
-        return source
-    if isinstance(source, Archive) or not source.history:
-        say(f"{source.name} has no commits: all of it is learned from, nothing asked about it")
-        return source
+        return list(sources), {}
+    found: list[Repository | Archive] = []
+    cuts: dict[str, str] = {}
+    refused: list[SourceError] = []
+    for source in sources:
+        if isinstance(source, Archive) or not source.history:
+            say(f"{source.name} has no commits: all of it is learned from, nothing asked about it")
+            found.append(source)
+            continue
+        try:
+            found.append(_before_cut(source, config, cuts))
+        except SourceError as error:
+            refused.append(error)
+            found.append(source)
+    if refused and not cuts:
+        raise refused[0]
+    for each in refused:
+        say(f"{each}; all of it is learned from, nothing asked about it")
+    return found, cuts
+
+
+def _before_cut(source: Repository, config: CollectConfig, cuts: dict[str, str]) -> Repository:
+    """A repository as it stood at its cut, which goes into `cuts`."""
     root = Path(source.history)
     with open_commits(root) as commits:
         cut = commits.cut(config.at)

@@ -15,6 +15,7 @@ from random import Random
 
 import numpy as np
 
+from codling.checkpoint.adapter import adapter_input
 from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact, produce
 from codling.core.errors import ConfigError
 from codling.core.log import Bar, say
@@ -54,6 +55,8 @@ class MemoryConfig:
     """With a repository: the code is yours, so files without any licence are remembered too."""
     model: Path = aside()
     """Checkpoint whose tokenizer reads the files, and whose mistakes the weights are fitted to."""
+    adapter: Path | None = aside(None)
+    """Adapter of that model: the weights are fitted to the mistakes of the two together."""
     out_dir: Path = aside()
     """Where the memory goes."""
     fit_tokens: int = 8000
@@ -71,7 +74,10 @@ def memory(config: MemoryConfig) -> Artifact:
         codling memory ~/src/app --own --model base.gguf --out-dir runs/app/memory
     """
     documents = _documents(config)
-    with TextEngine.open(config.model, precision=config.precision, max_streams=1) as engine:
+    adapters = [] if config.adapter is None else [adapter_input(config.adapter)]
+    with TextEngine.open(
+        config.model, precision=config.precision, max_streams=1, adapter=config.adapter
+    ) as engine:
         stamp = fingerprint(engine.tokenizer)
         tokenizer = Input(kind="tokenizer", id=stamp, path=str(config.model.absolute()))
 
@@ -98,7 +104,7 @@ def memory(config: MemoryConfig) -> Artifact:
             kind=KIND,
             version=STAGE_VERSION,
             config=config,
-            inputs=[documents, tokenizer],
+            inputs=[documents, tokenizer, *adapters],
             work=work,
         )
 

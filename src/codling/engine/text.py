@@ -22,8 +22,9 @@ import torch
 from torch.nn import functional as F
 
 from codling.checkpoint.gguf_file import read_gguf_metadata
-from codling.checkpoint.hub import local_path, model_name
+from codling.checkpoint.hub import model_name
 from codling.checkpoint.load import is_gguf, load_model
+from codling.checkpoint.of_run import model_and_adapter
 from codling.checkpoint.verify import check_files
 from codling.core.errors import CheckpointError, RequestError, TokenizerError, faults_named
 from codling.corpus.context import Cursor, RepositoryContext, SnapshotContext
@@ -132,7 +133,7 @@ class TextEngine:
 
         Raises CheckpointError, TokenizerError, or ArtifactError for the memory.
         """
-        found = local_path(path)
+        found, adapter = model_and_adapter(path, adapter)
         check_files(found)
         tokenizer = _open_tokenizer(found)
         chat_format = ChatFormat(tokenizer, chat_template)

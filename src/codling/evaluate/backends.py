@@ -8,6 +8,7 @@ the config allows.
 Not here: formats of foreign files (foreign.py) and what is asked (tasks/).
 """
 
+import hashlib
 import math
 import os
 import time
@@ -17,7 +18,7 @@ from typing import Any, Protocol, Self
 
 import httpx
 
-from codling.checkpoint.hub import has_model, local_path
+from codling.checkpoint.hub import has_model
 from codling.core.artifact import open_artifact
 from codling.core.errors import CheckpointError, ConfigError, RequestError
 from codling.core.folder_walk import files_below
@@ -95,14 +96,15 @@ class EngineBackend:
 
         if not has_model(path):
             raise CheckpointError(f"no checkpoint at {path}")
-        path = local_path(path)
+        identity = answering_identity(path, config.adapter)
         engine = TextEngine.open(
             path,
+            adapter=config.adapter,
             precision=config.precision,
             max_streams=config.concurrency,
             max_length=config.max_length,
         )
-        return cls(engine, f"{model_identity(path)} {config.precision}", config)
+        return cls(engine, f"{identity} {config.precision}", config)
 
     @property
     def identity(self) -> str:
@@ -291,11 +293,20 @@ def _option_score(choice: dict[str, Any], whole: str, option: str) -> float:
     raise ValueError("the option is not at the end of the echo")
 
 
+def answering_identity(path: Path, adapter: Path | None) -> str:
+    """`model_identity` of a model and of the adapter that goes with it."""
+    # Which load torch.
+    from codling.checkpoint.adapter import adapter_path
+    from codling.checkpoint.of_run import model_and_adapter
+
+    weights, added = model_and_adapter(path, adapter)
+    more = [] if added is None else [model_identity(adapter_path(added))]
+    return " + ".join([model_identity(weights), *more])
+
+
 def model_identity(path: Path) -> str:
     """A name that changes with the weights: an artefact's id, else a hash of names, sizes and
     ends of files."""
-    import hashlib
-
     manifest = path / "manifest.json"
     if manifest.is_file():
         return f"{path.name} {open_artifact(path).id}"

@@ -17,7 +17,7 @@ from codling.core.artifact import Artifact, Draft, Input, config_dict, produce
 from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes
 from codling.evaluate import harness
-from codling.evaluate.backends import model_identity, open_backend
+from codling.evaluate.backends import answering_identity, open_backend
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign import sample_files
 from codling.evaluate.foreign_samples import fence_notes, read_samples
@@ -140,6 +140,8 @@ def _check(task: Task, config: BenchmarkConfig) -> None:
         raise ConfigError("--top-p must be above 0 and at most 1")
     if config.n_samples > 1 and config.temperature == 0:
         raise ConfigError("several samples need --temperature above 0: greedy answers are equal")
+    if config.adapter is not None and config.model is None:
+        raise ConfigError("--adapter goes with --model PATH, the model that it was made for")
     if config.samples is None and not config.canonical and not config.model and not config.api:
         raise ConfigError("evaluate needs --model PATH, --api URL, --samples FILE or --canonical")
 
@@ -193,7 +195,7 @@ def _source(config: BenchmarkConfig) -> str:
     if config.model is not None:
         if not config.model.exists():
             raise SourceError(f"no checkpoint at {config.model}")
-        return model_identity(config.model)
+        return answering_identity(config.model, config.adapter)
     return f"{config.api} {config.api_model}"
 
 

@@ -23,6 +23,8 @@ class BenchmarkConfig:
     model: Path | None = aside(None)
     """A run's folder, a checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub, to
     evaluate with the own engine."""
+    adapter: Path | None = aside(None)
+    """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     api: str | None = aside(None)
     """Base URL of an OpenAI-compatible server instead, for example http://localhost:8000/v1."""
     api_model: str = ""

@@ -6,20 +6,12 @@ Input: a base (Hugging Face folder or GGUF file) and an adapter. Output: an arte
 Not here: the sum itself (checkpoint/adapter.py).
 """
 
-from codling.checkpoint.adapter import ADAPTER, ADAPTER_WEIGHTS, adapter_path, load_adapter
+from codling.checkpoint.adapter import adapter_input, load_adapter
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.settings import to_published
 from codling.checkpoint.verify import check_files
-from codling.core.artifact import (
-    MANIFEST,
-    Artifact,
-    Draft,
-    Input,
-    open_artifact,
-    produce,
-    sha256_of,
-)
+from codling.core.artifact import Artifact, Draft, produce
 from codling.posttrain.adapt import base_input
 from codling.posttrain.adopt import write_tokenizer
 from codling.posttrain.config import MergeConfig
@@ -55,14 +47,6 @@ def merge(config: MergeConfig) -> Artifact:
         kind="checkpoint",
         version=STAGE_VERSION,
         config=config,
-        inputs=[base_input(path), _adapter_input(config)],
+        inputs=[base_input(path), adapter_input(config.adapter)],
         work=work,
     )
-
-
-def _adapter_input(config: MergeConfig) -> Artifact | Input:
-    folder = adapter_path(config.adapter)
-    if (folder / MANIFEST).is_file():
-        return open_artifact(folder, ADAPTER)
-    identity = sha256_of(folder / ADAPTER_WEIGHTS)[:16]
-    return Input(kind="source", id=identity, path=str(folder.absolute()))

@@ -28,6 +28,7 @@ def summarise(run_dir: Path) -> str:
         _kept_and_dropped(view),
         _curve(view),
         _scores(view),
+        _commits(view),
         _examples(pick_examples(view.insertions, N_EXAMPLES)),
         _next_steps(view),
     ]
@@ -117,6 +118,18 @@ def _scores(view: RunView) -> Iterator[str]:
         yield f"  asked: {', '.join(f'{part} {n:,}' for part, n in asked.items())}"
 
 
+def _commits(view: RunView) -> Iterator[str]:
+    """The arms on later commits: bits per byte, exact answers, characters not typed."""
+    for each in view.commits:
+        asked = each.scores["asked"]
+        yield f"{asked['places']:,} places of {asked['commits']:,} later commits of {each.repo}"
+        yield f"  {'':<26}{'bits per byte':>14}{'exact':>9}{'not typed':>11}"
+        for arm, values in each.scores["arms"].items():
+            bits, exact = values["bits_per_byte"]["value"], values["exact"]["value"]
+            saved = values["not_typed"]["value"]
+            yield f"  {arm:<26}{bits:>14.3f}{exact:>9.1%}{saved:>11.1%}"
+
+
 def _score_lines(model: dict[str, Any], ngram: dict[str, Any]) -> Iterator[str]:
     yield _score_line("bits per byte (lower is better)", model, ngram, "bits_per_byte", "{:.3f}")
     yield _score_line("lines inserted exactly", model, ngram, "exact_match", "{:.1%}")
@@ -147,4 +160,5 @@ def _examples(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _next_steps(view: RunView) -> Iterator[str]:
     report = view.run_dir / "report" / "report.html"
     yield f"Report:  {os.path.relpath(report)}"
+    yield from (f"Lines:   {os.path.relpath(each.page)}" for each in view.commits)
     yield f"Serve:   {serve_command(view, os.path.relpath(view.run_dir / 'checkpoint'))}"

@@ -4,6 +4,7 @@ Input: a run folder. Output: one RunView. A station that is missing leaves its p
 Not here: how any of it is shown (run_summary.py, run_page.py).
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+from codling.core.adapted import ADAPTED, COMMIT_SCORES, tuning_helped
 from codling.core.artifact import MANIFEST, Artifact, open_artifact, read_own
 from codling.core.files import read_json_lines
 from codling.core.lineage import walk
@@ -27,7 +29,8 @@ STATIONS = (
     "tokenizer",
     "tokens",
     "checkpoint",
-    "adapted",
+    ADAPTED,
+    "memory",
     "scores",
 )
 """Folder names of a run, in the order of the path."""
@@ -47,6 +50,15 @@ class Tally:
     example: str = ""
     station: str = ""
     """Folder of the artefact that counted it."""
+
+
+@dataclass(frozen=True)
+class CommitScores:
+    """Scores on the later commits of one repository."""
+
+    repo: str
+    scores: dict[str, Any]
+    page: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +82,26 @@ class RunView:
     """Rows of metrics.jsonl that carry a loss."""
     scores: dict[str, Any] = field(default_factory=dict)
     insertions: list[dict[str, Any]] = field(default_factory=list)
+    commits: list[CommitScores] = field(default_factory=list)
+    """What later commits of each repository said of an adapted model."""
 
 
 def serve_command(view: RunView, grown: str) -> str:
     """What serves the best model of a run: its own at `grown`; an adapted one if it is better than
-    its base, else the base.
+    its base, else the base; with the memory of the repository where that helps.
     """
-    return f"codling serve {view.scores.get('comparison', {}).get('serve', grown)}"
+    if not view.commits:
+        return f"codling serve {view.scores.get('comparison', {}).get('serve', grown)}"
+    adapted = view.artifacts[ADAPTED]
+    base, own = adapted.manifest.config["model"], os.path.relpath(adapted.path)
+    if not tuning_helped([each.scores for each in view.commits]):
+        command = f"codling serve {base}"
+    elif adapted.kind == "checkpoint":
+        command = f"codling serve {own}"
+    else:
+        command = f"codling serve {base} --adapter {own}"
+    remembered = [each.repo for each in view.commits if each.scores["gains"]["memory"]]
+    return command + "".join(f" --repo {repo}" for repo in remembered[:1])
 
 
 def view_run(run_dir: Path) -> RunView:
@@ -101,7 +126,14 @@ def view_run(run_dir: Path) -> RunView:
         curve=_curve(trained) if trained else [],
         scores=read_own(scores.path / "scores.json") if scores else {},
         insertions=list(read_json_lines(scores.path / "insertions.jsonl")) if scores else [],
+        commits=[_commit_scores(a) for n, a in found.items() if n.startswith(COMMIT_SCORES)],
     )
+
+
+def _commit_scores(artifact: Artifact) -> CommitScores:
+    repo = next(entry.path for entry in artifact.manifest.inputs if entry.kind == "source")
+    scores = read_own(artifact.path / "scores.json")
+    return CommitScores(os.path.relpath(repo), scores, artifact.path / "before-after.html")
 
 
 def _artifacts(run_dir: Path) -> dict[str, Artifact]:
@@ -109,9 +141,10 @@ def _artifacts(run_dir: Path) -> dict[str, Artifact]:
 
     A station that ran before and is left out now leaves its folder behind.
     """
+    asked = sorted(path.parent.name for path in run_dir.glob(f"{COMMIT_SCORES}*/{MANIFEST}"))
     found = {
         name: open_artifact(run_dir / name)
-        for name in STATIONS
+        for name in (*STATIONS, *asked)
         if (run_dir / name / MANIFEST).is_file()
     }
     if "samples" in found:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from codling.report.run_view import RunView
+from codling.core.adapted import tuning_helped
+from codling.report.run_view import CommitScores, RunView
 
 FEW_STEPS = 100
 """Below this a model has hardly begun to learn."""
@@ -40,6 +41,8 @@ class Verdict:
 
 def judge(view: RunView) -> Verdict | None:
     """The verdict on a run's model; None where nothing was trained or scored."""
+    if view.commits:
+        return _judge_commits(view.commits)
     if comparison := view.scores.get("comparison"):
         cures = () if comparison["helped"] else ADAPTING_CURES
         return Verdict(comparison["helped"], comparison["text"], cures)
@@ -59,6 +62,15 @@ def judge(view: RunView) -> Verdict | None:
     if model["exact_match"] < ngram["exact_match"]:
         return Verdict(False, f"{better}; but it inserts only {lines}.", CURES)
     return Verdict(True, f"{better}; it inserts {lines}.")
+
+
+def _judge_commits(found: list[CommitScores]) -> Verdict:
+    """What later commits say, repository by repository, and what each says to do."""
+    verdicts = [each.scores["verdict"] for each in found]
+    named = [f"{each.repo}: " if len(found) > 1 else "" for each in found]
+    texts = [name + each["text"] for name, each in zip(named, verdicts, strict=True)]
+    cures = [name + each["cure"] for name, each in zip(named, verdicts, strict=True)]
+    return Verdict(tuning_helped([e.scores for e in found]), " ".join(texts), tuple(cures))
 
 
 def _faults(view: RunView) -> Iterator[str]:

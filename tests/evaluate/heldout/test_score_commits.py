@@ -23,24 +23,8 @@ from codling.tokens.pack import pack
 from codling.tokens.token_files import open_stream
 from codling.tokens.tokenizer import Tokenizer
 from git_repositories import git, history, repository
+from later_project import CANARY, CANARY_WORDS, NOTICE, project
 from serve.tiny_server import save_model
-
-CANARY = "canary_zyx = quetzal(lapwing)"
-NOTICE = (Path(__file__).parents[3] / "LICENSE").read_text()
-
-
-def project(root: Path) -> Path:
-    """60 commits that add functions to three modules; the canary comes 10 before the last."""
-    files = {"LICENSE": NOTICE, **{f"app/{n}.py": "from app import b\n" for n in "abc"}}
-    states = []
-    for number in range(60):
-        name = f"app/{'abc'[number % 3]}.py"
-        files[name] += f"\n\ndef step_{number}(values):\n    return sum(values) + {number}\n"
-        if number == 50:
-            files[name] += f"    {CANARY}\n"
-        states.append(dict(files))
-    history(root, states)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +185,6 @@ def test_a_line_of_a_later_commit_is_nowhere_in_what_is_learned_from(
     texts.append(Tokenizer.open(model).decode(inside))
     texts += [p.read_text("utf-8", "ignore") for p in tmp_path.rglob("*") if p.is_file()]
     assert any("step_29" in text for text in texts)
-    for word in ("canary_zyx", "quetzal", "lapwing", "step_30"):
+    for word in CANARY_WORDS:
         assert not [text[:80] for text in texts if word in text]
     assert open_artifact(raw.path).counts["learned_at"]["app"] == git(repo, "rev-parse", "HEAD~30")

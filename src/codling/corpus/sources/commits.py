@@ -206,6 +206,18 @@ class Blobs:
         return self._contents.content(int(header[2]))
 
 
+def reason_not_to_cut(root: Path, at: str | None = None) -> str:
+    """Why a source has no later commits that could be kept for questions; "" where it has."""
+    if not root.is_dir():
+        return f"{root} is no git repository"
+    try:
+        with open_commits(root) as commits:
+            commits.cut(at)
+    except SourceError as error:
+        return str(error)
+    return ""
+
+
 @contextmanager
 def open_commits(root: Path) -> Iterator[Commits]:
     """The history of the repository at or around `root`.

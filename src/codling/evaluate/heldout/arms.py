@@ -65,6 +65,8 @@ class Arm:
 
 REFERENCE = Arm("base", context=True)
 FEW = (Arm("ngram"), Arm("base"), REFERENCE, Arm("base", context=True, memory=True))
+REMEMBERING = FEW[-1]
+"""The base with all that needs no training: what tuning itself is held against."""
 TUNED = Arm("tuned", context=True, memory=True)
 MORE = (Arm("base", memory=True), Arm("nobody", memory=True))
 MORE_TUNED = (Arm("tuned"), Arm("tuned", context=True))
@@ -80,7 +82,7 @@ def chosen_arms(which: Literal["few", "all"], *, has_tuned: bool) -> list[Arm]:
 
 def subject(arms: Sequence[Arm]) -> Arm:
     """The arm that the sentence is about."""
-    return TUNED if TUNED in arms else FEW[-1]
+    return TUNED if TUNED in arms else REMEMBERING
 
 
 @dataclass(frozen=True)

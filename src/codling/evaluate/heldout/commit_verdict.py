@@ -64,6 +64,21 @@ def judge_commits(
     )
 
 
+def shows_gain(change: Mapping[str, Interval], n_commits: int) -> bool:
+    """Whether a difference is a gain beyond chance: fewer bits, exact answers not shown to fall."""
+    enough = n_commits >= ENOUGH_COMMITS
+    return enough and change["bits_per_byte"].high < 0 and change["exact"].high >= 0
+
+
+def tuning_text(
+    change: Mapping[str, Interval], reference: Mapping[str, Mapping[str, float]]
+) -> str:
+    """What tuning itself does, beside the base with context and memory."""
+    bits = _percent(change["bits_per_byte"], reference["bits_per_byte"]["value"])
+    exact = _points(change["exact"])
+    return f"Tuning alone, beside the same memory: {bits} bits per byte, {exact}."
+
+
 def _percent(difference: Interval, reference: float) -> str:
     value, low, high = (
         100 * each / max(reference, 1e-12)

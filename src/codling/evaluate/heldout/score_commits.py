@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from codling.checkpoint.adapter import adapter_path, is_adapter_at
 from codling.checkpoint.hub import local_path
 from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact, produce
 from codling.core.errors import ConfigError
@@ -75,9 +76,11 @@ class ScoreCommitsConfig:
     model: Path = aside()
     """The base: a checkpoint's folder or a .gguf file."""
     tuned: Path | None = aside(None)
-    """A checkpoint that was trained on the tree at the cut."""
+    """A checkpoint, or an adapter of the base, that was trained on the tree at the cut."""
     memory: Path | None = aside(None)
     """Memory of the tree at the cut; by default it is made beside the output."""
+    documents_dir: Path | None = aside(None)
+    """Documents of the tree at the cut; by default they are made beside the output."""
     out_dir: Path = aside()
     """Folder of the scores."""
     own: bool = False
@@ -158,10 +161,7 @@ def _work(draft: Draft, config: ScoreCommitsConfig, asked: Asked, context: Snaps
         own = [a for a in arms if a.who == who or (who == "base" and a.who in ("ngram", "nobody"))]
         if path is None or not own:
             continue
-        engine = TextEngine.open(
-            path, precision=config.precision, max_streams=1, max_length=config.max_length
-        )
-        with closing(engine):
+        with closing(_opened(path, config)) as engine:
             can_insert[who] = engine.can_insert
             remembered = _memory(config, who, documents, engine, remembered)
             known = Memory.open(remembered, engine.tokenizer)
@@ -278,22 +278,35 @@ class _Examiner:
         return self._ngram
 
 
+def _opened(path: Path, config: ScoreCommitsConfig) -> TextEngine:
+    """The engine of the base or of the tuned model, which may be an adapter of the base."""
+    is_adapter = path == config.tuned and is_adapter_at(path)
+    return TextEngine.open(
+        config.model if is_adapter else path,
+        precision=config.precision,
+        max_streams=1,
+        max_length=config.max_length,
+        adapter=path if is_adapter else None,
+    )
+
+
 def _given(config: ScoreCommitsConfig, commits: Commits, cut: Cut) -> Iterator[Artifact | Input]:
     """The models and the memory as inputs, checked for what they have read."""
     for path in (config.model, config.tuned):
         if path is None:
             continue
-        found = local_path(path)
+        found = adapter_path(path) if is_adapter_at(path) else local_path(path)
         if (found / MANIFEST).is_file():
             artifact = open_artifact(found)
             _refuse_later(artifact, commits, cut)
             yield artifact
         else:
             yield Input(kind="source", id=_fingerprint(found), path=shown(str(found.absolute())))
-    if config.memory is not None:
-        artifact = open_artifact(config.memory, "memory")
-        _refuse_later(artifact, commits, cut)
-        yield artifact
+    for folder, kind in ((config.memory, "memory"), (config.documents_dir, "documents")):
+        if folder is not None:
+            artifact = open_artifact(folder, kind)
+            _refuse_later(artifact, commits, cut)
+            yield artifact
 
 
 def _refuse_later(artifact: Artifact, commits: Commits, cut: Cut) -> None:
@@ -329,6 +342,8 @@ def _fingerprint(path: Path) -> str:
 
 def _documents(config: ScoreCommitsConfig, cut: Cut) -> Artifact:
     """The documents of the tree at the cut."""
+    if config.documents_dir is not None:
+        return open_artifact(config.documents_dir, "documents")
     beside = _beside(config)
     raw = collect(
         CollectConfig(
@@ -355,8 +370,7 @@ def _memory(
         if open_artifact(at_hand, "memory").counts["tokenizer"] == fingerprint(engine.tokenizer):
             return at_hand
         say(f"{at_hand} is in other tokens than those of {engine.name}, which gets its own")
-    own = config.model if who == "base" else config.tuned
-    assert own is not None
+    own = config.model if who == "base" or config.tuned is None else config.tuned
     name = "memory" if who == "base" else "memory-tuned"
     made = memory(
         MemoryConfig(

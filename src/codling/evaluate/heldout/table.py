@@ -7,15 +7,15 @@ Not here: the measures themselves (measures.py), and how the table is shown.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from codling.core.errors import ConfigError
-from codling.evaluate.heldout.arms import REFERENCE, Arm, subject
-from codling.evaluate.heldout.commit_verdict import judge_commits
+from codling.evaluate.heldout.arms import REFERENCE, REMEMBERING, TUNED, Arm, subject
+from codling.evaluate.heldout.commit_verdict import judge_commits, shows_gain, tuning_text
 from codling.evaluate.heldout.commits import Asked, CommitQuestion
 from codling.evaluate.heldout.insertion import edit_similarity
 from codling.evaluate.heldout.measures import (
@@ -29,6 +29,7 @@ from codling.evaluate.heldout.measures import (
 )
 
 Found = Mapping[tuple[str, int], Mapping[str, Any]]
+Estimates = dict[str, tuple[float, Numbers]]
 QUANTILES = {"ms_p50": 0.5, "ms_p95": 0.95}
 
 
@@ -40,12 +41,17 @@ def commit_table(
     numbers = list(range(len(questions)))
     table = _table(questions, numbers, arms, found, seed)
     about = subject(arms)
-    change = {name: Interval(**v) for name, v in table["differences"][about.name].items()}
+    change = _intervals(table["differences"][about.name])
     values = {name: v["value"] for name, v in table["arms"][REFERENCE.name].items()}
     verdict = judge_commits(about.name, change, values, len(questions), asked.n_commits)
+    gains = _gains(table, asked.n_commits)
+    if about == TUNED:
+        more = tuning_text(_intervals(table["tuning"]), table["arms"][REMEMBERING.name])
+        verdict = replace(verdict, text=f"{verdict.text} {more}")
     groups = _by_cutoff(questions, cutoff) if cutoff else {}
     return {
         "verdict": asdict(verdict),
+        "gains": gains,
         "cut": asdict(asked.cut),
         "asked": {
             "places": len(questions),
@@ -65,6 +71,19 @@ def commit_table(
     }
 
 
+def _gains(table: Mapping[str, Any], n_commits: int) -> dict[str, bool]:
+    """What is shown to be worth serving: the memory beside the base, tuning beside both."""
+    changes = {"memory": table["differences"][REMEMBERING.name], "tuned": table["tuning"]}
+    return {
+        name: change is not None and shows_gain(_intervals(change), n_commits)
+        for name, change in changes.items()
+    }
+
+
+def _intervals(stored: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
+    return {name: Interval(**values) for name, values in stored.items()}
+
+
 def day_of(cutoff: str) -> float:
     """A day as Unix seconds; ConfigError for what is none."""
     try:
@@ -81,32 +100,38 @@ def _table(
     found: Found,
     seed: int,
 ) -> dict[str, Any]:
-    """Values by arm, and differences to the reference."""
+    """Values by arm, differences to the reference, and those of tuning alone."""
     draws = Resampling([questions[i].commit for i in numbers], seed)
     estimates = {
         arm.name: _estimates([(questions[i], found[arm.name, i]) for i in numbers], draws)
         for arm in arms
     }
-    reference = estimates[REFERENCE.name]
+    tuned = estimates.get(TUNED.name)
     return {
         "arms": {
             arm: {name: as_json(interval(*pair)) for name, pair in values.items()}
             for arm, values in estimates.items()
         },
         "differences": {
-            arm: {
-                name: as_json(interval(value - reference[name][0], drawn - reference[name][1]))
-                for name, (value, drawn) in values.items()
-            }
+            arm: _differences(values, estimates[REFERENCE.name])
             for arm, values in estimates.items()
             if arm != REFERENCE.name
         },
+        "tuning": tuned and _differences(tuned, estimates[REMEMBERING.name]),
+    }
+
+
+def _differences(values: Estimates, others: Estimates) -> dict[str, dict[str, float]]:
+    """Each measure: by how much it is more than another arm's, draw by draw."""
+    return {
+        name: as_json(interval(value - others[name][0], drawn - others[name][1]))
+        for name, (value, drawn) in values.items()
     }
 
 
 def _estimates(
     pairs: Sequence[tuple[CommitQuestion, Mapping[str, Any]]], draws: Resampling
-) -> dict[str, tuple[float, Numbers]]:
+) -> Estimates:
     """Each measure: its value, and its value in every draw."""
     ones = np.ones(len(pairs))
     texts = [(q.truth, row["answer"]) for q, row in pairs]
