@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from codling.train.loss import IGNORED, chunked_cross_entropy, plain_cross_entropy
+from codling.train.loss import (
+    IGNORED,
+    chunked_cross_entropy,
+    loss_of_chunk,
+    plain_cross_entropy,
+)
 
 
 def inputs(n_rows: int = 10) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -78,3 +83,16 @@ def test_a_frozen_head_costs_no_gradient_and_changes_none_of_the_hidden_states()
         assert (head.grad is not None) == is_trained
         gradients.append(hidden.grad)
     assert torch.equal(gradients[0], gradients[1])
+
+
+def test_a_chunk_may_be_computed_by_another_program() -> None:
+    hidden, weight, targets = inputs()
+    sizes = []
+
+    def counted(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(len(parts[0]))
+        return loss_of_chunk(*parts)
+
+    loss = chunked_cross_entropy(hidden, weight, targets, chunk_rows=4, chunk_loss=counted)
+    assert sizes == [4, 4, 2]
+    torch.testing.assert_close(loss, plain_cross_entropy(hidden, weight, targets))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from codling.train.config import OptimizerConfig
-from codling.train.optim.flat import FlatWeights
+from codling.train.optim.flat import FlatWeights, stack_of, view
 from codling.train.optim.muon import orthogonalize
 from codling.train.optim.optimizer import Optimizer
 
@@ -66,7 +66,7 @@ def test_adamw_equals_the_one_of_torch() -> None:
     ours = Optimizer(weights, config)
     for _ in range(5):
         backward(model, weights)
-        norm = ours.step(1.0)
+        norm = float(ours.step(1.0))
         theirs.zero_grad()
         twin.loss(torch.arange(5)).backward()
         assert norm == pytest.approx(float(nn.utils.clip_grad_norm_(twin.parameters(), 0.05)))
@@ -107,9 +107,48 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     before = [weights.master.clone(), *(t.clone() for t in optimizer.state().values())]
     backward(model, weights)
     weights.gradient[3] = math.nan
-    assert math.isnan(optimizer.step(1.0))
+    assert optimizer.step(1.0).isnan()
     after = [weights.master, *optimizer.state().values()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_an_update_that_does_not_wait_for_the_norm_is_the_same(name: str) -> None:
+    results = []
+    for waits in (True, False):
+        model, weights = toy()
+        config = OptimizerConfig(name=name, clip_norm=0.01)  # type: ignore[arg-type]
+        optimizer = Optimizer(weights, config)
+        optimizer.waits = waits
+        for _ in range(3):
+            backward(model, weights)
+            optimizer.step(1.0)
+        results.append(weights.master.clone())
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_where_nobody_waits_a_gradient_that_is_not_finite_counts_as_zero() -> None:
+    results = []
+    for broken in (math.nan, 0.0):
+        model, weights = toy()
+        optimizer = Optimizer(weights, OptimizerConfig())
+        optimizer.waits = False
+        backward(model, weights)
+        optimizer.step(1.0)
+        weights.gradient.fill_(broken)
+        assert optimizer.step(1.0).isfinite() == (broken == 0.0)
+        results.append(weights.master.clone())
+    assert torch.equal(results[0], results[1])
+
+
+def test_matrices_of_one_shape_are_seen_as_one_stack() -> None:
+    model = nn.ModuleList([nn.Linear(3, 5, bias=False) for _ in range(4)])
+    weights = FlatWeights(model, torch.float32)
+    stack = stack_of(weights.master, weights.slots)
+    assert torch.equal(stack, torch.stack([p.data for p in model.parameters()]))
+    stack[2].fill_(7.0)
+    assert view(weights.master, weights.slots[2]).eq(7.0).all()
+    assert int(weights.master.eq(7.0).sum()) == 15
 
 
 def test_small_updates_add_up_in_the_master_copy_although_bf16_would_lose_them() -> None:
@@ -130,5 +169,5 @@ def test_summed_gradients_are_averaged() -> None:
         for i in range(n_summed):
             model.loss(torch.arange(5)).backward()
             weights.add_gradients(first=i == 0)
-        norms.append(optimizer.step(1.0, n_summed=n_summed))
+        norms.append(float(optimizer.step(1.0, n_summed=n_summed)))
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)

@@ -17,8 +17,9 @@ from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.train import step
 from codling.train.config import LoopConfig, OptimizerConfig
+from codling.train.loader import Batches
 from codling.train.state import Position
-from codling.train.trainer import METRICS, Batches, Trainer, relengthened, replanned
+from codling.train.trainer import METRICS, Trainer, relengthened, replanned
 
 # torch 2.13 warns of its own use of torch.jit when it first compiles.
 TORCH_WARNS = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

@@ -11,30 +11,47 @@ Not here: where hidden states come from (model/), and which targets count (calle
 Legend: N rows (batch x length), C rows of a chunk, H hidden width, V vocabulary.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+ChunkLoss = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Of a chunk: its summed loss, and the gradient of the mean loss by its logits."""
 
 IGNORED = -100
 """Targets with this value take no part in the loss."""
 _MAX_ROWS = 1024
 _CHUNK_LOGITS = 1 << 25
 """Logits of a chunk at most: a vocabulary of 150,000 would take gigabytes for 1,024 rows."""
+_GPU_CHUNK_LOGITS = 1 << 28
+"""The same on a GPU, which small products leave idle."""
 
 
 def chunked_cross_entropy(
-    hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, *, chunk_rows: int | None = None
+    hidden_NH: Tensor,
+    weight_VH: Tensor,
+    targets_N: Tensor,
+    *,
+    chunk_rows: int | None = None,
+    chunk_loss: ChunkLoss | None = None,
 ) -> Tensor:
     """Mean cross entropy in nats over the targets that are not IGNORED; 0 if all are.
 
     The matrix products run in the dtype of `hidden_NH`, softmax and sums in fp32. A weight that
-    needs no gradient costs none.
+    needs no gradient costs none. `chunk_loss` is `loss_of_chunk` or a compiled one.
     """
-    chunk_rows = chunk_rows or min(_MAX_ROWS, max(1, _CHUNK_LOGITS // weight_VH.shape[0]))
+    chunk_rows = chunk_rows or _chunk_rows(weight_VH)
     if not torch.is_grad_enabled():
         return _loss_only(hidden_NH, weight_VH, targets_N, chunk_rows)
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_NH, weight_VH, targets_N, chunk_rows, weight_VH.requires_grad
+        hidden_NH,
+        weight_VH,
+        targets_N,
+        chunk_rows,
+        chunk_loss or loss_of_chunk,
+        weight_VH.requires_grad,
     )
     return loss
 
@@ -56,6 +73,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight_VH: Tensor,
         targets_N: Tensor,
         chunk_rows: int,
+        chunk_loss: ChunkLoss,
         is_trained: bool,
     ) -> Tensor:
         weight = weight_VH.to(hidden_NH.dtype)
@@ -67,7 +85,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         for hidden_CH, targets_C in zip(
             torch.split(hidden_NH, chunk_rows), torch.split(targets_N, chunk_rows), strict=True
         ):
-            loss, d_logits_CV = _loss_and_gradient(hidden_CH, weight, targets_C, scale)
+            loss, d_logits_CV = chunk_loss(hidden_CH, weight, targets_C, scale)
             total = total + loss
             d_hidden.append(d_logits_CV @ weight)
             if is_trained:
@@ -79,7 +97,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, d_loss: Tensor
-    ) -> tuple[Tensor, Tensor | None, None, None, None]:
+    ) -> tuple[Tensor, Tensor | None, None, None, None, None]:
         d_hidden, d_weight = ctx.saved_tensors  # type: ignore[attr-defined]
         return (
             d_hidden * d_loss.to(d_hidden.dtype),
@@ -87,7 +105,15 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
+
+
+def _chunk_rows(weight_VH: Tensor) -> int:
+    n_rows = weight_VH.shape[0]
+    if weight_VH.device.type == "cpu":
+        return min(_MAX_ROWS, max(1, _CHUNK_LOGITS // n_rows))
+    return max(1, _GPU_CHUNK_LOGITS // n_rows)
 
 
 def _loss_only(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, chunk_rows: int) -> Tensor:
@@ -99,7 +125,7 @@ def _loss_only(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, chunk_ro
     return torch.stack([mean * n for mean, n in means]).sum() / n_counted
 
 
-def _loss_and_gradient(
+def loss_of_chunk(
     hidden_CH: Tensor, weight_VH: Tensor, targets_C: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Summed loss of a chunk, and d(mean loss)/d(logits) in the dtype of the products."""

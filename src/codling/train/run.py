@@ -25,8 +25,9 @@ from codling.tokens.dataset import TokenDataset
 from codling.tokens.token_files import StreamMeta, read_meta
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import LoopConfig
+from codling.train.loader import Batches
 from codling.train.parallel.ranks import Ranks
-from codling.train.trainer import Batches, Summary, Trainer
+from codling.train.trainer import Summary, Trainer
 
 TOKENIZER_FILES = (
     "tokenizer.json",

@@ -12,6 +12,7 @@ Not here: gradients and updates (optim/optimizer.py), the loop (trainer.py).
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from codling.core.log import say
 from codling.model.balance import expert_balance_loss
 from codling.model.moe import Routing
 from codling.model.transformer import Transformer
-from codling.train.loss import chunked_cross_entropy
+from codling.train.loss import chunked_cross_entropy, loss_of_chunk
 from codling.train.machine import has_compiler
 
 
@@ -92,7 +93,12 @@ class LossStep:
         for block in self.model.layers:
             assert isinstance(block, nn.Module)
             block.compile(dynamic=False)
-        self._head = torch.compile(chunked_cross_entropy, dynamic=False)
+        if device.type == "cpu":
+            self._head = torch.compile(chunked_cross_entropy, dynamic=False)
+        else:
+            # The chunks of a large batch in one program would take long to compile.
+            chunk_loss = torch.compile(loss_of_chunk, dynamic=False)
+            self._head = partial(chunked_cross_entropy, chunk_loss=chunk_loss)
         self.compiled = True
 
 

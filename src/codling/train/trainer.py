@@ -19,7 +19,6 @@ Not here: what the batches are and what becomes of the weights (pretrain.py, ext
 import math
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,16 +33,15 @@ from codling.core.log import Bar, MetricsLog, say
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
 from codling.train.interrupt import StopSignal
+from codling.train.loader import Batches, Loader
 from codling.train.machine import choose_device, keep_freed_memory, set_threads
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.optimizer import Optimizer
 from codling.train.parallel.ranks import Ranks
+from codling.train.readings import Readings, Row
 from codling.train.schedule import rate_at
 from codling.train.state import Position, load_state, read_position, save_state
 from codling.train.step import LossStep
-
-Batches = Callable[[int], tuple[Tensor, Tensor]]
-"""Micro-batch number -> inputs and targets [B, L]; a pure function, so that runs can resume."""
 
 METRICS = "metrics.jsonl"
 _STATE = f"{SHARDS}/training.safetensors"
@@ -92,6 +90,7 @@ class Trainer:
         self.bytes_per_token, self.folder = bytes_per_token, folder
         self.ranks = ranks or Ranks()
         self.device = choose_device(config.device)
+        self.loader, self.readings = Loader(batches, self.device), Readings(self.device)
         saved = read_position(self._state_path)
         self.position = saved or Position(compiled=config.compile)
         self.position.n_threads = set_threads(self.position.n_threads or config.threads)
@@ -103,6 +102,8 @@ class Trainer:
         self.step_fn = LossStep(
             self.model, compiled=self.position.compiled, balance_alpha=balance_alpha
         )
+        self._in_a_row, self._shown = 0, ""
+        """Steps without effect, and what the last one says of itself."""
         self.best = self.weights.master.clone() if keep_best and heldout else None
         if saved:
             load_state(self._state_path, self.weights, self.optimizer, self.best)
@@ -115,7 +116,7 @@ class Trainer:
         self._take_length()
         if not self.position.n_steps or self.position.step < self.position.n_steps:
             self._checked = (self.position.step, self.position.seconds)
-            self.step_fn.warm_up(*self._batch(self.position.step * self.config.accumulate))
+            self.step_fn.warm_up(*self.loader(self.position.step * self.config.accumulate))
             self.position.compiled = self.step_fn.compiled
             if self.best is not None and self.position.first_loss is None:
                 self.position.first_loss = self.position.best_loss = self._measure_heldout()
@@ -123,6 +124,7 @@ class Trainer:
                 self.position.n_steps = self.config.max_steps or self._steps_in_time()
             self._train()
             self._save()  # so that nothing is trained again if the checkpoint cannot be written
+        self.loader.close()
         self.step_fn.release()
         if self.best is not None:
             self.weights.master.copy_(self.best)
@@ -133,19 +135,10 @@ class Trainer:
         at = self.position
         self._log = MetricsLog(self.folder / METRICS, keep_below_step=at.step)
         saved_at = time.monotonic()
-        in_a_row = 0
         with StopSignal() as stop, Bar("train", at.n_steps, done=at.step, unit="steps") as bar:
             while at.step < at.n_steps:
-                row = self._one_step()
-                in_a_row = in_a_row + 1 if row["loss"] is None else 0
-                if in_a_row >= _MAX_SKIPPED_IN_A_ROW:
-                    raise ConfigError(
-                        f"the loss has not been finite for {in_a_row} steps; "
-                        "lower the learning rates of [pretrain.optimizer]"
-                    )
-                if self.ranks.is_main:
-                    self._log.write(**row)
-                bar.advance(1, _note(row))
+                self._one_step()
+                bar.advance(1, self._shown)
                 bar.total = self._replan()
                 is_due = time.monotonic() - saved_at > self.config.save_seconds
                 if stop.requested or is_due:
@@ -165,30 +158,48 @@ class Trainer:
             say(f"going on at step {at.step:,}, to {at.n_steps:,} steps instead of {before:,}")
         at.minutes, at.max_steps = config.minutes, config.max_steps
 
-    def _one_step(self) -> dict[str, float | int | None]:
-        """One update; returns its row of metrics."""
+    def _one_step(self) -> None:
+        """One update, and the row of the last one that is done."""
         at, config = self.position, self.config
-        started = time.monotonic()
+        started, waited = time.monotonic(), self.loader.seconds_waited
         rate = rate_at(at.step, at.n_steps, config.schedule)
         loss, norm = self._update(at.step, rate)
-        is_finite = math.isfinite(loss) and math.isfinite(norm)
-        at.n_skipped += not is_finite
-        seconds = time.monotonic() - started
-        row: dict[str, float | int | None] = {
+        row: Row = {
             "step": at.step,
-            "loss": loss if is_finite else None,
-            "bits_per_byte": self._bits_per_byte(loss) if is_finite else None,
+            "loss": None,
+            "bits_per_byte": None,
             "learning_rate": rate * config.optimizer.learning_rate,
-            "grad_norm": norm if math.isfinite(norm) else None,
-            "tokens_per_second": round(self._tokens_per_step() / seconds, 1),
+            "grad_norm": None,
+            "seconds_waited": round(self.loader.seconds_waited - waited, 6),
         }
+        self.readings.add(row, loss, norm)
+        read = self.readings.ready()
+        row["tokens_per_second"] = round(self._tokens_per_step() / (time.monotonic() - started), 1)
         at.step += 1
         if self._heldout_is_due():
             row["heldout_loss"] = heldout_loss = self._measure_heldout()
             self._note_best(heldout_loss)
         at.seconds += time.monotonic() - started
         row["seconds"] = round(at.seconds, 3)
-        return row
+        self._write(read)
+
+    def _write(self, read: list[tuple[Row, float, float]]) -> None:
+        """Complete the rows of steps that are done, and log them."""
+        for row, loss, norm in read:
+            is_finite = math.isfinite(loss) and math.isfinite(norm)
+            if is_finite:
+                row |= {"loss": loss, "bits_per_byte": self._bits_per_byte(loss)}
+            row["grad_norm"] = norm if math.isfinite(norm) else None
+            self.position.n_skipped += not is_finite
+            self._in_a_row = 0 if is_finite else self._in_a_row + 1
+            if self._in_a_row >= _MAX_SKIPPED_IN_A_ROW:
+                raise ConfigError(
+                    f"the loss has not been finite for {self._in_a_row} steps; "
+                    "lower the learning rates of [pretrain.optimizer]"
+                )
+            if self.ranks.is_main:
+                self._log.write(**row)
+            self._shown = _note(row)
 
     def _note_best(self, heldout_loss: float) -> None:
         at = self.position
@@ -196,15 +207,15 @@ class Trainer:
             self.best.copy_(self.weights.master)
             at.best_loss, at.best_step = heldout_loss, at.step
 
-    def _update(self, step: int, rate: float) -> tuple[float, float]:
+    def _update(self, step: int, rate: float) -> tuple[Tensor, Tensor]:
         """Mean loss and gradient norm of update `step`, which is done at `rate` times the peak."""
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         n = self.config.accumulate
         for micro in range(n):
-            loss = self.step_fn.loss(*self._batch(step * n + micro))
+            loss = self.step_fn.loss(*self.loader(step * n + micro))
             loss.backward()  # type: ignore[no-untyped-call]
             self.weights.add_gradients(first=micro == 0)
-            total += float(loss.detach())
+            total += loss.detach()
         mean = self.ranks.average(self.weights.gradient, total / n)
         return mean, self.optimizer.step(rate, n_summed=n)
 
@@ -213,7 +224,8 @@ class Trainer:
         seconds: list[float] = []
         while len(seconds) < _TIMED_STEPS or sum(seconds) < _TIMED_SECONDS:
             started = time.monotonic()
-            self._update(len(seconds), 0.0)
+            _, norm = self._update(len(seconds), 0.0)
+            float(norm)  # waits until it is done
             seconds.append(time.monotonic() - started)
         started = time.monotonic()
         self._measure_heldout()
@@ -262,10 +274,6 @@ class Trainer:
             self._checked = (at.step, at.seconds)
         return at.n_steps
 
-    def _batch(self, number: int) -> tuple[Tensor, Tensor]:
-        inputs_BL, targets_BL = self.batches(number)
-        return inputs_BL.to(self.device), targets_BL.to(self.device)
-
     def _tokens_per_step(self) -> int:
         if not hasattr(self, "_n_tokens"):
             n_each = self.batches(0)[0].numel()
@@ -289,6 +297,7 @@ class Trainer:
         return loss / math.log(2) / self.bytes_per_token if self.bytes_per_token else None
 
     def _save(self) -> None:
+        self._write(self.readings.ready(all_of_them=True))
         if self.ranks.is_main:
             self._log.sync()
             save_state(self._state_path, self.position, self.weights, self.optimizer, self.best)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from codling.model.cache import Span
 from codling.model.ops.blocked import blocked_attention
+from codling.model.ops.flash import flash_attention
 
 
 def attend(
@@ -24,6 +25,8 @@ def attend(
             q_BKGD, k_BKSD, v_BKSD, attn_mask=bias, scale=scale
         )
         return out_BKGD.reshape(q_BHLD.shape)
+    if span is None and q_BHLD.device.type == "cuda":
+        return flash_attention(q_BHLD, k_BKSD, v_BKSD, scale)
     k_BHSD, v_BHSD = repeat_kv(k_BKSD, n_groups), repeat_kv(v_BKSD, n_groups)
     if span is None and q_BHLD.requires_grad and q_BHLD.device.type == "cpu":
         return blocked_attention(q_BHLD, k_BHSD, v_BHSD, scale)

@@ -35,6 +35,14 @@ def view(flat: Tensor, slot: Slot) -> Tensor:
     return flat[slot.start : slot.end].view(slot.shape)
 
 
+def stack_of(flat: Tensor, slots: list[Slot]) -> Tensor:
+    """Neighbours of one shape inside one of the flat tensors, seen as one tensor."""
+    first = view(flat, slots[0])
+    stride = slots[1].start - slots[0].start if len(slots) > 1 else first.numel()
+    shape = (len(slots), *first.shape)
+    return first.as_strided(shape, (stride, *first.stride()), first.storage_offset())
+
+
 class FlatWeights:
     """The trained parameters of a model as views of one flat tensor, with an fp32 master copy.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from codling.train.config import OptimizerConfig
-from codling.train.optim.flat import FlatWeights, view
+from codling.train.optim.flat import FlatWeights, stack_of
 
 # Odd quintic whose iteration sends singular values in (0, 1] close to 1; from the Muon code.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -33,14 +33,13 @@ class _MuonSpan:
         gradient.lerp_(momentum, self.config.muon_momentum)  # Nesterov's look ahead
         rate = rate * self.config.muon_learning_rate
         for slots in self.stacks:
-            direction_NRC = torch.stack([view(self.weights.gradient, s) for s in slots])
+            direction_NRC = stack_of(self.weights.gradient, slots)
             update_NRC = orthogonalize(direction_NRC.flatten(0, -3), self.config.muon_iterations)
             rows, columns = update_NRC.shape[-2:]
             scale = math.sqrt(max(1.0, rows / columns))
-            for slot, update in zip(slots, update_NRC.view(direction_NRC.shape), strict=True):
-                master = view(self.weights.master, slot)
-                master.mul_(1 - rate * self.config.weight_decay)
-                master.add_(update, alpha=-rate * scale)
+            master_NRC = stack_of(self.weights.master, slots)
+            master_NRC.mul_(1 - rate * self.config.weight_decay)
+            master_NRC.add_(update_NRC.view(direction_NRC.shape), alpha=-rate * scale)
 
     def state(self) -> dict[str, Tensor]:
         return {"muon.momentum": self.momentum}

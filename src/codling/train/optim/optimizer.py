@@ -13,6 +13,8 @@ from codling.train.optim.adamw import _AdamSpan
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.muon import _MuonSpan
 
+_TINY = 1e-12
+
 
 class Optimizer:
     """Updates a FlatWeights in place from its summed gradient."""
@@ -26,18 +28,24 @@ class Optimizer:
             *self._adam,
             *([self._muon] if self._muon else []),
         ]
+        self.waits = weights.master.device.type == "cpu"
+        """Whether `step` knows the norm before it updates; a GPU would stand still meanwhile."""
 
-    def step(self, rate: float, *, n_summed: int = 1) -> float:
+    def step(self, rate: float, *, n_summed: int = 1) -> Tensor:
         """One update at `rate` times the peak learning rates; returns the gradient's norm.
 
         The gradient is the mean of `n_summed` summed ones. If its norm is not finite, nothing
-        changes.
+        changes; where nobody waits for the norm, such a gradient counts as zero.
         """
         gradient = self.weights.gradient
-        norm = float(torch.linalg.vector_norm(gradient)) / n_summed
-        if not math.isfinite(norm):
+        norm: Tensor = torch.linalg.vector_norm(gradient) / n_summed
+        if not self.waits:
+            scale = (self.config.clip_norm / norm.clamp(min=_TINY)).clamp(max=1.0)
+            gradient.mul_(scale / n_summed).masked_fill_(~norm.isfinite(), 0.0)
+        elif math.isfinite(norm):
+            gradient.mul_(min(1.0, self.config.clip_norm / max(float(norm), _TINY)) / n_summed)
+        else:
             return norm
-        gradient.mul_(min(1.0, self.config.clip_norm / max(norm, 1e-12)) / n_summed)
         for part in self._parts:
             part.step(rate)
         self.weights.publish()

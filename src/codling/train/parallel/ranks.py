@@ -34,13 +34,13 @@ class Ranks:
         each = batch_size // self.n_ranks
         return slice(self.rank * each, (self.rank + 1) * each)
 
-    def average(self, gradient: Tensor, loss: float) -> float:
+    def average(self, gradient: Tensor, loss: Tensor) -> Tensor:
         """Average the gradient over the ranks in place; returns the average loss."""
-        if self.n_ranks == 1:
-            return loss
-        dist.all_reduce(gradient)
-        gradient.div_(self.n_ranks)
-        return self._sum(loss, gradient.device) / self.n_ranks
+        if self.n_ranks > 1:
+            for each in (gradient, loss):
+                dist.all_reduce(each)
+                each.div_(self.n_ranks)
+        return loss
 
     def agree(self, number: int) -> int:
         """Rank 0's number, for all."""

@@ -1,0 +1,64 @@
+"""Batches on their way to the device.
+
+Input: batches as a function of their number. Output: the same on the device. On a GPU the next one
+is read in a thread and waits in pinned memory, from where it is copied while the GPU computes.
+
+Not here: what the batches are (run.py), and their order (tokens/dataset.py).
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs and targets [B, L]."""
+Batches = Callable[[int], Batch]
+"""Micro-batch number -> inputs and targets; a pure function, so that runs can resume."""
+
+
+class Loader:
+    """`loader(number)` is a batch on the device."""
+
+    def __init__(
+        self, batches: Batches, device: torch.device, *, ahead: bool | None = None
+    ) -> None:
+        """`ahead`: read the next batch meanwhile; by default where the device is a GPU."""
+        self.batches, self.device = batches, device
+        self.seconds_waited = 0.0
+        """For batches that were not there when they were asked for."""
+        ahead = device.type != "cpu" if ahead is None else ahead
+        self._thread = ThreadPoolExecutor(1) if ahead else None
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    def __call__(self, number: int) -> Batch:
+        """Batch `number`; the one after it is the next to be read."""
+        started = time.monotonic()
+        inputs_BL, targets_BL = self._taken(number)
+        self.seconds_waited += time.monotonic() - started
+        return (
+            inputs_BL.to(self.device, non_blocking=True),
+            targets_BL.to(self.device, non_blocking=True),
+        )
+
+    def close(self) -> None:
+        """Read nothing more."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+
+    def _taken(self, number: int) -> Batch:
+        if self._thread is None:
+            return self.batches(number)
+        begun = self._next
+        is_next = begun is not None and begun[0] == number
+        batch = begun[1].result() if begun is not None and is_next else self._read(number)
+        self._next = number + 1, self._thread.submit(self._read, number + 1)
+        return batch
+
+    def _read(self, number: int) -> Batch:
+        inputs_BL, targets_BL = self.batches(number)
+        if self.device.type == "cuda":
+            return inputs_BL.pin_memory(), targets_BL.pin_memory()
+        return inputs_BL, targets_BL

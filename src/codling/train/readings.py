@@ -1,0 +1,56 @@
+"""Numbers of a step, read without making a GPU wait.
+
+A number on a GPU can be read when all that was asked of it before is done; asking at once leaves it
+without work until the next step is sent. So a step's numbers are copied when they are there, and
+read a step later. On a CPU they are there at once.
+
+Not here: what the numbers mean (trainer.py).
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Row = dict[str, float | int | None]
+"""A step's metrics."""
+
+
+class Readings:
+    """Rows of metrics whose loss and gradient norm may still be on their way."""
+
+    def __init__(self, device: torch.device, *, late: int | None = None) -> None:
+        """`late`: so many steps later a row is ready; by default one where the device is a GPU."""
+        self.late = (0 if device.type == "cpu" else 1) if late is None else late
+        self._waiting: deque[tuple[Row, Callable[[], list[float]]]] = deque()
+
+    def add(self, row: Row, loss: Tensor, norm: Tensor) -> None:
+        """A step's row, without its loss and norm."""
+        self._waiting.append((row, _sent(torch.stack([loss.double(), norm.double()]))))
+
+    def ready(self, *, all_of_them: bool = False) -> list[tuple[Row, float, float]]:
+        """The rows, losses and norms that it is time to read, the oldest first."""
+        found = []
+        while len(self._waiting) > (0 if all_of_them else self.late):
+            row, read = self._waiting.popleft()
+            loss, norm = read()
+            found.append((row, loss, norm))
+        return found
+
+
+def _sent(numbers: Tensor) -> Callable[[], list[float]]:
+    """Begin to copy; what comes back reads the copy, and waits for it alone."""
+    if numbers.device.type != "cuda":
+        return numbers.tolist
+    copied = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
+    copied.copy_(numbers, non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record()
+
+    def read() -> list[float]:
+        done.synchronize()
+        found: list[float] = copied.tolist()
+        return found
+
+    return read
