@@ -324,7 +324,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from codling.core.artifact import produce
-from codling.core.shards import map_shards
+from codling.core.shards import Parallel, map_shards
 
 def work(task, shard):
     time.sleep(0.05)
@@ -333,7 +333,7 @@ def work(task, shard):
 
 def main():
     def fill(draft):
-        draft.counts.update(map_shards(draft, range(12), work, workers=2, label="toy"))
+        draft.counts.update(map_shards(draft, range(12), work, Parallel(workers=2), label="toy"))
     produce(Path(sys.argv[1]), kind="toy", version=1, config={}, inputs=[], work=fill)
 
 if __name__ == "__main__":

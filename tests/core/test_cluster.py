@@ -13,7 +13,7 @@ import pytest
 from codling.core.artifact import Draft, produce
 from codling.core.cluster import map_on_ray
 from codling.core.errors import ConfigError, SourceError, ToolMissingError
-from codling.core.shards import map_shards
+from codling.core.shards import Parallel, map_shards
 from codling.corpus.collect import collect
 from codling.corpus.config import CollectConfig
 from codling.corpus.tables.drop_rows import Subset, write_subset
@@ -118,11 +118,11 @@ class TestOnTwoNodes:
         ]
 
         def work(draft: Draft) -> None:
-            map_shards(draft, tasks[:2], write_subset, workers=1, label="a")
+            map_shards(draft, tasks[:2], write_subset, Parallel(workers=1), label="a")
             first = draft.path / ".shards" / "00000.json"
             before = first.stat().st_mtime_ns
             (draft.path / "documents-00002.parquet").write_bytes(b"half")
-            map_shards(draft, tasks, write_subset, workers=1, label="b", ray=address)
+            map_shards(draft, tasks, write_subset, Parallel(workers=1, ray=address), label="b")
             assert first.stat().st_mtime_ns == before
 
         made = produce(tmp_path / "made", kind="toy", version=1, config={}, inputs=[raw], work=work)

@@ -6,7 +6,7 @@ import pytest
 from codling.core.artifact import Artifact, Draft, Input, produce
 from codling.core.errors import ArtifactError
 from codling.core.lineage import TraceConfig, trace
-from codling.core.shards import Shard, map_shards, read_rows
+from codling.core.shards import Parallel, Shard, map_shards, read_rows
 from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 
 ROW = {
@@ -31,7 +31,9 @@ def write(task, shard) -> dict[str, int]:
 
 def documents(folder: Path) -> Artifact:
     def work(draft: Draft) -> None:
-        counts = map_shards(draft, [["a.py", "b.py"], ["c.py"]], write, workers=1, label="toy")
+        counts = map_shards(
+            draft, [["a.py", "b.py"], ["c.py"]], write, Parallel(workers=1), label="toy"
+        )
         draft.counts.update(counts)
 
     source = Input(kind="source", id="feed", path="/home/me/code")

@@ -11,7 +11,7 @@ import pytest
 
 from codling.core.artifact import Artifact, Draft, open_artifact, produce, verify
 from codling.core.files import replacing, write_json
-from codling.core.shards import Shard, map_shards
+from codling.core.shards import Parallel, Shard, map_shards
 from core.power_cut import Disk, PowerCutError, cut_everywhere, watched
 
 SCHEMA = pa.schema([("n", pa.int64())])
@@ -35,9 +35,9 @@ def stage(out_dir: Path, config: dict[str, int]) -> Artifact:
     def work(draft: Draft) -> None:
         inner = draft.inner("ids")
         tasks = [config["n"], config["n"] + 1]
-        map_shards(inner, tasks, first_pass, workers=1, label="one")
+        map_shards(inner, tasks, first_pass, Parallel(workers=1), label="one")
         paths = [Shard(inner.path, i).path("ids", ".npz") for i in range(2)]
-        draft.counts.update(map_shards(draft, paths, second_pass, workers=1, label="two"))
+        draft.counts.update(map_shards(draft, paths, second_pass, Parallel(workers=1), label="two"))
         write_json(draft.file("meta/about.json"), config)
         draft.file("stream.bin").write_bytes(b"tokens")
 

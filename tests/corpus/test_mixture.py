@@ -4,7 +4,7 @@ import pytest
 
 from codling.core.artifact import Artifact, Draft, produce
 from codling.core.errors import ConfigError
-from codling.core.shards import Shard, map_shards, read_rows
+from codling.core.shards import Parallel, Shard, map_shards, read_rows
 from codling.corpus.mixture import MixConfig, copies, mix, plan
 from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 
@@ -34,7 +34,7 @@ def corpus(folder: Path, name: str, n: int, n_shards: int = 2) -> Artifact:
 
     def work(draft: Draft) -> None:
         tasks = [rows[i::n_shards] for i in range(n_shards)]
-        map_shards(draft, tasks, write, workers=1, label="toy")
+        map_shards(draft, tasks, write, Parallel(workers=1), label="toy")
 
     return produce(folder / name, kind="samples", version=1, config={}, inputs=[], work=work)
 

@@ -36,6 +36,7 @@ from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact, sha2
 from codling.core.errors import CheckpointError, faults_named
 from codling.core.files import replacing, write_json
 from codling.core.foreign_json import read_object
+from codling.core.inputs import input_at
 from codling.model.transformer import Transformer
 
 ADAPTER = "adapter"
@@ -155,12 +156,10 @@ def load_adapter(path: Path) -> Adapter:
 def adapter_input(path: Path) -> Artifact | Input:
     """An adapter as an input: an artefact, or a source named by its weights."""
     folder = adapter_path(path)
-    if (folder / MANIFEST).is_file():
-        return open_artifact(folder, ADAPTER)
-    if not (folder / ADAPTER_WEIGHTS).is_file():
+    weights = folder / ADAPTER_WEIGHTS
+    if not weights.is_file():
         load_adapter(path)  # which says what is missing
-    identity = sha256_of(folder / ADAPTER_WEIGHTS)[:16]
-    return Input(kind="source", id=identity, path=str(folder.absolute()))
+    return input_at(folder, ADAPTER, lambda: sha256_of(weights)[:16])
 
 
 def save_adapter(

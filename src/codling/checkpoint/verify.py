@@ -18,10 +18,11 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from codling.core.artifact import MANIFEST, open_artifact, sha256_of
+from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact, sha256_of
 from codling.core.errors import CheckpointError, faults_named
 from codling.core.files import write_json
 from codling.core.foreign_json import read_object
+from codling.core.inputs import input_at
 
 _CURE = "download it again, or make it anew"
 _NOT_EDITED = (".safetensors", "tokenizer.json")
@@ -47,6 +48,11 @@ def model_id(path: Path, cache_path: Path | None = None) -> str:
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     cache = _Cache(cache_path or _cache_path())
     return hashlib.sha256("".join(cache.sha256(f) for f in files).encode()).hexdigest()[:16]
+
+
+def model_input(path: Path) -> Artifact | Input:
+    """A model as an input: a checkpoint's artefact, or a source named by its weights."""
+    return input_at(path, "checkpoint", lambda: model_id(path))
 
 
 def verify_files(path: Path) -> int:

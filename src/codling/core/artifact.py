@@ -32,7 +32,14 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import ArtifactError, StorageError
-from codling.core.files import is_disk_full, make_folder, sync_folder, sync_tree, write_json
+from codling.core.files import (
+    escape_bytes,
+    is_disk_full,
+    make_folder,
+    sync_folder,
+    sync_tree,
+    write_json,
+)
 from codling.core.foreign_json import read_object
 from codling.core.log import say
 from codling.core.plan import PLAN, Plan, read_plan
@@ -479,14 +486,5 @@ def _plain(value: object, identity: bool) -> object:
     if isinstance(value, (list, tuple)):
         return [_plain(v, identity) for v in value]
     if isinstance(value, Path):
-        # Bytes of a name that are not UTF-8 would not go into the manifest.
-        return os.fsencode(value.as_posix()).decode("utf-8", "backslashreplace")
+        return escape_bytes(value.as_posix())
     return value.value if isinstance(value, Enum) else value
-
-
-def tokenizer_input(folder: Path) -> Artifact | Input:
-    """The tokenizer as an input: an artefact, or a published folder named by its file's hash."""
-    if (folder / "manifest.json").is_file():
-        return open_artifact(folder)
-    file = folder / "tokenizer.json" if folder.is_dir() else folder
-    return Input(kind="source", id=sha256_of(file)[:16], path=str(folder.absolute()))

@@ -4,6 +4,7 @@ Input: a path and what belongs there. Output: the file, on disk when the call re
 
     replacing(path)         write beside `path`; at the block's end synced and renamed there
     write_text, write_json  the same for a text, for a JSON value
+    write_json_lines        the same for the rows of a .jsonl
     append_json(path, row)  one line more of a .jsonl; read_json_lines leaves out a half last line
     sync_tree(folder)       every file and folder below, whoever wrote it
 
@@ -19,7 +20,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,11 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
+def write_json_lines(path: Path, rows: Iterable[object]) -> None:
+    """Write a .jsonl, complete or not at all."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
 def drop_half_line(path: Path) -> None:
     """Cut off a last line without its end, so that the next one can be appended."""
     with path.open("rb+") as file:
@@ -131,6 +137,13 @@ def sync_tree(folder: Path, skip: Collection[str] = ()) -> None:
             sync_file(path)
     for path in reversed([folder, *(p for p in below if p.is_dir())]):
         sync_folder(path)
+
+
+def escape_bytes(path: str) -> str:
+    """A path that can be written down: bytes of a name that are not UTF-8 become escapes."""
+    if path.isascii():
+        return path
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -51,11 +51,15 @@ class Setting:
 
 
 def settings_of(config_class: type, prefix: str = "") -> list[Setting]:
-    """Every setting, those of the configs inside in place of the fields that hold them."""
+    """Every setting, those of the configs inside in place of the fields that hold them.
+
+    A config's own stand before those that it shares with others.
+    """
     hints = typing.get_type_hints(config_class)
     documentation = _attribute_docs(config_class)
     found: list[Setting] = []
-    for each in fields(config_class):
+    own = inspect.get_annotations(config_class)
+    for each in sorted(fields(config_class), key=lambda field: field.name not in own):
         inner = _dataclass_in(hints[each.name])
         if inner is not None:
             found += settings_of(inner, f"{prefix}{each.name}.")

@@ -31,17 +31,34 @@ import pyarrow.parquet as pq
 
 from codling.core.artifact import SHARDS, Artifact, Draft, FileEntry, file_entry
 from codling.core.cluster import map_on_ray
-from codling.core.errors import ArtifactError, CodlingError, StorageError
+from codling.core.errors import ArtifactError, CodlingError, ConfigError, StorageError
 from codling.core.files import make_folder, replacing, sync_file, sync_folder, write_json
 from codling.core.log import Bar
+from codling.core.recipe import aside
 
 Task = TypeVar("Task")
 Item = TypeVar("Item")
 Counts = dict[str, int]
 
 
-class Threads(int):
-    """A number of workers that are threads of this process: for work that releases the GIL."""
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parallel:
+    """Where the shards of a stage are worked on: settings of every stage that has some."""
+
+    workers: int = aside(factory=available_cores)
+    """Processes or threads that work at the same time; the result does not depend on it."""
+    ray: str | None = aside(None)
+    """Address of a Ray cluster, or auto; by default this machine."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a setting that cannot work."""
+        if self.workers < 1:
+            raise ConfigError("workers must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -64,22 +81,24 @@ def map_shards(  # noqa: PLR0913  what is done, and where
     draft: Draft,
     tasks: Iterable[Task],
     work: Callable[[Task, Shard], Counts],
+    on: Parallel,
     *,
-    workers: int,
     label: str,
-    ray: str | None = None,
+    threads: bool = False,
 ) -> Counter[str]:
     """Run `work` on every task that is not done yet; returns the summed counts of all shards.
 
     `work` must be importable by name (workers are processes) and must write only through its Shard.
-    With the address `ray`, the tasks run on that cluster (core/cluster.py), with the same result.
+    With `threads`, for work that releases the GIL, workers are threads of this process. With the
+    address of a cluster, the tasks run there (core/cluster.py), with the same result.
     """
     waiting = _Waiting(draft, tasks)
     with Bar(label, waiting.n_tasks, done=waiting.n_done, unit="shards") as bar:
-        if ray is not None and waiting:
-            done = _run_on_ray(iter(waiting), work, ray)
+        if on.ray is not None and waiting:
+            done = _run_on_ray(iter(waiting), work, on.ray)
         else:
-            done = _run(iter(waiting), work, type(workers)(min(workers, waiting.at_least)))
+            n_workers = min(on.workers, waiting.at_least)
+            done = _run(iter(waiting), work, n_workers, threads=threads)
         for _ in done:
             bar.total = waiting.n_tasks
             bar.advance(1)
@@ -180,14 +199,18 @@ def read_rows(
 
 
 def _run(
-    jobs: Iterator[tuple[Shard, Task]], work: Callable[[Task, Shard], Counts], workers: int
+    jobs: Iterator[tuple[Shard, Task]],
+    work: Callable[[Task, Shard], Counts],
+    workers: int,
+    *,
+    threads: bool,
 ) -> Iterator[None]:
     if workers <= 1:
         for shard, task in jobs:
             _do_shard(work, task, shard)
             yield
         return
-    with _pool(workers) as pool:
+    with _pool(workers, threads=threads) as pool:
         try:
             futures = [pool.submit(_do_shard, work, task, shard) for shard, task in jobs]
             for future in as_completed(futures):
@@ -214,8 +237,8 @@ def _run_on_ray(
         yield
 
 
-def _pool(workers: int) -> Executor:
-    if isinstance(workers, Threads):
+def _pool(workers: int, *, threads: bool) -> Executor:
+    if threads:
         return ThreadPoolExecutor(workers)
     # Not forked from this process: numba, polars and torch keep threads that do not survive it.
     context = multiprocessing.get_context("forkserver")
@@ -279,8 +302,3 @@ def _files(shard: Shard) -> list[Path]:
 
 def _record(done_dir: Path, index: int) -> Path:
     return done_dir / f"{index:05d}.json"
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -20,16 +20,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Artifact, Draft, open_artifact, produce
+from codling.core.artifact import open_artifact
 from codling.core.recipe import aside
-from codling.core.shards import Counts, Shard, available_cores, map_shards
+from codling.core.shards import Counts, Parallel, Shard, map_shards
+from codling.core.stage import Work, stage
 from codling.corpus.dependencies.graph import SourceFile, dependency_graph
 from codling.corpus.dependencies.order import Graph, Order, arrange_files, count_edges
 from codling.corpus.layout import samples
 from codling.corpus.tables.schemas import SAMPLE_SCHEMA, Document, Split
 from codling.corpus.tables.writer import new_table
 
-STAGE_VERSION = 2
 EDGE_SCHEMA = pa.schema(
     [
         pa.field("sample", pa.string(), nullable=False),
@@ -45,7 +45,7 @@ RepoKey = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArrangeConfig:
+class ArrangeConfig(Parallel):
     """How the files of each repository become training samples."""
 
     documents_dir: Path = aside()
@@ -60,34 +60,18 @@ class ArrangeConfig:
     """For the order `random`."""
     left_out: tuple[str, ...] = aside(())
     """Stations that these documents did not pass, and why; only noted in the manifest."""
-    workers: int = aside(factory=available_cores)
-    """Processes; the result is the same for any number."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local processes."""
 
 
-def arrange(config: ArrangeConfig) -> Artifact:
+@stage("samples", version=2)
+def arrange(config: ArrangeConfig) -> Work:
     """Order the files of each repository by their imports and join them into samples.
 
     Example: codling data arrange --documents-dir runs/stdlib/screened --out-dir runs/stdlib/samples
     """
     documents = open_artifact(config.documents_dir, "documents")
-
-    def work(draft: Draft) -> None:
-        tasks = list(_tasks(documents.files("documents-*.parquet"), config))
-        counts = map_shards(
-            draft, tasks, arrange_shard, workers=config.workers, label="arrange", ray=config.ray
-        )
-        draft.counts.update(counts)
-
-    return produce(
-        config.out_dir,
-        kind="samples",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[documents],
-        work=work,
-    )
+    draft = yield [documents]
+    tasks = list(_tasks(documents.files("documents-*.parquet"), config))
+    draft.counts |= map_shards(draft, tasks, arrange_shard, config, label="arrange")
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from codling.core.artifact import Artifact, Draft, open_artifact, produce
+from codling.core.artifact import open_artifact
 from codling.core.shards import Counts, Shard, map_shards, prepare_workers
+from codling.core.stage import Work, stage
 from codling.corpus.config import CleanConfig
 from codling.corpus.filters.profiles import thresholds
 from codling.corpus.filters.rules import Reason
@@ -40,8 +41,6 @@ from codling.corpus.tables.counts import nested
 from codling.corpus.tables.reader import batches
 from codling.corpus.tables.schemas import DROPPED_SCHEMA
 from codling.corpus.tables.writer import new_table
-
-STAGE_VERSION = 2
 
 T = TypeVar("T")
 
@@ -72,7 +71,8 @@ EDITS_SCHEMA = pa.schema(
 """Of a judged shard: what is replaced in its texts."""
 
 
-def clean(config: CleanConfig) -> Artifact:
+@stage("documents", version=2)
+def clean(config: CleanConfig) -> Work:
     """Licence gate, quality filters, redaction of secrets, exact duplicates.
 
     Example:
@@ -80,32 +80,18 @@ def clean(config: CleanConfig) -> Artifact:
     """
     raw = open_artifact(config.raw_dir, "raw")
     thresholds(config.filters)
-
-    def work(draft: Draft) -> None:
-        shards = raw.files("documents-*.parquet")
-        judged = draft.inner("judged")
-        compiled = raw.counts.get("bytes", 0) > COMPILED_BYTES * config.workers
-        if compiled and config.workers > 1 and config.ray is None:
-            prepare_workers(PREPARED)
-        tasks = [JudgeTask(path, config, compiled) for path in shards]
-        counts = map_shards(
-            judged, tasks, judge_shard, workers=config.workers, label="clean", ray=config.ray
-        )
-        repeats = _repeats(judged.path, shards)
-        moves = [MoveTask(p, judged.path, repeats.get(i, {})) for i, p in enumerate(shards)]
-        counts += map_shards(
-            draft, moves, move_shard, workers=config.workers, label="write", ray=config.ray
-        )
-        draft.counts |= nested(counts)
-
-    return produce(
-        config.out_dir,
-        kind="documents",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[raw],
-        work=work,
-    )
+    draft = yield [raw]
+    shards = raw.files("documents-*.parquet")
+    judged = draft.inner("judged")
+    compiled = raw.counts.get("bytes", 0) > COMPILED_BYTES * config.workers
+    if compiled and config.workers > 1 and config.ray is None:
+        prepare_workers(PREPARED)
+    tasks = [JudgeTask(path, config, compiled) for path in shards]
+    counts = map_shards(judged, tasks, judge_shard, config, label="clean")
+    repeats = _repeats(judged.path, shards)
+    moves = [MoveTask(p, judged.path, repeats.get(i, {})) for i, p in enumerate(shards)]
+    counts += map_shards(draft, moves, move_shard, config, label="write")
+    draft.counts |= nested(counts)
 
 
 @dataclass(frozen=True)

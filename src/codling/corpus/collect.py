@@ -24,11 +24,13 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from codling.core.artifact import Artifact, Draft, Input, produce
+from codling.core.artifact import Input
 from codling.core.errors import SourceError
+from codling.core.inputs import source_input
 from codling.core.languages.table import detect, header_language, may_be_code, may_be_known
 from codling.core.log import say
 from codling.core.shards import Counts, Shard, cut, map_shards, prepare_workers
+from codling.core.stage import Work, stage
 from codling.corpus import paths
 from codling.corpus.config import CollectConfig
 from codling.corpus.heldout import CodeFile, Heldout, choose_heldout, newest_since, row_heldout
@@ -39,19 +41,19 @@ from codling.corpus.sources.dumps import read_dump
 from codling.corpus.sources.git import open_commit
 from codling.corpus.sources.history import read_history
 from codling.corpus.sources.opened import open_sources
-from codling.corpus.sources.repository import Archive, Entry, Reader, Repository, bounded, shown
+from codling.corpus.sources.repository import Archive, Entry, Reader, Repository, bounded
 from codling.corpus.tables.counts import document_counts, largest_rule, nested
 from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 from codling.corpus.tables.writer import new_table
 
-STAGE_VERSION = 7
 ARCHIVE_GROWTH = 4
 """How many times larger than packed an archive is taken to be, when shards are cut."""
 PREPARED = ("codling.corpus.collect", "codling.corpus.clean", "codling.corpus.warm_kernels")
 """What worker processes begin with: also for the stage that comes next in the same process."""
 
 
-def collect(config: CollectConfig) -> Artifact:
+@stage("raw", version=7)
+def collect(config: CollectConfig) -> Work:
     """Read repositories, folders and archives into documents with languages and licences.
 
     Without sources it takes the standard library of the running interpreter. Raises SourceError for
@@ -61,26 +63,18 @@ def collect(config: CollectConfig) -> Artifact:
         codling data collect ~/src/app ~/src/lib.tar.gz --out-dir runs/app/raw
     """
     sources, cuts = _before_cuts(list(_opened(config)), config)
-    inputs = _inputs(sources, config.sources)
-
-    def work(draft: Draft) -> None:
-        dated, settled = _dated(sources, config)
-        tasks = (Task(tuple(parts), settled) for parts in _shards(dated, settled))
-        counts = map_shards(
-            draft, tasks, collect_shard, workers=config.workers, label="collect", ray=config.ray
-        )
-        if counts["documents"] == 0:
-            where = ", ".join(str(s) for s in config.sources)
-            raise SourceError(f"{where} holds no file in a known language; {_largest_rule(counts)}")
-        if settled.heldout_since:
-            draft.counts["heldout_since"] = settled.heldout_since
-        if cuts:
-            draft.counts["learned_at"] = cuts
-        draft.counts |= {"repositories": len(sources)} | nested(counts)
-
-    return produce(
-        config.out_dir, kind="raw", version=STAGE_VERSION, config=config, inputs=inputs, work=work
-    )
+    draft = yield _inputs(sources, config.sources)
+    dated, settled = _dated(sources, config)
+    tasks = (Task(tuple(parts), settled) for parts in _shards(dated, settled))
+    counts = map_shards(draft, tasks, collect_shard, config, label="collect")
+    if counts["documents"] == 0:
+        where = ", ".join(str(s) for s in config.sources)
+        raise SourceError(f"{where} holds no file in a known language; {_largest_rule(counts)}")
+    if settled.heldout_since:
+        draft.counts["heldout_since"] = settled.heldout_since
+    if cuts:
+        draft.counts["learned_at"] = cuts
+    draft.counts |= {"repositories": len(sources)} | nested(counts)
 
 
 @dataclass(frozen=True)
@@ -197,8 +191,8 @@ def _inputs(sources: Sequence[Repository | Archive], paths: Sequence[Path]) -> l
     for each in sources:
         names = f"{each.name}" if isinstance(each, Archive) else f"{each.source}\0{each.name}"
         identity = hashlib.sha256(f"{names}\0{each.fingerprint}".encode())
-        where = shown(str(paths[0].absolute())) if len(paths) == 1 else each.name
-        found.append(Input(kind="source", id=identity.hexdigest()[:16], path=where))
+        where = paths[0] if len(paths) == 1 else each.name
+        found.append(source_input(where, identity.hexdigest()[:16]))
     return found
 
 

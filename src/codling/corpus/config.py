@@ -10,7 +10,7 @@ from typing import Literal
 
 from codling.core.errors import ConfigError
 from codling.core.recipe import aside
-from codling.core.shards import available_cores
+from codling.core.shards import Parallel
 from codling.corpus.filters.profiles import FilterConfig
 from codling.corpus.licenses.notices import LicenseConfig
 from codling.corpus.redaction.redact import RedactConfig
@@ -21,7 +21,7 @@ MAX_DOCUMENT_BYTES = 32_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectConfig:
+class CollectConfig(Parallel):
     """Settings of `codling data collect`."""
 
     sources: tuple[Path, ...] = aside(())
@@ -55,10 +55,6 @@ class CollectConfig:
     """Larger files are dropped without being read; at most 32,000,000."""
     shard_bytes: int = 16_000_000
     """Source bytes per shard of work."""
-    workers: int = aside(factory=available_cores)
-    """Processes that work at the same time; the result does not depend on it."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local processes."""
 
     @property
     def extended(self) -> bool:
@@ -80,6 +76,7 @@ class CollectConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a setting that cannot work."""
+        super().__post_init__()
         if not 0 <= self.heldout_fraction < 1:
             raise ConfigError(f"heldout_fraction is {self.heldout_fraction}; choose from 0 to 1")
         if self.heldout_moment is not None and self.heldout_by in ("package", "commits"):
@@ -88,7 +85,7 @@ class CollectConfig:
             raise ConfigError("at names a commit: it needs heldout_by commits and one repository")
         if self.heldout_by not in ("package", "commits") and not self.commit_times:
             raise ConfigError(f"heldout_by {self.heldout_by} needs commit_times")
-        for name in ("max_file_bytes", "shard_bytes", "workers"):
+        for name in ("max_file_bytes", "shard_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1")
         if self.max_file_bytes > MAX_DOCUMENT_BYTES:
@@ -99,7 +96,7 @@ class CollectConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CleanConfig:
+class CleanConfig(Parallel):
     """Settings of `codling data clean`."""
 
     raw_dir: Path = aside()
@@ -109,7 +106,3 @@ class CleanConfig:
     licenses: LicenseConfig = field(default_factory=LicenseConfig)
     filters: FilterConfig = field(default_factory=FilterConfig)
     redact: RedactConfig = field(default_factory=RedactConfig)
-    workers: int = aside(factory=available_cores)
-    """Processes that work at the same time; the result does not depend on it."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local processes."""

@@ -23,10 +23,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
+from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
+from codling.core.inputs import source_input
 from codling.core.recipe import aside
-from codling.core.shards import Counts, Shard, Threads, available_cores, map_shards
+from codling.core.shards import Counts, Parallel, Shard, map_shards
+from codling.core.stage import Work, stage
 from codling.corpus.contamination.benchmark_texts import (
     BenchmarkText,
     benchmark_files,
@@ -45,7 +47,6 @@ from codling.corpus.tables.drop_rows import Subset, write_subset
 from codling.corpus.tables.reader import text_columns
 from codling.corpus.tables.writer import new_table
 
-STAGE_VERSION = 1
 _EXCERPT_BYTES = 120
 _STRING_DISTINCT = 2
 """Different words of two letters in a text that is compared as a whole."""
@@ -65,7 +66,7 @@ HIT_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecontaminateConfig:
+class DecontaminateConfig(Parallel):
     """Which documents leave the corpus because they hold parts of a benchmark."""
 
     documents_dir: Path = aside()
@@ -82,17 +83,15 @@ class DecontaminateConfig:
     """A benchmark's text of so many words, fewer than `n`, is looked for as a whole."""
     min_distinct: int = 4
     """So many of the `n` words must be different and have two letters: numbers are no evidence."""
-    workers: int = aside(factory=available_cores)
-    """Threads; the result is the same for any number."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local threads."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.min_words <= self.n:
             raise ConfigError(f"min_words is {self.min_words}; it must be from 1 to n = {self.n}")
 
 
-def decontaminate(config: DecontaminateConfig) -> Artifact:
+@stage("documents", version=1)
+def decontaminate(config: DecontaminateConfig) -> Work:
     """Remove documents that share ten words in a row, or a short text, with a benchmark.
 
     Example: codling data decontaminate --documents-dir runs/stdlib/unique --out-dir \
@@ -101,30 +100,12 @@ runs/stdlib/decontaminated
     """
     documents = open_artifact(config.documents_dir, "documents")
     files = benchmark_files(config.benchmarks)
-
-    def work(draft: Draft) -> None:
-        texts = [text for path in files for text in read_texts(path, config.fields)]
-        index = make_index(texts, config)
-        tasks = [Task(p, index, texts) for p in documents.files("documents-*.parquet")]
-        counts = map_shards(
-            draft,
-            tasks,
-            search_shard,
-            workers=Threads(config.workers),
-            label="decontaminate",
-            ray=config.ray,
-        )
-        draft.counts |= nested(counts) | {"benchmark_texts": len(texts)}
-
-    sources = [Input(kind="source", id=sha256_of(p)[:16], path=str(p.absolute())) for p in files]
-    return produce(
-        config.out_dir,
-        kind="documents",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[documents, *sources],
-        work=work,
-    )
+    draft = yield [documents, *map(source_input, files)]
+    texts = [text for path in files for text in read_texts(path, config.fields)]
+    index = make_index(texts, config)
+    tasks = [Task(p, index, texts) for p in documents.files("documents-*.parquet")]
+    counts = map_shards(draft, tasks, search_shard, config, label="decontaminate", threads=True)
+    draft.counts |= nested(counts) | {"benchmark_texts": len(texts)}
 
 
 @dataclass(frozen=True)

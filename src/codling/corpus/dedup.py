@@ -20,11 +20,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
+from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import read_object
+from codling.core.inputs import source_input
 from codling.core.recipe import aside
-from codling.core.shards import Counts, Shard, Threads, available_cores, map_shards
+from codling.core.shards import Counts, Parallel, Shard, map_shards
+from codling.core.stage import Work, stage
 from codling.corpus.duplicates import minhash
 from codling.corpus.duplicates.clusters import Ids, candidate_pairs, choose_survivors
 from codling.corpus.duplicates.shingles import ShingleStore, save_array, write_shingles
@@ -32,11 +34,9 @@ from codling.corpus.duplicates.units import Units, read_units, unit_names
 from codling.corpus.tables.drop_rows import Subset, write_subset
 from codling.corpus.tables.reader import text_columns
 
-STAGE_VERSION = 5
-
 
 @dataclass(frozen=True, kw_only=True)
-class DedupConfig:
+class DedupConfig(Parallel):
     """Which near-duplicates leave the corpus."""
 
     documents_dir: Path = aside()
@@ -53,49 +53,30 @@ class DedupConfig:
     """Artefacts of kind "documents" that exist already: what resembles their content goes."""
     stars: Path | None = aside(None)
     """JSON object from repository to its stars: of equal licences, the more popular copy stays."""
-    workers: int = aside(factory=available_cores)
-    """Threads; the result is the same for any number."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local threads."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.threshold <= 1:
             raise ConfigError(f"threshold is {self.threshold}; it must be above 0 and at most 1")
 
 
-def dedup(config: DedupConfig) -> Artifact:
+@stage("documents", version=5)
+def dedup(config: DedupConfig) -> Work:
     """Remove near-duplicate repositories or files: MinHash, verified by exact similarity.
 
     Example: codling data dedup --documents-dir runs/stdlib/documents --out-dir runs/stdlib/unique
     """
     documents = open_artifact(config.documents_dir, "documents")
     existing = [open_artifact(path, "documents") for path in config.against]
-    stars, named = _read_stars(config.stars)
-
-    def work(draft: Draft) -> None:
-        own = documents.files("documents-*.parquet")
-        shards = own + [p for each in existing for p in each.files("documents-*.parquet")]
-        units = read_units(shards, len(own), config.level, stars)
-        moves = _moves(units, *_survivors(draft, units, config))[: len(own)]
-        if config.level == "repository":
-            moves = _without_copies(moves, draft, own, config)
-        draft.counts |= map_shards(
-            draft,
-            moves,
-            write_subset,
-            workers=Threads(config.workers),
-            label="dedup",
-            ray=config.ray,
-        )
-
-    return produce(
-        config.out_dir,
-        kind="documents",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[documents, *existing, *named],
-        work=work,
-    )
+    stars = {} if config.stars is None else _read_stars(config.stars)
+    draft = yield [documents, *existing, *([source_input(config.stars)] if config.stars else [])]
+    own = documents.files("documents-*.parquet")
+    shards = own + [p for each in existing for p in each.files("documents-*.parquet")]
+    units = read_units(shards, len(own), config.level, stars)
+    moves = _moves(units, *_survivors(draft, units, config))[: len(own)]
+    if config.level == "repository":
+        moves = _without_copies(moves, draft, own, config)
+    draft.counts |= map_shards(draft, moves, write_subset, config, label="dedup", threads=True)
 
 
 @dataclass(frozen=True)
@@ -168,16 +149,16 @@ def _survivors(
     draft: Draft, units: Units, config: DedupConfig, name: str = ""
 ) -> tuple[Ids, NDArray[np.float32]]:
     """For each unit the one that stands for it, and their similarity."""
-    by_file, threads = config.level == "file", Threads(config.workers)
+    by_file = config.level == "file"
     signed, stored = draft.inner(f"{name}signed"), draft.inner(f"{name}shingles")
     rows = list(zip(units.shards, units.of_row, strict=True))
     signs = [SignTask(path, ids, by_file) for path, ids in rows]
-    map_shards(signed, signs, sign_shard, workers=threads, label="sign", ray=config.ray)
+    map_shards(signed, signs, sign_shard, config, label="sign", threads=True)
     left, right = candidate_pairs(*_bands(signed.path, units, by_file))
     wanted = np.zeros(len(units), np.bool_)
     wanted[left] = wanted[right] = True
     tasks = [ShingleTask(path, ids, wanted[ids]) for path, ids in rows]
-    map_shards(stored, tasks, shingle_shard, workers=threads, label="compare", ray=config.ray)
+    map_shards(stored, tasks, shingle_shard, config, label="compare", threads=True)
     store = ShingleStore(stored.path, len(rows))
     draft.counts |= {f"{name}compared": len(units), f"{name}candidate_pairs": len(left)}
     if config.verify:
@@ -215,10 +196,8 @@ def _moves(units: Units, survivor: Ids, score: NDArray[np.float32]) -> list[Subs
     return tasks
 
 
-def _read_stars(path: Path | None) -> tuple[dict[str, int], list[Input]]:
-    if path is None:
-        return {}, []
+def _read_stars(path: Path) -> dict[str, int]:
     stars = read_object(path, cure="give repository names and numbers of stars")
     if not all(isinstance(n, int) for n in stars.values()):
         raise SourceError(f"{path} must be a JSON object from repository names to numbers of stars")
-    return stars, [Input(kind="source", id=sha256_of(path)[:16], path=str(path.absolute()))]
+    return stars

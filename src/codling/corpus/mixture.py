@@ -18,19 +18,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
-from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce, sha256_of
+from codling.core.artifact import Artifact, Input, open_artifact
 from codling.core.errors import ConfigError
+from codling.core.inputs import source_input, tokenizer_file
 from codling.core.recipe import aside
-from codling.core.shards import Shard, available_cores, map_shards
+from codling.core.shards import Parallel, Shard, map_shards
+from codling.core.stage import Work, stage
 from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 
-STAGE_VERSION = 1
 BYTES_PER_TOKEN = 3.2
 """Where no tokenizer counts: what DeepSeek-Coder's reaches on Python."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixConfig:
+class MixConfig(Parallel):
     """Settings of `codling data mix`."""
 
     parts: tuple[str, ...]
@@ -46,12 +47,9 @@ class MixConfig:
     """How often one sample may be seen at most (arXiv:2305.16264 finds 4 about as good as new)."""
     seed: int = 0
     """Decides which samples a part that is too large gives."""
-    workers: int = aside(factory=available_cores)
-    """Processes that work at the same time; the result does not depend on it."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local processes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.parts:
             raise ConfigError("mix: name at least one part, as SAMPLES_DIR=SHARE")
         if self.max_repeats < 1:
@@ -78,7 +76,8 @@ class MixTask:
     """Tokens per byte of the part, for the counts."""
 
 
-def mix(config: MixConfig) -> Artifact:
+@stage("samples", version=1)
+def mix(config: MixConfig) -> Work:
     """Draw several corpora into one, by shares of tokens.
 
     Raises ConfigError if the shares cannot be read, or if `total_tokens` needs more repetition
@@ -92,34 +91,20 @@ def mix(config: MixConfig) -> Artifact:
     tokenizer = _tokenizer_file(config.tokenizer_dir)
     inputs: list[Artifact | Input] = [samples for samples, _ in named]
     if tokenizer is not None:
-        entry = Input(kind="source", id=sha256_of(tokenizer)[:16], path=str(tokenizer.absolute()))
-        inputs.append(entry)
-
-    def work(draft: Draft) -> None:
-        parts = [Part(samples, share, count(samples, tokenizer)) for samples, share in named]
-        repeats = plan(
-            [p.n_tokens for p in parts],
-            [p.share for p in parts],
-            config.total_tokens,
-            config.max_repeats,
-        )
-        tasks = list(_tasks(parts, repeats, config.seed))
-        counts = map_shards(
-            draft, tasks, _mix_shard, workers=config.workers, label="mix", ray=config.ray
-        )
-        draft.counts.update(counts)
-        draft.counts["repeats"] = {
-            part.samples.path.name: round(r, 4) for part, r in zip(parts, repeats, strict=True)
-        }
-
-    return produce(
-        config.out_dir,
-        kind="samples",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=inputs,
-        work=work,
+        inputs.append(source_input(tokenizer))
+    draft = yield inputs
+    parts = [Part(samples, share, count(samples, tokenizer)) for samples, share in named]
+    repeats = plan(
+        [p.n_tokens for p in parts],
+        [p.share for p in parts],
+        config.total_tokens,
+        config.max_repeats,
     )
+    tasks = list(_tasks(parts, repeats, config.seed))
+    draft.counts |= map_shards(draft, tasks, _mix_shard, config, label="mix")
+    draft.counts["repeats"] = {
+        part.samples.path.name: round(r, 4) for part, r in zip(parts, repeats, strict=True)
+    }
 
 
 def plan(
@@ -228,7 +213,7 @@ def _named(part: str) -> tuple[Artifact, float]:
 def _tokenizer_file(folder: Path | None) -> Path | None:
     if folder is None:
         return None
-    path = folder / "tokenizer.json" if folder.is_dir() else folder
+    path = tokenizer_file(folder)
     if not path.is_file():
         raise ConfigError(f"mix: no tokenizer at {path}")
     return path

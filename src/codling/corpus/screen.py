@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from codling.core.artifact import Artifact, Draft, Input, damage_named, open_artifact, produce
+from codling.core.artifact import Artifact, Input, damage_named, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.languages.table import LANGUAGES
 from codling.core.log import say
 from codling.core.recipe import aside, unknown_key
-from codling.core.shards import Counts, Shard, available_cores, map_shards
+from codling.core.shards import Counts, Parallel, Shard, map_shards
+from codling.core.stage import Work, stage
 from codling.corpus.filters.readability import ReadabilityConfig, look, unreadable
 from codling.corpus.filters.syntax import GRAMMARS, error_share, tools
 from codling.corpus.selection.quality import QualityModel, open_quality
@@ -35,12 +36,11 @@ from codling.corpus.tables.counts import nested
 from codling.corpus.tables.drop_rows import Subset, write_subset
 from codling.corpus.tables.reader import batches, read_columns
 
-STAGE_VERSION = 3
 _WITHOUT = "without_grammar/"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScreenConfig:
+class ScreenConfig(Parallel):
     """Which documents leave the corpus because they do not parse or are no pleasure to read."""
 
     documents_dir: Path = aside()
@@ -60,12 +60,9 @@ class ScreenConfig:
     """Artefact of `codling data quality`: files that it scores low go."""
     min_quality: float = 0.5
     """The least score that stays, from 0 to 1."""
-    workers: int = aside(factory=available_cores)
-    """Processes; the result is the same for any number."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local processes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("max_error_share", "min_quality"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1")
@@ -74,7 +71,8 @@ class ScreenConfig:
                 raise ConfigError(unknown_key(language, LANGUAGES, "strict", what="language"))
 
 
-def screen(config: ScreenConfig) -> Artifact:
+@stage("documents", version=3)
+def screen(config: ScreenConfig) -> Work:
     """Remove documents that do not parse, are unreadable, or that a quality model scores low.
 
     Example: codling data screen --documents-dir runs/stdlib/unique --out-dir runs/stdlib/screened
@@ -88,23 +86,11 @@ def screen(config: ScreenConfig) -> Artifact:
         with damage_named([documents]):
             found = tools(_languages(shards))
         inputs += [Input(kind="tool", id=f"{name} {v}", path=name) for name, v in found]
-
-    def work(draft: Draft) -> None:
-        tasks = [Task(p, config) for p in shards]
-        counts = map_shards(
-            draft, tasks, screen_shard, workers=config.workers, label="screen", ray=config.ray
-        )
-        _say_what_could_be_installed(counts)
-        draft.counts |= nested(counts)
-
-    return produce(
-        config.out_dir,
-        kind="documents",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=inputs,
-        work=work,
-    )
+    draft = yield inputs
+    tasks = [Task(p, config) for p in shards]
+    counts = map_shards(draft, tasks, screen_shard, config, label="screen")
+    _say_what_could_be_installed(counts)
+    draft.counts |= nested(counts)
 
 
 @dataclass(frozen=True)

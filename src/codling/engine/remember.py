@@ -16,11 +16,12 @@ from random import Random
 import numpy as np
 
 from codling.checkpoint.adapter import adapter_input
-from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact, produce
+from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.log import Bar, say
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
+from codling.core.stage import Work, stage
 from codling.corpus.clean import clean
 from codling.corpus.collect import collect
 from codling.corpus.config import CleanConfig, CollectConfig
@@ -37,7 +38,6 @@ from codling.engine.memory.mixture import (
 from codling.engine.memory.repository import KIND, Memory, fingerprint
 from codling.engine.text import TextEngine
 
-STAGE_VERSION = 1
 _COLUMNS = ("path", "repo", "license", "language", "split", "content")
 _WINDOW = 512
 """Tokens of a file that the model sees at a time while weights are fitted."""
@@ -67,7 +67,8 @@ class MemoryConfig:
     """Which files the weights are fitted on."""
 
 
-def memory(config: MemoryConfig) -> Artifact:
+@stage(KIND, version=1)
+def memory(config: MemoryConfig) -> Work:
     """Index a repository's files, so that completions can repeat what stands in them.
 
     Example:
@@ -80,33 +81,21 @@ def memory(config: MemoryConfig) -> Artifact:
     ) as engine:
         stamp = fingerprint(engine.tokenizer)
         tokenizer = Input(kind="tokenizer", id=stamp, path=str(config.model.absolute()))
-
-        def work(draft: Draft) -> None:
-            rows = (
-                row
-                for row in read_rows(documents, "documents", _COLUMNS)
-                if row["split"] == "train"
-            )
-            made = Memory.build(engine.tokenizer, rows)
-            if not made.paths:
-                raise ConfigError(f"{config.path} holds no file to remember{_cure(config)}")
-            _fit(made, engine, config)
-            made.save(draft.path)
-            draft.counts |= {
-                "files": len(made.paths),
-                "tokens": made.n_tokens,
-                "bytes": made.n_bytes,
-                "tokenizer": stamp,
-            }
-
-        return produce(
-            config.out_dir,
-            kind=KIND,
-            version=STAGE_VERSION,
-            config=config,
-            inputs=[documents, tokenizer, *adapters],
-            work=work,
+        draft = yield [documents, tokenizer, *adapters]
+        rows = (
+            row for row in read_rows(documents, "documents", _COLUMNS) if row["split"] == "train"
         )
+        made = Memory.build(engine.tokenizer, rows)
+        if not made.paths:
+            raise ConfigError(f"{config.path} holds no file to remember{_cure(config)}")
+        _fit(made, engine, config)
+        made.save(draft.path)
+        draft.counts |= {
+            "files": len(made.paths),
+            "tokens": made.n_tokens,
+            "bytes": made.n_bytes,
+            "tokenizer": stamp,
+        }
 
 
 def observe(engine: TextEngine, memory: Memory, n_tokens: int, seed: int) -> list[Observation]:

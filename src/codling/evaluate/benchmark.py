@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from codling import __version__
-from codling.core.artifact import Artifact, Draft, Input, config_dict, produce
+from codling.core.artifact import Artifact, Input, config_dict
 from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes
+from codling.core.inputs import source_input
+from codling.core.stage import Work, stage
 from codling.evaluate import harness
 from codling.evaluate.backends import answering_identity, open_backend
 from codling.evaluate.config import BenchmarkConfig
@@ -33,7 +35,6 @@ from codling.sandbox.interpreter import interpreter
 from codling.sandbox.toolchains import doctor, toolchains
 from codling.sandbox.toolchains import version as toolchain_version
 
-STAGE_VERSION = 3
 _LEAST = {
     "n_samples": 1,
     "concurrency": 1,
@@ -53,6 +54,11 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
         return "\n".join(f"{name:20} {find_task(name).about}" for name in TASKS)
     if config.benchmark == "doctor":
         return f"{doctor()}\n\n{LIBRARIES_LINE}\n\nsandbox: {describe(unsafe=config.unsafe)}"
+    return _report(config)
+
+
+@stage("evaluation", version=3)
+def _report(config: BenchmarkConfig) -> Work:
     task = find_task(config.benchmark)
     _check(task, config)
     whole = task.load(config.data_dir, config)
@@ -60,27 +66,16 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     if not problems:
         raise SourceError(f"{task.name} has no problems in {config.data_dir} for these settings")
     source = _source(config)
-
-    def work(draft: Draft) -> None:
-        samples, notes = run(task, whole, config)
-        settings = _settings(task, problems, config, source)
-        summary = summarize(samples, settings, config.k, n_asked=len(problems), notes=notes)
-        write_report(draft.path, summary, samples)
-        draft.counts |= {"headline": headline(summary), "outcomes": summary["outcomes"]}
-
-    data = content_key([[p.id, dict(p.data)] for p in problems])
-    return produce(
-        _out_dir(config),
-        kind="evaluation",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[
-            Input(kind="source", id=source, path=str(config.model or config.samples or "")),
-            Input(kind="source", id=data, path=str(config.data_dir)),
-            *_own_files(config),
-        ],
-        work=work,
-    )
+    draft = yield [
+        source_input(config.model or config.samples or "", source),
+        source_input(config.data_dir, content_key([[p.id, dict(p.data)] for p in problems])),
+        *_own_files(config),
+    ]
+    samples, notes = run(task, whole, config)
+    settings = _settings(task, problems, config, source)
+    summary = summarize(samples, settings, config.k, n_asked=len(problems), notes=notes)
+    write_report(draft.path, summary, samples)
+    draft.counts |= {"headline": headline(summary), "outcomes": summary["outcomes"]}
 
 
 def run(
@@ -174,10 +169,9 @@ def _own_files(config: BenchmarkConfig) -> list[Input]:
     inputs = []
     if config.python is not None:
         name = interpreter(config.python).describe()
-        inputs.append(Input(kind="source", id=name, path=str(config.python)))
+        inputs.append(source_input(config.python, name))
     if config.benchmark.endswith(".py"):
-        digest = hashlib.sha256(Path(config.benchmark).read_bytes()).hexdigest()[:16]
-        inputs.append(Input(kind="source", id=digest, path=config.benchmark))
+        inputs.append(source_input(Path(config.benchmark)))
     return inputs
 
 

@@ -17,11 +17,12 @@ from codling.checkpoint.adapter import ADAPTER, save_adapter
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.settings import to_published
-from codling.checkpoint.verify import check_files, model_id
-from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact
+from codling.checkpoint.verify import check_files, model_input
+from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.log import say
 from codling.core.memory import available_bytes
+from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.posttrain.adopt import open_tokenizer, write_tokenizer
@@ -33,12 +34,16 @@ from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
 from codling.train.trainer import Summary
 
-STAGE_VERSION = 1
 _DEFAULT_CONTEXT = 512
 """Where neither the config nor the tokens say."""
 
 
-def adapt(config: AdaptConfig) -> Artifact:
+@stage(
+    lambda config: ADAPTER if config.mode == "lora" else "checkpoint",
+    version=1,
+    produce=produce_on_ranks,
+)
+def adapt(config: AdaptConfig) -> Work:
     """Adapt a published model to packed tokens, resumably: an adapter, or with --mode full all
     weights.
 
@@ -55,32 +60,28 @@ def adapt(config: AdaptConfig) -> Artifact:
     tokens = open_artifact(config.tokens_dir, "tokens")
     _check_tokens(config, path, shape, meta)
     context = min(config.context or meta.context or _DEFAULT_CONTEXT, shape.max_position)
-    inputs = [base_input(path), tokens]
+    inputs = [model_input(path), tokens]
     if config.replay_dir is not None:
         inputs.append(open_artifact(config.replay_dir, "tokens"))
     ranks = join_ranks()
-
-    def work(draft: Draft) -> None:
-        made = check_memory(shape, config, context, available_bytes())
-        say(f"{made}; the text is {meta.splits['train'].n_tokens:,} tokens long")
-        model = _prepared(path, config)
-        summary = train_on_tokens(
-            model,
-            config.loop(),
-            config.tokens_dir,
-            draft.path,
-            ranks,
-            context=context,
-            validation_share=config.validation_share,
-            replay=(config.replay_dir, config.replay_share) if config.replay_dir else None,
-        )
-        if ranks.is_main:
-            _publish(draft, model, config, path, meta)
-            counts = {"parameters": made.n_parameters, "trained": made.n_trained}
-            draft.counts |= counts | counts_of(summary, meta) | _bits(summary, meta)
-
-    kind = ADAPTER if config.mode == "lora" else "checkpoint"
-    return produce_on_ranks(config.out_dir, config, inputs, work, ranks, STAGE_VERSION, kind)
+    draft = yield inputs
+    made = check_memory(shape, config, context, available_bytes())
+    say(f"{made}; the text is {meta.splits['train'].n_tokens:,} tokens long")
+    model = _prepared(path, config)
+    summary = train_on_tokens(
+        model,
+        config.loop(),
+        config.tokens_dir,
+        draft.path,
+        ranks,
+        context=context,
+        validation_share=config.validation_share,
+        replay=(config.replay_dir, config.replay_share) if config.replay_dir else None,
+    )
+    if ranks.is_main:
+        _publish(draft, model, config, path, meta)
+        counts = {"parameters": made.n_parameters, "trained": made.n_trained}
+        draft.counts |= counts | counts_of(summary, meta) | _bits(summary, meta)
 
 
 def foresee(config: AdaptConfig, context: int) -> str:
@@ -92,13 +93,6 @@ def foresee(config: AdaptConfig, context: int) -> str:
     made = check_memory(shape, config, config.context or context, available_bytes())
     length = f"{config.max_steps:,} steps" if config.max_steps else f"{config.minutes:g} minutes"
     return f"adapting {config.model} for {length}: {made}"
-
-
-def base_input(path: Path) -> Artifact | Input:
-    """A model as an input: an artefact, or a source named by its weights."""
-    if (path / MANIFEST).is_file():
-        return open_artifact(path, "checkpoint")
-    return Input(kind="source", id=model_id(path), path=str(path.absolute()))
 
 
 def _check_tokens(config: AdaptConfig, path: Path, shape: ModelConfig, meta: StreamMeta) -> None:

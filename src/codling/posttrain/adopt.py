@@ -12,19 +12,21 @@ from pathlib import Path
 from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import is_gguf
-from codling.core.artifact import Artifact, Draft, Input, produce, sha256_of
+from codling.core.artifact import sha256_of
 from codling.core.errors import TokenizerError, faults_named
 from codling.core.files import write_json
+from codling.core.inputs import source_input
+from codling.core.stage import Work, stage
 from codling.posttrain.config import AdoptConfig
 from codling.tokens.from_gguf import tokenizer_files, tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.run import TOKENIZER_FILES
 
-STAGE_VERSION = 1
 _CONFIG = "config.json"
 
 
-def adopt(config: AdoptConfig) -> Artifact:
+@stage("tokenizer", version=1)
+def adopt(config: AdoptConfig) -> Work:
     """Take over the tokenizer of a published model, for packing.
 
     Example:
@@ -34,20 +36,10 @@ def adopt(config: AdoptConfig) -> Artifact:
     file = path if is_gguf(path) else path / "tokenizer.json"
     if not file.is_file():
         raise TokenizerError(f"no tokenizer.json at {path}; name a model's folder or a .gguf file")
-
-    def work(draft: Draft) -> None:
-        write_tokenizer(path, draft.path)
-        tokenizer = Tokenizer.open(draft.path)
-        draft.counts |= {"tokens": tokenizer.vocab_size, "can_insert": tokenizer.can_insert}
-
-    return produce(
-        config.out_dir,
-        kind="tokenizer",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[Input(kind="source", id=sha256_of(file)[:16], path=str(path.absolute()))],
-        work=work,
-    )
+    draft = yield [source_input(path, sha256_of(file)[:16])]
+    write_tokenizer(path, draft.path)
+    tokenizer = Tokenizer.open(draft.path)
+    draft.counts |= {"tokens": tokenizer.vocab_size, "can_insert": tokenizer.can_insert}
 
 
 def open_tokenizer(path: Path) -> Tokenizer:

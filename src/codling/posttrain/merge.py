@@ -10,18 +10,16 @@ from codling.checkpoint.adapter import adapter_input, load_adapter
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.settings import to_published
-from codling.checkpoint.verify import check_files
-from codling.core.artifact import Artifact, Draft, produce
-from codling.posttrain.adapt import base_input
+from codling.checkpoint.verify import check_files, model_input
+from codling.core.stage import Work, stage
 from codling.posttrain.adopt import write_tokenizer
 from codling.posttrain.config import MergeConfig
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.run import publish_checkpoint
 
-STAGE_VERSION = 1
 
-
-def merge(config: MergeConfig) -> Artifact:
+@stage("checkpoint", version=1)
+def merge(config: MergeConfig) -> Work:
     """Add an adapter to its base: a plain checkpoint that needs no adapter.
 
     Example:
@@ -32,21 +30,11 @@ def merge(config: MergeConfig) -> Artifact:
     check_files(path)
     load_adapter(config.adapter)  # refuses what is damaged before the base is looked at
     to_published(load_config(path))
-
-    def work(draft: Draft) -> None:
-        # fp32: rounded once, when it is written.
-        model = load_model(path, adapter=config.adapter)
-        tokenizer_dir = draft.inner("tokenizer").path
-        write_tokenizer(path, tokenizer_dir)
-        order = Tokenizer.open(tokenizer_dir).fim_mode
-        publish_checkpoint(draft, model, model.config, tokenizer_dir, order)
-        draft.counts["parameters"] = model.n_parameters()
-
-    return produce(
-        config.out_dir,
-        kind="checkpoint",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[base_input(path), adapter_input(config.adapter)],
-        work=work,
-    )
+    draft = yield [model_input(path), adapter_input(config.adapter)]
+    # fp32: rounded once, when it is written.
+    model = load_model(path, adapter=config.adapter)
+    tokenizer_dir = draft.inner("tokenizer").path
+    write_tokenizer(path, tokenizer_dir)
+    order = Tokenizer.open(tokenizer_dir).fim_mode
+    publish_checkpoint(draft, model, model.config, tokenizer_dir, order)
+    draft.counts["parameters"] = model.n_parameters()

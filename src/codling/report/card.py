@@ -21,15 +21,15 @@ from typing import Any
 import polars as pl
 
 from codling import __version__
-from codling.core.artifact import MANIFEST, Artifact, Draft, open_artifact, produce, read_own
+from codling.core.artifact import MANIFEST, Artifact, open_artifact, read_own
 from codling.core.errors import SourceError
 from codling.core.files import write_json, write_text
 from codling.core.lineage import walk
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
+from codling.core.stage import Work, stage
 from codling.report.page import render_page
 
-STAGE_VERSION = 2
 KINDS = ("tokens", "samples", "documents", "raw")
 """What a card may describe, the last station first."""
 DUPLICATE_RULES = ("duplicate", "near-duplicate")
@@ -124,7 +124,8 @@ class Card:
     excerpts: list[Excerpt] = field(default_factory=list)
 
 
-def card(config: CardConfig) -> Artifact:
+@stage("card", version=2)
+def card(config: CardConfig) -> Work:
     """What a corpus is made of: composition, licences, drops, redactions, tokens, samples.
 
     Raises SourceError if the folder holds no corpus, or several that do not belong together.
@@ -133,21 +134,11 @@ def card(config: CardConfig) -> Artifact:
         codling data card --run-dir runs/app --out-dir runs/app/card
     """
     used = lineage(config.run_dir)
-
-    def work(draft: Draft) -> None:
-        made = describe(used, config)
-        write_json(draft.file("card.json"), asdict(made))
-        write_text(draft.file("card.html"), render(made))
-        draft.counts |= {"documents": made.n_documents, "bytes": made.n_bytes}
-
-    return produce(
-        config.out_dir,
-        kind="card",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=used,
-        work=work,
-    )
+    draft = yield used
+    made = describe(used, config)
+    write_json(draft.file("card.json"), asdict(made))
+    write_text(draft.file("card.html"), render(made))
+    draft.counts |= {"documents": made.n_documents, "bytes": made.n_bytes}
 
 
 def lineage(run_dir: Path) -> list[Artifact]:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from codling import __version__
-from codling.core.artifact import Artifact, Draft, produce
 from codling.core.files import write_text
 from codling.core.recipe import aside
+from codling.core.stage import Work, stage
 from codling.report.drawing import draw, script, style
 from codling.report.page import duration_text, render_page
 from codling.report.run_view import RunView, pick_examples, serve_command, view_run
@@ -41,7 +41,6 @@ class ReportConfig:
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STAGE_VERSION = 3
 INK, BLUE, ORANGE = "#1c2733", "#1f5fa8", "#c2571a"
 PAGE_COLORS = {INK: "ink", BLUE: "blue", ORANGE: "orange"}
 """Drawn in these, the curve takes the page's colours of the same names, light or dark."""
@@ -49,27 +48,18 @@ CONTEXT_LINES = 6
 """Lines shown before and after a hidden line."""
 
 
-def report(config: ReportConfig) -> Artifact:
+@stage("report", version=3)
+def report(config: ReportConfig) -> Work:
     """One self-contained HTML page of a run.
 
     Example:
         codling report --run-dir runs/stdlib --out-dir runs/stdlib/report
     """
     view = view_run(config.run_dir)
-
-    def work(draft: Draft) -> None:
-        page = render(view, config.n_examples)
-        write_text(draft.file("report.html"), page)
-        draft.counts["bytes"] = len(page.encode())
-
-    return produce(
-        config.out_dir,
-        kind="report",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=list(view.artifacts.values()),
-        work=work,
-    )
+    draft = yield list(view.artifacts.values())
+    page = render(view, config.n_examples)
+    write_text(draft.file("report.html"), page)
+    draft.counts["bytes"] = len(page.encode())
 
 
 def render(view: RunView, n_examples: int) -> str:

@@ -21,44 +21,34 @@ import pyarrow.parquet as pq
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as Core
 
-from codling.core.artifact import Artifact, Draft, open_artifact, produce
+from codling.core.artifact import Artifact, open_artifact
 from codling.core.errors import SourceError
 from codling.core.files import write_json, write_text
 from codling.core.log import Bar
 from codling.core.shards import read_rows
+from codling.core.stage import Work, stage
 from codling.tokens.config import TokenizerConfig
 from codling.tokens.families import BOS, CODER_V1_ORDER, CODER_V1_SPLITS, EOS
-
-STAGE_VERSION = 2
 
 _PIECE_CHARS = 1 << 16
 
 
-def learn_tokenizer(config: TokenizerConfig) -> Artifact:
+@stage("tokenizer", version=2)
+def learn_tokenizer(config: TokenizerConfig) -> Work:
     """Learn a byte-level BPE from the training samples, with coder-v1's splits and special tokens.
 
     Example:
         codling learn-tokenizer --samples-dir runs/stdlib/samples --out-dir runs/stdlib/tokenizer
     """
     samples = open_artifact(config.samples_dir, "samples")
-
-    def work(draft: Draft) -> None:
-        total = _n_train_bytes(samples)
-        if total == 0:
-            raise SourceError(f"{config.samples_dir} has no training samples; add sources")
-        core = train(_drawn(samples, total, config), config.vocab_size)
-        write_text(draft.file("tokenizer.json"), core.to_str(pretty=True))
-        write_json(draft.file("tokenizer_config.json"), _tokenizer_config())
-        draft.counts |= {"vocab_size": core.get_vocab_size(), "train_bytes": total}
-
-    return produce(
-        config.out_dir,
-        kind="tokenizer",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[samples],
-        work=work,
-    )
+    draft = yield [samples]
+    total = _n_train_bytes(samples)
+    if total == 0:
+        raise SourceError(f"{config.samples_dir} has no training samples; add sources")
+    core = train(_drawn(samples, total, config), config.vocab_size)
+    write_text(draft.file("tokenizer.json"), core.to_str(pretty=True))
+    write_json(draft.file("tokenizer_config.json"), _tokenizer_config())
+    draft.counts |= {"vocab_size": core.get_vocab_size(), "train_bytes": total}
 
 
 def train(texts: Iterator[str], vocab_size: int) -> Core:

@@ -31,15 +31,14 @@ import pyarrow.parquet as pq
 from codling.core.artifact import (
     Artifact,
     Draft,
-    Input,
     open_artifact,
-    produce,
-    sha256_of,
 )
 from codling.core.errors import SourceError, TokenizerError
 from codling.core.files import replacing, write_json
+from codling.core.inputs import tokenizer_file, tokenizer_input
 from codling.core.log import Bar
-from codling.core.shards import Counts, Shard, map_shards, write_table
+from codling.core.shards import Counts, Parallel, Shard, map_shards, write_table
+from codling.core.stage import Work, stage
 from codling.corpus.tables.schemas import Split
 from codling.tokens.bulk import BulkEncoder
 from codling.tokens.config import PackConfig
@@ -47,8 +46,6 @@ from codling.tokens.fim import Draw, training_task
 from codling.tokens.spans import Spans
 from codling.tokens.token_files import INDEX_SCHEMA, META, Ids, SplitMeta, StreamMeta, dtype_for
 from codling.tokens.tokenizer import Tokenizer
-
-STAGE_VERSION = 2
 
 _IDS = "ids"
 """The samples as tokens, before they are laid out."""
@@ -61,7 +58,8 @@ _SLACK = 4
 """Tokens that the two cuts add, as a rule: the pieces of a token that is cut are more than one."""
 
 
-def pack(config: PackConfig) -> Artifact:
+@stage("tokens", version=2)
+def pack(config: PackConfig) -> Work:
     """Encode the samples and lay them out as token streams, with insertion tasks in the training
     one.
 
@@ -77,27 +75,17 @@ def pack(config: PackConfig) -> Artifact:
         raise TokenizerError(
             f"the tokenizer of {config.tokenizer_dir} has no FIM tokens; set pack.fim_rate to 0"
         )
-
-    def work(draft: Draft) -> None:
-        tasks = _tasks(samples, config.tokenizer_dir)
-        if not tasks:
-            raise SourceError(f"{config.samples_dir} has no samples; add sources")
-        inner = draft.inner(_IDS)
-        map_shards(inner, tasks, _encode_task, workers=config.workers, label="encode")
-        meta = _lay_out(draft, tasks, tokenizer, config)
-        if meta.splits["train"].n_tokens == 0:
-            raise SourceError(f"{config.samples_dir} has no training samples; add sources")
-        write_json(draft.file(META), asdict(meta))
-        draft.counts |= {name: asdict(split) for name, split in meta.splits.items()}
-
-    return produce(
-        config.out_dir,
-        kind="tokens",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[samples, _tokenizer_input(config.tokenizer_dir)],
-        work=work,
-    )
+    draft = yield [samples, tokenizer_input(config.tokenizer_dir)]
+    tasks = _tasks(samples, config.tokenizer_dir)
+    if not tasks:
+        raise SourceError(f"{config.samples_dir} has no samples; add sources")
+    inner = draft.inner(_IDS)
+    map_shards(inner, tasks, _encode_task, Parallel(workers=max(1, config.workers)), label="encode")
+    meta = _lay_out(draft, tasks, tokenizer, config)
+    if meta.splits["train"].n_tokens == 0:
+        raise SourceError(f"{config.samples_dir} has no training samples; add sources")
+    write_json(draft.file(META), asdict(meta))
+    draft.counts |= {name: asdict(split) for name, split in meta.splits.items()}
 
 
 @dataclass(frozen=True)
@@ -135,14 +123,6 @@ class _Stream:
         )
 
 
-def _tokenizer_input(folder: Path) -> Artifact | Input:
-    if (folder / "manifest.json").is_file():
-        return open_artifact(folder)
-    return Input(
-        kind="source", id=sha256_of(_tokenizer_file(folder))[:16], path=str(folder.absolute())
-    )
-
-
 def _tasks(samples: Artifact, tokenizer_dir: Path) -> list[EncodeTask]:
     """Runs of whole samples of about 8 MB each, in the order of the samples."""
     tasks: list[EncodeTask] = []
@@ -160,7 +140,7 @@ def _tasks(samples: Artifact, tokenizer_dir: Path) -> list[EncodeTask]:
 def _encode_task(task: EncodeTask, shard: Shard) -> Counts:
     if multiprocessing.parent_process() is not None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    file = _tokenizer_file(task.tokenizer_dir)
+    file = tokenizer_file(task.tokenizer_dir)
     encoder = _encoder(file, file.stat().st_mtime_ns)
     rows = _rows(task, ["content"])
     ids, lengths = encoder.encode([r["content"] for r in rows])
@@ -180,10 +160,6 @@ def _encoder(tokenizer_file: Path, _mtime_ns: int) -> BulkEncoder:
     """One encoder for all tasks of a process, so that it meets a word for the first time only
     once."""
     return BulkEncoder(Tokenizer.open(tokenizer_file))
-
-
-def _tokenizer_file(path: Path) -> Path:
-    return path / "tokenizer.json" if path.is_dir() else path
 
 
 def _encoded(folder: Path, tasks: Sequence[EncodeTask]) -> Iterator[tuple[dict[str, Any], Ids]]:

@@ -11,10 +11,13 @@ Not here: the loop (trainer.py).
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from codling.checkpoint.load import load_model
-from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact, sha256_of
+from codling.core.artifact import Artifact, Input, open_artifact, sha256_of
 from codling.core.errors import ConfigError
+from codling.core.inputs import input_at
+from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import read_meta
@@ -22,10 +25,9 @@ from codling.train.config import ExtendConfig
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
 
-STAGE_VERSION = 1
 
-
-def extend(config: ExtendConfig) -> Artifact:
+@stage("checkpoint", version=1, produce=produce_on_ranks)
+def extend(config: ExtendConfig) -> Work:
     """Continue training a checkpoint on longer windows, with its positions stretched.
 
     Raises ConfigError if the new context is not longer than the old.
@@ -37,25 +39,20 @@ def extend(config: ExtendConfig) -> Artifact:
     tokens = open_artifact(config.tokens_dir, "tokens")
     meta = read_meta(config.tokens_dir)
     ranks = join_ranks()
-
-    def work(draft: Draft) -> None:
-        old = load_model(config.checkpoint_dir)
-        if meta.vocab_size > old.config.vocab_size:
-            raise ConfigError(
-                f"the tokens in {config.tokens_dir} have ids up to {meta.vocab_size - 1}, but the "
-                f"model knows {old.config.vocab_size}; pack again with the checkpoint's tokenizer"
-            )
-        shape = stretched(old.config, config)
-        model = Transformer(shape)
-        model.load_state_dict(old.state_dict())
-        summary = train_on_tokens(model, config, config.tokens_dir, draft.path, ranks)
-        if ranks.is_main:
-            publish_checkpoint(draft, model, shape, config.checkpoint_dir, meta.fim_mode)
-            draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
-
-    return produce_on_ranks(
-        config.out_dir, config, [_checkpoint_input(config), tokens], work, ranks, STAGE_VERSION
-    )
+    draft = yield [_checkpoint_input(config.checkpoint_dir), tokens]
+    old = load_model(config.checkpoint_dir)
+    if meta.vocab_size > old.config.vocab_size:
+        raise ConfigError(
+            f"the tokens in {config.tokens_dir} have ids up to {meta.vocab_size - 1}, but the "
+            f"model knows {old.config.vocab_size}; pack again with the checkpoint's tokenizer"
+        )
+    shape = stretched(old.config, config)
+    model = Transformer(shape)
+    model.load_state_dict(old.state_dict())
+    summary = train_on_tokens(model, config, config.tokens_dir, draft.path, ranks)
+    if ranks.is_main:
+        publish_checkpoint(draft, model, shape, config.checkpoint_dir, meta.fim_mode)
+        draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
 
 
 def stretched(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
@@ -81,10 +78,6 @@ def stretched(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
     return replace(old, rope=rope, max_position=config.context)
 
 
-def _checkpoint_input(config: ExtendConfig) -> Artifact | Input:
-    folder = config.checkpoint_dir
-    if (folder / MANIFEST).is_file():
-        return open_artifact(folder, "checkpoint")
+def _checkpoint_input(folder: Path) -> Artifact | Input:
     weights = sorted(folder.glob("*.safetensors"))
-    identity = "".join(sha256_of(path) for path in weights)[:16]
-    return Input(kind="source", id=identity, path=str(folder.absolute()))
+    return input_at(folder, "checkpoint", lambda: "".join(map(sha256_of, weights))[:16])

@@ -12,13 +12,10 @@ from dataclasses import replace
 import torch
 
 from codling.checkpoint.settings import to_published
-from codling.core.artifact import (
-    Artifact,
-    Draft,
-    open_artifact,
-    tokenizer_input,
-)
+from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
+from codling.core.inputs import tokenizer_input
+from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import StreamMeta, read_meta
@@ -27,12 +24,12 @@ from codling.train.config import PretrainConfig
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
 
-STAGE_VERSION = 2
 _DEFAULT_CONTEXT = 1024
 """Where neither the config nor the tokens say."""
 
 
-def pretrain(config: PretrainConfig) -> Artifact:
+@stage("checkpoint", version=2, produce=produce_on_ranks)
+def pretrain(config: PretrainConfig) -> Work:
     """Train a model on packed tokens, resumably, into a checkpoint that transformers loads.
 
     Raises ConfigError if model, tokens and tokenizer do not fit together; SystemExit(143) after
@@ -48,25 +45,15 @@ def pretrain(config: PretrainConfig) -> Artifact:
     shape = model_shape(config, tokenizer.vocab_size, meta)
     to_published(shape)  # refuses, before any training, what could not be saved
     ranks = join_ranks()
-
-    def work(draft: Draft) -> None:
-        generator = torch.Generator().manual_seed(config.seed)
-        model = Transformer(shape, generator)
-        summary = train_on_tokens(
-            model, config, config.tokens_dir, draft.path, ranks, config.balance_alpha
-        )
-        if ranks.is_main:
-            publish_checkpoint(draft, model, shape, config.tokenizer_dir, meta.fim_mode)
-            draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
-
-    return produce_on_ranks(
-        config.out_dir,
-        config,
-        [tokens, tokenizer_input(config.tokenizer_dir)],
-        work,
-        ranks,
-        STAGE_VERSION,
+    draft = yield [tokens, tokenizer_input(config.tokenizer_dir)]
+    generator = torch.Generator().manual_seed(config.seed)
+    model = Transformer(shape, generator)
+    summary = train_on_tokens(
+        model, config, config.tokens_dir, draft.path, ranks, config.balance_alpha
     )
+    if ranks.is_main:
+        publish_checkpoint(draft, model, shape, config.tokenizer_dir, meta.fim_mode)
+        draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
 
 
 def model_shape(config: PretrainConfig, n_tokens: int, meta: StreamMeta) -> ModelConfig:

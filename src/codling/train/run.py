@@ -5,7 +5,7 @@ Not here: the loop (trainer.py), and where the model comes from (pretrain.py, ex
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from codling.tokens.token_files import StreamMeta, read_meta
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import LoopConfig
 from codling.train.loader import Batches
-from codling.train.parallel.ranks import Ranks
+from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.trainer import Summary, Trainer
 
 TOKENIZER_FILES = (
@@ -123,22 +123,24 @@ def counts_of(summary: Summary, meta: StreamMeta) -> dict[str, float | int | Non
     return counts
 
 
-def produce_on_ranks(  # noqa: PLR0913 (the arguments of produce, and who we are)
+def produce_on_ranks(  # noqa: PLR0913 (the arguments of produce)
     out_dir: Path,
-    config: LoopConfig,
-    inputs: list[Artifact | Input],
-    work: Callable[[Draft], None],
-    ranks: Ranks,
+    *,
+    kind: str,
     version: int,
-    kind: str = "checkpoint",
+    config: object,
+    inputs: Sequence[Artifact | Input],
+    work: Callable[[Draft], None],
 ) -> Artifact:
     """`produce` for one or several processes: rank 0 owns the folder, the others only compute."""
-    settings = {"kind": kind, "version": version, "config": config, "inputs": inputs}
+    ranks = join_ranks()
     if ranks.is_main:
-        artifact = produce(out_dir, work=work, **settings)  # type: ignore[arg-type]
+        artifact = produce(
+            out_dir, kind=kind, version=version, config=config, inputs=inputs, work=work
+        )
         ranks.wait()
         return artifact
-    if not is_complete(out_dir, **settings):  # type: ignore[arg-type]
+    if not is_complete(out_dir, kind=kind, version=version, config=config, inputs=inputs):
         work(Draft(out_dir.absolute().with_name(out_dir.name + ".partial"), kind, ""))
     ranks.wait()
     return open_artifact(out_dir, kind)

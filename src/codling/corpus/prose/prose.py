@@ -23,11 +23,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from codling.core.artifact import Artifact, Draft, Input, produce, sha256_of
+from codling.core.artifact import SHARDS, sha256_of
 from codling.core.errors import ConfigError, SourceError
+from codling.core.inputs import source_input
 from codling.core.languages.table import PROSE
 from codling.core.recipe import aside
-from codling.core.shards import Counts, Shard, available_cores, cut, map_shards
+from codling.core.shards import Counts, Parallel, Shard, cut, map_shards
+from codling.core.stage import Work, stage
 from codling.corpus.heldout import is_heldout_unit
 from codling.corpus.licenses.notices import (
     UNKNOWN,
@@ -47,7 +49,6 @@ from codling.corpus.tables.counts import document_counts, largest_rule, nested
 from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 from codling.corpus.tables.writer import new_table
 
-STAGE_VERSION = 1
 TEXT_ENDINGS = (".md", ".markdown", ".rst", ".txt")
 """Files of a folder that are running text."""
 POSTS_PER_REPO = 10_000
@@ -65,7 +66,7 @@ POSTS_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProseConfig:
+class ProseConfig(Parallel):
     """Settings of `codling data prose`."""
 
     sources: tuple[Path, ...] = aside()
@@ -97,17 +98,14 @@ class ProseConfig:
     """Seed of the choice of held-out texts."""
     shard_bytes: int = 64_000_000
     """Source bytes per shard of work."""
-    workers: int = aside(factory=available_cores)
-    """Processes that work at the same time; the result does not depend on it."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local processes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.sources:
             raise ConfigError("prose: name at least one source")
         if not 0 <= self.heldout_fraction < 1:
             raise ConfigError(f"heldout_fraction is {self.heldout_fraction}; choose from 0 to 1")
-        for name in ("min_chars", "max_chars", "max_answers", "shard_bytes", "workers"):
+        for name in ("min_chars", "max_chars", "max_answers", "shard_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1")
 
@@ -141,7 +139,8 @@ class Task:
     """Posts that were dealt out, which read_dump would not understand."""
 
 
-def prose(config: ProseConfig) -> Artifact:
+@stage("documents", version=1)
+def prose(config: ProseConfig) -> Work:
     """Running text in English or Chinese: decoded, cut at paragraphs, licensed, redacted.
 
     Raises SourceError for a source that is missing, damaged or no text.
@@ -153,28 +152,15 @@ def prose(config: ProseConfig) -> Artifact:
     dumps.columns_of(config.columns)
     named = _named(config.sources)
     sources = [_opened(path, name) for path, name in named]
-    inputs = [
-        Input(kind="source", id=_identity(name, each), path=str(path.absolute()))
+    draft = yield [
+        source_input(path, _identity(name, each))
         for each, (path, name) in zip(sources, named, strict=True)
     ]
-
-    def work(draft: Draft) -> None:
-        tasks = list(_tasks(sources, named, config, draft.path / ".shards"))
-        counts = map_shards(
-            draft, tasks, prose_shard, workers=config.workers, label="prose", ray=config.ray
-        )
-        if counts["documents"] == 0:
-            raise SourceError(f"prose: no text is left; {_largest_rule(counts)}")
-        draft.counts |= nested(counts)
-
-    return produce(
-        config.out_dir,
-        kind="documents",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=inputs,
-        work=work,
-    )
+    tasks = list(_tasks(sources, named, config, draft.path / SHARDS))
+    counts = map_shards(draft, tasks, prose_shard, config, label="prose")
+    if counts["documents"] == 0:
+        raise SourceError(f"prose: no text is left; {_largest_rule(counts)}")
+    draft.counts |= nested(counts)
 
 
 def prose_shard(task: Task, shard: Shard) -> Counts:

@@ -17,16 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Artifact, Draft, open_artifact, produce, read_own
+from codling.core.artifact import Artifact, Draft, open_artifact, read_own
 from codling.core.errors import ConfigError
 from codling.core.files import write_json
 from codling.core.recipe import aside
-from codling.core.shards import Counts, Shard, available_cores, map_shards, write_table
+from codling.core.shards import Counts, Parallel, Shard, map_shards, write_table
+from codling.core.stage import Work, stage
 from codling.corpus.selection.linear import Linear, LinearConfig, features, train
 from codling.corpus.selection.rows import as_inputs, read_texts
 from codling.corpus.tables.writer import new_table
 
-STAGE_VERSION = 3
 SCORE_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
@@ -38,7 +38,7 @@ SCORE_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class QualityConfig:
+class QualityConfig(Parallel):
     """Settings of `codling data quality`."""
 
     examples: tuple[Path, ...] = aside()
@@ -50,16 +50,11 @@ class QualityConfig:
     test_share: float = 0.2
     """Share of the examples that measure the model and do not train it."""
     linear: LinearConfig = field(default_factory=LinearConfig)
-    workers: int = aside(factory=available_cores)
-    """Processes that score documents at the same time; the result does not depend on it."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local processes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.test_share < 1:
             raise ConfigError(f"test_share is {self.test_share}; choose from 0 to 1")
-        if self.workers < 1:
-            raise ConfigError("workers must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,8 @@ class QualityModel:
         return [float(s) for s in self.linear.score(list(features(texts, self.config)))]
 
 
-def quality(config: QualityConfig) -> Artifact:
+@stage("quality", version=3)
+def quality(config: QualityConfig) -> Work:
     """Train a small quality model on labelled examples, and score documents with it.
 
     Example:
@@ -92,32 +88,22 @@ def quality(config: QualityConfig) -> Artifact:
     """
     inputs = as_inputs(config.examples)
     documents = open_artifact(config.documents_dir, "documents") if config.documents_dir else None
-
-    def work(draft: Draft) -> None:
-        rows = list(read_texts(config.examples, ("text", "label")))
-        tested = [_draw(row["text"]) < config.test_share for row in rows]
-        learned = [r for r, t in zip(rows, tested, strict=True) if not t]
-        texts, labels = [r["text"] for r in learned], [_label(r["label"]) for r in learned]
-        linear = train(list(features(texts, config.linear)), labels, config.linear)
-        model = QualityModel(linear, config.linear)
-        kept = [r for r, t in zip(rows, tested, strict=True) if t]
-        right = [
-            (s >= 0.5) == _label(r["label"])
-            for s, r in zip(model.score([r["text"] for r in kept]), kept, strict=True)
-        ]
-        if documents:
-            _score_all(documents, model, draft, config)
-        _write(model, draft, sum(right) / len(right) if right else None)
-        draft.counts |= {"examples": len(learned), "tested": len(kept), "right": sum(right)}
-
-    return produce(
-        config.out_dir,
-        kind="quality",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[*inputs, *([documents] if documents else [])],
-        work=work,
-    )
+    draft = yield [*inputs, *([documents] if documents else [])]
+    rows = list(read_texts(config.examples, ("text", "label")))
+    tested = [_draw(row["text"]) < config.test_share for row in rows]
+    learned = [r for r, t in zip(rows, tested, strict=True) if not t]
+    texts, labels = [r["text"] for r in learned], [_label(r["label"]) for r in learned]
+    linear = train(list(features(texts, config.linear)), labels, config.linear)
+    model = QualityModel(linear, config.linear)
+    kept = [r for r, t in zip(rows, tested, strict=True) if t]
+    right = [
+        (s >= 0.5) == _label(r["label"])
+        for s, r in zip(model.score([r["text"] for r in kept]), kept, strict=True)
+    ]
+    if documents:
+        _score_all(documents, model, draft, config)
+    _write(model, draft, sum(right) / len(right) if right else None)
+    draft.counts |= {"examples": len(learned), "tested": len(kept), "right": sum(right)}
 
 
 def open_quality(path: Path) -> QualityModel:
@@ -162,9 +148,7 @@ def _score_all(
     model.linear.save(stored)
     paths = documents.files("documents-*.parquet")
     tasks = [Task(path, stored, config.linear) for path in paths]
-    draft.counts |= map_shards(
-        draft, tasks, score_shard, workers=config.workers, label="score", ray=config.ray
-    )
+    draft.counts |= map_shards(draft, tasks, score_shard, config, label="score")
 
 
 def _label(value: Any) -> bool:  # noqa: ANN401  whatever the file holds

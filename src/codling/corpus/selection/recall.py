@@ -24,11 +24,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from codling.core.artifact import Artifact, Draft, produce
+from codling.core.artifact import Draft
 from codling.core.errors import ConfigError, SourceError
 from codling.core.files import write_json
+from codling.core.inputs import tokenizer_file
 from codling.core.recipe import aside
-from codling.core.shards import Counts, Shard, available_cores, map_shards, prepare_workers
+from codling.core.shards import (
+    Counts,
+    Parallel,
+    Shard,
+    map_shards,
+    prepare_workers,
+)
+from codling.core.stage import Work, stage
 from codling.corpus.selection.linear import (
     Linear,
     LinearConfig,
@@ -40,7 +48,6 @@ from codling.corpus.selection.linear import (
 from codling.corpus.selection.rows import Slice, as_inputs, read_slice, read_texts, slices
 from codling.corpus.tables.writer import new_table
 
-STAGE_VERSION = 3
 PREPARED = ("codling.corpus.selection.recall",)
 """What worker processes find imported."""
 PAGE_SCHEMA = pa.schema(
@@ -62,7 +69,7 @@ INDEX_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecallConfig:
+class RecallConfig(Parallel):
     """Settings of `codling data recall`."""
 
     pages: tuple[Path, ...] = aside()
@@ -88,15 +95,12 @@ class RecallConfig:
     linear: LinearConfig = field(default_factory=LinearConfig)
     slice_bytes: int = 16_000_000
     """Bytes of the files per shard of work."""
-    workers: int = aside(factory=available_cores)
-    """Processes that work at the same time; the result does not depend on it."""
-    ray: str | None = aside(None)
-    """Address of a Ray cluster, or auto; by default local processes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rounds < 1 or not 0 < self.threshold < 1 or self.negatives <= 0:
             raise ConfigError("recall: rounds at least 1, threshold in 0 to 1, negatives above 0")
-        for name in ("max_examples", "slice_bytes", "workers"):
+        for name in ("max_examples", "slice_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1")
 
@@ -114,7 +118,8 @@ class Task:
     scores: Path | None = None
 
 
-def recall(config: RecallConfig) -> Artifact:
+@stage("pages", version=3)
+def recall(config: RecallConfig) -> Work:
     """Pages of a crawl that are like the seeds, in rounds over the domains that hold many.
 
     Example:
@@ -125,32 +130,19 @@ def recall(config: RecallConfig) -> Artifact:
     inputs = as_inputs(config.pages) + as_inputs(config.seeds)
     if config.tokenizer_dir is not None:
         folder = config.tokenizer_dir
-        inputs += as_inputs([folder / "tokenizer.json" if folder.is_dir() else folder])
-
-    def work(draft: Draft) -> None:
-        seeds = [r["text"] for r in read_texts(config.seeds, ("text",))]
-        wanted = list(features(seeds, config.linear, tokenizer))
-        crawl = _index(draft, config)
-        if crawl.n_pages == 0 or not seeds:
-            raise SourceError("recall needs at least one page and one seed")
-        scores, grown = _rounds(draft, config, crawl, wanted)
-        tasks = [
-            Task(task.part, config, scores=path)
-            for task, path in zip(crawl.tasks, scores, strict=True)
-        ]
-        done = map_shards(
-            draft, tasks, write_shard, workers=config.workers, label="write", ray=config.ray
-        )
-        draft.counts |= {"pages": crawl.n_pages, "recalled": done["recalled"], "domains": grown}
-
-    return produce(
-        config.out_dir,
-        kind="pages",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=inputs,
-        work=work,
-    )
+        inputs += as_inputs([tokenizer_file(folder)])
+    draft = yield inputs
+    seeds = [r["text"] for r in read_texts(config.seeds, ("text",))]
+    wanted = list(features(seeds, config.linear, tokenizer))
+    crawl = _index(draft, config)
+    if crawl.n_pages == 0 or not seeds:
+        raise SourceError("recall needs at least one page and one seed")
+    scores, grown = _rounds(draft, config, crawl, wanted)
+    tasks = [
+        Task(task.part, config, scores=path) for task, path in zip(crawl.tasks, scores, strict=True)
+    ]
+    done = map_shards(draft, tasks, write_shard, config, label="write")
+    draft.counts |= {"pages": crawl.n_pages, "recalled": done["recalled"], "domains": grown}
 
 
 @dataclass(frozen=True)
@@ -231,7 +223,7 @@ def _index(draft: Draft, config: RecallConfig) -> Crawl:
     """All pages cut into n-grams, slice by slice."""
     inner = draft.inner("index")
     tasks = [Task(part, config) for part in slices(config.pages, config.slice_bytes)]
-    map_shards(inner, tasks, index_shard, workers=config.workers, label="index", ray=config.ray)
+    map_shards(inner, tasks, index_shard, config, label="index")
     paths = [Shard(inner.path, i).path("index") for i in range(len(tasks))]
     tables = [pl.read_parquet(path, columns=["domain", "draw"]) for path in paths]
     empty = pl.DataFrame(schema={"domain": pl.String, "draw": pl.UInt64})
@@ -281,7 +273,7 @@ def _scored(draft: Draft, config: RecallConfig, crawl: Crawl, model: Linear) -> 
         Task(task.part, config, index=path, model=stored)
         for task, path in zip(crawl.tasks, crawl.index, strict=True)
     ]
-    map_shards(draft, tasks, score_shard, workers=config.workers, label="score", ray=config.ray)
+    map_shards(draft, tasks, score_shard, config, label="score")
     return [Shard(draft.path, i).path("scores", ".npy") for i in range(len(tasks))]
 
 

@@ -15,9 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.artifact import Input, sha256_of
+from codling.core.artifact import Input
 from codling.core.errors import SourceError
 from codling.core.foreign_json import MAX_LINE_BYTES, open_regular, parse_row
+from codling.core.inputs import source_input
 
 PARQUET = ".parquet"
 _PIECE = 1 << 20
@@ -70,7 +71,7 @@ def as_inputs(paths: Sequence[Path]) -> list[Input]:
     for path in paths:
         if not path.is_file():
             raise SourceError(f"no file at {path}")
-    return [Input(kind="source", id=sha256_of(p)[:16], path=str(p.absolute())) for p in paths]
+    return [source_input(path) for path in paths]
 
 
 def _rows(part: Slice, columns: Sequence[str]) -> Iterator[Any]:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Self
 
 from codling.core.errors import SourceError
+from codling.core.files import escape_bytes
 from codling.core.git import Git, open_git
 from codling.core.git_place import find_place
-from codling.corpus.sources.repository import shown
 
 MIN_COMMITS = 50
 """A repository of fewer commits (merges left out) is not cut; where there are enough, so many come
@@ -252,7 +252,7 @@ def _parsed(tokens: Iterator[bytes]) -> Iterator[Commit]:
             path = next(tokens, b"")
             if status[0] in "RC":
                 path = next(tokens, b"")
-            changes.append(Change(status[0], shown(os.fsdecode(path)), old_id, new_id))
+            changes.append(Change(status[0], escape_bytes(os.fsdecode(path)), old_id, new_id))
     if about:
         yield _commit(about, changes)
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from codling.core.errors import SourceError
+from codling.core.files import escape_bytes
 from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
 from codling.corpus.sources import git
-from codling.corpus.sources.repository import Entry, Repository, bounded, fingerprint, shown
+from codling.corpus.sources.repository import Entry, Repository, bounded, fingerprint
 
 PASSED_OVER = frozenset(
     {".git", ".hg", ".svn", ".bzr", "__pycache__", "site-packages", "dist-packages"}
@@ -69,7 +70,7 @@ def _open_untracked(root: Path, source: str, name: str) -> Iterator[Repository]:
         plain = open_plain(folder, source, name, nested=nested)
         if plain.entries:
             yield plain
-        waiting += [(folder / path, f"{name}/{shown(path)}") for path in reversed(nested)]
+        waiting += [(folder / path, f"{name}/{escape_bytes(path)}") for path in reversed(nested)]
 
 
 def open_plain(
@@ -98,7 +99,9 @@ def _open_tree(
         if each.is_submodule and (root / each.path / ".git").exists():
             inner = git.tracked_files(root / each.path)
             if inner is not None:
-                yield from _open_tree(root / each.path, source, f"{name}/{shown(each.path)}", inner)
+                yield from _open_tree(
+                    root / each.path, source, f"{name}/{escape_bytes(each.path)}", inner
+                )
 
 
 def _repository(  # noqa: PLR0913  the parts of a repository
@@ -165,7 +168,7 @@ def _file_rule(status: os.stat_result) -> str:
 
 def _entry(relative: str, n_bytes: int, rule: str) -> Entry:
     value = "not followed" if rule == "link" else ""
-    return bounded(Entry(shown(relative), n_bytes, relative, rule, value))
+    return bounded(Entry(escape_bytes(relative), n_bytes, relative, rule, value))
 
 
 def _tracked_entry(root: Path, tracked: git.Tracked) -> Entry:
@@ -173,7 +176,7 @@ def _tracked_entry(root: Path, tracked: git.Tracked) -> Entry:
         status = (root / tracked.path).lstat()
     except OSError as error:
         value = error.strerror or "not there"
-        return bounded(Entry(shown(tracked.path), 0, tracked.path, "unreadable", value))
+        return bounded(Entry(escape_bytes(tracked.path), 0, tracked.path, "unreadable", value))
     rule = _file_rule(status) if not S_ISDIR(status.st_mode) else "not-a-file"
     return _entry(tracked.path, 0 if rule else status.st_size, rule)
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codling.core.errors import SourceError
+from codling.core.files import escape_bytes
 from codling.core.git import Git, Stream, open_git
 from codling.core.git_place import Place, find_place, is_git_dir
 from codling.core.log import say
 from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
-from codling.corpus.sources.repository import Entry, Repository, bounded, shown
+from codling.corpus.sources.repository import Entry, Repository, bounded
 
 LINK, SUBMODULE = "120000", "160000"
 _NO_OBJECT = "its object is missing"
@@ -133,7 +134,7 @@ def _prefix_mark(place: Place) -> str:
 
 def _listed(git: Git, commit: str) -> Iterator[Entry]:
     for raw, (mode, object_id, n_bytes) in git.committed(commit).items():
-        entry = bounded(Entry(shown(raw), n_bytes or 0, object_id))
+        entry = bounded(Entry(escape_bytes(raw), n_bytes or 0, object_id))
         if mode == LINK:
             yield replace(entry, n_bytes=0, rule="link", value="not followed")
         elif mode != SUBMODULE:

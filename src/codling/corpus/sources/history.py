@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codling.core.errors import SourceError
+from codling.core.files import escape_bytes
 from codling.core.git import Git, open_git
 from codling.core.git_place import find_place
-from codling.corpus.sources.repository import known_second, shown
+from codling.corpus.sources.repository import known_second
 
 _LOG = ("log", "-z", "-c", "--root", "--raw", "--no-abbrev", "--no-renames", "--no-ext-diff")
 _FORMAT = "--format=%x01%H %ct"
@@ -66,7 +67,7 @@ def _dated(undated: dict[bytes, bytes], changes: "_Changes", cuts: set[bytes]) -
         if undated.get(path) == blob and commit not in cuts:
             del undated[path]
             if (known := known_second(second)) is not None:
-                times[shown(os.fsdecode(path))] = known
+                times[escape_bytes(os.fsdecode(path))] = known
             if not undated:
                 break
     return times

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codling.core.errors import SourceError
+from codling.core.files import escape_bytes
 from codling.corpus.sources import archives, dumps, folders, git
-from codling.corpus.sources.repository import Archive, Repository, shown
+from codling.corpus.sources.repository import Archive, Repository
 
 
 def open_sources(paths: Sequence[Path]) -> Iterator[Repository | Archive]:
@@ -59,7 +60,7 @@ def _standard_library() -> Repository:
 def _name(path: Path) -> str:
     resolved = path.absolute() if path.name else path.resolve()
     ending = next((e for e in dumps.ENDINGS if resolved.name.endswith(e)), "")
-    return shown(
+    return escape_bytes(
         archives.stem(resolved.name.removesuffix(ending)).removesuffix(".git")
         or resolved.parent.name
         or "root"

@@ -101,10 +101,3 @@ def bounded(entry: Entry) -> Entry:
 def known_second(stated: float) -> int | None:
     """Unix seconds that can be a time of a file (from 1970 to 9999); None for any other number."""
     return int(stated) if 0 <= stated <= MAX_SECOND else None
-
-
-def shown(raw: str) -> str:
-    """A path that can be written in a table: bytes that are not UTF-8 become escapes."""
-    if raw.isascii():
-        return raw
-    return raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -10,7 +10,6 @@ A base without FIM tokens is asked with the text before the cursor alone.
 Not here: questions from later commits, and how questions are chosen (insertion.py).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,13 +21,14 @@ import torch
 from codling.checkpoint.adapter import ADAPTER, adapter_path
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_model
-from codling.checkpoint.verify import model_id
-from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact, produce
+from codling.checkpoint.verify import model_input
+from codling.core.artifact import Artifact, open_artifact
 from codling.core.errors import ConfigError
-from codling.core.files import write_json, write_text
+from codling.core.files import write_json, write_json_lines
 from codling.core.log import Bar
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
+from codling.core.stage import Work, stage
 from codling.engine.config import Precision
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
@@ -47,7 +47,6 @@ from codling.tokens.fim import InsertionPrompt
 from codling.tokens.token_files import open_stream
 from codling.tokens.tokenizer import Tokenizer
 
-STAGE_VERSION = 1
 _N_RESAMPLES = 2000
 _CHARS_PER_TOKEN = 8
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -82,7 +81,8 @@ class _Arm:
     answers: list[str]
 
 
-def compare(config: CompareConfig) -> Artifact:
+@stage("scores", version=1)
+def compare(config: CompareConfig) -> Work:
     """Ask a base and its adapted model the same held-out questions, and say whether it helped.
 
     Example:
@@ -93,23 +93,12 @@ def compare(config: CompareConfig) -> Artifact:
     tuned = open_artifact(adapter_path(config.checkpoint_dir))
     samples = open_artifact(config.samples_dir, "samples")
     tokens = open_artifact(config.tokens_dir, "tokens")
-
-    def work(draft: Draft) -> None:
-        scores, rows = _compare(config, path, tuned, samples, tokens)
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_text(draft.file("insertions.jsonl"), text)
-        write_json(draft.file("scores.json"), scores)
-        draft.counts |= {f"model_{k}": v for k, v in scores["model"].items()}
-        draft.counts |= {f"base_{k}": v for k, v in scores["base"].items()}
-
-    return produce(
-        config.out_dir,
-        kind="scores",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[_base_input(path), tuned, samples, tokens],
-        work=work,
-    )
+    draft = yield [model_input(path), tuned, samples, tokens]
+    scores, rows = _compare(config, path, tuned, samples, tokens)
+    write_json_lines(draft.file("insertions.jsonl"), rows)
+    write_json(draft.file("scores.json"), scores)
+    draft.counts |= {f"model_{k}": v for k, v in scores["model"].items()}
+    draft.counts |= {f"base_{k}": v for k, v in scores["base"].items()}
 
 
 def interval(changes: Sequence[float], seed: int) -> tuple[float, float]:
@@ -266,9 +255,3 @@ def _prompt(engine: TextEngine, question: Question, max_new_tokens: int) -> list
     ids = engine.complete_prompt(text[-_CHARS_PER_TOKEN * room :], literal=True)[-room:]
     eos = engine.tokenizer.specials.eos
     return InsertionPrompt(ids or [eos or 0], question.prefix[len(text) :])
-
-
-def _base_input(path: Path) -> Artifact | Input:
-    if (path / MANIFEST).is_file():
-        return open_artifact(path, "checkpoint")
-    return Input(kind="source", id=model_id(path), path=str(path.absolute()))

@@ -7,7 +7,6 @@ Not here: how questions are chosen and answers compared (insertion.py), the publ
 (tasks/), and the page that shows the result (report/run_page.py).
 """
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,12 +19,13 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from codling.checkpoint.load import load_model
-from codling.core.artifact import Artifact, Draft, open_artifact, produce
+from codling.core.artifact import Artifact, open_artifact
 from codling.core.errors import ConfigError
-from codling.core.files import write_json, write_text
+from codling.core.files import write_json, write_json_lines
 from codling.core.log import Bar
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
+from codling.core.stage import Work, stage
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout.insertion import Question, asked_of, questions, score_answers
@@ -34,7 +34,6 @@ from codling.model.transformer import Transformer
 from codling.tokens.token_files import open_stream
 from codling.tokens.tokenizer import Tokenizer
 
-STAGE_VERSION = 2
 STORED_CONTEXT_CHARS = 600
 """How much around each hidden line insertions.jsonl keeps for people to read."""
 NGRAM_PROMPT_TOKENS = 32
@@ -74,7 +73,8 @@ class HeldoutConfig:
     """Seed of the choice of lines."""
 
 
-def score(config: HeldoutConfig) -> Artifact:
+@stage("scores", version=2)
+def score(config: HeldoutConfig) -> Work:
     """Bits per byte and insertion on held-out code, beside an n-gram baseline.
 
     Example:
@@ -84,22 +84,11 @@ def score(config: HeldoutConfig) -> Artifact:
     checkpoint = open_artifact(config.checkpoint_dir, "checkpoint")
     samples = open_artifact(config.samples_dir, "samples")
     tokens = open_artifact(config.tokens_dir, "tokens")
-
-    def work(draft: Draft) -> None:
-        scores, rows = _score(config, checkpoint, samples, tokens)
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_text(draft.file("insertions.jsonl"), text)
-        write_json(draft.file("scores.json"), scores)
-        draft.counts.update({f"model_{k}": v for k, v in scores["model"].items()})
-
-    return produce(
-        config.out_dir,
-        kind="scores",
-        version=STAGE_VERSION,
-        config=config,
-        inputs=[checkpoint, samples, tokens],
-        work=work,
-    )
+    draft = yield [checkpoint, samples, tokens]
+    scores, rows = _score(config, checkpoint, samples, tokens)
+    write_json_lines(draft.file("insertions.jsonl"), rows)
+    write_json(draft.file("scores.json"), scores)
+    draft.counts |= {f"model_{k}": v for k, v in scores["model"].items()}
 
 
 def bits_per_byte(

@@ -12,11 +12,11 @@ Not here: the questions (commits.py), the arms (arms.py), the numbers (table.py)
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,19 +24,28 @@ import numpy as np
 
 from codling.checkpoint.adapter import adapter_path, is_adapter_at
 from codling.checkpoint.hub import local_path
-from codling.core.artifact import MANIFEST, Artifact, Draft, Input, open_artifact, produce
+from codling.core.artifact import Artifact, Draft, Input, open_artifact
 from codling.core.errors import ConfigError
-from codling.core.files import append_json, drop_half_line, read_json_lines, write_json, write_text
+from codling.core.files import (
+    append_json,
+    drop_half_line,
+    escape_bytes,
+    read_json_lines,
+    write_json,
+    write_json_lines,
+    write_text,
+)
+from codling.core.inputs import input_at, source_input
 from codling.core.lineage import walk
 from codling.core.log import Bar, say
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
+from codling.core.stage import Work, stage
 from codling.corpus.clean import clean
 from codling.corpus.collect import collect
 from codling.corpus.config import CleanConfig, CollectConfig
 from codling.corpus.context import SnapshotContext
 from codling.corpus.sources.commits import Blobs, Commits, Cut, open_commits
-from codling.corpus.sources.repository import shown
 from codling.engine.config import Precision
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory, fingerprint
@@ -60,7 +69,6 @@ from codling.evaluate.heldout.ngram import NgramModel
 from codling.evaluate.heldout.table import commit_table, day_of
 from codling.report.before_after import before_after_page
 
-STAGE_VERSION = 1
 SHOWN_CHARS = 600
 """How much before and after the cursor answers.jsonl keeps for people to read."""
 _FINGERPRINT_BYTES = 1 << 20
@@ -120,7 +128,8 @@ class ScoreCommitsConfig:
             day_of(self.cutoff)
 
 
-def score_commits(config: ScoreCommitsConfig) -> Artifact:
+@stage("commit-scores", version=1)
+def score_commits(config: ScoreCommitsConfig) -> Work:
     """Ask about lines that later commits added: base, with context, memory and tuning, one table.
 
     Example:
@@ -130,25 +139,14 @@ def score_commits(config: ScoreCommitsConfig) -> Artifact:
         cut = commits.cut(config.at)
         given = list(_given(config, commits, cut))
         identity = hashlib.sha256(f"{cut.commit} {cut.head}".encode()).hexdigest()[:16]
-        source = Input(kind="source", id=identity, path=shown(str(config.repo.absolute())))
-
-        def work(draft: Draft) -> None:
-            asked = ask(commits, cut, config.n_places, config.block_share, config.seed)
-            if not asked.questions:
-                raise ConfigError(
-                    f"the {cut.n_later} later commits of {config.repo} added no line of code that "
-                    "can be asked about; name an earlier cut with --at"
-                )
-            _work(draft, config, asked, SnapshotContext(_tree(commits, cut)))
-
-        return produce(
-            config.out_dir,
-            kind="commit-scores",
-            version=STAGE_VERSION,
-            config=config,
-            inputs=[source, *given],
-            work=work,
-        )
+        draft = yield [source_input(config.repo, identity), *given]
+        asked = ask(commits, cut, config.n_places, config.block_share, config.seed)
+        if not asked.questions:
+            raise ConfigError(
+                f"the {cut.n_later} later commits of {config.repo} added no line of code that "
+                "can be asked about; name an earlier cut with --at"
+            )
+        _work(draft, config, asked, SnapshotContext(_tree(commits, cut)))
 
 
 def _work(draft: Draft, config: ScoreCommitsConfig, asked: Asked, context: SnapshotContext) -> None:
@@ -174,8 +172,7 @@ def _work(draft: Draft, config: ScoreCommitsConfig, asked: Asked, context: Snaps
     scores |= {"forgetting": forgetting or None, "model": config.model.name}
     rows = [_row(q, i, arms, found) for i, q in enumerate(asked.questions)]
     write_json(draft.file("scores.json"), scores)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(draft.file("answers.jsonl"), lines)
+    write_json_lines(draft.file("answers.jsonl"), rows)
     write_text(draft.file("before-after.html"), before_after_page(scores, rows))
     draft.counts |= {"places": len(rows), "commits": asked.n_commits}
     draft.counts |= {"learned_at": asked.cut.commit, "headline": scores["verdict"]["text"]}
@@ -296,12 +293,10 @@ def _given(config: ScoreCommitsConfig, commits: Commits, cut: Cut) -> Iterator[A
         if path is None:
             continue
         found = adapter_path(path) if is_adapter_at(path) else local_path(path)
-        if (found / MANIFEST).is_file():
-            artifact = open_artifact(found)
-            _refuse_later(artifact, commits, cut)
-            yield artifact
-        else:
-            yield Input(kind="source", id=_fingerprint(found), path=shown(str(found.absolute())))
+        given = input_at(found, None, partial(_fingerprint, found))
+        if isinstance(given, Artifact):
+            _refuse_later(given, commits, cut)
+        yield given
     for folder, kind in ((config.memory, "memory"), (config.documents_dir, "documents")):
         if folder is not None:
             artifact = open_artifact(folder, kind)
@@ -397,7 +392,7 @@ def _tree(commits: Commits, cut: Cut) -> Mapping[str, str]:
         for path, each in commits.git.committed(cut.commit, sizes=False).items():
             data = blobs.read(each.object_id) if each.mode.startswith("100") else None
             if data:
-                texts[shown(path)] = data.decode("utf-8", "replace")
+                texts[escape_bytes(path)] = data.decode("utf-8", "replace")
     return texts
 
 
