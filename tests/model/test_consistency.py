@@ -111,10 +111,22 @@ def test_rows_can_be_copied_selected_and_shared(model, full) -> None:
     picked = cache.select(torch.tensor([2, 0, 2]))
     hidden = model(TOKENS[[2, 0, 2], 10:11], cache=picked)
     close(hidden[:, 0], full[[2, 0, 2], 10])
-    cache.copy_row(2, 0)
+    cache.copy_row(2, 0, 10)
     alone = cache.rows(0, 1)
     close(model(TOKENS[2:3, 10:12], cache=alone)[0], full[2, 10:12])
     assert cache.lengths_B.tolist() == [10, 10, 10]
+
+
+@torch.no_grad()
+def test_rows_of_unequal_length_change_places(model, full) -> None:
+    cache = cache_for(model)
+    model(TOKENS[:, :10], cache=cache)
+    cache.advance(torch.tensor([10, 4, 10]))
+    cache.swap_rows(0, 1, 10, 4)
+    assert cache.lengths_B.tolist() == [4, 10, 10]
+    hidden = model(torch.stack([TOKENS[1, 4:6], TOKENS[0, 10:12], TOKENS[2, 10:12]]), cache=cache)
+    close(hidden[0], full[1, 4:6])
+    close(hidden[1], full[0, 10:12])
 
 
 @torch.no_grad()

@@ -63,16 +63,11 @@ class Runner:
 
     def apply(self, move: Move) -> None:
         """Copy or swap rows of the cache."""
-        stores = (tensor for layer in self.cache.stores for tensor in layer)
         match move:
-            case Copy(source, target, n):
-                for t in stores:
-                    t[target, :, :n] = t[source, :, :n]
+            case Copy(source, target, n_tokens):
+                self.cache.copy_row(source, target, n_tokens)
             case Swap(a, b, n_a, n_b):
-                for t in stores:
-                    kept = t[a, :, :n_a].clone()
-                    t[a, :, :n_b] = t[b, :, :n_b]
-                    t[b, :, :n_a] = kept
+                self.cache.swap_rows(a, b, n_a, n_b)
 
     def run(self, batch: Batch) -> Tensor:
         """Feed each chunk into its row; gives logits for batch.ready, fp32 on the CPU, [R, V]."""

@@ -1,6 +1,6 @@
 """One sequence that is being generated: its tokens so far and where it stands.
 
-Not here: who runs when (scheduler.py).
+Not here: who runs when (scheduler.py), and the rows of the cache (slots.py).
 """
 
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from random import Random
 
 from codling.engine.memory.recall import Recall
 from codling.engine.request import FinishReason, SamplingParams
+from codling.engine.slots import Slot
 
 
 @dataclass(eq=False)
@@ -22,7 +23,8 @@ class Sequence:
     """What the text may begin with and the caller has already (InsertionPrompt)."""
     recall: Recall | None = None
     """What it takes from a memory of the repository, if it may."""
-    slot: "Slot | None" = None
+    slot: Slot | None = None
+    """Its row of the cache, while it runs."""
     n_cached: int = 0
     """Prompt tokens taken over from another sequence."""
     finish_reason: FinishReason | None = None
@@ -52,14 +54,3 @@ class Sequence:
             self.finish_reason = "stop"
         elif self.n_output >= self.params.max_tokens or len(self.tokens) >= max_length:
             self.finish_reason = "length"
-
-
-@dataclass(eq=False)
-class Slot:
-    """One row of the cache."""
-
-    index: int
-    tokens: list[int] = field(default_factory=list)
-    """The tokens whose keys and values the row holds, from position 0."""
-    sequence: Sequence | None = None
-    last_used: int = 0

@@ -151,10 +151,16 @@ class KVCache:
         stores = [tuple(t[rows.to(device)] for t in store) for store in self.stores]
         return KVCache(stores, self.lengths_B[rows.cpu()].clone())
 
-    def copy_row(self, source: int, target: int) -> None:
-        """Make row `target` equal to row `source`."""
-        n = int(self.lengths_B[source])
-        for store in self.stores:
-            for tensor in store:
-                tensor[target, :, :n] = tensor[source, :, :n]
-        self.lengths_B[target] = n
+    def copy_row(self, source: int, target: int, n_tokens: int) -> None:
+        """The first `n_tokens` of row `source` become what row `target` holds."""
+        for tensor in (tensor for store in self.stores for tensor in store):
+            tensor[target, :, :n_tokens] = tensor[source, :, :n_tokens]
+        self.lengths_B[target] = n_tokens
+
+    def swap_rows(self, a: int, b: int, n_a: int, n_b: int) -> None:
+        """Row `a`, of `n_a` tokens, and row `b`, of `n_b`, change places."""
+        for tensor in (tensor for store in self.stores for tensor in store):
+            kept = tensor[a, :, :n_a].clone()
+            tensor[a, :, :n_b] = tensor[b, :, :n_b]
+            tensor[b, :, :n_a] = kept
+        self.lengths_B[a], self.lengths_B[b] = n_b, n_a
