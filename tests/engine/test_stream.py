@@ -80,21 +80,21 @@ def test_a_stop_string_may_begin_inside_a_token_and_end_in_a_character(
     assert [d.finish_reason for d in deltas].index("stop") == 5
 
 
-def new_stream() -> tuple[Stream, list[Stream]]:
+def new_stream(tokenizer: Tokenizer) -> tuple[Stream, list[Stream]]:
     cancelled: list[Stream] = []
-    return Stream(3, cancelled.append), cancelled
+    return Stream(3, Transcript(tokenizer, []), cancelled.append), cancelled
 
 
-def test_leaving_the_loop_early_cancels() -> None:
-    stream, cancelled = new_stream()
+def test_leaving_the_loop_early_cancels(bytes_only: Tokenizer) -> None:
+    stream, cancelled = new_stream(bytes_only)
     stream.put(Delta(text="a"))
     for _ in stream:
         break
     assert cancelled == [stream]
 
 
-def test_an_error_is_raised_where_the_stream_is_read() -> None:
-    stream, cancelled = new_stream()
+def test_an_error_is_raised_where_the_stream_is_read(bytes_only: Tokenizer) -> None:
+    stream, cancelled = new_stream(bytes_only)
     stream.put(Delta(text="a"))
     stream.put(RuntimeError("no memory"))
     with pytest.raises(RuntimeError, match="no memory"):
@@ -102,8 +102,8 @@ def test_an_error_is_raised_where_the_stream_is_read() -> None:
     assert cancelled == []
 
 
-def test_a_stream_can_be_read_in_an_event_loop() -> None:
-    stream, cancelled = new_stream()
+def test_a_stream_can_be_read_in_an_event_loop(bytes_only: Tokenizer) -> None:
+    stream, cancelled = new_stream(bytes_only)
 
     async def read() -> list[str]:
         return [delta.text async for delta in stream]

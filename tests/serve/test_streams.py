@@ -13,7 +13,7 @@ from tiny_server import Running, Servers, wait_until
 
 from codling.engine.request import Delta, Mode, SamplingParams
 from codling.engine.text import TextEngine
-from codling.serve.backend import Generation, LocalBackend
+from codling.serve.backend import DeltaStream, LocalBackend
 from codling.serve.config import ServeConfig
 from codling.serve.sessions import Sessions
 
@@ -21,7 +21,7 @@ from codling.serve.sessions import Sessions
 class Slowed:
     """A real stream whose deltas are handed on slowly; `faulty` breaks it after the third."""
 
-    def __init__(self, stream: Generation, seconds: float, faulty: bool) -> None:
+    def __init__(self, stream: DeltaStream, seconds: float, faulty: bool) -> None:
         self.stream, self.seconds, self.faulty = stream, seconds, faulty
         self.cancelled = False
 
@@ -55,7 +55,7 @@ class SlowBackend(LocalBackend):
 
     async def open(
         self, prompt_ids: Sequence[int], params: SamplingParams, mode: Mode
-    ) -> Generation:
+    ) -> DeltaStream:
         slowed = Slowed(await super().open(prompt_ids, params, mode), self.seconds, self.faulty)
         self.opened.append(slowed)
         return slowed

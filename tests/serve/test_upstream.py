@@ -16,7 +16,7 @@ from codling.core.errors import ConfigError
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.config import ServeConfig
-from codling.serve.upstream import UpstreamBackend, UpstreamGeneration, base_url
+from codling.serve.upstream import UpstreamBackend, UpstreamStream, base_url
 
 PROMPT, SUFFIX = "def add(first, second):\n", "\n\n\nclass Stack:\n"
 
@@ -174,7 +174,7 @@ def test_the_blank_that_the_prompt_left_to_the_answer_is_taken_off_once() -> Non
     response = httpx.Response(200, content=events.encode())
 
     async def text() -> str:
-        generation = UpstreamGeneration(response, AsyncExitStack(), lead=" ")
-        return "".join([delta.text async for delta in generation])
+        stream = UpstreamStream(response, AsyncExitStack(), lead=" ")
+        return "".join([delta.text async for delta in stream])
 
     assert asyncio.run(text()) == "a b"

@@ -133,8 +133,12 @@ class Stream:
     the stream is read.
     """
 
-    def __init__(self, n_prompt_tokens: int, cancel: Callable[["Stream"], None]) -> None:
+    def __init__(
+        self, n_prompt_tokens: int, transcript: Transcript, cancel: Callable[["Stream"], None]
+    ) -> None:
         self.n_prompt_tokens = n_prompt_tokens
+        self.transcript = transcript
+        """Makes the deltas; only the engine's thread uses it."""
         self.n_cached_tokens = 0
         """Prompt tokens that needed no computing; known from the first delta on."""
         self.origins: tuple[Origin, ...] = ()

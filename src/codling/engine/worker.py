@@ -1,6 +1,6 @@
 """The thread that steps the engine, and the streams that it feeds.
 
-Input: sequences and their transcripts, from any thread. Output: a Stream for each. Requests join
+Input: sequences, from any thread. Output: a Stream for each. Requests join
 between steps; a cancelled one leaves before the next step. An error in a step reaches every stream
 that was waiting or running, and the worker goes on with an empty cache.
 
@@ -9,7 +9,6 @@ Not here: prompts and parameters (text.py), the step itself (engine.py).
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 
 from codling.core.errors import RequestError
 from codling.engine.engine import Engine, Token
@@ -19,20 +18,13 @@ from codling.engine.stream import Stream, Transcript
 from codling.tokens.tokenizer import Tokenizer
 
 
-@dataclass(eq=False)
-class _Job:
-    sequence: Sequence
-    transcript: Transcript
-    stream: Stream
-
-
 class Worker:
     """Owns the engine: nobody else steps it."""
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
-        self._jobs: dict[Sequence, _Job] = {}
+        self._streams: dict[Sequence, Stream] = {}
         self._cancelled: deque[Stream] = deque()
         self._closed = False
         self._change = threading.Condition()
@@ -41,13 +33,13 @@ class Worker:
 
     def submit(self, sequence: Sequence) -> Stream:
         """Queue a sequence; BusyError if the queue is full."""
-        stream = Stream(len(sequence.prompt_ids), self.cancel)
         transcript = Transcript(self._tokenizer, sequence.params.stop, sequence.lead)
+        stream = Stream(len(sequence.prompt_ids), transcript, self.cancel)
         with self._change:
             if self._closed:
                 raise RequestError("the engine is closed; open it again")
             self._engine.add(sequence)
-            self._jobs[sequence] = _Job(sequence, transcript, stream)
+            self._streams[sequence] = stream
             self._change.notify()
         return stream
 
@@ -72,8 +64,8 @@ class Worker:
                     self._deliver(token)
             except Exception as error:  # noqa: BLE001 -- raised where the streams are read
                 self._fail(error)
-        for job in self._take_all():
-            job.stream.put(job.transcript.close("cancelled"))
+        for stream in self._take_all():
+            stream.put(stream.transcript.close("cancelled"))
 
     def _wait(self) -> bool:
         with self._change:
@@ -84,42 +76,41 @@ class Worker:
     def _end_cancelled(self) -> None:
         while self._cancelled:
             stream = self._cancelled.popleft()
-            job = next((j for j in self._jobs.values() if j.stream is stream), None)
-            if job is not None:
-                self._end(job, "cancelled")
-                stream.put(job.transcript.close("cancelled"))
+            sequence = next((s for s, other in self._streams.items() if other is stream), None)
+            if sequence is not None:
+                self._end(sequence, "cancelled")
+                stream.put(stream.transcript.close("cancelled"))
 
     def _deliver(self, token: Token) -> None:
-        job = self._jobs[token.sequence]
-        sequence = token.sequence
-        delta = job.transcript.push(
+        sequence, stream = token.sequence, self._streams[token.sequence]
+        delta = stream.transcript.push(
             token.id,
             self._logprob(token),
             sequence.finish_reason,
             silent=token.id in sequence.end_ids,
         )
         if delta.finish_reason is not None:
-            self._end(job, delta.finish_reason)
-        job.stream.n_cached_tokens = sequence.n_cached
+            self._end(sequence, delta.finish_reason)
+        stream.n_cached_tokens = sequence.n_cached
         if delta.finish_reason is not None and sequence.recall is not None:
-            job.stream.origins = sequence.recall.origins()
-        job.stream.put(delta)
+            stream.origins = sequence.recall.origins()
+        stream.put(delta)
 
-    def _end(self, job: _Job, reason: FinishReason) -> None:
-        self._engine.finish(job.sequence, reason)
+    def _end(self, sequence: Sequence, reason: FinishReason) -> None:
+        self._engine.finish(sequence, reason)
         with self._change:
-            del self._jobs[job.sequence]
+            del self._streams[sequence]
 
     def _fail(self, error: Exception) -> None:
-        for job in self._take_all():
-            job.stream.put(error)
+        for stream in self._take_all():
+            stream.put(error)
 
-    def _take_all(self) -> list[_Job]:
+    def _take_all(self) -> list[Stream]:
         with self._change:
-            jobs = list(self._jobs.values())
-            self._jobs.clear()
+            streams = list(self._streams.values())
+            self._streams.clear()
             self._engine.scheduler.forget()
-            return jobs
+            return streams
 
     def _logprob(self, token: Token) -> TokenLogprob | None:
         if token.logprob is None:

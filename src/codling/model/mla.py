@@ -25,6 +25,7 @@ from codling.model.cache import KVCache, Span
 from codling.model.config import ModelConfig
 from codling.model.norm import RMSNorm
 from codling.model.ops.attention import attend
+from codling.model.ops.batched import batched_matmul
 from codling.model.rope import Rotation, rotate_interleaved
 
 _LATENT_EPS = 1e-6
@@ -130,25 +131,14 @@ class MLA(nn.Module):
         q_HTN = q_BHLN.transpose(0, 1).reshape(H, B * L, -1)
         q_BHLC = torch.bmm(q_HTN, w_uk_HNC).view(H, B, L, -1).transpose(0, 1)
         q_BTC = torch.cat((q_BHLC, q_BHLR), dim=-1).reshape(B, H * L, -1)
-        scores_BHLS = _row_by_row(q_BTC, latents_BSC.transpose(1, 2)).view(B, H, L, -1)
+        scores_BHLS = batched_matmul(q_BTC, latents_BSC.transpose(1, 2)).view(B, H, L, -1)
         scores_BHLS = scores_BHLS * self.scale
         if bias is not None:
             scores_BHLS = scores_BHLS + bias
         weights_BHLS = scores_BHLS.softmax(-1, dtype=torch.float32).to(q_BHLN.dtype)
         c_BSC = latents_BSC[..., : self.mla.kv_lora_rank]
-        mixed_BTC = _row_by_row(weights_BHLS.view(B, H * L, -1), c_BSC)
+        mixed_BTC = batched_matmul(weights_BHLS.view(B, H * L, -1), c_BSC)
         mixed_HCT = mixed_BTC.view(B, H, L, -1).permute(1, 3, 0, 2).reshape(H, -1, B * L)
         # This order, because oneDNN is slow at bf16 batches whose second matrix is transposed.
         out_HVT = torch.bmm(w_uv_HVC, mixed_HCT)
         return out_HVT.view(H, -1, B, L).permute(2, 0, 3, 1)
-
-
-def _row_by_row(a_BXY: Tensor, b_BYZ: Tensor) -> Tensor:
-    """a b for each row of the batch, [B, X, Z].
-
-    On the CPU one product after the other: oneDNN is slow at bf16 batches cut from a larger tensor,
-    as the visible part of a cache is.
-    """
-    if a_BXY.device.type != "cpu":
-        return torch.bmm(a_BXY, b_BYZ)
-    return torch.stack([a @ b for a, b in zip(a_BXY, b_BYZ, strict=True)])

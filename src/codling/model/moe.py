@@ -4,10 +4,10 @@
     chosen  = the K best experts; group-limited: only of the groups whose best expert is best
     out     = sum over chosen of (scaling x score x expert(x)) + shared(x)
 
-Tokens are sorted by expert and go through one grouped matrix product per projection (grouped.py);
-every token reaches all its experts, whatever the load. `experts_loop` is the plain reference.
+Every token reaches all its experts, whatever the load.
 
-Not here: balance losses and token dropping in training (balance.py).
+Not here: how the experts are computed (ops/experts.py), balance losses and token dropping in
+training (balance.py).
 
 Legend: T tokens, E hidden width, N experts, K experts per token, F width of an expert.
 """
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from codling.model.config import ModelConfig, MoEConfig
 from codling.model.mlp import MLP
-from codling.model.ops.grouped import grouped_matmul
+from codling.model.ops.experts import apply_experts
 
 
 class Routing(NamedTuple):
@@ -74,41 +74,14 @@ class Experts(nn.Module):
 
     def forward(self, x_TE: Tensor, routing: Routing) -> Tensor:
         """The weighted sum of the chosen experts' outputs, [T, E]."""
-        n_assignments = routing.experts_TK.numel()
-        few = n_assignments <= self.gate_up_proj.shape[0] // 2
-        if few and x_TE.device.type == "cpu" and not self.training:
-            # Most experts idle: a product per expert that is hit beats sorting.
-            return experts_loop(x_TE, routing, self.gate_up_proj, self.down_proj)
-        return experts_grouped(x_TE, routing, self.gate_up_proj, self.down_proj)
-
-
-def experts_grouped(
-    x_TE: Tensor, routing: Routing, gate_up_NFE: Tensor, down_NEF: Tensor
-) -> Tensor:
-    """Sort the assignments by expert, multiply group by group, put them back in order."""
-    n_chosen = routing.experts_TK.shape[1]
-    flat = routing.experts_TK.flatten()
-    order = flat.argsort(stable=True)
-    counts = flat.new_zeros(gate_up_NFE.shape[0]).scatter_add_(0, flat, torch.ones_like(flat))
-    ends = counts.cumsum(0).to(torch.int32)
-    sorted_AE = x_TE[order // n_chosen]
-    gate, up = grouped_matmul(sorted_AE, gate_up_NFE, ends).chunk(2, -1)
-    out_AE: Tensor = grouped_matmul(F.silu(gate) * up, down_NEF, ends)
-    back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-    out_TKE = out_AE[back].view(*routing.experts_TK.shape, -1)
-    return (out_TKE * routing.weights_TK.unsqueeze(-1).to(out_TKE.dtype)).sum(1)
-
-
-def experts_loop(x_TE: Tensor, routing: Routing, gate_up_NFE: Tensor, down_NEF: Tensor) -> Tensor:
-    """The same, expert by expert."""
-    out_TE = torch.zeros_like(x_TE)
-    for expert in torch.unique(routing.experts_TK).tolist():
-        rows, slots = (routing.experts_TK == expert).nonzero(as_tuple=True)
-        gate, up = F.linear(x_TE[rows], gate_up_NFE[expert]).chunk(2, -1)
-        out = F.linear(F.silu(gate) * up, down_NEF[expert])
-        weights = routing.weights_TK[rows, slots].unsqueeze(-1).to(out.dtype)
-        out_TE = out_TE.index_add(0, rows, out * weights)
-    return out_TE
+        return apply_experts(
+            x_TE,
+            routing.experts_TK,
+            routing.weights_TK,
+            self.gate_up_proj,
+            self.down_proj,
+            is_training=self.training,
+        )
 
 
 class MoE(nn.Module):

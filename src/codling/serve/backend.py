@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from codling.engine.text import TextEngine
 
 
-class Generation(Protocol):
+class DeltaStream(Protocol):
     """One running completion; engine.stream.Stream is one."""
 
     n_cached_tokens: int
@@ -46,7 +46,7 @@ class Backend(Protocol):
 
     async def open(
         self, prompt_ids: Sequence[int], params: SamplingParams, mode: Mode
-    ) -> Generation:
+    ) -> DeltaStream:
         """Begin one completion; RequestError or ApiError if it cannot begin.
 
         `mode` decides which special tokens end it.
@@ -82,7 +82,7 @@ class LocalBackend:
 
     async def open(
         self, prompt_ids: Sequence[int], params: SamplingParams, mode: Mode
-    ) -> Generation:
+    ) -> DeltaStream:
         """See Backend."""
         return self.engine.submit(prompt_ids, params, mode=mode)
 

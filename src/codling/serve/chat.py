@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from codling.engine.request import TokenLogprob
-from codling.serve.prompts import chat_jobs
+from codling.serve.prompts import chat_choices
 from codling.serve.run import Run
 from codling.serve.schema import ChatRequest
 from codling.serve.server import Server
@@ -22,8 +22,8 @@ from codling.serve.sse import EventStream, Objects, while_connected
 async def chat(request: Request, asked: ChatRequest, server: Server) -> Response:
     """Answer one chat request."""
     asked.refuse_unsupported()
-    jobs = await server.read(request, chat_jobs, asked, server.backend)
-    run = server.new_run(jobs)
+    choices = await server.read(request, chat_choices, asked, server.backend)
+    run = server.new_run(choices)
     if asked.stream:
         await run.open(server.backend)
         return EventStream(_chunks(run, asked, server))
@@ -65,7 +65,7 @@ async def _chunks(run: Run, asked: ChatRequest, server: Server) -> Objects:
         return head | {"choices": [choice]}
 
     with server.running(run):
-        for i in range(len(run.jobs)):
+        for i in range(len(run.choices)):
             yield chunk(i, {"role": "assistant", "content": ""}, None)
         events = run.events(server.config.keep_alive_seconds)
         try:

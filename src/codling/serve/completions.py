@@ -15,8 +15,8 @@ from fastapi.responses import JSONResponse, Response
 
 from codling.core.errors import RequestError
 from codling.engine.request import TokenLogprob
-from codling.serve.prompts import completion_jobs, inserts
-from codling.serve.run import Choice, Job, Run
+from codling.serve.prompts import completion_choices, inserts
+from codling.serve.run import Choice, Run
 from codling.serve.schema import CompletionRequest
 from codling.serve.server import Server, session_of
 from codling.serve.side_work import Check
@@ -29,8 +29,8 @@ _MAX_ENTRIES = 2**18
 async def complete(request: Request, asked: CompletionRequest, server: Server) -> Response:
     """Answer one completion request."""
     asked.refuse_unsupported()
-    jobs, prompts = await server.read(request, _read, asked, server)
-    run = server.new_run(jobs)
+    choices, prompts = await server.read(request, _read, asked, server)
+    run = server.new_run(choices)
     if asked.max_tokens == 0:
         return JSONResponse(
             await while_connected(request, _prompt_only(run, asked, server, prompts))
@@ -45,16 +45,16 @@ async def complete(request: Request, asked: CompletionRequest, server: Server) -
     )
 
 
-def _read(check: Check, asked: CompletionRequest, server: Server) -> tuple[list[Job], list[str]]:
-    """The request's jobs, and what the text of each begins with."""
-    jobs = completion_jobs(check, asked, server.backend, server.config)
+def _read(check: Check, asked: CompletionRequest, server: Server) -> tuple[list[Choice], list[str]]:
+    """The request's choices, and what the text of each begins with."""
+    choices = completion_choices(check, asked, server.backend, server.config)
     if asked.echo and asked.logprobs is not None:
-        _refuse_too_many(jobs, asked.logprobs)
-    return jobs, _echoes(jobs, asked, server)
+        _refuse_too_many(choices, asked.logprobs)
+    return choices, _echoes(choices, asked, server)
 
 
-def _refuse_too_many(jobs: Sequence[Job], n_top: int) -> None:
-    n_entries = sum(len(job.prompt_ids) * (1 + n_top) for job in jobs)
+def _refuse_too_many(choices: Sequence[Choice], n_top: int) -> None:
+    n_entries = sum(len(choice.prompt_ids) * (1 + n_top) for choice in choices)
     if n_entries > _MAX_ENTRIES:
         raise RequestError(
             f"echo with logprobs would give {n_entries:,} log-probabilities and at most "
@@ -88,7 +88,7 @@ async def _chunks(
     run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str], session: str | None
 ) -> Objects:
     head = _head(run, server) | ({"usage": None} if asked.wants_usage else {})
-    offsets = [0] * len(run.jobs)
+    offsets = [0] * len(run.choices)
 
     def chunk(
         i: int, text: str, logprobs: Sequence[TokenLogprob], reason: str | None
@@ -126,7 +126,6 @@ async def _prompt_only(
     run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str]
 ) -> dict[str, Any]:
     """max_tokens 0: nothing is generated; with echo and logprobs, the prompt is scored."""
-    run.choices = [Choice(finish_reason="length") for _ in run.jobs]
     with server.running(run):
         scores = await _prompt_logprobs(run, asked, server)
     return _head(run, server) | {
@@ -153,10 +152,10 @@ def _head(run: Run, server: Server) -> dict[str, Any]:
     }
 
 
-def _echoes(jobs: Sequence[Job], asked: CompletionRequest, server: Server) -> list[str]:
+def _echoes(choices: Sequence[Choice], asked: CompletionRequest, server: Server) -> list[str]:
     """What each choice's text begins with."""
     if not asked.echo:
-        return [""] * len(jobs)
+        return [""] * len(choices)
     given = asked.prompts()
     texts = [p if isinstance(p, str) else server.backend.tokenizer.decode(p) for p in given]
     return [text for text in texts for _ in range(asked.n)]
@@ -167,12 +166,12 @@ async def _prompt_logprobs(
 ) -> list[list[TokenLogprob]]:
     """With echo, the log-probabilities of the prompts' own tokens; the first has none (nan)."""
     if not (asked.echo and asked.logprobs is not None):
-        return [[] for _ in run.jobs]
+        return [[] for _ in run.choices]
     done: dict[int, list[TokenLogprob]] = {}
-    for job in run.jobs:
-        if job.prompt_index not in done:
-            done[job.prompt_index] = await _scored(job.prompt_ids, asked, server)
-    return [done[job.prompt_index] for job in run.jobs]
+    for choice in run.choices:
+        if choice.prompt_index not in done:
+            done[choice.prompt_index] = await _scored(choice.prompt_ids, asked, server)
+    return [done[choice.prompt_index] for choice in run.choices]
 
 
 async def _scored(

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response
 
 from codling.core.errors import RequestError
 from codling.core.languages.table import detect, path_comment
-from codling.serve.prompts import insertion_ids, inserts, native_job, plain_ids
+from codling.serve.prompts import insertion_ids, inserts, native_choice, plain_ids
 from codling.serve.run import Run
 from codling.serve.schema import ExtraFile, InfillRequest, Native, NativeRequest
 from codling.serve.server import Server, session_of
@@ -35,7 +35,7 @@ async def infill(request: Request, asked: InfillRequest, server: Server) -> Resp
         raise RequestError("this model cannot insert", param="input_suffix")
     ids = await server.read(request, _insertion, asked, server)
     suffix = asked.input_suffix if server.config.stop_at_suffix else ""
-    run = server.new_run([native_job(asked, ids, server.backend, suffix)])
+    run = server.new_run([native_choice(asked, ids, server.backend, suffix)])
     return await _answer(request, asked, server, run, session_of(request, asked.user))
 
 
@@ -56,7 +56,7 @@ async def native_completion(request: Request, asked: NativeRequest, server: Serv
             prompt.removeprefix(_BOS_AS_TEXT) if prompt.startswith(_BOS_AS_TEXT + mark) else prompt
         )
     ids = await server.read(request, plain_ids, server.backend, prompt)
-    run = server.new_run([native_job(asked, ids, server.backend)])
+    run = server.new_run([native_choice(asked, ids, server.backend)])
     return await _answer(request, asked, server, run)
 
 
@@ -138,8 +138,7 @@ class _Writing:
         return (time.perf_counter() - first) * 1000 > limit
 
     def _final(self, content: str) -> dict[str, Any]:
-        run, job = self.run, self.run.jobs[0]
-        choice = run.choices[0]
+        run, choice = self.run, self.run.choices[0]
         by_limit = choice.finish_reason == "length" or self.cut
         n_prompt, n_new = run.n_prompt_tokens, run.n_generated_tokens
         return {
@@ -156,11 +155,11 @@ class _Writing:
             "id_slot": 0,
             "generation_settings": {
                 "n_ctx": self.server.backend.max_length,
-                "n_predict": job.params.max_tokens,
-                "temperature": job.params.temperature,
-                "top_k": job.params.top_k,
-                "top_p": job.params.top_p,
-                "stop": list(job.params.stop),
+                "n_predict": choice.params.max_tokens,
+                "temperature": choice.params.temperature,
+                "top_k": choice.params.top_k,
+                "top_p": choice.params.top_p,
+                "stop": list(choice.params.stop),
             },
             "timings": self._timings(n_prompt - run.n_cached_tokens, n_new),
         }

@@ -1,9 +1,9 @@
-"""From a request's text to token ids, sampling parameters and jobs.
+"""From a request's text to token ids, sampling parameters and choices.
 
-Input: the checked request and the backend. Output: Jobs, or an error that names the field at fault.
-A prompt without a suffix may hold special tokens (editors that build insertion prompts themselves
-send them); look-alikes of them are refused. With a suffix, prompt and suffix are text and nothing
-else.
+Input: the checked request and the backend. Output: Choices, or an error that names the field at
+fault. A prompt without a suffix may hold special tokens (editors that build insertion prompts
+themselves send them); look-alikes of them are refused. With a suffix, prompt and suffix are text
+and nothing else.
 
 Not here: the order of the insertion tokens (tokens/fim.py) and chat templates (tokens/chat.py).
 """
@@ -17,7 +17,7 @@ from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
 from codling.serve.errors import too_long
 from codling.serve.length import refuse_too_long
-from codling.serve.run import Job
+from codling.serve.run import Choice
 from codling.serve.schema import (
     MAX_CHOICES,
     ChatRequest,
@@ -32,10 +32,10 @@ from codling.tokens.tokenizer import Tokenizer
 _SEED_RANGE = 2**63
 
 
-def completion_jobs(
+def completion_choices(
     check: Check, request: CompletionRequest, backend: Backend, config: ServeConfig
-) -> list[Job]:
-    """One job per prompt and choice, the choices of a prompt side by side."""
+) -> list[Choice]:
+    """`n` choices of each prompt, those of a prompt side by side."""
     prompts = request.prompts()
     if len(prompts) * request.n > MAX_CHOICES:
         raise RequestError(
@@ -44,7 +44,7 @@ def completion_jobs(
         )
     wanted = config.default_max_tokens if request.max_tokens is None else request.max_tokens
     suffix = _not_to_repeat(request, config)
-    jobs = []
+    choices: list[Choice] = []
     for index, prompt in enumerate(prompts):
         check()
         if isinstance(prompt, str) and inserts(request.suffix, backend.tokenizer):
@@ -54,23 +54,23 @@ def completion_jobs(
             ids = plain_ids(check, backend, prompt)
             mode = mode_of(ids, backend.tokenizer)
         params = _params(ids, request, backend, wanted)
-        job = Job(prompt_index=index, prompt_ids=ids, params=params, mode=mode, suffix=suffix)
-        jobs += _choices(job, request.n)
-    return jobs
+        first = Choice(prompt_index=index, prompt_ids=ids, params=params, mode=mode, suffix=suffix)
+        choices += _repeat(first, request.n)
+    return choices
 
 
-def chat_jobs(check: Check, request: ChatRequest, backend: Backend) -> list[Job]:
-    """One job per choice."""
+def chat_choices(check: Check, request: ChatRequest, backend: Backend) -> list[Choice]:
+    """`n` choices of the assistant's next turn."""
     texts = [message.text() for message in request.messages]
     refuse_too_long(check, texts, backend.tokenizer, backend.max_length, "messages")
     ids = chat_ids(request.messages, backend)
     room = _room(ids, backend, "messages")
     params = _params(ids, request, backend, request.limit or room)
-    return _choices(Job(prompt_ids=ids, params=params, mode="chat"), request.n)
+    return _repeat(Choice(prompt_ids=ids, params=params, mode="chat"), request.n)
 
 
-def native_job(request: Native, ids: list[int], backend: Backend, suffix: str = "") -> Job:
-    """The one job of a llama.cpp request; `ids` is its prompt, `suffix` what it may not repeat."""
+def native_choice(request: Native, ids: list[int], backend: Backend, suffix: str = "") -> Choice:
+    """The choice of a llama.cpp request; `ids` is its prompt, `suffix` what it may not repeat."""
     room = _room(ids, backend, "prompt")
     wanted = room if request.n_predict < 0 else max(1, request.n_predict)
     params = SamplingParams(
@@ -82,7 +82,7 @@ def native_job(request: Native, ids: list[int], backend: Backend, suffix: str = 
         stop=tuple(request.stop),
     )
     mode = mode_of(ids, backend.tokenizer)
-    return Job(prompt_ids=ids, params=params, mode=mode, suffix=suffix)
+    return Choice(prompt_ids=ids, params=params, mode=mode, suffix=suffix)
 
 
 def inserts(suffix: str | None, tokenizer: Tokenizer) -> bool:
@@ -190,8 +190,9 @@ def _params(
     )
 
 
-def _choices(job: Job, n: int) -> list[Job]:
-    return [replace(job, params=params) for params in job.params.choices(n)]
+def _repeat(choice: Choice, n: int) -> list[Choice]:
+    """`n` choices like this one, each with a seed of its own."""
+    return [replace(choice, params=params) for params in choice.params.choices(n)]
 
 
 def _not_to_repeat(request: CompletionRequest, config: ServeConfig) -> str:

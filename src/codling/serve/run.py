@@ -1,6 +1,6 @@
 """One request's completions, generated together and read as one stream of events.
 
-Input: prompts as token ids with their sampling parameters. Output: (choice, Delta) pairs in the
+Input: choices, each a prompt as token ids with its sampling parameters. Output: their Deltas in the
 order in which they arise, or the finished choices; counts and times on the way. However a run
 ends (finished, client gone, superseded, server stopping), nothing of it goes on being computed.
 
@@ -16,15 +16,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codling.engine.request import BusyError, Delta, Mode, SamplingParams, TokenLogprob
-from codling.serve.backend import Backend, Generation
+from codling.serve.backend import Backend, DeltaStream
 from codling.serve.errors import ApiError, overloaded
 from codling.serve.metrics import Metrics
 from codling.serve.overlap import OverlapFilter
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One completion to make."""
+@dataclass(kw_only=True)
+class Choice:
+    """One completion that a request asks for: what it is made from, and how far it has come."""
 
     prompt_index: int = 0
     """Which of the request's prompts this is; its choices share it."""
@@ -33,25 +33,19 @@ class Job:
     mode: Mode = "complete"
     suffix: str = ""
     """Of an insertion that may not repeat it: the text after the cursor."""
-
-
-@dataclass(kw_only=True)
-class Choice:
-    """One completion as far as it has come."""
-
-    text: str = ""
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    n_tokens: int = 0
-    finish_reason: str | None = None
+    stream: DeltaStream | None = field(default=None, init=False)
+    """Where its deltas come from, once it has begun."""
+    text: str = field(default="", init=False)
+    logprobs: list[TokenLogprob] = field(default_factory=list, init=False)
+    n_tokens: int = field(default=0, init=False)
+    finish_reason: str | None = field(default=None, init=False)
 
 
 class Run:
-    """The completions of one request. Read `events()` once."""
+    """The choices of one request while they are made. Read `events()` once."""
 
-    def __init__(self, jobs: Iterable[Job], metrics: Metrics) -> None:
-        self.jobs = list(jobs)
-        self.choices = [Choice() for _ in self.jobs]
-        self.generations: list[Generation] = []
+    def __init__(self, choices: Iterable[Choice], metrics: Metrics) -> None:
+        self.choices = list(choices)
         self.metrics = metrics
         self.id = uuid.uuid4().hex
         self.created = time.time()
@@ -63,9 +57,8 @@ class Run:
     async def open(self, backend: Backend) -> None:
         """Begin all completions; if one cannot begin, none goes on."""
         try:
-            for job in self.jobs:
-                generation = await backend.open(job.prompt_ids, job.params, job.mode)
-                self.generations.append(generation)
+            for choice in self.choices:
+                choice.stream = await backend.open(choice.prompt_ids, choice.params, choice.mode)
         except BusyError as error:
             self.cancel("busy")
             raise overloaded(str(error)) from None
@@ -77,8 +70,9 @@ class Run:
     async def events(self, keep_alive: float) -> AsyncGenerator[tuple[int, Delta] | None, None]:
         """Each choice's deltas as they come; None when nothing came for `keep_alive` seconds."""
         self._tasks = tasks = [
-            asyncio.create_task(self._pump(index, generation))
-            for index, generation in enumerate(self.generations)
+            asyncio.create_task(self._pump(index, choice.stream))
+            for index, choice in enumerate(self.choices)
+            if choice.stream is not None
         ]
         self.metrics.running.inc(len(tasks))
         reason = "client"
@@ -126,19 +120,19 @@ class Run:
 
     def cancel(self, reason: str) -> None:
         """Stop computing what is not finished."""
-        for generation, choice in zip(self.generations, self.choices, strict=False):
-            if choice.finish_reason is None:
-                generation.cancel()
+        for choice in self.choices:
+            if choice.stream is not None and choice.finish_reason is None:
+                choice.stream.cancel()
                 self.metrics.cancelled.labels(reason=reason or "other").inc()
 
-    async def _pump(self, index: int, generation: Generation) -> None:
-        overlap = OverlapFilter(self.jobs[index].suffix)
+    async def _pump(self, index: int, stream: DeltaStream) -> None:
+        overlap = OverlapFilter(self.choices[index].suffix)
         try:
-            async for delta in generation:
+            async for delta in stream:
                 text, reason = overlap.push(delta.text), delta.finish_reason
                 if overlap.stopped:
                     reason = "stop"
-                    generation.cancel()
+                    stream.cancel()
                 elif reason is not None:
                     text += overlap.flush()
                 self._queue.put_nowait((index, replace(delta, text=text, finish_reason=reason)))
@@ -165,14 +159,15 @@ class Run:
     @property
     def n_prompt_tokens(self) -> int:
         """Prompt tokens of the request; a prompt counts once however many choices it has."""
-        return sum({job.prompt_index: len(job.prompt_ids) for job in self.jobs}.values())
+        return sum({c.prompt_index: len(c.prompt_ids) for c in self.choices}.values())
 
     @property
     def n_cached_tokens(self) -> int:
         """Prompt tokens that needed no computing, of the first choice of each prompt."""
         seen: dict[int, int] = {}
-        for job, generation in zip(self.jobs, self.generations, strict=False):
-            seen.setdefault(job.prompt_index, generation.n_cached_tokens)
+        for choice in self.choices:
+            if choice.stream is not None:
+                seen.setdefault(choice.prompt_index, choice.stream.n_cached_tokens)
         return sum(seen.values())
 
     @property

@@ -16,7 +16,7 @@ from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
 from codling.serve.errors import overloaded
 from codling.serve.metrics import Metrics
-from codling.serve.run import Job, Run
+from codling.serve.run import Choice, Run
 from codling.serve.sessions import Sessions
 from codling.serve.side_work import Check, SideWork
 from codling.serve.sse import while_connected
@@ -48,12 +48,12 @@ class Server:
         """`work(check, *args)` beside the event loop, as long as the client is there."""
         return await while_connected(request, self.reading.run(work, *args, **more))
 
-    def new_run(self, jobs: Sequence[Job]) -> Run:
+    def new_run(self, choices: Sequence[Choice]) -> Run:
         """The run of a request, if there is room for it; else ApiError 503."""
-        busy = sum(len(run.jobs) for run in self._runs)
-        if busy and busy + len(jobs) > self.config.max_streams + self.config.max_waiting:
+        busy = sum(len(run.choices) for run in self._runs)
+        if busy and busy + len(choices) > self.config.max_streams + self.config.max_waiting:
             raise overloaded(f"{busy} completions are running or waiting; try again in a moment")
-        return Run(jobs, self.metrics)
+        return Run(choices, self.metrics)
 
     @contextmanager
     def running(self, run: Run, session: str | None = None) -> Iterator[None]:

@@ -80,7 +80,7 @@ class UpstreamBackend:
 
     async def open(
         self, prompt_ids: Sequence[int], params: SamplingParams, mode: Mode
-    ) -> "UpstreamGeneration":
+    ) -> "UpstreamStream":
         """Send the prompt on; ApiError with the other server's words if it refuses."""
         ends = self.tokenizer.stop_ids(mode) | set(params.stop_token_ids)
         body = _body(self.model, prompt_ids, params, sorted(ends))
@@ -98,7 +98,7 @@ class UpstreamBackend:
             await stack.aclose()
             raise
         lead = prompt_ids.lead if isinstance(prompt_ids, InsertionPrompt) else ""
-        return UpstreamGeneration(response, stack, lead)
+        return UpstreamStream(response, stack, lead)
 
     def chat_prompt(self, messages: Sequence[Message], *, begun: str = "") -> list[int]:
         """See Backend."""
@@ -113,7 +113,7 @@ class UpstreamBackend:
         await self._client.aclose()
 
 
-class UpstreamGeneration:
+class UpstreamStream:
     """One completion that another server computes. Leaving the loop closes the connection."""
 
     def __init__(self, response: httpx.Response, stack: AsyncExitStack, lead: str = "") -> None:

@@ -1,4 +1,6 @@
-"""Attention over whole heads: one dispatch for every device.
+"""Attention over whole heads: `attend` chooses how, for every device.
+
+Legend: B batch, L new tokens, S visible slots, H query heads, K kv heads, G = H/K, D head width.
 
 Not here: projections and rotation (model/attention.py, model/mla.py).
 """
@@ -17,34 +19,60 @@ def attend(
 ) -> Tensor:
     """softmax(scale x q k^T) v over the slots that `span` shows, or causally: [B, H, L, D]."""
     n_groups = q_BHLD.shape[1] // k_BKSD.shape[1]
-    bias = None if span is None else span.bias
     if n_groups > 1 and q_BHLD.shape[2] == 1 and span is not None:
-        # One new token: the queries of a group become the rows of one product; no copy of the keys.
-        q_BKGD = q_BHLD.view(q_BHLD.shape[0], -1, n_groups, q_BHLD.shape[3])
-        out_BKGD = F.scaled_dot_product_attention(
-            q_BKGD, k_BKSD, v_BKSD, attn_mask=bias, scale=scale
-        )
-        return out_BKGD.reshape(q_BHLD.shape)
+        return _attend_by_group(q_BHLD, k_BKSD, v_BKSD, span, scale)
     if span is None and q_BHLD.device.type == "cuda":
         return flash_attention(q_BHLD, k_BKSD, v_BKSD, scale)
     k_BHSD, v_BHSD = repeat_kv(k_BKSD, n_groups), repeat_kv(v_BKSD, n_groups)
     if span is None and q_BHLD.requires_grad and q_BHLD.device.type == "cpu":
         return blocked_attention(q_BHLD, k_BHSD, v_BHSD, scale)
-    width = v_BHSD.shape[3]
-    if width < q_BHLD.shape[3]:
-        # The fused kernels want values as wide as keys.
-        v_BHSD = F.pad(v_BHSD, (0, q_BHLD.shape[3] - width))
-    out_BHLD = F.scaled_dot_product_attention(
-        q_BHLD,
-        k_BHSD,
-        v_BHSD,
-        attn_mask=bias,
-        is_causal=span is None or span.is_causal,
-        scale=scale,
-    )
-    return out_BHLD[..., :width]
+    return _attend_fused(q_BHLD, k_BHSD, v_BHSD, span, scale)
+
+
+def attend_plain(
+    q_BHLD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, span: Span | None, scale: float
+) -> Tensor:
+    """The same by its definition, all scores at once: the reference."""
+    n_groups = q_BHLD.shape[1] // k_BKSD.shape[1]
+    k_BHSD, v_BHSD = repeat_kv(k_BKSD, n_groups), repeat_kv(v_BKSD, n_groups)
+    scores_BHLS = (q_BHLD @ k_BHSD.mT).float() * scale
+    if span is None or span.is_causal:
+        hidden_LS = torch.ones_like(scores_BHLS[0, 0], dtype=torch.bool).triu(1)
+        scores_BHLS = scores_BHLS.masked_fill(hidden_LS, float("-inf"))
+    elif span.bias is not None:
+        scores_BHLS = scores_BHLS + span.bias
+    return scores_BHLS.softmax(-1).to(v_BHSD.dtype) @ v_BHSD
 
 
 def repeat_kv(x_BKSD: Tensor, n_groups: int) -> Tensor:
     """Every kv head `n_groups` times in a row: [B, H, S, D]."""
     return x_BKSD if n_groups == 1 else torch.repeat_interleave(x_BKSD, n_groups, dim=1)
+
+
+def _attend_by_group(
+    q_BH1D: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, span: Span, scale: float
+) -> Tensor:
+    """One new token: the queries of a group become the rows of one product; no copy of the keys."""
+    q_BKGD = q_BH1D.view(k_BKSD.shape[0], k_BKSD.shape[1], -1, q_BH1D.shape[3])
+    out_BKGD = F.scaled_dot_product_attention(
+        q_BKGD, k_BKSD, v_BKSD, attn_mask=span.bias, scale=scale
+    )
+    return out_BKGD.reshape(*q_BH1D.shape[:3], -1)
+
+
+def _attend_fused(
+    q_BHLD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor, span: Span | None, scale: float
+) -> Tensor:
+    """By torch's fused kernels, which want values as wide as keys."""
+    width = v_BHSD.shape[3]
+    if width < q_BHLD.shape[3]:
+        v_BHSD = F.pad(v_BHSD, (0, q_BHLD.shape[3] - width))
+    out_BHLD = F.scaled_dot_product_attention(
+        q_BHLD,
+        k_BHSD,
+        v_BHSD,
+        attn_mask=None if span is None else span.bias,
+        is_causal=span is None or span.is_causal,
+        scale=scale,
+    )
+    return out_BHLD[..., :width]

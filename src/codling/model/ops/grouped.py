@@ -1,6 +1,6 @@
 """One matrix product per group of rows, for experts.
 
-`grouped_matmul` runs `F.grouped_mm` where the strides suit it, else one product per group. For
+`grouped_matmul` runs `F.grouped_mm` where type and strides suit it, else one product per group. For
 torch.compile it is an operator of its own: torch 2.13 compiles the bare function only in bf16,
 though the eager one takes any type.
 
@@ -23,11 +23,16 @@ def grouped_matmul(x_AI: Tensor, weight_NOI: Tensor, ends_N: Tensor) -> Tensor:
     return _product(x_AI, weight_NOI, ends_N)
 
 
+def grouped_matmul_plain(x_AI: Tensor, weight_NOI: Tensor, ends_N: Tensor) -> Tensor:
+    """The same, group by group: the reference."""
+    parts = torch.tensor_split(x_AI, ends_N[:-1].long().cpu())
+    return torch.cat([rows @ weight.t() for rows, weight in zip(parts, weight_NOI, strict=True)])
+
+
 def _product(x_AI: Tensor, weight_NOI: Tensor, ends_N: Tensor) -> Tensor:
     if x_AI.shape[0] and _suits_kernel(x_AI, weight_NOI):
         return F.grouped_mm(x_AI, weight_NOI.transpose(1, 2), offs=ends_N)
-    parts = torch.tensor_split(x_AI, ends_N[:-1].long().cpu())
-    return torch.cat([rows @ weight.t() for rows, weight in zip(parts, weight_NOI, strict=True)])
+    return grouped_matmul_plain(x_AI, weight_NOI, ends_N)
 
 
 def _suits_kernel(*tensors: Tensor) -> bool:
