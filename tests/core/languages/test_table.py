@@ -1,12 +1,13 @@
 """core/languages/table: every language of the README's list, recognised and commented."""
 
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from codling.core.languages.hints import HINTS
+from codling.core.languages.hints import hints, read_hints
 from codling.core.languages.table import (
     ALIASES,
     LANGUAGES,
@@ -31,9 +32,27 @@ def test_every_language_can_be_recognised_and_can_carry_a_comment() -> None:
 
 
 def test_every_hint_names_languages_of_the_table() -> None:
-    for *marks, otherwise in HINTS.values():
-        for language in [*(m[1] for m in marks if isinstance(m, tuple)), otherwise]:
-            assert language is None or language in LANGUAGES
+    for extension, (marks, otherwise) in hints().rules.items():
+        for language in [*(mark.language for mark in marks), otherwise]:
+            assert language is None or language in LANGUAGES, extension
+
+
+def test_every_mark_is_a_regular_expression_over_lines() -> None:
+    for pattern in [m.pattern for rules in hints().rules.values() for m in rules.marks]:
+        re.compile(pattern, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"marks": [["c", "(&cobol)"]]}, "there is no pattern cobol"),
+        ({"marks": [["c", "x"]], "else": "c"}, "no column is called else"),
+        ({"otherwise": "c"}, "it has no marks"),
+    ],
+)
+def test_a_bad_row_of_the_hints_is_named(row: dict[str, object], fault: str) -> None:
+    with pytest.raises(ValueError, match=rf"^hints.toml, \.q: {fault}$"):
+        read_hints({"patterns": {}, "cpp_words": [], ".q": row})
 
 
 def test_an_extension_of_two_languages_has_a_hint() -> None:
@@ -42,7 +61,7 @@ def test_an_extension_of_two_languages_has_a_hint() -> None:
     for row in tomllib.loads(text).values():
         for extension in row["extensions"]:
             owners[extension] = owners.get(extension, 0) + 1
-    assert {e for e, n in owners.items() if n > 1} <= set(HINTS)
+    assert {e for e, n in owners.items() if n > 1} <= set(hints().rules)
 
 
 @pytest.mark.parametrize(

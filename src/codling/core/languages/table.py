@@ -10,16 +10,15 @@ languages a corpus keeps (corpus/filters/rules.py).
 """
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from codling.core.languages.hints import choose, is_shared
+from codling.core.packaged import packaged_table
 
 PROSE = "text"
 """The language of documents that are running text (corpus/prose); it is not in the table."""
@@ -139,18 +138,14 @@ def path_comment(language: str, path: str) -> str:
 
 def _load() -> dict[str, Language]:
     """The tables, in the order of the files."""
-    first, more = _read("languages.toml"), _read("languages_more.toml")
+    folder = "codling.core.languages"
+    first = packaged_table(folder, "languages.toml")
+    more = packaged_table(folder, "languages_more.toml")
     found = {key: _language(key, row) for key, row in first.items()}
     for key, row in more["languages"].items():
         found[key] = _language(key, row | {"is_extended": True})
     ALIASES.update(more["aliases"])
     return found
-
-
-def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads(
-        resources.files("codling.core.languages").joinpath(name).read_text("utf-8")
-    )
 
 
 def _language(key: str, row: dict[str, Any]) -> Language:

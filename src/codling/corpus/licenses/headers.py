@@ -9,11 +9,10 @@ Not here: whole licence files (texts.py).
 """
 
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
+from codling.core.packaged import packaged_table
 from codling.corpus.licenses.metadata import expression, join
 from codling.corpus.licenses.terms import ADDITIONAL_TERMS, forbids_commerce
 
@@ -228,8 +227,7 @@ def _gnu_licenses(words: str) -> list[str]:
 
 @cache
 def _headers() -> tuple[Header, ...]:
-    file = resources.files("codling.corpus.licenses").joinpath("license_headers.toml")
-    rows = tomllib.loads(file.read_text(encoding="utf-8"))["header"]
+    rows = packaged_table("codling.corpus.licenses", "license_headers.toml")["header"]
     return tuple(
         Header(
             row["license"],

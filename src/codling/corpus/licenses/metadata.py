@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from codling.core.errors import SourceError
 from codling.core.foreign_json import parse_row
+from codling.core.packaged import packaged_table
 
 METADATA = frozenset(
     {"pyproject.toml", "package.json", "Cargo.toml", "PKG-INFO", "METADATA", "setup.cfg"}
@@ -101,8 +102,7 @@ def _identifier(stated: str) -> str | None:
 @cache
 def _names() -> dict[str, dict[str, str]]:
     """The tables of license_names.toml: "classifiers" and "spellings"."""
-    file = resources.files("codling.corpus.licenses").joinpath("license_names.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    return packaged_table("codling.corpus.licenses", "license_names.toml")
 
 
 @cache

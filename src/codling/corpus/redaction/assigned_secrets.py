@@ -16,10 +16,9 @@ that are words.
 import base64
 import binascii
 import re
-import tomllib
 from collections.abc import Iterator
-from importlib import resources
 
+from codling.core.packaged import packaged_table
 from codling.corpus.redaction.randomness import chance_bits, n_changes
 from codling.corpus.redaction.secret_formats import EXAMPLES
 
@@ -84,11 +83,7 @@ _STRONG_WORD = re.compile(
 
 _WORDS = {
     name: frozenset(words.split())
-    for name, words in tomllib.loads(
-        resources.files("codling.corpus.redaction")
-        .joinpath("secret_names.toml")
-        .read_text(encoding="utf-8")
-    ).items()
+    for name, words in packaged_table("codling.corpus.redaction", "secret_names.toml").items()
 }
 _SECRET_KEYS, _NO_SECRET, _NO_KEY = (_WORDS[k] for k in ("secret_keys", "no_secret", "no_key"))
 

@@ -9,10 +9,10 @@ Not here: which values are looked at (assigned_secrets.py).
 """
 
 import re
-import tomllib
 from functools import cache
-from importlib import resources
 from itertools import pairwise
+
+from codling.core.packaged import packaged_table
 
 BESIDE_DIGIT = 1.75
 """Bits for a letter and a digit that meet."""
@@ -58,8 +58,7 @@ def chance_bits(value: str) -> float:
 
 @cache
 def _pairs() -> dict[str, float]:
-    file = resources.files("codling.corpus.redaction").joinpath("letter_pairs.toml")
-    rows = tomllib.loads(file.read_text(encoding="utf-8"))["rows"]
+    rows = packaged_table("codling.corpus.redaction", "letter_pairs.toml")["rows"]
     letters = "abcdefghijklmnopqrstuvwxyz"
     return {
         a + b: (ord(mark) - ord("j")) / 2
