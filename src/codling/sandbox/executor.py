@@ -111,7 +111,7 @@ class Executor:
                 f"{language} programs cannot run here: apt-get install "
                 f"{self._chains[language].packages}; see `codling evaluate doctor`"
             )
-        if language == "cpp":
+        if self._chains[language].precompiled:
             toolchains.precompiled_header()
         return found
 
@@ -153,7 +153,7 @@ class Executor:
     ) -> Outcome:
         limits = _limits(program)
         nonce = secrets.token_hex(8) if program.strict and (chain.seal or chain.runner) else ""
-        source = chain.seal(program.source, nonce) if nonce and chain.seal else program.source
+        source = chain.add_seal(program.source, nonce) if nonce and chain.seal else program.source
         files: dict[str, str | bytes] = {chain.file: source, **program.files}
         argv = chain.run
         if nonce and chain.runner.startswith("run."):
@@ -178,9 +178,9 @@ class Executor:
             if chain.alarm and re.search(chain.alarm, reply.stderr):
                 return False
             if not nonce:
-                return chain.ended(reply)
+                return chain.has_passed(reply)
             said = reply.stdout.rstrip("\n").rpartition("\n")[2] == nonce
-            counted = chain.ended(reply) or not chain.reports
+            counted = chain.has_passed(reply) or not chain.strict_report
             return reply.exit == 0 and counted and (reply.proved or (not chain.runner and said))
 
         return judge(job, self.pool.run(job), rule or passed)

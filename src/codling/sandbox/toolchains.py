@@ -1,8 +1,8 @@
 """How a program of each language is compiled, run and judged; what is installed here, and how to
 get the rest.
 
-Input: a language and a source. Output: files and steps for a box, and the rule for the verdict.
-There are two:
+Input: a language and a source. Output: files and steps for a box, and the rule for the verdict: the
+rows of toolchains.toml. There are two rules:
 
 - deepseek: DeepSeek-Coder's own: mostly the exit status (see FACTS in docs/evaluation.md);
 - strict: the program must also reach its end, which is proved by a key that a runner (runners/)
@@ -11,319 +11,134 @@ There are two:
 Not here: running (executor.py), and Python, which needs no toolchain (the box is one).
 """
 
+import dataclasses
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from codling.core.packaged import packaged_table
 from codling.sandbox.box import StepReply
 from codling.sandbox.warm_compiler import typescript_path
 
 CACHE_DIR = Path(os.environ.get("CODLING_CACHE", "~/.cache/codling")).expanduser() / "toolchains"
-GXX = ("/usr/bin/g++", "-std=c++17")
 PCH_DIR = CACHE_DIR / "pch"
+RUNNERS = Path(__file__).parent / "runners"
 JAVA_CLASSES = "/usr/share/java/javatuples.jar"
-
-
-def _exit_status(step: StepReply) -> bool:
-    return step.exit == 0
-
-
-def _whatever(step: StepReply) -> bool:  # noqa: ARG001 - the shape of `ended`
-    """DeepSeek-Coder's C#: only its alarm decides, not the exit status."""
-    return True
-
-
-def _silent(step: StepReply) -> bool:
-    return step.exit == 0 and not step.stdout and not step.stderr
-
-
-def _go_ok(step: StepReply) -> bool:
-    return step.exit == 0 and re.search(r"^(ok|PASS)\b", step.stdout, re.M) is not None
-
-
-def _ruby_ok(step: StepReply) -> bool:
-    return (
-        step.exit == 0
-        and re.search(r"[1-9]\d* tests, .* 0 failures, 0 errors", step.stdout) is not None
-    )
-
-
-def _lua_ok(step: StepReply) -> bool:
-    return step.exit == 0 and re.search(r"^Ran [1-9]\d* tests", step.stdout, re.M) is not None
-
-
-def _append(template: str) -> Callable[[str, str], str]:
-    return lambda source, nonce: source + "\n" + template.replace("NONCE", nonce) + "\n"
-
-
-def _before_brace(template: str, nth: int = 1) -> Callable[[str, str], str]:
-    """Put the line before the nth closing brace from the end: the end of main."""
-
-    def seal(source: str, nonce: str) -> str:
-        at = len(source)
-        for _ in range(nth):
-            at = source.rfind("}", 0, at)
-        return (
-            source
-            if at < 0
-            else source[:at] + template.replace("NONCE", nonce) + "\n" + source[at:]
-        )
-
-    return seal
-
-
-def _in_main_of_d(source: str, nonce: str) -> str:
-    line = f'void main(){{ import std.stdio; writeln("\\n{nonce}"); }}'
-    return source.replace("void main(){}", line)
+_CHOICES = {"warm": ("", "java", "typescript"), "passes": ("exit", "silent", "any")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Toolchain:
-    """One language."""
+    """One language: a row of toolchains.toml, which says what its columns mean."""
 
     language: str
     file: str
-    """What the source is called."""
     run: tuple[str, ...]
     compile: tuple[str, ...] = ()
     compile_deepseek: tuple[str, ...] = ()
-    """DeepSeek-Coder's own command, where it differs."""
     warm: Literal["", "java", "typescript"] = ""
-    """Compiled by a process that stays (warm_compiler.py) instead of by `compile`."""
+    precompiled: bool = False
     version: tuple[str, ...]
-    packages: str
-    """What apt or npm installs."""
     probe: tuple[str, ...] = ()
-    """A command that fails where a library is missing that its tests load."""
-    ended: Callable[[StepReply], bool] = _exit_status
-    """DeepSeek-Coder's rule, or MultiPL-E's for its other languages."""
-    reports: bool = False
-    """Whether `ended` reads a report of the tests, which a strict verdict wants too."""
+    needs: tuple[str, ...] = ()
+    packages: str
+    npm: str = ""
+    passes: Literal["exit", "silent", "any"] = "exit"
+    report: str = ""
     alarm: str = ""
-    """An expression that stderr may not match, for runners whose exit status hides failures."""
-    seal: Callable[[str, str], str] | None = None
-    """Adds the line that a strict verdict wants, the nonce on stdout or the step's key on
-    descriptor 3; None where a runner or the test's own report is the proof."""
-    env: tuple[tuple[str, str], ...] = ()
     runner: str = ""
-    """For a strict verdict, in the place of a seal: a file of runners/ by which the program is run,
-    or seal.o, which is linked to it; it gives back the key when the program has ended."""
+    seal: str = ""
+    seal_before_brace: int = 0
+    seal_replaces: str = ""
+    strict_report: bool = False
+    env: tuple[tuple[str, str], ...] = ()
     shown: tuple[Path, ...] = ()
     compile_seconds: float = 60.0
 
+    def has_passed(self, step: StepReply) -> bool:
+        """DeepSeek-Coder's rule, or MultiPL-E's for its other languages."""
+        if self.passes == "any":
+            return True
+        if step.exit != 0 or (self.passes == "silent" and (step.stdout or step.stderr)):
+            return False
+        return not self.report or re.search(self.report, step.stdout, re.M) is not None
 
-def _rust() -> tuple[str, tuple[Path, ...]]:
+    def add_seal(self, source: str, nonce: str) -> str:
+        """The source with the line that a strict verdict wants; as it is if it has no place."""
+        line = self.seal.replace("NONCE", nonce)
+        if self.seal_replaces:
+            return source.replace(self.seal_replaces, line)
+        if not self.seal_before_brace:
+            return f"{source}\n{line}\n"
+        at = len(source)
+        for _ in range(self.seal_before_brace):
+            at = source.rfind("}", 0, at)
+        return source if at < 0 else f"{source[:at]}{line}\n{source[at:]}"
+
+
+@cache
+def toolchains() -> dict[str, Toolchain]:
+    """All toolchains by language, installed or not."""
+    rustc, rust_root = _rust()
+    places = {
+        "pch": str(PCH_DIR),
+        "java_classes": JAVA_CLASSES,
+        "rustc": rustc,
+        "rust_root": rust_root,
+    }
+    table = packaged_table("codling.sandbox", "toolchains.toml")
+    return {language: read_toolchain(language, row, places) for language, row in table.items()}
+
+
+def read_toolchain(language: str, row: Mapping[str, Any], places: Mapping[str, str]) -> Toolchain:
+    """A row of toolchains.toml; ValueError names one that says nothing."""
+    fields = {field.name: field for field in dataclasses.fields(Toolchain)}
+    where = f"toolchains.toml, {language}"
+    if unknown := set(row) - set(fields):
+        raise ValueError(f"{where}: no column is called {min(unknown)}")
+    needed = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
+    if missing := needed - set(row) - {"language"}:
+        raise ValueError(f"{where}: it has no {min(missing)}")
+    for name, choices in _CHOICES.items():
+        if name in row and row[name] not in choices:
+            raise ValueError(f"{where}: {name} is none of {', '.join(filter(None, choices))}")
+    values = {name: _fill(value, places) for name, value in row.items()}
+    shown = tuple(Path(folder) for folder in values.pop("shown", ()) if folder)
+    return Toolchain(language=language, shown=shown, **values)
+
+
+def _fill(value: Any, places: Mapping[str, str]) -> Any:  # noqa: ANN401 -- a value of TOML
+    """A column with this machine's places in it; a list becomes a tuple, a table one of pairs."""
+    match value:
+        case dict():
+            return tuple(value.items())
+        case list():
+            return tuple(
+                _PLACE.sub(lambda match: places.get(match[1], match[0]), each) for each in value
+            )
+        case _:
+            return value
+
+
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+def _rust() -> tuple[str, str]:
     """The compiler behind rustup's proxy, and the folder it needs; plain rustc elsewhere."""
     proxy = shutil.which("rustc")
     if proxy is None or Path(proxy).is_relative_to("/usr/bin"):
-        return "/usr/bin/rustc", ()
+        return "/usr/bin/rustc", ""
     found = subprocess.run(
         [proxy, "--print", "sysroot"], capture_output=True, text=True, check=False
     )
     root = Path(found.stdout.strip() or "/usr")
-    return str(root / "bin" / "rustc"), (root,)
-
-
-RUNNERS = Path(__file__).parent / "runners"
-_SEALED = (str(PCH_DIR / "seal.o"), "-Wl,--wrap=main")
-"""Native programs are linked so for every verdict: without a key the seal does nothing."""
-_JAVA = (
-    "/usr/bin/java",
-    "-ea",
-    "-Xmx1g",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    "-Xshare:auto",
-)
-_MONO = (("MONO_TRACE_LISTENER", "Console.Error"),)
-_GO_ENV = (
-    ("GOCACHE", "/tmp/go"),
-    ("GOPATH", "/tmp/gopath"),
-    ("GO111MODULE", "off"),
-    ("GOFLAGS", "-vet=off"),
-)
-
-
-def toolchains() -> dict[str, Toolchain]:
-    """All toolchains by language, installed or not."""
-    rustc, rust_shown = _rust()
-    table = (
-        Toolchain(
-            language="cpp",
-            file="main.cpp",
-            compile=(
-                *GXX,
-                "-I",
-                str(PCH_DIR),
-                "-include",
-                "bits/stdc++.h",
-                "main.cpp",
-                *_SEALED,
-                "-o",
-                "main",
-            ),
-            run=("./main",),
-            version=("/usr/bin/g++", "--version"),
-            packages="g++",
-            runner="seal.o",
-            shown=(PCH_DIR,),
-        ),
-        Toolchain(
-            language="java",
-            file="Problem.java",
-            warm="java",
-            run=(*_JAVA, "-cp", f".:{JAVA_CLASSES}", "Problem"),
-            version=("/usr/bin/javac", "-version"),
-            packages="openjdk-17-jdk-headless libjavatuples-java",
-            seal=_before_brace('System.out.println("\\nNONCE");', 2),
-        ),
-        Toolchain(
-            language="js",
-            file="main.js",
-            run=("/usr/bin/node", "main.js"),
-            version=("/usr/bin/node", "--version"),
-            packages="nodejs",
-            ended=_silent,
-            runner="run.js",
-        ),
-        Toolchain(
-            language="ts",
-            file="main.ts",
-            warm="typescript",
-            run=("/usr/bin/node", "main.js"),
-            version=("/usr/bin/node", "--version"),
-            packages="nodejs npm",
-            runner="run.js",
-        ),
-        Toolchain(
-            language="cs",
-            file="main.cs",
-            compile=(
-                "/usr/bin/mcs",
-                "-d:DEBUG",
-                "-r:System.Numerics.dll",
-                "main.cs",
-                "-out:main.exe",
-            ),
-            compile_deepseek=("/usr/bin/mcs", "-d:DEBUG", "main.cs", "-out:main.exe"),
-            run=("/usr/bin/mono", "main.exe"),
-            version=("/usr/bin/mono", "--version"),
-            packages="mono-mcs mono-runtime libmono-system-numerics4.0-cil",
-            alarm="Fail",
-            ended=_whatever,
-            seal=_before_brace('Console.WriteLine("\\nNONCE");', 2),
-            env=_MONO,
-        ),
-        Toolchain(
-            language="php",
-            file="main.php",
-            run=("/usr/bin/php", "-f", "main.php"),
-            version=("/usr/bin/php", "--version"),
-            packages="php-cli",
-            runner="run.php",
-        ),
-        Toolchain(
-            language="sh",
-            file="main.sh",
-            run=("/bin/bash", "main.sh"),
-            version=("/bin/bash", "--version"),
-            packages="bash bc",
-            seal=_append("cat <&4 >&3"),
-        ),
-        Toolchain(
-            language="go",
-            file="main_test.go",
-            run=("/usr/bin/go", "test", "-v", "main_test.go"),
-            version=("/usr/bin/go", "version"),
-            packages="golang-go",
-            ended=_go_ok,
-            env=_GO_ENV,
-        ),
-        Toolchain(
-            language="rs",
-            file="main.rs",
-            compile=(rustc, "main.rs", "-o", "main", "-A", "warnings"),
-            run=("./main",),
-            version=(rustc, "--version"),
-            packages="rustc",
-            seal=_before_brace('println!("\\nNONCE");'),
-            shown=rust_shown,
-        ),
-        Toolchain(
-            language="rb",
-            file="main.rb",
-            run=("/usr/bin/ruby", "main.rb"),
-            version=("/usr/bin/ruby", "--version"),
-            probe=("/usr/bin/ruby", "-e", "require 'test/unit/autorunner'"),
-            packages="ruby ruby-test-unit",
-            ended=_ruby_ok,
-            reports=True,
-            runner="run.rb",
-        ),
-        Toolchain(
-            language="lua",
-            file="main.lua",
-            run=("/usr/bin/lua5.4", "main.lua"),
-            version=("/usr/bin/lua5.4", "-v"),
-            probe=("/usr/bin/lua5.4", "-e", "require('luaunit')"),
-            packages="lua5.4 lua-unit",
-            ended=_lua_ok,
-            reports=True,
-            runner="run.lua",
-        ),
-        Toolchain(
-            language="pl",
-            file="main.pl",
-            run=("/usr/bin/perl", "main.pl"),
-            version=("/usr/bin/perl", "--version"),
-            probe=("/usr/bin/perl", "-MTest::Deep", "-e", "1"),
-            packages="perl libtest-deep-perl",
-            runner="run.pl",
-        ),
-        Toolchain(
-            language="r",
-            file="main.R",
-            run=("/usr/bin/Rscript", "main.R"),
-            version=("/usr/bin/Rscript", "--version"),
-            packages="r-base-core",
-            seal=_append('cat("\\nNONCE\\n")'),
-        ),
-        Toolchain(
-            language="d",
-            file="main.d",
-            compile=("/usr/bin/ldc2", "-unittest", "main.d", "-of=main"),
-            run=("./main", "--DRT-testmode=run-main"),
-            version=("/usr/bin/ldc2", "--version"),
-            packages="ldc",
-            seal=_in_main_of_d,
-        ),
-        Toolchain(
-            language="rkt",
-            file="main.rkt",
-            run=("/usr/bin/racket", "main.rkt"),
-            version=("/usr/bin/racket", "--version"),
-            probe=("/usr/bin/racket", "-l", "racket/base", "-l", "rackunit", "-e", "0"),
-            packages="racket",
-            alarm="FAILURE|ERROR",
-            seal=_append('(display "\\nNONCE\\n")'),
-        ),
-        Toolchain(
-            language="jl",
-            file="main.jl",
-            run=("/usr/bin/julia", "main.jl"),
-            version=("/usr/bin/julia", "--version"),
-            probe=("/usr/bin/julia", "--startup-file=no", "-e", "using Test"),
-            packages="julia",
-            seal=_append('println("\\nNONCE")'),
-        ),
-    )
-    return {each.language: each for each in table}
+    return str(root / "bin" / "rustc"), str(root)
 
 
 @cache
@@ -332,7 +147,7 @@ def version(language: str) -> str | None:
     toolchain = toolchains()[language]
     if not all(Path(p).exists() for p in _needed(toolchain)):
         return None
-    if language == "ts":
+    if toolchain.warm == "typescript":
         return _typescript_version()
     if toolchain.probe and _ask(toolchain.probe) is None:
         return None
@@ -354,10 +169,7 @@ def _ask(argv: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
 
 def _needed(toolchain: Toolchain) -> Sequence[str]:
     programs = [argv[0] for argv in (toolchain.run, toolchain.compile) if argv]
-    extra = {"java": [JAVA_CLASSES, "/usr/bin/javac"], "sh": ["/usr/bin/bc"]}
-    extra["cs"] = ["/usr/lib/mono/4.5/System.Numerics.dll"]
-    found = [p for p in programs if p.startswith("/")]
-    return found + extra.get(toolchain.language, [])
+    return [*(p for p in programs if p.startswith("/")), *toolchain.needs]
 
 
 def _typescript_version() -> str | None:
@@ -380,11 +192,11 @@ def doctor() -> str:
 
     lines = [f"{'python':{width}}  Python {sys.version.split()[0]}"]
     lines += [f"{name:{width}}  {text or 'unavailable'}" for name, text in found.items()]
-    missing = [toolchains()[name].packages for name, text in found.items() if text is None]
+    missing = [toolchains()[name] for name, text in found.items() if text is None]
     if missing:
-        lines += ["", f"apt-get install {' '.join(sorted(set(' '.join(missing).split())))}"]
-    if found["ts"] is None:
-        lines.append(f"npm install --prefix {CACHE_DIR} typescript@5")
+        packages = " ".join(each.packages for each in missing).split()
+        lines += ["", f"apt-get install {' '.join(sorted(set(packages)))}"]
+    lines += [f"npm install --prefix {CACHE_DIR} {each.npm}" for each in missing if each.npm]
     return "\n".join(lines)
 
 
@@ -401,7 +213,7 @@ def precompiled_header() -> None:
     header.write_text("#pragma GCC system_header\n#include_next <bits/stdc++.h>\n")
     temporary = target.with_name(f"{os.getpid()}.gch")
     done = subprocess.run(
-        [*GXX, "-x", "c++-header", str(header), "-o", str(temporary)],
+        [*toolchains()["cpp"].compile[:2], "-x", "c++-header", str(header), "-o", str(temporary)],
         capture_output=True,
         check=False,
     )
