@@ -125,6 +125,24 @@ def test_a_repository_gives_its_tracked_files(tmp_path: Path) -> None:
     assert set(documents(run(tmp_path / "sub", root / "dir"))) == {"b.py"}
 
 
+def test_a_bare_clone_whose_head_names_no_branch_is_told_the_cure(tmp_path: Path) -> None:
+    root = repository(tmp_path / "app", {"a.py": "x = 1\n"})
+    git(root, "branch", "-q", "-m", "main")
+    git(root, "branch", "-q", "fix/one")
+    git(tmp_path, "clone", "-q", "--bare", str(root), "bare.git")
+    bare = tmp_path / "bare.git"
+    for pack in ([], ["pack-refs", "--all"]):
+        if pack:
+            git(bare, *pack)
+        (bare / "HEAD").write_text("ref: refs/heads/master\n")
+        cure = r"symbolic-ref HEAD refs/heads/fix/one` \(fix/one, main\)$"
+        with pytest.raises(SourceError, match=cure):
+            run(tmp_path, bare)
+    (bare / "packed-refs").write_bytes(40 * b"1" + b" refs/heads/\x1b[2J\n")
+    with pytest.raises(SourceError, match=r"no commit at HEAD and no branch$"):
+        run(tmp_path, bare)
+
+
 def test_a_bare_repository_gives_the_files_of_its_head(tmp_path: Path) -> None:
     root = repository(tmp_path / "app", {"a.py": "x = 1\n", "ü.py": "y = 2\n"})
     git(tmp_path, "clone", "-q", "--bare", str(root), "bare.git")

@@ -57,9 +57,47 @@ def test_events_have_no_done_and_the_last_one_says_stop(server: Running) -> None
 
 
 def test_n_predict_0_only_warms_up(server: Running) -> None:
-    answer = post(server, "/infill", input_prefix=BEFORE, input_suffix="", n_predict=0)
+    long = BEFORE * 8
+    answer = post(server, "/infill", input_prefix=long, input_suffix="", n_predict=0)
     assert answer.status_code == 200
-    assert answer.json()["content"] == ""
+    said = answer.json()
+    assert (said["content"], said["tokens_predicted"], said["timings"]["predicted_n"]) == ("", 0, 0)
+    assert said["stop_type"] == "limit"
+    assert said["generation_settings"]["n_predict"] == 0
+    again = post(server, "/infill", input_prefix=long, input_suffix="", n_predict=2).json()
+    assert again["timings"]["cache_n"] > 0
+
+
+@pytest.mark.parametrize("path", ["/infill", "/completion"])
+def test_n_predict_0_streams_one_event_without_text(server: Running, path: str) -> None:
+    body = post(server, path, prompt=BEFORE, n_predict=0, stream=True).text
+    events = [json.loads(e.removeprefix("data: ")) for e in body.split("\n\n") if e]
+    assert [(e["content"], e["stop"], e["tokens_predicted"]) for e in events] == [("", True, 0)]
+
+
+@pytest.mark.parametrize("path", ["/infill", "/completion"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"grammar": 'root ::= "a"'},
+        {"json_schema": {"type": "object"}},
+        {"logit_bias": [[5, 1.0]]},
+        {"response_format": {"type": "json_object"}},
+    ],
+    ids=str,
+)
+def test_what_would_bind_the_answer_to_a_form_is_refused(
+    server: Running, path: str, field: dict[str, object]
+) -> None:
+    answer = post(server, path, prompt=BEFORE, n_predict=2, **field)
+    name = next(iter(field))
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+    assert "support" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("field", [{"grammar": ""}, {"json_schema": None}, {"logit_bias": []}])
+def test_empty_fields_of_a_form_are_no_matter(server: Running, field: dict[str, object]) -> None:
+    assert post(server, "/infill", prompt=BEFORE, n_predict=2, **field).status_code == 200
 
 
 def test_llama_vims_own_request_is_answered_with_flat_keys(server: Running) -> None:

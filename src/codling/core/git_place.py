@@ -18,12 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
+from codling.core.folder_walk import files_below
+
 MAX_POINTER_BYTES = 1 << 16
 MAX_LIST_BYTES = 1 << 28
 """For packed-refs, shallow and config."""
 _OBJECT_ID = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHA256 = re.compile(rb"\bobjectformat\s*=\s*\"?sha256", re.IGNORECASE)
 _REFTABLE = re.compile(rb"\brefstorage\s*=\s*\"?reftable", re.IGNORECASE)
+_PLAIN_NAME = re.compile(rb"\w[\w./+-]{0,100}")
 _MAX_JUMPS = 5
 """How many refs may name another ref, as in git."""
 _OF_WORK_TREE = ("refs/worktree/", "refs/bisect/", "refs/rewritten/")
@@ -53,6 +56,15 @@ class Place:
             if not name.startswith("refs/") or not {"", ".", ".."}.isdisjoint(name.split("/")):
                 return None
         return None
+
+    def branches(self) -> list[str]:
+        """The names of its branches, in order, as far as they can stand in a message."""
+        packed = read_ordinary(self.common_dir / "packed-refs", MAX_LIST_BYTES) or b""
+        found = re.findall(rb"^[0-9a-f]+ refs/heads/(.+)$", packed, re.MULTILINE)
+        loose = self.common_dir / "refs" / "heads"
+        if is_folder(loose):
+            found += [os.fsencode(path.relative_to(loose)) for path in files_below(loose)]
+        return sorted({name.decode() for name in found if _PLAIN_NAME.fullmatch(name)})
 
     def shallow_cuts(self) -> set[bytes]:
         """The commits at which a shallow clone ends; none for a whole one."""

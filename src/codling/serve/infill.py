@@ -5,7 +5,11 @@ Input: llama.cpp's requests. Output: its answers: `content`, `timings`, `tokens_
 the end of the prefix: models learn to insert at any character, and so no token border is forced
 between the two.
 
-Not here: llama.cpp's slots, grammars and samplers; fields that name them are let pass.
+With `n_predict` 0 the prompt is read into the cache and nothing is said: one token is made all the
+same, and neither sent nor counted.
+
+Not here: llama.cpp's slots and samplers, fields that name them are let pass; its grammars, fields
+that name them are refused.
 """
 
 import time
@@ -30,6 +34,7 @@ _BOS_AS_TEXT = "<s>"
 
 async def infill(request: Request, asked: InfillRequest, server: Server) -> Response:
     """Answer one insertion."""
+    asked.refuse_unsupported()
     backend = server.backend
     if not inserts(asked.input_suffix or " ", backend.tokenizer):
         raise RequestError("this model cannot insert", param="input_suffix")
@@ -48,6 +53,7 @@ def _insertion(_: Check, asked: InfillRequest, server: Server) -> list[int]:
 
 async def native_completion(request: Request, asked: NativeRequest, server: Server) -> Response:
     """Answer one plain completion."""
+    asked.refuse_unsupported()
     prompt = asked.prompt
     begin = server.backend.tokenizer.specials.fim_begin
     if isinstance(prompt, str) and begin is not None:
@@ -98,8 +104,7 @@ class _Writing:
         await self.run.open(self.server.backend)
         async for _ in self.chunks():
             pass
-        content = "" if self.asked.n_predict == 0 else self.content
-        return select(self._final(content), self.asked.response_fields)
+        return select(self._final(self.content), self.asked.response_fields)
 
     async def chunks(self) -> Objects:
         with self.server.running(self.run, self.session):
@@ -120,6 +125,8 @@ class _Writing:
 
     def _take(self, text: str) -> str:
         """The part of the new text that the client may have."""
+        if self.asked.n_predict == 0:
+            return ""
         before = len(self.content)
         self.content += text
         if self.asked.n_indent:
@@ -139,8 +146,9 @@ class _Writing:
 
     def _final(self, content: str) -> dict[str, Any]:
         run, choice = self.run, self.run.choices[0]
-        by_limit = choice.finish_reason == "length" or self.cut
-        n_prompt, n_new = run.n_prompt_tokens, run.n_generated_tokens
+        by_limit = choice.finish_reason == "length" or self.cut or self.asked.n_predict == 0
+        n_prompt = run.n_prompt_tokens
+        n_new = run.n_generated_tokens if self.asked.n_predict else 0
         return {
             "index": 0,
             "content": content,
@@ -155,7 +163,7 @@ class _Writing:
             "id_slot": 0,
             "generation_settings": {
                 "n_ctx": self.server.backend.max_length,
-                "n_predict": choice.params.max_tokens,
+                "n_predict": choice.params.max_tokens if self.asked.n_predict else 0,
                 "temperature": choice.params.temperature,
                 "top_k": choice.params.top_k,
                 "top_p": choice.params.top_p,

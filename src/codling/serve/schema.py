@@ -81,7 +81,32 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class Sampling(BaseModel):
+class Constrained(BaseModel):
+    """Fields of llama.cpp, vLLM and OpenAI that bind the answer to a form."""
+
+    grammar: Any = None
+    json_schema: Any = None
+    structured_outputs: Any = None
+    guided_json: Any = None
+    guided_regex: Any = None
+    guided_choice: Any = None
+    guided_grammar: Any = None
+    functions: Any = None
+    response_format: dict[str, Any] | None = None
+    logit_bias: Any = None
+
+    def refuse_unsupported(self) -> None:
+        """Raise RequestError for a setting that would change the answer and is not implemented."""
+        for name in Constrained.model_fields:
+            value = getattr(self, name)
+            if name == "response_format":
+                if (value or {}).get("type", "text") != "text":
+                    raise RequestError("only response_format text is supported", param=name)
+            elif value:
+                raise RequestError(f"{name} is not supported; leave it out", param=name)
+
+
+class Sampling(Constrained):
     """What completions and chat share."""
 
     model_config = ConfigDict(extra="ignore")
@@ -99,7 +124,6 @@ class Sampling(BaseModel):
     user: str | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    logit_bias: Any = None
 
     @model_validator(mode="before")
     @classmethod
@@ -116,11 +140,10 @@ class Sampling(BaseModel):
 
     def refuse_unsupported(self) -> None:
         """Raise RequestError for a setting that would change the answer and is not implemented."""
+        super().refuse_unsupported()
         for name in ("presence_penalty", "frequency_penalty"):
             if getattr(self, name):
                 raise RequestError(f"{name} is not supported; leave it at 0", param=name)
-        if self.logit_bias:
-            raise RequestError("logit_bias is not supported; leave it out", param="logit_bias")
 
 
 class CompletionRequest(Sampling):
@@ -206,7 +229,6 @@ class ChatRequest(Sampling):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     tools: list[Any] | None = None
     tool_choice: Any = None
-    response_format: dict[str, Any] | None = None
 
     def refuse_unsupported(self) -> None:
         """Raise RequestError for a setting that is not implemented."""
@@ -217,8 +239,6 @@ class ChatRequest(Sampling):
                 "without them (in an editor: ask or chat mode in place of agent mode)",
                 param="tools",
             )
-        if (self.response_format or {}).get("type", "text") != "text":
-            raise RequestError("only response_format text is supported", param="response_format")
 
     @property
     def n_logprobs(self) -> int | None:
@@ -238,7 +258,7 @@ class ExtraFile(BaseModel):
     text: str = ""
 
 
-class Native(BaseModel):
+class Native(Constrained):
     """What llama.cpp's /completion and /infill share."""
 
     model_config = ConfigDict(extra="ignore")

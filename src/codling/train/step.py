@@ -10,6 +10,7 @@ Not here: gradients and updates (optim/optimizer.py), the loop (trainer.py).
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from codling.core.log import say
 from codling.model.balance import expert_balance_loss
 from codling.model.moe import Routing
 from codling.model.transformer import Transformer
+from codling.train.compiler_cache import mend_compiler_cache
 from codling.train.loss import chunked_cross_entropy, loss_of_chunk
 from codling.train.machine import has_compiler
 
@@ -70,8 +72,8 @@ class LossStep:
         except Exception as error:
             if not self.compiled or not _is_compile_error(error):
                 raise
-            reason = str(error).strip().splitlines()[0][:120]
-            say(f"torch.compile does not work here ({reason}); training runs eagerly, slower")
+            why = _reason(error)
+            say(f"torch.compile does not work here ({why}); training runs eagerly, slower")
             self.release()
             self.loss(inputs_BL, targets_BL).backward()  # type: ignore[no-untyped-call]
         for parameter in self.model.parameters():
@@ -90,6 +92,7 @@ class LossStep:
             say("no C++ compiler here; training runs eagerly, about a fifth slower")
             return
         logging.getLogger("torch._inductor").setLevel(logging.ERROR)
+        mend_compiler_cache()
         for block in self.model.layers:
             assert isinstance(block, nn.Module)
             block.compile(dynamic=False)
@@ -105,3 +108,13 @@ class LossStep:
 def _is_compile_error(error: BaseException) -> bool:
     modules = {type(e).__module__ for e in (error, error.__cause__) if e is not None}
     return any(m.startswith(("torch._dynamo", "torch._inductor")) for m in modules)
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, on one line: the first error that a compiler or loader names, if any."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [
+        line for line in lines if re.search(r"\b(?:fatal )?error: |: file too short|: No ", line)
+    ]
+    said = [line for line in lines if not line.startswith("backend=")]
+    return (*named, *said, type(error).__name__)[0][:160]

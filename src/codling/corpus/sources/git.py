@@ -86,10 +86,23 @@ class BlobReader:
 
 def open_bare(root: Path, name: str) -> Repository:
     """The files of the commit that HEAD of a bare repository names."""
-    commit = _place(root).head()
+    place = _place(root)
+    commit = place.head()
     if commit is None:
-        raise SourceError(f"the repository {root} has no commit at HEAD")
+        raise SourceError(f"the repository {root} has no commit at HEAD{_cure(place, root)}")
     return open_commit(root, name, name, commit)
+
+
+def _cure(place: Place, root: Path) -> str:
+    """What to do where HEAD names a branch that is not there, as in clones of a bundle."""
+    branches = place.branches()
+    if not branches:
+        return " and no branch"
+    more = f" ({', '.join(branches[:3])}{', ...' if branches[3:] else ''})" if branches[1:] else ""
+    return (
+        ", which names a branch that does not exist: "
+        f"`git -C {root} symbolic-ref HEAD refs/heads/{branches[0]}`{more}"
+    )
 
 
 def open_commit(root: Path, source: str, name: str, commit: str) -> Repository:
