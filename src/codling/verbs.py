@@ -116,6 +116,12 @@ VERBS = (
         "model",
     ),
     Verb(
+        "data accepted",
+        "codling.corpus.accepted:accepted",
+        "Completions that were taken, or typed instead, as training rows.",
+        "file",
+    ),
+    Verb(
         "replay",
         "codling.posttrain.replay:replay",
         "Pack other code, which adapting mixes in against forgetting.",

@@ -30,6 +30,7 @@ from codling.core.errors import CheckpointError, RequestError, TokenizerError, f
 from codling.corpus.context import Cursor, RepositoryContext, SnapshotContext
 from codling.engine.config import Precision
 from codling.engine.engine import Engine
+from codling.engine.memory.live import LiveRepository
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory
 from codling.engine.request import (
@@ -47,7 +48,7 @@ from codling.model.cache import KVCache
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
-from codling.tokens.fim import InsertionPrompt, insertion_prompt
+from codling.tokens.fim import InsertionPrompt, insertion_prompt, without_indentation
 from codling.tokens.from_gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 
@@ -180,13 +181,16 @@ class TextEngine:
     def complete_prompt(self, text: str, *, literal: bool = False) -> list[int]:
         """The ids of a prompt to continue.
 
-        Special tokens written out in it are read as such; `literal`: they are text, as in a file.
+        Special tokens written out in it are read as such; `literal`: they are text, as in a file,
+        and the prompt ends before the indentation of the cursor's line.
         """
         if not literal:
             return self.tokenizer.encode_prompt(text)
         bos = self.tokenizer.specials.bos
         start = [bos] if self.tokenizer.adds_bos and bos is not None else []
-        return start + self.tokenizer.encode(text)
+        text, lead = without_indentation(text)
+        ids = start + self.tokenizer.encode(text)
+        return InsertionPrompt(ids, lead) if ids else self.tokenizer.encode(lead)
 
     def insert_prompt(self, prefix: str, suffix: str, *, max_tokens: int = 128) -> InsertionPrompt:
         """The ids that ask for what stands between prefix and suffix.
@@ -205,7 +209,7 @@ class TextEngine:
 
     def repository_prompt(
         self,
-        repository: RepositoryContext | SnapshotContext,
+        repository: RepositoryContext | SnapshotContext | LiveRepository,
         cursor: Cursor,
         *,
         insert: bool = False,

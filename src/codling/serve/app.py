@@ -46,6 +46,8 @@ def serve(config: ServeConfig) -> Iterator[str]:
             f"no model at {config.model}; name a run, a checkpoint folder or a .gguf file, or run "
             "codling grow"
         )
+    if config.repo is not None and not config.repo.is_dir():
+        raise ConfigError(f"no folder at {config.repo}; --repo takes a repository's folder")
     if not config.is_private and key is None:
         raise ConfigError(
             f"--host {config.host} lets others reach the server; set {KEY_VARIABLE} or "
@@ -76,6 +78,7 @@ def create_app(
         yield
         server.stop()
         await backend.close()
+        server.close()
 
     app = FastAPI(
         title="codling", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
@@ -104,6 +107,7 @@ def create_app(
 
 def _load(config: ServeConfig) -> Backend:
     # torch takes a second to load: only now, when everything that can be refused has been.
+    from codling.engine.memory.live import LiveRepository
     from codling.engine.text import TextEngine
 
     engine = TextEngine.open(
@@ -115,7 +119,13 @@ def _load(config: ServeConfig) -> Backend:
         memory=config.memory,
         adapter=config.adapter,
     )
-    return LocalBackend(engine, config.name)
+    repository = None
+    if config.repo is not None:
+        weights = engine.memory.weights if engine.memory else None
+        repository = LiveRepository(config.repo, engine.tokenizer, weights)
+        engine.memory = repository.memory
+        repository.follow()
+    return LocalBackend(engine, config.name, repository)
 
 
 def _in_url(host: str) -> str:

@@ -10,12 +10,15 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from codling.core.errors import SourceError
+from codling.corpus.context import Cursor
 from codling.engine.request import Delta, Mode, SamplingParams, TokenLogprob
 from codling.serve.side_work import Check
 from codling.tokens.chat import Message
 from codling.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from codling.engine.memory.live import LiveRepository
     from codling.engine.text import TextEngine
 
 
@@ -44,6 +47,14 @@ class Backend(Protocol):
     """Prompt plus completion, in tokens."""
     gives_logprobs: bool
 
+    def context_prompt(self, cursor: Cursor, wanted: int) -> list[int] | None:
+        """The prompt at a cursor of the repository that is followed, with the files in front that
+        its file depends on; None where none is followed or the file is not of it.
+
+        It inserts where the model can, and else continues. `wanted`: tokens to be generated.
+        """
+        ...
+
     async def open(
         self, prompt_ids: Sequence[int], params: SamplingParams, mode: Mode
     ) -> DeltaStream:
@@ -64,6 +75,10 @@ class Backend(Protocol):
         """
         ...
 
+    def forget(self, path: str) -> bool:
+        """Nothing comes from this file of the memory any more; whether it was known."""
+        ...
+
     async def close(self) -> None:
         """Stop everything and free the model."""
         ...
@@ -74,11 +89,31 @@ class LocalBackend:
 
     gives_logprobs = True
 
-    def __init__(self, engine: "TextEngine", name: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: "TextEngine",
+        name: str | None = None,
+        repository: "LiveRepository | None" = None,
+    ) -> None:
+        """`repository` is closed with the engine."""
         self.engine = engine
+        self.repository = repository
         self.name = name or engine.name
         self.tokenizer: Tokenizer = engine.tokenizer
         self.max_length: int = engine.max_length
+
+    def context_prompt(self, cursor: Cursor, wanted: int) -> list[int] | None:
+        """See Backend."""
+        if self.repository is None:
+            return None
+        try:
+            self.repository.inside(cursor.path)
+        except SourceError:
+            return None
+        engine = self.engine
+        return engine.repository_prompt(
+            self.repository, cursor, insert=engine.can_insert, max_tokens=wanted
+        )
 
     async def open(
         self, prompt_ids: Sequence[int], params: SamplingParams, mode: Mode
@@ -94,6 +129,18 @@ class LocalBackend:
         """See Backend."""
         return self.engine.score(ids, top=top, check=check)
 
+    def forget(self, path: str) -> bool:
+        """See Backend."""
+        if self.repository is not None:
+            return self.repository.forget(path)
+        memory = self.engine.memory
+        was_known = memory is not None and path in memory.paths
+        if memory is not None:
+            memory.forget(path)
+        return was_known
+
     async def close(self) -> None:
         """See Backend."""
+        if self.repository is not None:
+            await asyncio.to_thread(self.repository.close)
         await asyncio.to_thread(self.engine.close)

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 
 from codling.core.errors import RequestError
 from codling.engine.request import TokenLogprob
+from codling.serve.outcomes import About
 from codling.serve.prompts import completion_choices, inserts
 from codling.serve.run import Choice, Run
 from codling.serve.schema import CompletionRequest
@@ -31,6 +32,8 @@ async def complete(request: Request, asked: CompletionRequest, server: Server) -
     asked.refuse_unsupported()
     choices, prompts = await server.read(request, _read, asked, server)
     run = server.new_run(choices)
+    if isinstance(asked.prompt, str):
+        run.about = About(asked.prompt, asked.suffix or "", asked.path)
     if asked.max_tokens == 0:
         return JSONResponse(
             await while_connected(request, _prompt_only(run, asked, server, prompts))

@@ -61,6 +61,15 @@ class ServeConfig:
     """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     memory: Path | None = None
     """Memory of a repository (codling memory) that completions and insertions may repeat."""
+    repo: Path | None = None
+    """Repository or folder whose code completions and insertions may repeat, followed while it
+    changes; requests that name their `path` get the files that theirs depends on in front. Takes
+    the weights of --memory, if given."""
+    log_completions: Path | None = None
+    """File that notes which completions were shown and, where clients tell, taken or typed over;
+    only hashes and lengths of their text. Off by default."""
+    log_text: bool = False
+    """Note the text too, prompts and all, as training on it needs (codling data accepted)."""
     max_streams: int = 16
     """Completions that are computed together; more wait."""
     max_waiting: int = 64
@@ -93,6 +102,10 @@ class ServeConfig:
             raise ConfigError("serve: request_seconds must be above 0")
         if self.api_key and self.api_key_file:
             raise ConfigError("serve: give api_key or api_key_file, not both")
+        if self.log_text and self.log_completions is None:
+            raise ConfigError("serve: log_text needs log_completions, the file that it goes to")
+        if self.upstream and (self.repo or self.memory):
+            raise ConfigError("serve: repo and memory work with our own engine, not an upstream's")
         if self.upstream and not self.upstream.startswith(("http://", "https://")):
             raise ConfigError(f"serve: upstream is {self.upstream}; it must begin with http://")
 

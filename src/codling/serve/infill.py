@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse, Response
 
 from codling.core.errors import RequestError
 from codling.core.languages.table import detect, path_comment
+from codling.serve.outcomes import About
 from codling.serve.prompts import insertion_ids, inserts, native_choice, plain_ids
 from codling.serve.run import Run
 from codling.serve.schema import ExtraFile, InfillRequest, Native, NativeRequest
@@ -41,6 +42,7 @@ async def infill(request: Request, asked: InfillRequest, server: Server) -> Resp
     ids = await server.read(request, _insertion, asked, server)
     suffix = asked.input_suffix if server.config.stop_at_suffix else ""
     run = server.new_run([native_choice(asked, ids, server.backend, suffix)])
+    run.about = About(asked.input_prefix + asked.prompt, asked.input_suffix, asked.path)
     return await _answer(request, asked, server, run, session_of(request, asked.user))
 
 
@@ -48,7 +50,7 @@ def _insertion(_: Check, asked: InfillRequest, server: Server) -> list[int]:
     """The ids of an insertion's prompt."""
     prefix = context(asked.input_extra) + asked.input_prefix + asked.prompt
     wanted = asked.n_predict if asked.n_predict > 0 else server.config.default_max_tokens
-    return insertion_ids(server.backend, prefix, asked.input_suffix, wanted)
+    return insertion_ids(server.backend, prefix, asked.input_suffix, wanted, asked.path)
 
 
 async def native_completion(request: Request, asked: NativeRequest, server: Server) -> Response:
@@ -151,6 +153,7 @@ class _Writing:
         n_new = run.n_generated_tokens if self.asked.n_predict else 0
         return {
             "index": 0,
+            "id": f"cmpl-{run.id}",
             "content": content,
             "stop": True,
             "stop_type": "limit" if by_limit else "eos",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from codling.core.errors import RequestError, TokenizerError
+from codling.corpus.context import Cursor
 from codling.engine.request import Mode, SamplingParams
 from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
@@ -26,7 +27,7 @@ from codling.serve.schema import (
     Native,
 )
 from codling.serve.side_work import Check
-from codling.tokens.fim import insertion_prompt
+from codling.tokens.fim import InsertionPrompt, insertion_prompt, without_indentation
 from codling.tokens.tokenizer import Tokenizer
 
 _SEED_RANGE = 2**63
@@ -48,15 +49,34 @@ def completion_choices(
     for index, prompt in enumerate(prompts):
         check()
         if isinstance(prompt, str) and inserts(request.suffix, backend.tokenizer):
-            ids = insertion_ids(backend, prompt, request.suffix or "", wanted)
+            ids = insertion_ids(backend, prompt, request.suffix or "", wanted, request.path)
             mode: Mode = "insert"
+        elif isinstance(prompt, str) and request.path:
+            ids = context_ids(backend, Cursor(request.path, prompt), wanted) or plain_ids(
+                check, backend, prompt
+            )
+            mode = mode_of(ids, backend.tokenizer)
         else:
-            ids = plain_ids(check, backend, prompt)
+            ids = _continued(check, backend, prompt, request)
             mode = mode_of(ids, backend.tokenizer)
         params = _params(ids, request, backend, wanted)
         first = Choice(prompt_index=index, prompt_ids=ids, params=params, mode=mode, suffix=suffix)
         choices += _repeat(first, request.n)
     return choices
+
+
+def _continued(
+    check: Check, backend: Backend, prompt: str | list[int], request: CompletionRequest
+) -> list[int]:
+    """The ids of a prompt that is continued; of a text, those before the cursor's indentation.
+
+    Not where the answer shows the prompt or every token: all of it has to be there.
+    """
+    if isinstance(prompt, list) or request.echo or request.logprobs is not None:
+        return plain_ids(check, backend, prompt)
+    text, lead = without_indentation(prompt)
+    ids = plain_ids(check, backend, text if text.strip() else prompt)
+    return InsertionPrompt(ids, lead) if text.strip() and lead else ids
 
 
 def chat_choices(check: Check, request: ChatRequest, backend: Backend) -> list[Choice]:
@@ -100,8 +120,20 @@ def inserts(suffix: str | None, tokenizer: Tokenizer) -> bool:
     return suffix is not None and tokenizer.can_insert
 
 
-def insertion_ids(backend: Backend, prefix: str, suffix: str, wanted: int) -> list[int]:
-    """The insertion prompt; what is too long is cut at the ends far from the cursor."""
+def context_ids(backend: Backend, cursor: Cursor, wanted: int) -> list[int] | None:
+    """The prompt at a cursor of the repository that is followed; None where there is none."""
+    return backend.context_prompt(cursor, max(1, min(wanted, backend.max_length // 2)))
+
+
+def insertion_ids(
+    backend: Backend, prefix: str, suffix: str, wanted: int, path: str = ""
+) -> list[int]:
+    """The insertion prompt; what is too long is cut at the ends far from the cursor.
+
+    `path`: the file, which brings those that it depends on from the repository that is followed.
+    """
+    if path and (ids := context_ids(backend, Cursor(path, prefix, suffix), wanted)):
+        return ids
     budget = backend.max_length - max(1, min(wanted, backend.max_length // 2))
     try:
         return insertion_prompt(backend.tokenizer, prefix, suffix, max_tokens=budget)

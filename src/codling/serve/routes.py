@@ -21,7 +21,14 @@ from codling.serve.chat import chat
 from codling.serve.completions import complete
 from codling.serve.errors import ApiError
 from codling.serve.infill import infill, native_completion
-from codling.serve.schema import ChatRequest, CompletionRequest, InfillRequest, NativeRequest
+from codling.serve.schema import (
+    ChatRequest,
+    CompletionRequest,
+    ForgetRequest,
+    InfillRequest,
+    NativeRequest,
+    OutcomeRequest,
+)
 from codling.serve.server import Server
 
 WEB = Path(__file__).parent / "web"
@@ -51,11 +58,29 @@ def _add_completions(app: FastAPI, server: Server) -> None:
     async def insertion(request: Request, asked: InfillRequest) -> Response:
         return await infill(request, asked, server)
 
+    async def outcome(id: str, told: OutcomeRequest) -> Response:
+        return tell_outcome(id, told, server)
+
+    async def forget(asked: ForgetRequest) -> Response:
+        known = await asyncio.to_thread(server.backend.forget, asked.path)
+        return JSONResponse({"path": asked.path, "was_known": known})
+
+    app.post("/v1/memory/forget", summary="Nothing may come from this file")(forget)
     for base in BASES:
+        app.post(f"{base}/completions/{{id}}/outcome", summary="Taken or not")(outcome)
         app.post(f"{base}/completions", summary="Continue or insert")(completions)
         app.post(f"{base}/chat/completions", summary="Chat")(chat_completions)
     app.post("/completion", summary="Continue, as llama.cpp does")(native)
     app.post("/infill", summary="Insert, as llama.cpp does")(insertion)
+
+
+def tell_outcome(id: str, told: OutcomeRequest, server: Server) -> Response:
+    """Note what became of a completion, if a log is kept; ApiError 404 for one not shown here."""
+    if server.log is None:
+        return JSONResponse({"id": id, "recorded": False})
+    if not server.log.outcome(id, told.outcome, told.index, told.text):
+        raise ApiError(404, f"no completion {id} was shown here lately", param="id")
+    return JSONResponse({"id": id, "recorded": True})
 
 
 def _add_models(app: FastAPI, server: Server) -> None:
@@ -71,6 +96,8 @@ def _add_models(app: FastAPI, server: Server) -> None:
             "max_model_len": server.backend.max_length,
             "can_insert": tokenizer.can_insert,
             "can_chat": server.can_chat,
+            "follows_repository": server.config.repo is not None,
+            "logs_outcomes": server.log is not None,
         }
 
     async def models() -> Response:

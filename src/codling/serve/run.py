@@ -19,6 +19,7 @@ from codling.engine.request import BusyError, Delta, Mode, SamplingParams, Token
 from codling.serve.backend import Backend, DeltaStream
 from codling.serve.errors import ApiError, overloaded
 from codling.serve.metrics import Metrics
+from codling.serve.outcomes import About
 from codling.serve.overlap import OverlapFilter
 
 
@@ -46,6 +47,8 @@ class Run:
 
     def __init__(self, choices: Iterable[Choice], metrics: Metrics) -> None:
         self.choices = list(choices)
+        self.about: About | None = None
+        """What was asked, of runs that may be logged."""
         self.metrics = metrics
         self.id = uuid.uuid4().hex
         self.created = time.time()

@@ -29,6 +29,8 @@ MAX_CHOICES = 64
 _MAX_STOP_CHARS = 4096
 _MAX_PROMPT_IDS = 2**20
 """Longer than any context: such a list is refused before its members are looked at."""
+_MAX_OUTCOME_CHARS = 100_000
+_MAX_PATH_CHARS = 4096
 _MAX_TURNS = 4096
 _MAX_PARTS = 256
 _MAX_EXTRA_FILES = 1024
@@ -69,6 +71,7 @@ Prompt = Annotated[
     | Annotated[list[TokenIds], Field(max_length=MAX_CHOICES, fail_fast=True), Tag("id-lists")],
     Discriminator(_prompt_form),
 ]
+Path = Annotated[str, Field(max_length=_MAX_PATH_CHARS)]
 OnePrompt = Annotated[
     Annotated[str, Tag("text")] | Annotated[TokenIds, Tag("ids")],
     Discriminator(lambda value: "ids" if isinstance(value, list) else "text"),
@@ -155,6 +158,8 @@ class CompletionRequest(Sampling):
     echo: bool = False
     best_of: int | None = None
     logprobs: int | None = Field(default=None, ge=0, le=20)
+    path: Path = ""
+    """Ours: the file that is edited, of the repository that the server follows."""
     stop_at_suffix: StrictBool | None = None
     """Ours: cut an insertion where it begins to repeat the suffix; default: the server's."""
 
@@ -251,6 +256,24 @@ class ChatRequest(Sampling):
         return self.max_completion_tokens or self.max_tokens
 
 
+class OutcomeRequest(BaseModel):
+    """POST /v1/completions/{id}/outcome: what became of a choice."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    outcome: Literal["taken", "typed", "dismissed"]
+    """Taken, whole or in part; something else was typed in its place; or neither."""
+    index: int = Field(default=0, ge=0, le=MAX_CHOICES)
+    text: str | None = Field(default=None, max_length=_MAX_OUTCOME_CHARS)
+    """What was taken of it, or typed in its place; left out: all of it was taken."""
+
+
+class ForgetRequest(BaseModel):
+    """POST /v1/memory/forget: a file that nothing may come from any more."""
+
+    path: str = Field(min_length=1, max_length=_MAX_PATH_CHARS)
+
+
 class ExtraFile(BaseModel):
     """A piece of another file that helps an insertion."""
 
@@ -294,6 +317,8 @@ class NativeRequest(Native):
 class InfillRequest(Native):
     """POST /infill: insert between `input_prefix` + `prompt` and `input_suffix`."""
 
+    path: Path = ""
+    """Ours: the file that is edited, of the repository that the server follows."""
     prompt: str = ""
     input_prefix: str = ""
     input_suffix: str = ""

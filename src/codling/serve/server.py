@@ -16,6 +16,7 @@ from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
 from codling.serve.errors import overloaded
 from codling.serve.metrics import Metrics
+from codling.serve.outcomes import CompletionLog
 from codling.serve.run import Choice, Run
 from codling.serve.sessions import Sessions
 from codling.serve.side_work import Check, SideWork
@@ -39,6 +40,11 @@ class Server:
         self.can_chat = _can_chat(backend)
         self.reading = SideWork("reading", n_threads=_READERS, max_waiting=config.max_waiting)
         self.scoring = SideWork("scoring", n_threads=1, max_waiting=config.max_waiting)
+        self.log = (
+            None
+            if config.log_completions is None
+            else CompletionLog(config.log_completions, with_text=config.log_text)
+        )
         self._runs: set[Run] = set()
 
     async def read(
@@ -62,6 +68,7 @@ class Server:
             stack.enter_context(self.sessions.newest(session, run))
             self._runs.add(run)
             stack.callback(self._runs.discard, run)
+            stack.callback(self._note_shown, run)
             yield
 
     def stop(self) -> None:
@@ -70,6 +77,16 @@ class Server:
         self.scoring.close()
         for run in list(self._runs):
             run.stop()
+
+    def close(self) -> None:
+        """Let go of what is left when all requests have ended."""
+        if self.log is not None:
+            self.log.close()
+
+    def _note_shown(self, run: Run) -> None:
+        if self.log is not None and run.about is not None:
+            texts = [choice.text for choice in run.choices]
+            self.log.shown(f"cmpl-{run.id}", self.backend.name, run.about, texts)
 
 
 def session_of(request: Request, user: str | None) -> str | None:

@@ -18,6 +18,7 @@ import httpx
 from codling.checkpoint.hub import local_path
 from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import parse_row
+from codling.corpus.context import Cursor
 from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
 from codling.engine.stream import LeadFilter
 from codling.serve.config import ServeConfig
@@ -77,6 +78,14 @@ class UpstreamBackend:
             key=config.upstream_key,
             chat_template=config.chat_template,
         )
+
+    def context_prompt(self, _: Cursor, __: int) -> list[int] | None:
+        """None: no repository is followed here."""
+        return None
+
+    def forget(self, _: str) -> bool:
+        """False: there is no memory here."""
+        return False
 
     async def open(
         self, prompt_ids: Sequence[int], params: SamplingParams, mode: Mode

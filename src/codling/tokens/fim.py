@@ -206,6 +206,19 @@ def insertion_prompt(
     return InsertionPrompt(head + join(tokenizer, before, (), after, mode), lead)
 
 
+def without_indentation(text: str) -> tuple[str, str]:
+    r"""A text to be continued without the blanks of a line that only has blanks, and these.
+
+    After them a model would meet no token that begins with a blank; it writes them itself.
+
+    >>> without_indentation("if a:\n    "), without_indentation("x = ")
+    (('if a:\n', '    '), ('x = ', ''))
+    """
+    line = text[text.rfind("\n") + 1 :]
+    lead = line if not line.strip(" \t") else ""
+    return text.removesuffix(lead), lead
+
+
 def _lead(prefix: str, suffix: str, mode: FimMode) -> str:
     """The blanks at the end of the prefix that the answer may begin with."""
     if mode == "spm":

@@ -29,7 +29,7 @@ class Recall:
         """`max_tokens`: so many may be generated."""
         before, after = split_prompt(prompt_ids, memory.tokenizer.specials)
         text = [*after, _BORDER, *before]
-        self._memory = memory
+        self._memory = memory.snapshot()
         self._text = np.full(len(text) + max_tokens + 1, _BORDER, np.int64)
         self._text[: len(text)] = text
         self._n = len(text)

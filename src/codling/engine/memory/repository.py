@@ -8,7 +8,8 @@ Not here: making it a stage (engine/remember.py) and using it while text is gene
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,14 @@ class MemoryFile:
     license: str
 
 
+@dataclass(frozen=True)
+class _Fresh:
+    """The files that were edited, replaced as a whole."""
+
+    index: SuffixIndex
+    files: tuple[MemoryFile, ...]
+
+
 class Memory:
     """What a repository's files hold, ready to be asked."""
 
@@ -55,7 +64,7 @@ class Memory:
         self.index, self._files = index, files
         self._number = {f.path: i for i, f in enumerate(files)}
         self._edited: dict[str, tuple[MemoryFile, list[int]]] = {}
-        self._fresh, self._fresh_files = SuffixIndex.build([], tokenizer.vocab_size), files[:0]
+        self._fresh = _Fresh(SuffixIndex.build([], tokenizer.vocab_size), ())
 
     @classmethod
     def build(
@@ -124,21 +133,35 @@ class Memory:
 
     def forget(self, path: str) -> None:
         """From now on nothing comes from this file."""
-        if path in self._number:
-            self.index.alive[self._number[path]] = False
-        if self._edited.pop(path, None):
-            self._build_fresh()
+        self.update_all({path: None})
 
     def update(self, path: str, text: str, license: str = OWN_LICENSE) -> None:
         """The file reads so now."""
-        language = detect(path, b"") or ""
         number = self._number.get(path)
-        if number is not None:
-            self.index.alive[number] = False
-            license = self._files[number].license
-        file = MemoryFile(path, self._files[number].repo if number is not None else "", license)
-        self._edited[path] = (file, self.tokenizer.encode(file_text(language, path, text)))
-        self._build_fresh()
+        file = MemoryFile(path, "", license) if number is None else self._files[number]
+        language = detect(path, b"") or ""
+        self.update_all({path: asdict(file) | {"language": language, "content": text}})
+
+    def update_all(self, rows: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Files by path as they are now, rows as for `build`; None: not to be remembered."""
+        edited = dict(self._edited)
+        for path, row in rows.items():
+            if path in self._number:
+                self.index.alive[self._number[path]] = False
+            edited.pop(path, None)
+            if row is not None:
+                text = file_text(row["language"], path, row["content"])
+                file = MemoryFile(path, row["repo"], row["license"])
+                edited[path] = (file, self.tokenizer.encode(text))
+        if edited != self._edited:
+            index = SuffixIndex.build([i for _, i in edited.values()], self.tokenizer.vocab_size)
+            self._edited = edited
+            self._fresh = _Fresh(index, tuple(file for file, _ in edited.values()))
+
+    def snapshot(self) -> "Memory":
+        """The same files, and edited ones as they are now, for one request: places that it is given
+        stay what they are while others change the memory."""
+        return copy(self)
 
     def recall(self, context: Ids) -> Recalled:
         """What followed the longest match of the end of `context`.
@@ -146,7 +169,7 @@ class Memory:
         Places of edited files are numbered after those of the index.
         """
         old = self.index.recall(context)
-        new = self._fresh.recall(context) if self._edited else NOTHING
+        new = self._fresh.index.recall(context) if self._fresh.files else NOTHING
         if new.length == 0 or old.length > new.length:
             return old
         places = new.places + len(self.index.tokens)
@@ -155,20 +178,17 @@ class Memory:
 
     def locate(self, place: int) -> Origin:
         """The file and line of a place that `recall` gave."""
-        n = len(self.index.tokens)
-        index, files = (self.index, self._files) if place < n else (self._fresh, self._fresh_files)
+        n, fresh = len(self.index.tokens), self._fresh
+        index: SuffixIndex = self.index
+        files: Sequence[MemoryFile] = self._files
+        if place >= n:
+            index, files = fresh.index, fresh.files
         position = place if place < n else place - n
         number = index.file_of(position)
         file, start = files[number], int(index.file_starts[number]) + 1
         before = self.tokenizer.join_bytes(int(t) for t in index.tokens[start:position])
         # The path comment is no line of the file.
         return Origin(file.path, file.repo, file.license, max(1, before.count(b"\n")))
-
-    def _build_fresh(self) -> None:
-        self._fresh_files = [file for file, _ in self._edited.values()]
-        self._fresh = SuffixIndex.build(
-            [ids for _, ids in self._edited.values()], self.tokenizer.vocab_size
-        )
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:

@@ -43,7 +43,7 @@ from codling.evaluate.heldout.score import (
     ngram_answer,
     window_bits,
 )
-from codling.tokens.fim import InsertionPrompt
+from codling.tokens.fim import InsertionPrompt, without_indentation
 from codling.tokens.token_files import open_stream
 from codling.tokens.tokenizer import Tokenizer
 
@@ -251,7 +251,7 @@ def _prompt(engine: TextEngine, question: Question, max_new_tokens: int) -> list
     if engine.can_insert:
         return engine.insert_prompt(question.prefix, question.suffix, max_tokens=max_new_tokens)
     room = engine.max_length - max_new_tokens
-    text = question.prefix.rstrip(" \t")
-    ids = engine.complete_prompt(text[-_CHARS_PER_TOKEN * room :], literal=True)[-room:]
+    text, lead = without_indentation(question.prefix[-_CHARS_PER_TOKEN * room :])
+    ids = engine.complete_prompt(text, literal=True)[-room:]
     eos = engine.tokenizer.specials.eos
-    return InsertionPrompt(ids or [eos or 0], question.prefix[len(text) :])
+    return InsertionPrompt(ids or [eos or 0], lead)

@@ -30,6 +30,15 @@ export async function models() {
   return (await answer.json()).data;
 }
 
+/** Tells what became of a suggestion: { id, outcome, text }. */
+export async function tellOutcome({ id, ...told }) {
+  await request(`/v1/completions/${encodeURIComponent(id)}/outcome`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(told),
+  });
+}
+
 /**
  * Posts `body` with stream on and yields each event's JSON object.
  * Throws ApiError for a refusal, also for one in the middle of the stream; AbortError once `signal` fires.

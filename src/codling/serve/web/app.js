@@ -1,6 +1,6 @@
 // Wires the page together: tabs, theme, settings, the model's name, and suggestions at the cursor.
 
-import { ApiError, Stopwatch, apiKey, models, setApiKey, stream, whenKeyNeeded } from "./api.js";
+import { ApiError, Stopwatch, apiKey, models, setApiKey, stream, tellOutcome, whenKeyNeeded } from "./api.js";
 import { Chat } from "./chat.js";
 import { Editor } from "./editor.js";
 
@@ -96,6 +96,7 @@ async function ask({ quiet = false, wide = false } = {}) {
   try {
     const options = { signal: abort.signal, headers: { "X-Codling-Session": SESSION } };
     for await (const event of stream("/v1/completions", question(ghost, wide), options)) {
+      ghost.id = event.id;
       if (event.usage) watch.sawUsage(event.usage);
       const piece = event.choices[0]?.text;
       if (!piece) continue;
@@ -124,9 +125,12 @@ async function ask({ quiet = false, wide = false } = {}) {
 
 function question({ before, after }, wide) {
   const name = $("file").value.trim();
-  const head = name ? `${editor.kind.comment} ${name}\n` : "";
+  // A server that follows a repository puts the path and what the file depends on in front.
+  const follows = name && model.follows_repository;
+  const head = name && !follows ? `${editor.kind.comment} ${name}\n` : "";
   const restOfLine = after.split("\n", 1)[0];
   const body = { prompt: head + before, max_tokens: Number($("length").value), temperature: 0 };
+  if (follows) body.path = name;
   if (model.can_insert) body.suffix = after;
   // Inside a line, only this line.
   if (restOfLine.trim()) body.stop = ["\n"];
@@ -171,6 +175,9 @@ function wireEditor() {
     setState("idle", editor.leaving ? "Tab now leaves the editor" : "ready");
   });
   editor.addEventListener("ghost", showGhost);
+  editor.addEventListener("outcome", ({ detail }) => {
+    if (model.logs_outcomes) tellOutcome(detail).catch(() => {});
+  });
   document.addEventListener("keydown", (event) => {
     const space = event.ctrlKey && event.code === "Space";
     const slash = event.altKey && event.code === "Backslash";

@@ -79,6 +79,7 @@ export class Editor extends EventTarget {
 
   drop() {
     if (!this.ghost) return;
+    this.#tell(this.ghost, this.#taken(this.ghost) ? "taken" : "dismissed");
     this.ghost = null;
     this.#changed();
   }
@@ -86,11 +87,29 @@ export class Editor extends EventTarget {
   accept(part = (text) => text) {
     const piece = part(this.suggestion);
     if (!piece) return;
-    const rest = this.suggestion.length > piece.length ? this.ghost : null;
-    if (!rest) this.ghost = null;
+    const ghost = this.ghost;
+    const rest = this.suggestion.length > piece.length ? ghost : null;
+    ghost.taken = this.#typed() + piece;
+    if (!rest) {
+      this.#tell(ghost, "taken");
+      this.ghost = null;
+    }
     this.insert(piece);
     this.ghost = rest;
     this.#changed();
+  }
+
+  /** What was accepted of a suggestion; "" where nothing was. */
+  #taken(ghost) {
+    return ghost.taken ?? "";
+  }
+
+  /** Says once what became of a suggestion that was shown whole. */
+  #tell(ghost, outcome) {
+    if (!ghost.id || !ghost.full || ghost.told) return;
+    ghost.told = true;
+    const text = outcome === "taken" ? this.#taken(ghost) : undefined;
+    this.dispatchEvent(new CustomEvent("outcome", { detail: { id: ghost.id, outcome, text } }));
   }
 
   /** Replaces the selection; undo takes it back. */
