@@ -1,4 +1,4 @@
-"""A picture of the page with a suggestion in it: python examples/screenshot.py URL OUT.
+"""A picture of the page with a suggestion in it: python tools/screenshot.py URL OUT.
 
 Needs the dev extra (playwright), Chromium, and a running `codling serve` at URL.
 """
@@ -14,6 +14,7 @@ FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sy
 
 
 def main(url: str, out: Path) -> None:
+    """Ask the page at `url` for a suggestion and write what it shows as a PNG."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("needs Chromium: apt install chromium")
@@ -34,5 +35,5 @@ def main(url: str, out: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python examples/screenshot.py URL OUT")
+        sys.exit("usage: python tools/screenshot.py URL OUT")
     main(sys.argv[1], Path(sys.argv[2]))
