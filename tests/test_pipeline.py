@@ -1,6 +1,7 @@
 """How `grow` joins its stations: who takes what, what is left out, and mistakes before any work."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from codling.pipeline import GrowConfig, Step, _default_run_dir, prepare
 RUN = Path("runs/x")
 
 
-def steps(**settings: object) -> dict[str, Step]:
+def steps(**settings: Any) -> dict[str, Step]:
     return {s.station.table: s for s in prepare(GrowConfig(**settings), RUN)}
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 from gguf.quants import quantize
-from mutations import (
+
+from checkpoint.mutations import (
     ANY,
     CONFIG,
     EITHER,

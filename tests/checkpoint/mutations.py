@@ -269,7 +269,7 @@ def weight_cases(base: Files) -> Iterator[Case]:
     def case(what: str, data: object, allowed: tuple[str, ...] = LINE) -> Case:
         return Case(f"weights {what}", base | {"a.safetensors": data}, allowed)
 
-    def edited(what: str, **values: object) -> Case:
+    def edited(what: str, **values: Any) -> Case:
         return case(what, safetensors(own, lambda h: h[name].update(values)))
 
     for code in ("F8_E4M3", "I32", "BOOL", "", None, 5, "F64"):
@@ -408,7 +408,7 @@ def tokenizer_config_cases(base: Files) -> Iterator[Case]:
 
 
 def tables() -> dict[str, Callable[[], tuple[Files, Iterator[Case]]]]:
-    from gguf_mutations import gguf_table
+    from checkpoint.gguf_mutations import gguf_table
 
     return {"folder": folder_table, "gguf": gguf_table}
 
@@ -492,5 +492,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     main(sys.argv[1])

@@ -1,6 +1,7 @@
 """Hub names: what counts as one, and what is asked of the hub. Nothing here reaches the network."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_only_configs_tokenizers_and_safetensors_are_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     huggingface_hub = pytest.importorskip("huggingface_hub")
-    asked: dict[str, object] = {}
+    asked: dict[str, Any] = {}
 
     def fetch(name: str, *, allow_patterns: list[str]) -> str:
         asked.update(name=name, patterns=allow_patterns)
@@ -44,7 +45,7 @@ def test_only_configs_tokenizers_and_safetensors_are_fetched(
 def test_a_hub_that_does_not_deliver_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     huggingface_hub = pytest.importorskip("huggingface_hub")
 
-    def fail(_name: str, **_settings: object) -> str:
+    def fail(_name: str, **_settings: Any) -> str:
         raise OSError("no route to host\nmore detail")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)

@@ -1,6 +1,7 @@
 """config.json, read and written."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ CODER_1_3B = {
 @pytest.mark.parametrize(
     ("published", "name"), [(V2_LITE, "v2-lite"), (CODER_1_3B, "coder-1.3b")], ids=["lite", "1.3b"]
 )
-def test_a_published_config_is_its_preset(published: dict[str, object], name: str) -> None:
+def test_a_published_config_is_its_preset(published: dict[str, Any], name: str) -> None:
     assert from_published(published, "x") == replace(PRESETS[name], init_std=0.02)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 Node = tuple[int, int]
@@ -155,7 +156,7 @@ def _through(disk: Disk, name: str) -> Callable[..., object]:
     # The disk is only ours: a real sync would take its time and change nothing.
     real = os.fstat if name == "fsync" else getattr(os, name)
 
-    def call(*args: object, **options: object) -> object:
+    def call(*args: object, **options: Any) -> object:
         descriptor = args[0] if name == "fsync" else None
         return disk.call(lambda: real(*args, **options), descriptor)  # type: ignore[arg-type]
 

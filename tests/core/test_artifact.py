@@ -6,6 +6,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -103,7 +104,7 @@ SOURCE = Input(kind="source", id="abc", path="/x")
     [({"version": 2}, "another version of the stage"), ({"inputs": [SOURCE]}, "other inputs")],
 )
 def test_work_of_another_version_or_from_other_inputs_stays_too(
-    tmp_path: Path, begun: dict[str, object], said: str
+    tmp_path: Path, begun: dict[str, Any], said: str
 ) -> None:
     partial = stop_halfway(tmp_path / "toy", ToyConfig(), **begun)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match=said):

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,7 +20,7 @@ from codling.corpus.tables.schemas import DOCUMENT_SCHEMA
 CODE = "def add(first, second):\n    return first + second\n"
 
 
-def document(path: str, content: str = CODE, **values: object) -> dict[str, object]:
+def document(path: str, content: str = CODE, **values: Any) -> dict[str, Any]:
     return {
         "source": "app",
         "repo": "app",
@@ -35,7 +36,7 @@ def document(path: str, content: str = CODE, **values: object) -> dict[str, obje
     } | values
 
 
-def raw(tmp_path: Path, *shards: list[dict[str, object]]) -> Path:
+def raw(tmp_path: Path, *shards: list[dict[str, Any]]) -> Path:
     def work(draft: object) -> None:
         for i, rows in enumerate(shards):
             table = pa.Table.from_pylist(rows, schema=DOCUMENT_SCHEMA)
@@ -53,7 +54,7 @@ def raw(tmp_path: Path, *shards: list[dict[str, object]]) -> Path:
     return out_dir
 
 
-def run(tmp_path: Path, *shards: list[dict[str, object]], **settings: object) -> Artifact:
+def run(tmp_path: Path, *shards: list[dict[str, Any]], **settings: Any) -> Artifact:
     values = {
         "raw_dir": raw(tmp_path, *shards),
         "out_dir": tmp_path / "docs",

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,12 +30,12 @@ def write(root: Path, files: Mapping[str, str | bytes]) -> Path:
     return root
 
 
-def run(tmp_path: Path, *sources: Path, **settings: object) -> Artifact:
+def run(tmp_path: Path, *sources: Path, **settings: Any) -> Artifact:
     values = {"out_dir": tmp_path / "raw", "workers": 1} | settings
     return collect(CollectConfig(sources=sources, **values))  # type: ignore[arg-type]
 
 
-def documents(artifact: Artifact) -> dict[str, dict[str, object]]:
+def documents(artifact: Artifact) -> dict[str, dict[str, Any]]:
     return {row["path"]: row for row in read_rows(artifact, "documents")}
 
 

@@ -6,6 +6,7 @@ import re
 import sysconfig
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ SHORT = "return values"  # two words: too short to be looked for
 LINE = "return sorted(values, key=len)"
 
 
-def config(tmp_path: Path, **settings: object) -> DecontaminateConfig:
+def config(tmp_path: Path, **settings: Any) -> DecontaminateConfig:
     given = {"documents_dir": tmp_path / "in", "out_dir": tmp_path / "out", "benchmarks": ()}
     return DecontaminateConfig(**{**given, **settings})
 

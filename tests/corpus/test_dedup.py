@@ -5,6 +5,7 @@ import json
 import random
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def edited(words: list[str], n_edits: int, seed: int) -> list[str]:
     return [f"edit_{i}" if i in places else word for i, word in enumerate(words)]
 
 
-def run(tmp_path: Path, shards: list[list[Document]], **settings: object):
+def run(tmp_path: Path, shards: list[list[Document]], **settings: Any):
     made = dedup(
         DedupConfig(
             documents_dir=write_documents(tmp_path / "documents", shards),

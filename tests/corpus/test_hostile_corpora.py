@@ -8,6 +8,7 @@ import random
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -59,7 +60,7 @@ NOTHING = [
 
 @pytest.mark.parametrize(("row", "value"), NOTHING)
 def test_a_row_without_text_is_counted_and_passed_over(
-    row: dict[str, object], value: str, tmp_path: Path
+    row: dict[str, Any], value: str, tmp_path: Path
 ) -> None:
     raw = run(tmp_path, jsonl(tmp_path / "c.jsonl", row, GOOD))
     assert paths(raw) == ["a.py"]

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -41,11 +42,11 @@ def served(model: Path) -> Iterator[ApiBackend]:
     servers.stop()
 
 
-def config(**values: object) -> BenchmarkConfig:
+def config(**values: Any) -> BenchmarkConfig:
     return BenchmarkConfig(benchmark="humaneval", **values)  # type: ignore[arg-type]
 
 
-def answering(body: dict[str, object], status: int = 200) -> ApiBackend:
+def answering(body: dict[str, Any], status: int = 200) -> ApiBackend:
     transport = httpx.MockTransport(lambda _: httpx.Response(status, json=body))
     return ApiBackend(config(api="http://there/v1"), transport=transport)
 
@@ -131,7 +132,7 @@ def test_our_server_ranks_options_as_the_engine_does(engine, served):
 
 
 def test_only_the_options_own_tokens_count():
-    def choice(index: int, option: str, made: str, *values: float) -> dict[str, object]:
+    def choice(index: int, option: str, made: str, *values: float) -> dict[str, Any]:
         tokens = [
             "<begin>",
             "bytes:\\xc3",

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -46,7 +47,7 @@ def example(name: str, folder: Path) -> Path:
     return path
 
 
-def configured(tmp_path: Path, name: str, rows: list[dict[str, object]], file: str):
+def configured(tmp_path: Path, name: str, rows: list[dict[str, Any]], file: str):
     path = tmp_path / "data" / file
     path.parent.mkdir(parents=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

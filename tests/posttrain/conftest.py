@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_base import SHAPE
 
 from codling.checkpoint.store import save_hf
 from codling.core.artifact import Artifact
@@ -15,6 +14,7 @@ from codling.model.transformer import Transformer
 from codling.posttrain.config import AdaptConfig
 from codling.tokens.config import PackConfig
 from codling.tokens.pack import pack
+from posttrain.tiny_base import SHAPE
 from train.conftest import samples, tokenizer_dir  # noqa: F401
 
 

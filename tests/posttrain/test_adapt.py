@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_base import SHAPE
 
 from codling.checkpoint.load import load_model
 from codling.checkpoint.store import save_hf
@@ -32,6 +31,7 @@ from codling.posttrain.plan import check_memory, plan
 from codling.tokens.config import PackConfig
 from codling.tokens.pack import pack
 from codling.train.config import OptimizerConfig
+from posttrain.tiny_base import SHAPE
 
 Config = Callable[..., AdaptConfig]
 TOKENS = torch.arange(40).reshape(1, 40)

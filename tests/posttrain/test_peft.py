@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from test_lora import DENSE, LATENT, QWEN, TOKENS, logits, make, trained
 
 from codling.checkpoint.adapter import load_adapter, merge, save_adapter
 from codling.checkpoint.store import save_hf
 from codling.core.errors import CheckpointError
 from codling.model.config import ModelConfig
 from codling.posttrain.lora import matrices
+from posttrain.test_lora import DENSE, LATENT, QWEN, TOKENS, logits, make, trained
 
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft", reason="peft is not installed (extra finetune)")

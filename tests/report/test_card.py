@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA, SAMPL
 from codling.report.card import CardConfig, card
 
 
-def document(path: str, repo: str = "app", **values: object) -> dict[str, object]:
+def document(path: str, repo: str = "app", **values: Any) -> dict[str, Any]:
     return {
         "source": "app",
         "repo": repo,
@@ -32,7 +33,7 @@ def document(path: str, repo: str = "app", **values: object) -> dict[str, object
     } | values
 
 
-def dropped(path: str, rule: str) -> dict[str, object]:
+def dropped(path: str, rule: str) -> dict[str, Any]:
     kept = ("source", "repo", "path", "language", "license", "n_bytes")
     row = document(path)
     return {k: row[k] for k in kept} | {"rule": rule, "value": "7"}

@@ -2,6 +2,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_the_page_draws_the_largest_samples_and_says_what_was_left_out() -> None
     assert "Not done: screen: as --skip says." in page
 
 
-def stage(folder: Path, kind: str, inputs: list[Artifact], **config: object) -> Artifact:
+def stage(folder: Path, kind: str, inputs: list[Artifact], **config: Any) -> Artifact:
     """An artefact of one shard with tables as far as a view reads them."""
 
     def work(draft: Draft) -> None:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from test_language_toolchains import PROGRAMS
 
 from codling.core.errors import ToolMissingError
 from codling.sandbox.executor import Executor, Program
+from sandbox.test_language_toolchains import PROGRAMS
 
 PYTHON = "def twice(x):\n    BODY\nassert twice(2) == 4, 'not 4'\n"
 BROKEN = [

@@ -5,13 +5,13 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from test_language_toolchains import BODIES, PROGRAMS
 
 from codling.core.errors import ToolMissingError
 from codling.evaluate.task import read_lines
 from codling.sandbox import toolchains
 from codling.sandbox.executor import Executor, Program
 from codling.sandbox.tampering import tampering
+from sandbox.test_language_toolchains import BODIES, PROGRAMS
 
 TESTS = "\ndef check(candidate):\n    assert candidate(2) == 4\ncheck(twice)\n"
 PYTHON = {

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_server import Running, Servers, save_model
 
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
+from serve.tiny_server import Running, Servers, save_model
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """POST /v1/chat/completions, asked by OpenAI's client, LangChain and plain HTTP."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -8,11 +9,11 @@ from langchain_openai import ChatOpenAI
 from langchain_openai import OpenAI as LangChainCompletion
 from openai import BadRequestError, NotFoundError, OpenAI
 from pydantic import SecretStr
-from tiny_server import CONTEXT, Running
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.tokens.families import EOS, EOT
+from serve.tiny_server import CONTEXT, Running
 
 ASK = [{"role": "user", "content": "add two numbers"}]
 
@@ -67,7 +68,7 @@ def test_choices_differ_and_a_seed_repeats_them(client: OpenAI) -> None:
 
 
 def test_content_parts_and_the_developer_role_are_understood(client: OpenAI) -> None:
-    def text(messages: list[dict[str, object]]) -> str | None:
+    def text(messages: list[dict[str, Any]]) -> str | None:
         made = client.chat.completions.create(model="any", messages=messages, max_tokens=8)
         return made.choices[0].message.content
 
@@ -115,7 +116,7 @@ def test_logprobs_have_text_bytes_and_alternatives(client: OpenAI) -> None:
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(
-    client: OpenAI, more: dict[str, object], param: str
+    client: OpenAI, more: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(BadRequestError) as refused:
         client.chat.completions.create(
@@ -142,7 +143,7 @@ def test_the_responses_api_is_answered_with_a_pointer(client: OpenAI) -> None:
         client.responses.create(model="any", input="hello")
 
 
-def langchain(server: Running, **more: object) -> ChatOpenAI:
+def langchain(server: Running, **more: Any) -> ChatOpenAI:
     settings = {"base_url": f"{server.url}/v1", "api_key": SecretStr("none"), "max_retries": 0}
     return ChatOpenAI(**({"model": "tiny-coder", "max_tokens": 6} | settings | more))
 

@@ -3,19 +3,20 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from tiny_server import Running, Servers
 
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.tokens.families import BOS
+from serve.tiny_server import Running, Servers
 
 ASK = [{"role": "user", "content": "add two numbers"}]
 
 
-def post(server: Running, path: str, **body: object) -> httpx.Response:
+def post(server: Running, path: str, **body: Any) -> httpx.Response:
     return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=30)
 
 

@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 from openai import APIStatusError, BadRequestError, OpenAI
-from tiny_server import CONTEXT, Running, Servers, save_model
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
+from serve.tiny_server import CONTEXT, Running, Servers, save_model
 
 PROMPT = "def add(first, second):\n"
 SUFFIX = "\n\n\nclass Stack:\n"
@@ -23,7 +24,7 @@ def client(server: Running) -> Iterator[OpenAI]:
         yield made
 
 
-def post(server: Running, path: str, **body: object) -> httpx.Response:
+def post(server: Running, path: str, **body: Any) -> httpx.Response:
     return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=30)
 
 
@@ -111,7 +112,7 @@ def test_a_seed_repeats_and_another_differs(client: OpenAI) -> None:
 
 
 def test_the_stream_ends_with_done_and_has_usage_only_when_asked(server: Running) -> None:
-    def events(**more: object) -> list[str]:
+    def events(**more: Any) -> list[str]:
         body = post(server, "/v1/completions", prompt="x", max_tokens=3, stream=True, **more)
         assert body.headers["content-type"].startswith("text/event-stream")
         parts = body.text.split("\n\n")
@@ -256,7 +257,7 @@ def test_a_long_file_is_cut_far_from_the_cursor_instead(client: OpenAI) -> None:
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(
-    server: Running, body: dict[str, object], param: str
+    server: Running, body: dict[str, Any], param: str
 ) -> None:
     answer = post(server, "/v1/completions", **({"prompt": "x", "max_tokens": 1} | body))
     assert answer.status_code == 400

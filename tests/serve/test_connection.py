@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tiny_server import Running, Servers, wait_until
 
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig
+from serve.tiny_server import Running, Servers, wait_until
 
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from tiny_server import Running
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
+from serve.tiny_server import Running
 
 EDITORS = Path(__file__).parents[2] / "editors"
 EXPECTED = "http://127.0.0.1:8000"

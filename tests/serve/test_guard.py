@@ -3,12 +3,12 @@
 import httpx
 import pytest
 from openai import AuthenticationError, OpenAI
-from tiny_server import Running, Servers
 
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig
 from codling.serve.guard import has_key
+from serve.tiny_server import Running, Servers
 
 KEY = "s3cret-\u00fc"
 

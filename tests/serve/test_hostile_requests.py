@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-from tiny_server import CONTEXT, Running, Servers, wait_until
 
 from codling.core.errors import RequestError
 from codling.engine.text import TextEngine
@@ -20,6 +19,7 @@ from codling.serve.body import parse_body
 from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
 from codling.serve.length import fewest_tokens, refuse_too_long
+from serve.tiny_server import CONTEXT, Running, Servers, wait_until
 
 HALF = "\ud800"
 JSON = {"Content-Type": "application/json"}

@@ -1,21 +1,22 @@
 """POST /infill and /completion, as llama.vim, llama.vscode and cmp-ai send them."""
 
 import json
+from typing import Any
 
 import httpx
 import pytest
-from tiny_server import Running
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.infill import context, keep_indent, select
 from codling.serve.schema import ExtraFile
 from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
+from serve.tiny_server import Running
 
 BEFORE, LINE, AFTER = "def add(first, second):\n", "    re", "\n\n\nclass Stack:\n"
 
 
-def post(server: Running, path: str, **body: object) -> httpx.Response:
+def post(server: Running, path: str, **body: Any) -> httpx.Response:
     return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=30)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tiny_server import Running
 
 from codling.serve.config import ServeConfig
 from codling.serve.listen import bind
+from serve.tiny_server import Running
 
 
 async def no_delay_of_an_accepted_connection(host: str) -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tiny_server import Servers
 
 from codling.checkpoint.hub import has_model, local_path, model_name
 from codling.checkpoint.info import describe
@@ -21,6 +20,7 @@ from codling.engine.verbs import complete
 from codling.serve.app import serve
 from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig
+from serve.tiny_server import Servers
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tiny_server import Running
 
 from codling.serve.origin import is_local_authority, is_local_host, may_ask
+from serve.tiny_server import Running
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_server import Running, Servers, wait_until
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig
+from serve.tiny_server import Running, Servers, wait_until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 expect = playwright.expect
@@ -200,7 +200,7 @@ def test_the_tabs_obey_the_arrow_keys(page) -> None:
 
 
 def test_stop_ends_the_answer(browser, servers: Servers, model_dir: Path) -> None:
-    from test_streams import SlowBackend
+    from serve.test_streams import SlowBackend
 
     slow = servers.start(SlowBackend(TextEngine.open(model_dir)))
     context = browser.new_context()

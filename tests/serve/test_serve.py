@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tiny_server import free_port
 
 from codling.core.errors import CheckpointError, ConfigError, TokenizerError
 from codling.serve.app import serve
 from codling.serve.config import ServeConfig
 from codling.serve.listen import find_key
+from serve.tiny_server import free_port
 
 
 def first_line(config: ServeConfig) -> str:

@@ -6,16 +6,17 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from tiny_server import Running, Servers, wait_until
 
 from codling.engine.request import Delta, Mode, SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import DeltaStream, LocalBackend
 from codling.serve.config import ServeConfig
 from codling.serve.sessions import Sessions
+from serve.tiny_server import Running, Servers, wait_until
 
 
 class Slowed:
@@ -76,7 +77,7 @@ def backend(slow: Running) -> Iterator[SlowBackend]:
     slow.wait_idle()
 
 
-def stream(slow: Running, path: str = "/v1/completions", **body: object):
+def stream(slow: Running, path: str = "/v1/completions", **body: Any):
     asked = {"prompt": "def add(", "max_tokens": 200, "stream": True} | body
     return httpx.stream("POST", slow.url + path, json=asked, trust_env=False, timeout=30)
 

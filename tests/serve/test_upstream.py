@@ -10,13 +10,13 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from openai import OpenAI
-from tiny_server import Running, Servers, free_port
 
 from codling.core.errors import ConfigError
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.config import ServeConfig
 from codling.serve.upstream import UpstreamBackend, UpstreamStream, base_url
+from serve.tiny_server import Running, Servers, free_port
 
 PROMPT, SUFFIX = "def add(first, second):\n", "\n\n\nclass Stack:\n"
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from token_samples import LINES, make_samples, sample_row
 
 from codling.core.artifact import Artifact
 from codling.tokens.bpe import learn_tokenizer
 from codling.tokens.config import TokenizerConfig
 from codling.tokens.tokenizer import Tokenizer
+from tokens.token_samples import LINES, make_samples, sample_row
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from token_samples import LINES, make_samples, sample_row
 
 from codling.core.artifact import Artifact, sha256_of
 from codling.core.errors import ConfigError, SourceError
@@ -11,6 +10,7 @@ from codling.tokens.bpe import learn_tokenizer
 from codling.tokens.config import TokenizerConfig
 from codling.tokens.families import CODER_V1_ORDER
 from codling.tokens.tokenizer import Tokenizer
+from tokens.token_samples import LINES, make_samples, sample_row
 
 TEXTS = [
     "def f(x):\n    return  x\r\n",

@@ -1,6 +1,7 @@
 """Whatever people say is text: special tokens of a chat come from its template alone."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def said(*contents: str) -> list[dict[str, str]]:
     return [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
 
 
-def placed(source: str, messages: list, **more: object) -> list[str]:
+def placed(source: str, messages: list, **more: Any) -> list[str]:
     """The special tokens of a prompt, in order."""
     template = ChatTemplate(source, tokens={"bos_token": BOS}, specials=SPECIALS)
     return [text for text, special in template.pieces(messages, **more) if special]

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from token_samples import LINES, make_samples, sample_row
 
 from codling.core.artifact import Artifact, sha256_of
 from codling.core.errors import ConfigError, TokenizerError
@@ -13,6 +12,7 @@ from codling.tokens.config import PackConfig
 from codling.tokens.pack import pack
 from codling.tokens.token_files import open_stream, read_index, read_meta
 from codling.tokens.tokenizer import Tokenizer
+from tokens.token_samples import LINES, make_samples, sample_row
 
 
 @pytest.fixture(scope="module")

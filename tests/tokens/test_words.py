@@ -6,13 +6,13 @@ from random import Random
 
 import numpy as np
 import pytest
-from token_samples import LINES
 
 from codling.core.errors import TokenizerError
 from codling.tokens import bulk
 from codling.tokens.bulk import BulkEncoder
 from codling.tokens.tokenizer import Tokenizer
 from codling.tokens.words import WordEncoder
+from tokens.token_samples import LINES
 
 PALETTE = [
     *"ab Z_9(.=+\n\r\t",

@@ -1,5 +1,7 @@
 """The learning rate, step by step."""
 
+from typing import Any
+
 import pytest
 
 from codling.core.errors import ConfigError
@@ -7,7 +9,7 @@ from codling.train.config import ScheduleConfig
 from codling.train.schedule import rate_at
 
 
-def rates(n_steps: int, **settings: object) -> list[float]:
+def rates(n_steps: int, **settings: Any) -> list[float]:
     config = ScheduleConfig(**settings)  # type: ignore[arg-type]
     return [rate_at(step, n_steps, config) for step in range(n_steps)]
 

@@ -3,6 +3,7 @@
 import ast
 import random
 import warnings
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,7 @@ CODE = "def add(first, second):\n    # adds\n    return first + second\n"
 PAGE = "<html><head><style>p {color: red}</style></head><body><p>%s</p></body></html>\n"
 
 
-def judge(text: str, language: str = "python", **settings: object) -> Reason | None:
+def judge(text: str, language: str = "python", **settings: Any) -> Reason | None:
     limits = thresholds(FilterConfig(**settings))  # type: ignore[arg-type]
     return drop_reason(FileText(language, "a", text, line_stats(text)), limits)
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import pyarrow as pa
@@ -26,7 +27,7 @@ SHARE_ALIKE = LicenseConfig(also=("CC-BY-SA-2.5", "CC-BY-SA-3.0", "CC-BY-SA-4.0"
 CHINESE = "编译器把源代码翻译成机器代码。链接器把目标文件合并成一个程序。" * 6
 
 
-def post(number: int, kind: int, body: str, **more: object) -> str:
+def post(number: int, kind: int, body: str, **more: Any) -> str:
     values = {"Id": number, "PostTypeId": kind, "Score": 5, "Body": body} | more
     values.setdefault("CreationDate", "2019-01-01T00:00:00.000")
     return "  <row " + " ".join(f"{k}={quoteattr(str(v))}" for k, v in values.items()) + " />\n"
@@ -49,7 +50,7 @@ THREAD = dump(
 )
 
 
-def run(tmp_path: Path, *sources: Path, **settings: object) -> Artifact:
+def run(tmp_path: Path, *sources: Path, **settings: Any) -> Artifact:
     values = {"out_dir": tmp_path / "out", "workers": 1, "licenses": SHARE_ALIKE} | settings
     return prose(ProseConfig(sources=sources, **values))  # type: ignore[arg-type]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def trees(n: int) -> Iterator[dict[str, str]]:
         yield dict(files)
 
 
-def run(tmp_path: Path, *sources: Path, **settings: object) -> Artifact:
+def run(tmp_path: Path, *sources: Path, **settings: Any) -> Artifact:
     values = {"out_dir": tmp_path / "raw", "workers": 1, "heldout_by": "commits"} | settings
     return collect(CollectConfig(sources=sources, **values))  # type: ignore[arg-type]
 

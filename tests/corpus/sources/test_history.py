@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def days(root: Path) -> dict[str, int]:
     return {path: (second - START) // DAY for path, second in read_history(root).times.items()}
 
 
-def run(tmp_path: Path, *sources: Path, **settings: object) -> Artifact:
+def run(tmp_path: Path, *sources: Path, **settings: Any) -> Artifact:
     values = {"out_dir": tmp_path / "raw", "workers": 1} | settings
     return collect(CollectConfig(sources=sources, **values))  # type: ignore[arg-type]
 

@@ -3,10 +3,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from plain_memory import recall as plain_recall
 
 from codling.engine.memory.index import MAX_MATCH, SuffixIndex
 from codling.engine.memory.kernels import scan_back
+from engine.memory.plain_memory import recall as plain_recall
 
 NO_TOKEN = 0xFFFFFFFF
 

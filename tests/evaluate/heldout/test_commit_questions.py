@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ NEW = (
 )
 
 
-def asked_of(tmp_path: Path, *states: dict[str, str], **options: object) -> Asked:
+def asked_of(tmp_path: Path, *states: dict[str, str], **options: Any) -> Asked:
     """The questions when `states` are the last commits, after 60 that change nothing of interest.
 
     Messages of single states are given by number: `_0="Revert ..."`.

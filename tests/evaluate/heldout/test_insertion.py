@@ -1,4 +1,5 @@
 from collections import Counter
+from typing import Any
 
 from codling.evaluate.heldout.insertion import (
     asked_of,
@@ -70,7 +71,7 @@ def test_edit_similarity_by_hand() -> None:
     assert edit_similarity("abc", "") == 0
 
 
-def sample_of(repo: str, path: str, n_lines: int) -> dict[str, object]:
+def sample_of(repo: str, path: str, n_lines: int) -> dict[str, Any]:
     content = f"# {path}\n" + "".join(f"value_{i} = {i}\n" for i in range(n_lines))
     return {
         "repo": repo,

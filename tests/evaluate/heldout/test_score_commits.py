@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def settings(repo: Path, model: Path, out_dir: Path) -> ScoreCommitsConfig:
     )
 
 
-def read(made: Artifact) -> tuple[dict[str, object], list[dict[str, object]], str]:
+def read(made: Artifact) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
     rows = [json.loads(line) for line in (made.path / "answers.jsonl").read_text().splitlines()]
     page = (made.path / "before-after.html").read_text()
     return json.loads((made.path / "scores.json").read_text()), rows, page
