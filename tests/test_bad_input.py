@@ -142,6 +142,7 @@ def test_code_without_a_licence_says_how_to_go_on(
     assert "--own" in one_line(capsys)
 
 
+@pytest.mark.long
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(folder: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()

@@ -47,6 +47,7 @@ def processor_seconds(*command: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@pytest.mark.long
 def test_help_costs_little_more_than_the_library_that_prints_it() -> None:
     # Even processor time grows where cores are shared, so a bare import is measured beside it.
     bare = min(processor_seconds("-c", "import cyclopts, rich.console") for _ in range(3))
@@ -54,6 +55,7 @@ def test_help_costs_little_more_than_the_library_that_prints_it() -> None:
     assert shown < max(0.3, 2.5 * bare)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", [v.name for v in VERBS])
 def test_every_verb_has_an_example_in_its_help(verb: str, capsys: pytest.CaptureFixture) -> None:
     assert call(*verb.split(), "--help") == 0
@@ -111,6 +113,7 @@ def test_a_flag_beats_the_recipe_which_beats_the_default(
     assert "from-flag has no manifest" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     for i in range(2000):
         (tmp_path / f"module_{i}.py").write_text(f"import module_{i - 1}\n" if i else "")
@@ -120,6 +123,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.long
 def test_a_reader_that_left_before_the_last_words_is_no_error() -> None:
     # What is printed fits Python's buffer, so only the flush at the end finds the pipe broken.
     reading, writing = os.pipe()

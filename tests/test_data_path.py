@@ -32,6 +32,7 @@ def calm(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
+@pytest.mark.long
 def test_every_station_removes_its_file_and_the_trace_says_which(calm: Path) -> None:
     assert len(open_artifact(calm / "samples").files("samples-*")) > 5
     rules = {

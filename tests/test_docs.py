@@ -23,6 +23,7 @@ def commands() -> Iterator[tuple[str, str]]:
             yield str(page.relative_to(ROOT)), _END.split(line)[0].strip()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("page", "line"), sorted(set(commands())))
 def test_a_command_in_the_docs_parses(page: str, line: str) -> None:
     tokens = shlex.split(line)[1:]

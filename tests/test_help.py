@@ -17,11 +17,17 @@ KNOWN_RUNS = {"runs/stdlib", "runs/app"}
 """What `make run` makes, and what `codling grow ~/src/app` of the first example does."""
 
 
+_SHOWN: dict[str, str] = {}
+"""What `--help` of a verb printed, asked for once."""
+
+
 def help_of(verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("COLUMNS", "400")
-    with pytest.raises(SystemExit):
-        main([*verb.split(), "--help"])
-    return capsys.readouterr().out
+    if verb not in _SHOWN:
+        monkeypatch.setenv("COLUMNS", "400")
+        with pytest.raises(SystemExit):
+            main([*verb.split(), "--help"])
+        _SHOWN[verb] = capsys.readouterr().out
+    return _SHOWN[verb]
 
 
 def settings(verb: str) -> list:

@@ -85,6 +85,7 @@ def parses_json(source: str) -> bool:
     )
 
 
+@pytest.mark.long
 def test_only_one_module_parses_foreign_json() -> None:
     modules = {p.relative_to(SOURCE).as_posix(): p.read_text() for p in SOURCE.rglob("*.py")}
     assert {name for name, text in modules.items() if parses_json(text)} == set(PARSES_JSON)

@@ -25,6 +25,7 @@ def test_a_skip_fails_if_its_cure_is_asked_for(reason: str, required: str, fails
     assert is_required(reason, required) == fails
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("required", "code"), [("", 0), ("all", 1)])
 def test_a_whole_run_obeys_the_variable(tmp_path: Path, required: str, code: int) -> None:
     (tmp_path / "conftest.py").write_text("pytest_plugins = ['skips']\n")

@@ -42,6 +42,7 @@ def wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:
     pytest.fail("the server did not become healthy")
 
 
+@pytest.mark.long
 def test_from_a_git_repository_to_an_http_insertion(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     repository = make_repository(tmp_path / "repo")

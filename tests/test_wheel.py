@@ -34,6 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next((top / "dist").glob("*.whl"))
 
 
+@pytest.mark.long
 def test_the_wheel_holds_recipes_editors_and_every_file_of_the_source(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     source = {

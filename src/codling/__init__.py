@@ -1,3 +1,3 @@
 """codling: a code model from your own repositories, from sources to completions in the editor."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

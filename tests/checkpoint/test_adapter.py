@@ -68,6 +68,7 @@ def test_what_is_written_is_the_least_that_peft_needs(saved: Path) -> None:
     assert len(names) == 4
 
 
+@pytest.mark.long
 def test_merging_adds_scale_times_b_a(saved: Path) -> None:
     plain, merged = make(), make()
     merge(merged, load_adapter(saved))

@@ -13,6 +13,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("mutations.py")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("table", "least"), [("folder", 450), ("gguf", 300)])
 def test_broken_and_odd_checkpoints_are_right_or_one_line(table: str, least: int) -> None:
     done = subprocess.run(

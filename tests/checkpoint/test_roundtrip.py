@@ -62,6 +62,7 @@ def test_a_saved_model_loads_equal(tmp_path: Path, max_shard_bytes: int) -> None
     torch.testing.assert_close(logits(load_model(tmp_path)), logits(model), rtol=0, atol=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("max_shard_bytes", [10**9, 20_000], ids=["single", "sharded"])
 @pytest.mark.parametrize("bias", [False, True], ids=["llama", "qwen2"])
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])

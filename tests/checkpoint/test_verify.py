@@ -94,6 +94,7 @@ def test_a_damaged_or_unwritable_cache_is_as_good_as_none(
     assert check_files(folder, Path("/proc/none/cache.json")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -252,6 +252,7 @@ def test_inputs_are_recorded_relative_to_the_artefact(tmp_path: Path) -> None:
     assert second.manifest.inputs == (Input(kind="toy", id=first.id, path="../one"),)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["{not json", '{"kind": "toy"}', ""])
 def test_a_corrupt_manifest_is_one_clear_line(tmp_path: Path, damage: str) -> None:
     make(tmp_path / "toy", ToyConfig())
@@ -354,6 +355,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_after_kill_9_the_result_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
     script = tmp_path / "toy_stage.py"
     script.write_text(KILLED)

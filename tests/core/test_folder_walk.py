@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from codling.core.folder_walk import files_below
 
 
@@ -19,6 +21,7 @@ def test_files_come_in_order_and_links_to_folders_are_not_followed(tmp_path: Pat
     assert [p.name for p in below] == ["a.txt", "link.txt"]
 
 
+@pytest.mark.long
 def test_a_folder_1500_levels_deep_is_walked(tmp_path: Path) -> None:
     # Made from inside: a path of that length is longer than one call may take on some systems.
     here = Path.cwd()

@@ -150,6 +150,7 @@ def marking(tmp_path: Path) -> tuple[str, Path]:
     return str(program), marker
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.__name__)
 def test_no_program_that_a_repository_names_is_run(
     attack: Attack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -217,6 +218,7 @@ PIPES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PIPES)
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -285,6 +287,7 @@ def _loose(root: Path, kind: str, stated: int, data: bytes) -> str:
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("filling", [b"x", b"x\n", b"\n", b"\0"])
 def test_an_object_that_holds_more_than_it_says_is_refused_at_once(
     tmp_path: Path, filling: bytes
@@ -300,6 +303,7 @@ def test_an_object_that_holds_more_than_it_says_is_refused_at_once(
     assert time.process_time() - before < 5
 
 
+@pytest.mark.long
 def test_a_long_commit_message_is_read_in_time_that_grows_with_it(tmp_path: Path) -> None:
     root = repository(tmp_path / "app")
     tree = git(root, "rev-parse", "HEAD^{tree}")
@@ -326,6 +330,7 @@ def _found(root: Path) -> git_place.Place:
     return place
 
 
+@pytest.mark.long
 def test_no_other_module_starts_git() -> None:
     offenders = [
         str(path.relative_to(SOURCE))

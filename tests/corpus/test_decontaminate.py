@@ -49,6 +49,7 @@ def test_tokens_equal_plain_python() -> None:
         assert len(set(found.hashes.tolist())) == len(set(expected))
 
 
+@pytest.mark.long
 def test_a_solution_is_found_reindented_recased_and_split_over_lines(tmp_path: Path) -> None:
     index = index_of(tmp_path, SOLUTION)
     for dressed in (
@@ -120,6 +121,7 @@ def write_documents(out_dir: Path, texts: list[str]) -> Path:
     return out_dir
 
 
+@pytest.mark.long
 def test_hits_are_dropped_and_reported(tmp_path: Path) -> None:
     (tmp_path / "bench.jsonl").write_text(json.dumps({"id": "x", "solution": SOLUTION}) + "\n")
     write_documents(tmp_path / "in", ["import os\n", "# mine\n" + SOLUTION, "y = 1\n"])
@@ -145,6 +147,7 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
         config(tmp_path, min_words=11)
 
 
+@pytest.mark.long
 def test_all_planted_humaneval_and_mbpp_solutions_are_found(
     shared_data: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +174,7 @@ def test_all_planted_humaneval_and_mbpp_solutions_are_found(
             assert is_found(index, f"import os\n{dressed}\nprint(1)\n")
 
 
+@pytest.mark.long
 def test_clean_files_are_left_alone(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "benchmarks"
     files = [folder / "humaneval/HumanEval.jsonl.gz", folder / "mbpp-deepseek/mbpp.jsonl.gz"]

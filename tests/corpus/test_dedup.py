@@ -66,6 +66,7 @@ B = document("two", "b.py", NEAR)
 OTHER = document("two", "c.py", " ".join(code(9)))
 
 
+@pytest.mark.long
 def test_of_two_near_duplicates_the_longer_stays_and_names_the_other(tmp_path: Path) -> None:
     made, kept, dropped = run(tmp_path, [[A, OTHER], [B]], level="file")
     longer, shorter = (A, B) if len(A.content) > len(B.content) else (B, A)
@@ -144,6 +145,7 @@ def test_a_repository_and_a_held_out_copy_go_from_one_shard(tmp_path: Path) -> N
     assert {r["repo"] for r in kept} == {"full", "lone"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", ["file", "repository"])
 def test_any_number_of_threads_writes_the_same_bytes(tmp_path: Path, level: str) -> None:
     shards = [
@@ -158,6 +160,7 @@ def test_any_number_of_threads_writes_the_same_bytes(tmp_path: Path, level: str)
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.long
 def test_planted_pairs_are_found_and_verified(tmp_path: Path) -> None:
     rows, similarities = [], {}
     for i in range(300):
@@ -187,6 +190,7 @@ def test_bad_settings_are_refused(tmp_path: Path) -> None:
         run(tmp_path, [[A]], stars=stars)
 
 
+@pytest.mark.long
 def test_an_interrupted_run_ends_like_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_file_that_is_pointed_at_shows_its_arcs(page, tmp_path: Path) -> None:
     assert sorted(lit) == ["12", "23"]
 
 
+@pytest.mark.long
 def test_a_point_of_a_matrix_names_both_files(page, tmp_path: Path) -> None:
     page.goto(drawn(tmp_path, 90))
     marks = re.findall(r"M([\d.]+) ([\d.]+)", page.get_attribute("path.first", "d"))

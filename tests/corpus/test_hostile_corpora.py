@@ -58,6 +58,7 @@ NOTHING = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("row", "value"), NOTHING)
 def test_a_row_without_text_is_counted_and_passed_over(
     row: dict[str, Any], value: str, tmp_path: Path
@@ -68,6 +69,7 @@ def test_a_row_without_text_is_counted_and_passed_over(
     assert raw.manifest.counts["dropped_by_rule"] == {"no-content": 1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("row", [None, [1], "text"])
 def test_a_line_that_is_no_row_is_passed_over_as_well(row: object, tmp_path: Path) -> None:
     raw = run(tmp_path, jsonl(tmp_path / "c.jsonl", GOOD, row))
@@ -88,6 +90,7 @@ def test_a_null_in_a_parquet_corpus_is_passed_over(tmp_path: Path) -> None:
 TIMES = [1e30, -1e30, 10**40, "31 December", "0001-01-01", True * 1e12, -5, [1], {}]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stated", TIMES, ids=str)
 def test_a_time_that_is_none_is_left_out(stated: object, tmp_path: Path) -> None:
     (row,) = dump_rows(tmp_path / "c.jsonl", GOOD | {"changed_at": stated})
@@ -128,6 +131,7 @@ def test_a_path_of_more_than_4096_bytes_is_cut_and_not_read(tmp_path: Path) -> N
     assert [e.rule for e in _entries(tmp_path / "c.tar", tmp_path)] == ["", "unreadable"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("depth", "width"), [(1500, 1), (40, 200)])
 def test_deep_folders_are_walked_as_far_as_the_system_goes(
     depth: int, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -200,6 +204,7 @@ def test_a_zip_member_that_states_2_to_the_64_bytes_is_too_large(tmp_path: Path)
     assert paths(raw) == ["b.py"]
 
 
+@pytest.mark.long
 def test_a_small_file_that_unpacks_to_one_endless_line_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.jsonl.gz"
     with gzip.open(path, "wb", compresslevel=9) as file:

@@ -58,6 +58,7 @@ def test_a_larger_total_contains_the_smaller_one() -> None:
     assert smaller <= {i for i in range(500) if copies(f"s{i}", 0.6, 0)}
 
 
+@pytest.mark.long
 def test_the_mixture_has_the_shares_of_tokens_and_keeps_held_out_samples_once(
     tmp_path: Path,
 ) -> None:

@@ -129,6 +129,7 @@ def test_what_does_not_parse_is_dropped_with_its_share(tmp_path: Path) -> None:
     assert tools == {"python", "tree-sitter", "tree-sitter-c", "tree-sitter-java"}
 
 
+@pytest.mark.long
 def test_what_nobody_reads_is_dropped_with_rule_and_value(tmp_path: Path) -> None:
     texts = {"a.py": "x = 1\n", "b.py": "call_something(first, second)\n" * 30}
     folder = documents(tmp_path / "in", texts)
@@ -139,6 +140,7 @@ def test_what_nobody_reads_is_dropped_with_rule_and_value(tmp_path: Path) -> Non
     assert screen(off).counts["dropped"] == 0
 
 
+@pytest.mark.long
 def test_what_a_quality_model_scores_low_is_dropped(tmp_path: Path) -> None:
     good = "def total(first, second):\n    return first + second\n"
     bad = "todo stuff junk lorem = ipsum\n"

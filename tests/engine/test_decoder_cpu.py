@@ -64,6 +64,7 @@ def logits_of_both(
     return plain[order], got.clone()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_float32_logits_and_cache_equal_the_plain_model(n_threads: int) -> None:
     plain, got = logits_of_both(random_model(), n_threads)
@@ -98,6 +99,7 @@ def test_biases_and_tied_embeddings_are_taken_along() -> None:
     assert model.lm_head.weight is model.embed_tokens.weight
 
 
+@pytest.mark.long
 def test_int8_weights_stay_near_the_plain_model() -> None:
     plain, got = logits_of_both(random_model(), 2, int8=True)
     assert float((got - plain).norm() / plain.norm()) < 0.03

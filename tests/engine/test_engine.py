@@ -85,12 +85,14 @@ def greedy(prompts: list[list[int]], n: int = 12) -> list[Sequence]:
     return [Sequence(p, SamplingParams(max_tokens=n)) for p in prompts]
 
 
+@pytest.mark.long
 def test_unequal_prompts_in_one_batch_equal_plain_recomputation(case: Case) -> None:
     prompts = prompts_of([1, 7, 30, 3, 55, 18, 2])
     got = run(case.engine(), greedy(prompts))
     assert got == [recomputed(case.model, p, 12) for p in prompts]
 
 
+@pytest.mark.long
 def test_prompts_longer_than_a_chunk_equal_plain_recomputation(case: Case) -> None:
     engine = case.engine()
     engine.scheduler._chunk, engine.scheduler._budget = 16, 40
@@ -98,6 +100,7 @@ def test_prompts_longer_than_a_chunk_equal_plain_recomputation(case: Case) -> No
     assert run(engine, greedy(prompts)) == [recomputed(case.model, p, 12) for p in prompts]
 
 
+@pytest.mark.long
 def test_requests_that_join_and_leave_between_steps_do_not_disturb_others(
     case: Case,
 ) -> None:
@@ -133,6 +136,7 @@ def test_choices_of_one_prompt_compute_the_prompt_once(case: Case) -> None:
     assert [s.n_cached for s in sequences] == [0, 49, 49, 49]
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_tokens_in_any_batch(case: Case) -> None:
     prompts = prompts_of([9, 20, 4, 31, 12])
     params = SamplingParams(max_tokens=15, temperature=1.0, top_p=0.9, seed=11)

@@ -44,6 +44,7 @@ def settings(project: Path, model: Path, out_dir: Path) -> MemoryConfig:
     return MemoryConfig(path=project, own=True, model=model, out_dir=out_dir, fit_tokens=1500)
 
 
+@pytest.mark.long
 def test_a_folder_becomes_a_memory_that_completes_its_lines(
     project: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_folder_becomes_a_memory_that_completes_its_lines(
     assert "value" not in "".join(complete(replace(asked, memory=None)))
 
 
+@pytest.mark.long
 def test_the_second_time_it_is_there_already_and_its_lineage_is_whole(
     project: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +75,7 @@ def test_the_second_time_it_is_there_already_and_its_lineage_is_whole(
     assert open_artifact(documents).kind == "documents"
 
 
+@pytest.mark.long
 def test_a_file_is_forgotten_while_its_own_text_is_the_question(
     project: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +90,7 @@ def test_a_file_is_forgotten_while_its_own_text_is_the_question(
         assert refitted == pytest.approx(np.array(stored["weights"]["repository"]), abs=0.01)
 
 
+@pytest.mark.long
 def test_another_model_is_refused_with_the_cure(project: Path, model: Path, tmp_path: Path) -> None:
     made = memory(settings(project, model, tmp_path / "memory"))
     other = save_model(tmp_path / "other", fim=False)
@@ -94,6 +98,7 @@ def test_another_model_is_refused_with_the_cure(project: Path, model: Path, tmp_
         TextEngine.open(other, memory=made.path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["tokens", "order", "file_starts"])
 def test_damaged_arrays_are_refused(name: str, project: Path, model: Path, tmp_path: Path) -> None:
     made = memory(settings(project, model, tmp_path / "memory"))
@@ -107,6 +112,7 @@ def test_damaged_arrays_are_refused(name: str, project: Path, model: Path, tmp_p
         TextEngine.open(model, memory=made.path)
 
 
+@pytest.mark.long
 def test_code_without_a_licence_is_remembered_only_if_it_is_declared_own(
     project: Path, model: Path, tmp_path: Path
 ) -> None:

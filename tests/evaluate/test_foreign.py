@@ -293,6 +293,7 @@ def test_inspects_packed_log_is_told_how_to_be_unpacked(tmp_path):
         read_foreign(tmp_path / "log.eval")
 
 
+@pytest.mark.long
 def test_raw_answers_are_cut_and_the_report_says_by_which_rule(config, tmp_path):
     row = lines({"task_id": "HumanEval/0", "output": CHAT})
     _, report = judged(config, tmp_path / "a.jsonl", row, raw=True)

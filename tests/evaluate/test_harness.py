@@ -135,6 +135,7 @@ def test_the_benchmarks_own_solutions_pass(config):
     assert artifact.counts["outcomes"] == {"passed": 3}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "rows",
     [

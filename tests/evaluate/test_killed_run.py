@@ -125,6 +125,7 @@ def test_a_killed_run_asks_nothing_twice_and_reports_the_same(url, data_dir, cal
     assert report(killed) == report(calm)
 
 
+@pytest.mark.long
 def test_two_complete_runs_give_the_same_report(url, data_dir, calm, tmp_path):
     finish(start(url, data_dir, tmp_path / "again"))
     assert report(tmp_path / "again") == report(calm)

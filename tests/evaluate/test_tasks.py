@@ -53,6 +53,7 @@ FAST = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "step", "values"), FAST)
 def test_own_solutions_pass(config, name, step, values):
     outcomes = canonical(config, name, step, **values)

@@ -59,6 +59,7 @@ def close(ours: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.long
 @torch.no_grad()
 @pytest.mark.parametrize("cuts", [[48], [1] * 48, [20, 1, 1, 7, 1, 18], [5] * 9 + [3]])
 def test_any_chunks_through_the_cache_equal_one_pass(model, full, cuts: list[int]) -> None:

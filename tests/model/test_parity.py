@@ -99,6 +99,7 @@ def test_yarn_on_a_dense_model_equals_qwen2(tmp_path: Path) -> None:
     assert_equal_logits(replace(DENSE, attention_bias=True, rope=YARN), tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("q_lora", "routing", "rope", "first_dense"),
     list(product([None, 20], ROUTINGS, ROPES, [0, 1, 2])),

@@ -31,6 +31,7 @@ KV_ELEMENTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PRESETS)
 def test_counts_equal_a_model_on_the_meta_device(name: str) -> None:
     with torch.device("meta"):

@@ -52,6 +52,7 @@ def losses(folder: Path) -> list[float]:
     return [row["loss"] for row in read_json_lines(folder / "metrics.jsonl")]
 
 
+@pytest.mark.long
 def test_lora_learns_and_makes_an_adapter_alone(adapt_config: Config, base_dir: Path) -> None:
     made = adapt(adapt_config(max_steps=30, optimizer=FAST))
     assert made.kind == "adapter"
@@ -76,6 +77,7 @@ def test_full_weights_learn_at_a_tenth_of_the_rate(adapt_config: Config) -> None
     assert replace(config, mode="full").loop().optimizer.learning_rate == pytest.approx(1e-3)
 
 
+@pytest.mark.long
 def test_an_adapter_at_load_time_equals_the_merged_checkpoint(
     adapt_config: Config, base_dir: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +100,7 @@ def test_an_adapter_at_load_time_equals_the_merged_checkpoint(
     assert tokenizer.decode(tokenizer("def f(x):")["input_ids"]).endswith("def f(x):")
 
 
+@pytest.mark.long
 def test_the_engine_answers_with_the_adapter(adapt_config: Config, base_dir: Path) -> None:
     made = adapt(adapt_config(max_steps=30, optimizer=FAST))
     asked, params = ["def "], SamplingParams(max_tokens=8)
@@ -136,6 +139,7 @@ def test_tokens_of_another_tokenizer_or_order_are_one_line(
         adapt(adapt_config(tokens_dir=spm))
 
 
+@pytest.mark.long
 def test_replayed_windows_take_their_share_of_the_rows(
     adapt_config: Config, tokens_dir: Path
 ) -> None:
@@ -152,6 +156,7 @@ adapt(pickle.load(sys.stdin.buffer))
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["lora", "full"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
 def test_a_killed_run_ends_bit_for_bit_like_a_calm_one(

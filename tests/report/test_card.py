@@ -92,6 +92,7 @@ def a_run(run: Path) -> None:
     stage(run / "tokens", "tokens", [samples])
 
 
+@pytest.mark.long
 def test_a_card_counts_what_is_kept_dropped_redacted_and_packed(tmp_path: Path) -> None:
     a_run(tmp_path)
     made = card(CardConfig(run_dir=tmp_path, out_dir=tmp_path / "card"))
@@ -123,6 +124,7 @@ def test_a_card_counts_what_is_kept_dropped_redacted_and_packed(tmp_path: Path) 
     }
 
 
+@pytest.mark.long
 def test_the_page_is_self_contained_and_escapes_code(tmp_path: Path) -> None:
     a_run(tmp_path)
     made = card(CardConfig(run_dir=tmp_path, out_dir=tmp_path / "card"))
@@ -132,6 +134,7 @@ def test_the_page_is_self_contained_and_escapes_code(tmp_path: Path) -> None:
     assert "src=" not in page
 
 
+@pytest.mark.long
 def test_samples_are_chosen_by_hash_and_never_from_held_out_documents(tmp_path: Path) -> None:
     rows = [document(f"{i}.py", split="heldout" if i % 2 else "train") for i in range(60)]
     stage(tmp_path / "docs", "documents", [], documents=rows)

@@ -65,6 +65,7 @@ def view() -> RunView:
     )
 
 
+@pytest.mark.long
 def test_the_page_is_self_contained_and_escapes_code() -> None:
     page = render(view(), 10)
     assert "1.500" in page
@@ -107,6 +108,7 @@ def stage(folder: Path, kind: str, inputs: list[Artifact], **config: Any) -> Art
     return produce(folder, kind=kind, version=1, config=made, inputs=inputs, work=work)
 
 
+@pytest.mark.long
 def test_a_station_that_was_left_out_this_time_is_not_counted(tmp_path: Path) -> None:
     clean = stage(tmp_path / "documents", "documents", [])
     stage(tmp_path / "decontaminated", "documents", [clean])
@@ -174,6 +176,7 @@ def first_line(found: RunView, monkeypatch: pytest.MonkeyPatch) -> str:
     return summarise(Path("runs/toy")).splitlines()[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("found", "begins"),
     [
@@ -215,6 +218,7 @@ def test_without_a_model_there_is_no_verdict(tmp_path: Path) -> None:
     assert judge(RunView(run_dir=tmp_path, artifacts={})) is None
 
 
+@pytest.mark.long
 def test_the_page_says_when_how_large_how_long_and_what_next() -> None:
     page = render(judged(1.2), 0)
     for fact in ("trained 2026-11-26 23:17 UTC", "parameters 45,216", "training 31 min"):

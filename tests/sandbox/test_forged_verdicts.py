@@ -215,6 +215,7 @@ def test_words_are_no_names_where_nothing_can_be_had_by_name():
     assert tampering("lua", "debug.getinfo(1)") != ""
 
 
+@pytest.mark.long
 def test_the_benchmarks_own_texts_reach_for_nothing(shared_data):
     folder = shared_data / "benchmarks"
     found = {

@@ -181,6 +181,7 @@ def test_an_exit_status_is_enough_for_the_compatible_verdict(executor):
     assert executor.run(program).passed
 
 
+@pytest.mark.long
 def test_the_doctor_names_every_language():
     table = doctor()
     assert all(name in table for name in toolchains())

@@ -75,6 +75,7 @@ def test_half_a_surrogate_pair_is_a_400(server: Running) -> None:
         assert "surrogate" in answer.json()["error"]["message"]
 
 
+@pytest.mark.long
 def test_a_template_that_never_ends_is_a_400_and_the_server_goes_on(
     servers: Servers, model_dir: Path, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_token_ids_for_an_insertion_are_refused_for_what_they_are(server: Runnin
     assert "string" in error["message"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
@@ -164,6 +165,7 @@ def beating(server: Running) -> Iterator[list[float]]:
         asking.join()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "field"),
     [
@@ -195,6 +197,7 @@ def test_a_long_insertion_is_cut_while_the_server_goes_on(server: Running) -> No
     assert max(waits) < 2
 
 
+@pytest.mark.long
 def test_bodies_together_have_a_bound(servers: Servers, model_dir: Path) -> None:
     config = ServeConfig(model=model_dir, max_body_bytes=1000, request_seconds=20)
     running = servers.start(LocalBackend(TextEngine.open(model_dir)), config)
@@ -223,6 +226,7 @@ def test_bodies_together_have_a_bound(servers: Servers, model_dir: Path) -> None
     assert post(running, "/v1/completions", {"prompt": "y", "max_tokens": 1}).status_code == 200
 
 
+@pytest.mark.long
 def test_scoring_is_counted_and_ends_when_its_client_leaves(
     servers: Servers, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +252,7 @@ def test_scoring_is_counted_and_ends_when_its_client_leaves(
     assert answer.status_code == 200
 
 
+@pytest.mark.long
 def test_one_answer_holds_so_many_logprobs(server: Running) -> None:
     text = "x " * 900
     body = {"prompt": [text] * 64, "echo": True, "logprobs": 20, "max_tokens": 0}
@@ -287,6 +292,7 @@ def odd_request(draw: random.Random) -> dict[str, Any]:
     return sound | {name: odd_value(draw) for name in draw.sample(FIELDS, draw.randrange(1, 4))}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_no_request_makes_the_server_fail(server: Running, seed: int) -> None:
     draw = random.Random(seed)

@@ -47,6 +47,7 @@ def test_other_files_come_first_as_in_the_training_data(
     assert context([ExtraFile(text="bare")]) == "bare\n"
 
 
+@pytest.mark.long
 def test_events_have_no_done_and_the_last_one_says_stop(server: Running) -> None:
     asked = {"input_prefix": BEFORE, "input_suffix": AFTER, "n_predict": 12}
     body = post(server, "/infill", **asked, stream=True).text
@@ -121,6 +122,7 @@ def test_less_indented_lines_end_an_insertion() -> None:
     assert keep_indent("one line", 8) == "one line"
 
 
+@pytest.mark.long
 def test_a_time_limit_ends_after_the_first_line(server: Running) -> None:
     asked = {"input_prefix": "for name in names:", "input_suffix": "", "n_predict": 100}
     asked |= {"temperature": 1.5}

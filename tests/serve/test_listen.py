@@ -41,6 +41,7 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_the_one_before(host:
     assert asyncio.run(no_delay_of_an_accepted_connection(host)) != 0
 
 
+@pytest.mark.long
 def test_requests_on_a_kept_connection_take_no_forty_milliseconds(server: Running) -> None:
     waits = []
     with httpx.Client(base_url=server.url, trust_env=False) as client:

@@ -32,6 +32,7 @@ def run(model_dir: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_model_is_called_by_its_run(run: Path, servers: Servers) -> None:
     for path in (run, run / "checkpoint"):
         with TextEngine.open(path) as engine:
@@ -110,6 +111,7 @@ def test_a_former_key_of_a_recipe_names_the_new_one(
     assert "dtype is now called precision" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ["serve", "complete", "insert", "chat", "evaluate"])
 def test_verbs_share_the_names_of_their_settings(verb: str) -> None:
     shown = subprocess.run(
@@ -131,6 +133,7 @@ def test_info_lists_only_number_formats_that_exist(run: Path) -> None:
     assert "int4" not in told
 
 
+@pytest.mark.long
 def test_serving_in_int8_answers(run: Path, servers: Servers) -> None:
     running = servers.start(LocalBackend(TextEngine.open(run, precision="int8")))
     body = json.dumps({"prompt": "def", "max_tokens": 2})

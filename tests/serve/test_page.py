@@ -179,6 +179,7 @@ def test_code_is_coloured_and_never_read_as_html(page) -> None:
     assert page.locator("#view img, #view b").count() == 0
 
 
+@pytest.mark.long
 def test_the_chat_streams_and_a_new_one_forgets(page) -> None:
     page.click("#tab-chat")
     page.fill("#say", "add two numbers <b>")
@@ -247,6 +248,7 @@ def test_a_phone_needs_no_sideways_scrolling_and_has_buttons(browser, server: Ru
     context.close()
 
 
+@pytest.mark.long
 def test_dark_and_light_can_be_switched_and_stay(page) -> None:
     page.click("#theme")
     chosen = page.locator("html").get_attribute("data-theme")

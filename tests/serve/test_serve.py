@@ -88,6 +88,7 @@ def test_the_key_comes_from_settings_file_or_environment(tmp_path: Path) -> None
         ServeConfig(model=tmp_path, api_key="a", api_key_file=file)
 
 
+@pytest.mark.long
 def test_it_serves_says_where_and_stops_on_a_signal_even_while_streaming(model_dir: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "codling.cli", "serve", str(model_dir), "--port", str(port)]

@@ -37,6 +37,7 @@ def test_digits_and_line_ends_stand_alone(tokenizer: Tokenizer) -> None:
     assert parts[-7:] == [b"2", b"3", b"4", b")", b"\r", b"\n", b"\n"]
 
 
+@pytest.mark.long
 def test_no_byte_of_the_heldout_split_is_looked_at(tmp_path: Path) -> None:
     train = [sample_row("a", LINES * 20)]
     held = [sample_row("b", "zyzzyva " * 500, "heldout")]
@@ -84,6 +85,7 @@ def test_the_stage_is_skipped_when_complete(samples: Artifact, tokenizer_dir: Pa
     assert (tokenizer_dir / "manifest.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_transformers_loads_the_folder_unchanged(tokenizer_dir: Path, tokenizer: Tokenizer) -> None:
     transformers = pytest.importorskip("transformers")
     theirs = transformers.AutoTokenizer.from_pretrained(tokenizer_dir)

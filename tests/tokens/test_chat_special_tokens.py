@@ -39,6 +39,7 @@ def placed(source: str, messages: list, **more: Any) -> list[str]:
     return [text for text, special in template.pieces(messages, **more) if special]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", [CHATML, LLAMA3, AROUND_ROLES, NOTHING_BETWEEN])
 @pytest.mark.parametrize(
     "sly",

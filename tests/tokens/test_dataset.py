@@ -70,6 +70,7 @@ def test_settings_must_be_positive(tokens_dir: Path) -> None:
         TokenDataset(tokens_dir, "train", 64, 0, seed=0)
 
 
+@pytest.mark.long
 def test_windows_that_are_set_aside_never_come_in_a_batch(tokens_dir: Path) -> None:
     whole, rest = (TokenDataset(tokens_dir, "train", 4, 3, seed=5) for _ in range(2))
     aside = rest.set_aside(8)

@@ -35,6 +35,7 @@ def as_metadata(raw: dict[str, Any], pre: str | None, **more: Any) -> dict[str, 
     return {**metadata, **more}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize(
     ("file", "pre", "architecture"),

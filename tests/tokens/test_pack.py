@@ -67,6 +67,7 @@ def test_every_character_of_every_sample_is_in_the_stream(
         assert end[split] == len(stream)
 
 
+@pytest.mark.long
 def test_psm_tasks_put_back_in_order_are_the_sample(
     samples: Artifact, tokenizer_dir: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_no_window_cuts_a_task_at_chunk_level(chunked: Path, tokenizer: Tokenize
     assert n_tasks == read_meta(chunked).splits["train"].n_fim > 10
 
 
+@pytest.mark.long
 def test_about_the_asked_share_of_tokens_is_in_tasks(
     tokenizer_dir: Path, tmp_path: Path, tokenizer: Tokenizer
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_template_may_be_a_file(tokenizer_dir: Path, tmp_path: Path) -> None:
     assert chat(tokenizer_dir, {}, str(tmp_path / "mine.jinja")).template().render(USER) == "hi!"
 
 
+@pytest.mark.long
 def test_a_checkpoint_saved_again_by_transformers_keeps_its_templates(
     tokenizer_dir: Path, tmp_path: Path
 ) -> None:

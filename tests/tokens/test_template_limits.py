@@ -107,6 +107,7 @@ def failure(source: str) -> str:
     return line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", TOO_MUCH.values(), ids=TOO_MUCH)
 def test_too_much_work_ends_in_one_line(source: str) -> None:
     start = time.process_time()
@@ -154,6 +155,7 @@ def test_bounds_grow_with_the_conversation() -> None:
     assert len(ChatTemplate(source).render(short)) == 5000 * 7
 
 
+@pytest.mark.long
 def test_a_budget_is_spent_by_one_rendering_only() -> None:
     template = ChatTemplate("{% for i in range(50000) %}x{% endfor %}")
     for _ in range(4):

@@ -52,6 +52,7 @@ def published_v1_json(shared_data: Path) -> dict[str, Any]:
     return raw
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("file", "name"), [(V1_FILE, "coder"), (V2_FILE, "llm")])
 def test_published_vectors_are_reproduced_47_of_47(shared_data: Path, file: str, name: str) -> None:
     tokenizer = Tokenizer.open(shared_data / "tokenizers" / file)
@@ -61,6 +62,7 @@ def test_published_vectors_are_reproduced_47_of_47(shared_data: Path, file: str,
     assert [tokenizer.decode(ids) for _, ids in cases] == [text for text, _ in cases]
 
 
+@pytest.mark.long
 def test_special_ids_of_v1_and_v2_are_the_published_ones(v1: Tokenizer, v2: Tokenizer) -> None:
     s = v1.specials
     assert (s.bos, s.eos, s.fim_hole, s.fim_begin, s.fim_end) == (32013, 32014, 32015, 32016, 32017)
@@ -70,6 +72,7 @@ def test_special_ids_of_v1_and_v2_are_the_published_ones(v1: Tokenizer, v2: Toke
     assert v2.can_insert
 
 
+@pytest.mark.long
 def test_the_236b_and_v15_cannot_insert(shared_data: Path) -> None:
     raw = json.loads((shared_data / "tokenizers" / V2_FILE).read_text("utf-8"))
     big = Tokenizer(raw, model_config={"model_type": "deepseek_v2", "n_routed_experts": 160})
@@ -79,6 +82,7 @@ def test_the_236b_and_v15_cannot_insert(shared_data: Path) -> None:
     assert v15.vocab_size == 100002
 
 
+@pytest.mark.long
 def test_byte_characters_keep_their_ids_and_come_back(published_v1_json: dict[str, Any]) -> None:
     round_trip = Tokenizer(published_v1_json)
     exact = Tokenizer(published_v1_json, byte_chars="exact")

@@ -31,6 +31,7 @@ def random_texts(n: int, length: int) -> list[str]:
     return ["".join(rng.choices(PALETTE, k=rng.randrange(length))) for _ in range(n)]
 
 
+@pytest.mark.long
 def test_random_texts_give_the_ids_of_the_library(tokenizer: Tokenizer) -> None:
     words = WordEncoder(tokenizer.encode_batch)
     for texts in (random_texts(300, 40), [LINES, "", LINES * 3], random_texts(100, 400)):
@@ -91,6 +92,7 @@ def test_both_ways_agree_and_refuse_half_a_surrogate_pair(
         BulkEncoder(tokenizer).encode(["\ud800"])
 
 
+@pytest.mark.long
 def test_only_tokenizers_that_split_like_coder_v1_use_the_words(
     tokenizer: Tokenizer, shared_data: Path
 ) -> None:

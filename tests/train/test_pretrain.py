@@ -90,6 +90,7 @@ def test_the_loss_falls(pretrain_config: Configs) -> None:
     assert sum(losses[-5:]) / 5 < losses[0] - 0.7
 
 
+@pytest.mark.long
 def test_a_model_with_latent_attention_and_experts_trains(pretrain_config: Configs) -> None:
     mla = MLAConfig(kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8)
     moe = MoEConfig(

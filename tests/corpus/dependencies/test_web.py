@@ -145,6 +145,7 @@ def test_an_open_template_or_string_hides_nothing_after_its_line() -> None:
     assert 'require("./w")' in code_of('<p>isn\'t</p>;\nlet w = require("./w")')
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("piece", ["/[", "`\\", "`${", "a / b (", "}/", "`"])
 def test_hostile_scripts_are_read_once(piece: str) -> None:
     assert len(code_of(piece * 10_001)) < 100_000

@@ -26,6 +26,7 @@ def found_end(text: str) -> int:
     return len(data[:end].decode())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("before", "header"),
     [

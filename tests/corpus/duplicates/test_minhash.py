@@ -61,6 +61,7 @@ def test_texts_in_other_scripts_are_not_compared_by_their_english_words_alone() 
     assert len(minhash.shingles("\u4e00\u4e8c\u4e09\u56db\u4e94\u516d".encode())) == 2
 
 
+@pytest.mark.long
 def test_signatures_and_bands_equal_plain_python() -> None:
     signature, n_shingles = minhash.signatures(*packed(TEXTS))
     bands = minhash.band_hashes(signature)

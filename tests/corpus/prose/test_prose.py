@@ -211,6 +211,7 @@ def test_nothing_left_is_one_line(tmp_path: Path) -> None:
         run(tmp_path, tmp_path / "folder")
 
 
+@pytest.mark.long
 def test_code_english_and_chinese_mix_to_87_10_and_3(tmp_path: Path) -> None:
     paths = {}
     words = "The linker joins object files into one program and reports what is missing. "

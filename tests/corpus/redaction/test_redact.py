@@ -171,6 +171,7 @@ def test_every_format_has_a_synthetic_key() -> None:
     assert set(MAKERS) == {each.kind for each in FORMATS}
 
 
+@pytest.mark.long
 def test_at_least_98_of_100_synthetic_keys_are_found_in_every_format() -> None:
     maker = Maker(7)
     missed: dict[str, int] = {}
@@ -193,6 +194,7 @@ def test_a_found_key_leaves_nothing_of_itself_behind() -> None:
         assert made or kind in ("assigned-secret", "aws-secret-key"), kind
 
 
+@pytest.mark.long
 def test_every_secret_holds_one_of_the_anchors_that_the_compiled_search_looks_for() -> None:
     maker = Maker(5)
     for bit, each in zip(BITS, FORMATS, strict=True):
@@ -332,6 +334,7 @@ def test_public_ipv6_addresses_are_found() -> None:
     assert [text[a:b] for a, b in find_ipv6(text)] == ["2a01:4f8:c17:2f::1"]
 
 
+@pytest.mark.long
 def test_the_compiled_search_names_the_format_of_every_synthetic_key() -> None:
     maker = Maker(11)
     kinds = [each.kind for each in FORMATS for _ in range(16)]

@@ -81,6 +81,7 @@ def crawl(folder: Path) -> RecallConfig:
     )
 
 
+@pytest.mark.long
 def test_a_crawl_gives_back_its_pages_about_code_and_their_domains(tmp_path: Path) -> None:
     made = recall(crawl(tmp_path))
     found = {row["domain"] for row in read_rows(made, "pages")}
@@ -99,6 +100,7 @@ def test_a_page_without_text_is_one_line(tmp_path: Path) -> None:
         recall(config)
 
 
+@pytest.mark.long
 def test_the_pages_do_not_depend_on_workers_and_slices(tmp_path: Path) -> None:
     config = replace(crawl(tmp_path), rounds=1)
     one = recall(replace(config, workers=1, slice_bytes=4000))
@@ -169,6 +171,7 @@ def test_quality_is_learned_from_labels_and_the_same_after_reading(tmp_path: Pat
     assert good > 0.7 > 0.3 > bad
 
 
+@pytest.mark.long
 def test_documents_are_scored_by_any_number_of_workers(tmp_path: Path) -> None:
     rng = random.Random(1)
     rows = [{"text": words(rng, CODE), "label": 1} for _ in range(30)]

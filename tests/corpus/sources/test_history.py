@@ -136,6 +136,7 @@ def test_a_shallow_clone_dates_what_changed_since_and_says_so(
     assert run(tmp_path, tmp_path / "short").id != raw.id
 
 
+@pytest.mark.long
 def test_what_is_no_repository_has_no_times(tmp_path: Path) -> None:
     root = grown(tmp_path / "app")
     (root / "p0" / "new.py").write_text("z = 1\n" * 20)

@@ -56,6 +56,7 @@ def test_a_place_names_its_file() -> None:
     assert index.file_of(int(index.recall(context(2, 4, 2)).places[0])) in (0, 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_kinds", [2, 5, 40])
 @pytest.mark.parametrize("vocab_size", [50, 100_000])
 def test_it_finds_what_a_plain_search_finds(n_kinds: int, vocab_size: int) -> None:

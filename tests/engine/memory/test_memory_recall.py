@@ -64,6 +64,7 @@ def engine(tokenizer: Tokenizer) -> TextEngine:
         yield engine
 
 
+@pytest.mark.long
 def test_a_memory_that_is_trusted_completes_the_line_and_names_it(
     engine: TextEngine, memory: Memory
 ) -> None:
@@ -83,6 +84,7 @@ def test_without_a_memory_nothing_changes(engine: TextEngine, memory: Memory) ->
     assert plain[0].origins == ()
 
 
+@pytest.mark.long
 def test_sampling_draws_from_the_mixture(engine: TextEngine, memory: Memory) -> None:
     memory.weights = trusting(0.5)
     engine.memory = memory

@@ -56,6 +56,7 @@ def read(made: Artifact) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
     return json.loads((made.path / "scores.json").read_text()), rows, page
 
 
+@pytest.mark.long
 def test_every_arm_answers_the_same_places(repo: Path, model: Path, tmp_path: Path) -> None:
     config = replace(settings(repo, model, tmp_path / "scores"), arms="all", tuned=model)
     made = score_commits(replace(config, foreign=repo, foreign_tokens=300, cutoff="2020-09-15"))
@@ -76,6 +77,7 @@ def test_every_arm_answers_the_same_places(repo: Path, model: Path, tmp_path: Pa
     assert "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.long
 def test_the_memory_of_the_tree_repeats_what_a_random_model_cannot(
     repo: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -85,6 +87,7 @@ def test_the_memory_of_the_tree_repeats_what_a_random_model_cannot(
     assert "Too few commits" in scores["verdict"]["text"]  # type: ignore[index]
 
 
+@pytest.mark.long
 def test_interrupted_it_goes_on_with_the_answers_that_are_there(
     repo: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +113,7 @@ def test_interrupted_it_goes_on_with_the_answers_that_are_there(
     assert [r["answers"] for r in rows] == [r["answers"] for r in read(score_commits(again))[1]]
 
 
+@pytest.mark.long
 def test_a_model_without_fim_is_asked_with_the_prefix_and_the_page_says_so(
     repo: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +123,7 @@ def test_a_model_without_fim_is_asked_with_the_prefix_and_the_page_says_so(
     assert "no fill-in-the-middle tokens" in page
 
 
+@pytest.mark.long
 def test_a_tuned_model_with_other_tokens_gets_a_memory_of_its_own(
     repo: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -129,6 +134,7 @@ def test_a_tuned_model_with_other_tokens_gets_a_memory_of_its_own(
     assert open_artifact(tmp_path / "scores.at-cut" / "memory-tuned").kind == "memory"
 
 
+@pytest.mark.long
 def test_a_memory_that_has_read_later_commits_is_refused(
     repo: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +156,7 @@ def test_without_later_code_there_is_one_line(model: Path, tmp_path: Path) -> No
         score_commits(settings(model, model, tmp_path / "s3"))
 
 
+@pytest.mark.long
 def test_a_line_of_a_later_commit_is_nowhere_in_what_is_learned_from(
     repo: Path, model: Path, tmp_path: Path
 ) -> None:
