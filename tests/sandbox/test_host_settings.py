@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -163,3 +164,29 @@ def test_an_id_to_give_away_is_never_roots():
     assert unprivileged("0 1000 1\n1 100000 65536\n") == 65534
     assert unprivileged("0 1000 1\n1 100000 999\n") == 999
     assert unprivileged("0 1000 1\n") is None
+
+
+@pytest.mark.usefixtures("walls")
+@pytest.mark.parametrize("where", ["/tmp", "/dev/shm", "a folder in no temporary place"])
+@pytest.mark.parametrize("keep", [(), ("*.txt",)], ids=["one program", "steps in one cell"])
+def test_a_toolchains_folder_is_seen_wherever_it_lies_and_never_written(where, keep):
+    """Programs get an empty /tmp; a user whose home lies there has the seal of C++ there too."""
+    source = """
+import os
+print(open("FOLDER/bits/seal.o").read(), os.listdir(os.path.dirname("FOLDER")))
+for path in ("FOLDER/bits/seal.o", "FOLDER/bits/new"):
+    try:
+        open(path, "w")
+    except OSError as error:
+        print(error.errno)
+"""
+    with tempfile.TemporaryDirectory(dir=where if where.startswith("/") else Path.cwd()) as above:
+        folder = Path(above, "pch")
+        (folder / "bits").mkdir(parents=True)
+        (folder / "bits" / "seal.o").write_text("sealed")
+        Path(above, "secret").write_text("not shown")
+        step = Step(code=source.replace("FOLDER", str(folder)))
+        with Box(shown=(folder,)) as box:
+            for _ in range(2):
+                reply = box.run(Job(steps=(step,), keep=keep))
+                assert reply.steps[0].stdout == "sealed ['pch']\n30\n30\n", reply

@@ -244,6 +244,7 @@ class Box:
             "isolated": not self.unsafe,
             "user": USER,
             "preload": self.preload,
+            "shown": [*map(str, self.shown), *self.python.folders],
             "path": self.python.packages if self.unsafe else bubblewrap.inside_folders(self.python),
         }
         root = str(Path(__file__).parent) if self.unsafe else bubblewrap.INSIDE

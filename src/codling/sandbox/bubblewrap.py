@@ -90,6 +90,7 @@ def command(  # noqa: PLR0913 - three of them are descriptors
     argv += ["--cap-add", "ALL", "--clearenv"]
     for name, value in ENVIRONMENT.items():
         argv += ["--setenv", name, value]
+    argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]
     python = python or own()
     for folder in _above([*python.folders, *_SETTINGS, *map(str, shown), f"{INSIDE}/inside"]):
         argv += ["--dir", folder]
@@ -107,7 +108,6 @@ def command(  # noqa: PLR0913 - three of them are descriptors
     argv += ["--ro-bind", str(_HERE_INSIDE.with_name("runners")), f"{INSIDE}/runners"]
     for path, inside in zip(python.packages, inside_folders(python), strict=True):
         argv += ["--ro-bind-try", path, inside]
-    argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
     argv += ["--as-pid-1", "--info-fd", str(told), "--userns-block-fd", str(wait)]
     return [*argv, "--seccomp", str(filter_fd), "--", *program]

@@ -36,6 +36,8 @@ _FILTERS = {
     False: seccomp.filter_bytes(linux.machine()),
 }
 """The system-call filter of a step, isolated or not."""
+_covered: list[str] = []
+"""Folders shown to programs that lie below one of the fresh file systems."""
 _FLOOD = 16
 """A step is killed when it writes this many times more than what is kept of its output."""
 
@@ -63,6 +65,13 @@ def run_job(
         if done[-1]["exit"] != 0 or done[-1]["timed_out"]:
             break
     return {"steps": done, "kept": _kept(job, work)}
+
+
+def keep_in_sight(folders: list[str]) -> None:
+    """Let every later job see `folders` also where they lie below a folder that it gets fresh,
+    as a compiler's files do for a user whose home is below /tmp."""
+    fresh = tuple(f"{path}/" for path in (WORK, *_FRESH))
+    _covered[:] = [each for each in folders if each.startswith(fresh) and os.access(each, os.R_OK)]
 
 
 def run_program(job: dict[str, Any], place: int) -> dict[str, Any]:
@@ -95,8 +104,11 @@ def _furnish(job: dict[str, Any]) -> None:
     """Empty file systems over all that a job may write, and over /proc unless the job needs it:
     then nothing there can be written."""
     n_bytes = int(job.get("disk", 256 << 20))
+    held = [(os.open(path, os.O_PATH), path) for path in _covered]
     for path in (WORK, *_FRESH):
         linux.mount_tmpfs(path, n_bytes)
+    for fd, path in held:
+        linux.mount_open(fd, path)
     if job["proc"]:
         linux.make_read_only("/proc")
     else:

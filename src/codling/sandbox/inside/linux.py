@@ -168,6 +168,16 @@ def mount_tmpfs(path: str, n_bytes: int, mode: str = "700") -> None:
     _check(_mount(b"tmpfs", path.encode(), b"tmpfs", _NOSUID_NODEV, options), f"mount {path}")
 
 
+def mount_open(fd: int, path: str) -> None:
+    """What the open folder `fd` holds at `path`, which is made; as read-only as it was. Closes
+    `fd`."""
+    os.makedirs(path, exist_ok=True)  # noqa: PTH103 - as in cell.py
+    try:
+        _check(_mount(f"/proc/self/fd/{fd}".encode(), path.encode(), None, _BIND, None), path)
+    finally:
+        os.close(fd)
+
+
 def make_read_only(path: str) -> None:
     """Nothing at or below `path` can be written through it any more, whoever owns it; what was
     opened before still can."""

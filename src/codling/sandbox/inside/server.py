@@ -32,7 +32,7 @@ _GRACE = 5.0
 
 
 def main(options: dict[str, Any]) -> None:
-    """Serve jobs until the pipe closes. Options: isolated, user, preload, path."""
+    """Serve jobs until the pipe closes. Options: isolated, user, preload, path, shown."""
     isolated = bool(options["isolated"])
     requests, replies = os.dup(0), os.dup(1)
     os.dup2(os.open("/dev/null", os.O_RDWR), 0)
@@ -45,6 +45,7 @@ def main(options: dict[str, Any]) -> None:
     if isolated:
         linux.unshare(linux.NEW_MOUNTS)  # refused here, refused everywhere: better at the start
         linux.keep_from_children()
+    cell.keep_in_sight(options["shown"])
     sys.path[:] = [*sys.path[1:], *options["path"]]
     for name in (*WARM, *options["preload"]):
         importlib.import_module(name)
