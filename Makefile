@@ -1,6 +1,7 @@
 # make run    grow a model on real code (the standard library) and show the report
 # make serve  open what `make run` grew
 # make test   the tests; make check = lint, types, import contracts, fast tests
+# make oldest the tests with the lowest versions that pyproject.toml allows: docs/install.md
 # make clean  remove what building and checking left; make clean-runs removes trained models
 
 PYTHON ?= python3.11
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 RUN := runs/stdlib
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: run serve test check lint slow hooks clean clean-runs
+.PHONY: run serve test oldest check lint slow hooks clean clean-runs
 
 run: $(VENV)/installed
 	$(BIN)/codling grow --run-dir $(RUN) --minutes 5
@@ -23,6 +24,9 @@ serve: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(TEST_ENV) $(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+oldest: .venv-oldest/installed
+	$(TEST_ENV) .venv-oldest/bin/pytest -n 2 $(PYTEST_ARGS)
 
 slow: $(VENV)/installed-dev
 	$(TEST_ENV) $(BIN)/pytest -n 2 -m slow $(PYTEST_ARGS)
@@ -51,6 +55,12 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install -q $(PIP_ARGS) -e '.[dev]'
 	@touch $@ $(VENV)/installed
+
+.venv-oldest/installed: pyproject.toml tools/oldest.py
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python tools/oldest.py > .venv-oldest/pins.txt
+	.venv-oldest/bin/pip install -q $(PIP_ARGS) -c .venv-oldest/pins.txt -e '.[dev]'
+	@touch $@
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
