@@ -1,4 +1,4 @@
-"""Archives of published packages, by name, through the ordinary clients: pip, npm and apt-get.
+"""Archives of published packages for benchmarks, fetched by tools/fetch_sources.py.
 
 Input: a kind, a name and a folder. Output: the archives, fetched where they are missing. The
 clients are set up by whoever runs the benchmark (apt-get needs deb-src lines); addresses of
@@ -8,33 +8,29 @@ packages that you would install.
 Not here: searching or listing what a registry has.
 """
 
-import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+import fetch_sources as sources
+
 Kind = Literal["pypi", "npm", "debian"]
+_REGISTRIES = {"pypi": "sdist", "npm": "npm", "debian": "debian-full"}
+_BEFORE_VERSION = {"pypi": "==", "npm": "@", "debian": "="}
 
 
 def fetch(kind: Kind, name: str, folder: Path) -> list[Path]:
     """The archives of a package, with a version as its client has it; none if not had."""
-    place = folder / f"{kind}-{name.strip('@').replace('/', '-')}"
-    if not place.is_dir():
-        partial = place.with_name(place.name + ".partial")
-        partial.mkdir(parents=True, exist_ok=True)
-        print(f"{kind}: {name}", flush=True)
-        done = subprocess.run(_command(kind, name), cwd=partial, capture_output=True, check=False)
-        if done.returncode != 0:
-            print(f"  not fetched: {done.stderr.decode(errors='replace').strip()[-200:]}")
-            return []
-        partial.rename(place)
-    return sorted(p for p in place.iterdir() if ".tar." in p.name or p.suffix in (".tgz", ".zip"))
+    package = read_package(kind, name)
+    return sources.find(package, folder) if sources.fetch(package, folder) else []
 
 
-def _command(kind: Kind, name: str) -> list[str]:
-    match kind:
-        case "pypi":
-            return ["pip", "download", "--no-deps", "--no-binary", ":all:", name]
-        case "npm":
-            return ["npm", "pack", name]
-        case "debian":
-            return ["apt-get", "source", "--download-only", name]
+def read_package(kind: Kind, name: str) -> sources.Package:
+    """A package by the name that its client takes.
+
+    >>> read_package("npm", "@babel/core@7.26.0").version, read_package("pypi", "attrs").version
+    ('7.26.0', '')
+    """
+    bare, _, version = name[1:].partition(_BEFORE_VERSION[kind])
+    return sources.Package(_REGISTRIES[kind], name[0] + bare, version)

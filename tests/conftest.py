@@ -1,8 +1,13 @@
 """Fixtures that every test may use."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from codling.model.transformer import Transformer
+    from codling.tokens.tokenizer import Tokenizer
 
 pytest_plugins = ["skips"]
 
@@ -14,3 +19,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the data folder {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> "Tokenizer":
+    """A tokenizer of 320 tokens, learned from tiny_model.CODE."""
+    from tiny_model import make_tokenizer
+
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> "Transformer":
+    """A random model of two layers that fits the tiny tokenizer: read it, do not train it."""
+    from tiny_model import make_model
+
+    return make_model()

@@ -54,3 +54,14 @@ def test_a_package_that_is_not_there_is_named_and_the_others_go_on(
     assert tool.fetch(tool.Package("pypi", "no-such-thing"), tmp_path) is None
     assert "not fetched: pypi no-such-thing: No matching distribution" in capsys.readouterr().out
     assert tool.fetch(tool.Package("npm", "ws"), tmp_path).version == "8.0.0"
+
+
+def test_benchmarks_fetch_by_the_same_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(TOOLS.parent / "benchmarks")
+    packages = importlib.import_module("packages")
+    kept = tmp_path / "npm" / "babel+core@7.26.0~~babel-core-7.26.0.tgz"
+    kept.parent.mkdir()
+    kept.write_bytes(b"archive")
+    assert packages.fetch("npm", "@babel/core@7.26.0", tmp_path) == [kept]
+    asked = packages.read_package("pypi", "numpy==2.1.3")
+    assert (asked.registry, asked.name, asked.version) == ("sdist", "numpy", "2.1.3")

@@ -1,20 +1,24 @@
-"""Fetch open-source packages by name and version, as the corpus of the base model needs them.
+"""Fetch open-source packages by name and version, for the base model's corpus and for benchmarks.
 
-Input: a table with a package per line: registry (pypi, npm or debian), name, version and SHA-256,
-separated by tabs; an empty version is the newest, an empty hash is not compared. Output: archives
-below DIR/REGISTRY, and with --lock the table with the versions and hashes that were fetched.
+Input: a table with a package per line: registry, name, version and SHA-256, separated by tabs; an
+empty version is the newest, an empty hash is not compared. Output: archives below DIR/REGISTRY, and
+with --lock the table with the versions and hashes that were fetched. The registries are pypi
+(wheels), npm and debian (upstream's archives); benchmarks ask for two more, sdist and debian-full
+(with Debian's own archive beside upstream's).
 
     python tools/fetch_sources.py tools/base_sources.tsv --out ~/corpora/base
 
 The registries are asked by their own clients (pip, npm, apt-get), as they are set up on the
 machine. Nothing that a package says is run: wheels instead of source distributions, npm without
-scripts, Debian's upstream tarballs as they are. Debian needs `deb-src` among its sources' types.
+scripts, Debian's tarballs as they are. Only sdist is different: pip builds the metadata of such an
+archive to fetch it. Debian needs `deb-src` among its sources' types.
 
 Not here: which files of a package are kept (codling's licence gate and filters decide that).
 """
 
 import argparse
 import hashlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -77,9 +81,8 @@ def fetch(package: Package, out: Path) -> Package | None:
     """Bring a package into its folder; gives it with version and hash, or None."""
     folder = out / package.registry
     folder.mkdir(parents=True, exist_ok=True)
-    kept = [p for p in folder.glob(f"{_stem(package)}@*") if package.version in p.name]
     try:
-        archives = kept or FETCH[package.registry](package, folder)
+        archives = find(package, out) or FETCH[package.registry](package, folder)
     except (subprocess.SubprocessError, OSError, LookupError) as error:
         reason = getattr(error, "stderr", "") or str(error)
         print(f"not fetched: {package.registry} {package.name}: {reason.strip()[-200:]}")
@@ -95,6 +98,12 @@ def fetch(package: Package, out: Path) -> Package | None:
         print(f"another file than before: {package.registry} {package.name} {found.version}")
         return None
     return found
+
+
+def find(package: Package, out: Path) -> list[Path]:
+    """The archives of a package that are there already, in order of their names."""
+    kept = (out / package.registry).glob(f"{_stem(package)}@*")
+    return sorted(p for p in kept if package.version in p.name)
 
 
 def _stem(package: Package) -> str:
@@ -130,6 +139,16 @@ def _from_pypi(package: Package, folder: Path) -> list[Path]:
         return _keep(package, version, wheels, folder)
 
 
+def _from_sdist(package: Package, folder: Path) -> list[Path]:
+    wanted = f"{package.name}=={package.version}" if package.version else package.name
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-cache-dir"]
+        _run([*command, "--no-binary=:all:", wanted], Path(place))
+        files = [p for p in Path(place).iterdir() if p.name.endswith((*_TARBALLS, ".zip"))]
+        version = re.sub(r"\.(?:tar\.\w+|tgz|zip)$", "", files[0].name) if files else ""
+        return _keep(package, version.rpartition("-")[2], files, folder)
+
+
 def _from_npm(package: Package, folder: Path) -> list[Path]:
     wanted = f"{package.name}@{package.version or 'latest'}"
     with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -141,6 +160,14 @@ def _from_npm(package: Package, folder: Path) -> list[Path]:
 
 
 def _from_debian(package: Package, folder: Path) -> list[Path]:
+    return _debian(package, folder, is_full=False)
+
+
+def _from_debian_full(package: Package, folder: Path) -> list[Path]:
+    return _debian(package, folder, is_full=True)
+
+
+def _debian(package: Package, folder: Path, *, is_full: bool) -> list[Path]:
     wanted = f"{package.name}={package.version}" if package.version else package.name
     with tempfile.TemporaryDirectory(dir=folder) as place:
         _run(["apt-get", "source", "-qq", "--download-only", "--only-source", wanted], Path(place))
@@ -151,14 +178,16 @@ def _from_debian(package: Package, folder: Path) -> list[Path]:
             if line.startswith("Version: ")
         )
         files = [p for p in Path(place).iterdir() if p.name.endswith(_TARBALLS)]
-        upstream = [p for p in files if ".debian.tar" not in p.name]
-        return _keep(package, version.replace("~", "-"), upstream, folder)
+        chosen = [p for p in files if is_full or ".debian.tar" not in p.name]
+        return _keep(package, version.replace("~", "-"), chosen, folder)
 
 
 FETCH: dict[str, Callable[[Package, Path], list[Path]]] = {
     "pypi": _from_pypi,
+    "sdist": _from_sdist,
     "npm": _from_npm,
     "debian": _from_debian,
+    "debian-full": _from_debian_full,
 }
 
 if __name__ == "__main__":

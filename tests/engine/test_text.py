@@ -14,37 +14,17 @@ from codling.core.errors import CheckpointError, RequestError
 from codling.engine.request import BusyError, SamplingParams
 from codling.engine.stream import Transcript
 from codling.engine.text import TextEngine
-from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.bpe import train
 from codling.tokens.tokenizer import Tokenizer
-
-CODE = "def add(a, b):\n    return a + b\n\n\nclass Point:\n    x: int = 0\n# 漢字 👩‍💻\n"
-CONFIG = ModelConfig(
-    vocab_size=320,
-    hidden_size=32,
-    intermediate_size=64,
-    n_layers=2,
-    n_heads=4,
-    n_kv_heads=2,
-    max_position=512,
-    init_std=0.4,
-)
+from tiny_model import CODE, CONFIG
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer(json.loads(train(iter([CODE * 20]), 320).to_str()))
-
-
-@pytest.fixture(scope="module")
-def model() -> Transformer:
-    return Transformer(CONFIG, torch.Generator().manual_seed(5))
-
-
-@pytest.fixture(scope="module")
-def engine(model: Transformer, tokenizer: Tokenizer) -> Iterator[TextEngine]:
-    with TextEngine(model, tokenizer, name="tiny", max_streams=4, max_length=256) as engine:
+def engine(tiny_model: Transformer, tiny_tokenizer: Tokenizer) -> Iterator[TextEngine]:
+    with TextEngine(
+        tiny_model, tiny_tokenizer, name="tiny", max_streams=4, max_length=256
+    ) as engine:
         yield engine
 
 
@@ -122,20 +102,20 @@ def test_insertion_goes_through_the_one_prompt(engine: TextEngine) -> None:
     assert list(completion.token_ids) == expected[: len(completion.token_ids)]
 
 
-def test_insertion_without_fim_tokens_names_the_cure(model: Transformer) -> None:
+def test_insertion_without_fim_tokens_names_the_cure(tiny_model: Transformer) -> None:
     raw = json.loads(train(iter([CODE]), 300).to_str())
     raw["added_tokens"] = []
     with (
-        TextEngine(model, Tokenizer(raw), name="plain") as engine,
+        TextEngine(tiny_model, Tokenizer(raw), name="plain") as engine,
         pytest.raises(RequestError, match=r"plain was not trained to insert.*prefix alone"),
     ):
         engine.insert([("a", "b")])
 
 
 def test_a_cancelled_stream_ends_and_frees_its_slot(
-    model: Transformer, tokenizer: Tokenizer
+    tiny_model: Transformer, tiny_tokenizer: Tokenizer
 ) -> None:
-    with TextEngine(model, tokenizer, max_streams=1, max_length=512) as engine:
+    with TextEngine(tiny_model, tiny_tokenizer, max_streams=1, max_length=512) as engine:
         long = SamplingParams(max_tokens=500, ignore_eos=True)
         stream = engine.submit([5, 6, 7], long)
         deltas = iter(stream)
@@ -148,9 +128,9 @@ def test_a_cancelled_stream_ends_and_frees_its_slot(
 
 
 def test_an_error_in_a_step_reaches_every_stream_and_the_engine_goes_on(
-    model: Transformer, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Transformer, tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with TextEngine(model, tokenizer, max_streams=2, max_length=128) as engine:
+    with TextEngine(tiny_model, tiny_tokenizer, max_streams=2, max_length=128) as engine:
         params = SamplingParams(max_tokens=8)
         good = engine.complete(["def"], params)
         gate = threading.Event()
@@ -170,9 +150,11 @@ def test_an_error_in_a_step_reaches_every_stream_and_the_engine_goes_on(
 
 
 def test_more_prompts_than_the_queue_holds_are_fed_bit_by_bit(
-    model: Transformer, tokenizer: Tokenizer
+    tiny_model: Transformer, tiny_tokenizer: Tokenizer
 ) -> None:
-    with TextEngine(model, tokenizer, max_streams=2, max_length=64, max_waiting=3) as engine:
+    with TextEngine(
+        tiny_model, tiny_tokenizer, max_streams=2, max_length=64, max_waiting=3
+    ) as engine:
         params = SamplingParams(max_tokens=2, ignore_eos=True)
         assert len(engine.complete(["a"] * 20, params)) == 20
         long = SamplingParams(max_tokens=60, ignore_eos=True)
@@ -203,16 +185,18 @@ def test_an_insertion_prompt_is_cut_to_leave_room(engine: TextEngine) -> None:
     assert completion.n_prompt_tokens <= 256 - 16
 
 
-def test_a_tokenizer_larger_than_the_model_is_refused(tokenizer: Tokenizer) -> None:
+def test_a_tokenizer_larger_than_the_model_is_refused(tiny_tokenizer: Tokenizer) -> None:
     small = Transformer(replace(CONFIG, vocab_size=300))
     with pytest.raises(CheckpointError, match="tokens but the model only 300; take both"):
-        TextEngine(small, tokenizer)
+        TextEngine(small, tiny_tokenizer)
 
 
-def test_the_cache_is_cut_to_its_budget(tokenizer: Tokenizer) -> None:
+def test_the_cache_is_cut_to_its_budget(tiny_tokenizer: Tokenizer) -> None:
     config = replace(CONFIG, max_position=1 << 20)
     per_token = config.kv_elements_per_token * 4
-    with TextEngine(Transformer(config), tokenizer, cache_gib=8192 * per_token / 2**30) as engine:
+    with TextEngine(
+        Transformer(config), tiny_tokenizer, cache_gib=8192 * per_token / 2**30
+    ) as engine:
         assert engine.max_length == 2048
         assert engine._runner.cache.n_rows == 4
         assert engine._runner.cache.n_bytes == 8192 * per_token
@@ -240,21 +224,23 @@ def sentencepiece(special: str = "<s>") -> Tokenizer:
     return Tokenizer(raw, tokenizer_config={"bos_token": special, "eos_token": "</s>"})
 
 
-def test_the_first_blank_of_an_answer_that_goes_on_is_kept(model: Transformer) -> None:
+def test_the_first_blank_of_an_answer_that_goes_on_is_kept(tiny_model: Transformer) -> None:
     pieces = sentencepiece()
     ids = pieces.encode("a + b + de")
-    with TextEngine(model, pieces, max_streams=4, max_length=64) as engine:
+    with TextEngine(tiny_model, pieces, max_streams=4, max_length=64) as engine:
         for n in range(1, len(ids)):
             transcript = Transcript(pieces, [], engine._lead(ids[:n], "complete"))
             told = [transcript.push(i, None, None, silent=False).text for i in ids[n:]]
             assert "".join(told) == "a + b + de"[len(pieces.decode(ids[:n])) :]
 
 
-def test_the_blank_before_a_text_that_begins_is_no_part_of_the_answer(model: Transformer) -> None:
+def test_the_blank_before_a_text_that_begins_is_no_part_of_the_answer(
+    tiny_model: Transformer,
+) -> None:
     pieces = sentencepiece()
     bos, blank = pieces.specials.bos, pieces.encode("a")[0]
     assert pieces.token_bytes(blank).startswith(b" ")
-    with TextEngine(model, pieces, max_streams=4, max_length=64) as engine:
+    with TextEngine(tiny_model, pieces, max_streams=4, max_length=64) as engine:
         assert engine._lead([bos], "complete") == " "
         assert engine._lead([bos, blank], "complete") == ""
         assert engine._lead([bos, blank], "insert") == ""

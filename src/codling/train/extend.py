@@ -11,12 +11,11 @@ Not here: the loop (trainer.py).
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 from codling.checkpoint.load import load_model
-from codling.core.artifact import Artifact, Input, open_artifact, sha256_of
+from codling.checkpoint.verify import model_input
+from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
-from codling.core.inputs import input_at
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
@@ -39,7 +38,7 @@ def extend(config: ExtendConfig) -> Work:
     tokens = open_artifact(config.tokens_dir, "tokens")
     meta = read_meta(config.tokens_dir)
     ranks = join_ranks()
-    draft = yield [_checkpoint_input(config.checkpoint_dir), tokens]
+    draft = yield [model_input(config.checkpoint_dir), tokens]
     old = load_model(config.checkpoint_dir)
     if meta.vocab_size > old.config.vocab_size:
         raise ConfigError(
@@ -76,8 +75,3 @@ def stretched(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
         original_max_position=old.max_position,
     )
     return replace(old, rope=rope, max_position=config.context)
-
-
-def _checkpoint_input(folder: Path) -> Artifact | Input:
-    weights = sorted(folder.glob("*.safetensors"))
-    return input_at(folder, "checkpoint", lambda: "".join(map(sha256_of, weights))[:16])

@@ -1,11 +1,10 @@
 """A tiny random model with a memory: what comes out is drawn from the mixture."""
 
-import json
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 
 from codling.core.errors import ArtifactError
 from codling.engine.memory.index import NOTHING
@@ -14,27 +13,11 @@ from codling.engine.memory.recall import Recall, split_prompt
 from codling.engine.memory.repository import Memory
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
-from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
-from codling.tokens.bpe import train
 from codling.tokens.tokenizer import SpecialTokens, Tokenizer
+from tiny_model import CODE as ALL_CODE
 
-CODE = "def add(a, b):\n    return a + b\n\n\nclass Point:\n    x: int = 0\n"
-SHAPE = ModelConfig(
-    vocab_size=320,
-    hidden_size=32,
-    intermediate_size=64,
-    n_layers=2,
-    n_heads=4,
-    n_kv_heads=2,
-    max_position=512,
-    init_std=0.4,
-)
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer(json.loads(train(iter([CODE * 20]), 320).to_str()))
+CODE = ALL_CODE.partition("#")[0]
 
 
 def row(path: str, content: str) -> dict[str, str]:
@@ -53,14 +36,13 @@ def trusting(value: float) -> Weights:
 
 
 @pytest.fixture
-def memory(tokenizer: Tokenizer) -> Memory:
-    return Memory.build(tokenizer, [row("pkg/add.py", CODE)], trusting(0.99))
+def memory(tiny_tokenizer: Tokenizer) -> Memory:
+    return Memory.build(tiny_tokenizer, [row("pkg/add.py", CODE)], trusting(0.99))
 
 
 @pytest.fixture
-def engine(tokenizer: Tokenizer) -> TextEngine:
-    model = Transformer(SHAPE, torch.Generator().manual_seed(5))
-    with TextEngine(model, tokenizer, max_length=200) as engine:
+def engine(tiny_model: Transformer, tiny_tokenizer: Tokenizer) -> Iterator[TextEngine]:
+    with TextEngine(tiny_model, tiny_tokenizer, max_length=200) as engine:
         yield engine
 
 
@@ -108,10 +90,10 @@ def test_logprobs_are_those_of_the_mixture(engine: TextEngine, memory: Memory) -
     assert float(np.exp(done.logprobs[0].logprob)) > 0.5
 
 
-def test_an_edited_file_is_read_as_it_stands_now(tokenizer: Tokenizer, memory: Memory) -> None:
-    context = np.array(tokenizer.encode("def add(a"), np.int64)
+def test_an_edited_file_is_read_as_it_stands_now(tiny_tokenizer: Tokenizer, memory: Memory) -> None:
+    context = np.array(tiny_tokenizer.encode("def add(a"), np.int64)
     memory.update("pkg/add.py", "def add(alpha, beta):\n    return alpha\n")
-    assert tokenizer.decode(memory.recall(context).ids.tolist())[0] != ","
+    assert tiny_tokenizer.decode(memory.recall(context).ids.tolist())[0] != ","
     memory.update("pkg/new.py", "\n\ndef add(a, zzz)\n")
     found = memory.recall(context)
     origins = [memory.locate(int(place)) for place in found.places]
@@ -132,13 +114,16 @@ def test_a_forgotten_file_leaves_no_trace_in_answers(engine: TextEngine, memory:
     assert engine.complete(["def add(a"], params)[0].text == plain
 
 
-def test_the_open_file_is_a_memory_of_its_own(tokenizer: Tokenizer) -> None:
+def test_the_open_file_is_a_memory_of_its_own(tiny_tokenizer: Tokenizer) -> None:
     table = np.full((len(LENGTHS), N_KINDS), 0.9)
-    memory = Memory.build(tokenizer, [], Weights(np.zeros_like(table), table))
-    ids = tokenizer.encode("alpha = beta\nalpha =")
-    logits = np.zeros(tokenizer.vocab_size, np.float32)
+    memory = Memory.build(tiny_tokenizer, [], Weights(np.zeros_like(table), table))
+    ids = tiny_tokenizer.encode("alpha = beta\nalpha =")
+    logits = np.zeros(tiny_tokenizer.vocab_size, np.float32)
     Recall(memory, ids, 5).mix(logits)
-    assert logits.argmax() == tokenizer.encode("alpha = beta\n")[len(tokenizer.encode("alpha ="))]
+    assert (
+        logits.argmax()
+        == tiny_tokenizer.encode("alpha = beta\n")[len(tiny_tokenizer.encode("alpha ="))]
+    )
 
 
 def test_the_suffix_of_an_insertion_is_part_of_the_open_file_but_no_context() -> None:
@@ -147,7 +132,7 @@ def test_the_suffix_of_an_insertion_is_part_of_the_open_file_but_no_context() ->
     assert split_prompt([1, 2, 3], marks) == ([], [])
 
 
-def test_it_survives_being_written(tmp_path, tokenizer: Tokenizer, memory: Memory) -> None:
+def test_it_survives_being_written(tmp_path, tiny_tokenizer: Tokenizer, memory: Memory) -> None:
     memory.save(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "file_starts.npy",
@@ -156,11 +141,11 @@ def test_it_survives_being_written(tmp_path, tokenizer: Tokenizer, memory: Memor
         "tokens.npy",
     ]
     with pytest.raises(ArtifactError):
-        Memory.open(tmp_path, tokenizer)
+        Memory.open(tmp_path, tiny_tokenizer)
 
 
-def test_a_token_costs_at_most_eight_bytes(tokenizer: Tokenizer) -> None:
-    memory = Memory.build(tokenizer, [row(f"{i}.py", CODE * 5) for i in range(20)])
+def test_a_token_costs_at_most_eight_bytes(tiny_tokenizer: Tokenizer) -> None:
+    memory = Memory.build(tiny_tokenizer, [row(f"{i}.py", CODE * 5) for i in range(20)])
     assert memory.n_bytes <= 8 * memory.n_tokens + 8 * 20
     assert NOTHING.length == 0
     assert mix_into(np.zeros(4, np.float32), NOTHING, NOTHING, memory.weights).size == 0

@@ -16,14 +16,14 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from codling.checkpoint.adapter import adapter_path, is_adapter_at
+from codling.checkpoint.adapter import adapter_input, is_adapter_at
 from codling.checkpoint.hub import local_path
+from codling.checkpoint.verify import model_input
 from codling.core.artifact import Artifact, Draft, Input, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.files import (
@@ -35,7 +35,7 @@ from codling.core.files import (
     write_json_lines,
     write_text,
 )
-from codling.core.inputs import input_at, source_input
+from codling.core.inputs import source_input
 from codling.core.lineage import walk
 from codling.core.log import Bar, say
 from codling.core.recipe import aside
@@ -71,7 +71,6 @@ from codling.report.before_after import before_after_page
 
 SHOWN_CHARS = 600
 """How much before and after the cursor answers.jsonl keeps for people to read."""
-_FINGERPRINT_BYTES = 1 << 20
 _NGRAM_TOKENS = 4_000_000
 
 
@@ -292,8 +291,7 @@ def _given(config: ScoreCommitsConfig, commits: Commits, cut: Cut) -> Iterator[A
     for path in (config.model, config.tuned):
         if path is None:
             continue
-        found = adapter_path(path) if is_adapter_at(path) else local_path(path)
-        given = input_at(found, None, partial(_fingerprint, found))
+        given = adapter_input(path) if is_adapter_at(path) else model_input(local_path(path))
         if isinstance(given, Artifact):
             _refuse_later(given, commits, cut)
         yield given
@@ -320,19 +318,6 @@ def _refuse_later(artifact: Artifact, commits: Commits, cut: Cut) -> None:
                 f"{artifact.path} has read later commits than {cut.commit[:12]}, the answers "
                 "to the questions; make it from documents of --heldout-by commits"
             )
-
-
-def _fingerprint(path: Path) -> str:
-    """Tells models apart by names, sizes, and the beginning and end of their files."""
-    digest = hashlib.sha256()
-    for each in [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file()):
-        size = each.stat().st_size
-        digest.update(f"{each.name} {size}\n".encode())
-        with each.open("rb") as file:
-            digest.update(file.read(_FINGERPRINT_BYTES))
-            file.seek(max(0, size - _FINGERPRINT_BYTES))
-            digest.update(file.read(_FINGERPRINT_BYTES))
-    return digest.hexdigest()[:16]
 
 
 def _documents(config: ScoreCommitsConfig, cut: Cut) -> Artifact:
