@@ -237,14 +237,13 @@ def _command(verb: Verb) -> Callable[..., object]:
 def _merge(
     config_class: type[Any], verb: Verb, recipe: Path | None, given: dict[str, Any]
 ) -> object:
-    table = verb.table or verb.name.split()[-1].replace("-", "_")
     values: dict[str, Any] = {}
     where = f"codling {verb.name}"
     if recipe is not None:
         if "recipe" in {f.name for f in fields(config_class)}:
             given["recipe"] = recipe
-        read = recipes.read_recipe(recipe).get(table, {})
-        where = f"{recipe} [{table}]"
+        read = recipes.read_recipe(recipe).get(verb.table, {})
+        where = f"{recipe} [{verb.table}]"
         if not isinstance(read, dict):
             raise ConfigError(f"{where} must be a table")
         values = read

@@ -32,6 +32,7 @@ from codling.core.shards import read_rows
 from codling.corpus.sources.commits import reason_not_to_cut
 from codling.report.run_summary import summarise
 from codling.stations import DOCUMENTS, PATH, TABLES, Station, stations_of
+from codling.verbs import TARGETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +203,7 @@ def _prepare(
     config: GrowConfig,
     before: Sequence[Step],
 ) -> Step:
-    module, _, name = station.stage.partition(":")
+    module, _, name = TARGETS[station.table].partition(":")
     stage: Callable[[Any], Artifact] = getattr(importlib.import_module(module), name)
     stage_config = config_class(stage)
     table = {**station.sets, **table}

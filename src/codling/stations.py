@@ -1,4 +1,4 @@
-"""The stations of `codling grow`, in order: which stage each is, and which artefacts it takes.
+"""The stations of `codling grow`, in order: each by its table, and which artefacts it takes.
 
 Input: whether a published model is adapted, which repositories' later commits are asked about, and
 what is replayed. Output: a list of stations.
@@ -7,7 +7,7 @@ what is replayed. Output: a list of stations.
     a base, split by package adopt, adapt and compare in their place
     a base, split by commits adopt, adapt, memory, and score-commits for every such repository
 
-Not here: running them (pipeline.py), and any stage's work.
+Not here: their functions (verbs.py), running them (pipeline.py), and any stage's work.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Station:
-    """One stage on the path: its recipe table, its function, and which artefacts it takes."""
+    """One stage on the path: its recipe table, and which artefacts it takes and makes."""
 
     table: str
-    stage: str
     makes: str
     """Name of the artefact's folder in the run."""
     takes: Mapping[str, str]
@@ -38,13 +37,12 @@ class Station:
 DOCUMENTS = "*documents"
 
 PATH = (
-    Station("collect", "codling.corpus.collect:collect", "raw", {}),
-    Station("clean", "codling.corpus.clean:clean", "documents", {"raw_dir": "raw"}),
+    Station("collect", "raw", {}),
+    Station("clean", "documents", {"raw_dir": "raw"}),
     # Benchmarks go before near-duplicates, so that a clean copy survives a contaminated one;
     # parsing costs the most and comes last (docs/decisions/003).
     Station(
         "decontaminate",
-        "codling.corpus.decontaminate:decontaminate",
         "decontaminated",
         {"documents_dir": DOCUMENTS},
         optional=True,
@@ -52,49 +50,42 @@ PATH = (
     ),
     Station(
         "dedup",
-        "codling.corpus.dedup:dedup",
         "unique",
         {"documents_dir": DOCUMENTS},
         optional=True,
     ),
     Station(
         "screen",
-        "codling.corpus.screen:screen",
         "screened",
         {"documents_dir": DOCUMENTS},
         optional=True,
     ),
-    Station("arrange", "codling.corpus.arrange:arrange", "samples", {"documents_dir": DOCUMENTS}),
+    Station("arrange", "samples", {"documents_dir": DOCUMENTS}),
     Station(
         "tokenizer",
-        "codling.tokens.bpe:learn_tokenizer",
         "tokenizer",
         {"samples_dir": "samples"},
     ),
     Station(
         "pack",
-        "codling.tokens.pack:pack",
         "tokens",
         {"samples_dir": "samples", "tokenizer_dir": "tokenizer"},
     ),
     Station(
         "pretrain",
-        "codling.train.pretrain:pretrain",
         "checkpoint",
         {"tokens_dir": "tokens", "tokenizer_dir": "tokenizer"},
     ),
     Station(
         "score",
-        "codling.evaluate.heldout.score:score",
         "scores",
         {"checkpoint_dir": "checkpoint", "samples_dir": "samples", "tokens_dir": "tokens"},
     ),
-    Station("report", "codling.report.run_page:report", "report", {"run_dir": ""}),
+    Station("report", "report", {"run_dir": ""}),
 )
 """From noise."""
 _REPLAY = Station(
     "replay",
-    "codling.posttrain.replay:replay",
     "replay",
     {"tokenizer_dir": "tokenizer"},
     like="pack",
@@ -102,19 +93,14 @@ _REPLAY = Station(
 _MEMORY = Station(
     # Of all that is clean: near-copies are worth remembering.
     "memory",
-    "codling.engine.remember:memory",
     "memory",
     {"path": "documents"},
 )
-_SCORE_COMMITS = "codling.evaluate.heldout.score_commits:score_commits"
 ADAPTING = {
-    "tokenizer": Station("adopt", "codling.posttrain.adopt:adopt", "tokenizer", {}),
-    "pretrain": Station(
-        "adapt", "codling.posttrain.adapt:adapt", "adapted", {"tokens_dir": "tokens"}
-    ),
+    "tokenizer": Station("adopt", "tokenizer", {}),
+    "pretrain": Station("adapt", "adapted", {"tokens_dir": "tokens"}),
     "score": Station(
         "compare",
-        "codling.evaluate.heldout.compare:compare",
         "scores",
         {"checkpoint_dir": "adapted", "samples_dir": "samples", "tokens_dir": "tokens"},
     ),
@@ -156,10 +142,20 @@ def _asking(repos: Sequence[Path]) -> list[Station]:
     return [
         Station(
             "score_commits",
-            _SCORE_COMMITS,
             "commit-scores" + (f"-{number}" if number > 1 else ""),
             takes,
             sets={"repo": repo},
         )
         for number, repo in enumerate(repos, 1)
     ]
+
+
+FOLDERS = tuple(
+    dict.fromkeys(
+        station.makes
+        for station in (*stations_of(has_base=True, asked=[Path()]), *PATH)
+        if station.table not in ("score_commits", "report")
+    )
+)
+"""Names of the artefacts' folders in a run, in the order of the path; later commits are scored in
+folders with a number."""

@@ -23,8 +23,13 @@ class Verb:
     help: str
     positional: str | None = None
     """The config's field that plain arguments fill."""
-    table: str | None = None
+    own_table: str | None = None
     """The recipe's table, where it is not named like the verb."""
+
+    @property
+    def table(self) -> str:
+        """The recipe's table of the verb's settings."""
+        return self.own_table or self.name.split()[-1].replace("-", "_")
 
 
 VERBS = (
@@ -102,7 +107,7 @@ VERBS = (
         "learn-tokenizer",
         "codling.tokens.bpe:learn_tokenizer",
         "Train a byte-level BPE tokenizer on the samples.",
-        table="tokenizer",
+        own_table="tokenizer",
     ),
     Verb("pack", "codling.tokens.pack:pack", "Turn samples into windows of tokens, with FIM."),
     Verb(
@@ -195,3 +200,5 @@ VERBS = (
         "shell",
     ),
 )
+TARGETS = {verb.table: verb.target for verb in VERBS}
+"""Recipe table -> the function that it sets."""

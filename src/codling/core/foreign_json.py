@@ -6,6 +6,7 @@ wrong ends in one line that names the file and the place, in the caller's own cl
     read_object(path)    a settings file: one object, read strictly
     read_value(path)     the same for any value
     parse(data, where)   the same for bytes or text that were read already
+    parse_lines(path)    the numbered rows of JSON Lines, one at a time
     parse_row(line, ..)  a row of somebody's table, read leniently
     lines(path)          the numbered lines of a file, plain or .gz, none longer than a bound
     read_rows(path)      the rows of a file that fits in memory: lines, one list, or one object
@@ -29,7 +30,7 @@ import re
 import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -109,6 +110,21 @@ def parse_row(
         return _checked(text, json.loads(text), replace=True)
     except (ValueError, RecursionError) as wrong:
         raise error(f"{where} is not valid JSON ({_why(wrong)}); {cure}") from None
+
+
+def parse_lines(
+    path: Path,
+    error: ErrorClass = SourceError,
+    *,
+    decode: Callable[[bytes], str | None] | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """The rows of JSON Lines with their numbers, one in memory at a time, read leniently.
+
+    `decode` turns a line into text where it may be in another encoding than UTF-8.
+    """
+    for number, line in lines(path, error):
+        text = decode(line) if decode else None
+        yield number, parse_row(text or line, f"{path} line {number}", error)
 
 
 def lines(

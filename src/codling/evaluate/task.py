@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codling.core.errors import SourceError
-from codling.core.foreign_json import lines, parse_row
+from codling.core.foreign_json import parse_lines
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.sandbox.executor import Program
 
@@ -133,8 +133,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             f"no benchmark file {path} (or .gz); put the data there or set --data-dir, "
             "see docs/evaluation.md"
         )
-    for number, line in lines(found):
-        row = parse_row(line, f"{found} line {number}")
+    for number, row in parse_lines(found):
         if not isinstance(row, dict):
             raise SourceError(f"{found}: line {number} is no object")
         yield row

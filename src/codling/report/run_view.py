@@ -18,22 +18,8 @@ from codling.core.files import read_json_lines
 from codling.core.lineage import walk
 from codling.core.shards import read_rows
 from codling.report.drawing import Subgraph
+from codling.stations import FOLDERS
 
-STATIONS = (
-    "raw",
-    "documents",
-    "decontaminated",
-    "unique",
-    "screened",
-    "samples",
-    "tokenizer",
-    "tokens",
-    "checkpoint",
-    ADAPTED,
-    "memory",
-    "scores",
-)
-"""Folder names of a run, in the order of the path."""
 CORPUS = ("raw", "documents")
 """Kinds of the artefacts that hold files."""
 N_SUBGRAPHS = 3
@@ -144,7 +130,7 @@ def _artifacts(run_dir: Path) -> dict[str, Artifact]:
     asked = sorted(path.parent.name for path in run_dir.glob(f"{COMMIT_SCORES}*/{MANIFEST}"))
     found = {
         name: open_artifact(run_dir / name)
-        for name in (*STATIONS, *asked)
+        for name in (*FOLDERS, *asked)
         if (run_dir / name / MANIFEST).is_file()
     }
     if "samples" in found:

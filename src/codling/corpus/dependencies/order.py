@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from codling.corpus.components import unite
+
 Order = Literal["scc", "paper", "random"]
 Graph = Sequence[Sequence[int]]
 
@@ -53,20 +55,11 @@ def arrange_files(graph: Graph, order: Order, seed: int = 0) -> list[list[int]]:
 def connected_subgraphs(graph: Graph) -> list[list[int]]:
     """The weakly connected subgraphs, each in ascending order, by their smallest index."""
     root = list(range(len(graph)))
-
-    def find(file: int) -> int:
-        while root[file] != file:
-            root[file] = root[root[file]]
-            file = root[file]
-        return file
-
-    for file, targets in enumerate(graph):
-        for target in targets:
-            a, b = find(file), find(target)
-            root[max(a, b)] = min(a, b)
+    edges = [(file, target) for file, targets in enumerate(graph) for target in targets]
+    unite(root, [file for file, _ in edges], [target for _, target in edges])
     members: dict[int, list[int]] = {}
-    for file in range(len(graph)):
-        members.setdefault(find(file), []).append(file)
+    for file, first in enumerate(root):
+        members.setdefault(first, []).append(file)
     return list(members.values())
 
 

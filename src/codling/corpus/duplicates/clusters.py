@@ -13,7 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Ids = NDArray[np.int64]
+from codling.corpus.components import Ids, unite
+
+_unite = numba.njit(nogil=True, cache=True)(unite)
 Similarity = Callable[[Ids, Ids], NDArray[np.float32]]
 """Exact similarity of the pairs (left[i], right[i])."""
 
@@ -80,28 +82,12 @@ def choose_survivors(
 def connected(n: int, left: Ids, right: Ids) -> Ids:
     """The least document of each document's connected component."""
     root = np.arange(n)
-    _union(root, left, right)
+    _unite(root, left, right)
     return root
 
 
 def _pair_key(a: Ids, b: Ids) -> Ids:
     return np.minimum(a, b) << 32 | np.maximum(a, b)
-
-
-@numba.njit(nogil=True, cache=True)
-def _union(root, left, right):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for i in range(len(left)):
-        a, b = left[i], right[i]
-        while root[a] != a:
-            root[a] = root[root[a]]
-            a = root[a]
-        while root[b] != b:
-            root[b] = root[root[b]]
-            b = root[b]
-        root[max(a, b)] = min(a, b)
-    for i in range(len(root)):
-        # Roots are the least of their component, so the root of every smaller one is final.
-        root[i] = root[root[i]]
 
 
 def connected_reference(n: int, left: Iterable[int], right: Iterable[int]) -> list[int]:

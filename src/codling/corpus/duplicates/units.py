@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codling.corpus.duplicates.clusters import Ids
+from codling.corpus.components import Ids
 from codling.corpus.tables.reader import integer_array, integers, read_columns
 
 Level = Literal["file", "repository"]

@@ -23,6 +23,7 @@ from typing import IO, Any
 from xml.parsers import expat
 
 from codling.core.errors import SourceError
+from codling.core.files import read_json_lines
 from codling.corpus.prose.html_markdown import to_markdown
 
 QUESTION, ANSWER = "1", "2"
@@ -123,13 +124,11 @@ def threads(bucket: Path, min_score: int, max_answers: int) -> Iterator[Thread]:
     """
     questions: dict[int, dict[str, Any]] = {}
     answers: dict[int, list[Post]] = {}
-    with bucket.open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            if row["PostTypeId"] == QUESTION:
-                questions[int(row["Id"])] = row
-            else:
-                answers.setdefault(int(row.get("ParentId") or 0), []).append(_post(row, False))
+    for row in read_json_lines(bucket):
+        if row["PostTypeId"] == QUESTION:
+            questions[int(row["Id"])] = row
+        else:
+            answers.setdefault(int(row.get("ParentId") or 0), []).append(_post(row, False))
     for number in sorted(questions):
         row = questions[number]
         question = _post(row, False)

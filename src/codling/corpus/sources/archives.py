@@ -27,8 +27,7 @@ from typing import IO, Literal, Self, cast
 
 from codling.core.artifact import sha256_of
 from codling.core.errors import SourceError
-from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
-from codling.corpus.sources.repository import Archive, Entry, Repository, bounded
+from codling.corpus.sources.repository import Archive, Entry, Repository, bounded, read_notice_files
 
 TAR: dict[str, Literal["", "gzip", "bz2", "lzma"]] = {
     ".tar": "",
@@ -102,10 +101,7 @@ def open_archive(archive: Archive, scratch: Path) -> Iterator[Repository]:
             raise SourceError(f"{path} holds no files; give a folder, repository or archive")
         top = _top_folder(entries)
         found = tuple(_once(_own_file(replace(e, path=e.path[len(top) :])) for e in entries))
-        wanted = [
-            e for e in found if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)
-        ]
-        notices = {entry.path: data for entry, data in reader.read(wanted)}
+        notices = read_notice_files(reader, found)
         yield Repository(archive.name, archive.name, reader, found, archive.fingerprint, notices)
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codling.core.errors import ConfigError, SourceError
-from codling.core.foreign_json import lines, parse_row
+from codling.core.foreign_json import parse_lines
 from codling.corpus.licenses.metadata import expression, join
 from codling.corpus.sources.decode import decode
 from codling.corpus.sources.repository import known_second
@@ -131,8 +131,7 @@ def _parquet_rows(path: Path, columns: Mapping[str, tuple[str, ...]]) -> Iterato
 
 
 def _json_rows(path: Path) -> Iterator[object]:
-    for number, line in lines(path):
-        yield parse_row(decode(line) or line, f"{path} line {number}")
+    return (row for _, row in parse_lines(path, decode=decode))
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> object:

@@ -15,9 +15,14 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from codling.core.errors import SourceError
 from codling.core.files import escape_bytes
-from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
 from codling.corpus.sources import git
-from codling.corpus.sources.repository import Entry, Repository, bounded, fingerprint
+from codling.corpus.sources.repository import (
+    Entry,
+    Repository,
+    bounded,
+    fingerprint,
+    read_notice_files,
+)
 
 PASSED_OVER = frozenset(
     {".git", ".hg", ".svn", ".bzr", "__pycache__", "site-packages", "dist-packages"}
@@ -108,8 +113,7 @@ def _repository(  # noqa: PLR0913  the parts of a repository
     root: Path, source: str, name: str, entries: tuple[Entry, ...], state: str, declared: str
 ) -> Repository:
     reader = FolderReader(os.fspath(root.absolute()))
-    wanted = [e for e in entries if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)]
-    notices = {entry.path: data for entry, data in reader.read(wanted)}
+    notices = read_notice_files(reader, entries)
     return Repository(source, name, reader, entries, state, notices, declared)
 
 

@@ -18,8 +18,7 @@ from codling.core.files import escape_bytes
 from codling.core.git import Git, Stream, open_git
 from codling.core.git_place import Place, find_place, is_git_dir
 from codling.core.log import say
-from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
-from codling.corpus.sources.repository import Entry, Repository, bounded
+from codling.corpus.sources.repository import Entry, Repository, bounded, read_notice_files
 
 LINK, SUBMODULE = "120000", "160000"
 _NO_OBJECT = "its object is missing"
@@ -112,15 +111,13 @@ def open_commit(root: Path, source: str, name: str, commit: str) -> Repository:
         entries = tuple(_listed(git, commit))
         _say_missing(root, entries, git.cure)
     reader = BlobReader(os.fspath(root.absolute()))
-    wanted = [e for e in entries if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)]
-    notices = {entry.path: data for entry, data in reader.read(wanted)}
     return Repository(
         source,
         name,
         reader,
         entries,
         commit + _prefix_mark(place) + shallow_mark(place),
-        notices,
+        read_notice_files(reader, entries),
         history=os.fspath(root.absolute()),
         commit=commit,
     )

@@ -6,9 +6,11 @@ Not here: how each kind of source is listed and read (folders.py, git.py, archiv
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
 
 MAX_PATH_BYTES = 4096
 """A longer path is no path of a file system (PATH_MAX of Linux): it was made to cost time."""
@@ -78,6 +80,12 @@ class Archive:
     fingerprint: str
     is_dump: bool = False
     """Whether it is a table of files, one per row, and no archive."""
+
+
+def read_notice_files(reader: Reader, entries: Iterable[Entry]) -> dict[str, bytes]:
+    """The licence and package metadata files among some entries, by path."""
+    wanted = [e for e in entries if not e.rule and e.n_bytes <= NOTICE_BYTES and is_notice(e.path)]
+    return {entry.path: data for entry, data in reader.read(wanted)}
 
 
 def fingerprint(entries: Sequence[Entry], *parts: str) -> str:
