@@ -26,10 +26,9 @@ from codling import __version__
 from codling.core.artifact import Artifact, Draft, produce
 from codling.core.shards import Shard
 from codling.corpus.tables.schemas import SAMPLE_SCHEMA
-from codling.tokens.bpe import learn_tokenizer
+from codling.tokens.bpe import TokenizerConfig, learn_tokenizer
 from codling.tokens.bulk import BulkEncoder
-from codling.tokens.config import PackConfig, TokenizerConfig
-from codling.tokens.pack import pack
+from codling.tokens.pack import PackConfig, pack
 from codling.tokens.tokenizer import Tokenizer
 
 T = TypeVar("T")

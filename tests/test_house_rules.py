@@ -1,12 +1,17 @@
 """Rules of the house that no linter knows."""
 
 import ast
+import importlib
 import re
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from codling.core.recipe import config_class
+from codling.verbs import VERBS, Verb
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "codling"
@@ -15,7 +20,6 @@ PARSES_JSON = {
     "core/foreign_json.py": "the one place",
     "core/files.py": "lines that this program wrote itself",
     "core/shards.py": "records of the stage that is running",
-    "corpus/prose/stackexchange.py": "buckets of the stage that is running",
     "sandbox/box.py": "the wire to the sandbox, bounded by the length before each message",
     "sandbox/inside/server.py": "the other end of that wire",
     "sandbox/interpreter.py": "what our own question printed",
@@ -115,3 +119,110 @@ def test_no_address_of_a_package_registry_stands_in_the_repository() -> None:
     texts = {name: (ROOT / name).read_bytes() for name in listed.stdout.splitlines()}
     found = [name for name, data in texts.items() for host in hosts if f"//{host}".encode() in data]
     assert found == []
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Every module of the package, by its path below src/codling."""
+    return {
+        p.relative_to(SOURCE).as_posix(): ast.parse(p.read_text()) for p in SOURCE.rglob("*.py")
+    }
+
+
+def callers(name: str) -> set[str]:
+    """The modules that call a function of this name."""
+    return {
+        module
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and called(node) == name
+    }
+
+
+def called(node: ast.Call) -> str:
+    """The last part of what is called: `f` of f(x) and of a.f(x)."""
+    return getattr(node.func, "attr", "") or getattr(node.func, "id", "")
+
+
+def test_every_stage_stands_in_the_one_frame() -> None:
+    assert callers("produce") == {"core/stage.py", "train/run.py"}
+
+
+def test_what_comes_from_outside_becomes_an_input_in_one_place() -> None:
+    named = {
+        module
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword)
+        and node.arg == "kind"
+        and isinstance(node.value, ast.Constant)
+        and node.value.value == "source"
+    }
+    assert named == {"core/inputs.py"}
+
+
+REPLACES_FILES = {
+    "core/files.py": "the one place",
+    "core/artifact.py": "whole folders, which are moved into place",
+    "sandbox/toolchains.py": "what a compiler wrote, which may be absent; core is not there",
+}
+"""Modules that give a file its name only when it is whole, and why."""
+
+
+def replaces_files(tree: ast.Module) -> bool:
+    """Whether a module calls os.replace, Path.rename, or Path.replace, which takes one value."""
+    return any(
+        isinstance(node, ast.Call)
+        and (
+            called(node) == "rename"
+            or ast.unparse(node.func) == "os.replace"
+            or (getattr(node.func, "attr", "") == "replace" and len(node.args) == 1)
+        )
+        for node in ast.walk(tree)
+    )
+
+
+def test_only_one_module_writes_a_file_and_then_replaces_it() -> None:
+    found = {module for module, tree in trees().items() if replaces_files(tree)}
+    assert found == set(REPLACES_FILES)
+
+
+READS_ROWS = {
+    "core/foreign_json.py": "parse_lines and read_rows, the ones to use",
+    "evaluate/backends.py": "one answer of a server, in a loop of tries",
+    "corpus/selection/rows.py": "slices of a file, which workers read for themselves",
+}
+"""Modules that parse one row of JSON after another, and why."""
+
+
+def test_there_is_no_second_reader_of_json_lines() -> None:
+    loops = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
+    found = {
+        module
+        for module, tree in trees().items()
+        for loop in ast.walk(tree)
+        if isinstance(loop, loops)
+        for node in ast.walk(loop)
+        if isinstance(node, ast.Call) and called(node) == "parse_row"
+    }
+    assert found == set(READS_ROWS)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.table)
+def test_the_settings_of_a_verb_stand_beside_it(verb: Verb) -> None:
+    """In its own file; in the folder's config.py only where other files read them too."""
+    module, _, name = verb.target.partition(":")
+    config = config_class(getattr(importlib.import_module(module), name))
+    if config.__module__ == module:
+        return
+    assert config.__module__ == f"{module.rpartition('.')[0]}.config"
+    readers = {
+        found
+        for found, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == config.__module__
+        if config.__name__ in {alias.name for alias in node.names}
+    }
+    folder = module.split(".", 1)[1].replace(".", "/").rpartition("/")[0]
+    own = f"{module.split('.', 1)[1].replace('.', '/')}.py"
+    assert [r for r in readers - {own} if r.startswith(f"{folder}/")]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codling.pipeline import PATH, GrowConfig, prepare
-from codling.train.config import PretrainConfig
+from codling.train.pretrain import PretrainConfig
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from codling.checkpoint.config import InfoConfig
-from codling.checkpoint.info import describe, info
+from codling.checkpoint.info import InfoConfig, describe, info
 from codling.checkpoint.store import save_hf
 from codling.core.errors import CheckpointError, ConfigError
 from codling.model.config import ModelConfig

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from codling.checkpoint import verify
-from codling.checkpoint.config import InfoConfig
-from codling.checkpoint.info import info
+from codling.checkpoint.info import InfoConfig, info
 from codling.checkpoint.store import save_hf
 from codling.checkpoint.verify import check_files, verify_files
 from codling.core.artifact import Draft, produce, sha256_of

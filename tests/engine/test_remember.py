@@ -9,11 +9,10 @@ import pytest
 
 from codling.core.artifact import open_artifact
 from codling.core.errors import ArtifactError, CodlingError
-from codling.engine.config import CompleteConfig
 from codling.engine.memory.mixture import fit_weights
 from codling.engine.remember import MemoryConfig, memory, observe
 from codling.engine.text import TextEngine
-from codling.engine.verbs import complete
+from codling.engine.verbs import CompleteConfig, complete
 from serve.tiny_server import save_model
 
 FUNCTION = """

@@ -16,10 +16,18 @@ from codling.core.errors import (
     TokenizerError,
 )
 from codling.corpus.context import RepositoryContext
-from codling.engine.config import ChatConfig, CompleteConfig, InsertConfig
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
-from codling.engine.verbs import chat, complete, first_lines, insert, read_cursor
+from codling.engine.verbs import (
+    ChatConfig,
+    CompleteConfig,
+    InsertConfig,
+    chat,
+    complete,
+    first_lines,
+    insert,
+    read_cursor,
+)
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.bpe import train

@@ -25,11 +25,10 @@ from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.model.transformer import Transformer
 from codling.posttrain.adapt import adapt
-from codling.posttrain.config import AdaptConfig, MergeConfig
-from codling.posttrain.merge import merge
+from codling.posttrain.config import AdaptConfig
+from codling.posttrain.merge import MergeConfig, merge
 from codling.posttrain.plan import check_memory, plan
-from codling.tokens.config import PackConfig
-from codling.tokens.pack import pack
+from codling.tokens.pack import PackConfig, pack
 from codling.train.config import OptimizerConfig
 from posttrain.tiny_base import SHAPE
 

@@ -8,9 +8,9 @@ import pytest
 
 from codling.core.errors import SourceError, ToolMissingError
 from codling.sandbox import Box, Job, Limits, Step, cgroup, check_python, describe, run_untrusted
-from codling.sandbox.config import UntrustedConfig
 from codling.sandbox.inside.seccomp import filter_bytes
 from codling.sandbox.pool import _Waiting
+from codling.sandbox.untrusted import UntrustedConfig
 
 
 @pytest.fixture

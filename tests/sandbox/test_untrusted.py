@@ -6,8 +6,7 @@ import pytest
 
 from codling.core.errors import ConfigError, SourceError
 from codling.sandbox import run_untrusted
-from codling.sandbox.config import UntrustedConfig
-from codling.sandbox.untrusted import language_of
+from codling.sandbox.untrusted import UntrustedConfig, language_of
 
 
 def test_a_name_or_else_the_first_line_says_the_language():

@@ -14,9 +14,8 @@ from codling.checkpoint.hub import has_model, local_path, model_name
 from codling.checkpoint.info import describe
 from codling.cli import main
 from codling.core.errors import TokenizerError
-from codling.engine.config import CompleteConfig
 from codling.engine.text import TextEngine
-from codling.engine.verbs import complete
+from codling.engine.verbs import CompleteConfig, complete
 from codling.serve.app import serve
 from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from codling.core.artifact import Artifact
-from codling.tokens.bpe import learn_tokenizer
-from codling.tokens.config import TokenizerConfig
+from codling.tokens.bpe import TokenizerConfig, learn_tokenizer
 from codling.tokens.tokenizer import Tokenizer
 from tokens.token_samples import LINES, make_samples, sample_row
 

@@ -6,8 +6,7 @@ import pytest
 
 from codling.core.artifact import Artifact, sha256_of
 from codling.core.errors import ConfigError, SourceError
-from codling.tokens.bpe import learn_tokenizer
-from codling.tokens.config import TokenizerConfig
+from codling.tokens.bpe import TokenizerConfig, learn_tokenizer
 from codling.tokens.families import CODER_V1_ORDER
 from codling.tokens.tokenizer import Tokenizer
 from tokens.token_samples import LINES, make_samples, sample_row

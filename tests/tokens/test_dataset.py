@@ -9,9 +9,8 @@ import torch
 
 from codling.core.artifact import Artifact
 from codling.core.errors import ConfigError
-from codling.tokens.config import PackConfig
 from codling.tokens.dataset import TokenDataset
-from codling.tokens.pack import pack
+from codling.tokens.pack import PackConfig, pack
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ import pytest
 from codling.core.artifact import Artifact, sha256_of
 from codling.core.errors import ConfigError, TokenizerError
 from codling.core.shards import read_rows
-from codling.tokens.config import PackConfig
-from codling.tokens.pack import pack
+from codling.tokens.pack import PackConfig, pack
 from codling.tokens.token_files import open_stream, read_index, read_meta
 from codling.tokens.tokenizer import Tokenizer
 from tokens.token_samples import LINES, make_samples, sample_row

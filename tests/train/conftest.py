@@ -10,10 +10,9 @@ from codling.core.artifact import Artifact, Draft, produce
 from codling.core.shards import Shard
 from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 from codling.model.config import ModelConfig
-from codling.tokens.bpe import learn_tokenizer
-from codling.tokens.config import PackConfig, TokenizerConfig
-from codling.tokens.pack import pack
-from codling.train.config import PretrainConfig
+from codling.tokens.bpe import TokenizerConfig, learn_tokenizer
+from codling.tokens.pack import PackConfig, pack
+from codling.train.pretrain import PretrainConfig
 
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "codling" / "core"
 

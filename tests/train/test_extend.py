@@ -10,9 +10,8 @@ import pytest
 
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
-from codling.train.config import ExtendConfig, PretrainConfig
-from codling.train.extend import extend, stretched
-from codling.train.pretrain import pretrain
+from codling.train.extend import ExtendConfig, extend, stretched
+from codling.train.pretrain import PretrainConfig, pretrain
 
 
 def test_a_checkpoint_learns_to_read_twice_as_far(

@@ -20,8 +20,7 @@ from codling.core.files import read_json_lines
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig
 from codling.model.transformer import Transformer
 from codling.tokens.tokenizer import Tokenizer
-from codling.train.config import PretrainConfig
-from codling.train.pretrain import pretrain
+from codling.train.pretrain import PretrainConfig, pretrain
 from codling.train.run import publish_checkpoint
 
 Configs = Callable[..., PretrainConfig]

@@ -6,7 +6,7 @@ import pytest
 
 from codling.core.recipe import build, read_recipe
 from codling.model.sizes import sizes
-from codling.train.config import PretrainConfig
+from codling.train.pretrain import PretrainConfig
 from codling.train.schedule import rate_at
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"

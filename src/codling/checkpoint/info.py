@@ -5,9 +5,9 @@ Input: a preset's name, or the path of a checkpoint. Output: text.
 Not here: the arithmetic (model/sizes.py).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from codling.checkpoint.config import InfoConfig
 from codling.checkpoint.hub import has_model, local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.verify import verify_files
@@ -15,6 +15,24 @@ from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
 from codling.model.presets import PRESETS, preset
 from codling.model.sizes import TRAIN_BYTES, flops_per_token, sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoConfig:
+    """Settings of `codling info`."""
+
+    model: str
+    """Name of a preset, such as coder-6.7b, or a run's folder, a checkpoint's, a .gguf file, or
+    ORGANISATION/MODEL on the hub."""
+    context: int = 4096
+    """Tokens before the one whose arithmetic is counted."""
+
+    verify: bool = False
+    """Read every file of the checkpoint: compare it with its manifest, look at all weights."""
+
+    def __post_init__(self) -> None:
+        if self.context < 0:
+            raise ConfigError(f"info: context is {self.context}, but must not be negative")
 
 
 def info(config: InfoConfig) -> str:

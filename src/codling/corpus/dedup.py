@@ -27,8 +27,8 @@ from codling.core.inputs import source_input
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Parallel, Shard, map_shards
 from codling.core.stage import Work, stage
-from codling.corpus.duplicates import minhash
 from codling.corpus.components import Ids
+from codling.corpus.duplicates import minhash
 from codling.corpus.duplicates.clusters import candidate_pairs, choose_survivors
 from codling.corpus.duplicates.shingles import ShingleStore, save_array, write_shingles
 from codling.corpus.duplicates.units import Units, read_units, unit_names

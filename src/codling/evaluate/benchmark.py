@@ -8,7 +8,6 @@ Not here: the stages (harness.py), the benchmarks (tasks/), scores (scoreboard.p
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +197,7 @@ def _settings(
 ) -> dict[str, Any]:
     """What a reader needs to repeat the run."""
     sampling = task.sampling(problems[0], config.style)
-    prompt = replace(task.prompt(problems[0], config))
+    prompt = task.prompt(problems[0], config)
     return {
         **config_dict(config, identity=True),
         "answered_by": source,

@@ -7,6 +7,7 @@ Not here: learning a tokenizer (tokens/bpe.py).
 """
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from codling.checkpoint.gguf_file import read_gguf_metadata
@@ -16,13 +17,23 @@ from codling.core.artifact import sha256_of
 from codling.core.errors import TokenizerError, faults_named
 from codling.core.files import write_json
 from codling.core.inputs import source_input
+from codling.core.recipe import aside
 from codling.core.stage import Work, stage
-from codling.posttrain.config import AdoptConfig
 from codling.tokens.from_gguf import tokenizer_files, tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.run import TOKENIZER_FILES
 
 _CONFIG = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptConfig:
+    """Settings of adopt."""
+
+    model: Path = aside()
+    """A checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub."""
+    out_dir: Path = aside(Path("runs/tokenizer"))
+    """Where its tokenizer goes."""
 
 
 @stage("tokenizer", version=1)

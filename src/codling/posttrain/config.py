@@ -1,6 +1,6 @@
-"""The settings of the stages adopt, replay, adapt and merge. No torch.
+"""The settings of the stage adapt, which plan.py reads too. No torch.
 
-Not here: what the settings do (adopt.py, replay.py, adapt.py, merge.py).
+Not here: what the settings do (adapt.py), and those of the loop (train/config.py).
 """
 
 from dataclasses import dataclass, field, replace
@@ -9,49 +9,9 @@ from typing import Literal
 
 from codling.core.errors import ConfigError
 from codling.core.recipe import aside
-from codling.core.shards import available_cores
-from codling.tokens.config import FimLevel, PackConfig
 from codling.train.config import LoopConfig, OptimizerConfig
 
 AdaptMode = Literal["lora", "full"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdoptConfig:
-    """Settings of adopt."""
-
-    model: Path = aside()
-    """A checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub."""
-    out_dir: Path = aside(Path("runs/tokenizer"))
-    """Where its tokenizer goes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReplayConfig:
-    """Settings of replay: those of pack, for other code."""
-
-    path: Path = aside()
-    """A repository, folder or archive of other code."""
-    tokenizer_dir: Path = aside(Path("runs/tokenizer"))
-    """The base's own tokenizer (codling adopt)."""
-    out_dir: Path = aside(Path("runs/replay"))
-    """Where the token streams go."""
-    own: bool = False
-    """The code is yours: files without any licence are replayed too."""
-    context: int = PackConfig.context
-    """Tokens that the model sees at once."""
-    fim_rate: float = PackConfig.fim_rate
-    """Share of the pieces that become insertion tasks."""
-    fim_spm_share: float = PackConfig.fim_spm_share
-    """Share of the insertion tasks that show the suffix first."""
-    fim_line_share: float = PackConfig.fim_line_share
-    """Share of the insertion tasks whose hole is one line."""
-    fim_level: FimLevel = PackConfig.fim_level
-    """Whether whole samples or single windows become insertion tasks."""
-    seed: int = 0
-    """Decides which pieces become insertion tasks, and where their holes are."""
-    workers: int = aside(factory=available_cores)
-    """Processes; the result is the same for any number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +71,3 @@ class AdaptConfig(LoopConfig):
         muon_rate = self.optimizer.muon_learning_rate * self.full_rate_share
         optimizer = replace(self.optimizer, learning_rate=rate, muon_learning_rate=muon_rate)
         return replace(self, optimizer=optimizer)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergeConfig:
-    """Settings of merge."""
-
-    model: Path = aside()
-    """The base that the adapter was made for."""
-    adapter: Path = aside()
-    """Folder of the adapter, from codling adapt or from peft."""
-    out_dir: Path = aside(Path("runs/merged"))
-    """Where the checkpoint goes."""

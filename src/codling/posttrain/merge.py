@@ -6,16 +6,31 @@ Input: a base (Hugging Face folder or GGUF file) and an adapter. Output: an arte
 Not here: the sum itself (checkpoint/adapter.py).
 """
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from codling.checkpoint.adapter import adapter_input, load_adapter
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.settings import to_published
 from codling.checkpoint.verify import check_files, model_input
+from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.posttrain.adopt import write_tokenizer
-from codling.posttrain.config import MergeConfig
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.run import publish_checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """Settings of merge."""
+
+    model: Path = aside()
+    """The base that the adapter was made for."""
+    adapter: Path = aside()
+    """Folder of the adapter, from codling adapt or from peft."""
+    out_dir: Path = aside(Path("runs/merged"))
+    """Where the checkpoint goes."""
 
 
 @stage("checkpoint", version=1)

@@ -6,14 +6,43 @@ Input: a repository, folder or archive, and the base's tokenizer. Output: an art
 Not here: how it is mixed in (train/run.py), and which code is worth replaying.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from codling.core.artifact import Artifact
+from codling.core.recipe import aside
+from codling.core.shards import Parallel
 from codling.corpus.arrange import ArrangeConfig, arrange
 from codling.corpus.clean import clean
 from codling.corpus.collect import collect
 from codling.corpus.config import CleanConfig, CollectConfig
-from codling.posttrain.config import ReplayConfig
-from codling.tokens.config import PackConfig
-from codling.tokens.pack import pack
+from codling.tokens.pack import FimLevel, PackConfig, pack
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayConfig(Parallel):
+    """Settings of replay: those of pack, for other code."""
+
+    path: Path = aside()
+    """A repository, folder or archive of other code."""
+    tokenizer_dir: Path = aside(Path("runs/tokenizer"))
+    """The base's own tokenizer (codling adopt)."""
+    out_dir: Path = aside(Path("runs/replay"))
+    """Where the token streams go."""
+    own: bool = False
+    """The code is yours: files without any licence are replayed too."""
+    context: int = PackConfig.context
+    """Tokens that the model sees at once."""
+    fim_rate: float = PackConfig.fim_rate
+    """Share of the pieces that become insertion tasks."""
+    fim_spm_share: float = PackConfig.fim_spm_share
+    """Share of the insertion tasks that show the suffix first."""
+    fim_line_share: float = PackConfig.fim_line_share
+    """Share of the insertion tasks whose hole is one line."""
+    fim_level: FimLevel = PackConfig.fim_level
+    """Whether whole samples or single windows become insertion tasks."""
+    seed: int = 0
+    """Decides which pieces become insertion tasks, and where their holes are."""
 
 
 def replay(config: ReplayConfig) -> Artifact:
@@ -31,14 +60,20 @@ def replay(config: ReplayConfig) -> Artifact:
             heldout_fraction=0.0,
             commit_times=False,
             workers=config.workers,
+            ray=config.ray,
         )
     )
     documents = clean(
-        CleanConfig(raw_dir=raw.path, out_dir=beside / "documents", workers=config.workers)
+        CleanConfig(
+            raw_dir=raw.path, out_dir=beside / "documents", workers=config.workers, ray=config.ray
+        )
     )
     samples = arrange(
         ArrangeConfig(
-            documents_dir=documents.path, out_dir=beside / "samples", workers=config.workers
+            documents_dir=documents.path,
+            out_dir=beside / "samples",
+            workers=config.workers,
+            ray=config.ray,
         )
     )
     return pack(

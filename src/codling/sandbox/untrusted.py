@@ -5,10 +5,11 @@ protected the machine. Not here: verdicts on answers (executor.py).
 """
 
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
 from codling.core.errors import ConfigError, SourceError
 from codling.sandbox.box import describe
-from codling.sandbox.config import UntrustedConfig
 from codling.sandbox.executor import Executor, Program
 
 _BY_SUFFIX = {
@@ -22,6 +23,22 @@ _BY_PROGRAM = {
     "php": "php", "ruby": "rb", "lua": "lua", "perl": "pl", "Rscript": "r", "racket": "rkt",
     "julia": "jl",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntrustedConfig:
+    """One file to run behind walls."""
+
+    file: Path
+    """Source file that nobody vouches for; its name says the language."""
+    language: str = ""
+    """Language if neither name nor first line says it: python, sh, js, cpp ..."""
+    seconds: float = 10.0
+    """Real time and processor time that it may take."""
+    memory_mib: int = 2048
+    """Memory that it may take, in MiB."""
+    unsafe: bool = False
+    """Run it without bubblewrap: it can then read and change whatever you can."""
 
 
 def run_untrusted(config: UntrustedConfig) -> str:

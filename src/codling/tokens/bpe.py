@@ -14,6 +14,8 @@ Not here: encoding (tokenizer.py), and the held-out split: no byte of it is look
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -22,15 +24,40 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, proc
 from tokenizers import Tokenizer as Core
 
 from codling.core.artifact import Artifact, open_artifact
-from codling.core.errors import SourceError
+from codling.core.errors import ConfigError, SourceError
 from codling.core.files import write_json, write_text
 from codling.core.log import Bar
+from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
-from codling.tokens.config import TokenizerConfig
 from codling.tokens.families import BOS, CODER_V1_ORDER, CODER_V1_SPLITS, EOS
 
 _PIECE_CHARS = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """Settings of learn_tokenizer."""
+
+    samples_dir: Path = aside(Path("runs/samples"))
+    """Artefact of kind "samples" to learn from; only its training split is read."""
+    out_dir: Path = aside(Path("runs/tokenizer"))
+    """Where the tokenizer goes."""
+    vocab_size: int = 4096
+    """Tokens in all, the nine special ones included."""
+    sample_bytes: int = 32_000_000
+    """About this much text is looked at, drawn evenly from the whole training split."""
+    seed: int = 0
+    """Decides which pieces of text are drawn."""
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < 256 + 9:
+            raise ConfigError(
+                f"learn_tokenizer: vocab_size is {self.vocab_size}, but 256 bytes and 9 special "
+                "tokens need at least 265"
+            )
+        if self.sample_bytes < 1:
+            raise ConfigError("learn_tokenizer: sample_bytes must be positive")
 
 
 @stage("tokenizer", version=2)

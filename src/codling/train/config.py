@@ -1,15 +1,13 @@
-"""The settings of training: the loop's, and those of the stages pretrain and extend. No torch.
+"""The settings of the training loop, whatever is trained. No torch.
 
-Not here: what the settings do (optimizer.py, schedule.py, trainer.py, pretrain.py, extend.py).
+Not here: what the settings do (optimizer.py, schedule.py, trainer.py), and those of the stages.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from codling.core.errors import ConfigError
 from codling.core.recipe import aside, length
-from codling.model.config import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,45 +109,3 @@ class LoopConfig:
             raise ConfigError(f"max_steps is {self.max_steps}; at least 1 is needed")
         if min(self.batch_size, self.accumulate) < 1:
             raise ConfigError("batch_size and accumulate must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainConfig(LoopConfig):
-    """Settings of pretrain."""
-
-    tokens_dir: Path = aside(Path("runs/tokens"))
-    """Artefact of kind "tokens"."""
-    tokenizer_dir: Path = aside(Path("runs/tokenizer"))
-    """Artefact of kind "tokenizer", or a published tokenizer's folder; its files are copied."""
-    out_dir: Path = aside(Path("runs/checkpoint"))
-    """Where the checkpoint goes."""
-    context: int = 0
-    """Tokens that the model sees at once; 0 takes what the tokens were packed for."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    """Shape of the model. Its vocab_size is taken from the tokenizer (see vocab_multiple), its
-    max_position from `context`."""
-    vocab_multiple: int = 64
-    """The model's vocabulary is the tokenizer's, rounded up to a multiple of this; 256 makes
-    DeepSeek-Coder's 32256 of 32022."""
-    balance_alpha: float = 0.001
-    """Strength of the expert balance loss of models with routed experts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtendConfig(LoopConfig):
-    """Settings of extend."""
-
-    checkpoint_dir: Path = aside(Path("runs/checkpoint"))
-    """Checkpoint whose context is extended."""
-    tokens_dir: Path = aside(Path("runs/tokens"))
-    """Artefact of kind "tokens" made with the checkpoint's tokenizer, best packed by document."""
-    out_dir: Path = aside(Path("runs/extended"))
-    """Where the new checkpoint goes."""
-    context: int = 4096
-    """The new context in tokens."""
-    scaling: Literal["linear", "yarn"] = "linear"
-    """linear: DeepSeek-Coder's way to 16K (theta 1e5, factor 4); yarn: DeepSeek-V2's."""
-    factor: float | None = None
-    """How far positions are stretched; by default new context / old context."""
-    theta: float | None = None
-    """Base of the rotary wavelengths; by default the checkpoint's."""

@@ -10,19 +10,42 @@ steps at 32K (arXiv:2405.04434, section 3.1.4).
 Not here: the loop (trainer.py).
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 from codling.checkpoint.load import load_model
 from codling.checkpoint.verify import model_input
 from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
+from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import read_meta
-from codling.train.config import ExtendConfig
+from codling.train.config import LoopConfig
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtendConfig(LoopConfig):
+    """Settings of extend."""
+
+    checkpoint_dir: Path = aside(Path("runs/checkpoint"))
+    """Checkpoint whose context is extended."""
+    tokens_dir: Path = aside(Path("runs/tokens"))
+    """Artefact of kind "tokens" made with the checkpoint's tokenizer, best packed by document."""
+    out_dir: Path = aside(Path("runs/extended"))
+    """Where the new checkpoint goes."""
+    context: int = 4096
+    """The new context in tokens."""
+    scaling: Literal["linear", "yarn"] = "linear"
+    """linear: DeepSeek-Coder's way to 16K (theta 1e5, factor 4); yarn: DeepSeek-V2's."""
+    factor: float | None = None
+    """How far positions are stretched; by default new context / old context."""
+    theta: float | None = None
+    """Base of the rotary wavelengths; by default the checkpoint's."""
 
 
 @stage("checkpoint", version=1, produce=produce_on_ranks)

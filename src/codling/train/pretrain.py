@@ -7,7 +7,8 @@ bf16, the tokenizer's files) with metrics.jsonl beside it.
 Not here: the loop (trainer.py), and continuing from a checkpoint (extend.py).
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 
@@ -15,17 +16,40 @@ from codling.checkpoint.settings import to_published
 from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
 from codling.core.inputs import tokenizer_input
+from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import StreamMeta, read_meta
 from codling.tokens.tokenizer import Tokenizer
-from codling.train.config import PretrainConfig
+from codling.train.config import LoopConfig
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
 
 _DEFAULT_CONTEXT = 1024
 """Where neither the config nor the tokens say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(LoopConfig):
+    """Settings of pretrain."""
+
+    tokens_dir: Path = aside(Path("runs/tokens"))
+    """Artefact of kind "tokens"."""
+    tokenizer_dir: Path = aside(Path("runs/tokenizer"))
+    """Artefact of kind "tokenizer", or a published tokenizer's folder; its files are copied."""
+    out_dir: Path = aside(Path("runs/checkpoint"))
+    """Where the checkpoint goes."""
+    context: int = 0
+    """Tokens that the model sees at once; 0 takes what the tokens were packed for."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Shape of the model. Its vocab_size is taken from the tokenizer (see vocab_multiple), its
+    max_position from `context`."""
+    vocab_multiple: int = 64
+    """The model's vocabulary is the tokenizer's, rounded up to a multiple of this; 256 makes
+    DeepSeek-Coder's 32256 of 32022."""
+    balance_alpha: float = 0.001
+    """Strength of the expert balance loss of models with routed experts."""
 
 
 @stage("checkpoint", version=2, produce=produce_on_ranks)

@@ -18,9 +18,8 @@ from codling.corpus.config import CleanConfig, CollectConfig
 from codling.engine.remember import MemoryConfig, memory
 from codling.evaluate.heldout import score_commits as stage
 from codling.evaluate.heldout.score_commits import ScoreCommitsConfig, score_commits
-from codling.tokens.bpe import learn_tokenizer
-from codling.tokens.config import PackConfig, TokenizerConfig
-from codling.tokens.pack import pack
+from codling.tokens.bpe import TokenizerConfig, learn_tokenizer
+from codling.tokens.pack import PackConfig, pack
 from codling.tokens.token_files import open_stream
 from codling.tokens.tokenizer import Tokenizer
 from git_repositories import git, history, repository

@@ -10,9 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from codling.train.config import PretrainConfig
 from codling.train.parallel.ranks import Ranks
-from codling.train.pretrain import pretrain
+from codling.train.pretrain import PretrainConfig, pretrain
 
 
 def test_ranks_share_the_rows_of_a_batch() -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from codling.core.files import replacing
 from codling.core.shards import Shard
-from codling.corpus.duplicates import minhash
 from codling.corpus.components import Ids
+from codling.corpus.duplicates import minhash
 from codling.corpus.tables.reader import text_columns
 
 BLOCK_SHINGLES = 32_000_000
