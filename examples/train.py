@@ -9,11 +9,9 @@ from pathlib import Path
 
 from codling.core.artifact import Artifact
 from codling.model.config import ModelConfig
-from codling.tokens.bpe import learn_tokenizer
-from codling.tokens.config import PackConfig, TokenizerConfig
-from codling.tokens.pack import pack
-from codling.train.config import PretrainConfig
-from codling.train.pretrain import pretrain
+from codling.tokens.bpe import TokenizerConfig, learn_tokenizer
+from codling.tokens.pack import PackConfig, pack
+from codling.train.pretrain import PretrainConfig, pretrain
 
 
 def train(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codling.model.config import ModelConfig
-from codling.train.config import PretrainConfig
+from codling.train.pretrain import PretrainConfig
 from tiny_run import make_repository
 
 ROOT = Path(__file__).parents[1]
