@@ -176,7 +176,11 @@ def replaces_files(tree: ast.Module) -> bool:
         and (
             called(node) == "rename"
             or ast.unparse(node.func) == "os.replace"
-            or (getattr(node.func, "attr", "") == "replace" and len(node.args) == 1)
+            or (
+                getattr(node.func, "attr", "") == "replace"
+                and len(node.args) == 1
+                and not node.keywords
+            )
         )
         for node in ast.walk(tree)
     )
