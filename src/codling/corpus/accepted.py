@@ -9,16 +9,14 @@ What was only dismissed teaches nothing; it is counted. Not here: the log (serve
 """
 
 import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codling.core.artifact import sha256_of
 from codling.core.errors import SourceError
-from codling.core.files import write_text
-from codling.core.foreign_json import lines, parse_row
+from codling.core.files import write_json_lines
+from codling.core.foreign_json import parse_lines
 from codling.core.inputs import source_input
 from codling.core.languages.table import detect
 from codling.core.recipe import aside
@@ -58,10 +56,9 @@ def accepted(config: AcceptedConfig) -> Work:
         codling data accepted completions.jsonl --out-dir runs/app/accepted
     """
     rows, counts = _read(config)
-    draft = yield [source_input(config.file, sha256_of(config.file)[:16])]
+    draft = yield [source_input(config.file)]
     Shard(draft.path, 0).write_rows("samples", [_sample(row) for row in rows], SAMPLE_SCHEMA)
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(draft.file("accepted.jsonl"), text)
+    write_json_lines(draft.file("accepted.jsonl"), rows)
     draft.counts |= {"samples": len(rows)} | dict(counts)
 
 
@@ -69,8 +66,7 @@ def _read(config: AcceptedConfig) -> tuple[list[dict[str, Any]], Counter[str]]:
     shown: dict[str, dict[str, Any]] = {}
     counts: Counter[str] = Counter()
     found: dict[tuple[str, int], dict[str, Any]] = {}
-    for number, line in lines(config.file):
-        event = parse_row(line, f"{config.file}:{number}")
+    for number, event in parse_lines(config.file):
         if not isinstance(event, dict) or not isinstance(event.get("id"), str):
             raise SourceError(f"{config.file}:{number} is no line of a log of completions")
         if event.get("event") == "shown":
