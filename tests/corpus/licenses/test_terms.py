@@ -133,6 +133,8 @@ def test_the_files_own_tag_says_how_its_texts_go_together() -> None:
         "MIT OR Apache-2.0"
     )
     assert text_license(f"Use it under either of two licenses.\n\n{both}") == "Apache-2.0 OR MIT"
+    assert text_license(f"You may choose\neither license.\n\n{both}") == "Apache-2.0 OR MIT"
+    assert text_license(f"You may choose any version.\n\n{both}") == "Apache-2.0 AND MIT"
     assert text_license(f"SPDX-License-Identifier: ISC\n\n{both}") == "Apache-2.0 AND MIT"
 
 

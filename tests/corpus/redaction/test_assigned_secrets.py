@@ -2,12 +2,14 @@
 
 import random
 import string
+from itertools import chain
 
 import pyarrow as pa
 import pytest
 
 from codling.corpus import marks_kernel as mark_kernel
 from codling.corpus.redaction.assigned_secrets import find_assigned, needed_bits
+from codling.corpus.redaction.commanded_secrets import find_commanded
 from codling.corpus.redaction.randomness import chance_bits, n_changes
 from codling.corpus.redaction.redact import RedactConfig, redact
 from codling.corpus.redaction.secret_formats import FORMATS, read_formats
@@ -58,6 +60,22 @@ ASSIGNMENTS = [
     "The password is {}, please change it.",
     'ConvertTo-SecureString "{}" -AsPlainText',
     "${{SECRET:-{}}}",
+    'sub.auth_token("{}")',
+    "echo {} | docker login --password-stdin",
+    'echo "{}" | docker login -u app --password-stdin registry.acme.dev',
+    "printf '%s' {} | helm registry login acme.dev -u app --password-stdin",
+    "echo {} | gh auth login --with-token",
+    'echo "app:{}" | sudo chpasswd',
+    'pw = "{}"',
+    "db_pw: {}",
+    "PW={}",
+    "net user deploy {} /add",
+    "net use Z: \\\\srv\\share {} /user:app",
+    "rclone obscure {}",
+    "htpasswd -bc .htpasswd app {}",
+    "masterauth {}",
+    'mot_de_passe = "{}"',
+    "psexec \\\\srv -u app -p {} cmd",
 ]
 NO_SECRETS = [
     'PASSWORD_RESET_TEMPLATE = "accounts/Password_Reset_2FA_Email.html"',
@@ -82,6 +100,16 @@ NO_SECRETS = [
     "keyboard = KeyboardInterrupt2Handler3",
     "password = 'hunter2'",
     "private_key_path = '/etc/ssl/q7Rk2xLq9vZt.pem'",
+    "cat a7Xk29dLqP3vR7wT | docker load --stdin",
+    "echo $TOKEN_2F3 | docker login --password-stdin",
+    "network use1Case2Three3 of a net user2Group3Name4",
+    "pwnSh311c0deX = 'a8Xk29dLqP3vR7wT'",
+    'upwards = "a8Xk29dLqP3vR7wT"',
+    "to obscure getElement2ById3From4 the view",
+    "<Key>6/f/9/6f9898076bb08572403f95dbb86c5b9c85e1e1b3</Key>",
+    "https://acme.dev/api/acme-api-types-for-apps-v10/interface/APIMessage",
+    '"otpauth://totp/x?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"',
+    'secret_key="zuf+tfteSlswRu7BJ86wekitnifILbZam1KYY3TG"',
 ]
 
 
@@ -141,6 +169,14 @@ def test_the_compiled_search_marks_every_text_in_which_the_rule_finds_something(
         "str",
         "-p",
         " -u ",
+        "pw",
+        "-stdin",
+        "echo ",
+        "net use ",
+        "rclone obscure ",
+        "htpasswd -b f app ",
+        "auth login --with-token",
+        "chpasswd",
     ]
     pieces += [
         "(",
@@ -161,7 +197,7 @@ def test_the_compiled_search_marks_every_text_in_which_the_rule_finds_something(
     found = mark_kernel.mark(
         *buffers(pa.array(texts)), ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT
     ).formats.tolist()
-    hits = [bool(list(find_assigned(text))) for text in texts]
+    hits = [any(chain(find_assigned(text), find_commanded(text))) for text in texts]
     missed = [text for text, hit, bits in zip(texts, hits, found, strict=True) if hit > bits >> 63]
     assert missed == []
     assert 150 < sum(hits) < len(texts) // 2

@@ -298,6 +298,29 @@ def test_versions_sections_and_coordinates_are_no_addresses(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "www 3600 IN A {}",
+        "X-Forwarded-For: {}",
+        "Received: from [{}]",
+        "Accepted publickey for app from {} port 51234 ssh2",
+        '{} - - [10/Oct/2000:13:55:36 -0700] "GET /"',
+        "nslookup acme.dev {}",
+        "dig @{} acme.dev",
+        "scp x {}:/tmp",
+        "route add default gw {}",
+        'net.ParseIP("{}")',
+        'InetAddress.getByName("{}")',
+        "replicaof {} 6379",
+        "client: {}, server: x",
+        'src="{}"',
+    ],
+)
+def test_what_commands_headers_and_logs_name_is_an_address_however_small(line: str) -> None:
+    assert redact(line.format("12.34.1.2"), RedactConfig())[0] == line.format("<IP_ADDRESS>")
+
+
+@pytest.mark.parametrize(
     ("text", "n"),
     [
         ('HOSTS = ["91.198.174.192", "http://91.198.174.192:8080/x", "5.9.1.23:443"]', 3),

@@ -43,7 +43,9 @@ _CHOICE = re.compile(
     r"at your (?:choice|option\b(?!\)?,? any later))|your choice of|same terms as (?:the )?perl|"
     r"(?:either(?: one)?|one|any) of (?:the |these |both )?(?:(?:two|three|following) )*"
     r"licen[cs]es|under either\b|"
-    r"dual(?:ly)?[- ]licen[cs]ed under[^.]{0,200}\bor\b",
+    r"dual(?:ly)?[- ]licen[cs]ed under[^.]{0,200}\bor\b|"
+    r"\b(?:choose|elect|select|pick|use)\s+(?:either|one|any)(?:\s+of)?"
+    r"(?:\s+(?:the|these|both|two))*\s+licen[cs]es?\b",
     re.IGNORECASE,
 )
 

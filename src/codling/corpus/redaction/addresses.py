@@ -4,9 +4,9 @@ Input: a text. Output: the places of addresses. Addresses that belong to nobody 
 domains, private and reserved networks, public name servers.
 
 Four numbers with dots are an address where a URL, a port or a network's length goes with them, or a
-name such as `api_host` stands before them. Else a word for versions and sections, a heading, a
-package's coordinates or neighbours that are plain numbers speak against it, and without any of
-these the numbers decide: versions, sections and OIDs have small ones.
+name such as `api_host`, a command or a header stands before them. Else a word for versions and
+sections, a heading, a package's coordinates or neighbours that are plain numbers speak against it,
+and without any of these the numbers decide: versions, sections and OIDs have small ones.
 
 Not here: what replaces them (redact.py).
 """
@@ -75,13 +75,20 @@ _NEAR = 120
 """Characters before that are looked at, of the same line."""
 _SURE_BEFORE = re.compile(
     r"://(?:[^\s/@\"']*@)?$|\b(?:ssh|scp|sftp|rsync|mosh)\b.*@$|\b(?:root|admin|ubuntu|ec2-user)@$|"
-    r"^\s*(?:[$#>]\s*)?(?:sudo\s+)?(?:ping|ip6?tables|ufw|nmap|traceroute|telnet|nc)\s(?:.*\s)?$"
+    r"^\s*(?:[$#>]\s*)?(?:sudo\s+)?(?:ping|ip6?tables|ufw|nmap|traceroute|telnet|nc|nslookup|dig|whois|"
+    r"ftp|snmp\w+|wget|scp|rsync|ip route|route)\s(?:.*[\s@])?$|"
+    r"\bIN\s+A\s+$|^\s*(?:Received|(?:X-)?(?:Forwarded|Real|Client|Remote)[\w-]*)\s*:.*[\s,\[(]$|"
+    r"\b(?:parseip|getbyname|inet_\w+|ip_?address(?:\.parse)?|ip(?:v4)?addr(?:ess)?)\([\"']$",
+    re.IGNORECASE,
 )
 _SURE_AFTER = re.compile(r"/(?:[89]|[12]\d|3[0-2])(?![\w.])|:\d{2,5}(?![\w.:])")
+_LOGGED_AFTER = re.compile(r" port \d{2,5}\b| - \S+ \[\d\d?/\w{3}/")
+"""What logs write behind an address: sshd's port, the user and date of web servers."""
 _HOST = re.compile(
     r"host|server|addr|(?<![a-z])ips?(?![a-z])|ipv4|proxy|proxies|gateway|dns|(?<![a-z])ns\d?(?![a-z])|"
     r"peer|endpoint|(?<![a-z])ur[il]s?(?![a-z])|listen|bind|connect|ping|ssh|curl|telnet|cidr|subnet|"
-    r"netmask|network|allow|deny|remote|router|upstream|broker|inet|machine|replica|trusted|nodes?",
+    r"netmask|network|allow|deny|remote|router|upstream|broker|inet|machine|replica|slaveof|trusted|nodes?|"
+    r"client|(?<![a-z])(?:gw|vip|src|dst)(?![a-z])",
     re.IGNORECASE,
 )
 _ASSIGNS = re.compile(
@@ -132,7 +139,7 @@ def _is_address(text: str, start: int, end: int) -> bool:
     """Whether four numbers with dots are an address rather than a version or section."""
     before = text[max(0, text.rfind("\n", 0, start) + 1, start - _NEAR) : start]
     after = text[end : end + 24].split("\n", 1)[0]
-    if _SURE_BEFORE.search(before):
+    if _SURE_BEFORE.search(before) or _LOGGED_AFTER.match(after):
         return True
     listed = _LIST_BEFORE.search(before)
     before = before[: listed.start()] if listed else before

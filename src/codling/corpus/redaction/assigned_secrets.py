@@ -7,10 +7,10 @@ a value of eight characters or more with enough evidence for chance (randomness.
 enough depends on how telling the name is and on whether the value is quoted.
 
     DB_PASSWORD=x  "apiKey": "x"  <add key="Secret" value="x"/>  --token x  const KEY: &str = "x"
-    Authorization: Bearer x  curl -u app:x  ${SECRET:-x}  setPassword("x")  IDENTIFIED BY 'x'
+    Authorization: Bearer x  ${SECRET:-x}  setPassword("x")  IDENTIFIED BY 'x'
 
-Not here: keys in known formats (secret_formats.py), passwords in URLs (secrets.py), and passwords
-that are words.
+Not here: keys in known formats (secret_formats.py), what commands are given (commanded_secrets.py),
+passwords in URLs (secrets.py), and passwords that are words.
 """
 
 import base64
@@ -22,10 +22,8 @@ from codling.core.packaged import packaged_table
 from codling.corpus.redaction.randomness import chance_bits, n_changes
 from codling.corpus.redaction.secret_formats import EXAMPLES
 
-STEMS = ("pass", "pwd", "psk", "secr", "toke", "key", "auth", "cred", "iden")
+STEMS = ("pass", "pwd", "pw", "psk", "secr", "toke", "key", "auth", "cred", "iden")
 """One of them is in every telling name, in small letters."""
-FLAGS = "pukaw"
-"""A blank, a dash and one of these letters: the flags that take a password from some commands."""
 MIN_VALUE, MAX_VALUE = 8, 200
 MIN_CHANGES = 2
 """A secret has so many places where a letter meets a digit, or a capital a small letter."""
@@ -77,7 +75,7 @@ _TAIL = ".,:!?*"
 _STRONG_WORD = re.compile(
     r".*(?:passw(?:or)?ds?|passphrase|passwort|passcode|pwd|secrets?|credentials?|apikeys?|psk|"
     r"(?:access|secret|private|auth|api|master|account|storage|sas|signing|encryption|shared)"
-    r"(?:keys?|tokens?))|pass|cred|creds|authorization|sshpass|(?:pg|db|smtp|mail|root|admin|user|"
+    r"(?:keys?|tokens?)|(?:master|require)auth|mot_?de_?passe)|pw|pass|passe|cred|creds|authorization|sshpass|(?:pg|db|smtp|mail|root|admin|user|"
     r"my|default|require)pass"
 )
 
@@ -104,16 +102,9 @@ _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _DOTTED = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|#)[A-Za-z_$][\w$]*)+")
 """Names of classes, modules and fields."""
 
-_COMMAND = re.compile(
-    r"(?:^|[\s;|&\"'`$(])(?:curl|http|wget|mysql\w*|maria\w*|redis-cli|docker|podman|helm|az|oc|"
-    r"openssl|mongo\w*|sshpass|ldap\w+|smbclient|sqlcmd|psql|rsync|svn|nexus|skopeo|zip|7z|htpasswd|"
-    r"mosquitto_\w+|rabbitmqadmin|keytool|winexe|evil-winrm|crackmapexec)\b[^\n]{0,200}\Z"
-)
-_FLAG = re.compile(r" -[pPuUkaw](?:[ \t]*[\"']?)(?:[\w.@\\/-]{1,40}:)?([^\s\"'`<>;|&]{8,100})")
-
 
 def find_assigned(text: str) -> Iterator[tuple[int, int]]:
-    """(start, end) of the secrets that are assigned to a telling name or given to a command.
+    """(start, end) of the secrets that are assigned to a telling name.
 
     >>> [text[a:b] for text in ["DB_PASSWORD=xNKu8iS2G8NP"] for a, b in find_assigned(text)]
     ['xNKu8iS2G8NP']
@@ -124,10 +115,15 @@ def find_assigned(text: str) -> Iterator[tuple[int, int]]:
     for stem in STEMS:
         at = small.find(stem)
         while at >= 0:
-            if found := _assigned(text, at):
+            if (stem != "pw" or _is_word(small, at, at + 2)) and (found := _assigned(text, at)):
                 yield found
             at = small.find(stem, at + len(stem))
-    yield from _given(text)
+
+
+def _is_word(small: str, start: int, end: int) -> bool:
+    """Whether no letters stand beside a part of a text in small letters."""
+    beside = small[start - 1 : start] + small[end : end + 1]
+    return not any("a" <= c <= "z" for c in beside)
 
 
 def _assigned(text: str, at: int) -> tuple[int, int] | None:
@@ -211,6 +207,7 @@ def needed_bits(name: str, between: str) -> float | None:
     """
     if re.search(r"\b(?:bearer|basic)\s", between):
         return 0.0 if "basic" in between else STRONG
+    name = _last_of_several(name)
     parts = [part.lower() for part in _PARTS.findall(name)]
     words = [part for part in parts if not part.isdigit()]
     for i in range(len(words) - 1, -1, -1):
@@ -229,13 +226,19 @@ def needed_bits(name: str, between: str) -> float | None:
     return None
 
 
+def _last_of_several(name: str) -> str:
+    """A name without what it belongs to, if it says enough by itself: `sub.auth_token`."""
+    last = name.rstrip(".").rpartition(".")[2]
+    return last if len(_PARTS.findall(last)) > 1 else name
+
+
 def _is_made_otherwise(value: str, needed: float, between: str) -> bool:
     """Whether a value is a hash or UUID that this name need not hold, or no base64 of a login."""
     if "basic" in between or needed == 0.0:
         return not _is_login(value)
     if _UUID.fullmatch(value):
         return needed > STRONG
-    return bool(_HEX.fullmatch(value)) and (needed >= WEAK or len(value) < 16)
+    return bool(_HEX.fullmatch(value.replace("/", ""))) and (needed >= WEAK or len(value) < 16)
 
 
 def _is_login(value: str) -> bool:
@@ -248,14 +251,6 @@ def _is_login(value: str) -> bool:
     return len(password) >= MIN_PASSWORD and chance_bits(password) >= LOGIN
 
 
-def _given(text: str) -> Iterator[tuple[int, int]]:
-    """Secrets that follow a flag of a command, such as `curl -u name:secret`."""
-    at = text.find(" -")
-    while at >= 0:
-        if text[at + 2 : at + 3].lower() in FLAGS and (match := _FLAG.match(text, at)):
-            line = text[max(0, text.rfind("\n", 0, at), at - 240) : at]
-            value = match[1]
-            is_secret = is_mixed(value) and is_free(value)
-            if is_secret and chance_bits(value) >= MEDIUM and _COMMAND.search(line):
-                yield match.span(1)
-        at = text.find(" -", at + 2)
+def looks_drawn(value: str, bits: float) -> bool:
+    """Whether a value has `bits` of evidence for chance and is nothing that stands for a secret."""
+    return is_mixed(value) and is_free(value) and chance_bits(value) >= bits

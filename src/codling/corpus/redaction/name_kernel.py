@@ -1,4 +1,4 @@
-"""Which texts may assign a secret to a telling name: a compiled loop over UTF-8 bytes.
+"""Which texts may assign a secret to a name, or give one to a command: a compiled loop over bytes.
 
 Input: the bytes of one text. Output: whether behind a stem of assigned_secrets.STEMS, or a flag
 that takes a password, there is a value of eight bytes or more in which a letter meets a digit, or a
@@ -71,7 +71,7 @@ def may_assign(data, start, end, known, block):
         for k in range(8):
             if words[k]:
                 for j in range(8 * k, 8 * k + 8):
-                    if hits[j] and at + j < end and _has_value(data, at + j, end, known):
+                    if hits[j] and at + j < end and _may_hold(data, at + j, (start, end), known):
                         return True
         at += 64
     return False
@@ -84,7 +84,7 @@ def _find_stems(source, hits):
         c, d = source[j + 2] | np.uint8(32), source[j + 3] | np.uint8(32)
         p = (a == 112) & (
             ((b == 97) & (c == 115) & (d == 115))  # pass
-            | ((b == 119) & (c == 100))  # pwd
+            | (b == 119)  # pw, pwd
             | ((b == 115) & (c == 107))  # psk
         )
         key = (a == 107) & (b == 101) & (c == 121)
@@ -93,9 +93,24 @@ def _find_stems(source, hits):
         auth = (a == 97) & (b == 117) & (c == 116) & (d == 104)
         cred = (a == 99) & (b == 114) & (c == 101) & (d == 100)
         iden = (a == 105) & (b == 100) & (c == 101) & (d == 110)
+        stdi = (a == 115) & (b == 116) & (c == 100) & (d == 105)
+        net = (a == 110) & (b == 101) & (c == 116) & (source[j + 3] == 32)
+        obsc = (a == 111) & (b == 98) & (c == 115) & (d == 99)
         flag = (source[j] == 32) & (source[j + 1] == 45)
         flag &= np.uint8(c - np.uint8(97)) <= 22  # any letter up to w
-        hits[j] = np.uint8(p | key | secr | toke | auth | cred | iden | flag)
+        hits[j] = np.uint8(p | key | secr | toke | auth | cred | iden | stdi | net | obsc | flag)
+
+
+@njit(nogil=True, cache=True)
+def _may_hold(data, i, bounds, known):
+    """Whether a secret may stand behind the stem or flag at `i`, or around the command there; the
+    text has the `bounds` (start, end)."""
+    _, end = bounds
+    if data[i] == 32:
+        return _has_value(data, i, end, known)
+    if _is_command(data, i, bounds):
+        return True
+    return _is_stem(data, i, bounds, known[0]) and _has_value(data, i, end, known)
 
 
 @njit(nogil=True, cache=True)
@@ -133,6 +148,39 @@ def _has_value(data, i, end, known):
                 return True
             in_quotes = is_flag
             i = stop
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _is_stem(data, i, bounds, classes):
+    """Whether what begins at `i` is a stem, as far as one byte before and behind tell: `pw` alone
+    stands between other bytes than letters, and what only commands hold is none."""
+    start, end = bounds
+    first, second = data[i] | np.uint16(32), data[i + 1] | np.uint16(32)
+    if first == 112 and second == 119:  # pw
+        is_pwd = i + 2 < end and (data[i + 2] | np.uint16(32)) == 100
+        alone = (i == start or not classes[data[i - 1]] & _LETTER) and (
+            i + 2 >= end or not classes[data[i + 2]] & _LETTER
+        )
+        return is_pwd or alone
+    is_net_or_stdin = (first == 110 and second == 101) or (first == 115 and second == 116)
+    return not is_net_or_stdin
+
+
+@njit(nogil=True, cache=True)
+def _is_command(data, i, bounds):
+    """Whether at `i` a command is named that is given secrets elsewhere than behind a name:
+    -stdin, with-token, chpasswd, htpasswd, net use."""
+    start, end = bounds
+    first, before = data[i] | np.uint16(32), data[i - 1] if i > start else np.uint16(0)
+    if first == 115:  # s
+        return before == 45 and data[i + 1] | np.uint16(32) == 116  # - t
+    if first == 116:  # t
+        return before == 45 and i > start + 1 and data[i - 2] == 104  # - h
+    if first == 112:  # p
+        return before == 104 or (before == 116 and i > start + 1 and data[i - 2] == 104)  # h, ht
+    if first == 110:  # n
+        return i + 5 < end and data[i + 4] == 117 and data[i + 5] == 115  # u s
     return False
 
 

@@ -3,8 +3,8 @@
 Input: a text. Output: the places of secrets, with their kind and placeholder. What has too little
 entropy, counts up, or says that it is an example is a placeholder already and stays.
 
-Not here: the formats (secret_formats.toml), secrets in no format (assigned_secrets.py), and what
-replaces them (redact.py).
+Not here: the formats (secret_formats.toml), secrets in no format (assigned_secrets.py,
+commanded_secrets.py), and what replaces them (redact.py).
 """
 
 import math
@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import chain, count, product
 
 from codling.corpus.redaction.assigned_secrets import find_assigned
+from codling.corpus.redaction.commanded_secrets import find_commanded
 from codling.corpus.redaction.randomness import chance_bits, n_changes
 from codling.corpus.redaction.secret_formats import (
     EXAMPLES,
@@ -115,7 +116,8 @@ def find_secrets(text: str, formats: int = ALL_FORMATS) -> Iterator[tuple[int, i
                 ):
                     yield (*match.span(group), each.kind, each.placeholder)
     if formats & ASSIGNED_BIT:
-        yield from ((*span, "assigned-secret", "<KEY>") for span in find_assigned(text))
+        spans = chain(find_assigned(text), find_commanded(text))
+        yield from ((*span, "assigned-secret", "<KEY>") for span in spans)
 
 
 @lru_cache(maxsize=4096)
