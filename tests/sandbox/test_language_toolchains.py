@@ -1,6 +1,9 @@
 """Every toolchain: a right answer passes, a wrong one fails, leaving early is no pass; skips if
 absent."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -160,6 +163,27 @@ def test_right_wrong_and_early_exits_are_told_apart(executor, language):
     outcome = executor.run(Program(language=language, source=early))
     early_ends = ("left early", "failed", "killed", "compile error", "tampering")
     assert outcome.status in early_ends, outcome
+
+
+FIRST_USE = """
+from codling.sandbox.executor import Executor, Program
+with Executor(workers=1) as executor:
+    print(executor.run(Program(language="python", source="x = 1")).status)
+    executor.require("cpp")
+    print(executor.run(Program(language="cpp", source="int main() { return 0; }")))
+"""
+
+
+def test_boxes_that_ran_before_see_what_the_first_program_of_a_language_needs(executor, tmp_path):
+    """On a machine where no C++ has run yet: its header and seal are made while boxes run."""
+    try:
+        executor.require("cpp")
+    except ToolMissingError as error:
+        pytest.skip(str(error))
+    env = {**os.environ, "CODLING_CACHE": str(tmp_path / "new")}
+    argv = [sys.executable, "-c", FIRST_USE]
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, check=True)
+    assert done.stdout.startswith("passed\nOutcome(status='passed'"), done.stdout
 
 
 def test_a_source_that_does_not_compile_says_why(executor):

@@ -9,6 +9,7 @@ Not here: the walls (box.py) and the languages (toolchains.py).
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +75,9 @@ class Executor:
         """`python` runs Python programs, our own if none is given."""
         self._chains = toolchains.toolchains()
         self._unsafe, self._python = unsafe, python or own()
+        with suppress(OSError):  # `require` says so, to who needs it
+            # Made later, the boxes that run by then would never see it.
+            toolchains.PCH_DIR.mkdir(parents=True, exist_ok=True)
         shown = [path for chain in self._chains.values() for path in chain.shown]
         self.pool = Pool(
             workers,
