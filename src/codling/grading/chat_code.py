@@ -15,98 +15,9 @@ import re
 from collections.abc import Sequence
 
 from codling.grading.code_items import Item, closing, masked, split_items, surplus_closer
-from codling.grading.fences import ALIASES, Block, blocks, without_thoughts
+from codling.grading.fences import Block, blocks, without_thoughts
+from codling.grading.languages import Language, language_of, languages
 from codling.grading.shell_code import shell_functions
-
-ENDS_OPEN = {
-    "cpp": "\nvoid codling_end_() {",
-    "java": "\n    static void codlingEnd_() {",
-    "cs": "\n    static void CodlingEnd_() {",
-    "rs": "\nfn codling_end_() {",
-    "sh": "\ncodling_end_() {\n    :",
-}
-"""Where the tests begin with the brace that closes the function: another function that they close,
-so that the answer's may stand whole and in its own order."""
-CLASSES = ("java", "cs")
-_DEFINES = {
-    "cpp": r"[\w>\])*&]\s*[\s*&]NAME\s*\(",
-    "java": r"[\w>\]]\s+NAME\s*\(",
-    "cs": r"[\w>\])?]\s+NAME\s*(?:<[^<>()]*>)?\s*\(",
-    "js": r"function\s*\*?\s*NAME\s*\(|(?:const|let|var)\s+NAME\s*=",
-    "ts": r"function\s*\*?\s*NAME\s*[(<]|(?:const|let|var)\s+NAME\s*[:=]",
-    "php": r"function\s+&?\s*NAME\s*\(",
-    "go": r"func\s+NAME\s*[(\[]|var\s+NAME\s*=",
-    "rs": r"fn\s+NAME\s*[(<]",
-    "sh": r"^[ \t]*(?:function[ \t]+NAME\b|NAME[ \t]*\([ \t]*\))",
-    "rb": r"def\s+(?:self\.)?NAME\b",
-    "lua": r"function\s+NAME\s*\(|NAME\s*=\s*function",
-    "pl": r"sub\s+NAME\b",
-    "r": r"NAME\s*(?:<-|=)\s*function",
-    "d": r"[\w\])]\s+NAME\s*\(",
-    "rkt": r"\(define\s+\(?\s*NAME[\s)]",
-    "jl": r"function\s+NAME\s*[({]|^NAME\s*\([^\n]*\)[^\n=]*=(?!=)",
-}
-_NAME = {
-    "js": r"function\s+(\w+)",
-    "ts": r"function\s+(\w+)",
-    "php": r"function\s+(\w+)",
-    "go": r"func\s+(\w+)",
-    "rs": r"fn\s+(\w+)",
-    "rb": r"def\s+(\w+[?!]?)",
-    "lua": r"function\s+(\w+)",
-    "pl": r"sub\s+(\w+)",
-    "r": r"([\w.]+)\s*(?:<-|=)\s*function",
-    "rkt": r"\(define\s+\(([^\s()]+)",
-    "jl": r"function\s+(\w+!?)",
-}
-_METHODS = {
-    "cpp": r"[\w>\])*&]\s[\s*&]*NAME\s*\(",
-    "js": r"^\s*(?:static\s+|async\s+)*NAME\s*\(|[{};]\s*(?:static\s+)?NAME\s*\(",
-    "ts": r"^\s*(?:(?:public|static|async)\s+)*NAME\s*[(<]|[{};]\s*(?:static\s+)?NAME\s*[(<]",
-    "php": r"\bfunction\s+NAME\s*\(",
-}
-"""A method NAME in the mask of a class."""
-_CALLS = {
-    "cpp": "{host}().{name}({names})",
-    "js": "new {host}().{name}({names})",
-    "static js": "{host}.{name}({names})",
-    "ts": "new {host}().{name}({names})",
-    "static ts": "{host}.{name}({names})",
-    "php": "(new {host}())->{name}({names})",
-}
-_IMPORTS = {
-    "java": r"\s*import\b",
-    "cs": r"\s*(?:global\s+)?using\s+[\w.=\s<>,:]+;|\s*extern\s+alias",
-    "go": r"\s*import\b",
-    "rs": r"\s*(?:pub\s+)?use\b",
-    "cpp": r"\s*#",
-}
-_DROPPED = {
-    "java": r"\s*package\b",
-    "cs": r"\s*(?:namespace\s+[\w.]+\s*;|#)",
-    "go": r"\s*package\b",
-    "js": r"\s*(?:module\.)?exports\b|\s*export\s*(?:default\s+)?(?:\{|\w+\s*;?\s*$)"
-    r"|\s*if\s*\(\s*(?:typeof\s+)?(?:require|module)",
-    "php": r"\s*(?:declare\s*\(|namespace\b|\?>|<\?(?:php)?\s*$)",
-    "rs": r"\s*(?:#!\[|#\[cfg\(test\)\])",
-}
-_MAIN = {
-    "cpp": r"\b(?:int|void|auto)\s+main\s*\(",
-    "java": r"\bvoid\s+main\s*\(",
-    "cs": r"\b(?:void|int|Task(?:<int>)?)\s+Main\s*\(",
-    "go": r"\s*func\s+main\s*\(",
-    "rs": r"\bfn\s+main\s*\(",
-}
-_DECLARES = {
-    "js": r"\s*(?:export\s+(?:default\s+)?)?(?:async\s+)?(?:function|class|const|let|var"
-    r"|import|abstract|type|interface|enum|declare|namespace)\b|\s*[\"']use",
-    "php": r"\s*(?:(?:abstract|final|readonly)\s+)*(?:function|class|interface|trait|enum"
-    r"|const|use|require|include)\b",
-}
-_SHOWS = {
-    "js": r"\b(?:console\.\w+|process\.\w+|alert|assert(?:\.\w+)?|main)\s*\(",
-    "php": r"\b(?:echo|print|print_r|printf|var_dump|var_export|assert|exit|die|main)\b",
-}
 
 
 def chat_program(prompt: str, answer: str, language: str, tests: str) -> str:
@@ -116,49 +27,49 @@ def chat_program(prompt: str, answer: str, language: str, tests: str) -> str:
     code += _out_of_class(prompt, code, language, name)
     if not defines(code, language, name):
         return _continued(prompt, code, language)
-    if language == "sh":
-        return shell_functions(code, name) + ENDS_OPEN["sh"]
-    if language in CLASSES:
-        return _in_class(prompt, code, language, name)
-    if language in _DROPPED or language in ("cpp", "ts"):
-        return _at_top(prompt, code, language, name, tests)
-    return _head(prompt, language) + code
+    match language_of(language).form:
+        case "shell":
+            return shell_functions(code, name) + language_of(language).ends_open
+        case "class":
+            return _in_class(prompt, code, language, name)
+        case "top":
+            return _at_top(prompt, code, language, name, tests)
+        case "plain":
+            return _head(prompt, language) + code
 
 
 def _out_of_class(prompt: str, code: str, language: str, name: str) -> str:
     """The prompt's function by a method of the answer's class (`class Solution`), where the answer
     has no such function of its own."""
-    if language not in _METHODS or not name:
+    row = language_of(language)
+    if not row.method or not name:
         return ""
-    method = re.compile(_METHODS[language].replace("NAME", re.escape(name)), re.M)
+    method = re.compile(row.method.replace("NAME", re.escape(name)), re.M)
     for item in _items(code, language):
         kind = re.match(r"\s*(?:export\s+(?:default\s+)?)?(?:class|struct)\s+(\w+)", item.mask)
         if kind is None and defines(item.text, language, name):
             return ""
         if kind and "{" in item.mask and (found := method.search(item.mask)):
-            is_static = "static" in found[0] and f"static {language}" in _CALLS
-            call = _CALLS[f"static {language}" if is_static else language]
-            names = ", ".join(_parameters(prompt.strip().splitlines()[-1], language))
+            call = (row.static_call if "static" in found[0] else "") or row.call
+            names = ", ".join(_parameters(prompt.strip().splitlines()[-1], row))
             body = call.format(host=kind[1], name=name, names=names)
             return f"\n\n{prompt.strip().splitlines()[-1]}\n    return {body};\n}}\n"
     return ""
 
 
-def _parameters(signature: str, language: str) -> list[str]:
+def _parameters(signature: str, language: Language) -> list[str]:
     """The names of a signature's parameters: in C++ the last word of each, elsewhere the first."""
     inner = signature[signature.index("(") + 1 : signature.rindex(")")]
-    if language == "cpp":
-        return re.findall(r"(\w+)\s*(?:,(?![^<>]*>)|$)", inner)
-    return re.findall(r"\$\w+" if language == "php" else r"(?:^|,)\s*(\w+)\s*(?=[,:?=]|$)", inner)
+    return re.findall(language.parameters, inner)
 
 
 def function_name(prompt: str, language: str) -> str:
     """The name of the function that the prompt leaves open."""
     text = prompt.strip()
-    found = re.findall(_NAME.get(language, r"(\w+)\s*\("), text)
-    if language in _NAME:
+    if pattern := language_of(language).name:
+        found = re.findall(pattern, text)
         return str(found[-1]) if found else ""
-    found = re.findall(_NAME.get(language, r"(\w+)\s*\("), text.splitlines()[-1])
+    found = re.findall(r"(\w+)\s*\(", text.splitlines()[-1])
     return str(found[0]) if found else ""
 
 
@@ -190,7 +101,7 @@ def answer_block(answer: str, language: str, name: str) -> str:
 
 def _named(block: Block) -> bool:
     """Whether its fence names some other language."""
-    return any(block.is_in(language) for language in ALIASES)
+    return any(block.is_in(language) for language in languages())
 
 
 def _quotes(block: Block, before: Sequence[Block]) -> bool:
@@ -225,72 +136,67 @@ def _bare(text: str, language: str, name: str) -> str:
 def _continued(prompt: str, code: str, language: str) -> str:
     """The prompt and a body, which may have brought closing braces along."""
     start = prompt.strip() + "\n"
-    if language in ("rb", "lua", "rkt", "jl", "d", "pl", "r"):
+    if language_of(language).keeps_body:
         return start + code
     mask = _mask(code, language)
     body = code[: surplus_closer(mask)].rstrip()
-    return start + body if language in ENDS_OPEN else f"{start}{body}\n}}\n"
+    return start + body if language_of(language).ends_open else f"{start}{body}\n}}\n"
 
 
 def _at_top(prompt: str, code: str, language: str, name: str, tests: str) -> str:
     """A program of top-level items."""
-    head = _head(prompt, language)
+    head, row = _head(prompt, language), language_of(language)
     given = {_key(item) for item in split_items(head, language)}
     taken = _declared(tests, language)
     items = [i for i in _items(code, language) if _key(i) not in given]
     items = [i for i in items if not _dropped(i, language, name, taken)]
-    imports = [i for i in items if _is(i, _IMPORTS, language)]
-    rest = [_exported(i, language) for i in items if i not in imports]
-    if language == "go":
+    imports = [i for i in items if _is(i, row.imports)]
+    rest = [_exported(i, row) for i in items if i not in imports]
+    if row.exact_imports:
         lines = _go_imports(imports, head, "".join(i.mask for i in rest))
         return head + lines + "".join(i.text for i in rest) + "\n"
     first, body = "".join(i.text for i in imports), "".join(i.text for i in rest)
-    if language == "cpp" and re.search(
-        r"^\s*using\s+namespace\b", "".join(i.mask for i in rest), re.M
-    ):
-        # In a namespace, the answer's function is not mixed up with one of std's of its name.
-        body = f"\nnamespace codling_answer {{\n{body}\n}}\nusing codling_answer::{name};\n"
-    return f"{head}{first}\n{body}\n{ENDS_OPEN.get(language, '')}"
+    if row.wrap_if and re.search(row.wrap_if, "".join(i.mask for i in rest), re.M):
+        body = row.wrap.replace("NAME", name).replace("BODY", body)
+    return f"{head}{first}\n{body}\n{row.ends_open}"
 
 
 def _in_class(prompt: str, code: str, language: str, name: str) -> str:
     """A program whose one class holds all that the answer's classes and bare methods hold."""
-    head = _head(prompt, language)
+    head, row = _head(prompt, language), language_of(language)
     items = _items(code, language)
-    imports = [i for i in items if _is(i, _IMPORTS, language)]
+    imports = [i for i in items if _is(i, row.imports)]
     members, others, host = [], [], ""
-    for item in (i for i in items if i not in imports and not _is(i, _DROPPED, language)):
+    for item in (i for i in items if i not in imports and not _is(i, row.dropped)):
         kind = re.search(r"\b(?:class|struct|interface|enum|record)\s+(\w+)", item.head)
         if kind and defines(item.text, language, name):
             host = kind[1]
             members += _inside(item, language)
         elif kind is None:
             members.append(item)
-        elif not re.search(_MAIN[language], item.mask):
+        elif not re.search(row.main, item.mask):
             others.append(item)
-    members = [i for i in members if not re.search(_MAIN[language], i.head)]
+    members = [i for i in members if not re.search(row.main, i.head)]
     texts = (
         [_static(i) for i in members]
         if _needs_static(members, language, name)
         else [i.text for i in members]
     )
-    nested = [_nested(i, language) for i in others]
+    nested = [_nested(i, row) for i in others]
     body = _renamed("".join([*texts, *nested]), host, language)
     start = head.rstrip().rpartition("\n")[0] if "{" in head else head
     at = head.rfind("class Problem")
     new = "".join(i.text.strip() + "\n" for i in imports if i.text.strip() not in head)
-    return (
-        f"{head[:at]}{new}{head[at:]}\n{body}\n{ENDS_OPEN[language]}" if at >= 0 else start + body
-    )
+    return f"{head[:at]}{new}{head[at:]}\n{body}\n{row.ends_open}" if at >= 0 else start + body
 
 
 def _items(code: str, language: str) -> list[Item]:
     """The items of an answer; a C# namespace is opened."""
-    if language == "php":
-        code = re.sub(r"<\?(?:php)?|\?>", "", code)
-    found = []
+    row, found = language_of(language), []
+    if row.stripped:
+        code = re.sub(row.stripped, "", code)
     for item in split_items(code, language):
-        if language == "cs" and re.match(r"\s*namespace\s+[\w.]+\s*\{", item.mask):
+        if _is(item, row.opened):
             found += _inside(item, language)
         elif item.mask.strip().strip("};"):
             found.append(item)
@@ -305,40 +211,40 @@ def _inside(item: Item, language: str) -> list[Item]:
 
 def _dropped(item: Item, language: str, name: str, taken: set[str]) -> bool:
     """Whether an item would get into the tests' way, or only shows the function off."""
-    family = "js" if language == "ts" else language
-    if _is(item, _DROPPED, family) or (language in _MAIN and re.search(_MAIN[language], item.head)):
+    row = language_of(language)
+    if _is(item, row.dropped) or (row.main and re.search(row.main, item.head)):
         return True
     declared = _declared(item.text, language)
     if name not in declared and declared & taken:
         return True
-    if family not in _SHOWS or _is(item, _DECLARES, family):
+    if not row.shows or _is(item, row.declares):
         return False
     assigns = re.match(r"\s*[$\w.\[\]]+\s*=(?!=)", item.mask) and name not in item.mask
     calls = [rf"\b{re.escape(word)}\s*\(" for word in taken] + [rf"\b{re.escape(name)}\b"]
-    shows = re.search("|".join([_SHOWS[family], *calls]), item.mask)
+    shows = re.search("|".join([row.shows, *calls]), item.mask)
     return bool(shows) and not assigns
 
 
 def _declared(code: str, language: str) -> set[str]:
     """Names that top-level functions and variables of some code have."""
-    if language not in ("js", "ts", "php", "go"):
+    if not language_of(language).clashes:
         return set()
     words = r"^(?:export\s+)?(?:async\s+)?(?:function|const|let|class|func)\s+(\w+)"
     return set(re.findall(words, _mask(code, language).lstrip(), re.M))
 
 
-def _exported(item: Item, language: str) -> Item:
+def _exported(item: Item, language: Language) -> Item:
     """Without `export`, and for plain JavaScript with `require` for `import`."""
-    if language not in ("js", "ts"):
+    if not language.exports:
         return item
     text = re.sub(r"^(\s*)export\s+(?:default\s+)?(?=\w)", r"\1", item.text, count=1)
-    if language == "js":
+    if language.requires:
         text = re.sub(
             r"^(\s*)import\s+(?:\*\s+as\s+)?([\w{}, ]+?)\s+from\s+(['\"][^'\"]+['\"])",
             lambda m: f"{m[1]}const {m[2].replace(' as ', ': ')} = require({m[3]})",
             text,
         )
-    return Item(text=text, mask=masked(text, language))
+    return Item(text=text, mask=masked(text, language.key))
 
 
 def _go_imports(items: Sequence[Item], head: str, used: str) -> str:
@@ -369,9 +275,9 @@ def _static(item: Item) -> str:
     return item.text[:at] + "static " + item.text[at:]
 
 
-def _nested(item: Item, language: str) -> str:
+def _nested(item: Item, language: Language) -> str:
     """A top-level type as a member: Java's need `static` to be made from static methods."""
-    if language != "java" or not re.search(r"\bclass\b", item.head):
+    if not language.nested_static or not re.search(r"\bclass\b", item.head):
         return item.text
     start = len(item.mask) - len(item.mask.lstrip())
     plain = re.sub(r"^(?:public|private|protected|static)\s+", "", item.text[start:])
@@ -393,14 +299,15 @@ def _head(prompt: str, language: str) -> str:
     """What stands before the signature; of languages whose comments bind to what follows, only
     code."""
     lines = prompt.strip().splitlines()
-    if language in ("rb", "lua", "rkt", "jl", "d", "pl", "r"):
+    if language_of(language).keeps_body:
         kept = [x for x in lines if re.match(r"#lang|import\b|use\b|using\b|require\b", x)]
         return "".join(f"{line}\n" for line in kept)
     return "\n".join(lines[:-1]) + "\n"
 
 
-def _is(item: Item, table: dict[str, str], language: str) -> bool:
-    return language in table and re.match(table[language], item.mask) is not None
+def _is(item: Item, pattern: str) -> bool:
+    """Whether an item begins as a column says; "" says nothing."""
+    return bool(pattern) and re.match(pattern, item.mask) is not None
 
 
 def _key(item: Item) -> str:
@@ -410,9 +317,9 @@ def _key(item: Item) -> str:
 
 
 def _mask(code: str, language: str) -> str:
-    return masked(code, language) if language in _DROPPED or language in ("cpp", "ts") else code
+    return masked(code, language) if language_of(language).lexis else code
 
 
 def _definition(name: str, language: str) -> re.Pattern[str]:
-    pattern = _DEFINES.get(language, r"\bNAME\b").replace("NAME", re.escape(name) + r"\b")
+    pattern = language_of(language).defines.replace("NAME", re.escape(name) + r"\b")
     return re.compile(rf"(?:{pattern})", re.M)

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from codling.grading.languages import language_of
+
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
-_BY_LINES = ("js", "ts", "go")
-"""A line's end ends a statement there."""
 _GOES_ON = re.compile(
     r"\s*(?:[.,;:?)\]}=&|+*/%^]|\{|-(?!-)|<(?!<)|instanceof\b|in\b|else\b|catch\b|finally\b|while\b)"
 )
@@ -38,16 +38,7 @@ _TOKENS = {
     r"(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/[a-z]*",
 }
 _C_LIKE = ("line", "block")
-_LEXIS = {
-    "cpp": (*_C_LIKE, "raw_cpp", "double", "char"),
-    "java": (*_C_LIKE, "text", "double", "char"),
-    "cs": (*_C_LIKE, "text", "verbatim", "double", "char"),
-    "rs": (*_C_LIKE, "raw_rust", "double_lines", "char"),
-    "go": (*_C_LIKE, "double", "raw_go", "char"),
-    "js": (*_C_LIKE, "double", "single", "template", "regex"),
-    "ts": (*_C_LIKE, "double", "single", "template", "regex"),
-    "php": (*_C_LIKE, "hash", "heredoc", "double_lines", "single"),
-}
+"""Comments of languages of which no more is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +108,7 @@ def surplus_closer(mask: str) -> int:
 
 
 def _pattern(language: str) -> re.Pattern[str]:
-    names = _LEXIS.get(language, _C_LIKE)
+    names = language_of(language).lexis or _C_LIKE
     parts = ["`" if name == "template" else f"(?:{_TOKENS[name]})" for name in names]
     return re.compile("|".join(parts), re.S)
 
@@ -170,7 +161,7 @@ def _ends(mask: str, language: str) -> Iterator[int]:
 
 
 def _ends_here(mask: str, i: int, language: str) -> bool:
-    if language not in _BY_LINES:
+    if not language_of(language).ends_lines:
         return False
     line = mask[mask.rfind("\n", 0, i) + 1 : i]
     return bool(line.strip()) and not _WANTS_MORE.search(line) and not _GOES_ON.match(mask, i)
@@ -180,7 +171,8 @@ def _directive(mask: str, i: int, language: str) -> bool:
     """Whether a line that is an item of its own begins here: #include, #region, #![allow]."""
     if mask[mask.rfind("\n", 0, i) + 1 : i].strip():
         return False
-    return language in ("cpp", "cs") or (language == "rs" and mask.startswith("#!", i))
+    mark = language_of(language).directive
+    return bool(mark) and mask.startswith(mark, i)
 
 
 def _line_end(mask: str, i: int) -> int:

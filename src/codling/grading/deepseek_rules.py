@@ -11,14 +11,7 @@ Not here: our own rule (chat_code.py, python_code.py).
 
 import re
 
-_MAIN = {
-    "cpp": "int main()",
-    "java": "public static void main",
-    "cs": "public static void Main",
-}
-_INDENT = {"python": 4, "java": 4}
-_BRACE_AGAIN = ("php", "ts", "js")
-"""Their closing brace, which the cut takes away, is put back; the others' tests bring it."""
+from codling.grading.languages import Language, language_of
 
 
 def deepseek_program(prompt: str, answer: str, language: str, tag: str) -> str:
@@ -27,16 +20,17 @@ def deepseek_program(prompt: str, answer: str, language: str, tag: str) -> str:
     if found is None:
         return f"{prompt}\n{answer}"
     code = found[1]
-    main = code.find(_MAIN.get(language, "\0"))
+    row = language_of(language)
+    main = code.find(row.deepseek_main or "\0")
     code = code if main < 0 else code[:main]
-    signature, header = _signature(prompt, language)
+    signature, header = _signature(prompt, row)
     start = code.lower().find(signature.lower())
-    indent = _INDENT.get(language, 0)
+    indent = row.deepseek_indent
     if start >= 0:
         indent = len(code[:start]) - len(code[:start].rstrip(" "))
     end = code.rfind("\n" + " " * indent + "}")
     body = code[max(start, 0) : end if end >= 0 else len(code)]
-    if language in _BRACE_AGAIN:
+    if row.deepseek_brace:  # which the cut takes away; the tests of other languages bring it
         body += "\n" + " " * indent + "}"
     return f"{header}\n{body}\n"
 
@@ -47,10 +41,10 @@ def deepseek_block(answer: str) -> str:
     return found[1] if found else answer
 
 
-def _signature(prompt: str, language: str) -> tuple[str, str]:
+def _signature(prompt: str, language: Language) -> tuple[str, str]:
     """How the function begins, and the lines before it that are not blank."""
     lines = [line for line in prompt.strip().split("\n") if line.strip()]
-    if language == "python":
-        at = max(i for i, line in enumerate(lines) if line.startswith("def "))
+    if start := language.deepseek_signature:
+        at = max(i for i, line in enumerate(lines) if line.startswith(start))
         return lines[at].split("(")[0].strip(), "\n".join(lines[:at])
     return lines[-1].split("{")[0].strip(), "\n".join(lines[:-1])

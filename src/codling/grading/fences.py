@@ -11,31 +11,13 @@ Not here: which block is the answer (chat_code.py), and DeepSeek-Coder's rule (d
 import re
 from dataclasses import dataclass
 
+from codling.grading.languages import language_of, languages
+
 _OPEN = re.compile(r"^([ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(`{3,}|~{3,})[ \t]*([^`\n]*)$")
 _INLINE = re.compile(r"```(.+?)```", re.S)
 _THOUGHT = "think|thinking|thought|reasoning|scratchpad"
 _DEEPER = 3
 """By so many blanks a closing fence may be deeper than its opening one (CommonMark)."""
-ALIASES = {
-    "python": ("python", "py", "python3", "py3"),
-    "cpp": ("cpp", "c++", "cc", "cxx", "c", "hpp"),
-    "java": ("java",),
-    "js": ("js", "javascript", "node", "nodejs", "mjs", "jsx"),
-    "ts": ("ts", "typescript", "tsx"),
-    "cs": ("cs", "csharp", "c#"),
-    "php": ("php",),
-    "sh": ("sh", "bash", "shell", "zsh", "shellscript"),
-    "go": ("go", "golang"),
-    "rs": ("rs", "rust"),
-    "rb": ("rb", "ruby"),
-    "lua": ("lua",),
-    "pl": ("pl", "perl"),
-    "r": ("r",),
-    "d": ("d",),
-    "rkt": ("rkt", "racket", "scheme", "lisp"),
-    "jl": ("jl", "julia"),
-}
-"""What a fence may call each language."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +29,8 @@ class Block:
     code: str
 
     def is_in(self, language: str) -> bool:
-        """Whether its fence names the language of ALIASES."""
-        return self.language in ALIASES.get(language, (language,))
+        """Whether its fence names the language, by any of its names (languages.toml)."""
+        return self.language in language_of(language).aliases
 
 
 def blocks(text: str) -> list[Block]:
@@ -108,7 +90,7 @@ def _cut_glued(body: list[str], fence: str) -> list[str]:
 def _inline(code: str) -> Block:
     """A block within a line of prose, which may begin with its language's name."""
     word, _, rest = code.strip().partition(" ")
-    named = any(word.lower() in names for names in ALIASES.values()) and rest
+    named = any(word.lower() in each.aliases for each in languages().values()) and rest
     return Block(language=word.lower() if named else "", code=rest if named else code.strip())
 
 
