@@ -230,3 +230,41 @@ def test_the_settings_of_a_verb_stand_beside_it(verb: Verb) -> None:
     folder = module.split(".", 1)[1].replace(".", "/").rpartition("/")[0]
     own = f"{module.split('.', 1)[1].replace('.', '/')}.py"
     assert [r for r in readers - {own} if r.startswith(f"{folder}/")]
+
+
+def born_outside_init(source: ast.AST) -> set[tuple[str, str]]:
+    """(class, attribute) where a method sets what neither the class nor __init__ names."""
+    found = set()
+    for cls in (node for node in ast.walk(source) if isinstance(node, ast.ClassDef)):
+        methods = {n.name: n for n in cls.body if isinstance(n, ast.FunctionDef)}
+        fields = {n.target.id for n in cls.body if isinstance(n, ast.AnnAssign)}  # type: ignore[union-attr]
+        fields |= {t.id for n in cls.body if isinstance(n, ast.Assign) for t in n.targets}  # type: ignore[attr-defined]
+        known = fields | set(methods) | stored(methods.get("__init__"))
+        later = set().union(*map(stored, methods.values()))
+        found |= {(cls.name, name) for name in later - known}
+    return found
+
+
+def stored(method: ast.FunctionDef | None) -> set[str]:
+    """The attributes of `self` that a method sets."""
+    return {
+        node.attr
+        for node in ast.walk(method or ast.Module([], []))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if getattr(node.value, "id", "") == "self"
+    }
+
+
+def test_no_attribute_is_born_outside_init() -> None:
+    found = {module: born for module, tree in trees().items() if (born := born_outside_init(tree))}
+    assert found == {}
+
+
+def test_the_search_for_attributes_knows_fields_and_init() -> None:
+    source = """
+class A:
+    field: int
+    def __init__(self): self.a = 1
+    def grow(self): self.a = self.field = self.late = 2
+"""
+    assert born_outside_init(ast.parse(source)) == {("A", "late")}

@@ -8,8 +8,8 @@ from torch import nn
 
 from codling.train.config import OptimizerConfig
 from codling.train.optim.flat import FlatWeights, stack_of, view
+from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.muon import orthogonalize
-from codling.train.optim.optimizer import Optimizer
 
 
 class Toy(nn.Module):
@@ -63,7 +63,7 @@ def test_adamw_equals_the_one_of_torch() -> None:
         betas=(0.9, 0.95),
         weight_decay=0.1,
     )
-    ours = Optimizer(weights, config)
+    ours = FlatOptimizer(weights, config)
     for _ in range(5):
         backward(model, weights)
         norm = float(ours.step(1.0))
@@ -92,7 +92,7 @@ def test_muon_moves_a_matrix_by_the_rate_whatever_the_size_of_its_gradient() -> 
         before = model.up.weight.detach().clone()
         backward(model, weights)
         weights.gradient.mul_(factor)
-        Optimizer(weights, OptimizerConfig(muon_learning_rate=0.1, clip_norm=1e9)).step(0.5)
+        FlatOptimizer(weights, OptimizerConfig(muon_learning_rate=0.1, clip_norm=1e9)).step(0.5)
         moves.append(torch.linalg.matrix_norm(model.up.weight.detach() - before, ord=2))
     # rate x peak x sqrt(rows / columns)
     assert float(moves[0]) == pytest.approx(0.5 * 0.1 * math.sqrt(6 / 4), rel=0.4)
@@ -101,7 +101,7 @@ def test_muon_moves_a_matrix_by_the_rate_whatever_the_size_of_its_gradient() -> 
 
 def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     model, weights = toy()
-    optimizer = Optimizer(weights, OptimizerConfig())
+    optimizer = FlatOptimizer(weights, OptimizerConfig())
     backward(model, weights)
     optimizer.step(1.0)
     before = [weights.master.clone(), *(t.clone() for t in optimizer.state().values())]
@@ -118,7 +118,7 @@ def test_an_update_that_does_not_wait_for_the_norm_is_the_same(name: str) -> Non
     for waits in (True, False):
         model, weights = toy()
         config = OptimizerConfig(name=name, clip_norm=0.01)  # type: ignore[arg-type]
-        optimizer = Optimizer(weights, config)
+        optimizer = FlatOptimizer(weights, config)
         optimizer.waits = waits
         for _ in range(3):
             backward(model, weights)
@@ -131,7 +131,7 @@ def test_where_nobody_waits_a_gradient_that_is_not_finite_counts_as_zero() -> No
     results = []
     for broken in (math.nan, 0.0):
         model, weights = toy()
-        optimizer = Optimizer(weights, OptimizerConfig())
+        optimizer = FlatOptimizer(weights, OptimizerConfig())
         optimizer.waits = False
         backward(model, weights)
         optimizer.step(1.0)
@@ -165,7 +165,7 @@ def test_summed_gradients_are_averaged() -> None:
     norms = []
     for n_summed in (1, 3):
         model, weights = toy()
-        optimizer = Optimizer(weights, OptimizerConfig())
+        optimizer = FlatOptimizer(weights, OptimizerConfig())
         for i in range(n_summed):
             model.loss(torch.arange(5)).backward()
             weights.add_gradients(first=i == 0)

@@ -17,16 +17,23 @@ Batch = tuple[Tensor, Tensor]
 """Inputs and targets [B, L]."""
 Batches = Callable[[int], Batch]
 """Micro-batch number -> inputs and targets; a pure function, so that runs can resume."""
+Clock = Callable[[], float]
+"""Seconds since some moment."""
 
 
 class Loader:
     """`loader(number)` is a batch on the device."""
 
     def __init__(
-        self, batches: Batches, device: torch.device, *, ahead: bool | None = None
+        self,
+        batches: Batches,
+        device: torch.device,
+        *,
+        ahead: bool | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         """`ahead`: read the next batch meanwhile; by default where the device is a GPU."""
-        self.batches, self.device = batches, device
+        self.batches, self.device, self.clock = batches, device, clock
         self.seconds_waited = 0.0
         """For batches that were not there when they were asked for."""
         ahead = device.type != "cpu" if ahead is None else ahead
@@ -35,9 +42,9 @@ class Loader:
 
     def __call__(self, number: int) -> Batch:
         """Batch `number`; the one after it is the next to be read."""
-        started = time.monotonic()
+        started = self.clock()
         inputs_BL, targets_BL = self._taken(number)
-        self.seconds_waited += time.monotonic() - started
+        self.seconds_waited += self.clock() - started
         return (
             inputs_BL.to(self.device, non_blocking=True),
             targets_BL.to(self.device, non_blocking=True),

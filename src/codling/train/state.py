@@ -7,6 +7,7 @@ Not here: the checkpoint that is published (checkpoint/store.py).
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from codling.core.errors import ArtifactError, StorageError
 from codling.core.files import make_folder, replacing
-from codling.train.optim.flat import FlatWeights
 from codling.train.optim.optimizer import Optimizer
 
 _META = "position"
@@ -51,15 +51,14 @@ class Position:
 def save_state(
     path: Path,
     position: Position,
-    weights: FlatWeights,
     optimizer: Optimizer,
-    best: Tensor | None = None,
+    best: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write the state; StorageError if the disk is full, with the old state intact.
 
     `best` are the best weights so far, where a run keeps them.
     """
-    tensors = _tensors(weights, optimizer, best)
+    tensors = _tensors(optimizer, best)
     make_folder(path.parent)
     try:
         with replacing(path) as temporary:
@@ -79,19 +78,17 @@ def read_position(path: Path) -> Position | None:
         return Position(**json.loads(file.metadata()[_META]))
 
 
-def load_state(
-    path: Path, weights: FlatWeights, optimizer: Optimizer, best: Tensor | None = None
-) -> None:
+def load_state(path: Path, optimizer: Optimizer, best: Mapping[str, Tensor] | None = None) -> None:
     """Bring weights and optimiser, and the best weights, to the saved state."""
     with _opened(path) as file, torch.no_grad():
-        for name, tensor in _tensors(weights, optimizer, best).items():
+        for name, tensor in _tensors(optimizer, best).items():
             tensor.copy_(file.get_tensor(name))
-    weights.publish()
+    optimizer.publish()
 
 
-def _tensors(weights: FlatWeights, optimizer: Optimizer, best: Tensor | None) -> dict[str, Tensor]:
-    kept = {} if best is None else {"best": best}
-    return {"master": weights.master, **optimizer.state(), **kept}
+def _tensors(optimizer: Optimizer, best: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    kept = {name.replace("master", "best", 1): tensor for name, tensor in (best or {}).items()}
+    return {**optimizer.weights(), **optimizer.state(), **kept}
 
 
 def _opened(path: Path) -> safe_open:

@@ -19,8 +19,10 @@ Not here: what the batches are and what becomes of the weights (pretrain.py, ext
 import math
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -33,9 +35,10 @@ from codling.core.log import Bar, MetricsLog, say
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
 from codling.train.interrupt import StopSignal
-from codling.train.loader import Batches, Loader
+from codling.train.loader import Batches, Clock, Loader
 from codling.train.machine import choose_device, keep_freed_memory, set_threads
 from codling.train.optim.flat import FlatWeights
+from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.optimizer import Optimizer
 from codling.train.parallel.ranks import Ranks
 from codling.train.readings import Readings, Row
@@ -81,32 +84,37 @@ class Trainer:
         balance_alpha: float = 0.0,
         ranks: Ranks | None = None,
         keep_best: bool = False,
+        clock: Clock = time.monotonic,
     ) -> None:
         """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte.
 
         `keep_best` ends with the weights of the lowest held-out loss, the first ones included.
+        `clock` gives the seconds that steps are timed with and minutes planned.
         """
         self.config, self.batches, self.heldout = config, batches, heldout
         self.bytes_per_token, self.folder = bytes_per_token, folder
-        self.ranks = ranks or Ranks()
+        self.ranks, self.clock = ranks or Ranks(), clock
         self.device = choose_device(config.device)
-        self.loader, self.readings = Loader(batches, self.device), Readings(self.device)
+        self.loader = Loader(batches, self.device, clock=clock)
+        self.readings = Readings(self.device)
         saved = read_position(self._state_path)
         self.position = saved or Position(compiled=config.compile)
         self.position.n_threads = set_threads(self.position.n_threads or config.threads)
         keep_freed_memory()
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.model = model.train().to(self.device)
-        self.weights = FlatWeights(self.model, dtype)
-        self.optimizer = Optimizer(self.weights, config.optimizer)
+        self.optimizer: Optimizer = FlatOptimizer(FlatWeights(self.model, dtype), config.optimizer)
         self.step_fn = LossStep(
             self.model, compiled=self.position.compiled, balance_alpha=balance_alpha
         )
         self._in_a_row, self._shown = 0, ""
         """Steps without effect, and what the last one says of itself."""
-        self.best = self.weights.master.clone() if keep_best and heldout else None
+        weights = self.optimizer.weights()
+        self.best = {n: w.clone() for n, w in weights.items()} if keep_best and heldout else None
         if saved:
-            load_state(self._state_path, self.weights, self.optimizer, self.best)
+            load_state(self._state_path, self.optimizer, self.best)
+        self._checked = (self.position.step, self.position.seconds)
+        """When the plan was last held against the clock: steps and seconds."""
 
     def run(self) -> Summary:
         """Train to the end; afterwards the model's weights are the fp32 master copy.
@@ -115,35 +123,35 @@ class Trainer:
         """
         self._take_length()
         if not self.position.n_steps or self.position.step < self.position.n_steps:
-            self._checked = (self.position.step, self.position.seconds)
             self.step_fn.warm_up(*self.loader(self.position.step * self.config.accumulate))
             self.position.compiled = self.step_fn.compiled
             if self.best is not None and self.position.first_loss is None:
                 self.position.first_loss = self.position.best_loss = self._measure_heldout()
             if not self.position.n_steps:
                 self.position.n_steps = self.config.max_steps or self._steps_in_time()
-            self._train()
-            self._save()  # so that nothing is trained again if the checkpoint cannot be written
+            log = MetricsLog(self.folder / METRICS, keep_below_step=self.position.step)
+            self._train(log)
+            # So that nothing is trained again if the checkpoint cannot be written.
+            self._save(log)
         self.loader.close()
         self.step_fn.release()
         if self.best is not None:
-            self.weights.master.copy_(self.best)
-        self.weights.restore_master()
+            _copy(self.best, self.optimizer.weights())
+        self.optimizer.restore()
         return self._summary()
 
-    def _train(self) -> None:
+    def _train(self, log: MetricsLog) -> None:
         at = self.position
-        self._log = MetricsLog(self.folder / METRICS, keep_below_step=at.step)
-        saved_at = time.monotonic()
+        saved_at = self.clock()
         with StopSignal() as stop, Bar("train", at.n_steps, done=at.step, unit="steps") as bar:
             while at.step < at.n_steps:
-                self._one_step()
+                self._one_step(log)
                 bar.advance(1, self._shown)
                 bar.total = self._replan()
-                is_due = time.monotonic() - saved_at > self.config.save_seconds
+                is_due = self.clock() - saved_at > self.config.save_seconds
                 if stop.requested or is_due:
-                    self._save()
-                    saved_at = time.monotonic()
+                    self._save(log)
+                    saved_at = self.clock()
                 if stop.requested:
                     where = f"step {at.step} of {at.n_steps}"
                     say(f"stopped at {where}, saved; the same command resumes")
@@ -158,10 +166,10 @@ class Trainer:
             say(f"going on at step {at.step:,}, to {at.n_steps:,} steps instead of {before:,}")
         at.minutes, at.max_steps = config.minutes, config.max_steps
 
-    def _one_step(self) -> None:
+    def _one_step(self, log: MetricsLog) -> None:
         """One update, and the row of the last one that is done."""
         at, config = self.position, self.config
-        started, waited = time.monotonic(), self.loader.seconds_waited
+        started, waited = self.clock(), self.loader.seconds_waited
         rate = rate_at(at.step, at.n_steps, config.schedule)
         loss, norm = self._update(at.step, rate)
         row: Row = {
@@ -174,16 +182,16 @@ class Trainer:
         }
         self.readings.add(row, loss, norm)
         read = self.readings.ready()
-        row["tokens_per_second"] = round(self._tokens_per_step() / (time.monotonic() - started), 1)
+        row["tokens_per_second"] = round(self._tokens_per_step / (self.clock() - started), 1)
         at.step += 1
         if self._heldout_is_due():
             row["heldout_loss"] = heldout_loss = self._measure_heldout()
             self._note_best(heldout_loss)
-        at.seconds += time.monotonic() - started
+        at.seconds += self.clock() - started
         row["seconds"] = round(at.seconds, 3)
-        self._write(read)
+        self._write(read, log)
 
-    def _write(self, read: list[tuple[Row, float, float]]) -> None:
+    def _write(self, read: list[tuple[Row, float, float]], log: MetricsLog) -> None:
         """Complete the rows of steps that are done, and log them."""
         for row, loss, norm in read:
             is_finite = math.isfinite(loss) and math.isfinite(norm)
@@ -198,13 +206,13 @@ class Trainer:
                     "lower the learning rates of [pretrain.optimizer]"
                 )
             if self.ranks.is_main:
-                self._log.write(**row)
+                log.write(**row)
             self._shown = _note(row)
 
     def _note_best(self, heldout_loss: float) -> None:
         at = self.position
         if self.best is not None and at.best_loss is not None and heldout_loss < at.best_loss:
-            self.best.copy_(self.weights.master)
+            _copy(self.optimizer.weights(), self.best)
             at.best_loss, at.best_step = heldout_loss, at.step
 
     def _update(self, step: int, rate: float) -> tuple[Tensor, Tensor]:
@@ -214,29 +222,29 @@ class Trainer:
         for micro in range(n):
             loss = self.step_fn.loss(*self.loader(step * n + micro))
             loss.backward()  # type: ignore[no-untyped-call]
-            self.weights.add_gradients(first=micro == 0)
+            self.optimizer.add_gradients(first=micro == 0)
             total += loss.detach()
-        mean = self.ranks.average(self.weights.gradient, total / n)
+        mean = self.optimizer.average(self.ranks, total / n)
         return mean, self.optimizer.step(rate, n_summed=n)
 
     def _steps_in_time(self) -> int:
         """How many steps fill the minutes: a few are timed at rate 0, and undone."""
         seconds: list[float] = []
         while len(seconds) < _TIMED_STEPS or sum(seconds) < _TIMED_SECONDS:
-            started = time.monotonic()
+            started = self.clock()
             _, norm = self._update(len(seconds), 0.0)
             float(norm)  # waits until it is done
-            seconds.append(time.monotonic() - started)
-        started = time.monotonic()
+            seconds.append(self.clock() - started)
+        started = self.clock()
         self._measure_heldout()
-        beside = (time.monotonic() - started) * self.config.n_heldout_evals
+        beside = (self.clock() - started) * self.config.n_heldout_evals
         self.optimizer.forget()
         budget = self.config.minutes * 60
         n_steps = max(1, int((budget - beside) / statistics.median(seconds)))
         n_steps = self.ranks.agree(n_steps)
         end = datetime.now().astimezone() + timedelta(seconds=budget)
         say(
-            f"training {n_steps:,} steps of {self._tokens_per_step():,} tokens, "
+            f"training {n_steps:,} steps of {self._tokens_per_step:,} tokens, "
             f"to be finished at about {end:%H:%M:%S}"
         )
         return n_steps
@@ -251,7 +259,7 @@ class Trainer:
         return Summary(
             n_steps=at.n_steps,
             n_skipped=at.n_skipped,
-            n_tokens=at.n_steps * self._tokens_per_step(),
+            n_tokens=at.n_steps * self._tokens_per_step,
             seconds=round(at.seconds, 3),
             loss=statistics.fmean(last) if last else None,
             heldout_loss=at.best_loss if keeps_best else heldout[-1] if heldout else None,
@@ -274,11 +282,9 @@ class Trainer:
             self._checked = (at.step, at.seconds)
         return at.n_steps
 
+    @cached_property
     def _tokens_per_step(self) -> int:
-        if not hasattr(self, "_n_tokens"):
-            n_each = self.batches(0)[0].numel()
-            self._n_tokens = n_each * self.config.accumulate * self.ranks.n_ranks
-        return self._n_tokens
+        return self.batches(0)[0].numel() * self.config.accumulate * self.ranks.n_ranks
 
     def _heldout_is_due(self) -> bool:
         if not self.heldout:
@@ -296,15 +302,20 @@ class Trainer:
     def _bits_per_byte(self, loss: float) -> float | None:
         return loss / math.log(2) / self.bytes_per_token if self.bytes_per_token else None
 
-    def _save(self) -> None:
-        self._write(self.readings.ready(all_of_them=True))
+    def _save(self, log: MetricsLog) -> None:
+        self._write(self.readings.ready(all_of_them=True), log)
         if self.ranks.is_main:
-            self._log.sync()
-            save_state(self._state_path, self.position, self.weights, self.optimizer, self.best)
+            log.sync()
+            save_state(self._state_path, self.position, self.optimizer, self.best)
 
     @property
     def _state_path(self) -> Path:
         return self.folder / _STATE
+
+
+def _copy(weights: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+    for name, tensor in into.items():
+        tensor.copy_(weights[name])
 
 
 def relengthened(at: Position, config: LoopConfig) -> int:

@@ -11,7 +11,7 @@ from codling.core.errors import CodlingError, ConfigError
 from codling.core.shards import read_rows
 from codling.corpus.collect import collect
 from codling.corpus.config import CollectConfig
-from codling.corpus.sources.commits import Blobs, open_commits
+from codling.corpus.sources.commits import open_blobs, open_commits
 from git_repositories import git, history, repository
 
 NOTICE = (Path(__file__).parents[3] / "LICENSE").read_text()
@@ -50,7 +50,7 @@ def test_a_tenth_of_the_commits_comes_later_but_50_at_least_and_half_at_most(
 def test_later_commits_say_what_they_changed(project: Path) -> None:
     with open_commits(project) as commits:
         later = list(commits.later(commits.cut()))
-        with Blobs(commits.git, 10_000) as blobs:
+        with open_blobs(commits.git, 10_000) as blobs:
             change = later[0].changes[0]
             old, new = blobs.read(change.old_id), blobs.read(change.new_id)
     assert len(later) == 50
@@ -154,7 +154,7 @@ def test_at_needs_the_split_by_commits(project: Path) -> None:
 
 
 def test_a_blob_larger_than_the_limit_is_not_read(project: Path) -> None:
-    with open_commits(project) as commits, Blobs(commits.git, 5) as blobs:
+    with open_commits(project) as commits, open_blobs(commits.git, 5) as blobs:
         change = next(commits.later(commits.cut())).changes[0]
         assert blobs.read(change.new_id) is None
         assert blobs.read("0" * 40) is None

@@ -12,14 +12,13 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from codling.core.errors import SourceError
 from codling.core.files import escape_bytes
-from codling.core.git import Git, open_git
+from codling.core.git import Git, Stream, open_git
 from codling.core.git_place import find_place
 
 MIN_COMMITS = 50
@@ -181,17 +180,9 @@ class Commits:
 class Blobs:
     """Texts of a repository's objects, none of them larger than a limit."""
 
-    def __init__(self, git: Git, max_bytes: int) -> None:
-        self._git, self._max_bytes = git, max_bytes
-        self._open = ExitStack()
-
-    def __enter__(self) -> Self:
-        self._sizes = self._open.enter_context(self._git.stream("cat-file", "--batch-check"))
-        self._contents = self._open.enter_context(self._git.stream("cat-file", "--batch"))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+    def __init__(self, sizes: Stream, contents: Stream, max_bytes: int) -> None:
+        """`sizes` and `contents`: running git cat-file, with --batch-check and with --batch."""
+        self._sizes, self._contents, self._max_bytes = sizes, contents, max_bytes
 
     def read(self, object_id: str) -> bytes | None:
         """The blob's bytes; None where it is too large, missing or no blob."""
@@ -204,6 +195,16 @@ class Blobs:
         if len(header) != 3:
             return None
         return self._contents.content(int(header[2]))
+
+
+@contextmanager
+def open_blobs(git: Git, max_bytes: int) -> Iterator[Blobs]:
+    """The objects of a repository, while the block lasts."""
+    with (
+        git.stream("cat-file", "--batch-check") as sizes,
+        git.stream("cat-file", "--batch") as contents,
+    ):
+        yield Blobs(sizes, contents, max_bytes)
 
 
 def reason_not_to_cut(root: Path, at: str | None = None) -> str:

@@ -19,7 +19,7 @@ from itertools import chain, zip_longest
 from typing import NamedTuple
 
 from codling.core.languages.table import LANGUAGES
-from codling.corpus.sources.commits import Blobs, Change, Commit, Commits, Cut
+from codling.corpus.sources.commits import Blobs, Change, Commit, Commits, Cut, open_blobs
 from codling.corpus.sources.git import LINK
 from codling.evaluate.heldout.left_out import (
     COPIES,
@@ -97,7 +97,7 @@ def ask(commits: Commits, cut: Cut, n_places: int, block_share: float, seed: int
     asked = Asked(cut)
     asked.left_out["commits"]["merge"] = cut.n_merges
     later = _spread(list(commits.later(cut)), asked.left_out["commits"])
-    with Blobs(commits.git, MAX_FILE_BYTES) as blobs:
+    with open_blobs(commits.git, MAX_FILE_BYTES) as blobs:
         found = [list(_places_of(commit, blobs, asked)) for commit in later]
         keys = {place.key for place in chain.from_iterable(found)}
         known = _standing_in_tree(commits, cut, blobs, keys)

@@ -45,7 +45,7 @@ from codling.corpus.clean import clean
 from codling.corpus.collect import collect
 from codling.corpus.config import CleanConfig, CollectConfig
 from codling.corpus.context import SnapshotContext
-from codling.corpus.sources.commits import Blobs, Commits, Cut, open_commits
+from codling.corpus.sources.commits import Commits, Cut, open_blobs, open_commits
 from codling.engine.config import Precision
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory, fingerprint
@@ -373,7 +373,7 @@ def _beside(config: ScoreCommitsConfig) -> Path:
 def _tree(commits: Commits, cut: Cut) -> Mapping[str, str]:
     """The texts of the tree at the cut."""
     texts = {}
-    with Blobs(commits.git, MAX_FILE_BYTES) as blobs:
+    with open_blobs(commits.git, MAX_FILE_BYTES) as blobs:
         for path, each in commits.git.committed(cut.commit, sizes=False).items():
             data = blobs.read(each.object_id) if each.mode.startswith("100") else None
             if data:

@@ -1,0 +1,85 @@
+"""The optimiser of a model that one device holds whole: which weights take which rule, clipping.
+
+Not here: the rules (adamw.py, muon.py), schedules (train/schedule.py), weights that are sharded.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from codling.train.config import OptimizerConfig
+from codling.train.optim.adamw import _AdamSpan
+from codling.train.optim.flat import FlatWeights
+from codling.train.optim.muon import _MuonSpan
+from codling.train.parallel.ranks import Ranks
+
+_TINY = 1e-12
+
+
+class FlatOptimizer:
+    """The Optimizer (optimizer.py) of a FlatWeights: updates it from its summed gradient."""
+
+    def __init__(self, weights: FlatWeights, config: OptimizerConfig) -> None:
+        self._weights, self.config = weights, config
+        kinds = ("matrix", "table", "vector") if config.name == "adamw" else ("table", "vector")
+        self._adam = [_AdamSpan(weights, kind, config) for kind in kinds]
+        self._muon = _MuonSpan(weights, config) if config.name == "muon" else None
+        self._parts: list[_AdamSpan | _MuonSpan] = [
+            *self._adam,
+            *([self._muon] if self._muon else []),
+        ]
+        self.waits = weights.master.device.type == "cpu"
+        """Whether `step` knows the norm before it updates; a GPU would stand still meanwhile."""
+
+    def add_gradients(self, *, first: bool) -> None:
+        """Add the parameters' gradients to the fp32 sum (or begin the sum) and drop them."""
+        self._weights.add_gradients(first=first)
+
+    def average(self, ranks: Ranks, loss: Tensor) -> Tensor:
+        """Average the summed gradient over the ranks in place; returns the average loss."""
+        return ranks.average(self._weights.gradient, loss)
+
+    def step(self, rate: float, *, n_summed: int = 1) -> Tensor:
+        """One update at `rate` times the peak learning rates; returns the gradient's norm.
+
+        The gradient is the mean of `n_summed` summed ones. If its norm is not finite, nothing
+        changes; where nobody waits for the norm, such a gradient counts as zero.
+        """
+        gradient = self._weights.gradient
+        norm: Tensor = torch.linalg.vector_norm(gradient) / n_summed
+        if not self.waits:
+            scale = (self.config.clip_norm / norm.clamp(min=_TINY)).clamp(max=1.0)
+            gradient.mul_(scale / n_summed).masked_fill_(~norm.isfinite(), 0.0)
+        elif math.isfinite(norm):
+            gradient.mul_(min(1.0, self.config.clip_norm / max(float(norm), _TINY)) / n_summed)
+        else:
+            return norm
+        for part in self._parts:
+            part.step(rate)
+        self.publish()
+        return norm
+
+    def weights(self) -> dict[str, Tensor]:
+        """The fp32 master copy, as one tensor."""
+        return {"master": self._weights.master}
+
+    def publish(self) -> None:
+        """Round the master copy into the weights that the model computes with."""
+        self._weights.publish()
+
+    def restore(self) -> None:
+        """Make the trained parameters fp32 again, with the exact master weights."""
+        self._weights.restore_master()
+
+    def state(self) -> dict[str, Tensor]:
+        """All but the weights that the next update depends on, by name: views, not copies."""
+        merged: dict[str, Tensor] = {}
+        for part in self._parts:
+            merged.update(part.state())
+        return merged
+
+    def forget(self) -> None:
+        """Back to the state before the first update."""
+        for tensor in self.state().values():
+            tensor.zero_()
