@@ -31,8 +31,27 @@ _SIGNS = {
     "≠": "\\ne ",
     "∞": "\\infty ",
     "\u222a": "\\cup ",
+    "\u2205": "\\emptyset ",
+    "\\varnothing": "\\emptyset ",
 }
+_REPEATING = re.compile(r"(\d{0,20})\.(\d{0,20})\\(?:overline|bar|dot)\s*\{?(\d{1,20})\}?")
+"""A decimal whose last digits repeat."""
+_JOINER = "\u2060"
+"""Where a blank parts a function's name from letters; it is no blank itself."""
+_NAMES = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp"
+_FUNCTION = re.compile(
+    rf"\\({_NAMES})(?![a-z_])\s*{_JOINER}?"
+    r"(?:(?:\*\*|\^)(?:\(([^()]*)\)|(-?\w)))?\s*"
+)
+_FACTOR = re.compile(
+    r"\d*(?:\.\d+)?\s*(?:pi\b|\\(?!(?:arc)?(?:sin|cos|tan)|cot|sec|csc|log|ln|exp)[a-z]+|[a-zA-Z])?"
+    r"(?:\s*(?:\*\*\([^()]*\)|\^\w))?"
+)
+"""A function's argument without brackets: a number, a variable or both, with an exponent."""
 _JOINT = re.compile(r"(?<=\W|\d)(?:and|or)(?=\W|\d|[a-zA-Z]=)")
+_BRACKETS = {
+    "\\lfloor": " floor(", "\\rfloor": ")", "\\lceil": " ceiling(", "\\rceil": ")"
+}  # fmt: skip
 _PLAIN = re.compile(r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,3})?")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.S)
 
@@ -150,9 +169,11 @@ def normal(text: str) -> str:
     text = re.sub(r"\\(?:text|mbox|mathrm|textbf|mathbf|textit)\s*\{([^{}]*)\}", r" \1", text)
     text = re.sub(r"\\(?:left|right|displaystyle|limits|big|Big|bigl|bigr)(?![a-z])", "", text)
     text = re.sub(r"(?<=\d)(?:\{,\}|\\!,\\!|\\,|,\\!|,)(?=\d{3}(?!\d))", "", text)
+    text = re.sub(rf"(\\(?:{_NAMES}))\s+(?=[a-zA-Z])", rf"\1{_JOINER}", text)
     text = re.sub(r"\\(?:[,;:!]|q?quad(?![a-z])| )", " ", text)
-    text = re.sub(r"\\[dtc]frac", r"\\frac", text)
-    text = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"\\[dtc](frac|binom)", r"\\\1", text)
+    text = re.sub(r"\\(frac|binom)\s*(\d)\s*(\d)", r"\\\1{\2}{\3}", text)
+    text = _REPEATING.sub(_repeating, text)
     text = re.sub(r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{", text)
     text = re.sub(r"(\\frac\s*\{[^{}]*\})\s*(\d)", r"\1{\2}", text)
     text = re.sub(r"\\sqrt\s*([\da-zA-Z])", r"\\sqrt{\1}", text)
@@ -165,6 +186,13 @@ def normal(text: str) -> str:
     text = _UNITS.sub("", re.sub(r"\s*\^\s*", "^", text))
     text = re.sub(r"_\{(\w)\}", r"_\1", text)
     return re.sub(r"\s+", "", text).rstrip(".")
+
+
+def _repeating(found: re.Match[str]) -> str:
+    """0.1(6) as a fraction: sixteen less one, over ninety."""
+    fixed, part = (found[1] or "0") + found[2], found[3]
+    over = int(fixed + part) - int(fixed)
+    return rf"\frac{{{over}}}{{{'9' * len(part)}{'0' * len(found[2])}}}"
 
 
 def number(text: str) -> Fraction | None:
@@ -199,6 +227,10 @@ def members(text: str) -> tuple[str, list[str]]:
     if text[-1:] in (")", "]") and _is_one_bracket(text):
         parts = split_list(text[1:-1])
         return (text[0] + text[-1], parts) if len(parts) > 1 else ("", [])
+    if text[:1] == "{" and text[-1:] == "}" and _is_one_bracket(text) and "," in text:
+        return "{}", split_list(text[1:-1])
+    if text.count("\\pm") == 1:
+        return ",", [text.replace("\\pm", "+").removeprefix("+"), text.replace("\\pm", "-")]
     parts = split_list(_JOINT.sub(",", text).replace(",,", ","))
     return (",", parts) if len(parts) > 1 else ("", [])
 
@@ -276,16 +308,16 @@ def plain(text: str) -> str:
         before = text
         text = re.sub(r"\\[a-z]?frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))", text)
         text = re.sub(r"\\sqrt\[([^\[\]]*)\]\{([^{}]*)\}", r"((\2)**(1/(\1)))", text)
+        text = re.sub(r"\\binom\{([^{}]*)\}\{([^{}]*)\}", r" binomial((\1),(\2))", text)
         text = re.sub(r"\\sqrt\{([^{}]*)\}", r" sqrt(\1)", text)
         text = re.sub(r"\^\{([^{}]*)\}", r"**(\1)", text)
         if text == before:
             break
-    text = re.sub(r"\\log_\{?(\w+)\}?\s*[({]([^(){}]*)[)}]", r" log(\2,\1)", text)
-    text = re.sub(r"\\log_\{?(\d)\}?\s*(\w+)", r" log(\2,\1)", text)
-    text = re.sub(r"\\(sin|cos|tan|log|ln|exp|arcsin|arccos|arctan)\^?", _function, text)
-    text = re.sub(
-        r"\b(sqrt|log|sin|cos|tan|exp|asin|acos|atan) *(\d+(?:\.\d+)?|[a-z]\b)", r"\1(\2)", text
-    )
+    text = re.sub(r"\\log_(?:\{([^{}]*)\}|\((\w+)\)|(\w))\s*", r"\\log_{\1\2\3}", text)
+    text = re.sub(r"\\log_\{(\w+)\}[({]([^(){}]*)[)}]", r" log(\2,\1)", text)
+    text = re.sub(r"\\log_\{(\d)\}(\w+)", r" log(\2,\1)", text)
+    text = re.sub(r"\\[lr](floor|ceil)", lambda m: _BRACKETS[m[0]], text)
+    text = _applied(text)
     text = re.sub(r"\\([a-zA-Z]+)", r" \1 ", text).replace("{", "(").replace("}", ")")
     text = re.sub(r"(?<![A-Za-z])e(?![A-Za-z])", " E ", text)
     text = re.sub(r"(?<![A-Za-z])i(?![A-Za-z])", " I ", text)
@@ -294,6 +326,37 @@ def plain(text: str) -> str:
     return re.sub(r" +", " ", text).strip().replace("* ", "*")
 
 
-def _function(found: re.Match[str]) -> str:
+def _applied(text: str) -> str:
+    """A text whose functions stand before brackets: sin^2 x as (sin(x))**(2).
+
+    >>> _applied(r"2\\sin^2x+\\cos2x")
+    '2 (sin(x))**(2)+ cos(2x)'
+    """
+    found = _FUNCTION.search(text)
+    if found is None:
+        return text
+    argument, rest = _argument(text[found.end() :])
     name = found[1].replace("arc", "a").replace("ln", "log")
-    return f" {name} "
+    power = found[2] or found[3]
+    if power == "-1" and name in ("sin", "cos", "tan", "sinh", "cosh", "tanh"):
+        name, power = f"a{name}", None
+    call = f"{name}({_applied(argument)})" if argument else name
+    call = f"({call})**({power})" if power else call
+    return f"{text[: found.start()]} {call}{_applied(rest)}"
+
+
+def _argument(text: str) -> tuple[str, str]:
+    """What a function is applied to (a bracket, root, function or factor), and what follows."""
+    if _FUNCTION.match(text.lstrip()):
+        return text, ""
+    begin = re.match(r"\s*(?:sqrt|binomial)?(?=[({])", text)
+    if begin is not None:
+        depth = 0
+        for i in range(begin.end(), len(text)):
+            depth += (text[i] in "({") - (text[i] in ")}")
+            if depth == 0:
+                inner = text[: i + 1].strip()
+                return inner[1:-1] if begin[0].strip() == "" else inner, text[i + 1 :]
+    factor = _FACTOR.match(text)
+    assert factor is not None
+    return factor[0], text[factor.end() :]
