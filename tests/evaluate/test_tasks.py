@@ -16,7 +16,9 @@ from codling.evaluate.task import Problem
 from codling.evaluate.tasks import find_task
 from codling.evaluate.tasks.multipl_e import NAMES
 from codling.report.heatmap import heat_map
+from codling.sandbox.executor import Executor
 from codling.sandbox.interpreter import Interpreter
+from codling.sandbox.toolchains import version as toolchain_version
 
 
 @pytest.fixture
@@ -140,6 +142,56 @@ def test_empty_bodies_fail(config, language, tmp_path):
     except ToolMissingError as error:
         pytest.skip(str(error))
     assert not any(s.passed for s in done)
+
+
+JS_TESTS = """const assert = require('node:assert');
+
+function test() {
+  let candidate = twice;
+  assert.deepEqual(candidate(2), 4);
+}
+
+test();"""
+TS_TESTS = "declare var require: any;\n" + JS_TESTS
+TWICE = "function twice(x) { return 2 * x; }\n"
+
+
+RIGHT_BESIDE = (
+    "",
+    "let test = 1;\n",
+    "const assert = null, candidate = 3;\n",
+    "function test() { return 5; }\n",
+)
+WRONG_BESIDE = (
+    "let test = 1;\n",
+    "if (false)\n",
+    "if (true) {} else\n",
+    "while (false)\n",
+    "const unused = () =>\n",
+    "function unused()\n",
+    "if (false) {\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "tests"),
+    [("js", JS_TESTS), pytest.param("ts", TS_TESTS, marks=pytest.mark.slow)],
+)
+def test_names_of_an_answer_do_not_meet_those_of_the_tests(config, language, tests):
+    if toolchain_version(language) is None:
+        pytest.skip(f"no toolchain for {language}")
+    task = find_task("multipl-e")
+    problem = Problem(id="x", data={"test": tests, "prompt": ""}, group=language)
+    wrong = TWICE.replace("2 * x", "x")
+    answers = {TWICE + end: True for end in RIGHT_BESIDE} | {
+        wrong + end: False for end in WRONG_BESIDE
+    }
+    programs = [task.check(problem, answer, config) for answer in answers]
+    with Executor(1) as executor:
+        found = {
+            answer: executor.run(p).passed for answer, p in zip(answers, programs, strict=True)
+        }
+    assert found == answers
 
 
 def test_ds1000_says_which_libraries_are_missing(config, monkeypatch):

@@ -13,6 +13,7 @@ from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict
+from codling.evaluate.tasks.multipl_e import with_own_names
 from codling.sandbox.executor import Program
 
 _LANGUAGES = {"py": "python", "java": "java", "js": "js"}
@@ -50,11 +51,14 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
     expected = problem.data["canonical_solution"]
     if config.subset != "tests":
         return Verdict(passed=answer.strip() == expected.strip(), detail="another line")
+    language, is_strict = _LANGUAGES[problem.group], config.verdicts == "strict"
+    tests = problem.data["tests"]
+    tests = with_own_names(language, tests) if is_strict else tests
     return Program(
-        language=_LANGUAGES[problem.group],
-        source=_filled(problem.data, answer, prelude(TASK, config)),
+        language=language,
+        source=f"{_filled(problem.data, answer, prelude(TASK, config))}\n{tests}\n",
         seconds=config.timeout or 10.0,
-        strict=config.verdicts == "strict",
+        strict=is_strict,
     )
 
 
@@ -63,7 +67,7 @@ def _filled(data: Any, answer: str, before: str) -> str:  # noqa: ANN401 - a row
     if data["language"] == "java":  # the tests bring the braces that close method and class
         body = body.rstrip().removesuffix("}").rstrip().removesuffix("}")
     start = before if data["language"] == "py" else ""
-    return f"{start}{body}\n{data['tests']}\n"
+    return start + body
 
 
 TASK = Task(

@@ -53,13 +53,31 @@ def extract(problem: Problem, text: str, style: Style) -> str:
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
-    """The answer, then the tests."""
+    """The answer, then the tests; in strict verdicts where their names do not meet."""
+    tests = problem.data["test"]
+    if config.verdicts == "strict":
+        tests = with_own_names(problem.group, tests)
     return Program(
         language=problem.group,
-        source=f"{answer}\n{problem.data['test']}",
+        source=f"{answer}\n{tests}",
         seconds=config.timeout or (10.0 if config.style == "base" else 3.0),
         strict=config.verdicts == "strict",
     )
+
+
+def with_own_names(language: str, tests: str) -> str:
+    """Tests whose names are none of the answer's: an answer may well have a `let test`, which
+    beside the tests' `function test` is an error of JavaScript.
+
+    >>> with_own_names("js", "function test() {}")
+    ';(() => {\\nfunction test() {}\\n})();'
+    """
+    if language not in ("js", "ts"):
+        return tests
+    lines = tests.split("\n")
+    n = next((i for i, line in enumerate(lines) if not line.startswith("declare ")), len(lines))
+    # The semicolon ends what an answer leaves open (`if (false)`), or else is an error.
+    return "\n".join([*lines[:n], ";(() => {", *lines[n:], "})();"])
 
 
 def _stops(problem: Problem) -> tuple[str, ...]:
