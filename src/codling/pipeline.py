@@ -100,6 +100,8 @@ def grow(config: GrowConfig) -> str:
     for step in steps:
         if step.station.table == "adapt":
             say(_foresee(step, steps))
+        if step.station.table == "score_commits" and not _is_made(step):
+            say(_foresee_questions(step))
     for number, step in enumerate(steps, 1):
         begun = time.time()
         name = f"[{number}/{len(steps)}] {step.station.table}"
@@ -182,7 +184,10 @@ def _settings_of_base(config: GrowConfig) -> dict[str, dict[str, Any]]:
     tokenizer = open_tokenizer(model["model"])
     fim = {"fim_spm_share": 1.0 if tokenizer.fim_mode == "spm" else 0.0}
     if not tokenizer.can_insert:
-        say(f"{config.base} has no FIM tokens: plain text is learned, and insertion not offered")
+        say(
+            f"{config.base} has no FIM tokens: plain text is learned, and it is asked with the "
+            "text before the cursor alone"
+        )
         fim["fim_rate"] = 0.0
     asking = dict.fromkeys(("adopt", "adapt", "compare", "memory", "score_commits"), model)
     return asking | {"pack": fim}
@@ -194,6 +199,17 @@ def _foresee(step: Step, steps: Sequence[Step]) -> str:
 
     (pack,) = (s.config for s in steps if s.station.table == "pack")
     return foresee(step.config, pack.context)  # type: ignore[arg-type, attr-defined]
+
+
+def _foresee_questions(step: Step) -> str:
+    from codling.evaluate.heldout.score_commits import foresee_questions
+
+    return foresee_questions(step.config)  # type: ignore[arg-type]
+
+
+def _is_made(step: Step) -> bool:
+    out_dir: Path = step.config.out_dir  # type: ignore[attr-defined]
+    return (out_dir / MANIFEST).is_file()
 
 
 def _prepare(

@@ -211,3 +211,13 @@ def test_the_same_settings_are_done_already(adapt_config: Config) -> None:
     again = adapt(adapt_config())
     assert again.id == first.id
     assert digests(again.path)["adapter_model.safetensors"] == bytes_of
+
+
+@pytest.mark.slow
+def test_compiled_it_learns_what_it_learns_uncompiled(adapt_config: Config, tmp_path: Path) -> None:
+    plain = adapt(adapt_config(precision="fp32", optimizer=FAST))
+    compiled = adapt(
+        adapt_config(precision="fp32", optimizer=FAST, compile=True, out_dir=tmp_path / "compiled")
+    )
+    assert losses(compiled.path) == pytest.approx(losses(plain.path), rel=1e-3)
+    assert compiled.counts["validation_bits"] < compiled.counts["validation_bits_before"]

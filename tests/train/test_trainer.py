@@ -360,3 +360,14 @@ def test_what_needs_no_gradient_stays_as_it_is(tmp_path: Path) -> None:
     Trainer(model, counting, config, tmp_path).run()
     changed = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
     assert changed == {f"layers.0.mlp.{n}_proj.weight" for n in ("gate", "up", "down")}
+
+
+@pytest.mark.parametrize(("seconds", "n_batches"), [(0.1, 4), (1.0, 1), (0.3, 3), (60.0, 1)])
+def test_what_is_held_out_takes_a_tenth_of_the_minutes_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, n_batches: int
+) -> None:
+    heldout = tuple(counting(i) for i in range(4))
+    run = trainer(tmp_path, heldout=heldout, max_steps=None, minutes=1.0, n_heldout_evals=5)
+    monkeypatch.setattr(run, "_timed", lambda _: seconds)
+    run._limit_heldout()
+    assert len(run.heldout) == run.position.n_heldout_batches == n_batches

@@ -87,9 +87,13 @@ def adapt(config: AdaptConfig) -> Work:
 def foresee(config: AdaptConfig, context: int) -> str:
     """The plan in words, for tokens that are packed for `context`.
 
-    Raises ConfigError if the memory that is left is too small, with what would fit.
+    Raises ConfigError if the memory that is left is too small, with what would fit, or if tokenizer
+    and weights do not belong together.
     """
-    shape = load_config(local_path(config.model))
+    path = local_path(config.model)
+    check_files(path)
+    shape = load_config(path)
+    _check_vocabulary(config, shape, open_tokenizer(path).vocab_size)
     made = check_memory(shape, config, config.context or context, available_bytes())
     length = f"{config.max_steps:,} steps" if config.max_steps else f"{config.minutes:g} minutes"
     return f"adapting {config.model} for {length}: {made}"
@@ -104,11 +108,7 @@ def _check_tokens(config: AdaptConfig, path: Path, shape: ModelConfig, meta: Str
             f"and end at {meta.eos}, but {config.model} has {tokenizer.vocab_size} tokens and ends "
             f"at {tokenizer.specials.eos}; {cure}"
         )
-    if meta.vocab_size > shape.vocab_size:
-        raise ConfigError(
-            f"{config.model}: its tokenizer has {meta.vocab_size} tokens but the model only "
-            f"{shape.vocab_size}; take both from the same checkpoint"
-        )
+    _check_vocabulary(config, shape, meta.vocab_size)
     if config.mode == "lora" and meta.splits["train"].n_fim and meta.fim_mode != tokenizer.fim_mode:
         raise ConfigError(
             f"the tokens in {config.tokens_dir} teach insertion in the order {meta.fim_mode}, but "
@@ -117,6 +117,14 @@ def _check_tokens(config: AdaptConfig, path: Path, shape: ModelConfig, meta: Str
         )
     if config.mode == "full":
         to_published(shape)  # refuses, before any training, what could not be saved
+
+
+def _check_vocabulary(config: AdaptConfig, shape: ModelConfig, n_tokens: int) -> None:
+    if n_tokens > shape.vocab_size:
+        raise ConfigError(
+            f"{config.model}: its tokenizer has {n_tokens} tokens but the model only "
+            f"{shape.vocab_size}; take both from the same checkpoint"
+        )
 
 
 def _prepared(path: Path, config: AdaptConfig) -> Transformer:

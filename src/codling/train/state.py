@@ -41,6 +41,8 @@ class Position:
     minutes: float | None = None
     """The length for which `n_steps` was decided: minutes, or steps."""
     max_steps: int | None = None
+    n_heldout_batches: int = 0
+    """So many batches of what is held out are measured; 0: all, or not decided."""
     first_loss: float | None = None
     """Runs that keep their best weights: the held-out loss before the first step, ..."""
     best_loss: float | None = None

@@ -48,6 +48,8 @@ from codling.train.step import LossStep
 
 METRICS = "metrics.jsonl"
 _STATE = f"{SHARDS}/training.safetensors"
+MAX_HELDOUT_SHARE = 0.1
+"""Of the minutes, for measuring what is held out."""
 _MAX_SKIPPED_IN_A_ROW = 20
 _TIMED_STEPS, _TIMED_SECONDS = 3, 4.0
 
@@ -125,6 +127,7 @@ class Trainer:
         if not self.position.n_steps or self.position.step < self.position.n_steps:
             self.step_fn.warm_up(*self.loader(self.position.step * self.config.accumulate))
             self.position.compiled = self.step_fn.compiled
+            self._limit_heldout()
             if self.best is not None and self.position.first_loss is None:
                 self.position.first_loss = self.position.best_loss = self._measure_heldout()
             if not self.position.n_steps:
@@ -292,6 +295,27 @@ class Trainer:
         at, n_evals = self.position, self.config.n_heldout_evals
         before, now = ((s * n_evals) // at.n_steps for s in (at.step - 1, at.step))
         return now > before
+
+    def _limit_heldout(self) -> None:
+        """Measure on no more of what is held out than MAX_HELDOUT_SHARE of the minutes pays for.
+
+        A resumed run measures on the same part: which weights are best depends on it.
+        """
+        at, config = self.position, self.config
+        if self.heldout and config.max_steps is None and not at.n_heldout_batches:
+            first = self.heldout[:1]
+            seconds = min(self._timed(first), self._timed(first))
+            budget = MAX_HELDOUT_SHARE * config.minutes * 60
+            n_fitting = int(budget / max(seconds, 1e-9) / (config.n_heldout_evals + 1))
+            at.n_heldout_batches = self.ranks.agree(min(len(self.heldout), max(1, n_fitting)))
+        if at.n_heldout_batches:
+            self.heldout = self.heldout[: at.n_heldout_batches]
+
+    def _timed(self, heldout: tuple[tuple[Tensor, Tensor], ...]) -> float:
+        started = self.clock()
+        for x, y in heldout:
+            self.step_fn.evaluate(x.to(self.device), y.to(self.device))
+        return self.clock() - started
 
     def _measure_heldout(self) -> float:
         losses = [

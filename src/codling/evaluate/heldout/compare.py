@@ -3,14 +3,15 @@
 Input: a base, its adapter (or the checkpoint of `adapt --mode full`), samples and tokens of the
 run. Output: an artefact of kind "scores" as `score` makes it, with the base beside the tuned model
 and a comparison: relative change of the bits per byte and difference of the lines inserted exactly,
-each with a 95% interval (paired bootstrap over windows and over questions), and one sentence.
+each with a 95% interval (paired bootstrap, clustered by file), and one sentence.
 
 A base without FIM tokens is asked with the text before the cursor alone.
 
 Not here: questions from later commits, and how questions are chosen (insertion.py).
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,21 +34,23 @@ from codling.engine.config import Precision
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout.insertion import Question, asked_of, questions, score_answers
+from codling.evaluate.heldout.measures import Interval, Resampling, interval
 from codling.evaluate.heldout.score import (
     HeldoutConfig,
     Ids,
     batches,
-    held_out_windows,
     make_baseline,
     make_row,
     ngram_answer,
     window_bits,
+    window_starts,
 )
 from codling.tokens.fim import InsertionPrompt, without_indentation
-from codling.tokens.token_files import open_stream
+from codling.tokens.token_files import open_stream, read_index
 from codling.tokens.tokenizer import Tokenizer
 
-_N_RESAMPLES = 2000
+ENOUGH_FILES = 5
+"""Of fewer the draws are too much alike: their interval is too narrow to be believed."""
 _CHARS_PER_TOKEN = 8
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -101,47 +104,58 @@ def compare(config: CompareConfig) -> Work:
     draft.counts |= {f"base_{k}": v for k, v in scores["base"].items()}
 
 
-def interval(changes: Sequence[float], seed: int) -> tuple[float, float]:
-    """The 95% interval of the mean of paired differences, by bootstrap."""
-    values = np.asarray(changes)
-    draws = np.random.default_rng(seed).integers(len(values), size=(_N_RESAMPLES, len(values)))
-    low, high = np.quantile(values[draws].mean(1), [0.025, 0.975])
-    return float(low), float(high)
+@dataclass(frozen=True)
+class Measured:
+    """One measure of base and tuned model: pairs of numbers, and the file that each is about."""
+
+    base: Sequence[float]
+    tuned: Sequence[float]
+    files: Sequence[str]
+
+    def change(self, seed: int) -> Interval:
+        """Mean difference with its 95% interval: files drawn again with all that is theirs."""
+        return self._ratio([1.0] * len(self.base), seed)
+
+    def relative_change(self, seed: int) -> Interval:
+        """The same as a share of the base's sum."""
+        return self._ratio(self.base, seed)
+
+    def _ratio(self, below: Sequence[float], seed: int) -> Interval:
+        differences = np.subtract(self.tuned, self.base, dtype=np.float64)
+        draws = Resampling(self.files, seed)
+        return interval(*draws.ratio(differences, np.asarray(below, np.float64)))
 
 
-def verdict(
-    base_bits: Sequence[float],
-    tuned_bits: Sequence[float],
-    base_hits: Sequence[bool],
-    tuned_hits: Sequence[bool],
-    seed: int = 0,
-) -> dict[str, Any]:
+def verdict(bits: Measured, hits: Measured, seed: int = 0) -> dict[str, Any]:
     """Whether tuning helped: intervals, and the answer as a word and as a sentence.
 
     Helped: fewer bits, the interval clear of zero, and lines not shown to be fewer. Worse: more
-    bits, or fewer lines, clear of zero. Otherwise no difference can be shown.
+    bits, or fewer lines, clear of zero. Otherwise, or of fewer than ENOUGH_FILES files, no
+    difference can be shown.
     """
-    mean = sum(base_bits) / len(base_bits)
-    bits = [(t - b) / mean for b, t in zip(base_bits, tuned_bits, strict=True)]
-    lines = [float(t) - float(b) for b, t in zip(base_hits, tuned_hits, strict=True)]
-    low, high = interval(bits, seed)
-    lines_low, lines_high = interval(lines, seed)
-    worse = low > 0 or lines_high < 0
-    helped = high < 0 and not worse
+    change, lines = bits.relative_change(seed), hits.change(seed)
+    n_files = len(set(bits.files))
+    enough = n_files >= ENOUGH_FILES
+    worse = enough and (change.low > 0 or lines.high < 0)
+    helped = enough and change.high < 0 and not worse
     answer = "worse" if worse else "helped" if helped else "no difference"
     start = {"worse": "It made things worse", "helped": "It helped"}
-    change = sum(bits) / len(bits)
+    few = (
+        "" if enough else f" Of {n_files} files nothing is concluded; {ENOUGH_FILES} are the least."
+    )
     return {
         "answer": answer,
         "helped": helped,
-        "bits_change": change,
-        "bits_interval": [low, high],
-        "lines_change": sum(lines) / len(lines),
-        "lines_interval": [lines_low, lines_high],
+        "bits_change": change.value,
+        "bits_interval": [change.low, change.high],
+        "lines_change": lines.value,
+        "lines_interval": [lines.low, lines.high],
+        "n_files": n_files,
         "text": (
             f"{start.get(answer, 'No difference can be shown')}: bits per byte on held-out code "
-            f"{change:+.1%} (95% interval {low:+.1%} to {high:+.1%}; fewer are better), "
-            f"{sum(tuned_hits)} of {len(lines)} hidden lines exactly instead of {sum(base_hits)}."
+            f"{change.value:+.1%} (95% interval {change.low:+.1%} to {change.high:+.1%}; fewer are "
+            f"better), {sum(hits.tuned):.0f} of {len(hits.tuned)} hidden lines exactly instead of "
+            f"{sum(hits.base):.0f}.{'' if enough else few}"
         ),
     }
 
@@ -157,7 +171,9 @@ def _compare(
             "there is no held-out code to compare on; grow from more than two packages or folders, "
             "or raise collect.heldout_fraction"
         )
-    windows = held_out_windows(stream, min(config.context, len(stream) - 1), config.max_tokens)
+    length = min(config.context, len(stream) - 1)
+    starts = window_starts(len(stream), length, config.max_tokens)
+    windows = [stream[start : start + length + 1] for start in starts]
     is_adapter = tuned.kind == ADAPTER
     base, tokenizer = _ask(config, path, None, windows, asked)
     own, _ = _ask(
@@ -179,9 +195,16 @@ def _compare(
         }
 
     base_hits, hits = (
-        [q.truth == a for q, a in zip(asked, arm.answers, strict=True)] for arm in (base, own)
+        [float(q.truth == a) for q, a in zip(asked, arm.answers, strict=True)]
+        for arm in (base, own)
     )
-    comparison = verdict(base.bits, own.bits, base_hits, hits, config.seed)
+    middles = [start + length // 2 for start in starts]
+    files = files_at(middles, read_index(tokens.path, "heldout"), read_rows(samples, "samples"))
+    comparison = verdict(
+        Measured(base.bits, own.bits, files),
+        Measured(base_hits, hits, [question.path for question in asked]),
+        config.seed,
+    )
     if not tokenizer.can_insert:
         comparison["text"] += (
             " Asked with the text before the cursor alone: this base has no FIM tokens."
@@ -205,6 +228,28 @@ def _compare(
         )
     ]
     return scores, rows
+
+
+def files_at(
+    places: Sequence[int],
+    index: Iterable[Mapping[str, Any]],
+    samples: Iterable[Mapping[str, Any]],
+) -> list[str]:
+    """The file that each place of a token stream lies in, of rows of its index and of samples.
+
+    Within a sample tokens are taken to be as long as each other, so near the border of two files
+    it may be the other one.
+    """
+    rows = {row["id"]: row for row in samples}
+    starts: list[int] = []
+    names: list[str] = []
+    for each in index:
+        row = rows[each["sample_id"]]
+        per_char = each["length"] / max(1, len(row["content"]))
+        for path, start in zip(row["paths"], row["starts"], strict=True):
+            starts.append(each["start"] + int(start * per_char))
+            names.append(f"{row['repo']}/{path}")
+    return [names[bisect_right(starts, place) - 1] for place in places]
 
 
 def _ask(

@@ -123,12 +123,16 @@ def window_bits(model: Transformer, windows: Sequence[Ids], batch: int) -> list[
 
 def held_out_windows(stream: Ids, length: int, max_tokens: int) -> list[Ids]:
     """Windows of `length` + 1 tokens, overlapping by one, evenly spread if there are too many."""
-    starts = list(range(0, len(stream) - 1, length))
+    return [stream[s : s + length + 1] for s in window_starts(len(stream), length, max_tokens)]
+
+
+def window_starts(n_tokens: int, length: int, max_tokens: int) -> list[int]:
+    """Where the held-out windows of a stream of `n_tokens` begin."""
+    starts = list(range(0, n_tokens - 1, length))
     wanted = max(1, max_tokens // length)
     if len(starts) > wanted:
         starts = [starts[i * len(starts) // wanted] for i in range(wanted)]
-    whole = [stream[s : s + length + 1] for s in starts if s + length < len(stream)]
-    return whole or [stream]
+    return [s for s in starts if s + length < n_tokens] or [0]
 
 
 def _score(

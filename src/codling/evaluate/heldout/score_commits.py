@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from codling.checkpoint.adapter import adapter_input, is_adapter_at
+from codling.checkpoint.adapter import adapter_input, check_base, is_adapter_at
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.verify import model_input
 from codling.core.artifact import Artifact, Draft, Input, open_artifact
@@ -62,6 +62,7 @@ from codling.evaluate.heldout.arms import (
     hold,
     hold_ngram,
 )
+from codling.evaluate.heldout.commit_verdict import ENOUGH_PLACES
 from codling.evaluate.heldout.commits import Asked, CommitQuestion, ask
 from codling.evaluate.heldout.insertion import edit_similarity
 from codling.evaluate.heldout.left_out import MAX_FILE_BYTES
@@ -139,13 +140,32 @@ def score_commits(config: ScoreCommitsConfig) -> Work:
         given = list(_given(config, commits, cut))
         identity = hashlib.sha256(f"{cut.commit} {cut.head}".encode()).hexdigest()[:16]
         draft = yield [source_input(config.repo, identity), *given]
-        asked = ask(commits, cut, config.n_places, config.block_share, config.seed)
-        if not asked.questions:
-            raise ConfigError(
-                f"the {cut.n_later} later commits of {config.repo} added no line of code that "
-                "can be asked about; name an earlier cut with --at"
-            )
+        asked = _asked(commits, cut, config)
         _work(draft, config, asked, SnapshotContext(_tree(commits, cut)))
+
+
+def foresee_questions(config: ScoreCommitsConfig) -> str:
+    """What will be asked, in words, before anything is trained.
+
+    Raises ConfigError if nothing can be; SourceError for a history that cannot be cut.
+    """
+    with open_commits(config.repo) as commits:
+        asked = _asked(commits, commits.cut(config.at), config)
+    few = "" if len(asked.questions) >= ENOUGH_PLACES else f" ({ENOUGH_PLACES} would tell more)"
+    return (
+        f"{config.repo}: {len(asked.questions)} places of {asked.n_commits} later commits will be "
+        f"asked{few}"
+    )
+
+
+def _asked(commits: Commits, cut: Cut, config: ScoreCommitsConfig) -> Asked:
+    asked = ask(commits, cut, config.n_places, config.block_share, config.seed)
+    if not asked.questions:
+        raise ConfigError(
+            f"the {cut.n_later} later commits of {config.repo} added no line of code that can be "
+            "asked about; name an earlier cut with --at"
+        )
+    return asked
 
 
 def _work(draft: Draft, config: ScoreCommitsConfig, asked: Asked, context: SnapshotContext) -> None:
@@ -288,6 +308,8 @@ def _opened(path: Path, config: ScoreCommitsConfig) -> TextEngine:
 
 def _given(config: ScoreCommitsConfig, commits: Commits, cut: Cut) -> Iterator[Artifact | Input]:
     """The models and the memory as inputs, checked for what they have read."""
+    if config.tuned is not None and is_adapter_at(config.tuned):
+        check_base(config.tuned, local_path(config.model))
     for path in (config.model, config.tuned):
         if path is None:
             continue
