@@ -50,7 +50,7 @@ def turn(documents: Path, work: Path, peer: Path | None, peer_mb: int) -> dict[s
 
 
 def ours(documents: Path, work: Path) -> dict[str, Any]:
-    """A fresh process does the stage twice; the second, warm run is no part of the cold one."""
+    """A fresh process does the stage twice; the second, warm run is not part of the cold one."""
     mb = sum(text_bytes(p) for p in documents.glob("documents-*.parquet")) / 1e6
     drop_from_cache(documents)
     shutil.rmtree(work / "unique", ignore_errors=True)

@@ -9,16 +9,16 @@ from codling.core.errors import ConfigError
 from codling.corpus.arrange import ArrangeConfig
 from codling.corpus.decontaminate import DecontaminateConfig
 from codling.corpus.dedup import DedupConfig
-from codling.pipeline import GrowConfig, Step, _default_run_dir, prepare
+from codling.pipeline import GrowConfig, StationRun, _default_run_dir, prepare
 
 RUN = Path("runs/x")
 
 
-def steps(**settings: Any) -> dict[str, Step]:
+def steps(**settings: Any) -> dict[str, StationRun]:
     return {s.station.table: s for s in prepare(GrowConfig(**settings), RUN)}
 
 
-def arranged(found: dict[str, Step]) -> ArrangeConfig:
+def arranged(found: dict[str, StationRun]) -> ArrangeConfig:
     config = found["arrange"].config
     assert isinstance(config, ArrangeConfig)
     return config

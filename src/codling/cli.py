@@ -34,9 +34,9 @@ from codling.core.flags import (
     name_flags,
     name_flags_in_error,
     settings_of,
-    spelled,
+    spell_flags,
 )
-from codling.core.recipe import unknown_key
+from codling.core.recipe import explain_unknown_key
 from codling.core.threads import wait_passively
 from codling.verbs import GROUPS, VERBS, Verb
 
@@ -156,7 +156,7 @@ def _refuse_former_flags(verb: Verb, tokens: Sequence[str]) -> None:
     for token in tokens:
         flag = token.partition("=")[0]
         if flag.startswith("--") and (
-            line := recipes.renamed(config_class, flag, f"codling {verb.name}")
+            line := recipes.explain_former_name(config_class, flag, f"codling {verb.name}")
         ):
             raise ConfigError(line)
 
@@ -167,9 +167,13 @@ def _check_verb(words: Sequence[str]) -> None:
     if words and words[0] in GROUPS:
         inner = {n.split()[1] for n in names if n.startswith(words[0] + " ")}
         if len(words) > 1 and words[1] not in inner:
-            raise ConfigError(unknown_key(words[1], inner, f"codling {words[0]}", what="verb"))
+            raise ConfigError(
+                explain_unknown_key(words[1], inner, f"codling {words[0]}", what="verb")
+            )
     elif words and words[0] not in names:
-        raise ConfigError(unknown_key(words[0], names | set(GROUPS), "codling", what="verb"))
+        raise ConfigError(
+            explain_unknown_key(words[0], names | set(GROUPS), "codling", what="verb")
+        )
 
 
 def _group(name: str, text: str, epilogue: str | None = None) -> App:
@@ -203,7 +207,7 @@ def _command(verb: Verb) -> Callable[..., object]:
                 return stage(_merge(config_class, verb, recipe, given))
         except ConfigError as error:
             # Stages speak of settings by their names in a recipe.
-            names = spelled(settings_of(config_class), verb.positional)
+            names = spell_flags(settings_of(config_class), verb.positional)
             raise ConfigError(name_flags_in_error(str(error), names)) from error
 
     parameters = list(_parameters(config_class, verb.positional))
@@ -222,7 +226,7 @@ def _command(verb: Verb) -> Callable[..., object]:
     )
     if {"out_dir", "run_dir"} & {f.name for f in fields(config_class)}:
         note = Parameter(
-            help="Drop unfinished work of the output folder and begin anew.",
+            help="Drop unfinished work of the output folder and start again.",
             negative=(),
             show_default=False,
         )
@@ -283,8 +287,8 @@ def _help_line(setting: Setting, settings: Sequence[Setting], positional: str | 
     """What help says of a setting; its neighbours are named as the flags that they are."""
     parent = setting.path.rpartition(".")[0]
     beside = [each for each in settings if each.path.rpartition(".")[0] == parent]
-    flags = spelled(settings, positional) | spelled(beside, positional)
-    shown = setting.shown_default
+    flags = spell_flags(settings, positional) | spell_flags(beside, positional)
+    shown = setting.default_text
     return (
         name_flags(setting.documentation, flags)
         + (" [required]" if setting.required else "")

@@ -25,8 +25,8 @@ from codling.core.recipe import (
     build_partial,
     check_tables,
     config_class,
+    explain_unknown_key,
     read_recipe,
-    unknown_key,
 )
 from codling.core.shards import read_rows
 from codling.corpus.sources.commits import reason_not_to_cut
@@ -71,7 +71,7 @@ class GrowConfig:
 
 
 @dataclass(frozen=True)
-class Step:
+class StationRun:
     """A station of one run, ready to go, or the reason why it is left out."""
 
     station: Station
@@ -116,17 +116,17 @@ def grow(config: GrowConfig) -> str:
     return summarise(run_dir) + f"\n\nThe whole path took {time.monotonic() - started:.0f} s."
 
 
-def prepare(config: GrowConfig, run_dir: Path) -> list[Step]:
+def prepare(config: GrowConfig, run_dir: Path) -> list[StationRun]:
     """The function and the config of every station; ConfigError for the first mistake in them."""
     tables = _tables(config)
     may_go = {station.table for station in PATH if station.optional}
     for name in config.skip:
         if name not in may_go:
-            raise ConfigError(unknown_key(name, may_go, "skip", what="station"))
+            raise ConfigError(explain_unknown_key(name, may_go, "skip", what="station"))
     has_base = config.base != "none"
     asked = _asked_about(config, tables.get("collect", {}))
     _check_replay(config, asked)
-    steps: list[Step] = []
+    steps: list[StationRun] = []
     of_base = _settings_of_base(config)
     for station in stations_of(has_base=has_base, asked=asked, replayed=config.replay):
         table = of_base.get(station.table, {}) | tables.get(station.table, {})
@@ -193,7 +193,7 @@ def _settings_of_base(config: GrowConfig) -> dict[str, dict[str, Any]]:
     return asking | {"pack": fim}
 
 
-def _foresee(step: Step, steps: Sequence[Step]) -> str:
+def _foresee(step: StationRun, steps: Sequence[StationRun]) -> str:
     """What adapting will take, before anything begins; ConfigError if the memory is too small."""
     from codling.posttrain.adapt import foresee
 
@@ -201,13 +201,13 @@ def _foresee(step: Step, steps: Sequence[Step]) -> str:
     return foresee(step.config, pack.context)  # type: ignore[arg-type, attr-defined]
 
 
-def _foresee_questions(step: Step) -> str:
+def _foresee_questions(step: StationRun) -> str:
     from codling.evaluate.heldout.score_commits import foresee_questions
 
     return foresee_questions(step.config)  # type: ignore[arg-type]
 
 
-def _is_made(step: Step) -> bool:
+def _is_made(step: StationRun) -> bool:
     out_dir: Path = step.config.out_dir  # type: ignore[attr-defined]
     return (out_dir / MANIFEST).is_file()
 
@@ -217,8 +217,8 @@ def _prepare(
     run_dir: Path,
     table: Mapping[str, Any],
     config: GrowConfig,
-    before: Sequence[Step],
-) -> Step:
+    before: Sequence[StationRun],
+) -> StationRun:
     module, _, name = TARGETS[station.table].partition(":")
     stage: Callable[[Any], Artifact] = getattr(importlib.import_module(module), name)
     stage_config = config_class(stage)
@@ -227,7 +227,7 @@ def _prepare(
     given = build_partial(stage_config, table, where)
     _check_paths(given, where)
     if reason := _reason_to_leave_out(station, given, config):
-        return Step(station, stage, None, reason)
+        return StationRun(station, stage, None, reason)
     known = {f.name for f in fields(stage_config)}
     general = {
         "sources": config.sources,
@@ -246,7 +246,7 @@ def _prepare(
     for field, made in station.takes.items():
         values[field] = run_dir / (documents[-1] if made == DOCUMENTS else made)
     values["out_dir"] = run_dir / station.makes
-    return Step(station, stage, build(stage_config, values, where))
+    return StationRun(station, stage, build(stage_config, values, where))
 
 
 def _gives_documents(station: Station) -> bool:

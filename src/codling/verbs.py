@@ -174,7 +174,7 @@ VERBS = (
     Verb(
         "run-untrusted",
         "codling.sandbox.untrusted:run_untrusted",
-        "Run a Python file that nobody vouches for, behind walls.",
+        "Run an untrusted Python file in the sandbox.",
         "file",
     ),
     Verb("complete", "codling.engine.verbs:complete", "Continue a prompt or a file.", "model"),

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 Files = dict[str, Any]
-"""Contents by name; a callable makes something that is no plain file."""
+"""Contents by name; a callable makes something that is not a plain file."""
 LINE, RIGHT, EITHER = ("line",), ("right",), ("right", "line")
 ANY = ("right", "line", "changed")
 CASE_SECONDS = 10

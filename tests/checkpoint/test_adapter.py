@@ -123,9 +123,9 @@ def test_settings_of_peft_are_read(
         ({"lora_alpha": [4]}, "lora_alpha is [4], but must be a number"),
         ({"target_modules": ["k_proj"]}, f"target_modules does not name {Q0}"),
         ({"target_modules": 7}, "must be names, one pattern, or all-linear"),
-        ({"target_modules": "(a+)+b"}, "is too intricate"),
-        ({"target_modules": "(a"}, "is no regular expression"),
-        ({"alpha_pattern": {".*.*.*.*x": 4}}, "is too intricate"),
+        ({"target_modules": "(a+)+b"}, "is too complex"),
+        ({"target_modules": "(a"}, "is not a regular expression"),
+        ({"alpha_pattern": {".*.*.*.*x": 4}}, "is too complex"),
         ({"rank_pattern": 3}, "rank_pattern is 3, but must be an object"),
     ],
 )
@@ -153,7 +153,7 @@ FIRST = f"base_model.model.{Q0}.lora_A.weight"
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: (p / ADAPTER_CONFIG).unlink(), "it is no adapter"),
+        (lambda p: (p / ADAPTER_CONFIG).unlink(), "it is not an adapter"),
         (lambda p: (p / ADAPTER_CONFIG).write_text("{"), "not valid JSON"),
         (lambda p: (p / ADAPTER_WEIGHTS).unlink(), f"has no {ADAPTER_WEIGHTS}"),
         (lambda p: (p / ADAPTER_WEIGHTS).write_bytes(b"1234"), "is empty"),
@@ -164,7 +164,7 @@ FIRST = f"base_model.model.{Q0}.lora_A.weight"
         (rewritten(lambda t: t.update({FIRST: torch.full((2, 8), torch.nan)})), "NaN"),
         (
             rewritten(lambda t: t.update({"base_model.model.lm_head.weight": torch.ones(2)})),
-            "is no matrix A or B",
+            "is not a matrix A or B",
         ),
     ],
 )

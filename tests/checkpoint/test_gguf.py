@@ -283,7 +283,7 @@ def rename_architecture(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (cut, "lies beyond the end"),
+        (cut, "ends after the end of the file"),
         (cut_metadata, "cut short or damaged"),
         (other_version, "GGUF version 9"),
         (rename_tensor, "tensor blk.1.ffn_xx.weight has no place"),

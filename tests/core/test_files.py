@@ -20,7 +20,7 @@ from codling.core.files import (
     drop_half_line,
     is_disk_full,
     read_json_lines,
-    replacing,
+    replace_file,
     sync_tree,
     write_json,
     write_text,
@@ -40,7 +40,7 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path: Path) -
     write_text(path, "old")
 
     def stop_in_the_middle() -> None:
-        with replacing(path) as temporary:
+        with replace_file(path) as temporary:
             temporary.write_text("half")
             raise ValueError("stop")
 
@@ -75,7 +75,7 @@ def test_the_content_is_synced_before_the_rename_and_the_folder_after_it(
 def test_weights_get_the_mode_of_any_new_file_of_the_users(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
-        with replacing(tmp_path / "w.safetensors") as temporary:
+        with replace_file(tmp_path / "w.safetensors") as temporary:
             save_file({"a": torch.zeros(2)}, temporary)
     finally:
         os.umask(before)
@@ -149,7 +149,7 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_full_disk_is_the_same_error_from_every_library(small_disk: Path, name: str) -> None:
     path = small_disk / name
-    with pytest.raises(OSError, match="No space left") as caught, replacing(path) as temporary:
+    with pytest.raises(OSError, match="No space left") as caught, replace_file(path) as temporary:
         WRITERS[name](temporary)
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert list(small_disk.iterdir()) == []

@@ -36,7 +36,7 @@ def nested(depth: int, begin: str = "[", end: str = "]") -> str:
         (nested(MAX_DEPTH + 1), "deep"),
         (nested(100_000), "deep"),
         (nested(100_000, '{"a":', "}"), "deep"),
-        ('{"a": 1, "b": 2, "a": 1}', "'a' stands there twice"),
+        ('{"a": 1, "b": 2, "a": 1}', "'a' appears twice"),
         ("[NaN]", "NaN"),
         ("[-Infinity]", "Infinity"),
         ("[1e999]", "too large"),

@@ -324,7 +324,7 @@ def test_parts_are_what_stands_between_nuls(tmp_path: Path) -> None:
         assert list(stream.parts()) == [b"LICENSE", b"a.py", b"pkg/b.py"]
 
 
-def _found(root: Path) -> git_place.Place:
+def _found(root: Path) -> git_place.GitPlace:
     place = find_place(root)
     assert place is not None
     return place

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from codling.core.artifact import Artifact, Draft, open_artifact, produce, verify
-from codling.core.files import replacing, write_json
+from codling.core.files import replace_file, write_json
 from codling.core.shards import Parallel, Shard, map_shards
 from core.power_cut import Disk, PowerCutError, cut_everywhere, watched
 
@@ -18,7 +18,7 @@ SCHEMA = pa.schema([("n", pa.int64())])
 
 
 def first_pass(task: int, shard: Shard) -> dict[str, int]:
-    with replacing(shard.path("ids", ".npz")) as temporary, temporary.open("wb") as file:
+    with replace_file(shard.path("ids", ".npz")) as temporary, temporary.open("wb") as file:
         np.savez(file, ids=np.arange(task))
     return {"n": task}
 

@@ -1,4 +1,4 @@
-"""Shares of error, and the stage that drops what does not parse or is no pleasure to read."""
+"""Shares of error, and the stage that drops what does not parse or is hard to read."""
 
 import json
 from dataclasses import asdict

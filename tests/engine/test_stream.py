@@ -21,7 +21,7 @@ def bytes_only() -> Tokenizer:
 def filtered(stops: list[str], pieces: list[str]) -> tuple[list[str], bool]:
     stop_filter = StopFilter(stops)
     texts = [stop_filter.push(p) for p in pieces]
-    return [*texts, stop_filter.flush()], stop_filter.stopped
+    return [*texts, stop_filter.flush()], stop_filter.has_stopped
 
 
 def test_a_lead_that_the_caller_has_already_is_left_out_once(bytes_only: Tokenizer) -> None:

@@ -10,7 +10,7 @@ import pytest
 from codling.core.errors import ConfigError, SourceError
 from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.foreign import read_foreign, same_id
+from codling.evaluate.foreign import is_same_id, read_foreign
 from evaluate.test_harness import PROBLEMS
 
 RIGHT, WRONG = "    return 2 * x", "    return x"
@@ -108,11 +108,11 @@ def test_lists_of_lists_go_by_position(tmp_path):
 def test_lists_of_programs_go_to_the_problems_whose_prompts_they_begin_with(tmp_path):
     path = tmp_path / "generations.json"
     path.write_text(json.dumps([["def b():\n  2"], [""], ["def aa():\n  1"]]))
-    found = read_foreign(path).ordered_by(["def a", "def aa():\n", "def b():", "def c():"])
+    found = read_foreign(path).order_by(["def a", "def aa():\n", "def b():", "def c():"])
     answers = [[a.text for a in found.of("", place)] for place in range(4)]
     assert answers == [[], ["def aa():\n  1"], ["def b():\n  2"], []]
     path.write_text(json.dumps([["x"], ["def b(): 2"], ["other"]]))  # as far as known, in order
-    assert read_foreign(path).ordered_by(["def a", "def b"]).of("", 0)[0].text == "x"
+    assert read_foreign(path).order_by(["def a", "def b"]).of("", 0)[0].text == "x"
 
 
 @pytest.mark.parametrize(
@@ -179,16 +179,16 @@ def test_null_is_an_answer_that_says_nothing(tmp_path):
             '{"task_id": 1, "completion": "a"}\n{"task_id": 1, "compl',
             r"a.jsonl line 2 is not valid",
         ),
-        ('{"task_id": 1, "completion": "a"}\nnull\n', "row 2 is no object"),
-        ('{"task_id": 1, "completion": 3}\n', "row 1 has an answer that is no text"),
+        ('{"task_id": 1, "completion": "a"}\nnull\n', "row 2 is neither an object"),
+        ('{"task_id": 1, "completion": 3}\n', "row 1 has an answer that is not text"),
         ('{"completion": "a"}\n', "row 1 names no problem"),
         ('{"task_id": 1}\n', "known formats"),
-        ("[1, 2]", "row 1 is no object"),
+        ("[1, 2]", "row 1 is neither an object"),
         ("", "holds no answers"),
         ('{"name": "x", "results": [{"status": "OK"}]}', "results without their programs"),
         ('[["a"], {"task_id": 1, "completion": "a"}]', "mixes"),
         ("\xff\xfe\xff", "a.jsonl"),
-        ('["def f(): pass"]', "no list of answers"),
+        ('["def f(): pass"]', "nor a list of answers"),
         ('{"eval": {"HumanEval/0": {"nfiles": 1, "base": []}}}', "known formats"),
         (
             '{"doc": {"id": 1}, "resps": [["a"]], "filtered_resps": ["a"], "filter": "x"}\n'
@@ -221,7 +221,7 @@ def test_faults_of_a_file_are_one_line_that_names_the_place(tmp_path, text, said
     ],
 )
 def test_spellings_of_ids(theirs, ours, same):
-    assert same_id(theirs, ours) is same
+    assert is_same_id(theirs, ours) is same
 
 
 @pytest.fixture

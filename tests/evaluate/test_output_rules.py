@@ -8,8 +8,8 @@ from fractions import Fraction
 import pytest
 
 from codling.evaluate import output_rules
-from codling.evaluate.apart import apart
-from codling.evaluate.output_rules import output, right
+from codling.evaluate.isolated_tests import isolate_tests
+from codling.evaluate.output_rules import is_right, output
 from codling.evaluate.tasks.evalplus_checks import program
 from codling.sandbox.executor import Executor, Program
 
@@ -17,7 +17,7 @@ from codling.sandbox.executor import Executor, Program
 def counts(name, arguments, wanted, said, atol=0, dataset="mbpp"):
     as_sets = dataset == "mbpp" and name in output_rules.AS_SETS
     sides = output(wanted, as_sets), output(said, as_sets)
-    return right(dataset, name, arguments, *sides, atol)[0]
+    return is_right(dataset, name, arguments, *sides, atol)[0]
 
 
 SETS = [(name, [[1, 2], [2, 3]], (1, 2)) for name in output_rules.AS_SETS]
@@ -92,10 +92,10 @@ def test_floats_are_compared_within_a_millionth(wanted, said, passes):
 
 
 def test_a_float_reference_sets_the_tolerance_for_the_inputs_after_it():
-    _, tolerance = right("mbpp", "f", [], output(0.5), output(0.5), 0)
+    _, tolerance = is_right("mbpp", "f", [], output(0.5), output(0.5), 0)
     assert tolerance == 1e-6
     wanted, said = output([[0.3]]), output([[0.1 + 0.2]])
-    assert right("mbpp", "f", [], wanted, said, tolerance) == (True, 1e-6)
+    assert is_right("mbpp", "f", [], wanted, said, tolerance) == (True, 1e-6)
 
 
 def test_a_tolerance_of_the_data_reaches_into_nested_lists():
@@ -191,7 +191,7 @@ def test_numbers_that_say_they_are_whole_arrive_as_python_s_own():
 
 
 def test_a_program_whose_tests_stand_apart_carries_no_more_than_it_needs() -> None:
-    program = apart("def f():\n    return 1\n", "def check(f):\n    assert f() == 1\n", "f")
+    program = isolate_tests("def f():\n    return 1\n", "def check(f):\n    assert f() == 1\n", "f")
     assert len(program) < 5000  # each of its lines is compiled again for every answer
     assert "subprocess" not in program
     exec(program, {"__name__": "__main__"})

@@ -3,8 +3,14 @@
 import pytest
 
 from codling.grading.deepseek_rules import deepseek_block, deepseek_program
-from codling.grading.extract import boxed, cut_at, fenced, last_number, said_answer
-from codling.grading.fences import blocks, without_thoughts
+from codling.grading.extract import (
+    cut_at,
+    extract_block,
+    extract_boxed,
+    extract_stated,
+    last_number,
+)
+from codling.grading.fences import find_blocks, strip_thoughts
 from codling.grading.python_code import python_answer
 
 PROMPT = 'import math\n\ndef area(r):\n    """The area."""\n'
@@ -15,9 +21,9 @@ def test_a_base_model_is_cut_at_the_next_top_level_statement():
 
 
 def test_the_first_code_block_counts_even_unclosed():
-    assert fenced("a\n```py\nx = 1\n```\n```\ny\n```") == "x = 1"
-    assert fenced("```\nx = 1\ny = 2") == "x = 1\ny = 2"
-    assert fenced("no block") == "no block"
+    assert extract_block("a\n```py\nx = 1\n```\n```\ny\n```") == "x = 1"
+    assert extract_block("```\nx = 1\ny = 2") == "x = 1\ny = 2"
+    assert extract_block("no block") == "no block"
 
 
 def test_a_chat_answer_keeps_the_prompts_imports():
@@ -59,7 +65,7 @@ def test_an_answer_with_only_the_body_continues_the_prompt():
     ],
 )
 def test_blocks_are_found_as_markdown_has_them(text, found):
-    assert [(b.language, b.code) for b in blocks(text)] == found
+    assert [(b.language, b.code) for b in find_blocks(text)] == found
 
 
 @pytest.mark.parametrize(
@@ -74,14 +80,14 @@ def test_blocks_are_found_as_markdown_has_them(text, found):
     ],
 )
 def test_thoughts_are_no_answer(text, left):
-    assert without_thoughts(text) == left
+    assert strip_thoughts(text) == left
 
 
 def test_the_block_in_the_right_language_counts():
     text = "```bash\npip install x\n```\n```json\n{}\n```\n```python\nx = 1\n```"
-    assert fenced(text) == "x = 1"
-    assert fenced(text, "sh") == "pip install x"
-    assert fenced("```json\n{}\n```\n```\nx = 1\n```") == "x = 1"
+    assert extract_block(text) == "x = 1"
+    assert extract_block(text, "sh") == "pip install x"
+    assert extract_block("```json\n{}\n```\n```\nx = 1\n```") == "x = 1"
 
 
 CPP = "#include<vector>\n// doubles\nlong twice(long n) {\n"
@@ -127,8 +133,8 @@ def test_deepseeks_rule_puts_the_brace_back_and_keeps_python_as_it_is():
 
 
 def test_boxes_and_numbers_are_found():
-    assert boxed(r"so \boxed{1} and \boxed{\frac{a}{b}}.") == r"\frac{a}{b}"
-    assert boxed("none") is None
+    assert extract_boxed(r"so \boxed{1} and \boxed{\frac{a}{b}}.") == r"\frac{a}{b}"
+    assert extract_boxed("none") is None
     assert last_number("first 3, then -1,250.5.") == "-1250.5"
 
 
@@ -161,5 +167,5 @@ def test_boxes_and_numbers_are_found():
     ],
 )
 def test_the_value_is_taken_out_of_its_sentence(text, answer):
-    said = said_answer(text)
+    said = extract_stated(text)
     assert said == (answer.removeprefix("\\( ").removesuffix(" \\)") if answer else None)

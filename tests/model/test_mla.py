@@ -33,8 +33,8 @@ def test_absorbed_equals_expanded(n_new: int) -> None:
     queries = mla._queries(new, rotation)
     (latents,) = cache.write(0, span, mla._latents(new, rotation))
     latents_BSC = latents.squeeze(1)
-    absorbed = mla._absorbed(*queries, latents_BSC, span.bias)
-    expanded = mla._expanded(*queries, latents_BSC, span)
+    absorbed = mla._attend_absorbed(*queries, latents_BSC, span.bias)
+    expanded = mla._attend_expanded(*queries, latents_BSC, span)
     torch.testing.assert_close(absorbed, expanded, rtol=0, atol=1e-5)
 
 

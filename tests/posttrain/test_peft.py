@@ -83,5 +83,5 @@ def test_we_load_adapters_of_latent_attention_and_refuse_those_of_stacked_expert
             merge(ours, load_adapter(tmp_path / "a"))
             with torch.no_grad():
                 torch.testing.assert_close(theirs(TOKENS).logits, logits(ours), rtol=0, atol=1e-4)
-    with pytest.raises(CheckpointError, match="parameters that are no modules"):
+    with pytest.raises(CheckpointError, match="parameters that are not modules"):
         load_adapter(tmp_path / "b")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codling.sandbox import Box, Job, Limits, Step
-from codling.sandbox.cgroup import Group
+from codling.sandbox.cgroup import ControlGroup
 
 
 def test_the_outside_network_cannot_be_reached(run):
@@ -68,7 +68,7 @@ for path in [*private, "/etc/passwd", "/etc/shadow", "/proc/1/environ"]:
 
 
 def test_a_fork_bomb_is_bounded_and_swept_away(run):
-    if not isinstance(run.box.group, Group):
+    if not isinstance(run.box.group, ControlGroup):
         pytest.skip(f"no control group bounds processes here: {run.box.group}")
     source = "import os, time\nwhile True:\n    try:\n        os.fork()\n    except OSError: pass"
     started = time.monotonic()
@@ -84,7 +84,7 @@ def test_a_memory_hog_is_stopped(run):
 
 
 def test_many_hogs_together_are_stopped_by_the_control_group(run):
-    if not isinstance(run.box.group, Group):
+    if not isinstance(run.box.group, ControlGroup):
         pytest.skip(f"no control group bounds memory here: {run.box.group}")
     source = """
 import os, time

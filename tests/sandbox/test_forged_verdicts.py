@@ -10,7 +10,7 @@ from codling.core.errors import ToolMissingError
 from codling.evaluate.task import read_lines
 from codling.sandbox import toolchains
 from codling.sandbox.executor import Executor, Program
-from codling.sandbox.tampering import tampering
+from codling.sandbox.tampering import find_tampering
 from sandbox.test_language_toolchains import BODIES, PROGRAMS
 
 TESTS = "\ndef check(candidate):\n    assert candidate(2) == 4\ncheck(twice)\n"
@@ -20,13 +20,15 @@ PYTHON = {
     "sys.modules['inside.notary'].EVENT = Event()\ndef twice(x): return x",
     "a signal handler": "import os, signal\ndef met(_, frame):\n    while frame:\n"
     "        [os.write(3, v) for v in frame.f_locals.values() if isinstance(v, bytes)]\n"
-    "        frame = frame.f_back\nsignal.signal(signal.SIGALRM, met)\nsignal.setitimer(0, .01, .01)\n"
+    "        frame = frame.f_back\nsignal.signal(signal.SIGALRM, met)\nsignal.setitimer(0, .01, "
+    ".01)\n"
     "import time; time.sleep(.2)\ndef twice(x): return x",
     "a thread": "import sys, threading\nthreading.Thread(target=sys._current_frames).start()\n"
     "def twice(x): return x",
     "the caller's constants": "import sys\ndef twice(x):\n"
     "    return sys._getframe(1).f_code.co_consts[2]",
-    "a traceback's frame": "def twice(x):\n    try:\n        1 / 0\n    except ZeroDivisionError as e:\n"
+    "a traceback's frame": "def twice(x):\n    try:\n        1 / 0\n    except ZeroDivisionError "
+    "as e:\n"
     "        return max(c for c in e.__traceback__.tb_frame.f_back.f_code.co_consts if c)",
     "a generator's frame": "def twice(x):\n    g = (0 for _ in ())\n    return g.gi_frame and 4",
     "the module of the tests": "import __main__\ndef twice(x):\n"
@@ -34,7 +36,8 @@ PYTHON = {
     "names spelled out": "def twice(x):\n    import sys\n"
     "    return getattr(sys, '_get' + 'frame')(1).f_lasti and 4",
     "inspect": "import inspect\ndef twice(x): return inspect.stack()[1] and 4",
-    "equal to all": "class Any:\n    def __eq__(self, other): return True\ndef twice(x): return Any()",
+    "equal to all": "class Any:\n    def __eq__(self, other): return True\ndef twice(x): return "
+    "Any()",
     "equal by lambda": "class Any:\n    __eq__ = lambda *_: True\ndef twice(x): return Any()",
     "a mock": "from unittest.mock import ANY\ndef twice(x): return ANY",
     "its own memory": "import ctypes\ndef twice(x): return 4 if ctypes else 4",
@@ -180,39 +183,39 @@ def test_verdicts_by_exit_status_ask_for_no_names(executor):
 
 @pytest.mark.parametrize("language", list(BODIES))
 def test_honest_answers_reach_for_nothing(language):
-    assert tampering(language, PROGRAMS[language].replace("BODY", BODIES[language][0])) == ""
+    assert find_tampering(language, PROGRAMS[language].replace("BODY", BODIES[language][0])) == ""
 
 
 def test_how_programs_ask_whether_they_run_by_themselves_is_no_tampering():
-    assert tampering("rb", "if __FILE__ == $0\n  puts 1\nend") == ""
-    assert tampering("js", "if (require.main === module) { main(); }") == ""
-    assert tampering("sh", 'echo "Usage: $0 FILE"') == ""
+    assert find_tampering("rb", "if __FILE__ == $0\n  puts 1\nend") == ""
+    assert find_tampering("js", "if (require.main === module) { main(); }") == ""
+    assert find_tampering("sh", 'echo "Usage: $0 FILE"') == ""
     assert (
-        tampering("python", "import sys\nsys.stdout = None\nif __name__ == '__main__':\n    1")
+        find_tampering("python", "import sys\nsys.stdout = None\nif __name__ == '__main__':\n    1")
         == ""
     )
-    assert tampering("python", "class P:\n    def __eq__(self, o): return self.x == o.x") == ""
-    assert tampering("python", "import math\nmath.isclose = lambda *_: True") != ""
+    assert find_tampering("python", "class P:\n    def __eq__(self, o): return self.x == o.x") == ""
+    assert find_tampering("python", "import math\nmath.isclose = lambda *_: True") != ""
 
 
 def test_the_line_in_awks_programs_is_not_the_scripts_name():
-    assert tampering("sh", "awk '{ print $0 }' <<< \"$1\"") == ""
-    assert tampering("sh", "awk -F, -v n=\"$2\" 'NR == n { print $0; exit }'") == ""
-    assert tampering("sh", 'gawk "{ print \\$0 }"') == ""
-    assert tampering("sh", "awk '{ print $1 }' \"$0\"") == "$0"
-    assert tampering("sh", "awk '{ print }' <<< 1; tail -n1 $0") == "$0"
-    assert tampering("sh", "eval 'tail -n1 $0'") == "$0"
+    assert find_tampering("sh", "awk '{ print $0 }' <<< \"$1\"") == ""
+    assert find_tampering("sh", "awk -F, -v n=\"$2\" 'NR == n { print $0; exit }'") == ""
+    assert find_tampering("sh", 'gawk "{ print \\$0 }"') == ""
+    assert find_tampering("sh", "awk '{ print $1 }' \"$0\"") == "$0"
+    assert find_tampering("sh", "awk '{ print }' <<< 1; tail -n1 $0") == "$0"
+    assert find_tampering("sh", "eval 'tail -n1 $0'") == "$0"
 
 
 def test_words_are_no_names_where_nothing_can_be_had_by_name():
-    assert tampering("python", "def f(dna): return dna.lower().count('gc')") == ""
-    assert tampering("python", "WORDS = ['inspect', 'pdb']\ndef f(w): return w in WORDS") == ""
-    assert tampering("python", "def f(): return __import__('gc')") == "gc"
-    assert tampering("python", "from importlib import import_module as i\ni('inspect')") != ""
-    assert tampering("lua", "local function f(arg) return arg[1] end") == ""
-    assert tampering("lua", "print(debug.traceback())") == ""
-    assert tampering("lua", "print(arg[0])") != ""
-    assert tampering("lua", "debug.getinfo(1)") != ""
+    assert find_tampering("python", "def f(dna): return dna.lower().count('gc')") == ""
+    assert find_tampering("python", "WORDS = ['inspect', 'pdb']\ndef f(w): return w in WORDS") == ""
+    assert find_tampering("python", "def f(): return __import__('gc')") == "gc"
+    assert find_tampering("python", "from importlib import import_module as i\ni('inspect')") != ""
+    assert find_tampering("lua", "local function f(arg) return arg[1] end") == ""
+    assert find_tampering("lua", "print(debug.traceback())") == ""
+    assert find_tampering("lua", "print(arg[0])") != ""
+    assert find_tampering("lua", "debug.getinfo(1)") != ""
 
 
 @pytest.mark.long
@@ -235,7 +238,7 @@ def test_the_benchmarks_own_texts_reach_for_nothing(shared_data):
         rows = read_lines(folder / name)
         texts += [("python", "".join(row[key] for key in keys)) for row in rows]
     assert len(texts) > 4000
-    assert [seen for language, text in texts if (seen := tampering(language, text))] == []
+    assert [seen for language, text in texts if (seen := find_tampering(language, text))] == []
 
 
 def test_a_language_whose_test_library_is_missing_counts_as_missing(monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 
 from codling.core.errors import ToolMissingError
 from codling.sandbox import Box, Job, Step, identity
-from codling.sandbox.identity import unprivileged
+from codling.sandbox.identity import find_unprivileged_id
 
 # Opening for writing is the write's permission check: nothing is written even where it succeeds.
 # A process's own entries are not the host's, but they are read-only too.
@@ -149,7 +149,7 @@ for change in (os.setuid, os.seteuid, os.setgid):
 def test_where_root_has_no_other_id_programs_that_see_proc_are_refused(monkeypatch):
     if os.geteuid() != 0:
         pytest.skip("only root gives ids away")
-    monkeypatch.setattr(identity, "unprivileged", lambda _map: None)
+    monkeypatch.setattr(identity, "find_unprivileged_id", lambda _map: None)
     with Box() as box:
         assert box.run(Job(steps=(Step(code="x = 1"),))).steps[0].proved
         with pytest.raises(ToolMissingError, match="no second user id here; run codling as an"):
@@ -160,10 +160,10 @@ def test_where_root_has_no_other_id_programs_that_see_proc_are_refused(monkeypat
 
 
 def test_an_id_to_give_away_is_never_roots():
-    assert unprivileged("         0          0 4294967295\n") == 65534
-    assert unprivileged("0 1000 1\n1 100000 65536\n") == 65534
-    assert unprivileged("0 1000 1\n1 100000 999\n") == 999
-    assert unprivileged("0 1000 1\n") is None
+    assert find_unprivileged_id("         0          0 4294967295\n") == 65534
+    assert find_unprivileged_id("0 1000 1\n1 100000 65536\n") == 65534
+    assert find_unprivileged_id("0 1000 1\n1 100000 999\n") == 999
+    assert find_unprivileged_id("0 1000 1\n") is None
 
 
 @pytest.mark.usefixtures("walls")

@@ -49,7 +49,7 @@ def test_what_it_has_is_known_without_starting_it_again(environment):
 
 
 def test_what_is_no_python_is_refused_in_one_line(tmp_path):
-    with pytest.raises(ToolMissingError, match="is no Python that starts"):
+    with pytest.raises(ToolMissingError, match="is not a Python that starts"):
         interpreter(tmp_path / "none")
     old = tmp_path / "old"
     told = '{"path": "/p", "base": "/", "packages": [], "version": "3.9.2"}'

@@ -1,4 +1,4 @@
-"""Every toolchain: a right answer passes, a wrong one fails, leaving early is no pass; skips if
+"""Every toolchain: a right answer passes, a wrong one fails, leaving early is not a pass; skips if
 absent."""
 
 import os

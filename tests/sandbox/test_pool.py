@@ -9,7 +9,7 @@ import pytest
 from codling.core.errors import SourceError, ToolMissingError
 from codling.sandbox import Box, Job, Limits, Step, cgroup, check_python, describe, run_untrusted
 from codling.sandbox.inside.seccomp import filter_bytes
-from codling.sandbox.pool import _Waiting
+from codling.sandbox.pool import _SharedQueue
 from codling.sandbox.untrusted import UntrustedConfig
 
 
@@ -45,7 +45,7 @@ def test_long_programs_with_long_output_do_not_block_each_other():
 def test_two_slow_programs_do_not_queue_behind_each_other():
     outcomes = check_python(["import time; time.sleep(0.5)"] * 2, workers=2)
     assert all(o.passed and o.seconds < 2 for o in outcomes)
-    waiting = _Waiting([Job(steps=())] * 3, n_boxes=2)
+    waiting = _SharedQueue([Job(steps=())] * 3, n_boxes=2)
     assert waiting.take(True) is not None  # three for two boxes: one may wait in a pipe
     assert waiting.take(True) is None  # two for two boxes: each has its own
     assert waiting.take(False) is not None

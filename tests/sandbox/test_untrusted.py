@@ -31,5 +31,5 @@ def test_a_shell_file_runs_as_shell(tmp_path):
 def test_what_is_no_text_is_one_line(tmp_path):
     path = tmp_path / "a.py"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SourceError, match="is no UTF-8 text"):
+    with pytest.raises(SourceError, match="is not UTF-8 text"):
         run_untrusted(UntrustedConfig(file=path))

@@ -300,7 +300,7 @@ def test_no_request_makes_the_server_fail(server: Running, seed: int) -> None:
         for _ in range(60):
             path, body = draw.choice(PATHS), odd_request(draw)
             if isinstance(body.get("n_predict"), int) and not 0 <= body["n_predict"] < 50:
-                body["n_predict"] = 2  # all of the context is no fault, but takes its time
+                body["n_predict"] = 2  # all of the context is not a fault, but takes its time
             answer = client.post(path, content=json.dumps(body).encode(), headers=JSON)
             assert answer.status_code in (200, 400), (path, body, answer.text[:300])
             if answer.status_code == 400:

@@ -223,10 +223,10 @@ def test_sessions_forget_only_their_own_run() -> None:
             self.ended = True
 
     sessions, first, second = Sessions(), Run(), Run()
-    with sessions.newest("a", first):
-        with sessions.newest("a", second):
+    with sessions.supersede_older("a", first):
+        with sessions.supersede_older("a", second):
             assert first.ended
             assert not second.ended
         assert len(sessions) == 0
-    with sessions.newest(None, first):
+    with sessions.supersede_older(None, first):
         assert len(sessions) == 0

@@ -96,7 +96,7 @@ def test_fim_marks_of_unknown_models_come_from_the_metadata(tokenizer_dir: Path)
         raw, "gpt-2", **{f"tokenizer.ggml.{k}_token_id": i for k, i in ids.items()}
     )
     tokenizer = tokenizer_from_gguf(metadata)
-    assert tokenizer.generation.name == "other"
+    assert tokenizer.family.name == "other"
     assert tokenizer.can_insert
     assert tokenizer.specials.fim_begin == first + 1
     assert tokenizer.specials.eos == first
@@ -116,13 +116,13 @@ def test_unknown_kinds_and_splitters_are_refused_by_name(tokenizer_dir: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("file", "generation", "inserts"),
+    ("file", "family", "inserts"),
     [
         ("Qwen2.5-Coder-0.5B-Instruct-Q4_K_M.gguf", "qwen2.5-coder", True),
         ("SmolLM2-135M-Instruct.Q4_1.gguf", "chatml", False),
     ],
 )
-def test_real_files_equal_transformers(file: str, generation: str, inserts: bool) -> None:
+def test_real_files_equal_transformers(file: str, family: str, inserts: bool) -> None:
     path = WEIGHTS / file
     if not path.is_file():
         pytest.skip(f"needs {path}")
@@ -130,7 +130,7 @@ def test_real_files_equal_transformers(file: str, generation: str, inserts: bool
     transformers = pytest.importorskip("transformers")
     metadata = {k: f.contents() for k, f in gguf.GGUFReader(path).fields.items()}
     tokenizer = tokenizer_from_gguf(metadata)
-    assert (tokenizer.generation.name, tokenizer.can_insert) == (generation, inserts)
+    assert (tokenizer.family.name, tokenizer.can_insert) == (family, inserts)
     theirs = transformers.AutoTokenizer.from_pretrained(WEIGHTS, gguf_file=file)
     texts = ["def f(x):\n    return  x\r\n", "it's 12345 \n\n\n   x", "naïve 你好 \t\t!=", "", " "]
     texts.append(Path(__file__).read_text("utf-8"))

@@ -77,8 +77,8 @@ def test_the_236b_and_v15_cannot_insert(shared_data: Path) -> None:
     raw = json.loads((shared_data / "tokenizers" / V2_FILE).read_text("utf-8"))
     big = Tokenizer(raw, model_config={"model_type": "deepseek_v2", "n_routed_experts": 160})
     v15 = Tokenizer(raw, model_config={"model_type": "llama"})
-    assert (big.generation.name, big.can_insert) == ("v2", False)
-    assert (v15.generation.name, v15.can_insert) == ("llm", False)
+    assert (big.family.name, big.can_insert) == ("v2", False)
+    assert (v15.family.name, v15.can_insert) == ("llm", False)
     assert v15.vocab_size == 100002
 
 
@@ -205,7 +205,7 @@ def test_generation_is_read_from_the_added_tokens(
     tokenizer = Tokenizer(
         other_generation(base, tokens), tokenizer_config={"eos_token": "</s>", "bos_token": "<s>"}
     )
-    assert tokenizer.generation.name == name
+    assert tokenizer.family.name == name
     assert tokenizer.can_insert is inserts
     assert tokenizer.specials.eos is not None
     assert not tokenizer.adds_bos

@@ -10,7 +10,7 @@ import pytest
 
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
-from codling.train.extend import ExtendConfig, extend, stretched
+from codling.train.extend import ExtendConfig, extend, extend_positions
 from codling.train.pretrain import PretrainConfig, pretrain
 
 
@@ -42,7 +42,7 @@ def test_a_checkpoint_learns_to_read_twice_as_far(
 
 def shape(**settings: Any) -> ModelConfig:
     old = ModelConfig(max_position=4096)
-    return stretched(old, ExtendConfig(**settings))
+    return extend_positions(old, ExtendConfig(**settings))
 
 
 def test_deepseek_coders_way_to_16k() -> None:
@@ -61,4 +61,4 @@ def test_a_shorter_context_and_a_second_stretch_are_refused() -> None:
         shape(context=4096)
     once = shape(context=8192)
     with pytest.raises(ConfigError, match="stretched already"):
-        stretched(replace(once), ExtendConfig(context=16384))
+        extend_positions(replace(once), ExtendConfig(context=16384))

@@ -20,7 +20,7 @@ from codling.train import step
 from codling.train.config import LoopConfig, OptimizerConfig
 from codling.train.loader import Batches
 from codling.train.state import Position
-from codling.train.trainer import METRICS, Trainer, relengthened, replanned
+from codling.train.trainer import METRICS, Trainer, plan_new_length, replan
 
 # torch 2.13 warns of its own use of torch.jit when it first compiles.
 TORCH_WARNS = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -158,7 +158,7 @@ def test_the_rest_is_planned_at_the_pace_of_what_was_trained(
     config: LoopConfig, n_steps: int
 ) -> None:
     at = Position(step=231, n_steps=250, seconds=1800.0, minutes=30.0)
-    assert abs(relengthened(at, config) - n_steps) <= 2
+    assert abs(plan_new_length(at, config) - n_steps) <= 2
 
 
 def test_a_run_that_is_trained_but_not_published_trains_nothing_again(tmp_path: Path) -> None:
@@ -266,11 +266,11 @@ def test_minutes_fix_the_number_of_steps_and_equal_a_run_of_so_many(tmp_path: Pa
 
 
 def test_a_plan_follows_the_machine_only_if_it_misses_by_far() -> None:
-    assert replanned(500, 1000, seconds_left=460.0, seconds_per_step=1.0) == 1000
-    assert replanned(500, 1000, seconds_left=460.0, seconds_per_step=2.0) == 730
-    assert replanned(100, 1000, seconds_left=900.0, seconds_per_step=0.5) == 1900
-    assert replanned(600, 1000, seconds_left=400.0, seconds_per_step=0.5) == 1000
-    assert replanned(600, 1000, seconds_left=-5.0, seconds_per_step=0.5) == 601
+    assert replan(500, 1000, seconds_left=460.0, seconds_per_step=1.0) == 1000
+    assert replan(500, 1000, seconds_left=460.0, seconds_per_step=2.0) == 730
+    assert replan(100, 1000, seconds_left=900.0, seconds_per_step=0.5) == 1900
+    assert replan(600, 1000, seconds_left=400.0, seconds_per_step=0.5) == 1000
+    assert replan(600, 1000, seconds_left=-5.0, seconds_per_step=0.5) == 601
 
 
 def test_without_a_compiler_training_is_eager_and_says_so_once(
@@ -320,7 +320,7 @@ def test_a_plan_that_shrinks_on_the_way_is_kept_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "codling.train.trainer.replanned", lambda step, n_steps, *_: min(n_steps, max(step, 9))
+        "codling.train.trainer.replan", lambda step, n_steps, *_: min(n_steps, max(step, 9))
     )
     monkeypatch.setattr(Trainer, "_steps_in_time", lambda _: 40)
     summary = trainer(tmp_path, max_steps=None, minutes=1.0).run()

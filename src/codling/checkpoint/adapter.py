@@ -27,14 +27,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from codling.checkpoint.checked import MAX_WIDTH, Settings
 from codling.checkpoint.hub import local_path
-from codling.checkpoint.names import places
+from codling.checkpoint.names import parameter_parts
 from codling.checkpoint.safetensors_file import SafeTensor, read_safetensors
+from codling.checkpoint.validation import MAX_WIDTH, Settings
 from codling.checkpoint.verify import model_id
 from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact, sha256_of
-from codling.core.errors import CheckpointError, faults_named
-from codling.core.files import replacing, write_json
+from codling.core.errors import CheckpointError, name_faults
+from codling.core.files import replace_file, write_json
 from codling.core.foreign_json import read_object
 from codling.core.inputs import input_at
 from codling.model.transformer import Transformer
@@ -51,7 +51,7 @@ _REFUSED = {
     "layer_replication": "replicated layers",
     "fan_in_fan_out": "transposed matrices (fan_in_fan_out)",
     "lora_bias": "biases (lora_bias)",
-    "target_parameters": "parameters that are no modules (target_parameters)",
+    "target_parameters": "parameters that are not modules (target_parameters)",
     "trainable_token_indices": "trained tokens (trainable_token_indices)",
     "use_qalora": "QALoRA",
     "use_bdlora": "BD-LoRA",
@@ -128,10 +128,10 @@ def check_base(adapter: Path, model: Path) -> None:
 def load_adapter(path: Path) -> Adapter:
     """The adapter at `path`; CheckpointError, one line, if it is damaged or of another method."""
     folder = adapter_path(path)
-    with faults_named(folder, CheckpointError):
+    with name_faults(folder, CheckpointError):
         if not (folder / ADAPTER_CONFIG).exists():
             raise CheckpointError(
-                f"{folder} has no {ADAPTER_CONFIG}; it is no adapter (codling adapt makes one)"
+                f"{folder} has no {ADAPTER_CONFIG}; it is not an adapter (codling adapt makes one)"
             )
         if not (folder / ADAPTER_WEIGHTS).exists():
             pickled = (folder / "adapter_model.bin").exists()
@@ -149,7 +149,7 @@ def load_adapter(path: Path) -> Adapter:
         return Adapter(
             changes=changes,
             where=str(folder),
-            made_for=settings.text("base_model_name_or_path", ""),
+            made_for=settings.read_text("base_model_name_or_path", ""),
         )
 
 
@@ -180,7 +180,7 @@ def save_adapter(
         for kind, matrix in zip("AB", pair, strict=True)
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / ADAPTER_WEIGHTS) as temporary:
+    with replace_file(folder / ADAPTER_WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
     # Only what every version of peft knows: older ones refuse a key that they do not.
     settings = {
@@ -202,28 +202,29 @@ def merge(model: Transformer, adapter: Adapter) -> None:
     Raises CheckpointError, with nothing changed, if the adapter does not fit the model.
     """
     parameters = dict(model.named_parameters())
-    known = places(model)
+    known = parameter_parts(model)
     found: list[tuple[Tensor, LowRank]] = []
     for name, change in adapter.changes.items():
         place = known.get(f"{name}.weight")
         if place is None:
             raise CheckpointError(
                 f"{adapter.where} changes {name}, which this model does not have; it was made for "
-                f"another one{_named(adapter)}"
+                f"another one{_base_name(adapter)}"
             )
         weight = parameters[place.parameter]
         part = weight[place.index] if place.index else weight
         if tuple(part.shape) != change.shape:
             raise CheckpointError(
                 f"{adapter.where} changes {name} of shape {list(change.shape)}, which has "
-                f"{list(part.shape)} in this model; it was made for another one{_named(adapter)}"
+                f"{list(part.shape)} in this model; it was made for another "
+                f"one{_base_name(adapter)}"
             )
         found.append((part, change))
     for part, change in found:
         part.copy_(part.float() + change.delta().to(part.device))
 
 
-def _named(adapter: Adapter) -> str:
+def _base_name(adapter: Adapter) -> str:
     return f" ({adapter.made_for[:100]})" if adapter.made_for else ""
 
 
@@ -233,7 +234,7 @@ def _refuse_other_methods(settings: Settings) -> None:
     for key, what in _REFUSED.items():
         if settings.get(key):
             raise CheckpointError(f"{settings.where} asks for {what}, not supported; {_CURE}")
-    if settings.text("bias", "none") != "none":
+    if settings.read_text("bias", "none") != "none":
         settings.refuse("bias", "only none is supported")
 
 
@@ -244,7 +245,8 @@ def _pairs(stored: Iterable[SafeTensor], folder: Path) -> dict[str, tuple[Tensor
         match = _NAME.fullmatch(tensor.name)
         if match is None:
             raise CheckpointError(
-                f"{tensor.where}: tensor {tensor.name[:120]} is no matrix A or B of LoRA; {_CURE}"
+                f"{tensor.where}: tensor {tensor.name[:120]} is not a matrix A or B of LoRA; "
+                f"{_CURE}"
             )
         values = torch.empty(tensor.shape)
         tensor.copy_into(values)
@@ -269,20 +271,26 @@ def _pair(name: str, found: Mapping[str, Tensor], folder: Path) -> tuple[Tensor,
 
 def _scale(name: str, rank: int, settings: Settings) -> float:
     """alpha / rank of a module, by the config's defaults and patterns."""
-    patterns = settings.table("rank_pattern")
+    patterns = settings.read_table("rank_pattern")
     key = _first_match(patterns, name)
     stated = (
-        settings.whole("r", 1, MAX_WIDTH, 8) if key is None else patterns.whole(key, 1, MAX_WIDTH)
+        settings.read_integer("r", 1, MAX_WIDTH, 8)
+        if key is None
+        else patterns.read_integer(key, 1, MAX_WIDTH)
     )
     if stated != rank:
         raise CheckpointError(
             f"{settings.where} gives {name} rank {stated}, but its matrices have rank {rank}; take "
             "both files from the same adapter"
         )
-    patterns = settings.table("alpha_pattern")
+    patterns = settings.read_table("alpha_pattern")
     key = _first_match(patterns, name)
-    alpha = settings.real("lora_alpha", 0, 1e9, 8.0) if key is None else patterns.real(key, 0, 1e9)
-    return alpha / (math.sqrt(rank) if settings.flag("use_rslora") else rank)
+    alpha = (
+        settings.read_number("lora_alpha", 0, 1e9, 8.0)
+        if key is None
+        else patterns.read_number(key, 0, 1e9)
+    )
+    return alpha / (math.sqrt(rank) if settings.read_flag("use_rslora") else rank)
 
 
 def _first_match(patterns: Settings, name: str) -> str | None:
@@ -326,11 +334,11 @@ def _matches(pattern: str, name: str, settings: Settings, *, anywhere: bool) -> 
     try:
         whole = re.compile(rf"(?:.*\.)?(?:{pattern})" if anywhere else pattern)
     except (re.error, RecursionError, OverflowError):
-        _refuse_pattern(pattern, settings, "is no regular expression")
+        _refuse_pattern(pattern, settings, "is not a regular expression")
     # A repeated group could take exponential time, many repetitions a polynomial of high degree.
     repeats = len(re.findall(r"(?<!\\)[*+{]", pattern))
     if len(pattern) > 1000 or repeats > _MAX_QUANTIFIERS or re.search(r"\)[*+?{]", pattern):
-        _refuse_pattern(pattern, settings, "is too intricate")
+        _refuse_pattern(pattern, settings, "is too complex")
     return whole.fullmatch(name) is not None
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from codling.checkpoint.checked import (
+from codling.checkpoint.gguf_file import GgufFile, GgufTensor
+from codling.checkpoint.validation import (
     MAX_EXPERTS,
     MAX_HEADS,
     MAX_LAYERS,
@@ -26,7 +27,6 @@ from codling.checkpoint.checked import (
     MAX_WIDTH,
     Settings,
 )
-from codling.checkpoint.gguf_file import GgufFile, GgufTensor
 from codling.core.errors import CheckpointError, ConfigError
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 
@@ -81,18 +81,20 @@ def gguf_config(file: GgufFile) -> ModelConfig:
 
 def _shape(file: GgufFile, settings: Settings, kind: str) -> ModelConfig:
     latent = kind == "deepseek2"
-    layers = settings.whole("block_count", 1, MAX_LAYERS)
-    heads = settings.whole("attention.head_count", 1, MAX_HEADS)
-    epsilon = settings.real("attention.layer_norm_rms_epsilon", 0, 1, 1e-6)
+    layers = settings.read_integer("block_count", 1, MAX_LAYERS)
+    heads = settings.read_integer("attention.head_count", 1, MAX_HEADS)
+    epsilon = settings.read_number("attention.layer_norm_rms_epsilon", 0, 1, 1e-6)
     return ModelConfig(
         vocab_size=_n_rows(file),
-        hidden_size=settings.whole("embedding_length", 1, MAX_WIDTH),
-        intermediate_size=settings.whole("feed_forward_length", 1, 4 * MAX_WIDTH),
+        hidden_size=settings.read_integer("embedding_length", 1, MAX_WIDTH),
+        intermediate_size=settings.read_integer("feed_forward_length", 1, 4 * MAX_WIDTH),
         n_layers=layers,
         n_heads=heads,
         n_kv_heads=None if latent else _kv_heads(settings, heads),
-        head_dim=None if latent else settings.optional("attention.key_length", 2, MAX_WIDTH),
-        max_position=settings.whole("context_length", 1, MAX_POSITION, 2048),
+        head_dim=None
+        if latent
+        else settings.read_optional_integer("attention.key_length", 2, MAX_WIDTH),
+        max_position=settings.read_integer("context_length", 1, MAX_POSITION, 2048),
         # Stored as fp32: 9.99999997e-07 was 1e-6.
         rms_norm_eps=float(f"{epsilon:.6g}"),
         tie_embeddings="output.weight" not in file.tensors,
@@ -119,12 +121,12 @@ def _kv_heads(settings: Settings, heads: int) -> int:
         if not stated or any(each != stated[0] for each in stated):
             settings.refuse(key, "layers with different numbers of heads are not supported")
         settings = Settings({settings.prefix + key: stated[0]}, settings.where, settings.prefix)
-    return settings.whole(key, 1, heads, heads)
+    return settings.read_integer(key, 1, heads, heads)
 
 
 def _refuse_variants(file: GgufFile, settings: Settings) -> None:
     whole = Settings(file.metadata, settings.where)
-    if whole.whole("split.count", 0, 1 << 16, 0) > 1:
+    if whole.read_integer("split.count", 0, 1 << 16, 0) > 1:
         raise CheckpointError(
             f"{file.path} is one part of several; join them with llama-gguf-split --merge"
         )
@@ -132,7 +134,7 @@ def _refuse_variants(file: GgufFile, settings: Settings) -> None:
         raise CheckpointError(f"{file.path}: tensor token_embd.weight is missing; no model is here")
     if "rope_freqs.weight" in file.tensors:
         raise CheckpointError(f"{file.path}: RoPE with factors per frequency is not supported")
-    if settings.prefix != "deepseek2." and settings.whole("expert_count", 0, MAX_EXPERTS, 0):
+    if settings.prefix != "deepseek2." and settings.read_integer("expert_count", 0, MAX_EXPERTS, 0):
         raise CheckpointError(
             f"{file.path}: experts in architecture {settings.prefix[:-1]} not supported"
         )
@@ -142,10 +144,10 @@ def _refuse_variants(file: GgufFile, settings: Settings) -> None:
 
 
 def _rope(settings: Settings) -> RopeConfig:
-    theta = settings.real("rope.freq_base", 1.01, 1e15, 10_000.0)
-    kind = settings.text("rope.scaling.type", "none")
+    theta = settings.read_number("rope.freq_base", 1.01, 1e15, 10_000.0)
+    kind = settings.read_text("rope.scaling.type", "none")
     # 0 stands for absent in some converters' files.
-    factor = settings.real("rope.scaling.factor", 0, 1e6, 1.0) or 1.0
+    factor = settings.read_number("rope.scaling.factor", 0, 1e6, 1.0) or 1.0
     if kind not in ("none", "linear", "yarn"):
         raise CheckpointError(f"{settings.where}: RoPE scaling {kind[:60]} is not supported")
     if kind == "none" or factor == 1.0:
@@ -153,12 +155,12 @@ def _rope(settings: Settings) -> RopeConfig:
     if kind == "linear":
         return RopeConfig(theta=theta, scaling="linear", factor=factor)
     # Only mscale_all_dim is stored (x 0.1); llama.cpp assumes that mscale equals it.
-    strength = round(10 * settings.real("rope.scaling.yarn_log_multiplier", 0, 10, 0.0), 6)
+    strength = round(10 * settings.read_number("rope.scaling.yarn_log_multiplier", 0, 10, 0.0), 6)
     return RopeConfig(
         theta=theta,
         scaling="yarn",
         factor=factor,
-        original_max_position=settings.whole(
+        original_max_position=settings.read_integer(
             "rope.scaling.original_context_length", 1, MAX_POSITION
         ),
         mscale=strength or 1.0,
@@ -167,16 +169,16 @@ def _rope(settings: Settings) -> RopeConfig:
 
 
 def _mla(file: GgufFile, settings: Settings) -> MLAConfig:
-    rope_dim = settings.whole("rope.dimension_count", 2, MAX_WIDTH)
+    rope_dim = settings.read_integer("rope.dimension_count", 2, MAX_WIDTH)
     # Files with k_b and v_b give the sizes of the cache as key_length and value_length.
     split = "attention.key_length_mla" if _has_split_kv_b(file) else "attention.key_length"
     values = "attention.value_length_mla" if _has_split_kv_b(file) else "attention.value_length"
     return MLAConfig(
-        kv_lora_rank=settings.whole("attention.kv_lora_rank", 1, MAX_WIDTH),
-        q_lora_rank=settings.whole("attention.q_lora_rank", 0, MAX_WIDTH, 0) or None,
-        qk_nope_head_dim=settings.whole(split, rope_dim + 1, MAX_WIDTH) - rope_dim,
+        kv_lora_rank=settings.read_integer("attention.kv_lora_rank", 1, MAX_WIDTH),
+        q_lora_rank=settings.read_integer("attention.q_lora_rank", 0, MAX_WIDTH, 0) or None,
+        qk_nope_head_dim=settings.read_integer(split, rope_dim + 1, MAX_WIDTH) - rope_dim,
         qk_rope_head_dim=rope_dim,
-        v_head_dim=settings.whole(values, 1, MAX_WIDTH),
+        v_head_dim=settings.read_integer(values, 1, MAX_WIDTH),
     )
 
 
@@ -185,27 +187,27 @@ def _has_split_kv_b(file: GgufFile) -> bool:
 
 
 def _moe(settings: Settings, n_layers: int) -> MoEConfig | None:
-    experts = settings.whole("expert_count", 0, MAX_EXPERTS, 0)
-    first_dense = settings.whole("leading_dense_block_count", 0, MAX_LAYERS, 0)
+    experts = settings.read_integer("expert_count", 0, MAX_EXPERTS, 0)
+    first_dense = settings.read_integer("leading_dense_block_count", 0, MAX_LAYERS, 0)
     if not experts or first_dense >= n_layers:
         return None
-    groups = settings.whole("expert_group_count", 0, experts, 0) or 1
+    groups = settings.read_integer("expert_group_count", 0, experts, 0) or 1
     return MoEConfig(
         n_routed_experts=experts,
-        n_shared_experts=settings.whole("expert_shared_count", 0, MAX_EXPERTS, 0),
-        n_experts_per_token=settings.whole("expert_used_count", 1, experts),
-        moe_intermediate_size=settings.whole("expert_feed_forward_length", 1, MAX_WIDTH),
+        n_shared_experts=settings.read_integer("expert_shared_count", 0, MAX_EXPERTS, 0),
+        n_experts_per_token=settings.read_integer("expert_used_count", 1, experts),
+        moe_intermediate_size=settings.read_integer("expert_feed_forward_length", 1, MAX_WIDTH),
         first_k_dense_replace=first_dense,
         topk_method="group_limited_greedy" if groups > 1 else "greedy",
         n_group=groups,
-        topk_group=settings.whole("expert_group_used_count", 0, groups, 0) or 1,
-        routed_scaling_factor=settings.real("expert_weights_scale", 1e-6, 1e6, 1.0),
-        norm_topk_prob=settings.flag("expert_weights_norm"),
+        topk_group=settings.read_integer("expert_group_used_count", 0, groups, 0) or 1,
+        routed_scaling_factor=settings.read_number("expert_weights_scale", 1e-6, 1e6, 1.0),
+        norm_topk_prob=settings.read_flag("expert_weights_norm"),
     )
 
 
 @dataclass(frozen=True)
-class _JoinedKvB:
+class _KvB:
     """kv_b, whose rows are per head [k_nope | v], from the two tensors that it was split into."""
 
     name: str
@@ -225,7 +227,7 @@ class _JoinedKvB:
     def where(self) -> str:
         return self.k_b.where
 
-    def mapped(self, dtype: torch.dtype) -> Tensor | None:  # noqa: ARG002
+    def map_as(self, dtype: torch.dtype) -> Tensor | None:  # noqa: ARG002
         return None
 
     def copy_into(self, out: Tensor) -> None:
@@ -235,7 +237,7 @@ class _JoinedKvB:
         rows[:, nope:] = self.v_b.numbers()
 
 
-def gguf_tensors(file: GgufFile, config: ModelConfig) -> Iterator[GgufTensor | _JoinedKvB]:
+def gguf_tensors(file: GgufFile, config: ModelConfig) -> Iterator[GgufTensor | _KvB]:
     """Every tensor under its published name, as the published checkpoint has it."""
     permuted = {"attn_q": config.n_heads, "attn_k": config.kv_heads}
     if file.metadata["general.architecture"] != "llama":
@@ -247,7 +249,7 @@ def gguf_tensors(file: GgufFile, config: ModelConfig) -> Iterator[GgufTensor | _
         layer, kind, ending = _split(name, file)
         prefix = f"model.layers.{layer}."
         if kind == "attn_k_b":
-            yield _joined(tensor, f"{prefix}self_attn.kv_b_proj.weight", file)
+            yield _join_kv_b(tensor, f"{prefix}self_attn.kv_b_proj.weight", file)
         elif kind in _STACKED:
             yield from _experts(tensor, f"{prefix}mlp.experts.", _STACKED[kind])
         elif kind != "attn_v_b":
@@ -257,16 +259,16 @@ def gguf_tensors(file: GgufFile, config: ModelConfig) -> Iterator[GgufTensor | _
             yield replace(tensor, name=f"{prefix}{_IN_LAYER[kind]}.{ending}", rows=rows)
 
 
-def _joined(k_b: GgufTensor, name: str, file: GgufFile) -> _JoinedKvB:
+def _join_kv_b(k_b: GgufTensor, name: str, file: GgufFile) -> _KvB:
     v_b = file.tensors.get(k_b.name.replace("attn_k_b", "attn_v_b"))
     if v_b is None:
         raise CheckpointError(f"{k_b.path}: tensor {k_b.name} has no attn_v_b beside it")
     if len(k_b.shape) != 3 or len(v_b.shape) != 3 or v_b.shape[0::2] != k_b.shape[:2]:
         raise CheckpointError(
-            f"{k_b.path}: tensor {k_b.name} of shape {list(k_b.shape)} does not fit to "
+            f"{k_b.path}: tensor {k_b.name} of shape {list(k_b.shape)} does not fit "
             f"attn_v_b of shape {list(v_b.shape)}"
         )
-    return _JoinedKvB(name, k_b, v_b)
+    return _KvB(name, k_b, v_b)
 
 
 def _experts(tensor: GgufTensor, prefix: str, kind: str) -> list[GgufTensor]:
@@ -284,21 +286,21 @@ def _rows_of(tensor: GgufTensor, n_heads: int) -> Tensor:
             f"{tensor.path}: tensor {tensor.name} has shape {list(tensor.shape)}, whose rows do "
             f"not divide into {n_heads} heads"
         )
-    return _unpermuted(tensor.shape[0], n_heads)
+    return _unpermute(tensor.shape[0], n_heads)
 
 
 def _split(name: str, file: GgufFile) -> tuple[str, str, str]:
     match = _LAYER.fullmatch(name)
     known = {*_IN_LAYER, *_STACKED, "attn_k_b", "attn_v_b"}
     if match is None or match[2] not in known:
-        raise CheckpointError(f"{file.path}: tensor {name} has no place in the model")
+        raise CheckpointError(f"{file.path}: tensor {name} does not belong to the model")
     return match[1], match[2], match[3]
 
 
-def _unpermuted(n_rows: int, n_heads: int) -> Tensor:
+def _unpermute(n_rows: int, n_heads: int) -> Tensor:
     """Where stored row r belongs: row (head, i, half) of the file is (head, half, i) of the model.
 
-    >>> _unpermuted(4, 1).tolist()
+    >>> _unpermute(4, 1).tolist()
     [0, 2, 1, 3]
     """
     half = n_rows // n_heads // 2

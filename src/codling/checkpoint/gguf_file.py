@@ -71,8 +71,8 @@ class GgufTensor:
         """Bytes of the stored tensor."""
         return prod(self.shape[:-1]) * self.row_bytes
 
-    def mapped(self, dtype: torch.dtype) -> Tensor | None:  # noqa: ARG002
-        """None: what is stored is seldom of a type to compute with."""
+    def map_as(self, dtype: torch.dtype) -> Tensor | None:  # noqa: ARG002
+        """None: the stored type is rarely one to compute with."""
         return None
 
     def copy_into(self, out: Tensor) -> None:
@@ -121,7 +121,7 @@ class GgufTensor:
 
 @dataclass(frozen=True)
 class GgufFile:
-    """Metadata and tensors of a file; the tensors still bear GGUF's names."""
+    """Metadata and tensors of a file; the tensors still have GGUF's names."""
 
     path: Path
     metadata: dict[str, Any]
@@ -134,13 +134,13 @@ def read_gguf_metadata(path: Path) -> dict[str, Any]:
 
 
 def read_gguf(path: Path) -> GgufFile:
-    """Metadata and tensors; CheckpointError if the file is no GGUF, cut short or damaged."""
+    """Metadata and tensors; CheckpointError if the file is not GGUF, cut short or damaged."""
     with open_regular(path, CheckpointError) as file:
         size = os.fstat(file.fileno()).st_size
         # A private map is writable for numpy and torch, and the file never changes.
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if size else None
     if data is None or data[:4] != _MAGIC:
-        raise CheckpointError(f"{path} is no GGUF file")
+        raise CheckpointError(f"{path} is not a GGUF file")
     try:
         return _parse(path, _Cursor(data))
     except _DamageError as wrong:
@@ -163,7 +163,7 @@ class _Cursor:
     def take(self, n_bytes: int, what: str) -> int:
         """Step over `n_bytes`; returns where they begin."""
         if n_bytes > min(len(self.data), _MAX_HEADER_BYTES) - self.at:
-            raise _DamageError(f"{what} at byte {self.at:,} reaches beyond the end")
+            raise _DamageError(f"{what} at byte {self.at:,} reaches past the end of the file")
         self.at += n_bytes
         return self.at - n_bytes
 
@@ -216,7 +216,7 @@ def _parse(path: Path, cursor: _Cursor) -> GgufFile:
     for _ in range(n_pairs):
         key = cursor.text()
         if key in metadata:
-            raise _DamageError(f"the setting {key[:60]} stands there twice")
+            raise _DamageError(f"the setting {key[:60]} appears twice")
         metadata[key] = cursor.value(cursor.number("I"))
     entries = [_entry(cursor) for _ in range(n_tensors)]
     alignment = _alignment(metadata)
@@ -224,11 +224,11 @@ def _parse(path: Path, cursor: _Cursor) -> GgufFile:
     tensors: dict[str, GgufTensor] = {}
     for name, shape, kind, offset in entries:
         if name in tensors:
-            raise _DamageError(f"tensor {name} stands there twice")
-        known = _known_kind(path, name, kind)
+            raise _DamageError(f"tensor {name} appears twice")
+        known = _parse_kind(path, name, kind)
         if shape[-1] % GGML_QUANT_SIZES[known][0]:
             raise _DamageError(
-                f"tensor {name} has rows of {shape[-1]:,}, which are no whole blocks"
+                f"tensor {name} has rows of {shape[-1]:,}, which are not a whole number of blocks"
             )
         if offset % alignment:
             raise _DamageError(f"tensor {name} is not aligned to {alignment} bytes")
@@ -256,7 +256,7 @@ def _alignment(metadata: dict[str, Any]) -> int:
     return value
 
 
-def _known_kind(path: Path, name: str, kind: int) -> GGMLQuantizationType:
+def _parse_kind(path: Path, name: str, kind: int) -> GGMLQuantizationType:
     try:
         return GGMLQuantizationType(kind)
     except ValueError:
@@ -264,13 +264,13 @@ def _known_kind(path: Path, name: str, kind: int) -> GGMLQuantizationType:
 
 
 def _check_places(tensors: list[GgufTensor], size: int) -> None:
-    """Every tensor lies in the file, and none on another."""
+    """Every tensor lies in the file, and none overlaps another."""
     free, before = 0, ""
     for tensor in sorted(tensors, key=lambda t: t.begin):
         if tensor.begin + tensor.n_bytes > size:
-            raise _DamageError(f"tensor {tensor.name} lies beyond the end")
+            raise _DamageError(f"tensor {tensor.name} ends after the end of the file")
         if tensor.begin < free:
-            raise _DamageError(f"tensors {before} and {tensor.name} lie on each other")
+            raise _DamageError(f"tensors {before} and {tensor.name} overlap")
         free, before = tensor.begin + tensor.n_bytes, tensor.name
 
 

@@ -23,7 +23,7 @@ def local_path(path: Path) -> Path:
     """Where the model is: in `path`, in the checkpoint of the run `path`, or fetched from the hub.
 
     A path that is none of these is given back as it is, for its reader to refuse.
-    Raises ToolMissingError without the extra `hub`, CheckpointError if the hub does not deliver.
+    Raises ToolMissingError without the extra `hub`, CheckpointError if the download fails.
     """
     if path.is_dir() and not (path / _CONFIG).exists() and (path / _OF_RUN / _CONFIG).exists():
         return path / _OF_RUN
@@ -41,7 +41,7 @@ def local_path(path: Path) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise CheckpointError(
-            f"no folder {path}, and the hub did not deliver it: {reason}"
+            f"no folder {path}, and downloading it from the hub failed: {reason}"
         ) from None
 
 

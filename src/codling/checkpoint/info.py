@@ -42,13 +42,13 @@ def info(config: InfoConfig) -> str:
         codling info coder-6.7b
     """
     text = describe(config.model, config.context)
-    return f"{text}\n\n{_verified(Path(config.model))}" if config.verify else text
+    return f"{text}\n\n{_verify(Path(config.model))}" if config.verify else text
 
 
-def _verified(path: Path) -> str:
-    """What was compared and found sound; CheckpointError names what is not."""
+def _verify(path: Path) -> str:
+    """What was compared and found intact; CheckpointError names what is not."""
     if not has_model(path):
-        raise ConfigError(f"info: {path} is no checkpoint, so there is nothing to verify")
+        raise ConfigError(f"info: {path} is not a checkpoint, so there is nothing to verify")
     path = local_path(path)
     n_files = verify_files(path)
     load_model(path, dtype=None)
@@ -59,7 +59,7 @@ def _verified(path: Path) -> str:
 def describe(name_or_path: str, context: int = 4096) -> str:
     """What `name_or_path` is and costs; a path wins over a preset's name.
 
-    Raises ConfigError for an unknown name, CheckpointError for a folder that is no checkpoint.
+    Raises ConfigError for an unknown name, CheckpointError for a folder that is not a checkpoint.
     """
     path = Path(name_or_path)
     config = load_config(path) if has_model(path) else preset(name_or_path)

@@ -20,11 +20,11 @@ from codling.checkpoint.adapter import check_base, load_adapter, merge
 from codling.checkpoint.gguf import gguf_config, gguf_tensors
 from codling.checkpoint.gguf_file import read_gguf
 from codling.checkpoint.hub import local_path
-from codling.checkpoint.names import places
+from codling.checkpoint.names import parameter_parts
 from codling.checkpoint.safetensors_file import read_safetensors
 from codling.checkpoint.settings import from_published
 from codling.checkpoint.store import CONFIG, INDEX, WEIGHTS
-from codling.core.errors import CheckpointError, faults_named
+from codling.core.errors import CheckpointError, name_faults
 from codling.core.foreign_json import read_object
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
@@ -52,7 +52,7 @@ class StoredTensor(Protocol):
     def where(self) -> str:
         """For messages: the file."""
 
-    def mapped(self, dtype: torch.dtype) -> Tensor | None:
+    def map_as(self, dtype: torch.dtype) -> Tensor | None:
         """The tensor without a copy, or None if it must be converted."""
 
     def copy_into(self, out: Tensor) -> None:
@@ -62,14 +62,14 @@ class StoredTensor(Protocol):
 def load_config(path: Path) -> ModelConfig:
     """The shape of the checkpoint at `path`; CheckpointError if it is absent or not supported."""
     path = local_path(path)
-    with faults_named(path, CheckpointError):
+    with name_faults(path, CheckpointError):
         if is_gguf(path):
             return gguf_config(read_gguf(path))
         return from_published(_read_json(_folder(path) / CONFIG), str(path / CONFIG))
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether `path` is there, ends in .gguf and is no folder."""
+    """Whether `path` is there, ends in .gguf and is not a folder."""
     return path.suffix.lower() == ".gguf" and path.exists() and not path.is_dir()
 
 
@@ -90,7 +90,7 @@ def load_model(
     path = local_path(path)
     if adapter is not None:
         check_base(adapter, path)
-    with faults_named(path, CheckpointError):
+    with name_faults(path, CheckpointError):
         model = _load(path, dtype, torch.device(device))
     if adapter is not None:
         merge(model, load_adapter(adapter))
@@ -140,13 +140,13 @@ def _folder(path: Path) -> Path:
     if not path.exists():
         raise CheckpointError(f"no checkpoint at {path}")
     if not path.is_dir():
-        raise CheckpointError(f"{path} is no checkpoint folder")
+        raise CheckpointError(f"{path} is not a checkpoint folder")
     return path
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.exists():
-        raise CheckpointError(f"{path.parent} has no {path.name}; it is no checkpoint")
+        raise CheckpointError(f"{path.parent} has no {path.name}; it is not a checkpoint")
     return read_object(path, CheckpointError, cure="download it again")
 
 
@@ -175,7 +175,7 @@ def _shard_names(folder: Path) -> list[str]:
     for name in weight_map.values():
         if not isinstance(name, str) or not _SHARD_NAME.fullmatch(name):
             raise CheckpointError(
-                f"{path} names a file outside its folder, or one that is no safetensors file: "
+                f"{path} names a file outside its folder, or one that is not a safetensors file: "
                 f"{str(name)[:60]!r}"
             )
     names = sorted(set(weight_map.values()))
@@ -192,7 +192,7 @@ def _fill(
     device: torch.device,
 ) -> None:
     """Give every parameter of a meta model its weights."""
-    open_places = places(model)
+    open_places = parameter_parts(model)
     parameters = dict(model.named_parameters())
     weights: dict[str, Tensor] = {}
     for tensor in stored:
@@ -201,7 +201,7 @@ def _fill(
         place = open_places.pop(tensor.name, None)
         if place is None:
             raise CheckpointError(
-                f"{tensor.where}: tensor {tensor.name} has no place in this model"
+                f"{tensor.where}: tensor {tensor.name} does not belong to this model"
             )
         target = parameters[place.parameter]
         wanted = tuple(target[place.index].shape if place.index else target.shape)
@@ -210,7 +210,7 @@ def _fill(
                 f"{tensor.where}: tensor {tensor.name} has shape {list(tensor.shape)}, but the "
                 f"config asks for {list(wanted)}"
             )
-        mapped = tensor.mapped(dtype) if device.type == "cpu" and not place.index else None
+        mapped = tensor.map_as(dtype) if device.type == "cpu" and not place.index else None
         if mapped is not None:
             weights[place.parameter] = mapped
             continue
@@ -230,5 +230,5 @@ def _fill(
 
 
 def _is_left_out(name: str, config: ModelConfig) -> bool:
-    """Tensors that some files carry although the model shares them."""
+    """Tensors that some files hold although the model shares them."""
     return config.tie_embeddings and name == "lm_head.weight"

@@ -25,37 +25,37 @@ _BUFFER = re.compile(
 
 
 @dataclass(frozen=True)
-class Place:
+class ParameterPart:
     """Where a published tensor lives in the model: a parameter, or a part of one."""
 
     parameter: str
     index: tuple[int | slice, ...] = ()
 
 
-def places(model: Transformer) -> dict[str, Place]:
+def parameter_parts(model: Transformer) -> dict[str, ParameterPart]:
     """Every published name of this model, in the order of its parameters."""
-    return dict(_places(model))
+    return dict(_parameter_parts(model))
 
 
-def _places(model: Transformer) -> Iterator[tuple[str, Place]]:
+def _parameter_parts(model: Transformer) -> Iterator[tuple[str, ParameterPart]]:
     # named_parameters lists a tied output matrix once, under the embedding's name.
     for name, parameter in model.named_parameters():
         if _EXPERTS in name:
-            yield from _expert_places(name, parameter.shape)
+            yield from _expert_parts(name, parameter.shape)
         else:
-            yield published_name(name), Place(name)
+            yield published_name(name), ParameterPart(name)
 
 
-def _expert_places(name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Place]]:
+def _expert_parts(name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, ParameterPart]]:
     layer, kind = name.split(_EXPERTS)
     for expert in range(shape[0]):
         prefix = f"model.{layer}{_EXPERTS}{expert}."
         if kind == "gate_up_proj":
             width = shape[1] // 2
-            yield prefix + "gate_proj.weight", Place(name, (expert, slice(0, width)))
-            yield prefix + "up_proj.weight", Place(name, (expert, slice(width, 2 * width)))
+            yield prefix + "gate_proj.weight", ParameterPart(name, (expert, slice(0, width)))
+            yield prefix + "up_proj.weight", ParameterPart(name, (expert, slice(width, 2 * width)))
         else:
-            yield prefix + f"{kind}.weight", Place(name, (expert,))
+            yield prefix + f"{kind}.weight", ParameterPart(name, (expert,))
 
 
 def published_name(name: str) -> str:

@@ -60,7 +60,7 @@ class SafeTensor:
         flat = torch.frombuffer(self.data, dtype=self.dtype, count=count, offset=self.begin)
         return flat.view(self.shape)
 
-    def mapped(self, dtype: torch.dtype) -> Tensor | None:
+    def map_as(self, dtype: torch.dtype) -> Tensor | None:
         """The tensor without a copy, if it is stored in this type and aligned for it."""
         if self.dtype != dtype or self.begin % dtype.itemsize:
             return None
@@ -71,7 +71,7 @@ class SafeTensor:
     def copy_into(self, out: Tensor) -> None:
         """Convert into `out`, of the same shape, piece by piece, giving the pages back."""
         if self.begin == self.end or self.begin % self.dtype.itemsize:
-            whole = self._unaligned()
+            whole = self._copy_unaligned()
             self._check_finite(whole)
             out.copy_(whole)
             return
@@ -102,7 +102,7 @@ class SafeTensor:
                 f"{self.path}: tensor {self.name} holds NaN or infinities; download the file again"
             )
 
-    def _unaligned(self) -> Tensor:
+    def _copy_unaligned(self) -> Tensor:
         raw = bytearray(self.data[self.begin : self.end])
         return torch.frombuffer(raw, dtype=self.dtype).view(self.shape) if raw else self.view()
 
@@ -121,11 +121,11 @@ def read_safetensors(path: Path) -> list[SafeTensor]:
         raise CheckpointError(f"{path} is empty; download the checkpoint again")
     length = int.from_bytes(data[:8], "little")
     if length > min(size - 8, _MAX_HEADER_BYTES):
-        raise CheckpointError(f"{path} is no safetensors file, or it is cut short")
+        raise CheckpointError(f"{path} is not a safetensors file, or it is cut short")
     where = f"{path}: its header"
     header = parse(data[8 : 8 + length], where, CheckpointError, cure="download it again")
     if not isinstance(header, dict):
-        raise CheckpointError(f"{where} is no object; download it again")
+        raise CheckpointError(f"{where} is not an object; download it again")
     entries = [_entry(path, n, e) for n, e in header.items() if n != "__metadata__"]
     _check_places(path, entries, size - 8 - length)
     start = 8 + length
@@ -188,4 +188,4 @@ def _check_places(path: Path, entries: list[_Entry], size: int) -> None:
             )
         at = entry.end
     if at != size:
-        raise CheckpointError(f"{path} has {size - at:,} bytes behind its tensors; it is damaged")
+        raise CheckpointError(f"{path} has {size - at:,} bytes after its tensors; it is damaged")

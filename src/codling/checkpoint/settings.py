@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from math import log
 from typing import Any, Literal
 
-from codling.checkpoint.checked import (
+from codling.checkpoint.validation import (
     MAX_EXPERTS,
     MAX_HEADS,
     MAX_LAYERS,
@@ -148,39 +148,41 @@ def from_published(settings: Mapping[str, Any], where: str) -> ModelConfig:
     except ConfigError as error:
         raise CheckpointError(f"{where}: {error}") from None
     for key in ("bos_token_id", "eos_token_id"):
-        found.token_id(key, shape.vocab_size)
+        found.check_token_id(key, shape.vocab_size)
     # Llama's first conversions have -1 for "no padding", others an id behind the vocabulary.
-    found.token_id("pad_token_id", MAX_VOCAB, none=(-1,))
+    found.check_token_id("pad_token_id", MAX_VOCAB, none=(-1,))
     return shape
 
 
 def _shape(settings: Settings) -> ModelConfig:
-    layers = settings.whole("num_hidden_layers", 1, MAX_LAYERS)
-    heads = settings.whole("num_attention_heads", 1, MAX_HEADS)
+    layers = settings.read_integer("num_hidden_layers", 1, MAX_LAYERS)
+    heads = settings.read_integer("num_attention_heads", 1, MAX_HEADS)
     latent = settings.get("model_type") == "deepseek_v2"
     return ModelConfig(
-        vocab_size=settings.whole("vocab_size", 1, MAX_VOCAB),
-        hidden_size=settings.whole("hidden_size", 1, MAX_WIDTH),
-        intermediate_size=settings.whole("intermediate_size", 1, 4 * MAX_WIDTH),
+        vocab_size=settings.read_integer("vocab_size", 1, MAX_VOCAB),
+        hidden_size=settings.read_integer("hidden_size", 1, MAX_WIDTH),
+        intermediate_size=settings.read_integer("intermediate_size", 1, 4 * MAX_WIDTH),
         n_layers=layers,
         n_heads=heads,
-        n_kv_heads=None if latent else settings.whole("num_key_value_heads", 1, heads, heads),
+        n_kv_heads=None
+        if latent
+        else settings.read_integer("num_key_value_heads", 1, heads, heads),
         head_dim=None if latent else _head_dim(settings),
-        max_position=settings.whole("max_position_embeddings", 1, MAX_POSITION, 2048),
-        rms_norm_eps=settings.real("rms_norm_eps", 0, 1, 1e-6),
-        tie_embeddings=settings.flag("tie_word_embeddings"),
+        max_position=settings.read_integer("max_position_embeddings", 1, MAX_POSITION, 2048),
+        rms_norm_eps=settings.read_number("rms_norm_eps", 0, 1, 1e-6),
+        tie_embeddings=settings.read_flag("tie_word_embeddings"),
         attention_bias=settings.get("model_type") == "qwen2",
         qk_norm=settings.get("model_type") == "qwen3",
         rope=_rope(settings),
         mla=_mla(settings) if latent else None,
         moe=_moe(settings, layers) if latent else None,
-        init_std=settings.real("initializer_range", 0, 100, 0.02),
+        init_std=settings.read_number("initializer_range", 0, 100, 0.02),
     )
 
 
 def _head_dim(settings: Settings) -> int | None:
     # Where it is absent, transformers takes 128 for Qwen3, hidden_size / heads for the others.
-    stated = settings.optional("head_dim", 2, MAX_WIDTH)
+    stated = settings.read_optional_integer("head_dim", 2, MAX_WIDTH)
     return 128 if stated is None and settings.get("model_type") == "qwen3" else stated
 
 
@@ -203,68 +205,70 @@ def _refuse_variants(settings: Mapping[str, Any], where: str) -> None:
 
 def _rope(settings: Settings) -> RopeConfig:
     # transformers 5 writes rope_parameters, always filled; the published files have rope_scaling.
-    newer = settings.table("rope_parameters")
-    found = newer if newer.values else settings.table("rope_scaling")
-    theta = found.real("rope_theta", 1.01, 1e15, settings.real("rope_theta", 1.01, 1e15, 10_000.0))
-    kind = found.text("rope_type", found.text("type", "default"))
+    newer = settings.read_table("rope_parameters")
+    found = newer if newer.values else settings.read_table("rope_scaling")
+    theta = found.read_number(
+        "rope_theta", 1.01, 1e15, settings.read_number("rope_theta", 1.01, 1e15, 10_000.0)
+    )
+    kind = found.read_text("rope_type", found.read_text("type", "default"))
     if kind == "default":
         return RopeConfig(theta=theta)
     if kind not in ("linear", "yarn"):
         raise CheckpointError(
             f"{settings.where}: rope type {kind!r} is not supported, only default, linear and yarn"
         )
-    factor = found.real("factor", 1, 1e6)
+    factor = found.read_number("factor", 1, 1e6)
     if kind == "linear":
         return RopeConfig(theta=theta, scaling="linear", factor=factor)
-    window = settings.whole("max_position_embeddings", 1, MAX_POSITION, 2048)
+    window = settings.read_integer("max_position_embeddings", 1, MAX_POSITION, 2048)
     # 0 stands for absent: transformers reads it so.
-    mscale = found.real("mscale", 0, 100, 1.0) or 1.0
+    mscale = found.read_number("mscale", 0, 100, 1.0) or 1.0
     if found.get("attention_factor") is not None and factor > 1:
-        mscale = (found.real("attention_factor", 0, 100) - 1) / (0.1 * log(factor))
+        mscale = (found.read_number("attention_factor", 0, 100) - 1) / (0.1 * log(factor))
     return RopeConfig(
         theta=theta,
         scaling="yarn",
         factor=factor,
-        original_max_position=found.whole(
+        original_max_position=found.read_integer(
             "original_max_position_embeddings", 1, MAX_POSITION, window
         ),
-        beta_fast=found.real("beta_fast", 1e-3, 1e6, 32.0),
-        beta_slow=found.real("beta_slow", 1e-3, 1e6, 1.0),
+        beta_fast=found.read_number("beta_fast", 1e-3, 1e6, 32.0),
+        beta_slow=found.read_number("beta_slow", 1e-3, 1e6, 1.0),
         mscale=mscale,
-        mscale_all_dim=found.real("mscale_all_dim", 0, 100, 0.0),
+        mscale_all_dim=found.read_number("mscale_all_dim", 0, 100, 0.0),
     )
 
 
 def _mla(settings: Settings) -> MLAConfig:
     return MLAConfig(
-        kv_lora_rank=settings.whole("kv_lora_rank", 1, MAX_WIDTH),
-        q_lora_rank=settings.optional("q_lora_rank", 1, MAX_WIDTH),
-        qk_nope_head_dim=settings.whole("qk_nope_head_dim", 1, MAX_WIDTH),
-        qk_rope_head_dim=settings.whole("qk_rope_head_dim", 2, MAX_WIDTH),
-        v_head_dim=settings.whole("v_head_dim", 1, MAX_WIDTH),
+        kv_lora_rank=settings.read_integer("kv_lora_rank", 1, MAX_WIDTH),
+        q_lora_rank=settings.read_optional_integer("q_lora_rank", 1, MAX_WIDTH),
+        qk_nope_head_dim=settings.read_integer("qk_nope_head_dim", 1, MAX_WIDTH),
+        qk_rope_head_dim=settings.read_integer("qk_rope_head_dim", 2, MAX_WIDTH),
+        v_head_dim=settings.read_integer("v_head_dim", 1, MAX_WIDTH),
     )
 
 
 def _moe(settings: Settings, n_layers: int) -> MoEConfig | None:
-    first_dense = settings.whole("first_k_dense_replace", 0, MAX_LAYERS, 0)
-    experts = settings.whole("n_routed_experts", 0, MAX_EXPERTS, 0)
+    first_dense = settings.read_integer("first_k_dense_replace", 0, MAX_LAYERS, 0)
+    experts = settings.read_integer("n_routed_experts", 0, MAX_EXPERTS, 0)
     if first_dense >= n_layers or not experts:
         return None
-    method = settings.text("topk_method", "greedy")
+    method = settings.read_text("topk_method", "greedy")
     if method not in _ROUTING:
         raise CheckpointError(
             f"{settings.where}: topk_method {method!r} is not supported, only {', '.join(_ROUTING)}"
         )
-    groups = settings.whole("n_group", 1, experts, 1)
+    groups = settings.read_integer("n_group", 1, experts, 1)
     return MoEConfig(
         n_routed_experts=experts,
-        n_shared_experts=settings.whole("n_shared_experts", 0, MAX_EXPERTS, 0),
-        n_experts_per_token=settings.whole("num_experts_per_tok", 1, experts),
-        moe_intermediate_size=settings.whole("moe_intermediate_size", 1, MAX_WIDTH),
+        n_shared_experts=settings.read_integer("n_shared_experts", 0, MAX_EXPERTS, 0),
+        n_experts_per_token=settings.read_integer("num_experts_per_tok", 1, experts),
+        moe_intermediate_size=settings.read_integer("moe_intermediate_size", 1, MAX_WIDTH),
         first_k_dense_replace=first_dense,
         topk_method=_ROUTING[method],
         n_group=groups,
-        topk_group=settings.whole("topk_group", 1, groups, 1),
-        routed_scaling_factor=settings.real("routed_scaling_factor", 1e-6, 1e6, 1.0),
-        norm_topk_prob=settings.flag("norm_topk_prob"),
+        topk_group=settings.read_integer("topk_group", 1, groups, 1),
+        routed_scaling_factor=settings.read_number("routed_scaling_factor", 1e-6, 1e6, 1.0),
+        norm_topk_prob=settings.read_flag("norm_topk_prob"),
     )

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from codling.checkpoint.names import places
+from codling.checkpoint.names import parameter_parts
 from codling.checkpoint.settings import to_published
-from codling.core.files import replacing, write_json
+from codling.core.files import replace_file, write_json
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 
@@ -110,13 +110,13 @@ def _write_shard(model: Transformer, path: Path, names: list[str], dtype: torch.
         for name, tensor in published_tensors(model)
         if name in wanted
     }
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         save_file(shard, temporary, metadata={"format": "pt"})
 
 
 def published_tensors(model: Transformer) -> Iterator[tuple[str, Tensor]]:
     """Every tensor under its published name, as a view of the model's weights."""
     parameters = {name: p.detach() for name, p in model.named_parameters()}
-    for name, place in places(model).items():
+    for name, place in parameter_parts(model).items():
         tensor = parameters[place.parameter]
         yield name, tensor[place.index] if place.index else tensor

@@ -2,8 +2,8 @@
 
 Input: a checkpoint folder. Output: nothing, or CheckpointError that names the file. Sizes are
 compared at every start. Hashes are compared once per file: what was found is kept in the user's
-cache under the file's path, size and times, so that a second start costs nothing; `info --verify`
-compares them again.
+cache under the file's path, size and times, so that a second start does not read the files again;
+`info --verify` compares them again.
 
 At a start only what nobody edits by hand is compared: weights and tokenizer.json. Checkpoints from
 elsewhere have no manifest, so there is nothing to compare.
@@ -19,12 +19,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact, sha256_of
-from codling.core.errors import CheckpointError, faults_named
+from codling.core.errors import CheckpointError, name_faults
 from codling.core.files import write_json
 from codling.core.foreign_json import read_object
 from codling.core.inputs import input_at
 
-_CURE = "download it again, or make it anew"
+_CURE = "download it again, or make it again"
 _NOT_EDITED = (".safetensors", "tokenizer.json")
 _MAX_KEPT = 10_000
 
@@ -32,7 +32,7 @@ _MAX_KEPT = 10_000
 def check_files(path: Path, cache_path: Path | None = None) -> int:
     """Compare the weights and tokenizer of a checkpoint with its manifest, hashes once per file.
 
-    Returns how many files the manifest speaks for: 0 without one. Raises CheckpointError.
+    Returns how many files the manifest lists: 0 without one. Raises CheckpointError.
     """
     cache = _Cache(cache_path or _cache_path())
     return _check(path, lambda name: name.endswith(_NOT_EDITED), cache.sha256)
@@ -64,7 +64,7 @@ def _check(path: Path, wanted: Callable[[str], bool], sha256: Callable[[Path], s
     manifest = path / MANIFEST
     if not (path.is_dir() and (manifest.exists() or manifest.is_symlink())):
         return 0
-    with faults_named(path, CheckpointError):
+    with name_faults(path, CheckpointError):
         entries = [e for e in _entries(manifest) if wanted(e[0])]
         for name, n_bytes, _ in entries:
             _check_size(path / name, n_bytes)
@@ -85,7 +85,7 @@ def _entries(manifest: Path) -> list[tuple[str, int, str]]:
         values: dict[str, Any] = entry if isinstance(entry, dict) else {}
         name, n_bytes, digest = (values.get(key) for key in ("name", "bytes", "sha256"))
         if not (isinstance(name, str) and type(n_bytes) is int and isinstance(digest, str)):
-            raise CheckpointError(f"{manifest}: its files are not listed as they must be; {_CURE}")
+            raise CheckpointError(f"{manifest}: its list of files is malformed; {_CURE}")
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
             raise CheckpointError(f"{manifest} names a file outside its folder: {name[:60]!r}")
         found.append((name, n_bytes, digest))
@@ -109,7 +109,7 @@ class _Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._kept: dict[str, Any] = {}
-        # A cache that is damaged is as good as none.
+        # A damaged cache counts as an empty one.
         with suppress(CheckpointError):
             if path.is_file():
                 self._kept = read_object(path, CheckpointError)

@@ -33,7 +33,7 @@ class AdaptedRun:
 
 
 def find_adapted(run_dir: Path) -> AdaptedRun | None:
-    """The adapted model of the run at `run_dir`; None for what is no such run."""
+    """The adapted model of the run at `run_dir`; None for what is not a such run."""
     path = run_dir / ADAPTED
     if not (path / MANIFEST).is_file():
         return None

@@ -161,13 +161,13 @@ def produce(  # noqa: PLR0913  the five parts of an identity, and the work
         return existing
     partial = _partial(out_dir)
     make_folder(partial)
-    with _locked(partial), _full_disk_named(partial):
-        if finished := _finished(partial, plan.id):
+    with _hold_lock(partial), _name_full_disk(partial):
+        if finished := _find_finished(partial, plan.id):
             return _move_into_place(finished, out_dir)
         plan = _begin(partial, plan)
         draft = Draft(partial, kind, plan.id)
-        started = time.monotonic() - _seconds_spent(partial)
-        with damage_named(inputs):
+        started = time.monotonic() - _earlier_seconds(partial)
+        with name_damage(inputs):
             work(draft)
         if plan.earlier:
             draft.counts["earlier_lengths"] = list(plan.earlier)
@@ -178,7 +178,7 @@ def produce(  # noqa: PLR0913  the five parts of an identity, and the work
 
 @contextmanager
 def fresh_start() -> Iterator[None]:
-    """Within the block `produce` drops unfinished work and begins anew."""
+    """Within the block `produce` drops unfinished work and starts again."""
     token = _is_fresh.set(True)
     try:
         yield
@@ -226,7 +226,7 @@ def verify(artifact: Artifact) -> None:
 
 
 @contextmanager
-def damage_named(inputs: Sequence[Artifact | Input]) -> Iterator[None]:
+def name_damage(inputs: Sequence[Artifact | Input]) -> Iterator[None]:
     """Where a table cannot be read, ArtifactError names the damaged file of the inputs."""
     try:
         yield
@@ -247,7 +247,7 @@ def content_id(kind: str, version: int, config: object, inputs: Sequence[Input])
 
 def config_dict(config: object, *, identity: bool = False) -> dict[str, Any]:
     """A config as JSON-ready values; with `identity`, without the fields made by `recipe.aside`."""
-    values = _plain(config, identity)
+    values = _to_json_value(config, identity)
     assert isinstance(values, dict)
     return values
 
@@ -288,7 +288,7 @@ def _plan(kind: str, version: int, config: object, inputs: Sequence[Input]) -> P
     )
 
 
-def _finished(partial: Path, identity: str) -> Artifact | None:
+def _find_finished(partial: Path, identity: str) -> Artifact | None:
     """The artefact in an unfinished folder, where only the renaming is missing."""
     if not (partial / MANIFEST).exists():
         return None
@@ -304,7 +304,7 @@ def _finished(partial: Path, identity: str) -> Artifact | None:
 def _begin(partial: Path, plan: Plan) -> Plan:
     """Go on with the work in a folder, or begin; returns the plan with its earlier lengths."""
     begun = read_plan(partial)
-    going_on = plan.going_on_from(begun) if begun and not _is_fresh.get() else None
+    going_on = plan.continue_from(begun) if begun and not _is_fresh.get() else None
     if going_on is not None and begun is not None:
         if going_on.id != begun.id:
             say(f"{partial} goes on with {plan.differences(begun)}")
@@ -341,7 +341,7 @@ def _holds_work(partial: Path) -> bool:
     )
 
 
-def _seconds_spent(partial: Path) -> float:
+def _earlier_seconds(partial: Path) -> float:
     """Seconds between the plan and the newest file of an interrupted attempt."""
     planned = (partial / PLAN).stat().st_mtime
     newest = max((p.stat().st_mtime for p in partial.rglob("*")), default=planned)
@@ -425,12 +425,12 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _locked(partial: Path) -> Iterator[None]:
+def _hold_lock(partial: Path) -> Iterator[None]:
     path = partial / _LOCK
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it may have finished meanwhile and taken the file along.
+            # Its holder may have finished in the meantime and removed the file.
             is_ours = path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino
         except BlockingIOError:
             is_ours = False
@@ -440,7 +440,7 @@ def _locked(partial: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _full_disk_named(partial: Path) -> Iterator[None]:
+def _name_full_disk(partial: Path) -> Iterator[None]:
     """A full disk is one line, from whichever library it comes; the work stays."""
     try:
         yield
@@ -475,16 +475,16 @@ def _as_input(given: Artifact | Input, out_dir: Path) -> Input:
     return Input(kind=given.kind, id=given.id, path=os.path.relpath(given.path, out_dir))
 
 
-def _plain(value: object, identity: bool) -> object:
+def _to_json_value(value: object, identity: bool) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         kept = (f for f in fields(value) if not (identity and f.metadata.get("aside")))
-        return {f.name: _plain(getattr(value, f.name), identity) for f in kept}
+        return {f.name: _to_json_value(getattr(value, f.name), identity) for f in kept}
     if isinstance(value, Mapping):
-        return {str(k): _plain(v, identity) for k, v in value.items()}
+        return {str(k): _to_json_value(v, identity) for k, v in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted(str(_plain(v, identity)) for v in value)
+        return sorted(str(_to_json_value(v, identity)) for v in value)
     if isinstance(value, (list, tuple)):
-        return [_plain(v, identity) for v in value]
+        return [_to_json_value(v, identity) for v in value]
     if isinstance(value, Path):
         return escape_bytes(value.as_posix())
     return value.value if isinstance(value, Enum) else value

@@ -32,7 +32,7 @@ def map_on_ray(
     with the calls. Raises ToolMissingError without the package, ConfigError if no cluster answers,
     CodlingError if a node is lost for good, and whatever `function` raises.
     """
-    with _connected(address) as ray:
+    with _connect(address) as ray:
         remote = ray.remote(_call)
         limit = max(1, int(ray.cluster_resources().get("CPU", 1))) * WAITING_PER_CORE
         here, running = Path.cwd(), []
@@ -71,7 +71,7 @@ def _next(ray: Any, running: list[Any]) -> object:  # noqa: ANN401  an optional 
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Any]:
+def _connect(address: str) -> Iterator[Any]:
     # Ray would otherwise send statistics of its use to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -99,8 +99,8 @@ def _connected(address: str) -> Iterator[Any]:
 def _probe(address: str) -> None:
     """Raise OSError unless something listens where Ray would look for the cluster.
 
-    Ray itself asks for 14 minutes: for a cluster that is gone but still stands in its file of
-    the last one ("auto"), and for one on 127.0.0.1, which it looks for at the machine's address.
+    Ray itself asks for 14 minutes: for a cluster that is gone but is still named in its file
+    of the last one ("auto"), and for one on 127.0.0.1, which it looks for at the machine's address.
     """
     if "://" in address:
         return

@@ -66,12 +66,12 @@ class ToolMissingError(CodlingError):
 
 
 @contextmanager
-def faults_named(path: Path, kind: type[CodlingError]) -> Iterator[None]:
+def name_faults(path: Path, kind: type[CodlingError]) -> Iterator[None]:
     """The last catch around the reading of a foreign file: no damage ends in a traceback.
 
     What the readers refuse passes through, behind `path` if they did not name it. Whatever else
-    fails inside (a library's own error, memory that cannot be had) becomes a `kind` that names
-    `path`; `--debug` shows its cause.
+    fails inside (a library's own error, memory that cannot be allocated) becomes a `kind` that
+    names `path`; `--debug` shows its cause.
     """
     try:
         yield
@@ -82,11 +82,11 @@ def faults_named(path: Path, kind: type[CodlingError]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
-        # BaseException: a panic of a library in Rust is no Exception.
+        # BaseException: a panic of a library in Rust is not an Exception.
         reason = " ".join(str(error).split())[:160]
         raise kind(
             f"cannot read {path}: {type(error).__name__}{': ' if reason else ''}{reason}; it is "
-            "damaged or of an unknown kind, fetch it again"
+            "damaged or of an unknown kind; fetch it again"
         ) from error
 
 

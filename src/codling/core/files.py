@@ -2,14 +2,14 @@
 
 Input: a path and what belongs there. Output: the file, on disk when the call returns.
 
-    replacing(path)         write beside `path`; at the block's end synced and renamed there
+    replace_file(path)         write beside `path`; at the block's end synced and renamed there
     write_text, write_json  the same for a text, for a JSON value
     write_json_lines        the same for the rows of a .jsonl
-    append_json(path, row)  one line more of a .jsonl; read_json_lines leaves out a half last line
+append_json(path, row)  append one line to a .jsonl; read_json_lines leaves out a half last line
     sync_tree(folder)       every file and folder below, whoever wrote it
 
 A power cut may empty a file that was not synced, and may undo a rename whose folder was not synced.
-So a file is synced before it is renamed and its folder after it, and what stands for finished work
+So a file is synced before it is renamed and its folder after it, and what marks finished work
 (a record, a manifest) is written last (https://www.sqlite.org/atomiccommit.html, sections 2 and 3).
 
 Not here: which files belong together (artifact.py, shards.py).
@@ -29,13 +29,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_TEXT = re.compile(
     r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written"
 )
-"""How libraries say it that lose the number: safetensors, tokenizers; numpy's short write."""
+"""The messages of libraries that drop the error number: safetensors, tokenizers; numpy's short
+write."""
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
 """Some network file systems cannot sync a folder; their renames are durable by themselves."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; `path` is replaced when the block ends.
 
     After an error `path` is what it was. A full disk is an OSError with its number, whatever the
@@ -59,7 +60,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` in UTF-8, complete or not at all."""
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Any, Union, get_args, get_origin
 
 UNSHOWN = (MISSING, None, (), "")
-"""Defaults that say nothing; what happens then stands in the documentation."""
+"""Defaults that say nothing; the documentation says what happens then."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Setting:
         return f"--{self.path.replace('_', '-')}"
 
     @property
-    def shown_default(self) -> str:
+    def default_text(self) -> str:
         """The default in words, empty if it says nothing."""
         if any(self.default is each or self.default == each for each in UNSHOWN):
             return ""
@@ -72,7 +72,7 @@ def settings_of(config_class: type, prefix: str = "") -> list[Setting]:
     return found
 
 
-def spelled(settings: Iterable[Setting], positional: str | None) -> dict[str, str]:
+def spell_flags(settings: Iterable[Setting], positional: str | None) -> dict[str, str]:
     """Last part of each name -> its flag; the positional one is written as usage lines do."""
     flags: dict[str, str] = {}
     for each in sorted(settings, key=lambda setting: setting.path.count(".")):
@@ -108,9 +108,9 @@ def name_flags_in_error(line: str, flags: dict[str, str]) -> str:
 
 
 def missing_flags(config_class: type, given: Iterable[str], positional: str | None) -> str:
-    """What must be given and is not, in words; empty if nothing."""
+    """Which required settings are missing, in words; empty if none are."""
     settings = [s for s in settings_of(config_class) if s.required and s.path not in set(given)]
-    names: Sequence[str] = list(spelled(settings, positional).values())
+    names: Sequence[str] = list(spell_flags(settings, positional).values())
     if not names:
         return ""
     *first, last = names

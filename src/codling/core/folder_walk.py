@@ -1,7 +1,8 @@
 """The files below a folder that somebody else made, however deep it is.
 
 The standard library's `rglob` and `os.walk` call themselves for every level (Python 3.11), so that
-a folder a thousand levels deep ends them. Links to folders are not followed: they may lead back.
+a folder a thousand levels deep exceeds the recursion limit. Links to folders are not followed: they
+may form a loop.
 
 Not here: what is read of the files, and repositories (core/git.py).
 """

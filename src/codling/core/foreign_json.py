@@ -1,6 +1,6 @@
 """Reading JSON that others wrote, with bounds: the one place where it is parsed.
 
-Input: a regular file, a line, or bytes that are at hand. Output: plain Python values. Whatever is
+Input: a regular file, a line, or bytes already in memory. Output: plain Python values. Whatever is
 wrong ends in one line that names the file and the place, in the caller's own class of error.
 
     read_object(path)    a settings file: one object, read strictly
@@ -13,7 +13,7 @@ wrong ends in one line that names the file and the place, in the caller's own cl
     open_regular(path)   a file for reading, never a pipe, device or folder
 
 Bounds: bytes, also unpacked; nesting (MAX_DEPTH); digits of a number (Python's own limit of 4,300).
-Encodings: UTF-8, and UTF-16 and UTF-32 where a file is read whole; a byte-order mark is no matter.
+Encodings: UTF-8, and UTF-16 and UTF-32 where a file is read whole; a byte-order mark is allowed.
 
     strict      a name given twice, NaN, infinities and half surrogate pairs are refused
     lenient     the last of two names counts, NaN and infinities stay floats (tests of benchmarks
@@ -86,11 +86,14 @@ def parse(
     try:
         text = _text(data)
         value = json.loads(
-            text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite
+            text,
+            object_pairs_hook=_refuse_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=_parse_finite,
         )
-        return _checked(text, value, replace=False)
+        return _check_value(text, value, replace=False)
     except (ValueError, RecursionError) as wrong:
-        raise error(f"{where} is not valid JSON ({_why(wrong)}); {cure}") from None
+        raise error(f"{where} is not valid JSON ({_reason(wrong)}); {cure}") from None
 
 
 def parse_row(
@@ -98,7 +101,7 @@ def parse_row(
     where: str,
     error: ErrorClass = SourceError,
     *,
-    cure: str = "mend or remove it",
+    cure: str = "correct or remove it",
 ) -> Any:  # noqa: ANN401 -- JSON
     """The value of a row, read leniently; `where` names file and line in errors.
 
@@ -107,9 +110,9 @@ def parse_row(
     """
     try:
         text = _text(line).strip()
-        return _checked(text, json.loads(text), replace=True)
+        return _check_value(text, json.loads(text), replace=True)
     except (ValueError, RecursionError) as wrong:
-        raise error(f"{where} is not valid JSON ({_why(wrong)}); {cure}") from None
+        raise error(f"{where} is not valid JSON ({_reason(wrong)}); {cure}") from None
 
 
 def parse_lines(
@@ -148,7 +151,7 @@ def lines(
                 if line.strip():
                     yield number, line
         except (EOFError, gzip.BadGzipFile, zlib.error) as wrong:
-            raise error(f"{path} is damaged after line {number}: {_why(wrong)}") from None
+            raise error(f"{path} is damaged after line {number}: {_reason(wrong)}") from None
 
 
 def read_rows(path: Path, error: ErrorClass = SourceError) -> list[Any]:
@@ -160,12 +163,12 @@ def read_rows(path: Path, error: ErrorClass = SourceError) -> list[Any]:
     try:
         text = _text(data)
     except ValueError as wrong:
-        raise error(f"{path} is not text ({_why(wrong)}); save it as UTF-8") from None
+        raise error(f"{path} is not text ({_reason(wrong)}); save it as UTF-8") from None
     try:
-        if (whole := _as_one(text)) is not None:
+        if (whole := _parse_as_one(text)) is not None:
             return whole
     except ValueError as wrong:
-        raise error(f"{path} is not valid JSON ({_why(wrong)}); fetch it again") from None
+        raise error(f"{path} is not valid JSON ({_reason(wrong)}); fetch it again") from None
     numbered = enumerate(text.split("\n"), 1)
     return [parse_row(row, f"{path} line {n}", error) for n, row in numbered if row.strip()]
 
@@ -181,7 +184,7 @@ def read_bytes(
             while piece := file.read(min(_PIECE, max_bytes + 1 - len(found))):
                 found += piece
         except (EOFError, gzip.BadGzipFile, zlib.error) as wrong:
-            raise error(f"{path} is damaged: {_why(wrong)}") from None
+            raise error(f"{path} is damaged: {_reason(wrong)}") from None
     if len(found) > max_bytes:
         raise error(f"{path} has more than {max_bytes:,} bytes{' unpacked' if unpack else ''}")
     return bytes(found)
@@ -196,7 +199,7 @@ def open_regular(path: Path, error: ErrorClass = SourceError) -> IO[bytes]:
         # Without O_NONBLOCK the call would wait until somebody writes to the pipe.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as wrong:
-        raise error(f"cannot read {path}: {_why(wrong)}") from None
+        raise error(f"cannot read {path}: {_reason(wrong)}") from None
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
@@ -212,7 +215,7 @@ def _text(data: bytes | bytearray | str) -> str:
     return data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
 
 
-def _as_one(text: str) -> list[Any] | None:
+def _parse_as_one(text: str) -> list[Any] | None:
     """The rows of a text that is one JSON value, or None if it is not one."""
     # The first line alone tells lines of JSON from one value without parsing a long text twice.
     first, _, rest = text.strip().partition("\n")
@@ -227,15 +230,15 @@ def _as_one(text: str) -> list[Any] | None:
             value = None
     if value is None:
         return None
-    value = _checked(text, value, replace=True)
+    value = _check_value(text, value, replace=True)
     return value if isinstance(value, list) else [value]
 
 
-def _checked(text: str, value: Any, *, replace: bool) -> Any:  # noqa: ANN401 -- JSON
+def _check_value(text: str, value: Any, *, replace: bool) -> Any:  # noqa: ANN401 -- JSON
     """`value` if its nesting is bounded and its text is Unicode; ValueError says what is wrong."""
     if _is_deeper(value, MAX_DEPTH):
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    return _unicode(value, replace=replace) if _may_hold_surrogates(text) else value
+    return _make_unicode(value, replace=replace) if _may_hold_surrogates(text) else value
 
 
 def _may_hold_surrogates(text: str) -> bool:
@@ -259,7 +262,7 @@ def _is_deeper(value: object, limit: int) -> bool:
     return bool(level)
 
 
-def _unicode(value: Any, *, replace: bool) -> Any:  # noqa: ANN401 -- JSON
+def _make_unicode(value: Any, *, replace: bool) -> Any:  # noqa: ANN401 -- JSON
     """`value` with every half of a surrogate pair replaced, or ValueError."""
     if isinstance(value, str):
         if not (found := _SURROGATE.search(value)):
@@ -269,26 +272,27 @@ def _unicode(value: Any, *, replace: bool) -> Any:  # noqa: ANN401 -- JSON
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, dict):
         return {
-            _unicode(k, replace=replace): _unicode(v, replace=replace) for k, v in value.items()
+            _make_unicode(k, replace=replace): _make_unicode(v, replace=replace)
+            for k, v in value.items()
         }
     if isinstance(value, list):
-        return [_unicode(each, replace=replace) for each in value]
+        return [_make_unicode(each, replace=replace) for each in value]
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"{twice[:60]!r} stands there twice")
+        raise ValueError(f"{twice[:60]!r} appears twice")
     return found
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def _finite(digits: str) -> float:
+def _parse_finite(digits: str) -> float:
     number = float(digits)
     if number - number != 0:
         raise ValueError(f"the number {digits[:30]} is too large")
@@ -300,7 +304,7 @@ def _refuse_wide(line: bytes, path: Path, error: ErrorClass) -> None:
         raise error(f"{path} is not in UTF-8; save it as UTF-8")
 
 
-def _why(wrong: BaseException) -> str:
+def _reason(wrong: BaseException) -> str:
     """The reason on one short line."""
     if isinstance(wrong, RecursionError):
         return f"nested more than {MAX_DEPTH} deep"

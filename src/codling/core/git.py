@@ -1,15 +1,15 @@
-"""The one way in which codling starts git: on a repository that is taken for hostile.
+"""The one way in which codling starts git: every repository is treated as hostile.
 
-Input: a `Place`. Output: what git's reading commands print.
+Input: a `GitPlace`. Output: what git's reading commands print.
 
 A repository can name programs to run (filters, fsmonitor, ssh commands, hooks, pagers, ...) in its
 configuration and attributes, and git obeys. So git never sees them: it works in a private folder
-that is made here for every use and holds a configuration of our own, the index, and links to the
+that is made here for every use and holds our own configuration, the index, and links to the
 packs and loose objects that are ordinary files. What is not linked cannot take effect: config,
 info/attributes, hooks, alternates, grafts, replaced objects, remotes. Refs are read by
-git_place.py. Git gets an environment of its own, asks nothing, and has limits of time and memory.
+git_place.py. Git gets an environment of its own, never prompts, and has limits of time and memory.
 
-Only `untracked` lets git look at the work tree (for .gitignore). Files are hashed here.
+Only `list_untracked` lets git look at the work tree (for .gitignore). Files are hashed here.
 Not here: what is made of it (corpus/sources/git.py, corpus/sources/history.py, artifact.py).
 """
 
@@ -31,22 +31,28 @@ from stat import S_ISLNK, S_ISREG
 from typing import IO, NamedTuple
 
 from codling.core.errors import SourceError, ToolMissingError
-from codling.core.git_place import MAX_POINTER_BYTES, Place, is_folder, is_ordinary, read_ordinary
+from codling.core.git_place import (
+    MAX_POINTER_BYTES,
+    GitPlace,
+    is_folder,
+    is_ordinary,
+    read_ordinary,
+)
 
 LIMIT_SECONDS = 300
-"""A command may take so long, and one whose output is a stream may be silent so long."""
+"""How long a command may take; for a streamed output, how long it may be silent."""
 WALK_SECONDS = 20
 """The same for a look at the work tree: somebody waits for a completion."""
 MEMORY_BYTES = 4 << 30
 """What git may allocate (packs are mapped and do not count): an object can be packed a
 thousandfold."""
 OUTPUT_BYTES = 256_000_000
-"""What a list of files may be long: about two million of them. A few small objects can name a
+"""The longest list of files: about two million of them. A few small objects can name a
 billion."""
 PROCESSOR_SECONDS = 3600
-"""What a single command may compute: the history of the largest repositories takes minutes."""
+"""CPU time of a single command: the history of the largest repositories takes minutes."""
 HASHED_BYTES = 32_000_000
-"""Larger files are never learned from (MAX_DOCUMENT_BYTES), so they are told apart by size."""
+"""Larger files are never learned from (MAX_DOCUMENT_BYTES), so they are compared by size."""
 
 _CONFIG = """[core]
 	repositoryformatversion = {version}
@@ -71,7 +77,7 @@ _PACK = re.compile(r"pack-[0-9a-f]+\.(?:pack|idx)")
 _SHARED_INDEX = re.compile(r"sharedindex\.[0-9a-f]+")
 _BLOCK = 1 << 16
 _SAID = "said"
-"""The file of the private folder that holds what the last command said besides."""
+"""The file of the private folder that holds the stderr of the last command."""
 
 
 class CommandFailedError(SourceError):
@@ -91,28 +97,29 @@ class InTree(NamedTuple):
 class Git:
     """A repository that is open for reading."""
 
-    place: Place
+    place: GitPlace
     private_dir: Path
 
     def run(self, *arguments: str, seconds: float | None = None, in_tree: bool = False) -> bytes:
-        """What a command prints. Raises SourceError where it fails, or is too slow or too much."""
+        """What a command prints. Raises SourceError where it fails, takes too long or prints too
+        much."""
         parts: list[bytes] = []
         n_bytes, end = 0, time.monotonic() + (seconds or LIMIT_SECONDS)
-        with self._started(arguments, in_tree=in_tree) as stream:
+        with self._start(arguments, in_tree=in_tree) as stream:
             for block in stream.blocks(end):
                 parts.append(block)
                 n_bytes += len(block)
                 if n_bytes > OUTPUT_BYTES:
                     raise SourceError(f"the repository {self.where} names too many files to read")
-            if not stream.succeeded():
+            if not stream.has_succeeded():
                 message = _reason((self.private_dir / _SAID).read_bytes())
                 raise CommandFailedError(f"the repository {self.where} cannot be read: {message}")
         return b"".join(parts)
 
     @contextmanager
-    def stream(self, *arguments: str) -> Iterator["Stream"]:
+    def stream(self, *arguments: str) -> Iterator["GitProcess"]:
         """A command that is fed and read while it runs; it ends with the block."""
-        with self._started(arguments) as stream:
+        with self._start(arguments) as stream:
             yield stream
 
     @property
@@ -122,15 +129,15 @@ class Git:
 
     @property
     def cure(self) -> str:
-        """What brings the objects that are not there."""
+        """What the user can do to get the missing objects."""
         if is_ordinary(self.place.common_dir / "objects" / "info" / "alternates"):
             return (
                 "it borrows objects of another repository, which is not followed; "
-                "git repack -a -d in it makes it whole"
+                "git repack -a -d in it copies them"
             )
         return "clone it again, whole (without --filter)"
 
-    def tracked(self) -> dict[str, str]:
+    def list_tracked(self) -> dict[str, str]:
         """Mode of every file in the index below the place, by its path relative to it."""
         prefix, found = os.fsencode(self.place.prefix), {}
         for record in self.run("ls-files", "-z", "--stage").split(b"\0")[:-1]:
@@ -139,14 +146,14 @@ class Git:
                 found[os.fsdecode(path[len(prefix) :])] = about.split()[0].decode()
         return found
 
-    def untracked(self) -> list[str]:
+    def list_untracked(self) -> list[str]:
         """The files below the place that the index does not have and no .gitignore names."""
         listed = self.run(
             "ls-files", "-z", "-o", "--exclude-standard", seconds=WALK_SECONDS, in_tree=True
         )
         return [os.fsdecode(each) for each in listed.split(b"\0")[:-1]]
 
-    def committed(self, commit: str, *, sizes: bool = True) -> dict[str, InTree]:
+    def list_commit(self, commit: str, *, sizes: bool = True) -> dict[str, InTree]:
         """The files of a commit below the place; none where it has no such folder.
 
         Raises SourceError where the clone lacks one of its folders.
@@ -177,12 +184,14 @@ class Git:
         Contents alone count. A clone that lacks folders of the commit differs in every file.
         """
         try:
-            old = {path: _identity(each) for path, each in self.committed(commit).items()}
+            old = {path: _identity(each) for path, each in self.list_commit(commit).items()}
         except SourceError:
             old = {}
         root = os.fspath(self.where / self.place.prefix)
         hash_name = self.place.hash_name()
-        new = {p: _hashed(f"{root}/{p}", hash_name) for p in tracked if old.get(p) != "submodule"}
+        new = {
+            p: _hash_file(f"{root}/{p}", hash_name) for p in tracked if old.get(p) != "submodule"
+        }
         paths = sorted(old.keys() | new.keys(), key=os.fsencode)
         return b"".join(
             os.fsencode(f"{path}\0{new.get(path, '')}\0")
@@ -191,8 +200,8 @@ class Git:
         )
 
     @contextmanager
-    def _started(self, arguments: Sequence[str], *, in_tree: bool = False) -> Iterator["Stream"]:
-        """A running git, killed at the end of the block if it is running still."""
+    def _start(self, arguments: Sequence[str], *, in_tree: bool = False) -> Iterator["GitProcess"]:
+        """A running git, killed at the end of the block if it is still running."""
         with (
             (self.private_dir / _SAID).open("wb") as said,
             subprocess.Popen(
@@ -207,15 +216,15 @@ class Git:
         ):
             _limit(process.pid)
             try:
-                yield Stream(process, self.where)
+                yield GitProcess(process, self.where)
             finally:
                 process.kill()
 
 
-class Stream:
+class GitProcess:
     """The input and output of a running command.
 
-    Raises SourceError when it stands still.
+    Raises SourceError when it stops responding.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], where: Path) -> None:
@@ -256,7 +265,7 @@ class Stream:
 
     def line(self) -> bytes:
         """The next line without its end; b"" at the end of the output. SourceError where it is too
-        long to be git's own word, as when an object holds more than its header says."""
+        long to be git's own output, as when an object holds more than its header says."""
         while b"\n" not in self._rest and len(self._rest) < _BLOCK and (block := self._block()):
             self._rest += block
         line, _, self._rest = self._rest.partition(b"\n")
@@ -282,8 +291,8 @@ class Stream:
         self._rest = whole[n_bytes:]
         return whole[:n_bytes]
 
-    def succeeded(self) -> bool:
-        """Whether the command ended well; to be asked at the end of its output."""
+    def has_succeeded(self) -> bool:
+        """Whether the command succeeded; call it at the end of its output."""
         return self._process.wait() == 0
 
     def _damage(self) -> SourceError:
@@ -297,7 +306,7 @@ class Stream:
 
 
 @contextmanager
-def open_git(place: Place) -> Iterator[Git]:
+def open_git(place: GitPlace) -> Iterator[Git]:
     """The repository at a place, open for reading.
 
     Raises SourceError where it is kept in a form that is not read, ToolMissingError without git.
@@ -312,7 +321,7 @@ def open_git(place: Place) -> Iterator[Git]:
         yield Git(place, Path(private))
 
 
-def _fill(private: Path, place: Place) -> None:
+def _fill(private: Path, place: GitPlace) -> None:
     """The private folder: a configuration of our own, and links to what is read."""
     is_sha256 = place.hash_name() == "sha256"
     config = _CONFIG.format(version=int(is_sha256)) + _SHA256 * is_sha256
@@ -331,7 +340,7 @@ def _fill(private: Path, place: Place) -> None:
     if is_folder(objects / "pack"):
         _link_files(objects / "pack", private / "objects" / "pack", _PACK)
     for each in objects.iterdir():
-        if _LOOSE.fullmatch(each.name) and is_folder(each) and _all_ordinary(each):
+        if _LOOSE.fullmatch(each.name) and is_folder(each) and _holds_only_ordinary(each):
             (private / "objects" / each.name).symlink_to(each)
 
 
@@ -342,7 +351,7 @@ def _link_files(folder: Path, target: Path, names: re.Pattern[str]) -> None:
                 (target / each.name).symlink_to(each.path)
 
 
-def _all_ordinary(folder: Path) -> bool:
+def _holds_only_ordinary(folder: Path) -> bool:
     """Whether a folder holds ordinary files alone: no pipe that would be waited for."""
     with os.scandir(folder) as scan:
         return all(each.is_file(follow_symlinks=False) for each in scan)
@@ -362,7 +371,7 @@ def _search_path() -> str:
 
 
 def _environment(private: Path, work_tree: Path | None) -> dict[str, str]:
-    """Nothing of the user's own settings, and nothing of the system's."""
+    """An environment without the user's or the system's git settings."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     tree = {"GIT_WORK_TREE": os.fspath(work_tree)} if work_tree else {}
     return (
@@ -385,14 +394,14 @@ def _limit(pid: int) -> None:
 
 
 def _reason(message: bytes) -> str:
-    """The last thing that git said, in one line."""
+    """Git's last error message, in one line."""
     lines = message.decode("utf-8", "replace").strip().splitlines()
     said = (lines or ["it is damaged"])[-1].removeprefix("fatal: ")
     return "".join(c if c.isprintable() else "?" for c in said)[:200]
 
 
 def _identity(file: InTree) -> str:
-    """What a file of a commit is told apart by, as `_hashed` has it of the work tree's."""
+    """What identifies the content of a file of a commit, as `_hash_file` does in the work tree."""
     match file.mode:
         case "160000":
             return "submodule"
@@ -404,7 +413,7 @@ def _identity(file: InTree) -> str:
             return file.object_id
 
 
-def _hashed(path: str, hash_name: str) -> str:
+def _hash_file(path: str, hash_name: str) -> str:
     """The object id that a file would have, "" where there is none."""
     try:
         status = os.lstat(path)

@@ -1,13 +1,13 @@
 """Where a git repository lies, and what its files say: found and read without git.
 
-Input: a folder. Output: a `Place`: the folder with HEAD and index, the one with objects and refs,
-and the work tree. Everything here is taken for hostile: only ordinary files of a bounded size are
-read, links are not followed, and nothing of the repository's configuration is obeyed (of it only
-the formats of objects and refs are looked up).
+Input: a folder. Output: a `GitPlace`: the folder with HEAD and index, the one with objects and
+refs, and the work tree. Everything here is treated as hostile: only ordinary files of a bounded
+size are read, links are not followed, and nothing of the repository's configuration is obeyed (of
+it only the formats of objects and refs are looked up).
 
-A `.git` that is a file points elsewhere. It is believed where the other side agrees: a linked work
-tree (`git worktree add`) names this file in return, and a submodule lies in the `modules` folder of
-the repository around it.
+A `.git` that is a file points elsewhere. It is trusted only if the target confirms it: a linked
+work tree (`git worktree add`) names this file in return, and a submodule lies in the `modules`
+folder of the repository around it.
 
 Not here: starting git (git.py).
 """
@@ -33,7 +33,7 @@ _OF_WORK_TREE = ("refs/worktree/", "refs/bisect/", "refs/rewritten/")
 
 
 @dataclass(frozen=True)
-class Place:
+class GitPlace:
     """A repository, as seen from one folder."""
 
     git_dir: Path
@@ -88,7 +88,7 @@ class Place:
         is_own = name == "HEAD" or name.startswith(_OF_WORK_TREE)
         folder = self.git_dir if is_own else self.common_dir
         path = folder / name
-        real = _resolved(path)
+        real = _resolve(path)
         if real is not None and real.is_relative_to(folder):
             found = read_ordinary(path, MAX_POINTER_BYTES)
             if found is not None:
@@ -99,19 +99,19 @@ class Place:
         return entry[1] if entry else None
 
 
-def find_place(root: Path) -> Place | None:
+def find_place(root: Path) -> GitPlace | None:
     """The repository that `root` is (bare), or that it belongs to; None where there is none."""
     root = root.resolve()
     if is_git_dir(root):
-        return Place(root, root)
+        return GitPlace(root, root)
     for top in (root, *root.parents):
-        found = _at(top)
+        found = _find_at(top)
         if found is not None:
             inside = root.relative_to(top).as_posix()
             prefix = "" if inside == "." else f"{inside}/"
-            return Place(found.git_dir, found.common_dir, top, prefix)
+            return GitPlace(found.git_dir, found.common_dir, top, prefix)
         if is_ordinary(top / ".git"):
-            return None  # a pointer that the other side does not know
+            return None  # a pointer that its target does not confirm
     return None
 
 
@@ -121,12 +121,12 @@ def is_git_dir(path: Path) -> bool:
 
 
 def is_ordinary(path: Path) -> bool:
-    """Whether there is a file at `path` that is no link, pipe or device."""
+    """Whether there is a file at `path` that is not a link, pipe or device."""
     return S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder at `path` that is no link."""
+    """Whether there is a folder at `path` that is not a link."""
     return S_ISDIR(_mode(path))
 
 
@@ -150,52 +150,55 @@ def read_ordinary(path: Path, limit: int) -> bytes | None:
     return data if len(data) <= limit else None
 
 
-def _at(top: Path) -> Place | None:
+def _find_at(top: Path) -> GitPlace | None:
     """The repository whose work tree's top is `top`."""
-    found = _own(top)
-    if found is None and (git_dir := _target(top / ".git", b"gitdir: ")):
-        return _submodule(top, git_dir)
+    found = _find_own(top)
+    if found is None and (git_dir := _read_target(top / ".git", b"gitdir: ")):
+        return _find_submodule(top, git_dir)
     return found
 
 
-def _own(top: Path) -> Place | None:
-    """The repository of a work tree that is no submodule."""
+def _find_own(top: Path) -> GitPlace | None:
+    """The repository of a work tree that is not a submodule."""
     dot_git = top / ".git"
     if is_folder(dot_git):
-        return Place(dot_git, dot_git) if is_git_dir(dot_git) else None
-    git_dir = _target(dot_git, b"gitdir: ")
-    return _linked(dot_git, git_dir) if git_dir else None
+        return GitPlace(dot_git, dot_git) if is_git_dir(dot_git) else None
+    git_dir = _read_target(dot_git, b"gitdir: ")
+    return _find_linked(dot_git, git_dir) if git_dir else None
 
 
-def _linked(dot_git: Path, git_dir: Path) -> Place | None:
-    """The repository of a linked work tree, if it knows of it."""
+def _find_linked(dot_git: Path, git_dir: Path) -> GitPlace | None:
+    """The repository of a linked work tree, if it names this work tree."""
     common = git_dir.parent.parent
     if git_dir.parent.name != "worktrees" or not is_git_dir(common):
         return None
-    knows = _target(git_dir / "gitdir") == dot_git and _target(git_dir / "commondir") == common
-    return Place(git_dir, common) if knows else None
+    knows = (
+        _read_target(git_dir / "gitdir") == dot_git
+        and _read_target(git_dir / "commondir") == common
+    )
+    return GitPlace(git_dir, common) if knows else None
 
 
-def _submodule(top: Path, git_dir: Path) -> Place | None:
+def _find_submodule(top: Path, git_dir: Path) -> GitPlace | None:
     """The repository of a submodule, if it lies in one around it."""
     if not is_git_dir(git_dir):
         return None
-    for around in filter(None, map(_own, top.parents)):
+    for around in filter(None, map(_find_own, top.parents)):
         homes = (around.git_dir / "modules", around.common_dir / "modules")
         if any(map(git_dir.is_relative_to, homes)):
-            return Place(git_dir, git_dir)
+            return GitPlace(git_dir, git_dir)
     return None
 
 
-def _target(path: Path, before: bytes = b"") -> Path | None:
+def _read_target(path: Path, before: bytes = b"") -> Path | None:
     """The path that a file names after `before`, relative to the file's folder."""
     line = read_ordinary(path, MAX_POINTER_BYTES)
     if line is None or not line.startswith(before):
         return None
-    return _resolved(path.parent / os.fsdecode(line[len(before) :].rstrip(b"\r\n")))
+    return _resolve(path.parent / os.fsdecode(line[len(before) :].rstrip(b"\r\n")))
 
 
-def _resolved(path: Path) -> Path | None:
+def _resolve(path: Path) -> Path | None:
     """The path without links; None where it is none: a NUL, too long, a loop of links."""
     try:
         return path.resolve()

@@ -18,7 +18,7 @@ from codling.core.errors import ArtifactError
 from codling.core.shards import read_rows
 
 OUTSIDE = ("source", "tool")
-"""Kinds of inputs that are no artefacts: what was read, and the programs that judged it."""
+"""Kinds of inputs that are not artefacts: what was read, and the programs that judged it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def trace(config: TraceConfig) -> str:
         codling trace runs/stdlib/checkpoint --files
     """
     lines: list[str] = []
-    for ancestor in walk(_named(config.path)):
+    for ancestor in walk(_open_named(config.path)):
         indent = "  " * ancestor.depth
         lines.append(f"{indent}{_headline(ancestor)}")
         if ancestor.artifact is not None:
@@ -58,7 +58,7 @@ def trace(config: TraceConfig) -> str:
     return "\n".join(lines)
 
 
-def _named(path: Path) -> Artifact:
+def _open_named(path: Path) -> Artifact:
     """The artefact at `path`; a run's folder is refused with the names of what it holds."""
     inside = sorted(p.parent.name for p in path.glob(f"*/{MANIFEST}"))
     if inside and not (path / MANIFEST).exists():
@@ -117,12 +117,12 @@ def _details(ancestor: Ancestor, list_files: bool) -> Iterator[str]:
         yield f"did not pass {note}"
     # Only the last documents were learned from; of those before, what was removed matters.
     if artifact.kind == "documents" and ancestor.taken_by != "documents":
-        yield from _documents(artifact, list_files)
+        yield from _list_documents(artifact, list_files)
     if artifact.kind in ("documents", "raw"):
-        yield from _removed(artifact, list_files)
+        yield from _list_removed(artifact, list_files)
 
 
-def _documents(artifact: Artifact, list_files: bool) -> Iterator[str]:
+def _list_documents(artifact: Artifact, list_files: bool) -> Iterator[str]:
     licenses: Counter[tuple[str, str]] = Counter()
     columns = ["source", "repo", "path", "license", "license_from", "sha256"]
     files: list[str] = []
@@ -136,7 +136,7 @@ def _documents(artifact: Artifact, list_files: bool) -> Iterator[str]:
     yield from files
 
 
-def _removed(artifact: Artifact, list_files: bool) -> Iterator[str]:
+def _list_removed(artifact: Artifact, list_files: bool) -> Iterator[str]:
     columns = ["source", "repo", "path", "rule", "value"]
     rules: Counter[str] = Counter()
     files: list[str] = []

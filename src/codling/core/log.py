@@ -29,9 +29,9 @@ _PLAIN_SECONDS = 15.0
 
 
 class Bar:
-    """A progress bar on stderr: live on a terminal, elsewhere now and then a plain line.
+    """A progress bar on stderr: live on a terminal, elsewhere a plain line from time to time.
 
-    Use it in a `with` block; of `total` steps `done` are behind us already.
+    Use it in a `with` block; of `total` steps `done` are already complete.
     """
 
     def __init__(self, label: str, total: float, *, done: float = 0, unit: str = "") -> None:
@@ -114,7 +114,7 @@ class MetricsLog:
         append_json(self.path, values)
 
     def sync(self) -> None:
-        """Bring all rows to the disk: before a state is saved that stands behind them."""
+        """Bring all rows to the disk: before a state is saved that relies on them."""
         if self.path.exists():
             sync_file(self.path)
             sync_folder(self.path.parent)

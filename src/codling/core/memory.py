@@ -1,6 +1,6 @@
 """How much memory this process may still take.
 
-Input: the kernel's counts. Output: bytes, or None where they are not to be had.
+Input: the kernel's counts. Output: bytes, or None where they are not available.
 
 Not here: what a job needs (each stage says), and memory of a GPU.
 """

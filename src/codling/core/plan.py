@@ -4,7 +4,7 @@ Input: kind, stage version, settings, inputs. Output: the id, plan.json in an un
 in words what differs between two plans.
 
 A training run may go on with another length (a field made by `recipe.length`): then the plan keeps
-the lengths before. Anything else that differs makes other work.
+the lengths before. With any other difference it is different work.
 
 Not here: the folders (artifact.py).
 """
@@ -38,7 +38,7 @@ class Plan:
     lengths: tuple[str, ...] = ()
     """Settings that only say how long to go on."""
     earlier: tuple[dict[str, Any], ...] = ()
-    """The lengths with which the work was begun, where they were others."""
+    """The lengths with which the work was begun, where they were different."""
 
     @property
     def id(self) -> str:
@@ -47,7 +47,7 @@ class Plan:
         text = json.dumps(what, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def going_on_from(self, begun: "Plan") -> "Plan | None":
+    def continue_from(self, begun: "Plan") -> "Plan | None":
         """This plan for work that was begun under another one; None if it is other work."""
         if begun.id == self.id:
             return replace(self, earlier=begun.earlier)
@@ -97,9 +97,9 @@ def _differences(now: Any, begun: Any, name: str) -> Iterator[str]:  # noqa: ANN
             inner = f"{name}.{key}" if name else key
             yield from _differences(now.get(key), begun.get(key), inner)
     elif now != begun:
-        yield f"{name} {_shown(now)} instead of {_shown(begun)}"
+        yield f"{name} {_shorten(now)} instead of {_shorten(begun)}"
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     text = "none" if value is None else str(value)
     return text if len(text) <= 40 else text[:39] + "…"

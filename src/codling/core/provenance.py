@@ -32,11 +32,11 @@ def _own_commit(package: Path) -> tuple[str | None, bool | None]:
     if place is None or commit is None:
         return None, None
     with open_git(place) as git:
-        tracked = git.tracked()
+        tracked = git.list_tracked()
         # An installed package may lie inside somebody else's repository: only our own tree counts.
         if "core/artifact.py" not in tracked:
             return None, None
-        return commit, bool(git.changes(commit, tracked) or git.untracked())
+        return commit, bool(git.changes(commit, tracked) or git.list_untracked())
 
 
 def machine() -> dict[str, Any]:

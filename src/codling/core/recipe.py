@@ -51,7 +51,7 @@ def config_class(stage: Callable[..., object]) -> type[Any]:
 def read_recipe(path: Path) -> dict[str, Any]:
     """The tables of a TOML recipe; ConfigError names the file and the line that does not parse.
 
-    A plain name that is no file here, such as `tiny`, is a recipe that comes with codling.
+    A plain name that is not a file here, such as `tiny`, is a recipe that comes with codling.
     """
     ours = packaged_dir("recipes")
     if path.name == str(path) and not path.exists() and (ours / f"{path.stem}.toml").is_file():
@@ -88,12 +88,14 @@ def build_partial(cls: type, values: Mapping[str, Any], where: str) -> dict[str,
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in known:
-            raise ConfigError(renamed(cls, key, where) or unknown_key(key, known, where))
+            raise ConfigError(
+                explain_former_name(cls, key, where) or explain_unknown_key(key, known, where)
+            )
         made[name] = _convert(hints[name], value, f"{where}: {key}")
     return made
 
 
-def renamed(cls: type, key: str, where: str) -> str | None:
+def explain_former_name(cls: type, key: str, where: str) -> str | None:
     """The message for a setting's (or --flag's) former name, which its class keeps in RENAMED."""
     former: Mapping[str, str] = getattr(cls, "RENAMED", {})
     dashes = "--" if key.startswith("--") else ""
@@ -105,15 +107,15 @@ def check_tables(recipe: Mapping[str, Any], known: Mapping[str, type], where: st
     """Raise ConfigError unless every table of the recipe is a known stage with known keys."""
     for table, values in recipe.items():
         if table not in known:
-            raise ConfigError(unknown_key(table, known, where))
+            raise ConfigError(explain_unknown_key(table, known, where))
         if not isinstance(values, Mapping):
             raise ConfigError(f"{where}: {table} must be a table, written [{table}]")
 
 
-def unknown_key(key: str, known: Iterable[str], where: str, what: str = "key") -> str:
+def explain_unknown_key(key: str, known: Iterable[str], where: str, what: str = "key") -> str:
     """The message for an unknown key, with the nearest valid one.
 
-    >>> unknown_key("learning_rte", ["learning_rate", "seed"], "tiny.toml [pretrain]")
+    >>> explain_unknown_key("learning_rte", ["learning_rate", "seed"], "tiny.toml [pretrain]")
     'tiny.toml [pretrain]: unknown key learning_rte; did you mean learning_rate?'
     """
     names = sorted(known)

@@ -3,7 +3,7 @@
 Input: a draft, a list of picklable tasks and a function. Output: files `NAME-00017.parquet` in the
 draft, identical for any number of workers. A shard is done when its record `.shards/00017.json` is
 there: its counts, and size and hash of its files, written after they are on the disk. After an
-interruption the records are held against the files, and only what is not done runs again, from its
+interruption the records are compared with the files, and only what is not done runs again, from its
 beginning.
 
 Not here: how a stage cuts its work (it must not depend on the number of workers).
@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from codling.core.artifact import SHARDS, Artifact, Draft, FileEntry, file_entry
 from codling.core.cluster import map_on_ray
 from codling.core.errors import ArtifactError, CodlingError, ConfigError, StorageError
-from codling.core.files import make_folder, replacing, sync_file, sync_folder, write_json
+from codling.core.files import make_folder, replace_file, sync_file, sync_folder, write_json
 from codling.core.log import Bar
 from codling.core.recipe import aside
 
@@ -92,7 +92,7 @@ def map_shards(  # noqa: PLR0913  what is done, and where
     With `threads`, for work that releases the GIL, workers are threads of this process. With the
     address of a cluster, the tasks run there (core/cluster.py), with the same result.
     """
-    waiting = _Waiting(draft, tasks)
+    waiting = _PendingTasks(draft, tasks)
     with Bar(label, waiting.n_tasks, done=waiting.n_done, unit="shards") as bar:
         if on.ray is not None and waiting:
             done = _run_on_ray(iter(waiting), work, on.ray)
@@ -109,7 +109,7 @@ def map_shards(  # noqa: PLR0913  what is done, and where
     return total
 
 
-class _Waiting:
+class _PendingTasks:
     """The tasks that are not done yet, each with its shard; once they are asked for, all counted.
 
     A sequence says at once how many there are. Of other tasks two are made beforehand, so that no
@@ -175,7 +175,7 @@ def prepare_workers(modules: Sequence[str]) -> None:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file (zstd), complete or not at all."""
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
@@ -207,12 +207,12 @@ def _run(
 ) -> Iterator[None]:
     if workers <= 1:
         for shard, task in jobs:
-            _do_shard(work, task, shard)
+            _run_shard(work, task, shard)
             yield
         return
     with _pool(workers, threads=threads) as pool:
         try:
-            futures = [pool.submit(_do_shard, work, task, shard) for shard, task in jobs]
+            futures = [pool.submit(_run_shard, work, task, shard) for shard, task in jobs]
             for future in as_completed(futures):
                 future.result()
                 yield
@@ -228,7 +228,7 @@ def _run_on_ray(
     jobs: Iterator[tuple[Shard, Task]], work: Callable[[Task, Shard], Counts], address: str
 ) -> Iterator[None]:
     calls = ((work, task, shard) for shard, task in jobs)
-    for shard in map_on_ray(_do_shard, calls, address):
+    for shard in map_on_ray(_run_shard, calls, address):
         assert isinstance(shard, Shard)
         if not _record(shard.folder / SHARDS, shard.index).exists():
             raise StorageError(
@@ -246,7 +246,7 @@ def _pool(workers: int, *, threads: bool) -> Executor:
 
 
 def _end_with_parent() -> None:
-    """In a worker: exit when the parent is gone, also by kill -9, instead of waiting for ever."""
+    """In a worker: exit when the parent is gone, also by kill -9, instead of waiting forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     sentinel = parent.sentinel
@@ -258,7 +258,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _do_shard(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -> Shard:
+def _run_shard(work: Callable[[Task, Shard], Counts], task: Task, shard: Shard) -> Shard:
     """Do a shard from its beginning, unless it is done.
 
     A worker of a killed run, or of a lost node, may still be at it for a moment: it must not write

@@ -20,9 +20,9 @@ _PASSIVE = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 def wait_passively() -> None:
     """Let OpenMP's threads sleep while they wait for each other; before torch is loaded.
 
-    By default they spin. Beside another busy process a spinning thread burns the turn that the
-    thread it waits for needs, and training falls to a third of its speed (docs/benchmarks.md); on
-    a quiet machine sleeping costs less than a tenth. What the user has set stays.
+    By default they spin. Beside another busy process a spinning thread uses up the CPU time that
+    the thread it waits for needs, and training falls to a third of its speed (docs/benchmarks.md);
+    on a quiet machine sleeping costs less than a tenth. What the user has set stays.
     """
     for name, value in _PASSIVE.items():
         os.environ.setdefault(name, value)

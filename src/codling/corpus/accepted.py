@@ -68,7 +68,7 @@ def _read(config: AcceptedConfig) -> tuple[list[dict[str, Any]], Counter[str]]:
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for number, event in parse_lines(config.file):
         if not isinstance(event, dict) or not isinstance(event.get("id"), str):
-            raise SourceError(f"{config.file}:{number} is no line of a log of completions")
+            raise SourceError(f"{config.file}:{number} is not a line of a log of completions")
         if event.get("event") == "shown":
             shown[event["id"]] = event
             counts["shown"] += 1

@@ -369,7 +369,7 @@ def _unread_reason(entry: Entry, config: CollectConfig) -> tuple[str, str] | Non
 
 
 def _text(entry: Entry, data: bytes, language: str) -> tuple[tuple[str, str] | None, str]:
-    """(why the file is no text in a known language, or None; its text)."""
+    """(why the file is not text in a known language, or None; its text)."""
     if not language:
         return _no_language(entry), ""
     if not data.strip():

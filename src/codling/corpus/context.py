@@ -81,7 +81,7 @@ class WorkingTree(Mapping[str, str]):
     def __init__(self, folder: Path) -> None:
         """Raises SourceError if `folder` is not a folder."""
         if not folder.is_dir():
-            raise SourceError(f"{folder} is no folder; give the repository's root")
+            raise SourceError(f"{folder} is not a folder; give the repository's root")
         self.folder = folder.resolve()
         self._texts: dict[str, tuple[int, str]] = {}
         self._paths: dict[str, None] = {}
@@ -137,7 +137,7 @@ class WorkingTree(Mapping[str, str]):
             return []
         try:
             with open_git(place) as git:
-                return [*git.tracked(), *git.untracked()]
+                return [*git.list_tracked(), *git.list_untracked()]
         except (SourceError, ToolMissingError):
             self._asks_git = False  # it is not waited for again
             return []

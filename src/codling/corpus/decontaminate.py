@@ -82,7 +82,7 @@ class DecontaminateConfig(Parallel):
     min_words: int = 3
     """A benchmark's text of so many words, fewer than `n`, is looked for as a whole."""
     min_distinct: int = 4
-    """So many of the `n` words must be different and have two letters: numbers are no evidence."""
+    """So many of the `n` words must be different and have two letters: numbers are not evidence."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

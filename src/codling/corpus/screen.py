@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from codling.core.artifact import Artifact, Input, damage_named, open_artifact
+from codling.core.artifact import Artifact, Input, name_damage, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.languages.table import LANGUAGES
 from codling.core.log import say
-from codling.core.recipe import aside, unknown_key
+from codling.core.recipe import aside, explain_unknown_key
 from codling.core.shards import Counts, Parallel, Shard, map_shards
 from codling.core.stage import Work, stage
 from codling.corpus.filters.readability import ReadabilityConfig, look, unreadable
@@ -41,7 +41,7 @@ _WITHOUT = "without_grammar/"
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenConfig(Parallel):
-    """Which documents leave the corpus because they do not parse or are no pleasure to read."""
+    """Which documents leave the corpus because they do not parse or are not pleasure to read."""
 
     documents_dir: Path = aside()
     """The artefact of kind "documents" to read."""
@@ -68,7 +68,9 @@ class ScreenConfig(Parallel):
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1")
         for language in self.strict:
             if language not in LANGUAGES:
-                raise ConfigError(unknown_key(language, LANGUAGES, "strict", what="language"))
+                raise ConfigError(
+                    explain_unknown_key(language, LANGUAGES, "strict", what="language")
+                )
 
 
 @stage("documents", version=3)
@@ -83,7 +85,7 @@ def screen(config: ScreenConfig) -> Work:
     if config.quality_model is not None:
         inputs.append(open_artifact(config.quality_model, "quality"))
     if config.syntax:
-        with damage_named([documents]):
+        with name_damage([documents]):
             found = tools(_languages(shards))
         inputs += [Input(kind="tool", id=f"{name} {v}", path=name) for name, v in found]
     draft = yield inputs

@@ -7,6 +7,6 @@ from typing import Literal
 
 Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 """How weights are held; "auto" is float32 on the CPU and bfloat16 on a GPU, float16 is for GPUs
-that know no bfloat16."""
+without bfloat16."""
 FORMER_NAMES = {"dtype": "precision", "context": "max_length"}
 """Former names of settings that several verbs share, and what they are called now."""

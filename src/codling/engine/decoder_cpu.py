@@ -1,7 +1,7 @@
 """Decoding on the CPU with one compiled loop per token, in place of a call per operation.
 
 Input: a dense model and its cache. Output: logits after one or a few new tokens of each sequence.
-The weights are packed so that what is read together lies together; in float32 and bfloat16 the
+The weights are packed so that what is read together is contiguous; in float32 and bfloat16 the
 model's own parameters become views of the packed tensors, so nothing is held twice. int8 is a copy
 with one scale per row of a matrix (weights only; sums are float32). The plain model stays the
 reference and runs the prompts.
@@ -33,13 +33,13 @@ from codling.model.transformer import Transformer
 
 Array = np.ndarray[Any, Any]
 _BYTES_PER_THREAD = 4_000_000
-"""A smaller model is done sooner than two threads have met."""
+"""A smaller model takes less time than it takes two threads to synchronise."""
 _MAX_TOKENS = 16
-"""So many tokens of a prompt are done sooner here than by the plain model's products."""
+"""Up to this many tokens of a prompt are faster here than with the plain model's products."""
 
 
 def can_fuse(model: Transformer) -> bool:
-    """Whether the compiled loop knows this model: dense, no qk_norm, float32 or bfloat16."""
+    """Whether the compiled loop supports this model: dense, no qk_norm, float32 or bfloat16."""
     if not hasattr(os, "sched_yield"):
         return False
     weight = model.embed_tokens.weight
@@ -200,7 +200,7 @@ def _matrix(layers: list[list[nn.Linear]], int8: bool) -> tuple[Array, Array]:
 
 
 def _n_useful_threads(model: Transformer) -> int:
-    """All of torch's threads, but only as many as have megabytes to read between two meetings."""
+    """All of torch's threads, but only as many as have megabytes to read between two barriers."""
     n_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
     return max(1, min(torch.get_num_threads(), n_bytes // _BYTES_PER_THREAD))
 
@@ -217,7 +217,8 @@ def _array(tensor: Tensor) -> Array:
 def _sparse_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Zeros of which only the pages in use are in memory.
 
-    Not in huge pages: of those a single token takes one per layer and head, which soon is all.
+    Not in huge pages: of those a single token takes one per layer and head, which is soon all of
+    them.
     """
     memory = mmap.mmap(-1, max(1, prod(shape) * dtype.itemsize))
     if hasattr(mmap, "MADV_NOHUGEPAGE"):

@@ -1,8 +1,8 @@
-"""The stage `memory`: a repository's files become a memory that a model can be asked with.
+"""The stage `memory`: a repository's files become a memory that a model can use.
 
 Input: an artefact of kind "documents", and the model whose tokenizer reads them. Output: an
 artefact of kind "memory": the index (tokens, order, file_starts), files with licences, and the
-weights, fitted on the repository itself: a file is forgotten while its own text is the question.
+weights, fitted on the repository itself: a file is dropped while its own text is predicted.
 
 Not here: which files are worth remembering (the stations before), and asking (memory/recall.py).
 """
@@ -32,7 +32,7 @@ from codling.engine.memory.mixture import (
     Observation,
     class_of,
     fit_weights,
-    mixed_probability,
+    mixture_probability,
     share_of,
 )
 from codling.engine.memory.repository import KIND, Memory, fingerprint
@@ -42,7 +42,7 @@ _COLUMNS = ("path", "repo", "license", "language", "split", "content")
 _WINDOW = 512
 """Tokens of a file that the model sees at a time while weights are fitted."""
 _MIN_FITTED = 1000
-"""Fewer tokens say nothing: the default weights stay."""
+"""Fewer tokens are too few to fit on: the default weights stay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +62,14 @@ class MemoryConfig:
     fit_tokens: int = 8000
     """Tokens of the repository that the weights are fitted on; 0 takes the default weights."""
     precision: Precision = "bfloat16"
-    """How the model's weights are held while it is asked."""
+    """How the model's weights are held meanwhile."""
     seed: int = 0
     """Which files the weights are fitted on."""
 
 
 @stage(KIND, version=1)
 def memory(config: MemoryConfig) -> Work:
-    """Index a repository's files, so that completions can repeat what stands in them.
+    """Index a repository's files, so that completions can repeat their text.
 
     Example:
         codling memory ~/src/app --own --model base.gguf --out-dir runs/app/memory
@@ -99,7 +99,8 @@ def memory(config: MemoryConfig) -> Work:
 
 
 def observe(engine: TextEngine, memory: Memory, n_tokens: int, seed: int) -> list[Observation]:
-    """What model and memories gave to the tokens of some files, each forgotten while it is asked.
+    """The probabilities of model and memories for the tokens of some files, each dropped while it
+    is predicted.
 
     Files in random order, a window of each, until there are `n_tokens`.
     """
@@ -148,7 +149,7 @@ def _fit(memory: Memory, engine: TextEngine, config: MemoryConfig) -> None:
         return
     memory.weights = fit_weights(seen)
     before = _mean_bits(o.model for o in seen)
-    after = _mean_bits(mixed_probability(memory.weights, o) for o in seen)
+    after = _mean_bits(mixture_probability(memory.weights, o) for o in seen)
     say(f"bits per token on the repository's files: {before:.3f}, with memory {after:.3f}")
 
 

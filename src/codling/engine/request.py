@@ -20,12 +20,12 @@ MAX_TOP_LOGPROBS = 64
 
 
 class BusyError(RequestError):
-    """The waiting queue is full: the request is sound, but must come again later."""
+    """The waiting queue is full: the request is valid, but must be sent again later."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-    """How the next tokens are chosen and when to stop. RequestError if a value makes no sense."""
+    """How the next tokens are chosen and when to stop. RequestError if a value is invalid."""
 
     max_tokens: int = 128
     """Tokens to generate at most."""
@@ -74,7 +74,7 @@ class TokenLogprob:
 
     token_id: int
     text: str
-    """The token alone; a piece of a character reads as U+FFFD, a special token as its name."""
+    """The token alone; a piece of a character is U+FFFD, a special token as its name."""
     bytes: bytes
     """The token's exact bytes; those of a completion join to its text."""
     logprob: float

@@ -1,9 +1,9 @@
-"""The model call: batches of token chunks in, logits of the sequences that await a token out.
+"""The model call: batches of token chunks in, logits of the sequences that wait for a token out.
 
 Input: batches of the scheduler. Output: logits. The cache's rows are the scheduler's slots. Prompts
 run through the plain model, which works on rows that lie side by side, so a batch with gaps is run
 in pieces (the scheduler keeps running slots together). A few tokens on the CPU run through the
-compiled loop of decoder_cpu.py where it knows the model.
+compiled loop of decoder_cpu.py where it supports the model.
 
 Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, R sequences that need
 logits. Not here: which tokens to run (scheduler.py), what a row of the cache is (model/cache.py).

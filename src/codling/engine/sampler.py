@@ -37,10 +37,10 @@ def top_logprobs(
     return float(logprobs_V[token_id]), top
 
 
-def kept_probabilities(
+def keep_probable(
     logits_V: Tensor, *, temperature: float, top_k: int, top_p: float
 ) -> tuple[Tensor, Tensor | None]:
-    """Unnormalised probabilities in float64 that survive top-k, then top-p, and their token ids.
+    """Unnormalised probabilities in float64 left by top-k, then top-p, and their token ids.
 
     Ids None means: all tokens in order of id. Otherwise both are sorted, likeliest first.
     """
@@ -61,7 +61,7 @@ def kept_probabilities(
 
 def _draw(logits_V: Tensor, sequence: Sequence) -> int:
     params = sequence.params
-    weights_K, ids_K = kept_probabilities(
+    weights_K, ids_K = keep_probable(
         logits_V, temperature=params.temperature, top_k=params.top_k, top_p=params.top_p
     )
     cumulative_K = weights_K.cumsum(0)

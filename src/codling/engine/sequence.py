@@ -1,4 +1,4 @@
-"""One sequence that is being generated: its tokens so far and where it stands.
+"""One sequence that is being generated: its tokens and how far it is computed.
 
 Not here: who runs when (scheduler.py), and the rows of the cache (slots.py).
 """
@@ -13,7 +13,7 @@ from codling.engine.slots import Slot
 
 @dataclass(eq=False)
 class Sequence:
-    """One prompt on its way: its tokens, and how many of them are in the cache."""
+    """One running request: its tokens, and how many of them are in the cache."""
 
     prompt_ids: list[int]
     params: SamplingParams
@@ -22,7 +22,7 @@ class Sequence:
     lead: str = ""
     """What the text may begin with and the caller has already (InsertionPrompt)."""
     recall: Recall | None = None
-    """What it takes from a memory of the repository, if it may."""
+    """The memory of the repository that is mixed in, if there is one."""
     slot: Slot | None = None
     """Its row of the cache, while it runs."""
     n_cached: int = 0

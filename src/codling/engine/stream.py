@@ -21,7 +21,7 @@ from codling.tokens.tokenizer import StreamDecoder, Tokenizer
 
 
 class LeadFilter:
-    """Takes blanks off the beginning of an answer that its caller has: `lead`, or fewer.
+    """Takes blanks that its caller has off the beginning of an answer: `lead`, or fewer.
 
     >>> lead = LeadFilter("    ")
     >>> lead.push("  "), lead.push("      if x"), lead.push("    ")
@@ -50,29 +50,29 @@ class StopFilter:
     """Passes text on until one of the stop strings occurs in it.
 
     >>> stops = StopFilter(["\\n\\n"])
-    >>> stops.push("a\\n"), stops.push("b\\n"), stops.push("\\nc"), stops.stopped
+    >>> stops.push("a\\n"), stops.push("b\\n"), stops.push("\\nc"), stops.has_stopped
     ('a', '\\nb', '', True)
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self.stopped = False
+        self.has_stopped = False
         self._stops = tuple(stops)
         self._held = ""
 
     def push(self, text: str) -> str:
         """The text that is now certain to lie before any stop string."""
-        if not self._stops or self.stopped:
-            return "" if self.stopped else text
+        if not self._stops or self.has_stopped:
+            return "" if self.has_stopped else text
         self._held += text
         ends = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if ends:
-            self.stopped = True
+            self.has_stopped = True
             return self._release(min(ends))
         return self._release(len(self._held) - self._n_doubtful())
 
     def flush(self) -> str:
         """The text held back, when no more will come."""
-        return "" if self.stopped else self._release(len(self._held))
+        return "" if self.has_stopped else self._release(len(self._held))
 
     def _release(self, n: int) -> str:
         text, self._held = self._held[:n], self._held[n:]
@@ -97,9 +97,9 @@ class Transcript:
         self._lead = LeadFilter(lead)
 
     @property
-    def stopped(self) -> bool:
+    def has_stopped(self) -> bool:
         """Whether a stop string has occurred."""
-        return self._stops.stopped
+        return self._stops.has_stopped
 
     def push(
         self,
@@ -111,7 +111,7 @@ class Transcript:
     ) -> Delta:
         """The delta for one more token; `silent` for an end token, which has no text."""
         text = "" if silent else self._stops.push(self._lead.push(self._decoder.push(token_id)))
-        reason: FinishReason | None = "stop" if self.stopped else ended
+        reason: FinishReason | None = "stop" if self.has_stopped else ended
         if reason is not None:
             text += self._stops.flush()
         return Delta(
@@ -195,7 +195,7 @@ class Stream:
         if wake := self._wake:
             try:
                 wake()
-            except RuntimeError:  # the reader's event loop is closed: nobody reads on
+            except RuntimeError:  # the reader's event loop is closed: nobody reads any more
                 self.cancel()
 
     def _take(self, item: Delta | Exception) -> Delta:

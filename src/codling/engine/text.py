@@ -1,4 +1,4 @@
-"""The engine's public face: strings in, strings out, for one opened checkpoint.
+"""The engine's public interface: strings in, strings out, for one opened checkpoint.
 
 Input: a checkpoint (Hugging Face folder or GGUF file), then prompts. Output: completions, streams,
 scores. All requests, from any thread, run in one batch on one background thread.
@@ -8,7 +8,7 @@ scores. All requests, from any thread, run in one batch on one background thread
     for delta in engine.submit(engine.insert_prompt("def add(", "    return a + b"), mode="insert"):
         print(delta.text, end="")
 
-Not here: HTTP (serve/), how insertion prompts (tokens/fim.py) and chats (tokens/chat.py) read.
+Not here: HTTP (serve/), how insertion prompts (tokens/fim.py) and chats (tokens/chat.py) look.
 """
 
 import time
@@ -26,7 +26,7 @@ from codling.checkpoint.hub import model_name
 from codling.checkpoint.load import is_gguf, load_model
 from codling.checkpoint.of_run import model_and_adapter
 from codling.checkpoint.verify import check_files
-from codling.core.errors import CheckpointError, RequestError, TokenizerError, faults_named
+from codling.core.errors import CheckpointError, RequestError, TokenizerError, name_faults
 from codling.corpus.context import Cursor, RepositoryContext, SnapshotContext
 from codling.engine.config import Precision
 from codling.engine.engine import Engine
@@ -193,7 +193,7 @@ class TextEngine:
         return InsertionPrompt(ids, lead) if ids else self.tokenizer.encode(lead)
 
     def insert_prompt(self, prefix: str, suffix: str, *, max_tokens: int = 128) -> InsertionPrompt:
-        """The ids that ask for what stands between prefix and suffix.
+        """The ids that ask for the text between prefix and suffix.
 
         Far ends are cut so that `max_tokens` more fit. RequestError if the model has no FIM tokens.
         """
@@ -229,7 +229,8 @@ class TextEngine:
         return self.insert_prompt(text, cursor.suffix, max_tokens=max_tokens)
 
     def chat_prompt(self, messages: Many[Message], *, begun: str = "") -> list[int]:
-        """The ids of a conversation, up to where the assistant speaks; `begun` is how it begins to.
+        """The ids of a conversation, up to where the assistant answers; `begun` is how it begins
+        to.
 
         RequestError or TokenizerError if the model's template does not take it, or there is none.
         """
@@ -364,7 +365,7 @@ class TextEngine:
 def _open_tokenizer(path: Path) -> Tokenizer:
     if not is_gguf(path):
         return Tokenizer.open(path)
-    with faults_named(path, TokenizerError):
+    with name_faults(path, TokenizerError):
         return tokenizer_from_gguf(read_gguf_metadata(path))
 
 

@@ -253,7 +253,7 @@ def _converse(engine: TextEngine, config: ChatConfig, params: SamplingParams) ->
         messages.append({"role": "system", "content": config.system})
     n_fixed = len(messages)
     with engine:
-        for said in _said(config):
+        for said in _messages(config):
             messages.append({"role": "user", "content": said})
             ids = engine.chat_prompt(messages)
             while len(ids) + config.max_tokens > engine.max_length and len(messages) > n_fixed + 1:
@@ -268,7 +268,7 @@ def _converse(engine: TextEngine, config: ChatConfig, params: SamplingParams) ->
                 yield "\n"
 
 
-def _said(config: ChatConfig) -> Iterator[str]:
+def _messages(config: ChatConfig) -> Iterator[str]:
     if config.message is not None:
         yield config.message
         return

@@ -19,7 +19,7 @@ from codling.tokens.tokenizer import Tokenizer
 
 
 class Worker:
-    """Owns the engine: nobody else steps it."""
+    """Owns the engine: no other thread steps it."""
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         self._engine = engine
@@ -58,7 +58,7 @@ class Worker:
 
     def _work(self) -> None:
         while self._wait():
-            self._end_cancelled()
+            self._remove_cancelled()
             try:
                 for token in self._engine.step():
                     self._deliver(token)
@@ -73,7 +73,7 @@ class Worker:
                 self._change.wait()
             return not self._closed
 
-    def _end_cancelled(self) -> None:
+    def _remove_cancelled(self) -> None:
         while self._cancelled:
             stream = self._cancelled.popleft()
             sequence = next((s for s, other in self._streams.items() if other is stream), None)

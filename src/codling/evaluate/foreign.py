@@ -42,7 +42,7 @@ class ForeignAnswers:
     by_position: Sequence[list[ForeignAnswer]] = ()
     """Answers to the benchmark's problems in their order, of formats without ids."""
 
-    def ordered_by(self, prompts: Sequence[str]) -> "ForeignAnswers":
+    def order_by(self, prompts: Sequence[str]) -> "ForeignAnswers":
         """Answers without ids at the places of the prompts that they begin with, if these are
         other places: files of one benchmark have other orders elsewhere, or begin later."""
         starts = {prompt.strip(): place for place, prompt in enumerate(prompts)}
@@ -64,7 +64,7 @@ class ForeignAnswers:
         exact = self.by_id.get(name)
         if exact is not None:
             return exact
-        return next((a for other, a in self.by_id.items() if same_id(other, name)), [])
+        return next((a for other, a in self.by_id.items() if is_same_id(other, name)), [])
 
     def strangers(self, names: Sequence[str]) -> list[str]:
         """The ids that none of `names` means."""
@@ -72,7 +72,7 @@ class ForeignAnswers:
         return [
             other
             for other in self.by_id
-            if other not in names and not any(_alike(_family(other), each) for each in ours)
+            if other not in names and not any(_is_same(_family(other), each) for each in ours)
         ]
 
 
@@ -119,13 +119,13 @@ def sample_files(path: Path) -> list[Path]:
     return sorted(texts or tables, key=_in_order)
 
 
-def same_id(theirs: str, ours: str) -> bool:
+def is_same_id(theirs: str, ours: str) -> bool:
     """Whether two spellings name one problem: "HumanEval/3", "HumanEval_3_below_zero", "3".
 
-    >>> same_id("HumanEval_23_strlen", "HumanEval/23"), same_id("Mbpp/23", "HumanEval/23")
+    >>> is_same_id("HumanEval_23_strlen", "HumanEval/23"), is_same_id("Mbpp/23", "HumanEval/23")
     (True, False)
     """
-    return theirs == ours or _alike(_family(theirs), _family(ours))
+    return theirs == ours or _is_same(_family(theirs), _family(ours))
 
 
 def _place_of(answers: Sequence[ForeignAnswer], starts: Mapping[str, int]) -> int | None:
@@ -176,14 +176,14 @@ def _without_results(path: Path) -> Path:
     return path.with_name(path.name.replace(".results.json", ".json"))
 
 
-def _alike(theirs: tuple[str, int] | None, ours: tuple[str, int] | None) -> bool:
+def _is_same(theirs: tuple[str, int] | None, ours: tuple[str, int] | None) -> bool:
     if theirs is None or ours is None or theirs[1] != ours[1]:
         return False
     return theirs[0] == ours[0] or "" in (theirs[0], ours[0])
 
 
 def _family(name: str) -> tuple[str, int] | None:
-    """A benchmark's name in small letters, and the number of the problem."""
+    """A benchmark's name in lower case, and the number of the problem."""
     found = re.match(r"(?:(.*?)[/_ -])?(\d{1,9})(?=$|[/_ -])", name)
     return (re.sub(r"\W|_", "", found[1] or "").lower(), int(found[2])) if found else None
 

@@ -45,7 +45,9 @@ class ForeignAnswer:
 def answers_of(row: Any, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:  # noqa: ANN401 - JSON
     """All answers of one row with the ids of their problems; with `raw` what a chat model said."""
     if not isinstance(row, dict):
-        raise SourceError(f"{where} is no object and no list of answers; known formats: {FORMATS}")
+        raise SourceError(
+            f"{where} is neither an object nor a list of answers; known formats: {FORMATS}"
+        )
     if isinstance(row.get("samples"), list) and isinstance(row.get("eval"), dict):
         for number, sample in enumerate(row["samples"], 1):
             yield from answers_of(sample, f"{where} sample {number}", raw)
@@ -67,7 +69,7 @@ def answers_of(row: Any, where: str, raw: bool) -> Iterator[tuple[str, ForeignAn
 def answer(text: object, whole: bool, where: str) -> ForeignAnswer:
     """An answer; null is a model that said nothing."""
     if text is not None and not isinstance(text, str):
-        raise SourceError(f"{where} has an answer that is no text ({str(text)[:40]!r})")
+        raise SourceError(f"{where} has an answer that is not text ({str(text)[:40]!r})")
     return ForeignAnswer(text=text or "", whole=whole and text is not None)
 
 
@@ -130,13 +132,13 @@ def _texts(value: object, whole: bool, where: str, raw: bool) -> Iterator[Foreig
     for each in value if isinstance(value, list) else [value]:
         if not isinstance(each, dict):
             yield answer(each, whole, where)
-        elif raw and (text := _said_in(each)) is not None:
+        elif raw and (text := _text_in(each)) is not None:
             yield answer(text, False, where)
         else:
             yield from _of_problem(each, "", where, raw)
 
 
-def _said_in(value: object) -> str | None:
+def _text_in(value: object) -> str | None:
     """The text inside an answer that is an object, or None: `choices[0].message.content`."""
     for _ in range(8):
         if isinstance(value, list):

@@ -27,7 +27,7 @@ def read_samples(
     scores must know; SourceError if there are none."""
     assert config.samples is not None
     found = read_foreign(config.samples, config.raw)
-    answers = found.ordered_by([str(p.data.get("prompt", "")) for p in problems])
+    answers = found.order_by([str(p.data.get("prompt", "")) for p in problems])
     samples = [
         _sample(task, problem, index, answer, config)
         for position, problem in enumerate(problems)

@@ -1,5 +1,5 @@
-"""generate -> extract -> execute: the three stages of a benchmark, each resumable and each paid
-for once.
+"""generate -> extract -> execute: the three stages of a benchmark, each resumable and each
+computed once.
 
 Input: a task's problems, a backend, a folder of rows. Output: an Outcome per problem and sample.
 Each stage keeps its results as rows keyed by a hash of all that they depend on: model, prompt and
@@ -18,9 +18,9 @@ from typing import Any
 
 from codling.core.log import Bar
 from codling.core.threads import in_threads
-from codling.evaluate.backends import Answer, Backend
+from codling.evaluate.backends import Answer, AnswerBackend
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.judge import judged_by_model
+from codling.evaluate.judge import judge_by_model
 from codling.evaluate.rows import Rows, content_key
 from codling.evaluate.task import Check, Problem, Sampling, Task, Verdict
 from codling.sandbox.executor import VERSION as SANDBOX_VERSION
@@ -34,7 +34,7 @@ _REPEATED_ALONE = ("timed out", "lost", "out of memory")
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One answer to one problem, on its way through the stages."""
+    """One answer to one problem, as it goes through the stages."""
 
     problem: Problem
     index: int
@@ -53,7 +53,11 @@ class Sample:
 
 
 def generate(
-    task: Task, problems: Sequence[Problem], backend: Backend, config: BenchmarkConfig, rows: Rows
+    task: Task,
+    problems: Sequence[Problem],
+    backend: AnswerBackend,
+    config: BenchmarkConfig,
+    rows: Rows,
 ) -> list[Sample]:
     """An answer for every problem and sample index; those in `rows` are not asked again."""
     samples = [Sample(problem=p, index=i) for p in problems for i in range(config.n_samples)]
@@ -109,24 +113,24 @@ def execute(
     task: Task, samples: Sequence[Sample], config: BenchmarkConfig, rows: Rows
 ) -> list[Sample]:
     """Judge every answer: at once, by running its program in the sandbox, or by a judge model."""
-    checks = [_with_answer_named(task.check(s.problem, s.answer, config), s) for s in samples]
-    checks = judged_by_model(checks, config, rows)
+    checks = [_name_answer(task.check(s.problem, s.answer, config), s) for s in samples]
+    checks = judge_by_model(checks, config, rows)
     programs = {i: c for i, c in enumerate(checks) if isinstance(c, Program)}
     outcomes = _run(task, programs, config, rows) if programs else {}
     return [
-        _judged(sample, check, outcomes.get(i))
+        _apply_row(sample, check, outcomes.get(i))
         for i, (sample, check) in enumerate(zip(samples, checks, strict=True))
     ]
 
 
-def _with_answer_named(check: Check, sample: Sample) -> Check:
-    """A program says which part of it the model wrote."""
+def _name_answer(check: Check, sample: Sample) -> Check:
+    """The check with the part of its program that the model wrote marked."""
     if isinstance(check, Program) and not check.answer:
         return replace(check, answer=sample.answer)
     return check
 
 
-def _judged(sample: Sample, check: Check, row: dict[str, Any] | None) -> Sample:
+def _apply_row(sample: Sample, check: Check, row: dict[str, Any] | None) -> Sample:
     if isinstance(check, Verdict):
         status = "not run" if check.skipped else "passed" if check.passed else "failed"
         return replace(sample, status=status, detail=check.detail)
@@ -186,7 +190,9 @@ def _one_by_one(
     return lambda programs: ((i, executor.run(p)) for i, p in enumerate(programs))
 
 
-def _generation_key(task: Task, sample: Sample, backend: Backend, config: BenchmarkConfig) -> str:
+def _generation_key(
+    task: Task, sample: Sample, backend: AnswerBackend, config: BenchmarkConfig
+) -> str:
     sampling = _sampling(task, sample.problem, config)
     prompt = task.prompt(sample.problem, config)
     how: list[object] = [sampling.max_tokens, sampling.stop]

@@ -1,6 +1,6 @@
-"""Answers judged by a model: each question is asked once, and what the judge said is kept.
+"""Answers judged by a model: each question is asked once, and the judge's reply is stored.
 
-Input: what the task says about each answer. Output: the same, with a verdict in the place of
+Input: what the task says about each answer. Output: the same, with a verdict instead of
 every question. Not here: the questions (tasks) and the server (backends.py).
 """
 
@@ -14,10 +14,10 @@ from codling.evaluate.rows import Rows, content_key
 from codling.evaluate.task import Check, Prompt, Question, Sampling
 
 MAX_TOKENS = 1024
-"""Of what the judge says."""
+"""Of the judge's reply."""
 
 
-def judged_by_model(checks: Sequence[Check], config: BenchmarkConfig, rows: Rows) -> list[Check]:
+def judge_by_model(checks: Sequence[Check], config: BenchmarkConfig, rows: Rows) -> list[Check]:
     """Ask the judge what is asked and not yet in `rows`; ConfigError if there is no judge."""
     if not any(isinstance(check, Question) for check in checks):
         return list(checks)

@@ -1,8 +1,8 @@
 """EvalPlus's comparison of outputs: the reference's on many inputs against the answer's.
 
 Input: two Python sources and argument lists. Output: nothing, or an AssertionError that names the
-first wrong output. This file's text is run inside the sandbox (apart.rules_source), so it imports
-nothing of codling but plain_output.py.
+first wrong output. This file's text is run inside the sandbox (isolated_tests.rules_source), so it
+imports nothing of codling but plain_output.py.
 
 The answer runs in a process of its own, which never holds the reference or its outputs and sends
 back plain data, so that neither reading frames nor objects with an `__eq__` of their own help it.
@@ -25,7 +25,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from codling.evaluate.plain_output import Output, Value, output, restored
+from codling.evaluate.plain_output import Output, Value, output, restore_types
 
 AS_SETS = ("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly",
            "larg_nnum", "intersection_array", "find_dissimilar", "Diff")  # fmt: skip
@@ -61,28 +61,28 @@ def judge_outputs(  # noqa: PLR0913 - what a program hands over
         for arguments in some:
             wanted = expected[at]
             said = got[at] if at < len(got) else {"error": "the answer's process ended"}
-            good, tolerance = right(dataset, name, arguments, wanted, said, tolerance)
-            assert good, f"input {at}: expected {_shown(wanted)}, got {_shown(said)}"
+            good, tolerance = is_right(dataset, name, arguments, wanted, said, tolerance)
+            assert good, f"input {at}: expected {_shorten(wanted)}, got {_shorten(said)}"
             at += 1
 
 
-def said_by(source: str, answer: str, name: str) -> str:
+def call_answer(source: str, answer: str, name: str) -> str:
     """What the answer's function `name` returns without arguments, as a text; AssertionError with
     its failure if it does not return one."""
     said = _outputs_of(_start_answer(source, (answer, name, [[]], False)))
     found = said[0] if said else {"error": "the answer's process ended"}
-    assert isinstance(found.get("value"), str), _shown(found)
+    assert isinstance(found.get("value"), str), _shorten(found)
     return str(found["value"])
 
 
-def _shown(said: Output) -> str:
+def _shorten(said: Output) -> str:
     try:
         return str(said.get("error") or str(said["value"])[:80])
     except ValueError:  # an integer of too many digits
         return "a huge number"
 
 
-def right(  # noqa: PLR0913 - the shape of EvalPlus's loop
+def is_right(  # noqa: PLR0913 - the shape of EvalPlus's loop
     dataset: str,
     name: str,
     arguments: list[Any],
@@ -93,9 +93,9 @@ def right(  # noqa: PLR0913 - the shape of EvalPlus's loop
     """Whether the output `said` counts as `wanted`, and the tolerance from here on: a reference
     that gives floats sets it for what follows, too.
 
-    >>> right("mbpp", "f", [], output(0.3), output(0.1 + 0.2), 0)
+    >>> is_right("mbpp", "f", [], output(0.3), output(0.1 + 0.2), 0)
     (True, 1e-06)
-    >>> right("mbpp", "f", [], output([1, 2]), output([2, 1]), 0)
+    >>> is_right("mbpp", "f", [], output([1, 2]), output([2, 1]), 0)
     (False, 0)
     """
     if "error" in said:
@@ -194,7 +194,7 @@ def _function(code: str, module: str, name: str) -> Callable[..., Any]:
 
 
 def _start_answer(source: str, told: tuple[Value, ...]) -> subprocess.Popen[bytes]:
-    """A new interpreter that is told only what the answer needs, and works while the reference
+    """A new interpreter that gets only what the answer needs, and works while the reference
     does."""
     start = f"import sys; sys.path[:] = {sys.path!r}; exec({source!r}); _serve()"
     argv = [sys.executable, "-P", "-s", "-S", "-c", start]
@@ -203,13 +203,13 @@ def _start_answer(source: str, told: tuple[Value, ...]) -> subprocess.Popen[byte
     try:
         process.stdin.write(marshal.dumps(told))
         process.stdin.close()
-    except BrokenPipeError:  # it has ended already, and will have said nothing
+    except BrokenPipeError:  # it has ended already, and has written nothing
         pass
     return process
 
 
 def _outputs_of(process: subprocess.Popen[bytes]) -> list[Output]:
-    """What the answer's process says, until it has ended."""
+    """The output of the answer's process, until it has ended."""
     assert process.stdout is not None
     said = process.stdout.read()
     process.wait()
@@ -218,7 +218,7 @@ def _outputs_of(process: subprocess.Popen[bytes]) -> list[Output]:
         size = int.from_bytes(said[at : at + 8], "big")
         try:
             row = marshal.loads(said[at + 8 : at + 8 + size])
-            row = {k: restored(row[k]) for k in ("kind", "value", "error") if k in row}
+            row = {k: restore_types(row[k]) for k in ("kind", "value", "error") if k in row}
         except (EOFError, ValueError, TypeError, KeyError, ZeroDivisionError):
             row = {}
         outputs.append(row if "error" in row or len(row) == 2 else {"error": "no output"})

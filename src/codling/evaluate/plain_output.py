@@ -1,7 +1,7 @@
-"""What a function returned, as plain data: nothing of an answer's own making reaches the tests.
+"""What a function returned, as plain data: no object of an answer's own class reaches the tests.
 
 Input: any value. Output: numbers, texts, lists, tuples, sets and dicts, none of a subclass. This
-file's text is run inside the sandbox, for each program anew, so it is short and imports nothing of
+file's text is run inside the sandbox, for each program again, so it is short and imports nothing of
 codling.
 
 Not here: comparing outputs (output_rules.py).
@@ -24,27 +24,27 @@ _HOLDERS = (list, tuple)
 def output(value: Value, as_sets: bool = False) -> Output:
     """A function's output as plain data: its value, and the name of its type.
 
-    What is no plain data and no subclass of it becomes a value that equals nothing.
+    What is neither plain data nor a subclass of it becomes a value that equals nothing.
     """
     if as_sets:
         value = set(value)
     try:
-        return {"kind": type(value).__name__, "value": _plain(value)}
+        return {"kind": type(value).__name__, "value": _make_plain(value)}
     except (TypeError, RecursionError) as error:
         return {"kind": type(value).__name__, "value": ("no plain data", ..., str(error))}
 
 
-def guarded(function: Callable[..., Value]) -> Callable[..., Value]:
+def guard(function: Callable[..., Value]) -> Callable[..., Value]:
     """The function with outputs made plain data, so that tests compare what is there and not what
     an object of the answer's claims."""
 
-    def plain(*arguments: Value, **named: Value) -> Value:
-        return restored(output(function(*arguments, **named))["value"])
+    def call_plainly(*arguments: Value, **named: Value) -> Value:
+        return restore_types(output(function(*arguments, **named))["value"])
 
-    return plain
+    return call_plainly
 
 
-def _plain(x: Value) -> Value:
+def _make_plain(x: Value) -> Value:
     if x is None or isinstance(x, (bool, bytes)):
         return x
     scalars: tuple[Any, ...] = (int, float, complex, str)
@@ -56,34 +56,34 @@ def _plain(x: Value) -> Value:
     holders: tuple[Any, ...] = (list, tuple, set, frozenset)
     for kind in holders:
         if isinstance(x, kind):
-            return kind([_plain(item) for item in kind.__iter__(x)])
+            return kind([_make_plain(item) for item in kind.__iter__(x)])
     if isinstance(x, dict):
-        return {_plain(key): _plain(value) for key, value in dict.items(x)}
+        return {_make_plain(key): _make_plain(value) for key, value in dict.items(x)}
     return _plain_number(x)
 
 
 def _plain_number(x: Value) -> Value:
     if isinstance(x, numbers.Rational):
-        return (..., _whole(x.numerator), _whole(x.denominator))
+        return (..., _plain_int(x.numerator), _plain_int(x.denominator))
     if type(x).__module__ == "decimal":
         over, under = x.as_integer_ratio()
-        return (..., _whole(over), _whole(under))
+        return (..., _plain_int(over), _plain_int(under))
     if type(x).__module__ == "numpy" and getattr(x, "shape", None) == ():
-        return _plain(x.item())
-    raise TypeError(f"{type(x).__name__} is no plain data")
+        return _make_plain(x.item())
+    raise TypeError(f"{type(x).__name__} is not plain data")
 
 
-def _whole(x: Value) -> int:
-    """An int itself, of whatever says it is one (numpy's integers do)."""
+def _plain_int(x: Value) -> int:
+    """A plain int from anything that is an integer (numpy's are)."""
     return int.__add__(operator.index(x), 0)
 
 
-def restored(x: Value) -> Value:
-    """Plain data with the fractions back that marshal cannot carry."""
+def restore_types(x: Value) -> Value:
+    """Plain data with the fractions restored that marshal cannot store."""
     if isinstance(x, (list, tuple)) and not _SCALARS.issuperset(map(type, x)):
         if len(x) == 3 and x[0] is ...:
             from fractions import Fraction
 
             return Fraction(x[1], x[2])
-        return type(x)(restored(item) for item in x)
+        return type(x)(restore_types(item) for item in x)
     return x

@@ -1,4 +1,4 @@
-"""What stands before a Python answer when it is run: the imports of the harness that a benchmark's
+"""What precedes a Python answer when it is run: the imports of the harness that a benchmark's
 published scores come from, or none.
 
 Input: a benchmark's own habit and `--imports`. Output: source text. DeepSeek-Coder's script puts

@@ -1,7 +1,7 @@
 """Append-only JSON Lines with a key per row: what was generated, extracted and run, each once.
 
 A key is a content hash of all that a row depends on, so that stopping costs nothing and a changed
-setting never meets an old row. A last line cut by a crash is dropped. Not here: what rows hold
+setting never finds an old row. A last line cut by a crash is dropped. Not here: what rows hold
 (harness.py).
 """
 

@@ -29,7 +29,7 @@ def summarize(
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The report as plain values; `n_asked` problems were there to be answered, and
-    `notes` is what a reader must know beside the scores."""
+    `notes` is what a reader must know besides the scores."""
     judged = [s for s in samples if s.status != "not run"]
     groups = sorted({s.problem.group for s in judged if s.problem.group})
     skipped = Counter(s.detail for s in samples if s.status == "not run")
@@ -76,7 +76,7 @@ def write_report(folder: Path, summary: Mapping[str, Any], samples: Sequence[Sam
 
 
 def to_markdown(summary: Mapping[str, Any]) -> str:
-    """The report for people."""
+    """The report as Markdown."""
     settings = summary["settings"]
     lines = [f"# {settings.get('benchmark', 'evaluation')}: {headline(summary)}", ""]
     lines += ["| | n | " + " | ".join(summary["scores"]) + " |"]

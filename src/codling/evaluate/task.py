@@ -1,7 +1,7 @@
 """What a benchmark is: problems, prompts, how an answer is cut out and how it is judged.
 
 A benchmark is one file in tasks/ with a `TASK`: a record of four functions. `load` reads
-problems, `prompt` asks, `extract` cuts the answer out of what the model said, `check` says what
+problems, `prompt` asks, `extract` cuts the answer out of the model's reply, `check` says what
 decides: a Program to be run, a Question to a judge model, or a Verdict at once. Everything else
 (asking, running, resuming, scoring) is the harness's.
 
@@ -61,11 +61,11 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a judge model (--judge-api) is asked about an answer; what it said is kept."""
+    """What a judge model (--judge-api) is asked about an answer; its reply is stored."""
 
     prompt: Prompt
     verdict: Callable[[str], Verdict]
-    """From what the judge said."""
+    """Turns the judge's reply into a verdict."""
 
 
 Check = Program | Verdict | Question
@@ -81,7 +81,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
 
-def same_text(problem: Problem, completion: str) -> str:  # noqa: ARG001 - the shape of `whole`
+def keep_text(problem: Problem, completion: str) -> str:  # noqa: ARG001 - the shape of `whole`
     """For benchmarks whose answers are judged as they are."""
     return completion
 
@@ -109,14 +109,14 @@ class Task:
     )
     canonical: Callable[[Problem], str | None] = no_canonical
     """The benchmark's own answer in the form that `extract` gives."""
-    whole: Callable[[Problem, str], str] = same_text
+    whole: Callable[[Problem, str], str] = keep_text
     """From a bare continuation, as foreign files hold it, to the form that `extract` gives."""
     version: int = 1
-    """Raised when `extract` changes its results, so that stored answers are cut anew."""
+    """Raised when `extract` changes its results, so that stored answers are cut again."""
     preload: tuple[str, ...] = ("hashlib",)
     """Python packages that most programs import: loaded once, before the first."""
     takes: tuple[str, ...] = ("subset", "language")
-    """Which of these settings mean something here; others are refused."""
+    """Which of these settings apply here; others are refused."""
     imports: Literal["common", "none"] = "none"
     """What the harness of the published scores puts before a Python answer (prelude.py)."""
     one_file: bool = False
@@ -135,7 +135,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         )
     for number, row in parse_lines(found):
         if not isinstance(row, dict):
-            raise SourceError(f"{found}: line {number} is no object")
+            raise SourceError(f"{found}: line {number} is not an object")
         yield row
 
 

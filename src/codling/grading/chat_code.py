@@ -1,11 +1,12 @@
-"""From a chat answer to "complete this function" to the program that it means, in any language.
+"""From a chat answer to "complete this function" to the program that it stands for, in any
+language.
 
 Input: the prompt (header, comment, open signature), the answer, the language, the tests. Output:
 a program that the tests follow, open where they begin with the brace that closes the function.
 
 An answer may be the body alone, the function, or a whole file: with imports and helpers before or
 after, another class or parameter name, a main, a demonstration. It is taken apart into items, what
-the prompt gives or the tests bring is left out, and the rest stays as it was said. Nothing is
+the prompt gives or the tests bring is left out, and the rest stays unchanged. Nothing is
 corrected: a wrong answer stays wrong.
 
 Not here: DeepSeek-Coder's rule (deepseek_rules.py), Python (python_code.py), shell (shell_code.py).
@@ -14,31 +15,31 @@ Not here: DeepSeek-Coder's rule (deepseek_rules.py), Python (python_code.py), sh
 import re
 from collections.abc import Sequence
 
-from codling.grading.code_items import Item, closing, masked, split_items, surplus_closer
-from codling.grading.fences import Block, blocks, without_thoughts
+from codling.grading.code_items import Item, find_closing, mask_code, split_items, surplus_closer
+from codling.grading.fences import FencedBlock, find_blocks, strip_thoughts
 from codling.grading.languages import Language, language_of, languages
 from codling.grading.shell_code import shell_functions
 
 
 def chat_program(prompt: str, answer: str, language: str, tests: str) -> str:
-    """The program that an answer means, without its tests (see the module)."""
+    """The program that an answer stands for, without its tests (see the module)."""
     name = function_name(prompt, language)
     code = answer_block(answer, language, name)
-    code += _out_of_class(prompt, code, language, name)
+    code += _call_method(prompt, code, language, name)
     if not defines(code, language, name):
-        return _continued(prompt, code, language)
+        return _continue_body(prompt, code, language)
     match language_of(language).form:
         case "shell":
             return shell_functions(code, name) + language_of(language).ends_open
         case "class":
-            return _in_class(prompt, code, language, name)
+            return _build_class(prompt, code, language, name)
         case "top":
-            return _at_top(prompt, code, language, name, tests)
+            return _build_top_level(prompt, code, language, name, tests)
         case "plain":
             return _head(prompt, language) + code
 
 
-def _out_of_class(prompt: str, code: str, language: str, name: str) -> str:
+def _call_method(prompt: str, code: str, language: str, name: str) -> str:
     """The prompt's function by a method of the answer's class (`class Solution`), where the answer
     has no such function of its own."""
     row = language_of(language)
@@ -84,32 +85,34 @@ def answer_block(answer: str, language: str, name: str) -> str:
 
     A block that only quotes lines of an earlier one, as explanations do, is passed over.
     """
-    text = without_thoughts(answer).replace("\r\n", "\n")
-    found = [b for b in blocks(text) if b.code.strip()]
-    fitting = [b for b in found if b.is_in(language) or not _named(b)] or found
+    text = strip_thoughts(answer).replace("\r\n", "\n")
+    found = [b for b in find_blocks(text) if b.code.strip()]
+    fitting = [b for b in found if b.is_in(language) or not _names_other_language(b)] or found
     if not fitting:
-        return _bare(text, language, name)
+        return _skip_prose(text, language, name)
     codes = [b.code for i, b in enumerate(fitting) if not _quotes(b, fitting[:i])]
     whole = [i for i, code in enumerate(codes) if defines(code, language, name)]
     if not whole:
         named = [b.code for b in fitting if b.is_in(language)]
         return (named or codes)[0]
     chosen = codes[whole[-1]]
-    others = [c for i, c in enumerate(codes) if i not in whole and _gives(c, chosen, language)]
+    others = [
+        c for i, c in enumerate(codes) if i not in whole and _defines_used(c, chosen, language)
+    ]
     return "\n\n".join([*others, chosen])
 
 
-def _named(block: Block) -> bool:
+def _names_other_language(block: FencedBlock) -> bool:
     """Whether its fence names some other language."""
     return any(block.is_in(language) for language in languages())
 
 
-def _quotes(block: Block, before: Sequence[Block]) -> bool:
+def _quotes(block: FencedBlock, before: Sequence[FencedBlock]) -> bool:
     lines = {line.strip() for line in block.code.splitlines()} - {""}
     return any(lines < {line.strip() for line in b.code.splitlines()} for b in before)
 
 
-def _gives(code: str, chosen: str, language: str) -> bool:
+def _defines_used(code: str, chosen: str, language: str) -> bool:
     """Whether a block defines a function or type that the chosen one uses and does not define."""
     kinds = r"\b(?:def|function|func|fn|class|struct|enum|interface|sub)\s+(\w+)"
     typed = r"^[^\n(){};=]*[ \t*&](\w+)\s*\([^;{}]*\)[^;{}]*\{"
@@ -119,7 +122,7 @@ def _gives(code: str, chosen: str, language: str) -> bool:
     return any(re.search(rf"\b{n}\b", used) and not defines(chosen, language, n) for n in names)
 
 
-def _bare(text: str, language: str, name: str) -> str:
+def _skip_prose(text: str, language: str, name: str) -> str:
     """An answer without fences: from the first line of code on, where it defines the function."""
     lines = text.split("\n")
     starts = (
@@ -133,8 +136,8 @@ def _bare(text: str, language: str, name: str) -> str:
     return "\n".join(lines[min(first, defining[0]) : max(last, defining[-1]) + 1])
 
 
-def _continued(prompt: str, code: str, language: str) -> str:
-    """The prompt and a body, which may have brought closing braces along."""
+def _continue_body(prompt: str, code: str, language: str) -> str:
+    """The prompt and a body, which may contain surplus closing braces."""
     start = prompt.strip() + "\n"
     if language_of(language).keeps_body:
         return start + code
@@ -143,15 +146,15 @@ def _continued(prompt: str, code: str, language: str) -> str:
     return start + body if language_of(language).ends_open else f"{start}{body}\n}}\n"
 
 
-def _at_top(prompt: str, code: str, language: str, name: str, tests: str) -> str:
+def _build_top_level(prompt: str, code: str, language: str, name: str, tests: str) -> str:
     """A program of top-level items."""
     head, row = _head(prompt, language), language_of(language)
     given = {_key(item) for item in split_items(head, language)}
-    taken = _declared(tests, language)
+    taken = _declared_names(tests, language)
     items = [i for i in _items(code, language) if _key(i) not in given]
-    items = [i for i in items if not _dropped(i, language, name, taken)]
-    imports = [i for i in items if _is(i, row.imports)]
-    rest = [_exported(i, row) for i in items if i not in imports]
+    items = [i for i in items if not _is_dropped(i, language, name, taken)]
+    imports = [i for i in items if _matches(i, row.imports)]
+    rest = [_strip_export(i, row) for i in items if i not in imports]
     if row.exact_imports:
         lines = _go_imports(imports, head, "".join(i.mask for i in rest))
         return head + lines + "".join(i.text for i in rest) + "\n"
@@ -161,29 +164,29 @@ def _at_top(prompt: str, code: str, language: str, name: str, tests: str) -> str
     return f"{head}{first}\n{body}\n{row.ends_open}"
 
 
-def _in_class(prompt: str, code: str, language: str, name: str) -> str:
+def _build_class(prompt: str, code: str, language: str, name: str) -> str:
     """A program whose one class holds all that the answer's classes and bare methods hold."""
     head, row = _head(prompt, language), language_of(language)
     items = _items(code, language)
-    imports = [i for i in items if _is(i, row.imports)]
+    imports = [i for i in items if _matches(i, row.imports)]
     members, others, host = [], [], ""
-    for item in (i for i in items if i not in imports and not _is(i, row.dropped)):
+    for item in (i for i in items if i not in imports and not _matches(i, row.dropped)):
         kind = re.search(r"\b(?:class|struct|interface|enum|record)\s+(\w+)", item.head)
         if kind and defines(item.text, language, name):
             host = kind[1]
-            members += _inside(item, language)
+            members += _members(item, language)
         elif kind is None:
             members.append(item)
         elif not re.search(row.main, item.mask):
             others.append(item)
     members = [i for i in members if not re.search(row.main, i.head)]
     texts = (
-        [_static(i) for i in members]
+        [_make_static(i) for i in members]
         if _needs_static(members, language, name)
         else [i.text for i in members]
     )
-    nested = [_nested(i, row) for i in others]
-    body = _renamed("".join([*texts, *nested]), host, language)
+    nested = [_nest_type(i, row) for i in others]
+    body = _rename_host("".join([*texts, *nested]), host, language)
     start = head.rstrip().rpartition("\n")[0] if "{" in head else head
     at = head.rfind("class Problem")
     new = "".join(i.text.strip() + "\n" for i in imports if i.text.strip() not in head)
@@ -196,28 +199,28 @@ def _items(code: str, language: str) -> list[Item]:
     if row.stripped:
         code = re.sub(row.stripped, "", code)
     for item in split_items(code, language):
-        if _is(item, row.opened):
-            found += _inside(item, language)
+        if _matches(item, row.opened):
+            found += _members(item, language)
         elif item.mask.strip().strip("};"):
             found.append(item)
     return found
 
 
-def _inside(item: Item, language: str) -> list[Item]:
+def _members(item: Item, language: str) -> list[Item]:
     """The members between an item's braces."""
     start = item.mask.index("{")
-    return split_items(item.text[start + 1 : closing(item.mask, start)], language)
+    return split_items(item.text[start + 1 : find_closing(item.mask, start)], language)
 
 
-def _dropped(item: Item, language: str, name: str, taken: set[str]) -> bool:
+def _is_dropped(item: Item, language: str, name: str, taken: set[str]) -> bool:
     """Whether an item would get into the tests' way, or only shows the function off."""
     row = language_of(language)
-    if _is(item, row.dropped) or (row.main and re.search(row.main, item.head)):
+    if _matches(item, row.dropped) or (row.main and re.search(row.main, item.head)):
         return True
-    declared = _declared(item.text, language)
+    declared = _declared_names(item.text, language)
     if name not in declared and declared & taken:
         return True
-    if not row.shows or _is(item, row.declares):
+    if not row.shows or _matches(item, row.declares):
         return False
     assigns = re.match(r"\s*[$\w.\[\]]+\s*=(?!=)", item.mask) and name not in item.mask
     calls = [rf"\b{re.escape(word)}\s*\(" for word in taken] + [rf"\b{re.escape(name)}\b"]
@@ -225,7 +228,7 @@ def _dropped(item: Item, language: str, name: str, taken: set[str]) -> bool:
     return bool(shows) and not assigns
 
 
-def _declared(code: str, language: str) -> set[str]:
+def _declared_names(code: str, language: str) -> set[str]:
     """Names that top-level functions and variables of some code have."""
     if not language_of(language).clashes:
         return set()
@@ -233,7 +236,7 @@ def _declared(code: str, language: str) -> set[str]:
     return set(re.findall(words, _mask(code, language).lstrip(), re.M))
 
 
-def _exported(item: Item, language: Language) -> Item:
+def _strip_export(item: Item, language: Language) -> Item:
     """Without `export`, and for plain JavaScript with `require` for `import`."""
     if not language.exports:
         return item
@@ -244,11 +247,12 @@ def _exported(item: Item, language: Language) -> Item:
             lambda m: f"{m[1]}const {m[2].replace(' as ', ': ')} = require({m[3]})",
             text,
         )
-    return Item(text=text, mask=masked(text, language.key))
+    return Item(text=text, mask=mask_code(text, language.key))
 
 
 def _go_imports(items: Sequence[Item], head: str, used: str) -> str:
-    """Import lines of what the code uses and the prompt does not import: Go wants exactly that."""
+    """Import lines of what the code uses and the prompt does not import: Go requires exactly
+    that."""
     lines = []
     for alias, path in re.findall(r'([\w.]+[ \t]+)?"([^"\n]+)"', "".join(i.text for i in items)):
         word = alias.strip() if alias.strip() not in ("", "import") else path.rpartition("/")[2]
@@ -263,7 +267,7 @@ def _needs_static(members: Sequence[Item], language: str, name: str) -> bool:
     return bool(heads) and not any(re.search(r"\bstatic\b", head) for head in heads)
 
 
-def _static(item: Item) -> str:
+def _make_static(item: Item) -> str:
     """A method or field that belongs to the class itself."""
     kinds = r"\b(?:static|class|interface|enum|record|struct|const)\b"
     if re.search(kinds, item.head) or not re.match(r"\s*[\w@<]", item.mask):
@@ -275,7 +279,7 @@ def _static(item: Item) -> str:
     return item.text[:at] + "static " + item.text[at:]
 
 
-def _nested(item: Item, language: Language) -> str:
+def _nest_type(item: Item, language: Language) -> str:
     """A top-level type as a member: Java's need `static` to be made from static methods."""
     if not language.nested_static or not re.search(r"\bclass\b", item.head):
         return item.text
@@ -284,19 +288,19 @@ def _nested(item: Item, language: Language) -> str:
     return f"{item.text[:start]}static {plain}"
 
 
-def _renamed(text: str, host: str, language: str) -> str:
+def _rename_host(text: str, host: str, language: str) -> str:
     """With the answer's own class called Problem, as the tests' is."""
     if host in ("", "Problem"):
         return text
     parts, at = [], 0
-    for found in re.finditer(rf"\b{host}\b", masked(text, language)):
+    for found in re.finditer(rf"\b{host}\b", mask_code(text, language)):
         parts += [text[at : found.start()], "Problem"]
         at = found.end()
     return "".join(parts) + text[at:]
 
 
 def _head(prompt: str, language: str) -> str:
-    """What stands before the signature; of languages whose comments bind to what follows, only
+    """What precedes the signature; of languages whose comments bind to what follows, only
     code."""
     lines = prompt.strip().splitlines()
     if language_of(language).keeps_body:
@@ -305,7 +309,7 @@ def _head(prompt: str, language: str) -> str:
     return "\n".join(lines[:-1]) + "\n"
 
 
-def _is(item: Item, pattern: str) -> bool:
+def _matches(item: Item, pattern: str) -> bool:
     """Whether an item begins as a column says; "" says nothing."""
     return bool(pattern) and re.match(pattern, item.mask) is not None
 
@@ -317,7 +321,7 @@ def _key(item: Item) -> str:
 
 
 def _mask(code: str, language: str) -> str:
-    return masked(code, language) if language_of(language).lexis else code
+    return mask_code(code, language) if language_of(language).lexis else code
 
 
 def _definition(name: str, language: str) -> re.Pattern[str]:

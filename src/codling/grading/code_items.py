@@ -1,10 +1,10 @@
-"""Splits source code into its top-level items without a grammar: enough to take answers apart.
+"""Splits source code into its top-level items without a grammar: enough to split answers.
 
 Input: source text of C++, Java, C#, JavaScript, TypeScript, PHP, Go or Rust, whole or in part.
 Output: items (a function, a class, a directive, a statement) with the text that leads up to them.
-Strings and comments are blanked out first, so that what stands in them is never taken for code.
+Strings and comments are blanked out first, so that their contents are never taken for code.
 
-Not here: what an answer is made of (chat_code.py). It is no parser: macros that open braces and
+Not here: what an answer is made of (chat_code.py). It is not a parser: macros that open braces and
 regular expressions in odd places can mislead it.
 """
 
@@ -60,7 +60,7 @@ def split_items(code: str, language: str) -> list[Item]:
     >>> [item.head for item in split_items("int a = 1;\\nint f() { return '}'; }\\n", "cpp")]
     ['int a = 1;', 'int f()']
     """
-    mask = masked(code, language)
+    mask = mask_code(code, language)
     items, start = [], 0
     for end in _ends(mask, language):
         if mask[start:end].strip():
@@ -69,10 +69,10 @@ def split_items(code: str, language: str) -> list[Item]:
     return items
 
 
-def masked(code: str, language: str) -> str:
+def mask_code(code: str, language: str) -> str:
     """The code with every character of strings and comments, but line breaks, made a blank.
 
-    >>> masked('x = "{"; // }', "js")
+    >>> mask_code('x = "{"; // }', "js")
     'x =    ;     '
     """
     pattern = _pattern(language)
@@ -84,7 +84,7 @@ def masked(code: str, language: str) -> str:
     return "".join(parts) + code[at:]
 
 
-def closing(mask: str, start: int) -> int:
+def find_closing(mask: str, start: int) -> int:
     """Where the bracket that opens at `start` is closed, or the end of the text."""
     depth = 0
     for i in range(start, len(mask)):

@@ -1,4 +1,4 @@
-"""DeepSeek-Coder's published rule for cutting code out of chat answers, as it is, faults included.
+"""DeepSeek-Coder's published rule for cutting code out of chat answers, unchanged, faults included.
 
 Input: prompt, answer, language. Output: a program without its tests. It takes the first block
 whose fence names the language, cuts it at the main function, begins at the last line of the prompt

@@ -1,4 +1,4 @@
-"""Cuts code and answers out of what a model said.
+"""Extracts code and answers from what a model generated.
 
 Input: generated text. Output: the part that is judged; what a benchmark adds is in its task file.
 
@@ -8,7 +8,7 @@ Not here: judging, and code in chat answers (chat_code.py, python_code.py).
 import re
 from collections.abc import Sequence
 
-from codling.grading.fences import blocks, without_thoughts
+from codling.grading.fences import find_blocks, strip_thoughts
 
 _SAID = re.compile(
     r"(?:answer(?:\s+(?:to|of|for)[^.\n:]{0,60}?)?\s*(?:\*\*|__)?(?:\s+is|\s*:|\s+=)"
@@ -41,15 +41,15 @@ def cut_at(text: str, stops: Sequence[str]) -> str:
     return text[: min(ends, default=len(text))]
 
 
-def fenced(text: str, language: str = "python") -> str:
+def extract_block(text: str, language: str = "python") -> str:
     """The first code block in a language, else the first without one, else the first; the whole
     text if there is none. Thoughts before the answer do not count; an unclosed fence does.
 
-    >>> fenced("First:\\n```bash\\npip install x\\n```\\n```python\\nx = 1\\n```\\nDone.")
+    >>> extract_block("First:\\n```bash\\npip install x\\n```\\n```python\\nx = 1\\n```\\nDone.")
     'x = 1'
     """
-    said = without_thoughts(text)
-    found = blocks(said)
+    said = strip_thoughts(text)
+    found = find_blocks(said)
     named = [b for b in found if b.is_in(language)] or [b for b in found if not b.language]
     return (named or found)[0].code if found else said
 
@@ -64,11 +64,11 @@ def last_number(text: str) -> str:
     return str(found[-1].replace(",", "")) if found else ""
 
 
-def said_answer(text: str) -> str | None:
+def extract_stated(text: str) -> str | None:
     """What a text gives after "the answer is" or "####", without the sentence around it; None if
-    it says no such thing. The last one counts.
+    it has no such phrase. The last one counts.
 
-    >>> said_answer("The answer is **18**, which is what she makes.")
+    >>> extract_stated("The answer is **18**, which is what she makes.")
     '18'
     """
     found = list(_SAID.finditer(text))
@@ -83,10 +83,10 @@ def said_answer(text: str) -> str | None:
     return reckoned[1] if reckoned else value
 
 
-def boxed(text: str) -> str | None:
+def extract_boxed(text: str) -> str | None:
     """The contents of the last \\boxed{...} with balanced braces, or None.
 
-    >>> boxed(r"thus $\\boxed{\\frac{1}{2}}$")
+    >>> extract_boxed(r"thus $\\extract_boxed{\\frac{1}{2}}$")
     '\\\\frac{1}{2}'
     """
     start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))

@@ -1,9 +1,9 @@
-"""Code blocks of a chat answer: finds them as Markdown does, without what was only thought.
+"""Code blocks of a chat answer: finds them as Markdown does, outside the model's thoughts.
 
-Input: what a model said. Output: its fenced blocks in order, with their languages. Both kinds of
-fence (``` and ~~~) of any length and indentation count; a fence ends with one of its own kind that
-is at least as long and not much deeper, so that backticks inside the code stay; a fence that is
-never closed reaches to the end.
+Input: what a model generated. Output: its fenced blocks in order, with their languages. Both kinds
+of fence (``` and ~~~) of any length and indentation count; a fence ends with one of its own kind
+that is at least as long and not much deeper, so that backticks inside the code stay; a fence that
+is never closed reaches to the end.
 
 Not here: which block is the answer (chat_code.py), and DeepSeek-Coder's rule (deepseek_rules.py).
 """
@@ -21,11 +21,11 @@ _DEEPER = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class FencedBlock:
     """One fenced block."""
 
     language: str
-    """The first word of what stands behind the fence, in small letters; "" if nothing does."""
+    """The first word after the fence, in lower case; "" if there is none."""
     code: str
 
     def is_in(self, language: str) -> bool:
@@ -33,11 +33,11 @@ class Block:
         return self.language in language_of(language).aliases
 
 
-def blocks(text: str) -> list[Block]:
+def find_blocks(text: str) -> list[FencedBlock]:
     """All blocks, in order.
 
-    >>> blocks("Sure:\\n~~~~py\\nx = 1\\n~~~\\n~~~~\\nDone.")
-    [Block(language='py', code='x = 1\\n~~~')]
+    >>> find_blocks("Sure:\\n~~~~py\\nx = 1\\n~~~\\n~~~~\\nDone.")
+    [FencedBlock(language='py', code='x = 1\\n~~~')]
     """
     lines = text.replace("\r\n", "\n").split("\n")
     found, at = [], 0
@@ -49,19 +49,19 @@ def blocks(text: str) -> list[Block]:
         indent = len(opened[1])
         end = _end(lines, at, opened[2], indent)
         info = re.match(r"\{?\.?([\w+#-]*)", opened[3].strip())
-        body = [_dedented(line, indent) for line in lines[at:end]]
+        body = [_dedent(line, indent) for line in lines[at:end]]
         if end == len(lines):
             body = _cut_glued(body, opened[2])
-        found.append(Block(language=info[1].lower() if info else "", code="\n".join(body)))
+        found.append(FencedBlock(language=info[1].lower() if info else "", code="\n".join(body)))
         at = end + 1
     return found or [_inline(code) for code in _INLINE.findall(text)]
 
 
-def without_thoughts(text: str) -> str:
-    """A text without its <think> parts; what stands before a lone </think> was thought, too, and
-    of a thought that never ends nothing is left.
+def strip_thoughts(text: str) -> str:
+    """A text without its <think> parts; what precedes a lone </think> is a thought, too, and
+    a thought that never ends is removed to the end.
 
-    >>> without_thoughts("<think>draft</think>final"), without_thoughts("draft</think>final")
+    >>> strip_thoughts("<think>draft</think>final"), strip_thoughts("draft</think>final")
     ('final', 'final')
     """
     text = re.sub(rf"<({_THOUGHT})>.*?</\1>", "", text, flags=re.S)
@@ -87,13 +87,13 @@ def _cut_glued(body: list[str], fence: str) -> list[str]:
     return body
 
 
-def _inline(code: str) -> Block:
+def _inline(code: str) -> FencedBlock:
     """A block within a line of prose, which may begin with its language's name."""
     word, _, rest = code.strip().partition(" ")
     named = any(word.lower() in each.aliases for each in languages().values()) and rest
-    return Block(language=word.lower() if named else "", code=rest if named else code.strip())
+    return FencedBlock(language=word.lower() if named else "", code=rest if named else code.strip())
 
 
-def _dedented(line: str, indent: int) -> str:
+def _dedent(line: str, indent: int) -> str:
     blank = len(line) - len(line.lstrip(" \t>"))
     return line[min(indent, blank) :]

@@ -3,8 +3,8 @@
 Input: two short texts, LaTeX or plain. Output: a bool. Two rules:
 
     equal            our own: whole numbers and fractions are exact, decimals equal within 1e-4 of
-                     the target; a factor of 100 is a percentage only where percents are spoken of;
-                     brackets say what they say; sets and bare lists have no order
+                     the target; a factor of 100 is a percentage only where the question mentions
+                     percents; brackets keep their meaning; sets and bare lists have no order
     equal_deepseek   DeepSeek-Coder's: 1e-4, always also times and divided by 100
 
 Expressions are parsed by sympy, which evaluates them: so this file's text is run inside the
@@ -21,9 +21,9 @@ _UNIT = (
     r"(?!(?:pi|sqrt|and|or|theta|infty|[ap]m)\b)(?:[A-Za-z]{2,}|[mhsg](?![A-Za-z]))(?:\^\{?\d\}?)?"
 )
 _UNITS = re.compile(rf"(?<=[\d}}])\s+{_UNIT}(?:[\s/]+{_UNIT})*\s*\.?$")
-"""A unit is a word behind a number, or m, h, s or g; any other letter is a variable."""
+"""A unit is a word after a number, or m, h, s or g; any other letter is a variable."""
 _HALF_DAY = re.compile(r"(?<=\d)\s*([ap])\.?m\.?$", re.I)
-"""The half of the day behind a time."""
+"""The half of the day after a time."""
 _SIGNS = {
     "π": "\\pi ",
     "≤": "\\le ",
@@ -37,7 +37,7 @@ _SIGNS = {
 _REPEATING = re.compile(r"(\d{0,20})\.(\d{0,20})\\(?:overline|bar|dot)\s*\{?(\d{1,20})\}?")
 """A decimal whose last digits repeat."""
 _JOINER = "\u2060"
-"""Where a blank parts a function's name from letters; it is no blank itself."""
+"""Where a blank parts a function's name from letters; it is not a blank itself."""
 _NAMES = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp"
 _FUNCTION = re.compile(
     rf"\\({_NAMES})(?![a-z_])\s*{_JOINER}?"
@@ -57,7 +57,7 @@ _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\e
 
 
 def equal(got: str, target: str, percent: bool = False) -> bool:
-    """Whether `got` is the answer `target`; `percent` if the question speaks of percents.
+    """Whether `got` is the answer `target`; `percent` if the question mentions percents.
 
     >>> equal("\\\\frac{1}{2}", "0.5"), equal("1,200", "1200"), equal("50\\\\%", "0.5")
     (True, True, True)
@@ -215,8 +215,8 @@ def number(text: str) -> Fraction | None:
 
 
 def members(text: str) -> tuple[str, list[str]]:
-    """The brackets of a tuple, interval or set and what stands between them; ("", []) if it is
-    none, and "," for a list without brackets.
+    """The brackets of a tuple, interval or set and what is between them; ("", []) if there
+    are none, and "," for a list without brackets.
 
     >>> members("[1,2)"), members("1,2"), members("f(1,2)")
     (('[)', ['1', '2']), (',', ['1', '2']), ('', []))
@@ -283,21 +283,21 @@ def same_expression(left: str, right: str, within: float) -> bool:
 
     rules = (*standard_transformations, implicit_multiplication_application, convert_xor)
     try:
-        a, b = (parse_expr(plain(t), transformations=rules) for t in (left, right))
+        a, b = (parse_expr(to_sympy(t), transformations=rules) for t in (left, right))
         if a == b or simplify(a - b) == 0:
             return True
         if a.free_symbols or b.free_symbols or not ("." in left or "." in right):
             return False
         x, y = complex(a.evalf()), complex(b.evalf())
         return abs(x - y) <= within * abs(y)
-    except Exception:  # noqa: BLE001 - whatever the text made of sympy, it is no equal answer
+    except Exception:  # noqa: BLE001 - whatever the text made of sympy, it is not an equal answer
         return False
 
 
-def plain(text: str) -> str:
+def to_sympy(text: str) -> str:
     """LaTeX in the notation that sympy parses; e is Euler's number and i the imaginary unit.
 
-    >>> plain("\\\\frac{1+x}{2}\\\\sqrt{3}")
+    >>> to_sympy("\\\\frac{1+x}{2}\\\\sqrt{3}")
     '((1+x)/(2))*sqrt(3)'
     """
     text = text.replace("\\cdot", "*").replace("\\times", "*").replace("\\div", "/")

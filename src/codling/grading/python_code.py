@@ -1,7 +1,7 @@
-"""From a chat answer about a Python function to the program that it means.
+"""From a chat answer about a Python function to the program that it stands for.
 
 Input: the answer, and what the prompt gives. Output: a whole program, with the prompt's header and
-without what only shows the function off (prints, assertions, a main part).
+without what only demonstrates the function (prints, assertions, a main part).
 
 Not here: other languages (chat_code.py) and DeepSeek-Coder's rule (deepseek_rules.py).
 """
@@ -10,7 +10,7 @@ import ast
 import re
 import textwrap
 
-from codling.grading.fences import Block, blocks, without_thoughts
+from codling.grading.fences import FencedBlock, find_blocks, strip_thoughts
 
 _STARTS = re.compile(r"(?:def|class|import|from|async def|@\w)")
 
@@ -20,26 +20,26 @@ def python_answer(answer: str, prompt: str, name: str) -> str:
     answers leave out), then the code; or the prompt and a body."""
     code = python_block(answer, name)
     if not _defines(code, name):
-        return prompt.rstrip() + "\n" + _as_body(code)
+        return prompt.rstrip() + "\n" + _indent_body(code)
     start = re.search(rf"^def {re.escape(name)}\b", prompt, re.M)
     header = prompt[: start.start()] if start else ""
-    return _future_first(f"{header}\n{shown_off(code, name)}")
+    return _move_future_first(f"{header}\n{strip_demonstrations(code, name)}")
 
 
 def python_program(answer: str, name: str = "") -> str:
     """The program of an answer that needs no header."""
-    return shown_off(python_block(answer, name), name)
+    return strip_demonstrations(python_block(answer, name), name)
 
 
 def python_block(answer: str, name: str = "") -> str:
     """The code of an answer: the last block that defines `name`, with the helpers that other
     blocks define; else the first in Python; else the code between the prose."""
-    text = without_thoughts(answer).replace("\r\n", "\n").replace("\u00a0", " ")
-    found = [b for b in blocks(text) if b.code.strip()]
+    text = strip_thoughts(answer).replace("\r\n", "\n").replace("\u00a0", " ")
+    found = [b for b in find_blocks(text) if b.code.strip()]
     fitting = [b for b in found if b.is_in("python")] or [b for b in found if not b.language]
     fitting = [b for i, b in enumerate(fitting) if not _quotes(b, fitting[:i])]
     if not fitting:
-        return found[0].code if found else _bare(text)
+        return found[0].code if found else _skip_prose(text)
     defining = [b for b in fitting if _defines(b.code, name)]
     if not defining:
         return fitting[0].code
@@ -48,10 +48,10 @@ def python_block(answer: str, name: str = "") -> str:
     return "\n\n".join([*helpers, chosen])
 
 
-def shown_off(code: str, name: str) -> str:
+def strip_demonstrations(code: str, name: str) -> str:
     """Code without the statements that only try it out; as it is where it does not parse.
 
-    >>> shown_off("def f(x):\\n    return x\\n\\nprint(f(1))\\n", "f")
+    >>> strip_demonstrations("def f(x):\\n    return x\\n\\nprint(f(1))\\n", "f")
     'def f(x):\\n    return x\\n'
     """
     code = textwrap.dedent(code)
@@ -74,7 +74,7 @@ def _defines(code: str, name: str) -> bool:
     )
 
 
-def _quotes(block: Block, before: list[Block]) -> bool:
+def _quotes(block: FencedBlock, before: list[FencedBlock]) -> bool:
     """Whether it only repeats lines of an earlier block, as explanations do."""
     lines = {line.strip() for line in block.code.splitlines()} - {""}
     return any(lines < {line.strip() for line in b.code.splitlines()} for b in before)
@@ -86,7 +86,7 @@ def _helps(code: str, chosen: str) -> bool:
     return any(re.search(rf"\b{n}\b", chosen) and not _defines(chosen, n) for n in names)
 
 
-def _as_body(code: str) -> str:
+def _indent_body(code: str) -> str:
     """A body at the indentation of a function."""
     lines = code.strip("\n").split("\n")
     first = next((line for line in lines if line.strip()), "")
@@ -95,7 +95,7 @@ def _as_body(code: str) -> str:
     return textwrap.indent("\n".join(lines), "    ")
 
 
-def _bare(text: str) -> str:
+def _skip_prose(text: str) -> str:
     """Of an answer without fences: from its first top-level line of code to its last that still
     belongs to it."""
     lines = text.split("\n")
@@ -141,7 +141,7 @@ def _alias(tree: ast.Module, name: str) -> str:
     return ""
 
 
-def _future_first(code: str) -> str:
+def _move_future_first(code: str) -> str:
     """With `from __future__` at the top, where Python wants it."""
     found = re.findall(r"^from __future__ import [^\n]+\n", code, re.M)
     if not found:

@@ -1,4 +1,5 @@
-"""Takes a shell script of an answer apart: its functions and settings stay, what it runs goes.
+"""Splits a shell script of an answer: keeps its functions and settings, drops the commands that it
+runs.
 
 Input: a script that defines a function. Output: the same without top-level commands, such as
 demonstrations and `exit`. Not here: any other language (chat_code.py).

@@ -68,9 +68,9 @@ class MLA(nn.Module):
         if cache is not None and span is not None:
             (latents_B1SC,) = cache.write(self.layer, span, latents_B1SC)
         if span is not None and not span.is_causal and span.length < self.absorb_below:
-            out_BHLV = self._absorbed(q_BHLN, q_BHLR, latents_B1SC.squeeze(1), span.bias)
+            out_BHLV = self._attend_absorbed(q_BHLN, q_BHLR, latents_B1SC.squeeze(1), span.bias)
         else:
-            out_BHLV = self._expanded(q_BHLN, q_BHLR, latents_B1SC.squeeze(1), span)
+            out_BHLV = self._attend_expanded(q_BHLN, q_BHLR, latents_B1SC.squeeze(1), span)
         # Contiguous: oneDNN takes 500 times as long for a bf16 input that lies transposed.
         out: Tensor = self.o_proj(out_BHLV.transpose(1, 2).flatten(2).contiguous())
         return out
@@ -106,7 +106,7 @@ class MLA(nn.Module):
         k_B1LR = rotate_interleaved(k_BLR.unsqueeze(1), rotation)
         return torch.cat((self.kv_a_layernorm(c_BLC).unsqueeze(1), k_B1LR), dim=-1)
 
-    def _expanded(
+    def _attend_expanded(
         self, q_BHLN: Tensor, q_BHLR: Tensor, latents_BSC: Tensor, span: Span | None
     ) -> Tensor:
         """softmax(scale x [q_C | q_R] [k_C | k_R]^T) v: [B, H, L, V]."""
@@ -120,10 +120,10 @@ class MLA(nn.Module):
         k_BHSD = torch.cat((k_BHSN, k_BHSR), dim=-1)
         return attend(q_BHLD, k_BHSD, v_BHSV, span, self.scale)
 
-    def _absorbed(
+    def _attend_absorbed(
         self, q_BHLN: Tensor, q_BHLR: Tensor, latents_BSC: Tensor, bias: Tensor | None
     ) -> Tensor:
-        """The same as `_expanded`, computed in the latent space: [B, H, L, V]."""
+        """The same as `_attend_expanded`, computed in the latent space: [B, H, L, V]."""
         B, H, L, _ = q_BHLN.shape
         rows = self.kv_b_proj.weight.view(H, -1, self.mla.kv_lora_rank)
         w_uk_HNC, w_uv_HVC = torch.split(rows, [self.mla.qk_nope_head_dim, self.mla.v_head_dim], 1)

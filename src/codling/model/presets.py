@@ -10,7 +10,7 @@ Not here: what the numbers amount to (sizes.py).
 from dataclasses import replace
 
 from codling.core.errors import ConfigError
-from codling.core.recipe import unknown_key
+from codling.core.recipe import explain_unknown_key
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 
 _CODER_ROPE = RopeConfig(theta=100_000.0, scaling="linear", factor=4.0)
@@ -123,5 +123,5 @@ def preset(name: str) -> ModelConfig:
     for ending in ("-base", "-instruct", "-chat"):
         key = key.replace(ending, "")
     if key not in PRESETS:
-        raise ConfigError(unknown_key(name, PRESETS, "models"))
+        raise ConfigError(explain_unknown_key(name, PRESETS, "models"))
     return PRESETS[key]

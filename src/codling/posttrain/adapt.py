@@ -3,7 +3,7 @@
 Input: a base (Hugging Face folder or GGUF file) and tokens packed with its own tokenizer, so with
 its own FIM marks. Output: with LoRA an artefact of kind "adapter" in peft's format; with all
 weights trained (`--mode full`) one of kind "checkpoint". Either way the weights are those that did
-best on a part of the training text that was set aside; the base's own count among them.
+best on a part of the training text that was set aside; the base's own weights included.
 
 Not here: the loop (train/trainer.py), what is trained (lora.py), what it costs (plan.py).
 """
@@ -35,7 +35,7 @@ from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, t
 from codling.train.trainer import Summary
 
 _DEFAULT_CONTEXT = 512
-"""Where neither the config nor the tokens say."""
+"""Used where neither the config nor the tokens say."""
 
 
 @stage(
@@ -67,7 +67,7 @@ def adapt(config: AdaptConfig) -> Work:
     draft = yield inputs
     made = check_memory(shape, config, context, available_bytes())
     say(f"{made}; the text is {meta.splits['train'].n_tokens:,} tokens long")
-    model = _prepared(path, config)
+    model = _prepare(path, config)
     summary = train_on_tokens(
         model,
         config.loop(),
@@ -127,7 +127,7 @@ def _check_vocabulary(config: AdaptConfig, shape: ModelConfig, n_tokens: int) ->
         )
 
 
-def _prepared(path: Path, config: AdaptConfig) -> Transformer:
+def _prepare(path: Path, config: AdaptConfig) -> Transformer:
     """The base, ready to be trained: frozen and with LoRA beside it, or whole in fp32."""
     if config.mode == "full":
         return load_model(path)

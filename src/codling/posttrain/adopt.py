@@ -14,7 +14,7 @@ from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import is_gguf
 from codling.core.artifact import sha256_of
-from codling.core.errors import TokenizerError, faults_named
+from codling.core.errors import TokenizerError, name_faults
 from codling.core.files import write_json
 from codling.core.inputs import source_input
 from codling.core.recipe import aside
@@ -54,11 +54,11 @@ def adopt(config: AdoptConfig) -> Work:
 
 
 def open_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a model; TokenizerError if there is none that we read."""
+    """The tokenizer of a model; TokenizerError if there is none in a known format."""
     path = local_path(path)
     if not is_gguf(path):
         return Tokenizer.open(path)
-    with faults_named(path, TokenizerError):
+    with name_faults(path, TokenizerError):
         return tokenizer_from_gguf(read_gguf_metadata(path))
 
 
@@ -76,7 +76,7 @@ def write_tokenizer(model: Path, folder: Path) -> None:
 
 
 def _write_from_gguf(model: Path, folder: Path) -> None:
-    with faults_named(model, TokenizerError):
+    with name_faults(model, TokenizerError):
         files = tokenizer_files(read_gguf_metadata(model))
     config = dict(files.tokenizer_config)
     templates = config.pop("chat_template", {})

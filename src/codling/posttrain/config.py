@@ -39,14 +39,14 @@ class AdaptConfig(LoopConfig):
     )
     """How gradients become updates."""
     full_rate_share: float = 0.1
-    """full: all weights learn at this share of optimizer.learning_rate; LoRA wants about ten times
+    """full: all weights learn at this share of optimizer.learning_rate; LoRA needs about ten times
     the rate of full tuning."""
     validation_share: float = 0.05
     """Share of the training text that is set aside: the weights that do best on it are kept."""
     n_heldout_evals: int = 5
     """How often the set-aside part is measured on the way; the best of these is kept."""
     heldout_tokens: int = 4_096
-    """Tokens of the set-aside part at most: measuring takes of the minutes."""
+    """Tokens of the set-aside part at most: measuring counts towards the minutes."""
     replay_dir: Path | None = aside(None)
     """Tokens of other code, packed with the same tokenizer, against forgetting."""
     replay_share: float = 0.15

@@ -2,14 +2,14 @@
 
 Input: a model. Output: the same model, in which every linear layer of the blocks computes
 W x + scale x B A x; W is frozen and may be bf16, A and B are trained. A is drawn from a generator,
-B is zero, so that the model begins as it was.
+B is zero, so that the model is unchanged at first.
 
     q k v o, gate up down    of dense models
     q_a q_b kv_a kv_b o      of latent attention
 
 In models with routed experts all MLPs and the router stay frozen: an expert sees few tokens of a
 small repository, and peft 0.21 takes the names gate_proj, up_proj and down_proj of such a model for
-its stacked experts, wherever they stand.
+its stacked experts, wherever they are.
 
 Not here: files and merging (checkpoint/adapter.py), and the loop (train/trainer.py).
 
@@ -84,7 +84,7 @@ def n_lora_parameters(config: ModelConfig, rank: int) -> int:
 
 
 def _linears(model: Transformer) -> Iterator[tuple[str, nn.Linear]]:
-    """The linear layers that are adapted; the output matrix is none of them."""
+    """The linear layers that are adapted; the output matrix is not among them."""
     for name, module in model.layers.named_modules(prefix="layers"):
         in_attention = ".self_attn." in name
         if isinstance(module, nn.Linear) and (in_attention or model.config.moe is None):

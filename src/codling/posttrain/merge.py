@@ -43,7 +43,7 @@ def merge(config: MergeConfig) -> Work:
     """
     path = local_path(config.model)
     check_files(path)
-    load_adapter(config.adapter)  # refuses what is damaged before the base is looked at
+    load_adapter(config.adapter)  # refuses what is damaged before the base is read
     to_published(load_config(path))
     draft = yield [model_input(path), adapter_input(config.adapter)]
     # fp32: rounded once, when it is written.

@@ -2,7 +2,7 @@
 
 Input: the base's shape, the settings, the memory that is left. Output: sentences, or ConfigError
 with the cure. Counted are weights, gradients, moments, activations and the logits of a chunk; what
-was measured beside it stands in docs/adapting.md.
+was measured besides is in docs/adapting.md.
 
 Not here: how long it takes (trainer.py times its first steps and says so).
 """
@@ -27,7 +27,7 @@ _GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class MemoryPlan:
     """The size of one adaptation."""
 
     n_parameters: int
@@ -43,7 +43,7 @@ class Plan:
         )
 
 
-def plan(shape: ModelConfig, config: AdaptConfig, context: int) -> Plan:
+def plan(shape: ModelConfig, config: AdaptConfig, context: int) -> MemoryPlan:
     """The plan of `config` in windows of `context` tokens."""
     total = sizes(shape).total
     trained = total if config.mode == "full" else n_lora_parameters(shape, config.rank)
@@ -53,7 +53,7 @@ def plan(shape: ModelConfig, config: AdaptConfig, context: int) -> Plan:
         else total * (2 if config.precision == "bf16" else 4) + _TRAINED_BYTES * trained
     )
     n_tokens = config.batch_size * context
-    return Plan(
+    return MemoryPlan(
         n_parameters=total,
         n_trained=trained,
         n_bytes=_FIXED_BYTES
@@ -65,7 +65,7 @@ def plan(shape: ModelConfig, config: AdaptConfig, context: int) -> Plan:
 
 def check_memory(
     shape: ModelConfig, config: AdaptConfig, context: int, available: int | None
-) -> Plan:
+) -> MemoryPlan:
     """The plan; ConfigError, with what would fit, if `available` bytes are too few for it."""
     found = plan(shape, config, context)
     if available is None or found.n_bytes <= available:
@@ -77,7 +77,7 @@ def check_memory(
 
 
 def _what_fits(shape: ModelConfig, config: AdaptConfig, context: int, available: int) -> str:
-    """The mildest change of the settings that fits, or how large a model may be."""
+    """The smallest change of the settings that fits, or how large a model may be."""
     modes: list[AdaptMode] = [config.mode, "lora"] if config.mode == "full" else ["lora"]
     for mode in modes:
         for length in (context, 512, 256):

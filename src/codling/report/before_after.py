@@ -1,7 +1,7 @@
 """before-after.html: the table of later commits, then real lines side by side, one page.
 
 Input: scores.json and answers.jsonl of a "commit-scores" artefact, as plain values. Output: the
-page: nothing is fetched when it is opened, and it reads in the dark.
+page: nothing is fetched when it is opened, and it has a dark mode.
 
 Not here: asking and measuring (evaluate/heldout/score_commits.py).
 """
@@ -31,7 +31,7 @@ MEASURES = (
 def before_after_page(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """The page as HTML."""
     about, reference = scores["subject"], scores["reference"]
-    shown = [_shown(row, about, reference) for row in rows]
+    shown = [_shorten_row(row, about, reference) for row in rows]
     gains = sorted((r for r in shown if r["gain"] > 0), key=lambda r: -r["gain"])
     losses = sorted((r for r in shown if r["gain"] < 0), key=lambda r: r["gain"])
     same = sorted((r for r in shown if r["gain"] == 0), key=lambda r: -abs(r["bits_saved"]))
@@ -55,7 +55,7 @@ def before_after_page(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any
 
 
 def _cells(values: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
-    """(value, interval) of every measure, as people read them."""
+    """(value, interval) of every measure, formatted."""
     cells = []
     for key, _, factor, unit in MEASURES:
         value, low, high = (factor * values[key][name] for name in ("value", "low", "high"))
@@ -64,7 +64,7 @@ def _cells(values: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
     return cells
 
 
-def _shown(row: Mapping[str, Any], about: str, reference: str) -> dict[str, Any]:
+def _shorten_row(row: Mapping[str, Any], about: str, reference: str) -> dict[str, Any]:
     """A place with its surroundings cut to a few lines."""
     before = row["prefix"].split("\n")[-CONTEXT_LINES - 1 :]
     after = row["suffix"].split("\n")[: CONTEXT_LINES + 1]

@@ -77,7 +77,7 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Hit:
+class BenchmarkHit:
     """Documents that held texts of one file of benchmarks."""
 
     benchmark: str
@@ -110,7 +110,7 @@ class Card:
     repositories: list[Group]
     dropped: list[Drop]
     duplicates: list[Group]
-    hits: list[Hit]
+    hits: list[BenchmarkHit]
     left_out: list[str]
     """Stations that the documents did not pass, and why."""
     redactions: dict[str, int]
@@ -167,7 +167,7 @@ def describe(used: Sequence[Artifact], config: CardConfig) -> Card:
         languages=_groups(table, "language"),
         licenses=_groups(table, "license"),
         repositories=_groups(table, "repository"),
-        dropped=(dropped := [d for a in used for d in _dropped(a)]),
+        dropped=(dropped := [d for a in used for d in _read_drops(a)]),
         duplicates=_duplicates(dropped),
         hits=[h for a in used for h in _hits(a)],
         left_out=[n for a in used for n in a.manifest.config.get("left_out", ())],
@@ -243,7 +243,7 @@ def _groups(table: pl.DataFrame, column: str) -> list[Group]:
     return [Group(*row) for row in sums.sort([-pl.col("n_bytes"), column]).iter_rows()]
 
 
-def _dropped(artifact: Artifact) -> Iterator[Drop]:
+def _read_drops(artifact: Artifact) -> Iterator[Drop]:
     """What one stage dropped, by rule, the largest number of files first."""
     files: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -258,7 +258,7 @@ def _dropped(artifact: Artifact) -> Iterator[Drop]:
         yield Drop(artifact.path.name, rule, files[rule], sizes[rule], examples[rule])
 
 
-def _hits(artifact: Artifact) -> Iterator[Hit]:
+def _hits(artifact: Artifact) -> Iterator[BenchmarkHit]:
     """What `decontaminate` found, by benchmark, the most documents first."""
     n_documents: Counter[str] = Counter()
     first: dict[str, tuple[str, str]] = {}
@@ -267,7 +267,7 @@ def _hits(artifact: Artifact) -> Iterator[Hit]:
         n_documents[name] += 1
         first.setdefault(name, (f"{row['repo']}/{row['path']}", row["excerpt"]))
     for name, n in n_documents.most_common():
-        yield Hit(name, n, *first[name])
+        yield BenchmarkHit(name, n, *first[name])
 
 
 def _duplicates(dropped: Sequence[Drop]) -> list[Group]:
@@ -351,7 +351,7 @@ def _excerpts(artifact: Artifact, config: CardConfig) -> list[Excerpt]:
 
 
 def _draw(name: str, size: int, seed: int) -> float:
-    """The smallest of such numbers are a draw without replacement, weighted by `size`."""
+    """A sort key: the smallest ones are a draw without replacement, weighted by `size`."""
     digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
     uniform = (int.from_bytes(digest[:8]) + 1) / (2**64 + 1)
     return -math.log(uniform) / max(1, size)

@@ -1,13 +1,13 @@
 """A dependency graph as SVG: arcs between files if there are few, a matrix if there are many.
 
 Input: names in the order of the samples, and for each the places of what it depends on. Output: an
-SVG element that fetches nothing, for light and dark pages, whose style must stand once on the page;
-with the script it answers the pointer.
+SVG element that fetches nothing, for light and dark pages, whose style must be once on the page;
+with the script it reacts to the pointer.
 
     arcs     up to 60 files, from top to bottom in the order of the samples: an arc on the right
              from each dependency down to what depends on it, one on the left where it comes later
     matrix   more: a row per file, a column per file that it depends on, both in the order of the
-             samples; a point below the diagonal is a dependency that comes first, as it should
+             samples; a point below the diagonal is a dependency that comes first, as intended
     folders  more than 1,000: the files of a folder are one row of the matrix
 
 Not here: finding edges (graph.py), ordering (order.py), whole pages (graph.py, report.py).
@@ -45,12 +45,12 @@ class Subgraph:
 
 
 def style() -> Markup:
-    """What the drawings of a page need to look right, once."""
+    """The style sheet of the drawings of a page, needed once."""
     return Markup(_read("drawing.css"))
 
 
 def script() -> Markup:
-    """What lets the drawings of a page answer the pointer, once."""
+    """The script with which the drawings of a page react to the pointer, needed once."""
     return Markup(_read("drawing.js"))
 
 
@@ -119,7 +119,7 @@ def _lines(graph: Subgraph, left: float, end: float) -> Iterator[str]:
 
 
 def _reach(rows: int) -> float:
-    """How far the handles of an arc over so many rows stand out."""
+    """How far out the handles of an arc over this many rows are."""
     return 0.0 if rows == 0 else 16 + 90 * rows**0.5 - 60
 
 

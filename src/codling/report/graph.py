@@ -65,7 +65,7 @@ def graph(config: GraphConfig) -> str:
 
 
 def repository_graph(config: GraphConfig) -> RepositoryGraph:
-    """Read a folder and arrange its files; SourceError if it holds none in a language we know."""
+    """Read a folder and arrange its files; SourceError if it holds none in a known language."""
     tree = WorkingTree(config.path)
     files = [SourceFile(p, detect(p, b"") or "", tree[p]) for p in tree]
     if not files:

@@ -29,7 +29,7 @@ def render_page(package: str, template: str, **values: object) -> str:
 
 
 def size_text(n_bytes: int) -> str:
-    """Bytes as people read them.
+    """Bytes in readable units.
 
     >>> size_text(29_649_587), size_text(1_234)
     ('29.6 MB', '1.2 kB')
@@ -40,7 +40,7 @@ def size_text(n_bytes: int) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds as people read them.
+    """Seconds in readable units.
 
     >>> duration_text(42.4), duration_text(1_860), duration_text(8_100)
     ('42 s', '31 min', '2 h 15 min')
@@ -52,7 +52,7 @@ def duration_text(seconds: float) -> str:
 
 
 def number_text(value: float) -> str:
-    """A number with no more digits than people read.
+    """A number with as many digits as are useful.
 
     >>> number_text(12_345), number_text(2.0784125637), number_text(0.0123456)
     ('12,345', '2.078', '0.01235')

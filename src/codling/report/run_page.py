@@ -104,10 +104,10 @@ def _loss_curve(rows: Sequence[dict[str, Any]]) -> str:
     from matplotlib.figure import Figure
 
     with _page_style():
-        return _drawn(Figure(figsize=(8, 3), layout="constrained"), rows)
+        return _draw(Figure(figsize=(8, 3), layout="constrained"), rows)
 
 
-def _drawn(figure: "Figure", rows: Sequence[dict[str, Any]]) -> str:
+def _draw(figure: "Figure", rows: Sequence[dict[str, Any]]) -> str:
     axes = figure.subplots()
     steps = [row["step"] for row in rows]
     losses = [row["loss"] for row in rows]

@@ -25,7 +25,7 @@ def summarise(run_dir: Path) -> str:
     view = view_run(run_dir)
     blocks = [
         _verdict(view),
-        _kept_and_dropped(view),
+        _file_counts(view),
         _curve(view),
         _scores(view),
         _commits(view),
@@ -60,7 +60,7 @@ def _verdict(view: RunView) -> Iterator[str]:
         yield from (f"  {cure}" for cure in verdict.cures)
 
 
-def _kept_and_dropped(view: RunView) -> Iterator[str]:
+def _file_counts(view: RunView) -> Iterator[str]:
     n_files, n_bytes = sum(t.n_files for t in view.kept), sum(t.n_bytes for t in view.kept)
     n_heldout = view.heldout.n_files
     yield f"Kept {n_files:,} files, {size_text(n_bytes)}, of which held out {n_heldout:,}"

@@ -65,7 +65,7 @@ class RunView:
     subgraphs: list[Subgraph] = field(default_factory=list)
     """The training samples of the most files, with their dependencies."""
     curve: list[dict[str, Any]] = field(default_factory=list)
-    """Rows of metrics.jsonl that carry a loss."""
+    """Rows of metrics.jsonl that have a loss."""
     scores: dict[str, Any] = field(default_factory=dict)
     insertions: list[dict[str, Any]] = field(default_factory=list)
     commits: list[CommitScores] = field(default_factory=list)
@@ -104,7 +104,7 @@ def view_run(run_dir: Path) -> RunView:
         artifacts=found,
         kept=kept,
         licenses=licenses,
-        dropped=[tally for artifact in gates for tally in _dropped(artifact)],
+        dropped=[tally for artifact in gates for tally in _read_drops(artifact)],
         left_out=tuple(samples.manifest.config.get("left_out", ())) if samples else (),
         redactions=_redactions(gates),
         heldout=heldout,
@@ -140,10 +140,10 @@ def _artifacts(run_dir: Path) -> dict[str, Artifact]:
 
 
 def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """`n` insertions for people to read, right and wrong ones as they come.
+    """`n` insertions for people to read, right and wrong ones in their order.
 
     No file comes a second time before every file came once, and so on; among files the languages
-    take turns. The order of the questions is random already, so taking the first is no choice of
+    take turns. The order of the questions is random already, so taking the first is not a choice of
     ours.
     """
     seen: Counter[str] = Counter()
@@ -151,11 +151,11 @@ def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, An
     for row in insertions:
         rounds[seen[row["path"]]].append(row)
         seen[row["path"]] += 1
-    ordered = (row for number in sorted(rounds) for row in _by_language_in_turn(rounds[number]))
+    ordered = (row for number in sorted(rounds) for row in _alternate_languages(rounds[number]))
     return list(islice(ordered, n))
 
 
-def _by_language_in_turn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _alternate_languages(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     by_language: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         by_language[row["language"]].append(row)
@@ -179,13 +179,13 @@ def _documents(artifact: Artifact) -> tuple[list[Tally], list[Tally], Tally]:
         if row["split"] == "heldout":
             held_files, held_bytes = held_files + 1, held_bytes + row["n_bytes"]
     return (
-        _ranked(languages, language_bytes),
-        _ranked(licenses, license_bytes),
+        _rank(languages, language_bytes),
+        _rank(licenses, license_bytes),
         Tally("heldout", held_files, held_bytes),
     )
 
 
-def _dropped(artifact: Artifact) -> list[Tally]:
+def _read_drops(artifact: Artifact) -> list[Tally]:
     """What one station dropped, by rule."""
     files: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -196,7 +196,7 @@ def _dropped(artifact: Artifact) -> list[Tally]:
         examples.setdefault(row["rule"], f"{row['repo']}/{row['path']}: {row['value']}")
     return [
         Tally(t.name, t.n_files, t.n_bytes, examples[t.name], artifact.path.name)
-        for t in _ranked(files, sizes)
+        for t in _rank(files, sizes)
     ]
 
 
@@ -225,6 +225,6 @@ def _curve(artifact: Artifact) -> list[dict[str, Any]]:
     return [row for row in read_json_lines(path) if "loss" in row] if path.is_file() else []
 
 
-def _ranked(files: Counter[str], sizes: Counter[str]) -> list[Tally]:
+def _rank(files: Counter[str], sizes: Counter[str]) -> list[Tally]:
     names = sorted(files, key=lambda name: (-sizes[name], name))
     return [Tally(name, files[name], sizes[name]) for name in names]

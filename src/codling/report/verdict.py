@@ -16,7 +16,7 @@ FEW_STEPS = 100
 """Below this a model has hardly begun to learn."""
 CURES = (
     "train longer: the same command with more --minutes",
-    "keep the machine quiet meanwhile: training beside other work makes far fewer steps",
+    "keep the machine free meanwhile: training beside other work makes far fewer steps",
     "or serve a published model of code as it is: codling serve FOLDER or FILE.gguf",
 )
 
@@ -28,7 +28,7 @@ ADAPTING_CURES = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunVerdict:
     """The first thing to know of a run."""
 
     is_good: bool
@@ -39,16 +39,16 @@ class Verdict:
         return f"{self.text} What helps: {'; '.join(self.cures)}." if self.cures else self.text
 
 
-def judge(view: RunView) -> Verdict | None:
+def judge(view: RunView) -> RunVerdict | None:
     """The verdict on a run's model; None where nothing was trained or scored."""
     if view.commits:
         return _judge_commits(view.commits)
     if comparison := view.scores.get("comparison"):
         cures = () if comparison["helped"] else ADAPTING_CURES
-        return Verdict(comparison["helped"], comparison["text"], cures)
+        return RunVerdict(comparison["helped"], comparison["text"], cures)
     faults = list(_faults(view))
     if faults:
-        return Verdict(False, " ".join(faults), CURES)
+        return RunVerdict(False, " ".join(faults), CURES)
     if not view.scores:
         return None
     model, ngram = view.scores["model"], view.scores["ngram"]
@@ -60,17 +60,17 @@ def judge(view: RunView) -> Verdict | None:
         f"{model['exact_match']:.1%} of hidden lines exactly, against {ngram['exact_match']:.1%}"
     )
     if model["exact_match"] < ngram["exact_match"]:
-        return Verdict(False, f"{better}; but it inserts only {lines}.", CURES)
-    return Verdict(True, f"{better}; it inserts {lines}.")
+        return RunVerdict(False, f"{better}; but it inserts only {lines}.", CURES)
+    return RunVerdict(True, f"{better}; it inserts {lines}.")
 
 
-def _judge_commits(found: list[CommitScores]) -> Verdict:
+def _judge_commits(found: list[CommitScores]) -> RunVerdict:
     """What later commits say, repository by repository, and what each says to do."""
     verdicts = [each.scores["verdict"] for each in found]
     named = [f"{each.repo}: " if len(found) > 1 else "" for each in found]
     texts = [name + each["text"] for name, each in zip(named, verdicts, strict=True)]
     cures = [name + each["cure"] for name, each in zip(named, verdicts, strict=True)]
-    return Verdict(tuning_helped([e.scores for e in found]), " ".join(texts), tuple(cures))
+    return RunVerdict(tuning_helped([e.scores for e in found]), " ".join(texts), tuple(cures))
 
 
 def _faults(view: RunView) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _faults(view: RunView) -> Iterator[str]:
         yield f"Hardly trained: {n_steps} {steps}, where {FEW_STEPS} are the least that tell."
     if view.scores:
         model, ngram = view.scores["model"], view.scores["ngram"]
-        # Written so that a score that is no number counts as a fault.
+        # Written so that a score that is not a number counts as a fault.
         if not model["bits_per_byte"] < ngram["bits_per_byte"]:
             yield (
                 f"Not better than the {_baseline(view)}: {_bits(model)} bits per byte against "

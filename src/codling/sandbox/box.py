@@ -1,7 +1,7 @@
-"""A box: one fork server behind walls, which runs one job at a time.
+"""A box: one isolated fork server, which runs one job at a time.
 
 Input: a Job (files and steps). Output: a Reply, one StepReply per step that ran. A box that dies
-or hangs is started anew, and the job that killed it is reported as lost.
+or hangs is started again, and the job that killed it is reported as lost.
 
 Not here: many boxes at once (pool.py), and what a reply means as a verdict (outcome.py).
 """
@@ -42,7 +42,8 @@ class Step:
     limits: Limits = field(default_factory=Limits)
     env: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
-    """With `argv`: to be read once from descriptor 4 and, for proof of the end, given back on 3."""
+    """With `argv`: to be read once from descriptor 4 and, as proof of the end, written back on
+    3."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ are enough: the job will wait for another one to end."""
 
 
 @dataclass(kw_only=True)
-class _Coming:
+class _PendingJob:
     """A job with its message for the server."""
 
     index: int
@@ -127,7 +128,7 @@ class Box:
         read-only; `python` runs the programs, our own if none is given."""
         self.limits, self.unsafe, self.python = limits, unsafe, python or own()
         self.shown, self.preload = tuple(shown), tuple(preload)
-        self.group: cgroup.Group | str = "not started"
+        self.group: cgroup.ControlGroup | str = "not started"
         self.exposed = ""
         """Why programs run as the host's root, "" if they do not."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -158,11 +159,11 @@ class Box:
         While one job runs the next is already in the server's pipe, so that the server does not
         wait for us between short jobs.
         """
-        coming: _Coming | None = None
-        while (now := coming or _Coming.of(take(False))) is not None:
+        coming: _PendingJob | None = None
+        while (now := coming or _PendingJob.of(take(False))) is not None:
             sent = now.sent or self._send(now.message)
-            coming = _Coming.of(take(True))
-            # No more than what the pipe holds, lest both sides wait for the other to read.
+            coming = _PendingJob.of(take(True))
+            # No more than what the pipe holds, so that the two sides do not wait for each other.
             if coming is not None and sent and len(coming.message) <= _AHEAD:
                 coming.sent = self._send(coming.message)
             reply = self._collect(now.job) if sent else self._give_up("its pipe closed")
@@ -191,7 +192,7 @@ class Box:
         return Reply(lost=f"the sandbox ended or hung while the job ran ({reason})")
 
     def kill(self) -> None:
-        """Begin to end the server; `close` waits until it has."""
+        """Tell the server to end; `close` waits until it has."""
         if self._process is not None:
             self._process.kill()
 
@@ -200,7 +201,7 @@ class Box:
         if self._process is not None:
             end(self._process)
             self._process = None
-        if isinstance(self.group, cgroup.Group):
+        if isinstance(self.group, cgroup.ControlGroup):
             self.group.remove()
             self.group = "closed"
 
@@ -215,7 +216,7 @@ class Box:
             self.close()
             raise
         except (OSError, EOFError) as error:
-            said = self._last_words() or str(error)
+            said = self._final_stderr() or str(error)
             self.close()
             raise ToolMissingError(
                 f"the sandbox does not start: {said}; see `codling evaluate doctor`"
@@ -229,10 +230,10 @@ class Box:
         else:
             walled = bubblewrap.start(self._argv(), self.shown, python=self.python)
             self._process, inner, self.exposed = walled.process, walled.inner, walled.exposed
-        if isinstance(self.group, cgroup.Group):
+        if isinstance(self.group, cgroup.ControlGroup):
             self.group.put(pid for pid in (self._process.pid, inner) if pid is not None)
 
-    def _last_words(self) -> str:
+    def _final_stderr(self) -> str:
         if self._process is None or self._process.stderr is None:
             return ""
         self._process.kill()
@@ -257,7 +258,7 @@ class Box:
         return [self.python.path, "-P", "-s", "-S", "-c", source]
 
     def _oom_kills(self) -> int:
-        return self.group.oom_kills() if isinstance(self.group, cgroup.Group) else 0
+        return self.group.oom_kills() if isinstance(self.group, cgroup.ControlGroup) else 0
 
     def _send(self, message: bytes) -> bool:
         """Whether the server, started if need be, took the message."""
@@ -300,14 +301,14 @@ def describe(*, unsafe: bool = False) -> str:
     """One line on what protects the host here, and what does not."""
     if unsafe:
         return (
-            "UNSAFE: limits of time, memory and files, but no walls; "
+            "UNSAFE: limits of time, memory and files, but no isolation; "
             "code sees the host's files and network"
         )
     group = cgroup.create(Limits())
     walls = (
         "bubblewrap: own user, pid, mount, ipc, network and host name; read-only system; seccomp"
     )
-    if isinstance(group, cgroup.Group):
+    if isinstance(group, cgroup.ControlGroup):
         group.remove()
         return f"{walls}; control group bounds processes and memory"
     held = "not held back: run as another user" if os.getuid() == 0 else "held by RLIMIT_NPROC"

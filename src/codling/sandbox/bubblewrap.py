@@ -1,4 +1,4 @@
-"""The outer walls: the bubblewrap command line that starts the fork server in new namespaces.
+"""The outer isolation: the bubblewrap command line that starts the fork server in new namespaces.
 
 Input: folders to show read-only, packages to preload. Output: argv and the file descriptors that
 it needs. Inside there is a read-only system (/usr, the dynamic linker's and the toolchains'
@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 
 from codling.core.errors import ToolMissingError
-from codling.sandbox.identity import USER, give
+from codling.sandbox.identity import USER, write_id_maps
 from codling.sandbox.inside.seccomp import filter_bytes
 from codling.sandbox.interpreter import Interpreter, own
 from codling.sandbox.launch import end, launch
@@ -64,7 +64,7 @@ def find() -> str:
     if path is None:
         raise ToolMissingError(
             "untrusted code needs bubblewrap: apt-get install bubblewrap "
-            "(or --unsafe, which runs it with limits but without walls)"
+            "(or --unsafe, which runs it with limits but without isolation)"
         )
     return path
 
@@ -78,7 +78,7 @@ def command(  # noqa: PLR0913 - three of them are descriptors
     wait: int,
     python: Interpreter | None = None,
 ) -> list[str]:
-    """`program` inside the walls; `shown` are host folders to see read-only at their own paths.
+    """`program` in new namespaces; `shown` are host folders to see read-only at their own paths.
 
     `python` is the interpreter to show, our own if none is given. Bubblewrap writes to the
     descriptor `told` who runs inside (see `inner_pid`); the program is its namespace's first
@@ -92,7 +92,9 @@ def command(  # noqa: PLR0913 - three of them are descriptors
         argv += ["--setenv", name, value]
     argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]
     python = python or own()
-    for folder in _above([*python.folders, *_SETTINGS, *map(str, shown), f"{INSIDE}/inside"]):
+    for folder in _parent_folders(
+        [*python.folders, *_SETTINGS, *map(str, shown), f"{INSIDE}/inside"]
+    ):
         argv += ["--dir", folder]
     for path in (*_SYSTEM, *python.folders):
         argv += ["--ro-bind", path, path]
@@ -113,14 +115,14 @@ def command(  # noqa: PLR0913 - three of them are descriptors
     return [*argv, "--seccomp", str(filter_fd), "--", *program]
 
 
-def _above(paths: Sequence[str]) -> list[str]:
+def _parent_folders(paths: Sequence[str]) -> list[str]:
     """The folders that lead to `paths`, outermost first: made by name they are open to all,
-    otherwise they would be as closed as root's home is."""
+    otherwise they would be as private as root's home."""
     folders = (folder for path in paths for folder in reversed(Path(path).parents))
     return [str(folder) for folder in dict.fromkeys(folders) if folder != Path("/")]
 
 
-def without_rights(argv: Sequence[str]) -> list[str]:
+def argv_without_rights(argv: Sequence[str]) -> list[str]:
     """A program for `start` that gives up every right and then becomes `argv`."""
     source = (
         f"import sys; sys.path.insert(0, {INSIDE!r}); from inside.linux import become; "
@@ -130,8 +132,8 @@ def without_rights(argv: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walled:
-    """A process behind walls."""
+class IsolatedProcess:
+    """A process in namespaces of its own."""
 
     process: subprocess.Popen[bytes]
     """bubblewrap; it ends when the program does."""
@@ -147,8 +149,8 @@ def start(
     *,
     python: Interpreter | None = None,
     stderr: int = subprocess.PIPE,
-) -> Walled:
-    """Start `program` inside the walls, under an id that is not root's if one can be had."""
+) -> IsolatedProcess:
+    """Start `program` in new namespaces, under an id that is not root's if there is one."""
     told, tell = os.pipe()
     wait, go = os.pipe()
     rules = filter_file()
@@ -156,15 +158,15 @@ def start(
     process = launch(argv, fds=(rules, tell, wait), env={}, stderr=stderr)
     try:
         inner = inner_pid(told)
-        exposed = give(inner) if inner is not None else ""
-        with suppress(BrokenPipeError):  # it has ended already: its own words say why
+        exposed = write_id_maps(inner) if inner is not None else ""
+        with suppress(BrokenPipeError):  # it has ended already: its own message says why
             os.write(go, b"x")
     except OSError:
         end(process)
         raise
     finally:
         os.close(go)
-    return Walled(process=process, inner=inner, exposed=exposed)
+    return IsolatedProcess(process=process, inner=inner, exposed=exposed)
 
 
 def inner_pid(told: int) -> int | None:
@@ -176,7 +178,8 @@ def inner_pid(told: int) -> int | None:
 
 @cache
 def _compile_inside() -> None:
-    """Byte code for the server where it is absent or old: behind the walls nobody can write it."""
+    """Byte code for the server where it is absent or old: inside the sandbox nobody can write
+    it."""
     for source in _HERE_INSIDE.glob("*.py"):
         target = Path(importlib.util.cache_from_source(str(source)))
         if target.exists() and target.stat().st_mtime > source.stat().st_mtime:

@@ -27,7 +27,7 @@ _OWN_MEMORY = 256 * MIB
 
 
 @dataclass(frozen=True)
-class Group:
+class ControlGroup:
     """Folders of a control group that was made for one box."""
 
     folders: tuple[Path, ...]
@@ -63,7 +63,7 @@ class Group:
         return 0
 
 
-def create(limits: Limits, root: Path = ROOT) -> Group | str:
+def create(limits: Limits, root: Path = ROOT) -> ControlGroup | str:
     """A new group with these limits, or the reason why none can be made here."""
     name = f"codling-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     _sweep(root)
@@ -87,7 +87,7 @@ def _sweep(root: Path) -> None:
                     folder.rmdir()
 
 
-def _create_v1(root: Path, name: str, limits: Limits) -> Group | str:
+def _create_v1(root: Path, name: str, limits: Limits) -> ControlGroup | str:
     if not (root / "pids").is_dir() or not (root / "memory").is_dir():
         return "no pids and memory controllers under " + str(root)
     pids, memory = root / "pids" / name, root / "memory" / name
@@ -95,10 +95,10 @@ def _create_v1(root: Path, name: str, limits: Limits) -> Group | str:
     (pids / "pids.max").write_text(str(limits.processes + 8))
     memory.mkdir()
     (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes + _OWN_MEMORY))
-    return Group((pids, memory))
+    return ControlGroup((pids, memory))
 
 
-def _create_v2(root: Path, name: str, limits: Limits) -> Group | str:
+def _create_v2(root: Path, name: str, limits: Limits) -> ControlGroup | str:
     own = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
     for parent in (root / own, root):
         enabled = parent / "cgroup.subtree_control"
@@ -108,5 +108,5 @@ def _create_v2(root: Path, name: str, limits: Limits) -> Group | str:
             (folder / "pids.max").write_text(str(limits.processes + 8))
             (folder / "memory.max").write_text(str(limits.memory_bytes + _OWN_MEMORY))
             (folder / "memory.oom.group").write_text("0")
-            return Group((folder,))
+            return ControlGroup((folder,))
     return f"the pids and memory controllers are not delegated to {root / own}"

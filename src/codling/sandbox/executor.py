@@ -3,7 +3,7 @@
 Input: Programs. Output: Outcomes. Python runs in the box's warm interpreter; others are compiled
 and run by their toolchain, Java and TypeScript by compilers that stay warm.
 
-Not here: the walls (box.py) and the languages (toolchains.py).
+Not here: the isolation (box.py) and the languages (toolchains.py).
 """
 
 import re
@@ -22,9 +22,9 @@ from codling.sandbox.box import Job, Reply, Step, StepReply
 from codling.sandbox.bubblewrap import INSIDE
 from codling.sandbox.interpreter import Interpreter, own
 from codling.sandbox.limits import Limits
-from codling.sandbox.outcome import Outcome, judge, proved, telling_line
+from codling.sandbox.outcome import Outcome, has_proved_end, judge, telling_line
 from codling.sandbox.pool import Pool
-from codling.sandbox.tampering import tampering
+from codling.sandbox.tampering import find_tampering
 from codling.sandbox.toolchains import Toolchain
 from codling.sandbox.warm_compiler import (
     HERE,
@@ -47,7 +47,7 @@ class Program:
     """"python", or a name of toolchains.py: cpp, java, ts ..."""
     source: str
     answer: str = ""
-    """The part of it that nobody vouches for; a strict verdict looks there for what reaches for
+    """The untrusted part of it; a strict verdict looks there for what reaches for
     the tests (tampering.py), or in the whole source if none is given."""
     seconds: float = 10.0
     """Run time limit; compiling is not in it."""
@@ -116,12 +116,12 @@ class Executor:
                 f"{self._chains[language].packages}; see `codling evaluate doctor`"
             )
         if self._chains[language].precompiled:
-            toolchains.precompiled_header()
+            toolchains.precompile_header()
         return found
 
     def run(self, program: Program) -> Outcome:
         """Run and judge one program."""
-        if (caught := _caught(program)) is not None:
+        if (caught := _find_tampering(program)) is not None:
             return caught
         if program.language == "python":
             job = _python_job(program)
@@ -129,12 +129,12 @@ class Executor:
         return self._run_other(program, self._chains[program.language])
 
     def run_alone(self, program: Program) -> Outcome:
-        """Run one program that is no answer to a test: it passes if it ends with status 0."""
+        """Run one program that is not an answer to a test: it passes if it ends with status 0."""
         if program.language == "python":
             job = _python_job(program)
-            return judge(job, self.pool.run(job), _ended_well)
+            return judge(job, self.pool.run(job), _has_ended_well)
         alone = replace(program, strict=False)
-        return self._run_other(alone, self._chains[program.language], _ended_well)
+        return self._run_other(alone, self._chains[program.language], _has_ended_well)
 
     def map(self, programs: Iterable[Program]) -> Iterator[tuple[int, Outcome]]:
         """Run all programs; pairs of index and outcome, as they come."""
@@ -142,7 +142,7 @@ class Executor:
         if any(program.language != "python" for program in listed):
             yield from in_threads(self.run, listed, self.pool.workers)
             return
-        caught = {i: c for i, each in enumerate(listed) if (c := _caught(each)) is not None}
+        caught = {i: c for i, each in enumerate(listed) if (c := _find_tampering(each)) is not None}
         yield from caught.items()
         free = [i for i in range(len(listed)) if i not in caught]
         jobs = [_python_job(listed[i]) for i in free]
@@ -178,7 +178,7 @@ class Executor:
             steps.insert(0, Step(argv=argv, env=dict(chain.env), limits=slow))
         job = Job(steps=tuple(steps), files=files)
 
-        def passed(reply: StepReply) -> bool:
+        def has_passed(reply: StepReply) -> bool:
             if chain.alarm and re.search(chain.alarm, reply.stderr):
                 return False
             if not nonce:
@@ -187,7 +187,7 @@ class Executor:
             counted = chain.has_passed(reply) or not chain.strict_report
             return reply.exit == 0 and counted and (reply.proved or (not chain.runner and said))
 
-        return judge(job, self.pool.run(job), rule or passed)
+        return judge(job, self.pool.run(job), rule or has_passed)
 
     def _compiler(self, kind: str) -> WarmCompiler:
         if kind not in self._compilers:
@@ -195,13 +195,13 @@ class Executor:
         return self._compilers[kind]
 
 
-def _caught(program: Program) -> Outcome | None:
-    """The verdict on a program that reaches for its tests; it need not run."""
-    found = program.strict and tampering(program.language, program.answer or program.source)
+def _find_tampering(program: Program) -> Outcome | None:
+    """The verdict on a program that reaches for its tests; it is not run."""
+    found = program.strict and find_tampering(program.language, program.answer or program.source)
     return Outcome(status="tampering", detail=f"it uses {found}") if found else None
 
 
-def _ended_well(step: StepReply) -> bool:
+def _has_ended_well(step: StepReply) -> bool:
     return step.exit == 0
 
 
@@ -219,7 +219,7 @@ def _python_job(program: Program) -> Job:
 
 
 def _python_outcome(program: Program, job: Job, reply: Reply) -> Outcome:
-    return judge(job, reply, proved if program.strict else _ended_well)
+    return judge(job, reply, has_proved_end if program.strict else _has_ended_well)
 
 
 def _java(unsafe: bool) -> WarmCompiler:

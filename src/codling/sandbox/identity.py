@@ -1,15 +1,15 @@
 """Who untrusted code is to the host: never its root.
 
 Input: a process that waits in a new user namespace. Output: that namespace's maps of user and
-group ids, or the reason why none can be had.
+group ids, or the reason why there are none.
 
 An ordinary user's code runs as that user. Root's code would run as the host's root, who may write
-the kernel's settings however few capabilities are left. So root gives it an id of nobody's, and
+the kernel's settings however few capabilities are left. So root gives it an unused id, and
 its own id a second name inside, for the start only: the server must still read root's folders
-while it sets up its walls, then it takes the other id (inside/linux.py), and no program in a cell
-holds the capability to change back.
+while it sets up its isolation, then it takes the other id (inside/linux.py), and no program in a
+cell holds the capability to change back.
 
-Not here: the walls (bubblewrap.py).
+Not here: the isolation (bubblewrap.py).
 """
 
 import os
@@ -24,13 +24,13 @@ cost the capabilities."""
 NOBODY = 65534
 
 
-def give(pid: int) -> str:
+def write_id_maps(pid: int) -> str:
     """Write the id maps of the waiting process `pid`; why its programs will be the host's root,
     "" if they will not."""
     reason = ""
     if os.geteuid() == 0:
         try:
-            return _give_another(pid)
+            return _write_second_id(pid)
         except OSError as error:
             reason = f"root may not give an id to a process ({error.strerror})"
     Path(f"/proc/{pid}/setgroups").write_text("deny")
@@ -39,9 +39,9 @@ def give(pid: int) -> str:
     return reason
 
 
-def _give_another(pid: int) -> str:
+def _write_second_id(pid: int) -> str:
     maps = {kind: Path(f"/proc/self/{kind}_map").read_text() for kind in ("gid", "uid")}
-    others = {kind: unprivileged(text) for kind, text in maps.items()}
+    others = {kind: find_unprivileged_id(text) for kind, text in maps.items()}
     for kind, other in others.items():
         pair = f"{USER} {other} 1\n{BUILDER} 0 1\n"
         _write(pid, kind, f"{USER} 0 1\n" if None in others.values() else pair)
@@ -55,10 +55,10 @@ def _write(pid: int, kind: str, text: str) -> None:
     Path(f"/proc/{pid}/{kind}_map").write_text(text)
 
 
-def unprivileged(id_map: str) -> int | None:
+def find_unprivileged_id(id_map: str) -> int | None:
     """An id that is not root's and that we may give away, from a map of /proc/self.
 
-    >>> unprivileged("0 100000 1000")
+    >>> find_unprivileged_id("0 100000 1000")
     999
     """
     ranges = [tuple(map(int, re.findall(r"\d+", line))) for line in id_map.splitlines()]

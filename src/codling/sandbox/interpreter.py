@@ -78,7 +78,7 @@ def own() -> Interpreter:
 
 @cache
 def interpreter(path: Path | None) -> Interpreter:
-    """The one at `path`; ToolMissingError if there is none that will do."""
+    """The one at `path`; ToolMissingError if it is not usable."""
     if path is None:
         return own()
     try:
@@ -88,7 +88,8 @@ def interpreter(path: Path | None) -> Interpreter:
         told = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ToolMissingError(
-            f"{path} is no Python that starts ({type(error).__name__}); give the interpreter of a "
+            f"{path} is not a Python that starts ({type(error).__name__}); give the interpreter of "
+            "a "
             "virtual environment, such as FOLDER/bin/python"
         ) from None
     if tuple(map(int, told["version"].split(".")[:2])) < _OLDEST:

@@ -7,7 +7,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The bounds of one step; a step that meets one fails for that reason."""
+    """The bounds of one step; a step that reaches one fails for that reason."""
 
     wall_seconds: float = 10.0
     """Real time."""

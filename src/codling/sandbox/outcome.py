@@ -41,7 +41,7 @@ class Outcome:
 
     status: Status
     detail: str = ""
-    """The line that says most: the exception, the compiler's first error, the signal."""
+    """The most informative line: the exception, the compiler's first error, the signal."""
     stdout: str = ""
     stderr: str = ""
     seconds: float = 0.0
@@ -53,12 +53,12 @@ class Outcome:
         return self.status == "passed"
 
 
-def proved(step: StepReply) -> bool:
-    """The rule for Python: the notary has witnessed the end."""
+def has_proved_end(step: StepReply) -> bool:
+    """The rule for Python: the notary has confirmed the end."""
     return step.proved
 
 
-def judge(job: Job, reply: Reply, passed: Callable[[StepReply], bool] = proved) -> Outcome:
+def judge(job: Job, reply: Reply, passed: Callable[[StepReply], bool] = has_proved_end) -> Outcome:
     """The verdict on `reply`; `passed` decides about a last step that ended in order."""
     if reply.lost:
         status: Status = "out of memory" if reply.out_of_memory else "lost"
@@ -101,7 +101,7 @@ def _status(
 
 
 def telling_line(text: str) -> str:
-    """The line of a log that says most: the last of a traceback, else the first that tells of an
+    """The most informative line of a log: the last of a traceback, else the first that tells of an
     error or a failure, else the last.
 
     >>> telling_line("Traceback (most recent call last):\\n  File x\\nKeyError: 3\\n")

@@ -65,7 +65,7 @@ class Pool:
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Reply]]:
         """Run all jobs; pairs of index and reply, as they come."""
-        waiting = _Waiting(jobs, self.workers)
+        waiting = _SharedQueue(jobs, self.workers)
         done: SimpleQueue[tuple[int, Reply] | Future[None]] = SimpleQueue()
 
         def work() -> None:
@@ -99,8 +99,8 @@ class Pool:
                 self._idle.append(box)
 
 
-class _Waiting:
-    """Jobs that several boxes take from."""
+class _SharedQueue:
+    """The queue of jobs that several boxes take from."""
 
     def __init__(self, jobs: Iterable[Job], n_boxes: int) -> None:
         self._jobs = deque(enumerate(jobs))
@@ -116,7 +116,7 @@ class _Waiting:
             return self._jobs.popleft() if len(self._jobs) > ahead * self._n_boxes else None
 
     def clear(self) -> None:
-        """Nothing more to take."""
+        """Drop all remaining jobs."""
         with self._lock:
             self._jobs.clear()
 

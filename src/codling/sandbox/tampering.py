@@ -1,8 +1,8 @@
 """Answers that reach for the tests instead of solving the problem.
 
 Input: a language and the text of an answer. Output: the first thing in it that no solution needs
-and a forged verdict does, or "". It is a list of names, so it is no wall: what it misses is said in
-docs/evaluation.md, language by language. Only strict verdicts ask it.
+and a forged verdict does, or "". It is a list of names, so it is not a complete defence: what it
+misses is said in docs/evaluation.md, language by language. Only strict verdicts ask it.
 
 Not here: what the sandbox itself holds (inside/notary.py, runners/).
 """
@@ -77,14 +77,14 @@ _COMPILED = {
 }
 
 
-def tampering(language: str, answer: str) -> str:
+def find_tampering(language: str, answer: str) -> str:
     """What `answer` reaches for that a solution does not need; "" if nothing is seen.
 
-    >>> tampering("python", "import sys\\nsys._getframe(1)")
+    >>> find_tampering("python", "import sys\\nsys._getframe(1)")
     '_getframe'
     """
     if language == "python":
-        return next(_in_python(answer), "")
+        return next(_find_in_python(answer), "")
     answer = _IDIOMS.sub("", answer)
     if language == "sh":
         answer = _AWK.sub(lambda call: _without_lines(call[0]), answer)
@@ -99,11 +99,11 @@ def _without_lines(call: str) -> str:
     return quoted.replace("\\$0", "")
 
 
-def _in_python(answer: str) -> Iterator[str]:
+def _find_in_python(answer: str) -> Iterator[str]:
     try:
         tree = ast.parse(answer)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return  # it will say so itself
+        return  # running it reports the syntax error
     nodes = list(ast.walk(tree))
     imports = [node for node in nodes if isinstance(node, ast.Import)]
     modules = {(a.asname or a.name).split(".")[0] for node in imports for a in node.names}
@@ -120,7 +120,7 @@ def _in_python(answer: str) -> Iterator[str]:
         elif isinstance(node, ast.Call):
             yield from _set_by_name(node, modules)
         elif isinstance(node, ast.FunctionDef | ast.Assign):
-            yield from _yes_to_all(node)
+            yield from _find_always_true(node)
 
 
 def _asks_by_name(nodes: list[ast.AST], modules: set[str]) -> bool:
@@ -153,7 +153,7 @@ def _attribute(node: ast.Attribute, modules: set[str]) -> Iterator[str]:
         yield f"{owner}.{node.attr} replaced"
 
 
-def _yes_to_all(node: ast.FunctionDef | ast.Assign) -> Iterator[str]:
+def _find_always_true(node: ast.FunctionDef | ast.Assign) -> Iterator[str]:
     """A comparison that is true of anything."""
     if isinstance(node, ast.FunctionDef):
         names = [node.name]

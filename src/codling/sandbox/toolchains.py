@@ -145,7 +145,7 @@ def _rust() -> tuple[str, str]:
 def version(language: str) -> str | None:
     """The version line of a language's tool, or None where something it needs is missing."""
     toolchain = toolchains()[language]
-    if not all(Path(p).exists() for p in _needed(toolchain)):
+    if not all(Path(p).exists() for p in _required_paths(toolchain)):
         return None
     if toolchain.warm == "typescript":
         return _typescript_version()
@@ -159,7 +159,7 @@ def version(language: str) -> str | None:
 
 
 def _ask(argv: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
-    """What a tool answers; None if it is not there, fails or hangs."""
+    """What a tool prints; None if it is absent, fails or hangs."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -167,7 +167,7 @@ def _ask(argv: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
     return done if done.returncode == 0 else None
 
 
-def _needed(toolchain: Toolchain) -> Sequence[str]:
+def _required_paths(toolchain: Toolchain) -> Sequence[str]:
     programs = [argv[0] for argv in (toolchain.run, toolchain.compile) if argv]
     return [*(p for p in programs if p.startswith("/")), *toolchain.needs]
 
@@ -200,7 +200,7 @@ def doctor() -> str:
     return "\n".join(lines)
 
 
-def precompiled_header() -> None:
+def precompile_header() -> None:
     """Make the precompiled bits/stdc++.h, and the seal, once per compiler version; g++ then takes
     0.2 s instead of 1 s."""
     target = PCH_DIR / "bits" / "stdc++.h.gch"

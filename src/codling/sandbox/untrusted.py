@@ -1,4 +1,4 @@
-"""The verb `run-untrusted`: one file that nobody vouches for, behind the sandbox's walls.
+"""The verb `run-untrusted`: one untrusted file, run in the sandbox.
 
 Input: a file; its name or first line says the language. Output: what it wrote, its end, and what
 protected the machine. Not here: verdicts on answers (executor.py).
@@ -27,10 +27,10 @@ _BY_PROGRAM = {
 
 @dataclass(frozen=True, kw_only=True)
 class UntrustedConfig:
-    """One file to run behind walls."""
+    """One untrusted file to run in the sandbox."""
 
     file: Path
-    """Source file that nobody vouches for; its name says the language."""
+    """Untrusted source file; its name says the language."""
     language: str = ""
     """Language if neither name nor first line says it: python, sh, js, cpp ..."""
     seconds: float = 10.0
@@ -42,9 +42,9 @@ class UntrustedConfig:
 
 
 def run_untrusted(config: UntrustedConfig) -> str:
-    """Run a file that nobody vouches for, and say what came of it.
+    """Run an untrusted file in the sandbox, and say how it ended.
 
-    Its name says the language (.py, .sh, .js, .cpp ...), without an ending its #! line.
+    Its name says the language (.py, .sh, .js, .cpp ...), without a suffix its #! line.
 
     Example:
         codling run-untrusted downloaded.py
@@ -54,7 +54,7 @@ def run_untrusted(config: UntrustedConfig) -> str:
     try:
         source = config.file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise SourceError(f"{config.file} is no UTF-8 text; only source files are run") from None
+        raise SourceError(f"{config.file} is not UTF-8 text; only source files are run") from None
     program = Program(
         language=config.language or language_of(config.file.name, source),
         source=source,

@@ -1,7 +1,7 @@
 """Compilers that stay warm: Java and TypeScript sources in, classes and JavaScript out.
 
 Starting javac takes 0.6 s and tsc 1.8 s; a warm one takes some 20 and 80 ms. Each runs in a box
-of its own (walls as for any untrusted code, no network) and only compiles: what it makes runs
+of its own (isolated like any untrusted code, no network) and only compiles: what it makes runs
 elsewhere.
 
 Not here: the programs of the compilers (warm/) and which language needs them (toolchains.py).
@@ -65,7 +65,7 @@ class WarmCompiler:
         if self._unsafe:
             self._process = launch(self._argv, env=bubblewrap.ENVIRONMENT, stderr=quiet)
         else:
-            entry = bubblewrap.without_rights(self._argv)
+            entry = bubblewrap.argv_without_rights(self._argv)
             self._process = bubblewrap.start(entry, self._shown, stderr=quiet).process
 
     def _end(self) -> None:

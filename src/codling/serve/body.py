@@ -2,7 +2,8 @@
 
 Input: the bytes that the guard let in. Output: plain values for the request's model (schema.py).
 pydantic's own parser reads them: ten times as fast as Python's on long lists, with a bound on
-nesting, and it refuses what is no Unicode, so that no half of a surrogate pair comes any further.
+nesting, and it refuses what is not a Unicode, so that no half of a surrogate pair comes any
+further.
 
 Not here: what the fields may hold (schema.py), files of JSON (core/foreign_json.py).
 """
@@ -27,7 +28,8 @@ _MAX_EXPLAINED = 65536
 
 
 def parse_body(body: bytes) -> Any:  # noqa: ANN401 -- JSON
-    """The value in a body; RequestError says what is wrong, and names a field that is no Unicode.
+    """The value in a body; RequestError says what is wrong, and names a field that is not a
+    Unicode.
 
     >>> parse_body(b'{"prompt": "x", "n": 2}')
     {'prompt': 'x', 'n': 2}

@@ -16,7 +16,7 @@ from codling.serve.prompts import chat_choices
 from codling.serve.run import Run
 from codling.serve.schema import ChatRequest
 from codling.serve.server import Server
-from codling.serve.sse import EventStream, Objects, while_connected
+from codling.serve.sse import EventStream, Objects, await_while_connected
 
 
 async def chat(request: Request, asked: ChatRequest, server: Server) -> Response:
@@ -26,11 +26,11 @@ async def chat(request: Request, asked: ChatRequest, server: Server) -> Response
     run = server.new_run(choices)
     if asked.stream:
         await run.open(server.backend)
-        return EventStream(_chunks(run, asked, server))
-    return JSONResponse(await while_connected(request, _whole(run, asked, server)))
+        return EventStream(_stream_chunks(run, asked, server))
+    return JSONResponse(await await_while_connected(request, _answer_at_once(run, asked, server)))
 
 
-async def _whole(run: Run, asked: ChatRequest, server: Server) -> dict[str, Any]:
+async def _answer_at_once(run: Run, asked: ChatRequest, server: Server) -> dict[str, Any]:
     await run.open(server.backend)
     with server.running(run):
         choices = await run.finish()
@@ -48,7 +48,7 @@ async def _whole(run: Run, asked: ChatRequest, server: Server) -> dict[str, Any]
     }
 
 
-async def _chunks(run: Run, asked: ChatRequest, server: Server) -> Objects:
+async def _stream_chunks(run: Run, asked: ChatRequest, server: Server) -> Objects:
     head = _head(run, server, "chat.completion.chunk") | (
         {"usage": None} if asked.wants_usage else {}
     )

@@ -21,7 +21,7 @@ from codling.serve.run import Choice, Run
 from codling.serve.schema import CompletionRequest
 from codling.serve.server import Server, session_of
 from codling.serve.side_work import Check
-from codling.serve.sse import EventStream, Objects, while_connected
+from codling.serve.sse import EventStream, Objects, await_while_connected
 
 _MAX_ENTRIES = 2**18
 """Log-probabilities of prompts in one answer."""
@@ -36,15 +36,15 @@ async def complete(request: Request, asked: CompletionRequest, server: Server) -
         run.about = About(asked.prompt, asked.suffix or "", asked.path)
     if asked.max_tokens == 0:
         return JSONResponse(
-            await while_connected(request, _prompt_only(run, asked, server, prompts))
+            await await_while_connected(request, _prompt_only(run, asked, server, prompts))
         )
     inserting = inserts(asked.suffix, server.backend.tokenizer)
     session = session_of(request, asked.user) if inserting else None
     if asked.stream:
         await run.open(server.backend)
-        return EventStream(_chunks(run, asked, server, prompts, session))
+        return EventStream(_stream_chunks(run, asked, server, prompts, session))
     return JSONResponse(
-        await while_connected(request, _whole(run, asked, server, prompts, session))
+        await await_while_connected(request, _answer_at_once(run, asked, server, prompts, session))
     )
 
 
@@ -66,7 +66,7 @@ def _refuse_too_many(choices: Sequence[Choice], n_top: int) -> None:
         )
 
 
-async def _whole(
+async def _answer_at_once(
     run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str], session: str | None
 ) -> dict[str, Any]:
     await run.open(server.backend)
@@ -87,7 +87,7 @@ async def _whole(
     }
 
 
-async def _chunks(
+async def _stream_chunks(
     run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str], session: str | None
 ) -> Objects:
     head = _head(run, server) | ({"usage": None} if asked.wants_usage else {})
@@ -173,11 +173,11 @@ async def _prompt_logprobs(
     done: dict[int, list[TokenLogprob]] = {}
     for choice in run.choices:
         if choice.prompt_index not in done:
-            done[choice.prompt_index] = await _scored(choice.prompt_ids, asked, server)
+            done[choice.prompt_index] = await _score_prompt(choice.prompt_ids, asked, server)
     return [done[choice.prompt_index] for choice in run.choices]
 
 
-async def _scored(
+async def _score_prompt(
     ids: Sequence[int], asked: CompletionRequest, server: Server
 ) -> list[TokenLogprob]:
     first, *rest = await server.scoring.run(server.backend.score, ids, asked.logprobs or 0)
@@ -202,9 +202,10 @@ def _logprobs(
         offset += _n_chars(entry)
     return {
         "tokens": [_name(entry) for entry in entries],
-        "token_logprobs": [_finite(entry.logprob) for entry in entries],
+        "token_logprobs": [_json_number(entry.logprob) for entry in entries],
         "top_logprobs": [
-            {_name(alternative): _finite(alternative.logprob) for alternative in entry.top} or None
+            {_name(alternative): _json_number(alternative.logprob) for alternative in entry.top}
+            or None
             for entry in entries
         ],
         "text_offset": offsets,
@@ -231,7 +232,7 @@ def _name(entry: TokenLogprob) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in entry.bytes)
 
 
-def _finite(logprob: float) -> float | None:
+def _json_number(logprob: float) -> float | None:
     """JSON knows no nan and no infinity."""
     if math.isnan(logprob):
         return None

@@ -48,7 +48,9 @@ class ApiError(Exception):
         return JSONResponse(self.body(), status_code=self.status, headers=self.headers)
 
 
-def too_long(n_prompt: int, max_length: int, param: str, *, at_least: bool = False) -> ApiError:
+def too_long_error(
+    n_prompt: int, max_length: int, param: str, *, at_least: bool = False
+) -> ApiError:
     """400 for a prompt that leaves no room for an answer; `at_least`: its end was not read."""
     return ApiError(
         400,
@@ -60,7 +62,7 @@ def too_long(n_prompt: int, max_length: int, param: str, *, at_least: bool = Fal
     )
 
 
-def overloaded(message: str) -> ApiError:
+def overload_error(message: str) -> ApiError:
     """503: sound, but too much at once; clients try again by themselves."""
     return ApiError(
         503, message, type="overloaded_error", code="busy", headers={"Retry-After": "1"}

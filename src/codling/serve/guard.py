@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from codling.serve.errors import ApiError, overloaded
+from codling.serve.errors import ApiError, overload_error
 from codling.serve.metrics import Metrics
 from codling.serve.origin import is_local_host, may_ask
 
@@ -105,7 +105,7 @@ class Guard:
         # So many digits at most, since Python refuses to read thousands of them.
         n_bytes = int(length[:19]) if length.isascii() and length.isdigit() else 0
         if n_bytes > self._room.limit:
-            return _too_large(self._room.limit)
+            return _too_large_error(self._room.limit)
         return None
 
     def _is_open(self, scope: Scope) -> bool:
@@ -139,9 +139,9 @@ class _Exchange:
         self._n_bytes += n_more
         self._room.left -= n_more
         if self._n_bytes > self._room.limit:
-            self._refusal = _too_large(self._room.limit)
+            self._refusal = _too_large_error(self._room.limit)
         elif self._room.left < 0 and n_more:
-            self._refusal = overloaded("too many long requests at once; try again in a moment")
+            self._refusal = overload_error("too many long requests at once; try again in a moment")
         if self._refusal:
             raise self._refusal
         return message
@@ -175,7 +175,7 @@ def has_key(headers: Mapping[str, str], key: str) -> bool:
     return hmac.compare_digest(sent.encode(), key.encode())
 
 
-def _too_large(limit: int) -> ApiError:
+def _too_large_error(limit: int) -> ApiError:
     return ApiError(
         413, f"the body is larger than {limit:,} bytes; send less", code="body_too_large"
     )

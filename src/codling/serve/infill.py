@@ -27,7 +27,7 @@ from codling.serve.run import Run
 from codling.serve.schema import ExtraFile, InfillRequest, Native, NativeRequest
 from codling.serve.server import Server, session_of
 from codling.serve.side_work import Check
-from codling.serve.sse import EventStream, Objects, while_connected
+from codling.serve.sse import EventStream, Objects, await_while_connected
 
 _BOS_AS_TEXT = "<s>"
 """cmp-ai writes this before DeepSeek's FIM tokens."""
@@ -86,14 +86,14 @@ def context(files: Sequence[ExtraFile]) -> str:
 async def _answer(
     request: Request, asked: Native, server: Server, run: Run, session: str | None = None
 ) -> Response:
-    writing = _Writing(run, asked, server, session)
+    writing = _NativeAnswer(run, asked, server, session)
     if asked.stream:
         await writing.run.open(server.backend)
-        return EventStream(writing.chunks(), done=False)
-    return JSONResponse(await while_connected(request, writing.whole()))
+        return EventStream(writing.stream_chunks(), done=False)
+    return JSONResponse(await await_while_connected(request, writing.answer_at_once()))
 
 
-class _Writing:
+class _NativeAnswer:
     """One native answer as it is written."""
 
     def __init__(self, run: Run, asked: Native, server: Server, session: str | None) -> None:
@@ -102,13 +102,13 @@ class _Writing:
         self.cut = False
         """True once the text ends for n_indent or for time, not for the model."""
 
-    async def whole(self) -> dict[str, Any]:
+    async def answer_at_once(self) -> dict[str, Any]:
         await self.run.open(self.server.backend)
-        async for _ in self.chunks():
+        async for _ in self.stream_chunks():
             pass
         return select(self._final(self.content), self.asked.response_fields)
 
-    async def chunks(self) -> Objects:
+    async def stream_chunks(self) -> Objects:
         with self.server.running(self.run, self.session):
             events = self.run.events(self.server.config.keep_alive_seconds)
             try:
@@ -135,11 +135,11 @@ class _Writing:
             kept = keep_indent(self.content, self.asked.n_indent)
             self.cut = len(kept) < len(self.content)
             self.content = kept if len(kept) >= before else self.content[:before]
-        if self._overtime():
+        if self._is_overtime():
             self.cut = True
         return self.content[before:]
 
-    def _overtime(self) -> bool:
+    def _is_overtime(self) -> bool:
         """llama.cpp's rule: time counts from the first token, and a first line is finished."""
         limit, first = self.asked.t_max_predict_ms, self.run.first_text_at
         if not limit or first is None or "\n" not in self.content:

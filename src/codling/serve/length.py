@@ -8,7 +8,7 @@ Not here: the exact count (prompts.py), the cutting of insertions (tokens/fim.py
 
 from collections.abc import Iterable
 
-from codling.serve.errors import too_long
+from codling.serve.errors import too_long_error
 from codling.serve.side_work import Check
 from codling.tokens.tokenizer import Tokenizer
 
@@ -37,7 +37,7 @@ def refuse_too_long(
     texts = list(texts)
     n_least = sum(fewest_tokens(text, tokenizer) for text in texts)
     if n_least > max_length:
-        raise too_long(n_least, max_length, param, at_least=True)
+        raise too_long_error(n_least, max_length, param, at_least=True)
     size = max_length * _CHARS_PER_TOKEN
     if sum(map(len, texts)) <= 2 * size:
         return
@@ -47,4 +47,4 @@ def refuse_too_long(
             check()
             n_tokens += max(0, len(tokenizer.encode(text[start : start + size])) - _SLACK)
             if n_tokens > max_length:
-                raise too_long(n_tokens, max_length, param, at_least=True)
+                raise too_long_error(n_tokens, max_length, param, at_least=True)

@@ -43,7 +43,7 @@ class CompletionLog:
     def __init__(
         self, path: Path, *, with_text: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
-        """Appends to `path`; ConfigError where that is no ordinary file of ours."""
+        """Appends to `path`; ConfigError where that is not an ordinary file of ours."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)

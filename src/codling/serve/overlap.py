@@ -58,7 +58,7 @@ class OverlapFilter:
             if match != "no":
                 self.stopped = match == "for certain"
                 return self._release(start)
-        return self._release(len(self._held) - self._n_begun())
+        return self._release(len(self._held) - self._count_begun())
 
     def flush(self) -> str:
         """What was held back, when no more will come, without what repeats whole lines."""
@@ -103,7 +103,7 @@ class OverlapFilter:
                 return "no"
         return "a line" if n_same else "so far"
 
-    def _n_begun(self) -> int:
+    def _count_begun(self) -> int:
         """How much of the held text's end may be the beginning of the cursor line's rest."""
         line = self._held[self._held.rfind("\n") + 1 :]
         if not self._rest:

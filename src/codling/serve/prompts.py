@@ -16,7 +16,7 @@ from codling.corpus.context import Cursor
 from codling.engine.request import Mode, SamplingParams
 from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
-from codling.serve.errors import too_long
+from codling.serve.errors import too_long_error
 from codling.serve.length import refuse_too_long
 from codling.serve.run import Choice
 from codling.serve.schema import (
@@ -195,7 +195,7 @@ def _start(tokenizer: Tokenizer) -> list[int]:
 def _room(ids: Sequence[int], backend: Backend, param: str) -> int:
     room = backend.max_length - len(ids)
     if room < 1:
-        raise too_long(len(ids), backend.max_length, param)
+        raise too_long_error(len(ids), backend.max_length, param)
     return room
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from codling.engine.request import BusyError, Delta, Mode, SamplingParams, TokenLogprob
 from codling.serve.backend import Backend, DeltaStream
-from codling.serve.errors import ApiError, overloaded
+from codling.serve.errors import ApiError, overload_error
 from codling.serve.metrics import Metrics
 from codling.serve.outcomes import About
 from codling.serve.overlap import OverlapFilter
@@ -64,7 +64,7 @@ class Run:
                 choice.stream = await backend.open(choice.prompt_ids, choice.params, choice.mode)
         except BusyError as error:
             self.cancel("busy")
-            raise overloaded(str(error)) from None
+            raise overload_error(str(error)) from None
         except BaseException:
             self.cancel("error")
             raise

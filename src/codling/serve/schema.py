@@ -109,7 +109,7 @@ class Constrained(BaseModel):
                 raise RequestError(f"{name} is not supported; leave it out", param=name)
 
 
-class Sampling(Constrained):
+class GenerationRequest(Constrained):
     """What completions and chat share."""
 
     model_config = ConfigDict(extra="ignore")
@@ -149,7 +149,7 @@ class Sampling(Constrained):
                 raise RequestError(f"{name} is not supported; leave it at 0", param=name)
 
 
-class CompletionRequest(Sampling):
+class CompletionRequest(GenerationRequest):
     """POST /v1/completions: continue a prompt, or insert between `prompt` and `suffix`."""
 
     prompt: Prompt
@@ -224,7 +224,7 @@ class Message(BaseModel):
         return "".join(part.text or "" for part in parts)
 
 
-class ChatRequest(Sampling):
+class ChatRequest(GenerationRequest):
     """POST /v1/chat/completions."""
 
     messages: list[Message] = Field(min_length=1, max_length=_MAX_TURNS, fail_fast=True)

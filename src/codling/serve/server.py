@@ -14,13 +14,13 @@ from codling import __version__
 from codling.core.errors import CodlingError
 from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
-from codling.serve.errors import overloaded
+from codling.serve.errors import overload_error
 from codling.serve.metrics import Metrics
 from codling.serve.outcomes import CompletionLog
 from codling.serve.run import Choice, Run
 from codling.serve.sessions import Sessions
 from codling.serve.side_work import Check, SideWork
-from codling.serve.sse import while_connected
+from codling.serve.sse import await_while_connected
 
 _READERS = 2
 """Threads that turn prompts into tokens."""
@@ -52,20 +52,22 @@ class Server:
         **more: P.kwargs,
     ) -> R:  # fmt: skip
         """`work(check, *args)` beside the event loop, as long as the client is there."""
-        return await while_connected(request, self.reading.run(work, *args, **more))
+        return await await_while_connected(request, self.reading.run(work, *args, **more))
 
     def new_run(self, choices: Sequence[Choice]) -> Run:
         """The run of a request, if there is room for it; else ApiError 503."""
         busy = sum(len(run.choices) for run in self._runs)
         if busy and busy + len(choices) > self.config.max_streams + self.config.max_waiting:
-            raise overloaded(f"{busy} completions are running or waiting; try again in a moment")
+            raise overload_error(
+                f"{busy} completions are running or waiting; try again in a moment"
+            )
         return Run(choices, self.metrics)
 
     @contextmanager
     def running(self, run: Run, session: str | None = None) -> Iterator[None]:
         """Inside the block the run is known, so that it can be superseded or stopped."""
         with ExitStack() as stack:
-            stack.enter_context(self.sessions.newest(session, run))
+            stack.enter_context(self.sessions.supersede_older(session, run))
             self._runs.add(run)
             stack.callback(self._runs.discard, run)
             stack.callback(self._note_shown, run)

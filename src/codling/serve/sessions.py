@@ -30,7 +30,7 @@ class Sessions:
         return len(self._running)
 
     @contextmanager
-    def newest(self, session: str | None, run: Supersedable) -> Iterator[None]:
+    def supersede_older(self, session: str | None, run: Supersedable) -> Iterator[None]:
         """Inside the block `run` is the session's newest; what ran before it is cancelled."""
         if session is None:
             yield

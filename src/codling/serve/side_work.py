@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
-from codling.serve.errors import ApiError, overloaded
+from codling.serve.errors import ApiError, overload_error
 
 Check = Callable[[], None]
 """Long work calls it now and then; it raises once nobody waits for the result."""
@@ -45,14 +45,14 @@ class SideWork:
         Raises ApiError 503 if too much waits already or the server stops.
         """
         if self._closed:
-            raise _stopping()
+            raise _stopping_error()
         if len(self._open) >= self._most:
-            raise overloaded("too many prompts are being read; try again in a moment")
+            raise overload_error("too many prompts are being read; try again in a moment")
         given_up = threading.Event()
 
         def check() -> None:
             if given_up.is_set():
-                raise _stopping()
+                raise _stopping_error()
 
         def begin() -> R:
             check()
@@ -63,7 +63,7 @@ class SideWork:
         # Counted until the thread is done with it, also when its caller no longer waits.
         running.add_done_callback(lambda _: self._open.discard(given_up))
         try:
-            return await _shielded(running)
+            return await _shield(running)
         finally:
             given_up.set()
 
@@ -75,13 +75,13 @@ class SideWork:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def _shielded(running: "asyncio.Future[R]") -> R:
+async def _shield(running: "asyncio.Future[R]") -> R:
     """The result; if the caller is cancelled the work is told so, but stays counted."""
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         if running.cancelled():  # the server stops
-            raise _stopping() from None
+            raise _stopping_error() from None
         running.add_done_callback(_forget)
         raise
 
@@ -92,5 +92,5 @@ def _forget(running: "asyncio.Future[R]") -> None:
         running.exception()
 
 
-def _stopping() -> ApiError:
+def _stopping_error() -> ApiError:
     return ApiError(503, "the server is shutting down", type="server_error", code="shutting_down")

@@ -37,7 +37,7 @@ class EventStream(StreamingResponse):
         super().__init__(self.text, media_type="text/event-stream", headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream; a client that goes away is no error."""
+        """Send the stream; a client that goes away is not an error."""
         try:
             await super().__call__(scope, receive, send)
         except ClientDisconnect:
@@ -61,10 +61,10 @@ def _event(value: Mapping[str, Any]) -> str:
     return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-async def while_connected(request: Request, answer: Awaitable[Answer]) -> Answer:
+async def await_while_connected(request: Request, answer: Awaitable[Answer]) -> Answer:
     """Await the answer, but cancel it when the client goes away."""
     working = asyncio.ensure_future(answer)
-    watching = asyncio.ensure_future(_gone(request))
+    watching = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -76,6 +76,6 @@ async def while_connected(request: Request, answer: Awaitable[Answer]) -> Answer
         await asyncio.wait({working, watching})
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

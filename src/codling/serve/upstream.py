@@ -99,10 +99,10 @@ class UpstreamBackend:
             response = await self._client.send(request, stream=True)
             stack.push_async_callback(response.aclose)
             if response.status_code != 200:
-                raise _refused(response.status_code, await response.aread())
+                raise _refusal_error(response.status_code, await response.aread())
         except httpx.HTTPError as error:
             await stack.aclose()
-            raise _unreachable(error) from None
+            raise _unreachable_error(error) from None
         except BaseException:
             await stack.aclose()
             raise
@@ -142,14 +142,14 @@ class UpstreamStream:
                     for delta in self._deltas(event):
                         yield delta
             except httpx.HTTPError as error:
-                raise _unreachable(error) from None
+                raise _unreachable_error(error) from None
             # Token counts come after the last text: the end is told only now.
             n_rest = max(0, self._n_tokens)
             yield Delta(text="", token_ids=(0,) * n_rest, finish_reason=self._reason or "stop")
 
     def _deltas(self, event: Mapping[str, Any]) -> Sequence[Delta]:
         if "error" in event:
-            raise _refused(502, json.dumps(event).encode())
+            raise _refusal_error(502, json.dumps(event).encode())
         if usage := event.get("usage"):
             self._n_tokens = int(usage.get("completion_tokens", 0))
             details = usage.get("prompt_tokens_details") or {}
@@ -243,12 +243,12 @@ def _headers(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _unreachable(error: httpx.HTTPError) -> ApiError:
+def _unreachable_error(error: httpx.HTTPError) -> ApiError:
     reason = str(error) or type(error).__name__
     return ApiError(502, f"the upstream server does not answer: {reason}", type="upstream_error")
 
 
-def _refused(status: int, body: bytes) -> ApiError:
+def _refusal_error(status: int, body: bytes) -> ApiError:
     try:
         value = parse_row(body, "the answer")
         inner = value.get("error", value)

@@ -7,7 +7,7 @@ completes code.
 The text is first split as coder-v1 splits it (the rules are in its tokenizer.json): line ends
 alone, words and punctuation with at most one space before them, every digit alone. The special
 tokens follow the vocabulary in coder-v1's order. All 256 bytes are in the vocabulary, so that any
-text goes in and comes back.
+text can be encoded and decoded without loss.
 
 Not here: encoding (tokenizer.py), and the held-out split: no byte of it is looked at.
 """
@@ -46,7 +46,7 @@ class TokenizerConfig:
     vocab_size: int = 4096
     """Tokens in all, the nine special ones included."""
     sample_bytes: int = 32_000_000
-    """About this much text is looked at, drawn evenly from the whole training split."""
+    """About this much text is read, drawn evenly from the whole training split."""
     seed: int = 0
     """Decides which pieces of text are drawn."""
 
@@ -72,7 +72,7 @@ def learn_tokenizer(config: TokenizerConfig) -> Work:
     total = _n_train_bytes(samples)
     if total == 0:
         raise SourceError(f"{config.samples_dir} has no training samples; add sources")
-    core = train(_drawn(samples, total, config), config.vocab_size)
+    core = train(_draw_pieces(samples, total, config), config.vocab_size)
     write_text(draft.file("tokenizer.json"), core.to_str(pretty=True))
     write_json(draft.file("tokenizer_config.json"), _tokenizer_config())
     draft.counts |= {"vocab_size": core.get_vocab_size(), "train_bytes": total}
@@ -110,8 +110,8 @@ def _n_train_bytes(samples: Artifact) -> int:
     return total
 
 
-def _drawn(samples: Artifact, total: int, config: TokenizerConfig) -> Iterator[str]:
-    """Pieces of the training split, each in or out by a hash of its sample and place."""
+def _draw_pieces(samples: Artifact, total: int, config: TokenizerConfig) -> Iterator[str]:
+    """Pieces of the training split, each chosen by a hash of its sample and place."""
     share = config.sample_bytes / total
     with Bar("learn tokenizer", min(total, config.sample_bytes) / 1e6, unit="MB") as bar:
         for row in read_rows(samples, "samples", columns=["id", "split", "content"]):

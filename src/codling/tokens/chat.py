@@ -1,12 +1,12 @@
-"""Chats as prompts: the one place where what people say is turned into tokens.
+"""Chats as prompts: the one place where messages are turned into tokens.
 
 Input: messages [{"role": "system" | "user" | "assistant" | "tool", "content": text}], the tools
 they may use. Output: the prompt, as text or ids, by the checkpoint's template or one that is named.
 
 A prompt is made of pieces: text, and special tokens. Special tokens come only from what the
-template itself writes (template_marks.py); what people, tools or documents say is text, whatever it
-looks like, and cannot end its own turn. Templates are foreign programs and run in a sandbox with
-bounded work (template_sandbox.py).
+template itself writes (template_marks.py); what people, tools or documents contribute is text,
+whatever it looks like, and cannot end its own turn. Templates are foreign programs and run in a
+sandbox with bounded work (template_sandbox.py).
 
 Not here: which templates a checkpoint has (template_files.py), and images.
 """
@@ -18,9 +18,9 @@ from typing import Any
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from codling.core.errors import RequestError, TokenizerError
-from codling.tokens.template_budget import spending, within_bounds
+from codling.tokens.template_budget import bound_parts, set_budget
 from codling.tokens.template_files import choose_template, named_templates
-from codling.tokens.template_marks import ROLES, Marks, rewrite
+from codling.tokens.template_marks import ROLES, StandIns, rewrite
 from codling.tokens.template_sandbox import BoundedEnvironment
 from codling.tokens.tokenizer import Piece, Tokenizer, surrogate_at
 
@@ -46,10 +46,10 @@ class ChatTemplate:
     ) -> None:
         """`tokens` are the texts of `bos_token` and so on, `specials` those of all special tokens.
 
-        Raises TokenizerError if the source is no template.
+        Raises TokenizerError if the source is not a template.
         """
         self.source = source
-        self._marks = Marks(specials)
+        self._marks = StandIns(specials)
         environment = BoundedEnvironment(self._marks, now)
         try:
             if len(source) > _MAX_SOURCE:
@@ -57,10 +57,10 @@ class ChatTemplate:
             parsed = rewrite(environment.parse(source), self._marks)
             parsed.set_environment(environment)
             self._template = environment.from_string(parsed)
-            self._tokens = {n: self._marks.marked(t) for n, t in (tokens or {}).items()}
+            self._tokens = {n: self._marks.replace_specials(t) for n, t in (tokens or {}).items()}
         except Exception as error:  # noqa: BLE001 -- jinja2 raises Python's own for odd sources
             raise TokenizerError(
-                f"the chat template is not valid jinja2 ({_line(error)}); correct it, or name "
+                f"the chat template is not valid jinja2 ({_one_line(error)}); correct it, or name "
                 "another with --chat-template"
             ) from None
 
@@ -89,36 +89,38 @@ class ChatTemplate:
         `fields` are further variables of the template. Raises RequestError if the messages are not
         what the template takes, and if it needs more work than bounds allow.
         """
-        said = _Said()
-        given: dict[str, Any] = said.plain({**fields, "tools": tools}, "chat_template_kwargs")
+        said = _ValueCopier()
+        given: dict[str, Any] = said.copy_plain({**fields, "tools": tools}, "chat_template_kwargs")
         given["messages"] = [
-            said.plain(message, f"messages[{i}]") for i, message in enumerate(_check(messages))
+            said.copy_plain(message, f"messages[{i}]") for i, message in enumerate(_check(messages))
         ]
         given["add_generation_prompt"] = add_generation_prompt
         try:
-            with spending(said.n_chars):
-                return self._marks.pieces(self._written({**self._tokens, **given}))
+            with set_budget(said.n_chars):
+                return self._marks.pieces(self._run_template({**self._tokens, **given}))
         except TemplateError as error:
             raise RequestError(
-                f"the chat template refuses: {_line(error)}", param="messages"
+                f"the chat template refuses: {_one_line(error)}", param="messages"
             ) from None
         except Exception as error:  # noqa: BLE001 -- whatever a foreign program does wrong
             raise RequestError(
-                f"the chat template fails: {type(error).__name__}: {_line(error)}", param="messages"
+                f"the chat template fails: {type(error).__name__}: {_one_line(error)}",
+                param="messages",
             ) from None
 
-    def _written(self, given: Mapping[str, Any]) -> str:
+    def _run_template(self, given: Mapping[str, Any]) -> str:
         context = self._template.new_context(dict(given))
-        return "".join(within_bounds(self._template.root_render_func(context)))
+        return "".join(bound_parts(self._template.root_render_func(context)))
 
 
 class ChatFormat:
-    """How one model is spoken to: its tokenizer, and its templates, each compiled once."""
+    """The chat format of one model: its tokenizer, and its templates, each compiled once."""
 
     def __init__(self, tokenizer: Tokenizer, asked: str | None = None) -> None:
         """`asked` names a template: the checkpoint's own, a preset, or a file.
 
-        Raises TokenizerError if it names none. A model without any is no error before it is asked.
+        Raises TokenizerError if it names none. A model without any is not an error before it is
+        asked.
         """
         self._tokenizer = tokenizer
         self._asked = asked
@@ -134,7 +136,7 @@ class ChatFormat:
 
     def template(self, *, tools: bool = False) -> ChatTemplate:
         """The template; TokenizerError if there is none, or it is broken."""
-        fitting = self._tokenizer.generation.template
+        fitting = self._tokenizer.family.template
         source = choose_template(self._own, self._asked, tools=tools, fitting=fitting)
         if source not in self._compiled:
             self._compiled[source] = ChatTemplate(
@@ -162,17 +164,19 @@ class ChatFormat:
             control[text] if special else text
             for text, special in template.pieces(messages, add_generation_prompt, tools=tools)
         ]
-        return self._tokenizer.encode_pieces([*pieces, _Said().plain(begun, "messages")])
+        return self._tokenizer.encode_pieces(
+            [*pieces, _ValueCopier().copy_plain(begun, "messages")]
+        )
 
 
-class _Said:
-    """Copies what others said into plain values, and measures it."""
+class _ValueCopier:
+    """Copies values from outside into plain ones, and measures them."""
 
     def __init__(self) -> None:
         self.n_chars = 0
 
-    def plain(self, value: Any, where: str, depth: int = 0) -> Any:  # noqa: ANN401 -- JSON
-        """The value; RequestError for what is no JSON or no Unicode."""
+    def copy_plain(self, value: Any, where: str, depth: int = 0) -> Any:  # noqa: ANN401 -- JSON
+        """The value; RequestError for what is not JSON or not Unicode."""
         if isinstance(value, str):
             self.n_chars += len(value)
             if (at := surrogate_at(value)) is not None:
@@ -189,11 +193,13 @@ class _Said:
         self.n_chars += 16
         if isinstance(value, Mapping):
             return {
-                self.plain(k, where): self.plain(v, f"{where}.{k}"[:80], depth + 1)
+                self.copy_plain(k, where): self.copy_plain(v, f"{where}.{k}"[:80], depth + 1)
                 for k, v in value.items()
             }
         if isinstance(value, Sequence):
-            return [self.plain(v, f"{where}[{i}]"[:80], depth + 1) for i, v in enumerate(value)]
+            return [
+                self.copy_plain(v, f"{where}[{i}]"[:80], depth + 1) for i, v in enumerate(value)
+            ]
         raise RequestError(f"{where} is a {type(value).__name__}, not JSON", param="messages")
 
 
@@ -227,7 +233,7 @@ def _check(messages: Sequence[Message]) -> Sequence[Message]:
     return messages
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """What an error says, in one line of printable characters."""
     text = "".join(c if c.isprintable() else " " for c in str(error))
     where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""

@@ -54,8 +54,7 @@ class TokenDataset:
         return self._ids[start : start + self.context + 1].astype(np.int64)
 
     def batch(self, step: int) -> torch.Tensor:
-        """The [B, T+1] batch of `step`; the same for the same (seed, step), whatever came
-        before."""
+        """The [B, T+1] batch of `step`; it depends on (seed, step) alone."""
         first = step * self.batch_size
         places = (divmod(first + i, self.n_windows) for i in range(self.batch_size))
         rows = [
@@ -64,9 +63,9 @@ class TokenDataset:
         return torch.from_numpy(np.stack(rows))
 
     def set_aside(self, n_windows: int) -> list[int]:
-        """Take about so many windows out of the batches, a run here and there; their indices.
+        """Take about so many windows out of the batches, in scattered runs; their indices.
 
-        Runs, because the neighbour of a window is half of what it is about. The same for the same
+        Runs, because neighbouring windows are about the same text. The same for the same
         seed.
         """
         rng = np.random.default_rng([self.seed, _ASIDE])

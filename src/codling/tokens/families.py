@@ -1,8 +1,10 @@
-"""The table of special tokens: one row per generation of published models, and which row a file is.
+"""The table of special tokens: one row per family of published models, and which row a file belongs
+to.
 
-Input: the added tokens of a tokenizer and the checkpoint's config. Output: a Generation, whose
+Input: the added tokens of a tokenizer and the checkpoint's config. Output: a TokenizerFamily, whose
 strings give the ids of sentence ends, FIM and chat. Tokens are found by their text, never by a
-number, so a tokenizer that we train ourselves is a coder-v1 like the published one, with other ids.
+number, so a tokenizer that we train ourselves belongs to coder-v1 like the published one, with
+other ids.
 
 Not here: encoding (tokenizer.py) and the wording of chats (chat.py).
 """
@@ -42,7 +44,7 @@ left."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generation:
+class TokenizerFamily:
     """What one family of published tokenizers calls its special tokens; None where it has none."""
 
     name: str
@@ -51,11 +53,11 @@ class Generation:
     """Ends a document: the base model's end, also in instruct models."""
     pad: str | None = None
     fim_begin: str | None = None
-    """Stands before the prefix."""
+    """Precedes the prefix."""
     fim_hole: str | None = None
     """Stands between prefix and suffix."""
     fim_end: str | None = None
-    """Stands after the suffix; the middle follows."""
+    """Follows the suffix; the middle comes next."""
     user: str | None = None
     assistant: str | None = None
     eot: str | None = None
@@ -75,7 +77,7 @@ class Generation:
     """The preset in templates/ that fits its chat models, if a checkpoint brings no template."""
 
 
-CODER_V1 = Generation(
+CODER_V1 = TokenizerFamily(
     name="coder-v1",
     bos=BOS,
     eos=EOS,
@@ -90,7 +92,7 @@ CODER_V1 = Generation(
     byte_chars="õ÷ÁýÀÿøúþüùöû",
     template="coder-v1",
 )
-LLM = Generation(
+LLM = TokenizerFamily(
     name="llm",
     bos=BOS,
     eos=EOS,
@@ -101,7 +103,7 @@ LLM = Generation(
     template="v2",
 )
 """LLM-7B, LLM-67B and coder-7b-v1.5: V2's vocabulary, without FIM, other tokens from 100002 on."""
-V2 = Generation(
+V2 = TokenizerFamily(
     name="v2",
     bos=BOS,
     eos=EOS,
@@ -113,7 +115,7 @@ V2 = Generation(
     missing={100002: FIM_HOLE, 100003: FIM_BEGIN, 100004: FIM_END},
     template="v2",
 )
-QWEN25_CODER = Generation(
+QWEN25_CODER = TokenizerFamily(
     name="qwen2.5-coder",
     eos="<|endoftext|>",
     pad="<|endoftext|>",
@@ -134,7 +136,7 @@ QWEN25_CODER = Generation(
     ),
     template="chatml",
 )
-STARCODER2 = Generation(
+STARCODER2 = TokenizerFamily(
     name="starcoder2",
     eos="<|endoftext|>",
     pad="<|endoftext|>",
@@ -144,7 +146,7 @@ STARCODER2 = Generation(
     complete_stops=("<file_sep>",),
     insert_stops=("<file_sep>", "<repo_name>", "<fim_prefix>", "<fim_pad>"),
 )
-CHATML = Generation(
+CHATML = TokenizerFamily(
     name="chatml",
     eos="<|endoftext|>",
     pad="<|endoftext|>",
@@ -152,32 +154,32 @@ CHATML = Generation(
     complete_stops=("<|im_end|>",),
     template="chatml",
 )
-"""Models that talk in `<|im_start|>` turns and know no FIM, for example SmolLM2-Instruct."""
+"""Models with `<|im_start|>` turns and without FIM, for example SmolLM2-Instruct."""
 
-GENERATIONS = {g.name: g for g in (CODER_V1, LLM, V2, QWEN25_CODER, STARCODER2, CHATML)}
+FAMILIES = {g.name: g for g in (CODER_V1, LLM, V2, QWEN25_CODER, STARCODER2, CHATML)}
 
 _V2_VOCABULARY = 100_000
 
 
 def resolve(
     tokens: Collection[str], n_base: int, model_config: Mapping[str, Any]
-) -> Generation | None:
-    """The generation of a tokenizer, or None if it is none of the table.
+) -> TokenizerFamily | None:
+    """The family of a tokenizer, or None if it is not in the table.
 
     `tokens` are all added tokens; `n_base` counts the vocabulary without them; `model_config` is
     the checkpoint's config.json (empty where there is none).
     """
     if BOS in tokens:
         return _resolve_deepseek(tokens, n_base, model_config)
-    for generation in (QWEN25_CODER, STARCODER2):
-        if {generation.fim_begin, generation.fim_hole, generation.fim_end} <= set(tokens):
-            return generation
+    for family in (QWEN25_CODER, STARCODER2):
+        if {family.fim_begin, family.fim_hole, family.fim_end} <= set(tokens):
+            return family
     return CHATML if {"<|im_start|>", "<|im_end|>"} <= set(tokens) else None
 
 
 def _resolve_deepseek(
     tokens: Collection[str], n_base: int, model_config: Mapping[str, Any]
-) -> Generation:
+) -> TokenizerFamily:
     if n_base != _V2_VOCABULARY:
         return CODER_V1
     if FIM_BEGIN in tokens:

@@ -1,6 +1,6 @@
 """Fill in the middle: the training transforms, and the one place where insertion prompts are built.
 
-Input: text with a hole: what stands before it, in it and after it. Output: ids in the order of
+Input: text with a hole: what is before it, in it and after it. Output: ids in the order of
 coder-v1,
 
     PSM   begin prefix hole suffix end | middle eos
@@ -27,11 +27,11 @@ from codling.tokens.tokenizer import Tokenizer
 FimMode = Literal["psm", "spm"]
 
 _CHARS_PER_TOKEN = 6
-"""A generous bound: so many characters per token of room are looked at, not a whole file."""
+"""A generous bound: only this many characters per token of room are read, not a whole file."""
 _INDENTED = re.compile(r"^[ \t]+\S", re.MULTILINE)
 _STEPS = 8
-"""A trimmed prefix begins at a multiple of 1/8 of its room: it stays put while the user types, so
-that a prefix cache goes on being useful."""
+"""A trimmed prefix begins at a multiple of 1/8 of its room: it does not move while the user types,
+so that a prefix cache stays useful."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def insertion_prompt(
     mode: FimMode | None = None,
     max_tokens: int | None = None,
 ) -> InsertionPrompt:
-    """The ids after which the model writes what belongs between `prefix` and `suffix`.
+    """The ids after which the model generates the text between `prefix` and `suffix`.
 
     `mode` None takes the order that the model was taught (Tokenizer.fim_mode).
     With `max_tokens` the prompt is no longer than that: the prefix loses its beginning, the suffix
@@ -181,8 +181,8 @@ def insertion_prompt(
     prefix leaves.
 
     Raises TokenizerError if the model has no FIM tokens or a part begins with a look-alike of one
-    (a prompt built by hand; a file may quote them further on); RequestError if `max_tokens` has no
-    room even for the marks.
+    (a prompt built by hand; a file may quote them later in its text); RequestError if `max_tokens`
+    has no room even for the marks.
     """
     _marks(tokenizer)
     mode = mode or tokenizer.fim_mode

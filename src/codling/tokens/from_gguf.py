@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from codling.core.errors import TokenizerError
-from codling.tokens.checked import check_names, token_at
-from codling.tokens.families import CODER_V1_SPLITS, Generation, resolve
+from codling.tokens.families import CODER_V1_SPLITS, TokenizerFamily, resolve
 from codling.tokens.tokenizer import ByteChars, Tokenizer
+from codling.tokens.validation import check_names, token_at
 
 _TEMPLATE = "tokenizer.chat_template"
 _KEYS = "tokenizer.ggml."
@@ -78,16 +78,16 @@ def tokenizer_files(metadata: Mapping[str, Any]) -> TokenizerFiles:
     marks = {t: i for i, (t, k) in enumerate(zip(names, types, strict=True)) if k not in _NOT_ADDED}
     vocabulary = {t: i for i, t in enumerate(names) if types[i] != _UNUSED}
     model_config = _model_config(metadata)
-    generation = resolve(marks, len(vocabulary) - len(marks), model_config)
+    family = resolve(marks, len(vocabulary) - len(marks), model_config)
     pre = metadata.get(f"{_KEYS}pre")
-    splitter = _splitter(pre, generation)
+    splitter = _splitter(pre, family)
     return TokenizerFiles(
         {
             "version": "1.0",
             "normalizer": {"type": "NFC"} if splitter in _NFC else None,
             "pre_tokenizer": {"type": "Sequence", "pretokenizers": _SPLITTERS[splitter]},
             "decoder": _byte_level(regex=True),
-            "added_tokens": [_added(t, i, types[i] == _CONTROL) for t, i in marks.items()],
+            "added_tokens": [_added_token(t, i, types[i] == _CONTROL) for t, i in marks.items()],
             "model": {
                 "type": "BPE",
                 "vocab": vocabulary,
@@ -100,10 +100,10 @@ def tokenizer_files(metadata: Mapping[str, Any]) -> TokenizerFiles:
     )
 
 
-def _splitter(pre: object, generation: Generation | None) -> str:
-    """The key in `_SPLITTERS`; old files say "default" or nothing, there the vocabulary tells."""
+def _splitter(pre: object, family: TokenizerFamily | None) -> str:
+    """The key in `_SPLITTERS`; old files say "default" or nothing; then the vocabulary decides."""
     if pre in (None, "default"):
-        return _SPLITTER_OF.get(generation.name, "gpt-2") if generation else "gpt-2"
+        return _SPLITTER_OF.get(family.name, "gpt-2") if family else "gpt-2"
     name = _SAME_SPLITTER.get(pre, pre) if isinstance(pre, str) else ""
     if name not in _SPLITTERS:
         known = ", ".join(sorted([*_SPLITTERS, *_SAME_SPLITTER]))
@@ -149,7 +149,7 @@ def _tokenizer_config(metadata: Mapping[str, Any], names: list[str], pre: object
     return config
 
 
-def _added(text: str, token_id: int, special: bool) -> dict[str, Any]:
+def _added_token(text: str, token_id: int, special: bool) -> dict[str, Any]:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     return {"id": token_id, "content": text, "special": special, **flags}
 
@@ -237,4 +237,4 @@ _SPLITTER_OF = {
     "starcoder2": "starcoder",
     "chatml": "smollm",
 }
-"""The splitter of each generation, for files that do not name theirs."""
+"""The splitter of each family, for files that do not name theirs."""

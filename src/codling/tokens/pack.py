@@ -1,7 +1,7 @@
 """Pack samples into token streams, with insertion tasks in the training stream.
 
 Input: artefacts of kind "samples" and "tokenizer". Output: an artefact of kind "tokens"
-(token_files.py). A sample becomes `bos text eos`; nothing is cut off or left out.
+(token_files.py). A sample becomes `bos text eos`; nothing is truncated or dropped.
 
 Insertion tasks (fim.py) take the place of plain text at two levels. "document": whole samples.
 "chunk": the stream is seen as windows of `context` tokens, and every stretch of a sample inside one
@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from codling.core.artifact import Artifact, Draft, open_artifact
 from codling.core.errors import ConfigError, SourceError, TokenizerError
-from codling.core.files import replacing, write_json
+from codling.core.files import replace_file, write_json
 from codling.core.inputs import tokenizer_file, tokenizer_input
 from codling.core.log import Bar
 from codling.core.recipe import aside
@@ -92,7 +92,7 @@ class PackConfig:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"pack: {name} is {getattr(self, name)}; choose from 0 to 1")
         if self.context < 16:
-            raise ConfigError(f"pack: context is {self.context}; 16 tokens are the least")
+            raise ConfigError(f"pack: context is {self.context}; at least 16 tokens are needed")
 
     @property
     def fim_unit(self) -> Literal["document", "chunk"]:
@@ -144,7 +144,7 @@ class EncodeTask:
 
 @dataclass
 class _Stream:
-    """One stream while it grows."""
+    """One stream under construction."""
 
     file: BinaryIO
     dtype: str
@@ -188,7 +188,7 @@ def _encode_task(task: EncodeTask, shard: Shard) -> Counts:
     encoder = _encoder(file, file.stat().st_mtime_ns)
     rows = _rows(task, ["content"])
     ids, lengths = encoder.encode([r["content"] for r in rows])
-    with replacing(shard.path(_IDS, ".npz")) as temporary, temporary.open("wb") as stored:
+    with replace_file(shard.path(_IDS, ".npz")) as temporary, temporary.open("wb") as stored:
         np.savez(stored, ids=ids, lengths=lengths)
     return {"samples": len(rows), "tokens": len(ids)}
 
@@ -206,7 +206,9 @@ def _encoder(tokenizer_file: Path, _mtime_ns: int) -> BulkEncoder:
     return BulkEncoder(Tokenizer.open(tokenizer_file))
 
 
-def _encoded(folder: Path, tasks: Sequence[EncodeTask]) -> Iterator[tuple[dict[str, Any], Ids]]:
+def _read_encoded(
+    folder: Path, tasks: Sequence[EncodeTask]
+) -> Iterator[tuple[dict[str, Any], Ids]]:
     """Each sample's id, split and size with its tokens, in order; one task in memory at a time."""
     for index, task in enumerate(tasks):
         with np.load(Shard(folder, index).path(_IDS, ".npz")) as stored:
@@ -233,13 +235,13 @@ def _lay_out(
             "train": _Stream(train, dtype),
             "heldout": _Stream(heldout, dtype),
         }
-        for row, ids in _encoded(draft.inner(_IDS).path, tasks):
+        for row, ids in _read_encoded(draft.inner(_IDS).path, tasks):
             stream = streams[row["split"]]
             start = stream.n_tokens
             if row["split"] == "train":
                 layout.add(stream, row["id"], ids)
             else:
-                stream.add(layout.framed(ids))
+                stream.add(layout.frame(ids))
             stream.n_bytes += row["n_bytes"]
             stream.rows.append(
                 {
@@ -277,7 +279,7 @@ class _Layout:
         self._eos = [eos]
         self.by_chunk = config.fim_unit == "chunk" and config.fim_rate > 0
 
-    def framed(self, ids: Ids) -> Ids:
+    def frame(self, ids: Ids) -> Ids:
         """A plain sample: bos text eos."""
         return np.concatenate([np.array(m, ids.dtype) for m in (self._bos, ids, self._eos)])
 
@@ -286,20 +288,20 @@ class _Layout:
         if self.by_chunk:
             self._add_chunks(stream, sample_id, ids)
             return
-        draw = self._drawn(sample_id, 0)
-        task = self._task(ids, draw) if draw and len(ids) >= _MIN_TASK else None
+        draw = self._draw_task(sample_id, 0)
+        task = self._make_task(ids, draw) if draw and len(ids) >= _MIN_TASK else None
         stream.n_fim += task is not None
-        stream.add(self.framed(ids) if task is None else task)
+        stream.add(self.frame(ids) if task is None else task)
 
     def _add_chunks(self, stream: _Stream, sample_id: str, ids: Ids) -> None:
         """Fill up the windows in turn with plain stretches and tasks, to the sample's end."""
-        todo = self.framed(ids)
+        todo = self.frame(ids)
         at, n_stretches = 0, 0
         while at < len(todo):
             room = self._config.context - stream.n_tokens % self._config.context
-            draw = self._drawn(sample_id, n_stretches)
+            draw = self._draw_task(sample_id, n_stretches)
             n_stretches += 1
-            taken, task = self._fitting_task(todo, at, room, draw) if draw else (0, None)
+            taken, task = self._fit_task(todo, at, room, draw) if draw else (0, None)
             if task is None:
                 stream.add(todo[at : at + room])
                 at += room
@@ -308,15 +310,13 @@ class _Layout:
                 stream.n_fim += 1
                 at += taken
 
-    def _fitting_task(
-        self, todo: Ids, at: int, room: int, draw: Draw
-    ) -> tuple[int, list[int] | None]:
+    def _fit_task(self, todo: Ids, at: int, room: int, draw: Draw) -> tuple[int, list[int] | None]:
         """A task of at most `room` tokens from `at` on, and how many of `todo` it uses up."""
         begins = len(self._bos) if at == 0 else 0
         text = todo[at + begins : len(todo) - 1]
         size = min(len(text), room - _OVERHEAD - _SLACK)
         while size >= _MIN_TASK:
-            task = self._task(text[:size], draw)
+            task = self._make_task(text[:size], draw)
             if task is None:
                 return 0, None
             if len(task) <= room:
@@ -325,10 +325,10 @@ class _Layout:
             size -= len(task) - room
         return 0, None
 
-    def _task(self, ids: Ids, draw: Draw) -> list[int] | None:
+    def _make_task(self, ids: Ids, draw: Draw) -> list[int] | None:
         return training_task(self._tokenizer, Spans(self._tokenizer, ids.tolist()), draw)
 
-    def _drawn(self, sample_id: str, stretch: int) -> Draw | None:
+    def _draw_task(self, sample_id: str, stretch: int) -> Draw | None:
         """Whether this stretch becomes a task, and which; the same for the same seed and sample."""
         rng = Random(f"{self._config.seed}/{sample_id}/{stretch}")
         if rng.random() >= self._config.fim_rate:

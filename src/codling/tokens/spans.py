@@ -2,7 +2,7 @@
 
 Input: the ids of a text. Output: ids of any stretch of it, as the tokenizer would give them for
 that stretch alone. Only the lines that are cut are encoded again: a line end is a token border, and
-what stands beyond it does not change how a line is split.
+the text after it does not change how a line is split.
 
 Not here: where to cut (fim.py) and what to do with the parts (pack.py).
 """
@@ -34,7 +34,7 @@ class Spans:
     def encode(self, start: int, end: int) -> list[int]:
         """The ids of bytes `start` to `end`, both borders between characters.
 
-        Raises UnicodeDecodeError if the stretch is no UTF-8, as when the tokens begin inside a
+        Raises UnicodeDecodeError if the stretch is not UTF-8, as when the tokens begin inside a
         character.
         """
         first = start if start == 0 else self._line_after(start, end)

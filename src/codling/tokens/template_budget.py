@@ -1,7 +1,7 @@
 """What the rendering of a foreign chat template may cost: a budget of work, counted, not timed.
 
 Input: the values that a template's operations take and make. Output: nothing, or a TemplateError
-once they are too much. The budget grows with the conversation.
+once they exceed it. The budget grows with the conversation.
 
 Not here: which operations pay what (template_filters.py, template_sandbox.py).
 """
@@ -23,7 +23,7 @@ MAX_BITS = 4096
 
 
 class Budget:
-    """What one rendering may still do: units of work (one to two microseconds each), and text."""
+    """What one rendering may still use: units of work (one to two microseconds each), and text."""
 
     def __init__(self, n_chars: int) -> None:
         """`n_chars`: how much text the conversation holds."""
@@ -71,7 +71,7 @@ class Budget:
                 todo.extend(part)
                 todo.extend(part.values())
             elif written and not isinstance(part, int | float | Undefined | range | None):
-                raise TemplateError(f"it writes a {type(part).__name__}, which is no text")
+                raise TemplateError(f"it writes a {type(part).__name__}, which is not text")
         return n_chars
 
 
@@ -85,7 +85,7 @@ def budget() -> Budget:
 
 
 @contextmanager
-def spending(n_chars: int) -> Iterator[None]:
+def set_budget(n_chars: int) -> Iterator[None]:
     """A budget for one rendering of a conversation of `n_chars` characters."""
     token = _BUDGET.set(Budget(n_chars))
     try:
@@ -95,15 +95,15 @@ def spending(n_chars: int) -> Iterator[None]:
 
 
 def as_text(value: object) -> str:
-    """The text of a value, with its length reckoned first."""
+    """The text of a value, with its length computed first."""
     if isinstance(value, str):
         return value
     budget().make(budget().walk(value, written=True))
     return str(value)
 
 
-def within_bounds(parts: Iterable[str]) -> Iterator[str]:
-    """The parts of a text; TemplateError as soon as they are too much."""
+def bound_parts(parts: Iterable[str]) -> Iterator[str]:
+    """The parts of a text; TemplateError as soon as they are too long."""
     n_chars = 0
     for part in parts:
         n_chars += len(part)

@@ -1,10 +1,10 @@
-"""Which chat templates a checkpoint brings, and which one is meant.
+"""Which chat templates a checkpoint brings, and which one is used.
 
 Input: a checkpoint's folder and its tokenizer_config.json. Output: jinja2 sources by name. They may
 lie in tokenizer_config.json, in chat_template.json, or as transformers 5 writes them in
 chat_template.jinja and additional_chat_templates/NAME.jinja; the later of these counts.
 
-A model without a template is no chat model: then there is none, unless one is asked for by name.
+A model without a template is not a chat model: then there is none, unless one is asked for by name.
 
 Not here: what a template does (chat.py).
 """
@@ -70,11 +70,12 @@ def choose_template(
     is none (`fitting` is the preset to recommend), or none of that name.
     """
     if asked is not None:
-        return own.get(asked) or _named(own, asked)
+        return own.get(asked) or _find_template(own, asked)
     if not own:
         cure = fitting or f"one of {', '.join(PRESETS)} or a file"
         raise TokenizerError(
-            "this model has no chat template, so it is no chat model: ask for a completion; if it "
+            "this model has no chat template, so it is not a chat model: ask for a completion; if "
+            "it "
             f"was taught to chat all the same, name its template with --chat-template ({cure})"
         )
     if tools and "tool_use" in own:
@@ -93,7 +94,7 @@ def preset_source(name: str) -> str:
     return (files("codling.tokens") / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
 
 
-def _named(own: Mapping[str, str], asked: str) -> str:
+def _find_template(own: Mapping[str, str], asked: str) -> str:
     if asked in PRESETS:
         return preset_source(asked)
     if Path(asked).is_file():

@@ -2,7 +2,7 @@
 """The filters, tests and string methods that chat templates may use, each within bounds.
 
 Input: a value and the arguments of one operation. Output: what jinja2, Python or transformers gives
-for it. What an operation would make is reckoned before it is made. The lists hold what published
+for it. The size of a result is computed before the result is made. The lists hold what published
 templates use; nothing else can be called.
 
 Not here: operators, calls and attributes (template_sandbox.py).
@@ -21,8 +21,8 @@ from jinja2.filters import FILTERS
 from jinja2.tests import TESTS
 from markupsafe import escape
 
-from codling.tokens.template_budget import Budget, as_text, budget, within_bounds
-from codling.tokens.template_marks import Marks
+from codling.tokens.template_budget import Budget, as_text, bound_parts, budget
+from codling.tokens.template_marks import StandIns
 
 _MAX_WIDTH = 1000
 """The widest field of a format, and the most characters in what only separates."""
@@ -39,20 +39,20 @@ STR_METHODS = _names(
     "rpartition rsplit rstrip split splitlines startswith strip swapcase title upper zfill"
 )
 _ASKS = _names("count endswith find index rfind rindex startswith")
-"""Methods that only tell something of a text: they see special tokens as the text they are."""
+"""Methods that only query a text: they see special tokens as their text."""
 
 
 def call_str(
-    marks: Marks, text: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    marks: StandIns, text: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
     """A method of a text; what is searched for in foreign text is text, whatever it looks like."""
     if name not in STR_METHODS:
         raise SecurityError(f"the method {name} of text is not for templates")
     if name in _ASKS or name.startswith("is"):
-        text = marks.plain(text)
+        text = marks.restore_specials(text)
     if not marks.occur_in(text):
         searched = len(args) if name not in ("replace", "join") else 1 - (name == "join")
-        args = [marks.plain(a) if i < searched else a for i, a in enumerate(args)]
+        args = [marks.restore_specials(a) if i < searched else a for i, a in enumerate(args)]
     if name == "join":
         args = [list(args[0]), *args[1:]]
         budget().look_at(args[0])
@@ -76,7 +76,7 @@ def _str_length(text: str, name: str, args: Sequence[Any]) -> int:
 _PERCENT = re.compile(r"%(?:\([^)]*\))?[#0\- +]*([\d*]*)(?:\.([\d*]+))?[hlL]?.", re.DOTALL)
 
 
-def percent(text: str, values: object) -> str:
+def format_percent(text: str, values: object) -> str:
     """`text % values`, within bounds."""
     specs = _PERCENT.findall(text)
     for digits in (d for spec in specs for d in spec if d):
@@ -99,7 +99,7 @@ def format_length(text: str, longest: int) -> int:
     return len(text) + n_fields * (longest + 2 * _MAX_WIDTH)
 
 
-def short(text: object, what: str) -> str:
+def check_short(text: object, what: str) -> str:
     """A text that may not be long, such as a format of dates."""
     if not isinstance(text, str) or len(text) > _MAX_WIDTH:
         raise TemplateError(f"it uses a {what} of more than {_MAX_WIDTH} characters")
@@ -119,12 +119,12 @@ _SHALLOW_TESTS = _names(
 )
 
 
-def bounded_filters(environment: Environment, marks: Marks) -> dict[str, Callable[..., Any]]:
+def bounded_filters(environment: Environment, marks: StandIns) -> dict[str, Callable[..., Any]]:
     """The filters by name."""
 
     def length(value: Any) -> int:
         budget().look_at(value)
-        return len(marks.plain(value))
+        return len(marks.restore_specials(value))
 
     def replace(value: object, old: object, new: object, count: int = -1) -> str:
         args = [as_text(old), as_text(new), count]
@@ -134,7 +134,7 @@ def bounded_filters(environment: Environment, marks: Marks) -> dict[str, Callabl
         "center": _center,
         "count": length,
         "escape": lambda value: str(escape(as_text(value))),
-        "format": lambda value, *args, **kwargs: percent(as_text(value), kwargs or args),
+        "format": lambda value, *args, **kwargs: format_percent(as_text(value), kwargs or args),
         "indent": _indent,
         "join": partial(_join, environment),
         "length": length,
@@ -145,8 +145,8 @@ def bounded_filters(environment: Environment, marks: Marks) -> dict[str, Callabl
         "sum": partial(_sum, environment),
         "tojson": _json,
     }
-    own |= {n: _bounded_filter(FILTERS[n], Budget.look_at) for n in _LOOKS}
-    own |= {n: _bounded_filter(FILTERS[n], Budget.walk) for n in _WALKS}
+    own |= {n: _bound_filter(FILTERS[n], Budget.look_at) for n in _LOOKS}
+    own |= {n: _bound_filter(FILTERS[n], Budget.walk) for n in _WALKS}
     return own | {"e": own["escape"], "d": own["default"]}
 
 
@@ -158,7 +158,9 @@ def _center(value: object, width: int = 80) -> str:
 
 def _indent(value: object, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
     text = as_text(value)
-    lead = short(width if isinstance(width, str) else " " * min(width, 2 * _MAX_WIDTH), "width")
+    lead = check_short(
+        width if isinstance(width, str) else " " * min(width, 2 * _MAX_WIDTH), "width"
+    )
     lines = text.splitlines(keepends=True)
     budget().make(len(text) + len(lead) * (len(lines) + 1))
     return "".join(
@@ -181,7 +183,7 @@ def _sum(
 ) -> Any:
     items = [start, *_attributes(environment, value, attribute)]
     if not all(isinstance(item, int | float) for item in items):
-        raise TemplateError("it sums what is no number")
+        raise TemplateError("it sums what is not a number")
     return sum(items)
 
 
@@ -201,13 +203,13 @@ def _round(value: float, precision: int = 0, method: str = "common") -> float:
     return float(cast(Any, FILTERS["round"](value, precision, cast(Any, method))))
 
 
-def _bounded_filter(
+def _bound_filter(
     function: Callable[..., Any], pay: Callable[[Budget, object], object]
 ) -> Callable[..., Any]:
     at = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
-    def bounded(*args: Any, **kwargs: Any) -> Any:
+    def call_within_bounds(*args: Any, **kwargs: Any) -> Any:
         value = args[at]
         if pay is Budget.walk and isinstance(value, Iterator):
             value = list(value)
@@ -215,35 +217,37 @@ def _bounded_filter(
         for arg in (*args[at + 1 :], *kwargs.values()):
             budget().walk(arg)
         result = function(*args[:at], value, *args[at + 1 :], **kwargs)
-        return _counted(result) if isinstance(result, Iterator) else result
+        return _count_items(result) if isinstance(result, Iterator) else result
 
-    return bounded
+    return call_within_bounds
 
 
-def _counted(values: Iterator[Any]) -> Iterator[Any]:
+def _count_items(values: Iterator[Any]) -> Iterator[Any]:
     for value in values:
         budget().spend(1)
         yield value
 
 
-def bounded_tests(compared: Callable[[object], object]) -> dict[str, Callable[..., bool]]:
-    """The tests by name; what they compare goes through `compared` first."""
-    return {name: _bounded_test(name, cast(Any, test), compared) for name, test in TESTS.items()}
+def bounded_tests(compare_as_text: Callable[[object], object]) -> dict[str, Callable[..., bool]]:
+    """The tests by name; what they compare goes through `compare_as_text` first."""
+    return {
+        name: _bound_test(name, cast(Any, test), compare_as_text) for name, test in TESTS.items()
+    }
 
 
-def _bounded_test(
-    name: str, function: Callable[..., bool], compared: Callable[[object], object]
+def _bound_test(
+    name: str, function: Callable[..., bool], compare_as_text: Callable[[object], object]
 ) -> Callable[..., bool]:
     at = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
-    def bounded(*args: Any, **kwargs: Any) -> bool:
+    def call_within_bounds(*args: Any, **kwargs: Any) -> bool:
         budget().spend(1)
         if name in _SHALLOW_TESTS:
             return function(*args, **kwargs)
-        return function(*args[:at], *map(compared, args[at:]), **kwargs)
+        return function(*args[:at], *map(compare_as_text, args[at:]), **kwargs)
 
-    return bounded
+    return call_within_bounds
 
 
 def _json(
@@ -267,7 +271,7 @@ def _json(
     if indent is None:
         text = encoder.encode(value)
     else:
-        text = "".join(within_bounds(encoder.iterencode(value)))
+        text = "".join(bound_parts(encoder.iterencode(value)))
     if not ensure_ascii:
         return text
     # Surrogates stand for special tokens and stay (template_marks.py).

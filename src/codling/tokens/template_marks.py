@@ -1,4 +1,5 @@
-"""Stand-ins for the special tokens that a chat template writes, so that nobody else can write one.
+"""Stand-ins for the special tokens that a chat template writes, so that no other text can contain
+one.
 
 Input: a parsed template. Output: the same template, in which every special token of its own
 literals is one character that no text can hold: half a surrogate pair. Foreign text with such a
@@ -19,14 +20,14 @@ from jinja2 import TemplateError, nodes
 from jinja2.visitor import NodeTransformer
 
 ROLES = ("system", "user", "assistant", "tool", "developer")
-"""The roles of messages: names of ours, not foreign text."""
+"""The roles of messages: our own names, not foreign text."""
 
 _T = TypeVar("_T")
 _FIRST, _LAST = 0xD800, 0xDFFF
 _STAND_IN = re.compile("[\ud800-\udfff]")
 
 
-class Marks:
+class StandIns:
     """The stand-ins of one template: U+D800 for the first special token it names, and so on."""
 
     def __init__(self, specials: Collection[str] = ()) -> None:
@@ -38,16 +39,16 @@ class Marks:
         self._stand_ins: dict[str, str] = {}
         self._frames = [f for token in ordered for f in _frames(token)]
 
-    def marked(self, text: str) -> str:
+    def replace_specials(self, text: str) -> str:
         """A literal of the template with stand-ins for the special tokens in it."""
         if _STAND_IN.search(text):
             raise TemplateError("it holds half a surrogate pair")
         return self._pattern.sub(lambda match: self._stand_in(match.group()), text)
 
-    def plain(self, value: _T) -> _T:
+    def restore_specials(self, value: _T) -> _T:
         """A text with the special tokens written out; anything else as it is."""
         if isinstance(value, tuple):
-            return cast(_T, tuple(map(self.plain, value)))
+            return cast(_T, tuple(map(self.restore_specials, value)))
         if not isinstance(value, str) or not self.occur_in(value):
             return value
         return cast(_T, _STAND_IN.sub(lambda match: self.text_of(match.group()), value))
@@ -100,7 +101,7 @@ def _frames(token: str) -> list[tuple[str, str]]:
     return [(before, after) for before, _, after in parts if before and after]
 
 
-def rewrite(template: nodes.Template, marks: Marks) -> nodes.Template:
+def rewrite(template: nodes.Template, marks: StandIns) -> nodes.Template:
     """The template with stand-ins, and with calls of the environment where work is counted."""
     return cast(nodes.Template, _Rewriter(marks).visit(template))
 
@@ -108,44 +109,44 @@ def rewrite(template: nodes.Template, marks: Marks) -> nodes.Template:
 class _Rewriter(NodeTransformer):
     """One pass over all nodes; jinja2 finds the methods by their names."""
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: StandIns) -> None:
         self._marks = marks
 
     def visit_Const(self, node: nodes.Const) -> nodes.Node:  # noqa: N802
         if isinstance(node.value, str):
-            node.value = self._marks.marked(node.value)
+            node.value = self._marks.replace_specials(node.value)
         return node
 
     def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Node:  # noqa: N802
-        node.data = self._marks.marked(node.data)
+        node.data = self._marks.replace_specials(node.data)
         return node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
         node.node = self.visit(node.node)
         if isinstance(node.arg, nodes.Slice):
-            node.node = _call("weighed", [node.node], node)
+            node.node = _call("weigh", [node.node], node)
         node.arg = node.arg if isinstance(node.arg, nodes.Const) else self.visit(node.arg)
         return node
 
     def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
-        node.key = self._compared(node.key)
+        node.key = self._compare_as_text(node.key)
         node.value = self.visit(node.value)
         return node
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
-        node.expr = self._compared(node.expr)
+        node.expr = self._compare_as_text(node.expr)
         for operand in node.ops:
-            operand.expr = self._compared(operand.expr)
+            operand.expr = self._compare_as_text(operand.expr)
         return node
 
-    def _compared(self, node: nodes.Expr) -> nodes.Expr:
+    def _compare_as_text(self, node: nodes.Expr) -> nodes.Expr:
         # Literals are compared as they are written.
         is_literal = isinstance(node, nodes.Const)
-        return node if is_literal else _call("compared", [self.visit(node)], node)
+        return node if is_literal else _call("compare_as_text", [self.visit(node)], node)
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         parts = self._with_role_tokens(_flat(node, nodes.Concat))
-        return _call("joined", [self.visit(p) for p in parts], node)
+        return _call("join_parts", [self.visit(p) for p in parts], node)
 
     def visit_Add(self, node: nodes.Add) -> nodes.Node:  # noqa: N802
         parts = [self.visit(p) for p in self._with_role_tokens(_flat(node, nodes.Add))]

@@ -2,10 +2,10 @@
 """The jinja2 environment in which foreign chat templates run: nothing but text, in counted work.
 
 Input: expressions of a template, one operation at a time. Output: their values, or a TemplateError
-once they are too much. Every loop turn, call, operator, filter, comparison and piece of output is
-paid from a budget that grows with the conversation; what an operation would make is reckoned before
-it is made. So an endless loop, `' ' * 2000000000` or `|center(10**9)` ends in one line, on any
-machine at the same place, without a thread to kill.
+once they exceed the budget. Every loop turn, call, operator, filter, comparison and piece of output
+is paid from a budget that grows with the conversation; the size of a result is computed before
+the result is made. So an endless loop, `' ' * 2000000000` or `|center(10**9)` ends in one line, on
+any machine at the same place, without a thread to kill.
 
 What is not listed here (a filter, a method of a string) is refused: the lists hold what published
 templates use.
@@ -33,11 +33,11 @@ from codling.tokens.template_filters import (
     bounded_filters,
     bounded_tests,
     call_str,
+    check_short,
     format_length,
-    percent,
-    short,
+    format_percent,
 )
-from codling.tokens.template_marks import Marks
+from codling.tokens.template_marks import StandIns
 
 _OF_JINJA = ("_loop_vars", "_block_vars")
 """What compiled templates pass to every call inside a loop or a block, for jinja2 itself."""
@@ -58,25 +58,27 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
-    def __init__(self, marks: Marks, now: Callable[[], datetime]) -> None:
+    def __init__(self, marks: StandIns, now: Callable[[], datetime]) -> None:
         """`marks` stand for the template's special tokens; `now` is asked for the date."""
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
             optimized=False,
             finalize=_finish,
-            extensions=[loopcontrols, _Generation],
+            extensions=[loopcontrols, _GenerationTag],
         )
         self.marks = marks
         self.filters = cast(Any, bounded_filters(self, marks))
-        self.tests = cast(Any, bounded_tests(self.compared))
+        self.tests = cast(Any, bounded_tests(self.compare_as_text))
         del self.globals["lipsum"]
         self.globals |= {
             "range": safe_range,
-            "dict": partial(_made_of, dict),
-            "namespace": partial(_made_of, _Names),
+            "dict": partial(_construct, dict),
+            "namespace": partial(_construct, _Names),
             "raise_exception": self._raise,
-            "strftime_now": lambda format: now().strftime(short(marks.plain(format), "format")),
+            "strftime_now": lambda format: now().strftime(
+                check_short(marks.restore_specials(format), "format")
+            ),
         }
 
     def concat(self, parts: Iterable[str]) -> str:
@@ -90,20 +92,20 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         budget().make(n_chars)
         return True
 
-    def weighed(self, value: object) -> object:
+    def weigh(self, value: object) -> object:
         """A value of which a slice is taken."""
         budget().look_at(value)
         return value
 
-    def compared(self, value: object) -> object:
+    def compare_as_text(self, value: object) -> object:
         """A value that is compared: as the text that it stands for."""
         if isinstance(value, str):
             budget().look_at(value)
-            return self.marks.plain(value)
+            return self.marks.restore_specials(value)
         budget().walk(value)
         return value
 
-    def joined(self, *parts: object) -> str:
+    def join_parts(self, *parts: object) -> str:
         """`a ~ b ~ c`."""
         return self.concat([as_text(p) for p in parts])
 
@@ -113,7 +115,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """See jinja2: a key is text, whatever it looks like."""
-        return super().getitem(obj, self.compared(argument))
+        return super().getitem(obj, self.compare_as_text(argument))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Whether a template may see this: of text, numbers and lists only what is listed."""
@@ -123,17 +125,17 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return super().is_safe_attribute(obj, attr, value)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """See jinja2; with its widths and its result reckoned first."""
+        """See jinja2; with its widths and its result computed first."""
         wrapped = super().wrap_str_format(value)
         if wrapped is None:
             return None
 
-        def bounded(*args: Any, **kwargs: Any) -> str:
+        def call_within_bounds(*args: Any, **kwargs: Any) -> str:
             longest = max([budget().walk(a) for a in (*args, *kwargs.values())], default=0)
             budget().make(format_length(value.__self__, longest))
             return wrapped(*args, **kwargs)
 
-        return bounded
+        return call_within_bounds
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """See jinja2; built-in methods only of what _METHODS lists."""
@@ -154,12 +156,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return super().call(__context, __obj, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """See jinja2; the size of the result is reckoned first."""
+        """See jinja2; the size of the result is computed first."""
         if isinstance(left, int) and isinstance(right, int):
             budget().spend(1)
             _check_number(operator, left, right)
         elif operator == "%" and isinstance(left, str):
-            return percent(left, right)
+            return format_percent(left, right)
         elif operator == "+" and _is_sized(left) and _is_sized(right):
             _make_sized(left, len(left) + len(right))
         elif operator == "*" and (_is_sized(left) or _is_sized(right)):
@@ -170,7 +172,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def _raise(self, message: object) -> NoReturn:
-        raise TemplateError(str(self.marks.plain(as_text(message))))
+        raise TemplateError(str(self.marks.restore_specials(as_text(message))))
 
 
 def _finish(value: object) -> str:
@@ -180,7 +182,7 @@ def _finish(value: object) -> str:
     return text
 
 
-class _Generation(Extension):
+class _GenerationTag(Extension):
     """`{% generation %}` marks what the assistant says, for training; here it is only a scope."""
 
     tags = {"generation"}  # noqa: RUF012 -- jinja2's own shape
@@ -192,7 +194,7 @@ class _Generation(Extension):
         return nodes.Scope(body).set_lineno(line)
 
 
-def _made_of(kind: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _construct(kind: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """A dict or a namespace of what is given."""
     for arg in args:
         budget().walk(arg)

@@ -1,4 +1,4 @@
-"""The part of a tokenizer that reads text and nothing but text.
+"""The part of a tokenizer that encodes text and nothing else.
 
 Input: the parsed tokenizer.json, and which of its tokens are special. Output: a tokenizer of the
 `tokenizers` library that does not know these: no text, whatever it looks like, becomes one of them.
@@ -57,10 +57,10 @@ def _without(model: Mapping[str, Any], control: Collection[str]) -> Mapping[str,
     listed = (set(control) & set(model["vocab"])) - {model.get("unk_token")}
     if not listed:
         return model
-    merges = [m for m in model["merges"] if _merged(m) not in listed]
+    merges = [m for m in model["merges"] if _merge_pair(m) not in listed]
     vocab = {text: token_id for text, token_id in model["vocab"].items() if text not in listed}
     return {**model, "vocab": vocab, "merges": merges}
 
 
-def _merged(merge: str | Sequence[str]) -> str:
+def _merge_pair(merge: str | Sequence[str]) -> str:
     return merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)

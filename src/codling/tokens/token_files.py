@@ -1,4 +1,4 @@
-"""The token streams of an artefact of kind "tokens": what pack writes and everyone else reads. No
+"""The token streams of an artefact of kind "tokens": what pack writes and all other stages read. No
 torch.
 
 Files: `train.bin` and `heldout.bin` (little-endian uint16 or uint32, one number per token, no
@@ -66,7 +66,7 @@ class StreamMeta:
 
 
 def read_meta(path: Path) -> StreamMeta:
-    """meta.json of the token artefact at `path`; ArtifactError if it is none."""
+    """meta.json of the token artefact at `path`; ArtifactError if there is none."""
     open_artifact(path, "tokens")
     raw = read_own(path / META)
     splits = {name: SplitMeta(**values) for name, values in raw.pop("splits").items()}

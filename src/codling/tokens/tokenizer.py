@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from codling.core.errors import TokenizerError, faults_named
-from codling.tokens.checked import read_optional, read_tokenizer_config, read_tokenizer_json
-from codling.tokens.families import CODER_V1_SPLITS, Generation, resolve
+from codling.core.errors import TokenizerError, name_faults
+from codling.tokens.families import CODER_V1_SPLITS, TokenizerFamily, resolve
 from codling.tokens.template_files import read_templates
 from codling.tokens.text_core import inside_core, text_core
+from codling.tokens.validation import read_optional, read_tokenizer_config, read_tokenizer_json
 
 ByteChars = Literal["round-trip", "exact"]
 StopMode = Literal["complete", "insert", "chat"]
@@ -61,8 +61,8 @@ class SpecialTokens:
 class Tokenizer:
     """A byte-level BPE with its special tokens.
 
-    `byte_chars` settles the 13 characters of which coder-v1 and llm have added tokens (such as the
-    u umlaut, 32009). The ids are always the published ones; "round-trip" decodes them to the
+    `byte_chars` decides on the 13 characters of which coder-v1 and llm have added tokens (such as
+    the u umlaut, 32009). The ids are always the published ones; "round-trip" decodes them to the
     character, "exact" to what the published tokenizer gives, a replacement character.
     """
 
@@ -79,21 +79,21 @@ class Tokenizer:
         self._model_config = dict(model_config or {})
         added = {a["content"]: a["id"] for a in tokenizer_json["added_tokens"]}
         n_base = len(set(_vocabulary(tokenizer_json)) - set(added))
-        self.generation: Generation = resolve(added, n_base, self._model_config) or _unknown(
-            self.config, self._model_config, added
-        )
-        _add_missing(added, self.generation, n_base)
+        self.family: TokenizerFamily = resolve(
+            added, n_base, self._model_config
+        ) or _describe_unknown(self.config, self._model_config, added)
+        _add_missing(added, self.family, n_base)
         self._added = added
         self._control = _control_tokens(tokenizer_json, added)
         self._control_ids = frozenset(self._control.values())
         self._control_pattern = _any_of(self._control)
-        self._lookalike_pattern = _lookalikes(self.generation)
+        self._lookalike_pattern = _lookalikes(self.family)
         self._core = text_core(tokenizer_json, self._control)
         self._core_inside = inside_core(tokenizer_json, self._control) or self._core
         self.splits_like_coder_v1 = _splits_like_coder_v1(tokenizer_json, self._control)
-        self._bytes = _byte_table(tokenizer_json, added, self.generation, byte_chars)
+        self._bytes = _byte_table(tokenizer_json, added, self.family, byte_chars)
         self.strips_space = _strips_space(tokenizer_json)
-        self.specials = _special_ids(self.generation, added | _vocabulary(tokenizer_json))
+        self.specials = _special_ids(self.family, added | _vocabulary(tokenizer_json))
 
     @classmethod
     def open(cls, path: Path, *, byte_chars: ByteChars = "round-trip") -> Self:
@@ -105,7 +105,7 @@ class Tokenizer:
             raise TokenizerError(
                 f"{path} is a GGUF file; this needs a folder with tokenizer.json and config.json"
             )
-        with faults_named(file, TokenizerError):
+        with name_faults(file, TokenizerError):
             config = read_tokenizer_config(folder / "tokenizer_config.json")
             return cls(
                 read_tokenizer_json(file),
@@ -130,13 +130,13 @@ class Tokenizer:
         """Whether the model was trained to fill a hole: FIM tokens, and not the 236B of V2."""
         ids = (self.specials.fim_begin, self.specials.fim_hole, self.specials.fim_end)
         is_236b = self._model_config.get("n_routed_experts") == 160
-        return None not in ids and not (self.generation.name == "v2" and is_236b)
+        return None not in ids and not (self.family.name == "v2" and is_236b)
 
     @property
     def adds_bos(self) -> bool:
         """Whether documents and prompts begin with `specials.bos`."""
         return self.specials.bos is not None and bool(
-            self.config.get("add_bos_token", self.generation.adds_bos)
+            self.config.get("add_bos_token", self.family.adds_bos)
         )
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
@@ -147,13 +147,13 @@ class Tokenizer:
         if allow_special:
             return self.encode_pieces(self.split_special(text))
         if len(text) > _LONG and threading.current_thread() is not threading.main_thread():
-            return self.encode_batch([text])[0]  # which lets the other threads run meanwhile
+            return self.encode_batch([text])[0]  # which releases the GIL
         return self._encode(self._core, text)
 
     def encode_pieces(self, pieces: Iterable[Piece]) -> list[int]:
         """The ids of a prompt in pieces: a special token by its id, everything else as text.
 
-        Neighbouring texts are read as one: where one ends is no border between tokens.
+        Neighbouring texts are read as one: where one ends is not a border between tokens.
         """
         ids: list[int] = []
         texts: list[str] = []
@@ -202,7 +202,7 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
-        """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
+        """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
         skipped = self._control_ids if skip_special else frozenset()
         raw = b"".join(self.token_bytes(i) for i in ids if i not in skipped)
         text = raw.decode("utf-8", errors="replace")
@@ -247,9 +247,9 @@ class Tokenizer:
         """
         ids = {self.specials.eos}
         if mode == "complete":
-            ids |= {self._control.get(t) for t in self.generation.complete_stops}
+            ids |= {self._control.get(t) for t in self.family.complete_stops}
         if mode == "insert":
-            ids |= {self._control.get(t) for t in self.generation.insert_stops}
+            ids |= {self._control.get(t) for t in self.family.insert_stops}
         if mode == "chat":
             ids.add(self.specials.eot)
             ids.add(self._control.get(_token_text(self.config.get("eos_token")) or ""))
@@ -283,7 +283,7 @@ class Tokenizer:
 
 
 def _name_panic(error: BaseException) -> None:
-    """A panic of the library is no Exception: as our own error, for a foreign tokenizer's
+    """A panic of the library is not an Exception: as our own error, for a foreign tokenizer's
     expressions can be such that some texts are beyond their matcher."""
     if type(error).__name__ == "PanicException":
         reason = " ".join(str(error).split())[:100]
@@ -295,7 +295,7 @@ def _name_panic(error: BaseException) -> None:
 class StreamDecoder:
     """Text of a growing list of ids: never half a character, in sum equal to `decode` of all.
 
-    With `continues` the ids go on after others: a blank at their beginning is one.
+    With `continues` the ids follow others: a blank at their beginning is kept.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, continues: bool = False) -> None:
@@ -310,7 +310,7 @@ class StreamDecoder:
         return self._strip(self._utf8.decode(self._tokenizer.token_bytes(token_id)))
 
     def flush(self) -> str:
-        """What is left at the end: U+FFFD for a character that never came whole."""
+        """What is left at the end: U+FFFD for an incomplete character."""
         return self._strip(self._utf8.decode(b"", final=True))
 
     def _strip(self, text: str) -> str:
@@ -347,32 +347,32 @@ def _token_text(entry: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _unknown(
+def _describe_unknown(
     config: Mapping[str, Any], model_config: Mapping[str, Any], added: Mapping[str, int]
-) -> Generation:
-    """The generation of a tokenizer that is not in the table, as far as its files tell."""
+) -> TokenizerFamily:
+    """The family of a tokenizer that is not in the table, as far as its files tell."""
     names = {id_: text for text, id_ in added.items()}
 
-    def named(key: str) -> str | None:
+    def find_named(key: str) -> str | None:
         token_id = model_config.get(f"{key}_id")
         by_id = names.get(token_id) if isinstance(token_id, int) else None
         return _token_text(config.get(key)) or by_id
 
-    return Generation(
+    return TokenizerFamily(
         name="other",
-        bos=named("bos_token"),
-        eos=named("eos_token"),
-        pad=named("pad_token"),
-        fim_begin=named("fim_begin_token"),
-        fim_hole=named("fim_hole_token"),
-        fim_end=named("fim_end_token"),
+        bos=find_named("bos_token"),
+        eos=find_named("eos_token"),
+        pad=find_named("pad_token"),
+        fim_begin=find_named("fim_begin_token"),
+        fim_hole=find_named("fim_hole_token"),
+        fim_end=find_named("fim_end_token"),
         adds_bos=bool(config.get("add_bos_token")),
     )
 
 
-def _add_missing(added: dict[str, int], generation: Generation, n_base: int) -> None:
+def _add_missing(added: dict[str, int], family: TokenizerFamily, n_base: int) -> None:
     taken = set(added.values())
-    for token_id, text in (generation.missing or {}).items():
+    for token_id, text in (family.missing or {}).items():
         if text not in added and token_id not in taken and token_id >= n_base:
             added[text] = token_id
 
@@ -389,10 +389,10 @@ def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, ordered)) if ordered else r"(?!)")
 
 
-def _lookalikes(generation: Generation) -> re.Pattern[str]:
+def _lookalikes(family: TokenizerFamily) -> re.Pattern[str]:
     """Matches the sentence and FIM tokens in every mix of the characters that people confuse."""
-    own = {generation.bos, generation.eos, generation.fim_begin, generation.fim_hole}
-    texts = {t for t in (*own, generation.fim_end) if t}
+    own = {family.bos, family.eos, family.fim_begin, family.fim_hole}
+    texts = {t for t in (*own, family.fim_end) if t}
     bars, spaces = "[|\uff5c]", "[_\u2581 ]"
     classes = {"|": bars, "\uff5c": bars, "_": spaces, "\u2581": spaces}
     patterns = ("".join(classes.get(c, re.escape(c)) for c in t) for t in sorted(texts))
@@ -400,10 +400,10 @@ def _lookalikes(generation: Generation) -> re.Pattern[str]:
 
 
 def _nearest(text: str, control: Mapping[str, int]) -> str:
-    def plain(t: str) -> str:
+    def simplify(t: str) -> str:
         return t.replace("\uff5c", "|").replace("\u2581", "_").replace(" ", "_")
 
-    return next(t for t in control if plain(t) == plain(text))
+    return next(t for t in control if simplify(t) == simplify(text))
 
 
 def _splits_like_coder_v1(tokenizer_json: Mapping[str, Any], control: Mapping[str, int]) -> bool:
@@ -428,7 +428,7 @@ def _splits_like_coder_v1(tokenizer_json: Mapping[str, Any], control: Mapping[st
 def _byte_table(
     tokenizer_json: Mapping[str, Any],
     added: Mapping[str, int],
-    generation: Generation,
+    family: TokenizerFamily,
     byte_chars: ByteChars,
 ) -> list[bytes]:
     vocabulary = _vocabulary(tokenizer_json)
@@ -438,7 +438,7 @@ def _byte_table(
     for text, token_id in vocabulary.items():
         table[token_id] = to_bytes(text, alphabet)
     for text, token_id in added.items():
-        exact = byte_chars == "exact" and text in generation.byte_chars
+        exact = byte_chars == "exact" and text in family.byte_chars
         table[token_id] = _byte_level(text, alphabet) if exact else text.encode()
     return table
 
@@ -465,8 +465,8 @@ def _strips_space(tokenizer_json: Mapping[str, Any]) -> bool:
     return _has_part(tokenizer_json, "Strip") or _has_part(tokenizer_json, "Metaspace")
 
 
-def _special_ids(generation: Generation, ids: Mapping[str, int]) -> SpecialTokens:
-    named = {f.name: getattr(generation, f.name) for f in fields(SpecialTokens)}
+def _special_ids(family: TokenizerFamily, ids: Mapping[str, int]) -> SpecialTokens:
+    named = {f.name: getattr(family, f.name) for f in fields(SpecialTokens)}
     return SpecialTokens(**{n: ids[t] for n, t in named.items() if t is not None and t in ids})
 
 

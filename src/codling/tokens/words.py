@@ -4,7 +4,7 @@ Input: texts. Output: the ids that the `tokenizers` library gives, many times fa
 repeats its words, so each is encoded once, by the library, and every later one is looked up.
 
 Where coder-v1's five patterns split depends only on the two characters at a place and the one after
-them, so one pass over the bytes finds the words. They are told apart by 128 bits of hash.
+them, so one pass over the bytes finds the words. They are identified by 128 bits of hash.
 
 Not here: short texts and other splitters (bulk.py gives those to the library).
 """
@@ -25,7 +25,7 @@ LINE_END, SPACE, LETTER, PUNCTUATION, NUMBER, CJK, UNKNOWN = 1, 2, 4, 8, 16, 32,
 _SEED_A, _SEED_B = np.uint64(14695981039346656037), np.uint64(0x9E3779B97F4A7C15)
 _FIRST_SLOTS = 1 << 18
 _MAX_WORDS = 1 << 22
-"""So many different words are remembered (some 200 MB); then we begin anew."""
+"""At most this many different words are cached (some 200 MB); then the cache is emptied."""
 _SPACES = (
     *range(0x09, 0x0E),
     *(0x20, 0x85, 0xA0, 0x1680),
@@ -108,7 +108,7 @@ def _find_words(
     """Number the words of all texts.
 
     Returns the grown tables, the number of each word in order, how many words end with each text,
-    how many are known now (-1: an unknown character), and where each new word stands first.
+    how many are known now (-1: an unknown character), and where each new word first occurs.
     """
     slots, hashes = tables
     words = np.empty(len(data), dtype=np.int32)
@@ -122,14 +122,14 @@ def _find_words(
         while at < end:
             if here & UNKNOWN:
                 return (slots, hashes), words, word_ends, -1, firsts[:0]
-            a, b = _hashed(data, at, here_end, a, b)
+            a, b = _extend_hash(data, at, here_end, a, b)
             before, at = here, here_end
             here, here_end = _class_at(data, at, end, classes)
             after, _ = _class_at(data, here_end, end, classes)
             if at < end and not _splits(before, here, after):
                 continue
             if 2 * n_words >= len(slots):
-                slots, hashes = _grown(slots, hashes, n_words)
+                slots, hashes = _grow(slots, hashes, n_words)
             slot = _slot_of(slots, hashes, a, b)
             if slots[slot] < 0:
                 slots[slot] = n_words
@@ -178,8 +178,8 @@ def _class_at(data: Array, at: int, end: int, classes: Array) -> tuple[int, int]
 
 
 @njit(cache=True, nogil=True)
-def _hashed(data: Array, start: int, end: int, a: np.uint64, b: np.uint64) -> Hashes:
-    """Two 64-bit hashes, carried on over some more bytes: FNV-1a, and a multiply with a shift."""
+def _extend_hash(data: Array, start: int, end: int, a: np.uint64, b: np.uint64) -> Hashes:
+    """Two 64-bit hashes, extended by more bytes: FNV-1a, and a multiply with a shift."""
     for i in range(start, end):
         a = (a ^ np.uint64(data[i])) * np.uint64(1099511628211)
         b = (b + np.uint64(data[i])) * np.uint64(0xD6E8FEB86659FD93)
@@ -198,7 +198,7 @@ def _slot_of(slots: Array, hashes: Array, a: np.uint64, b: np.uint64) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _grown(slots: Array, hashes: Array, n_words: int) -> tuple[Array, Array]:
+def _grow(slots: Array, hashes: Array, n_words: int) -> tuple[Array, Array]:
     """Tables of twice the size with the same words."""
     new_slots = np.full(2 * len(slots), -1, dtype=np.int32)
     new_hashes = np.empty((len(slots), 2), dtype=np.uint64)

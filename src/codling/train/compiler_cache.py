@@ -47,7 +47,7 @@ def remove_cut_libraries(folder: Path) -> list[Path]:
 
 
 def is_whole_library(path: Path) -> bool:
-    """Whether a file ends where its ELF header says; True for what is no ELF file of 64 bits,
+    """Whether a file ends where its ELF header says; True for what is not an ELF file of 64 bits,
     except for an empty one or one that begins with zeros, as a linker that is killed leaves it."""
     try:
         with path.open("rb") as file:

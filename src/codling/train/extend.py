@@ -68,7 +68,7 @@ def extend(config: ExtendConfig) -> Work:
             f"the tokens in {config.tokens_dir} have ids up to {meta.vocab_size - 1}, but the "
             f"model knows {old.config.vocab_size}; pack again with the checkpoint's tokenizer"
         )
-    shape = stretched(old.config, config)
+    shape = extend_positions(old.config, config)
     model = Transformer(shape)
     model.load_state_dict(old.state_dict())
     summary = train_on_tokens(model, config, config.tokens_dir, draft.path, ranks)
@@ -77,13 +77,13 @@ def extend(config: ExtendConfig) -> Work:
         draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
 
 
-def stretched(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
+def extend_positions(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
     """The shape of the model with its positions stretched to the new context."""
     factor = config.factor or config.context / old.max_position
     if config.context <= old.max_position or factor <= 1:
         raise ConfigError(
             f"extend.context is {config.context} and the factor {factor:g}, but the checkpoint "
-            f"already reads {old.max_position} tokens; choose a longer context"
+            f"already takes {old.max_position} tokens; choose a longer context"
         )
     if old.rope.scaling != "none":
         raise ConfigError(

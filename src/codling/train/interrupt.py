@@ -1,4 +1,4 @@
-"""Stopping politely: SIGTERM and Ctrl-C become a request that the loop answers between two steps.
+"""Graceful stop: SIGTERM and Ctrl-C become a request that the loop obeys between two steps.
 
 Not here: what the loop does then (trainer.py).
 """

@@ -4,7 +4,7 @@ Input: final hidden states, the head's weight, target ids. Output: the mean loss
 through autograd the gradients of both.
 
 `chunked_cross_entropy` makes the logits of a few rows at a time and takes their gradient at once,
-so the peak memory is C x V instead of N x V; `plain_cross_entropy` is its twin for tests.
+so the peak memory is C x V instead of N x V; `plain_cross_entropy` is the reference for tests.
 
 Not here: where hidden states come from (model/), and which targets count (callers set IGNORED).
 

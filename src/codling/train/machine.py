@@ -1,4 +1,4 @@
-"""Making a process fit for training: threads, memory allocator, device, compiler.
+"""Preparing a process for training: threads, memory allocator, device, compiler.
 
 Input: settings. Output: effects on this process only, when the training stage asks for them.
 

@@ -56,7 +56,7 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     """Run the loop over a token stream, in windows of `context` or the model's max_position.
 
     `validation_share` of the windows are not trained on: the weights that do best on them are kept,
-    and they take the place of the held-out stream, which then nothing is chosen by.
+    and they take the place of the held-out stream, which then chooses nothing.
     `replay`: other tokens, and the share of the windows that come from them.
     """
     context = context or model.config.max_position
@@ -75,7 +75,7 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     source: Callable[[int], Tensor] = dataset.batch
     if replay is not None:
         other = TokenDataset(replay[0], "train", context, 1, config.seed)
-        source = mixed(dataset, other, replay[1])
+        source = mix_windows(dataset, other, replay[1])
     trainer = Trainer(
         model,
         _batches(source, config.batch_size, ranks),
@@ -146,7 +146,7 @@ def produce_on_ranks(  # noqa: PLR0913 (the arguments of produce)
     return open_artifact(out_dir, kind)
 
 
-def mixed(own: TokenDataset, other: TokenDataset, share: float) -> Callable[[int], Tensor]:
+def mix_windows(own: TokenDataset, other: TokenDataset, share: float) -> Callable[[int], Tensor]:
     """Batches of `own` in which windows of `other` take the place of `share` of the rows.
 
     `other` gives one window a batch.

@@ -1,4 +1,4 @@
-"""The state of an unfinished training run on disk: weights, optimiser, where it stood.
+"""The state of an unfinished training run on disk: weights, optimiser, position.
 
 Input and output: one safetensors file, written beside its name and renamed, so that after a crash
 it is either the old state or the new one.
@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codling.core.errors import ArtifactError, StorageError
-from codling.core.files import make_folder, replacing
+from codling.core.files import make_folder, replace_file
 from codling.train.optim.optimizer import Optimizer
 
 _META = "position"
@@ -25,7 +25,7 @@ _META = "position"
 
 @dataclass
 class Position:
-    """Where a run stands."""
+    """The position of a run."""
 
     step: int = 0
     """The next step."""
@@ -63,9 +63,9 @@ def save_state(
     tensors = _tensors(optimizer, best)
     make_folder(path.parent)
     try:
-        with replacing(path) as temporary:
+        with replace_file(path) as temporary:
             save_file(tensors, temporary, metadata={_META: json.dumps(asdict(position))})
-    except (SafetensorError, OSError) as error:  # the disk is full, most of all
+    except (SafetensorError, OSError) as error:  # usually the disk is full
         raise StorageError(
             f"cannot save the training state in {path.parent} ({error}); free some space and "
             "run the same command again, it resumes"
@@ -73,16 +73,16 @@ def save_state(
 
 
 def read_position(path: Path) -> Position | None:
-    """Where the run at `path` stood, or None if there is no state."""
+    """The position of the run at `path`, or None if there is no state."""
     if not path.is_file():
         return None
-    with _opened(path) as file:
+    with _open(path) as file:
         return Position(**json.loads(file.metadata()[_META]))
 
 
 def load_state(path: Path, optimizer: Optimizer, best: Mapping[str, Tensor] | None = None) -> None:
     """Bring weights and optimiser, and the best weights, to the saved state."""
-    with _opened(path) as file, torch.no_grad():
+    with _open(path) as file, torch.no_grad():
         for name, tensor in _tensors(optimizer, best).items():
             tensor.copy_(file.get_tensor(name))
     optimizer.publish()
@@ -93,7 +93,7 @@ def _tensors(optimizer: Optimizer, best: Mapping[str, Tensor] | None) -> dict[st
     return {**optimizer.weights(), **optimizer.state(), **kept}
 
 
-def _opened(path: Path) -> safe_open:
+def _open(path: Path) -> safe_open:
     try:
         return safe_open(path, framework="pt")
     except SafetensorError as error:

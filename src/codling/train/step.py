@@ -53,14 +53,14 @@ class LossStep:
     @torch.no_grad()
     def evaluate(self, inputs_BL: Tensor, targets_BL: Tensor) -> float:
         """Mean cross entropy without gradients, eagerly: not worth a compilation of its own."""
-        with self.eagerly():
+        with self.disable_compile():
             hidden_BLE = self.model(inputs_BL)
             targets_N = targets_BL.flatten()
             weight = self.model.lm_head.weight
             return float(chunked_cross_entropy(hidden_BLE.flatten(0, 1), weight, targets_N))
 
     @contextmanager
-    def eagerly(self) -> Iterator[None]:
+    def disable_compile(self) -> Iterator[None]:
         """A block in which nothing is compiled."""
         with torch.compiler.set_stance("force_eager"):
             yield

@@ -1,19 +1,20 @@
-"""The one training loop: whatever is trained, it is trained here.
+"""The one training loop, for everything that is trained.
 
 Input: a model, batches as a function of the step, a LoopConfig, a folder. Output: the model's
 weights, and in the folder metrics.jsonl: a row per step with step, loss, bits_per_byte,
-learning_rate, grad_norm, tokens_per_second, seconds, now and then heldout_loss.
+learning_rate, grad_norm, tokens_per_second, seconds, from time to time heldout_loss.
 
 A run of `max_steps` depends on nothing but its settings. Given minutes, the number of steps follows
-from the speed of a few steps that are undone again; it is changed on the way only if the machine
+from the speed of a few steps that are undone; it is changed on the way only if the machine
 becomes much slower or faster. State is saved every
 `save_seconds`; an interrupted run goes on from there and gives the same losses, bit for bit.
 SIGTERM and Ctrl-C save and stop. With other minutes or steps it goes on as well, and the rest of
-the schedule is planned anew.
+the schedule is planned again.
 
 Parameters that need no gradient are not trained.
 
-Not here: what the batches are and what becomes of the weights (pretrain.py, extend.py, posttrain/).
+Not here: what the batches are and what is done with the weights (pretrain.py, extend.py,
+posttrain/).
 """
 
 import math
@@ -123,7 +124,7 @@ class Trainer:
 
         Raises ConfigError if the loss stays not finite, SystemExit(143) after SIGTERM.
         """
-        self._take_length()
+        self._plan_remaining()
         if not self.position.n_steps or self.position.step < self.position.n_steps:
             self.step_fn.warm_up(*self.loader(self.position.step * self.config.accumulate))
             self.position.compiled = self.step_fn.compiled
@@ -150,7 +151,7 @@ class Trainer:
             while at.step < at.n_steps:
                 self._one_step(log)
                 bar.advance(1, self._shown)
-                bar.total = self._replan()
+                bar.total = self._replan_if_needed()
                 is_due = self.clock() - saved_at > self.config.save_seconds
                 if stop.requested or is_due:
                     self._save(log)
@@ -160,12 +161,12 @@ class Trainer:
                     say(f"stopped at {where}, saved; the same command resumes")
                     raise SystemExit(stop.exit_code)
 
-    def _take_length(self) -> None:
+    def _plan_remaining(self) -> None:
         """Plan the rest of an unfinished run that goes on with other minutes or steps."""
         at, config = self.position, self.config
         begun, now = at.max_steps or at.minutes, config.max_steps or config.minutes
         if at.n_steps and begun is not None and begun != now:
-            before, at.n_steps = at.n_steps, relengthened(at, config)
+            before, at.n_steps = at.n_steps, plan_new_length(at, config)
             say(f"going on at step {at.step:,}, to {at.n_steps:,} steps instead of {before:,}")
         at.minutes, at.max_steps = config.minutes, config.max_steps
 
@@ -219,7 +220,7 @@ class Trainer:
             at.best_loss, at.best_step = heldout_loss, at.step
 
     def _update(self, step: int, rate: float) -> tuple[Tensor, Tensor]:
-        """Mean loss and gradient norm of update `step`, which is done at `rate` times the peak."""
+        """Mean loss and gradient norm of update `step`, made at `rate` times the peak."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         n = self.config.accumulate
         for micro in range(n):
@@ -270,14 +271,14 @@ class Trainer:
             best_step=at.best_step if keeps_best else None,
         )
 
-    def _replan(self) -> int:
-        """Now and then: keep to the minutes although the machine became slower or faster."""
+    def _replan_if_needed(self) -> int:
+        """From time to time: keep to the minutes although the machine became slower or faster."""
         at, config = self.position, self.config
         every = max(1, at.n_steps // 20)
         if config.max_steps is None and at.step % every == 0 and at.step < at.n_steps:
             then = self._checked
             pace = (at.seconds - then[1]) / max(1, at.step - then[0])
-            planned = replanned(at.step, at.n_steps, config.minutes * 60 - at.seconds, pace)
+            planned = replan(at.step, at.n_steps, config.minutes * 60 - at.seconds, pace)
             planned = self.ranks.agree(planned)
             if planned != at.n_steps:
                 say(f"the machine's speed has changed: {planned:,} steps instead of {at.n_steps:,}")
@@ -342,33 +343,33 @@ def _copy(weights: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
         tensor.copy_(weights[name])
 
 
-def relengthened(at: Position, config: LoopConfig) -> int:
+def plan_new_length(at: Position, config: LoopConfig) -> int:
     """The steps in all of an unfinished run that goes on with another length; 0: not yet known.
 
-    Raises ConfigError if the run is beyond it.
+    Raises ConfigError if the run is past it.
     """
     if config.max_steps is not None:
         if config.max_steps < at.step:
             raise ConfigError(
                 f"the unfinished run is at step {at.step:,}, beyond --max-steps "
-                f"{config.max_steps:,}; give more, or --fresh to begin anew"
+                f"{config.max_steps:,}; give more, or --fresh to start again"
             )
         return config.max_steps
     seconds_left = config.minutes * 60 - at.seconds
     if seconds_left <= 0:
         raise ConfigError(
             f"the unfinished run has trained {at.seconds / 60:.1f} minutes already; give more "
-            "--minutes, or --fresh to begin anew"
+            "--minutes, or --fresh to start again"
         )
     return at.step + max(1, int(seconds_left * at.step / at.seconds)) if at.step else 0
 
 
-def replanned(step: int, n_steps: int, seconds_left: float, seconds_per_step: float) -> int:
+def replan(step: int, n_steps: int, seconds_left: float, seconds_per_step: float) -> int:
     """The number of steps that fits the time, if `n_steps` misses it by far.
 
     A plan grows only in its first half: later the learning rate has come down too far.
 
-    >>> replanned(100, 1000, 450.0, 1.0), replanned(100, 1000, 950.0, 1.0)
+    >>> replan(100, 1000, 450.0, 1.0), replan(100, 1000, 950.0, 1.0)
     (550, 1000)
     """
     fitting = max(step + 1, step + int(seconds_left / max(seconds_per_step, 1e-9)))

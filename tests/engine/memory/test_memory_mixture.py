@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from codling.engine.memory.index import NOTHING, Recalled
+from codling.engine.memory.index import NOTHING, Continuations
 from codling.engine.memory.mixture import (
     LENGTHS,
     N_KINDS,
@@ -12,14 +12,14 @@ from codling.engine.memory.mixture import (
     class_of,
     fit_weights,
     mix_into,
-    mixed_probability,
+    mixture_probability,
     share_of,
 )
 
 
-def match(length: int, **counts: int) -> Recalled:
+def match(length: int, **counts: int) -> Continuations:
     ids = np.array([int(name[1:]) for name in counts], np.int64)
-    return Recalled(
+    return Continuations(
         length, ids, np.array(list(counts.values()), np.int64), np.zeros(len(ids), np.int64)
     )
 
@@ -90,9 +90,9 @@ def test_fitting_never_makes_the_data_less_likely() -> None:
         for _ in range(2000)
     ]
     start = flat(0.3)
-    before = sum(math.log(mixed_probability(start, o)) for o in seen)
+    before = sum(math.log(mixture_probability(start, o)) for o in seen)
     fitted = fit_weights(seen, start)
-    after = sum(math.log(mixed_probability(fitted, o)) for o in seen)
+    after = sum(math.log(mixture_probability(fitted, o)) for o in seen)
     assert after > before
 
 

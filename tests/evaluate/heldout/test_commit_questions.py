@@ -8,7 +8,7 @@ import pytest
 
 from codling.corpus.sources.commits import open_commits
 from codling.evaluate.heldout import commits as questions
-from codling.evaluate.heldout.commits import Asked, ask, block_length, changed_lines
+from codling.evaluate.heldout.commits import CommitQuestions, ask, block_length, changed_lines
 from codling.evaluate.heldout.left_out import line_reason, without_style
 from git_repositories import history
 
@@ -19,7 +19,7 @@ NEW = (
 )
 
 
-def asked_of(tmp_path: Path, *states: dict[str, str], **options: Any) -> Asked:
+def asked_of(tmp_path: Path, *states: dict[str, str], **options: Any) -> CommitQuestions:
     """The questions when `states` are the last commits, after 60 that change nothing of interest.
 
     Messages of single states are given by number: `_0="Revert ..."`.
@@ -33,7 +33,7 @@ def asked_of(tmp_path: Path, *states: dict[str, str], **options: Any) -> Asked:
         return ask(commits, commits.cut(), **values)  # type: ignore[arg-type]
 
 
-def truths(asked: Asked) -> set[str]:
+def truths(asked: CommitQuestions) -> set[str]:
     return {q.truth for q in asked.questions}
 
 

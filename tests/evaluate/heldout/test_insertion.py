@@ -2,7 +2,7 @@ from collections import Counter
 from typing import Any
 
 from codling.evaluate.heldout.insertion import (
-    asked_of,
+    count_by_part,
     edit_similarity,
     questions,
     score_answers,
@@ -88,7 +88,7 @@ def test_questions_are_mostly_about_code_and_follow_its_bytes() -> None:
     samples += [sample_of("app", "src/core/a.py", 300), sample_of("app", "src/small/b.py", 100)]
     samples += [sample_of("lib", "lib/c.py", 400)]
     asked = questions(samples, 100, 5, 50, seed=0)
-    counts = asked_of(asked)
+    counts = count_by_part(asked)
     assert sum(counts.values()) == 100
     assert 90 <= counts["code"] <= 92
     by_repo = Counter(q.path.partition("/")[0] for q in asked if q.part == "code")
@@ -99,4 +99,4 @@ def test_questions_are_mostly_about_code_and_follow_its_bytes() -> None:
 
 def test_where_there_is_little_code_the_other_parts_fill_up() -> None:
     samples = [sample_of("app", "a.py", 5), sample_of("app", "examples/e.py", 100)]
-    assert asked_of(questions(samples, 20, 5, 50, seed=0)) == {"examples": 15, "code": 5}
+    assert count_by_part(questions(samples, 20, 5, 50, seed=0)) == {"examples": 15, "code": 5}

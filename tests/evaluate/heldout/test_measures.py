@@ -7,10 +7,10 @@ from codling.evaluate.heldout.commit_verdict import judge_commits
 from codling.evaluate.heldout.measures import (
     Interval,
     Resampling,
+    count_saved_chars,
     first_statement,
     interval,
     name_f1,
-    not_typed,
 )
 
 
@@ -25,9 +25,9 @@ def test_a_statement_goes_to_its_last_bracket() -> None:
 
 
 def test_a_typist_takes_five_right_characters_by_one_key() -> None:
-    assert not_typed([4, 4], [True, True]) == 7
-    assert not_typed([4, 4], [True, False]) == 0
-    assert not_typed([4, 6, 1, 5], [False, True, False, True]) == 5 + 4
+    assert count_saved_chars([4, 4], [True, True]) == 7
+    assert count_saved_chars([4, 4], [True, False]) == 0
+    assert count_saved_chars([4, 6, 1, 5], [False, True, False, True]) == 5 + 4
 
 
 def test_questions_of_one_commit_are_drawn_together() -> None:

@@ -103,7 +103,7 @@ def choose(extension: str, text: str, header: str = "c") -> str | None:
     if found is None:
         return "groff" if _is_in(text[:MARK_CHARS], "roff") else None
     for pattern, language in found.marks:
-        if _compiled(pattern).search(text[:MARK_CHARS]):
+        if _compile(pattern).search(text[:MARK_CHARS]):
             return header if language == "c" else language
     return found.otherwise
 
@@ -115,7 +115,7 @@ def hints() -> Hints:
 
 
 def _header(text: str, header: str) -> str:
-    """Objective-C, C++ or C, by the code of a header alone: comments talk of classes, too."""
+    """Objective-C, C++ or C, by the code of a header alone: comments mention classes, too."""
     code = _NOT_CODE.sub("", text[:MARK_CHARS])
     if len(code) < MARK_CHARS // 4:
         code = _NOT_CODE.sub("", text)[:MARK_CHARS]
@@ -129,10 +129,10 @@ def _header(text: str, header: str) -> str:
 
 def _is_in(text: str, name: str) -> bool:
     """Whether a text holds a shared pattern."""
-    return _compiled(hints().patterns[name]).search(text) is not None
+    return _compile(hints().patterns[name]).search(text) is not None
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    # Within the line: white space from every empty line on is the same question again, and slow.
+def _compile(pattern: str) -> re.Pattern[str]:
+    # Within the line: white space from every empty line on is the same match again, and slow.
     return re.compile(pattern.replace(r"^\s*", r"^[ \t]*"), re.MULTILINE)

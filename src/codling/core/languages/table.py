@@ -25,7 +25,7 @@ PROSE = "text"
 Family = Literal["code", "markup", "data", "prose"]
 
 SNIFF_BYTES = 32768
-"""How much of a file's beginning `detect` looks at at most; of most files a quarter is enough."""
+"""The most of a file's beginning that `detect` reads; for most files a quarter is enough."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codling.core.files import replacing
+from codling.core.files import replace_file
 from codling.core.shards import Shard
 from codling.corpus.components import Ids
 from codling.corpus.duplicates import minhash
@@ -37,7 +37,7 @@ def write_shingles(path: Path, units: Ids, wanted: NDArray[np.bool_], shard: Sha
 
 def save_array(path: Path, array: NDArray[np.generic]) -> None:
     """Write a .npy file, complete or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replace_file(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
 
 

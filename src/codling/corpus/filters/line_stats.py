@@ -1,7 +1,7 @@
 """Counts of a text's lines and characters: what most filters compare with their thresholds.
 
 Input: a text. Output: LineStats. Lengths are in characters (code points); lines end at a newline,
-of which a carriage return before it is a part; an empty rest after the last newline is no line.
+of which a carriage return before it is a part; an empty rest after the last newline is not a line.
 
 `line_stats` is the reference in plain Python; line_stats_kernel.py counts the same over bytes.
 Not here: the thresholds (profiles.py).

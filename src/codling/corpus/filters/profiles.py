@@ -125,7 +125,7 @@ def thresholds(config: FilterConfig) -> Thresholds:
     unknown = [key for key in config.languages if key not in LANGUAGES]
     if unknown:
         raise ConfigError(
-            f"filters.languages: {unknown[0]} is no language of core/languages/languages.toml"
+            f"filters.languages: {unknown[0]} is not a language of core/languages/languages.toml"
         )
     shared = {f.name for f in fields(Thresholds)}
     given = {f.name: getattr(config, f.name) for f in fields(config) if f.name in shared}

@@ -3,7 +3,7 @@
 Input: the bytes of a text. Output: five numbers, from a few passes of numpy over the bytes, and the
 rule that they break. A name is a run of letters, digits, `_` and bytes outside ASCII that does not
 begin with a digit; comments and strings count as the rest does, because telling them apart would
-take a parser per language. Two things are no names that a reader has to remember: a single capital
+take a parser per language. Two things are not names that a reader has to remember: a single capital
 letter, which is a type parameter (`map<A, B>(f: (a: A) => B)`), is left out of the share of names
 of one letter; and a run of more than LONG bytes in a string or a comment is data.
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from codling.core.errors import ConfigError
 from codling.core.languages.table import LANGUAGES
-from codling.core.recipe import unknown_key
+from codling.core.recipe import explain_unknown_key
 
 _SPACE, _SYMBOL, _DIGIT, _LETTER = range(4)
 MIN_LINE = 10
@@ -87,9 +87,11 @@ class ReadabilityConfig:
         for language, limits in self.by_language.items():
             for name in limits:
                 if name.replace("-", "_") not in known:
-                    raise ConfigError(unknown_key(name, known, f"readability.{language}"))
+                    raise ConfigError(explain_unknown_key(name, known, f"readability.{language}"))
             if language not in LANGUAGES:
-                raise ConfigError(unknown_key(language, LANGUAGES, "readability", what="language"))
+                raise ConfigError(
+                    explain_unknown_key(language, LANGUAGES, "readability", what="language")
+                )
 
     def limits(self, language: str) -> "ReadabilityConfig":
         """The limits of one language."""

@@ -31,7 +31,7 @@ UNKNOWN = "unknown"
 OWN = "LicenseRef-own"
 PROPRIETARY = "LicenseRef-proprietary"
 NOTICE_BYTES = 1_000_000
-"""Larger files are no notices."""
+"""Larger files are not notices."""
 
 _PERMISSIVE = """
     0BSD AFL-2.1 AFL-3.0 Apache-1.0 Apache-1.1 Apache-2.0 Artistic-2.0 Beerware BlueOak-1.0.0

@@ -228,7 +228,9 @@ def _opened(path: Path, name: str) -> Repository | Path:
     if path.name.lower().endswith(".7z"):
         raise SourceError(f"{path} is packed; unpack it with: 7z x {path.name}")
     if not stackexchange.is_posts(path) and not path.name.lower().endswith(known):
-        raise SourceError(f"{path} is no text that is known; give Posts.xml or {', '.join(known)}")
+        raise SourceError(
+            f"{path} is not a known kind of text; give Posts.xml or {', '.join(known)}"
+        )
     return path
 
 

@@ -179,7 +179,8 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int, bool] | None:
 
 
 def is_free(value: str) -> bool:
-    """Whether a value is no example, reference, path, hash with its name, or name in a program."""
+    """Whether a value is not an example, reference, path, hash with its name, or name in a
+    program."""
     return not (
         len(value) > MAX_VALUE
         or _EXAMPLE.search(value)
@@ -242,7 +243,8 @@ def _is_made_otherwise(value: str, needed: float, between: str) -> bool:
 
 
 def _is_login(value: str) -> bool:
-    """Whether a value is base64 of a name and a password that is no word, as in Basic headers."""
+    """Whether a value is base64 of a name and a password that is not a word, as in Basic
+    headers."""
     try:
         login = base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
     except (binascii.Error, ValueError):

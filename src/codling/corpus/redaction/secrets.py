@@ -145,7 +145,7 @@ def _matches(text: str, stems: tuple[str, ...], form: Format) -> Iterator[re.Mat
 
 
 def find_url_passwords(text: str) -> Iterator[tuple[int, int]]:
-    """(start, end) of the passwords in URLs that are no examples."""
+    """(start, end) of the passwords in URLs that are not examples."""
     for match in URL_PASSWORD.finditer(text):
         password = match[1]
         is_made_up = _GUESSABLE.fullmatch(password) or _EXAMPLE.search(password)
@@ -167,7 +167,7 @@ def entropy(text: str) -> float:
 
 
 def _is_apart(text: str, start: int) -> bool:
-    """Whether what begins at `start` is no part of a longer word."""
+    """Whether what begins at `start` is not part of a longer word."""
     return start == 0 or text[start - 1] not in _WORD
 
 

@@ -83,7 +83,7 @@ def find_archive(path: Path, name: str, dump_endings: tuple[str, ...] = ()) -> A
     is_dump = path.name.endswith(dump_endings) if dump_endings else False
     if not is_dump and not _ending(path.name):
         known = ", ".join((*ENDINGS, *dump_endings))
-        raise SourceError(f"{path} is no archive that is known; give a folder or one of {known}")
+        raise SourceError(f"{path} is not a known kind of archive; give a folder or one of {known}")
     return Archive(name, str(path.absolute()), path.stat().st_size, sha256_of(path), is_dump)
 
 
@@ -123,7 +123,7 @@ class TarMembers:
     file: IO[bytes]
 
     def entries(self) -> Iterator[tuple[str, Entry, str]]:
-        """(stated name, entry, stated link target) of every member that is no folder."""
+        """(stated name, entry, stated link target) of every member that is not a folder."""
         with tarfile.open(fileobj=self.file, mode="r:", tarinfo=_BoundedHeader) as tar:
             for member in tar:
                 name, locator = member.name, str(member.offset_data)
@@ -154,7 +154,7 @@ class ZipMembers:
     file: zipfile.ZipFile
 
     def entries(self) -> Iterator[tuple[str, Entry, str]]:
-        """(stated name, entry, "") of every member that is no folder."""
+        """(stated name, entry, "") of every member that is not a folder."""
         for number, member in enumerate(self.file.infolist()):
             name = member.filename
             if S_ISLNK(member.external_attr >> 16):
@@ -241,7 +241,8 @@ def _top_folder(entries: Sequence[Entry]) -> str:
 
 
 def _own_file(entry: Entry) -> Entry:
-    """The entry, passed over if it is part of git's own folder: hooks are no code of the source."""
+    """The entry, passed over if it is part of git's own folder: hooks are not code of the
+    source."""
     is_git = ".git" in entry.path.split("/")[:-1]
     return replace(entry, rule="passed-over") if is_git and not entry.rule else entry
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from codling.core.errors import SourceError
 from codling.core.files import escape_bytes
-from codling.core.git import Git, Stream, open_git
+from codling.core.git import Git, GitProcess, open_git
 from codling.core.git_place import find_place
 
 MIN_COMMITS = 50
@@ -124,7 +124,7 @@ class Commits:
         arguments = (*_LOG, _FORMAT, *where, f"{cut.commit}..{cut.head}", *below)
         with self.git.stream(*arguments) as stream:
             yield from _parsed(stream.parts())
-            if not stream.succeeded():
+            if not stream.has_succeeded():
                 raise SourceError(
                     f"the repository {self.git.where} lacks objects of its later commits; "
                     f"{self.git.cure}"
@@ -180,7 +180,7 @@ class Commits:
 class Blobs:
     """Texts of a repository's objects, none of them larger than a limit."""
 
-    def __init__(self, sizes: Stream, contents: Stream, max_bytes: int) -> None:
+    def __init__(self, sizes: GitProcess, contents: GitProcess, max_bytes: int) -> None:
         """`sizes` and `contents`: running git cat-file, with --batch-check and with --batch."""
         self._sizes, self._contents, self._max_bytes = sizes, contents, max_bytes
 
@@ -210,7 +210,7 @@ def open_blobs(git: Git, max_bytes: int) -> Iterator[Blobs]:
 def reason_not_to_cut(root: Path, at: str | None = None) -> str:
     """Why a source has no later commits that could be kept for questions; "" where it has."""
     if not root.is_dir():
-        return f"{root} is no git repository"
+        return f"{root} is not a git repository"
     try:
         with open_commits(root) as commits:
             commits.cut(at)
@@ -228,7 +228,9 @@ def open_commits(root: Path) -> Iterator[Commits]:
     place = find_place(root)
     head = place.head() if place else None
     if place is None or head is None:
-        raise SourceError(f"{root} is no git repository with commits; later commits are none")
+        raise SourceError(
+            f"{root} is not a git repository with commits; there are no later commits"
+        )
     if place.shallow_cuts():
         raise SourceError(
             f"{root} is a shallow clone, which lacks the history that is cut in two; "

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from codling.core.errors import SourceError
 from codling.core.files import escape_bytes
-from codling.core.git import Git, Stream, open_git
-from codling.core.git_place import Place, find_place, is_git_dir
+from codling.core.git import Git, GitProcess, open_git
+from codling.core.git_place import GitPlace, find_place, is_git_dir
 from codling.core.log import say
 from codling.corpus.sources.repository import Entry, Repository, bounded, read_notice_files
 
@@ -48,10 +48,10 @@ def tracked_files(root: Path) -> list[Tracked] | None:
     place = find_place(root)
     if place is None:
         if (root / ".git").exists():
-            say(f"{root}/.git is no repository that knows of this folder: read as a plain folder")
+            say(f"{root}/.git is not a repository that knows this folder: read as a plain folder")
         return None
     with open_git(place) as git:
-        found = git.tracked()
+        found = git.list_tracked()
     return [Tracked(path, found[path]) for path in sorted(found, key=os.fsencode)] or None
 
 
@@ -92,7 +92,7 @@ def open_bare(root: Path, name: str) -> Repository:
     return open_commit(root, name, name, commit)
 
 
-def _cure(place: Place, root: Path) -> str:
+def _cure(place: GitPlace, root: Path) -> str:
     """What to do where HEAD names a branch that is not there, as in clones of a bundle."""
     branches = place.branches()
     if not branches:
@@ -123,27 +123,27 @@ def open_commit(root: Path, source: str, name: str, commit: str) -> Repository:
     )
 
 
-def shallow_mark(place: Place) -> str:
+def shallow_mark(place: GitPlace) -> str:
     """What tells a shallow clone from a whole one of the same commit: "" for a whole one."""
     cuts = place.shallow_cuts()
     return "-shallow" + hashlib.sha256(b"\n".join(sorted(cuts))).hexdigest()[:8] if cuts else ""
 
 
-def _place(root: Path) -> Place:
+def _place(root: Path) -> GitPlace:
     place = find_place(root)
     if place is None:
-        raise SourceError(f"{root} is no git repository")
+        raise SourceError(f"{root} is not a git repository")
     return place
 
 
-def _prefix_mark(place: Place) -> str:
+def _prefix_mark(place: GitPlace) -> str:
     """What tells a folder of a repository from the whole of it."""
     prefix = os.fsencode(place.prefix)
     return "-" + hashlib.sha256(prefix).hexdigest()[:8] if prefix else ""
 
 
 def _listed(git: Git, commit: str) -> Iterator[Entry]:
-    for raw, (mode, object_id, n_bytes) in git.committed(commit).items():
+    for raw, (mode, object_id, n_bytes) in git.list_commit(commit).items():
         entry = bounded(Entry(escape_bytes(raw), n_bytes or 0, object_id))
         if mode == LINK:
             yield replace(entry, n_bytes=0, rule="link", value="not followed")
@@ -161,7 +161,7 @@ def _say_missing(root: Path, entries: Sequence[Entry], cure: str) -> None:
         say(f"{root} lacks the contents of {n_missing:,} of {len(entries):,} files; {cure}")
 
 
-def _blob(stream: Stream, root: str) -> bytes | None:
+def _blob(stream: GitProcess, root: str) -> bytes | None:
     """The next blob; None where the repository does not have it."""
     header = stream.line().split()
     if header[1:] == [b"missing"]:

@@ -51,7 +51,7 @@ def read_history(root: Path, commit: str = "") -> History:
         return History({}, 0, False)
     with open_git(place) as git:
         try:
-            files = git.committed(commit, sizes=False)
+            files = git.list_commit(commit, sizes=False)
         except SourceError:
             return History({}, 0, False, is_broken=True)
         blobs = {os.fsencode(path): each.object_id.encode() for path, each in files.items()}
@@ -87,7 +87,7 @@ class _Changes:
         arguments = place if prefix else (self._commit, "--")
         with self._git.stream(*_LOG, _FORMAT, *arguments) as stream:
             yield from _parsed(stream.parts())
-            self.is_cut = not stream.succeeded()
+            self.is_cut = not stream.has_succeeded()
 
 
 def _parsed(tokens: Iterator[bytes]) -> Iterator[tuple[bytes, int, bytes, bytes]]:

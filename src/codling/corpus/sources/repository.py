@@ -13,7 +13,7 @@ from typing import Protocol
 from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
 
 MAX_PATH_BYTES = 4096
-"""A longer path is no path of a file system (PATH_MAX of Linux): it was made to cost time."""
+"""A longer path is not a path of a file system (PATH_MAX of Linux): it was made to cost time."""
 MAX_SECOND = 253_402_300_799
 """The last second of the year 9999: a later time is none."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codling.core.files import replacing
+from codling.core.files import replace_file
 
 GROUP_CHARS = 8_000_000
 """A row group is written when its text has this many characters ..."""
@@ -78,7 +78,7 @@ class TableWriter:
 @contextmanager
 def new_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
     """A writer for the table at `path`, which appears there when the block ends without error."""
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         writer = TableWriter(temporary, schema)
         try:
             yield writer

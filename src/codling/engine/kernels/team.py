@@ -1,4 +1,5 @@
-"""A team of threads that runs one compiled loop together, as wide as pays at the moment.
+"""A team of threads that runs one compiled loop together, with as many threads as is fastest at the
+moment.
 
 Not here: the loops (decode_cpu.py).
 """
@@ -10,10 +11,10 @@ _TRY_EVERY = 32
 
 
 class Pace:
-    """All threads or one? On a busy machine threads wait for each other: the clock decides.
+    """All threads or one? On a busy machine threads wait for each other: measured times decide.
 
-    The slower choice is tried again now and then. The result of a step does not depend on it: each
-    sum is made by one thread, in one order.
+    The slower choice is tried again from time to time. The result of a step does not depend on it:
+    each sum is made by one thread, in one order.
     """
 
     def __init__(self, n_threads: int) -> None:
@@ -21,13 +22,13 @@ class Pace:
         self._n_steps = 0
 
     def choose(self) -> int:
-        """With how many threads to do the next step."""
+        """How many threads to use for the next step."""
         best, *others = sorted(self._seconds, key=lambda n: self._seconds[n])
         self._n_steps += 1
         return others[0] if others and self._n_steps % _TRY_EVERY == 0 else best
 
     def record(self, n_threads: int, seconds: float) -> None:
-        """How long a step took: good news counts at once, bad news by and by."""
+        """Note how long a step took: a faster time counts at once, slower ones gradually."""
         before = self._seconds[n_threads] or seconds
         self._seconds[n_threads] = min(seconds, 0.75 * before + 0.25 * seconds)
 
@@ -45,7 +46,7 @@ class Team:
             ).start()
 
     def run(self, work: Callable[[int], None], n_threads: int) -> None:
-        """Call `work(thread)` on `n_threads` threads; it must end with a meeting of them."""
+        """Call `work(thread)` on `n_threads` threads; it must end with a barrier."""
         self._work = work
         for start in self._starts[: n_threads - 1]:
             start.release()

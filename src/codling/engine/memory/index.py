@@ -6,9 +6,9 @@ backwards, up to MAX_MATCH: all matches of a context lie side by side and are fo
 about 28 steps per matched token at 10^9 bytes of text. In memory a token takes its own 2 or 4 bytes
 and 4 for its position.
 
-A file can be forgotten at once: its positions no longer count. Nothing else is rebuilt.
+A file can be dropped at once: its positions no longer count. Nothing else is rebuilt.
 
-Not here: the artefact on disk (repository.py) and what a match is worth (mixture.py).
+Not here: the artefact on disk (repository.py) and the weight of a match (mixture.py).
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from codling.engine.memory.kernels import Ids, count_continuations, match_ranges, scan_back
 
 MAX_MATCH = 16
-"""Longer matches say no more."""
+"""Longer matches add no information."""
 MAX_READ = 64
-"""So many places of a match are read, spread evenly."""
+"""At most this many places of a match are read, evenly spaced."""
 SEPARATOR = {np.dtype(np.uint16): 0xFFFF, np.dtype(np.uint32): 0xFFFFFFFF}
-"""Stands before each file; no token has this id, so no match crosses it."""
+"""Precedes each file; no token has this id, so no match crosses it."""
 
 
 @dataclass(frozen=True)
-class Recalled:
+class Continuations:
     """What followed the longest match of a context."""
 
     length: int
@@ -46,15 +46,15 @@ class Recalled:
 
     @property
     def unanimity(self) -> float:
-        """Share of the places that go on with the likeliest token."""
+        """Share of the places that continue with the likeliest token."""
         return float(self.counts.max()) / self.n_read if self.length else 0.0
 
 
-NOTHING = Recalled(0, *(np.zeros(0, np.int64) for _ in range(3)))
+NOTHING = Continuations(0, *(np.zeros(0, np.int64) for _ in range(3)))
 
 
 class SuffixIndex:
-    """Positions of all tokens, in the order of what stands before them."""
+    """Positions of all tokens, sorted by the tokens before them."""
 
     def __init__(self, tokens: Ids, order: Ids, file_starts: Ids) -> None:
         """`tokens`: files, each after a separator; `file_starts[i]`: of file i's separator."""
@@ -66,7 +66,7 @@ class SuffixIndex:
 
     @classmethod
     def build(cls, files: Sequence[Sequence[int] | Ids], vocab_size: int) -> "SuffixIndex":
-        """Sort all positions: four rounds that double the length looked at.
+        """Sort all positions: four rounds that double the compared length.
 
         Takes about half a second per million tokens, and 40 bytes a token while it runs.
         """
@@ -76,10 +76,10 @@ class SuffixIndex:
         lengths = [len(p) for p in parts]
         tokens = np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)
         starts = np.cumsum([0, *lengths])[:-1].astype(np.int64)
-        return cls(tokens, _sorted_positions(tokens, separator), starts)
+        return cls(tokens, _sort_positions(tokens, separator), starts)
 
-    def recall(self, context: Ids) -> Recalled:
-        """What followed the longest match of the end of `context` in files that are alive."""
+    def recall(self, context: Ids) -> Continuations:
+        """What followed the longest match of the end of `context` in files that are not dropped."""
         n = match_ranges(self.tokens, self.order, context, MAX_MATCH, self.separator, self._ranges)
         ids, counts, places = self._buffers
         for depth in range(n - 1, -1, -1):
@@ -89,7 +89,7 @@ class SuffixIndex:
             )
             if n_kinds:
                 found = (ids[:n_kinds].copy(), counts[:n_kinds].copy(), places[:n_kinds].copy())
-                return Recalled(depth + 1, *found)
+                return Continuations(depth + 1, *found)
         return NOTHING
 
     def file(self, number: int) -> Ids:
@@ -104,19 +104,19 @@ class SuffixIndex:
         return int(np.searchsorted(self.file_starts, position, side="right")) - 1
 
 
-def recall_in_text(text: Ids, n: int, border: int) -> Recalled:
+def recall_in_text(text: Ids, n: int, border: int) -> Continuations:
     """What followed the longest match of the end of text[:n] further up in it, without an index.
 
-    No match crosses a `border`, which is no token.
+    No match crosses a `border`, which is not a token.
     """
     ids, counts, places = (np.zeros(MAX_READ, np.int64) for _ in range(3))
     length, n_kinds = scan_back(text, n, MAX_MATCH, border, ids, counts, places)
     if not length:
         return NOTHING
-    return Recalled(length, ids[:n_kinds], counts[:n_kinds], places[:n_kinds])
+    return Continuations(length, ids[:n_kinds], counts[:n_kinds], places[:n_kinds])
 
 
-def _sorted_positions(tokens: Ids, separator: int) -> Ids:
+def _sort_positions(tokens: Ids, separator: int) -> Ids:
     """All positions of tokens, sorted by the MAX_MATCH tokens before them, read backwards."""
     n = len(tokens)
     # rank[p]: the place of the tokens up to p, read backwards, among all of them.

@@ -3,7 +3,7 @@
 Input: arrays of token ids and positions. Output: ranges, and continuations with their counts. The
 tests hold each loop to a plain search (tests/engine/memory/plain_memory.py).
 
-Not here: building the index (index.py) and what its answers are worth (mixture.py).
+Not here: building the index (index.py) and how its answers are weighted (mixture.py).
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ def _token_before(tokens: Ids, position: int, depth: int, separator: int) -> int
 
 
 @njit(cache=True)
-def _bound(  # noqa: PLR0913  arrays, as compiled code takes them
+def _lower_bound(  # noqa: PLR0913  arrays, as compiled code takes them
     tokens: Ids, order: Ids, low: int, high: int, depth: int, wanted: int, separator: int
 ) -> int:
     """The first place in order[low:high] whose token at `depth` is not below `wanted`."""
@@ -39,7 +39,7 @@ def _bound(  # noqa: PLR0913  arrays, as compiled code takes them
 def match_ranges(  # noqa: PLR0913  arrays, as compiled code takes them
     tokens: Ids, order: Ids, context: Ids, max_match: int, separator: int, ranges: Ids
 ) -> int:
-    """How many of the last tokens of `context` stand somewhere in `tokens`, at most `max_match`.
+    """How many of the last tokens of `context` occur together in `tokens`, at most `max_match`.
 
     `ranges[d]` becomes the part of `order` where the last d + 1 tokens match.
     """
@@ -49,8 +49,8 @@ def match_ranges(  # noqa: PLR0913  arrays, as compiled code takes them
         wanted = context[len(context) - 1 - depth]
         if wanted == separator:
             return depth
-        low = _bound(tokens, order, low, high, depth, wanted, separator)
-        high = _bound(tokens, order, low, high, depth, wanted + 1, separator)
+        low = _lower_bound(tokens, order, low, high, depth, wanted, separator)
+        high = _lower_bound(tokens, order, low, high, depth, wanted + 1, separator)
         if low >= high:
             return depth
         ranges[depth, 0], ranges[depth, 1] = low, high
@@ -82,7 +82,7 @@ def count_continuations(  # noqa: PLR0913  arrays, as compiled code takes them
     counts: Ids,
     places: Ids,
 ) -> int:
-    """What stands at the positions order[low:high] in files that are alive; gives the kinds.
+    """The tokens at the positions order[low:high] in files that are not dropped; gives the kinds.
 
     A range longer than `ids` is read at places spread evenly.
     """

@@ -1,4 +1,4 @@
-"""What a match is worth: the weights that mix the memory into the model's next token.
+"""How much a match counts: the weights that mix the memory into the model's next token.
 
     P = (1 - v) [(1 - w) P_model + w P_repository] + v P_open_file
 
@@ -7,7 +7,7 @@ are, and fitted by expectation maximisation on text whose own file was forgotten
 nested cache models of Hellendoorn and Devanbu 2017, kNN-LM, infini-gram.)
 
 Input: matches and the model's probabilities. Output: weights, and rows of logits whose softmax is
-the mixed distribution exactly, so that greedy choice and sampling need to know nothing of it.
+the mixed distribution exactly, so that greedy choice and sampling stay as they are.
 
 Not here: finding matches (index.py).
 """
@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from codling.engine.memory.index import Recalled
+from codling.engine.memory.index import Continuations
 
 LENGTHS = (1, 2, 3, 4, 6, 9, 13)
 """Where a class of lengths begins; the last goes up to the longest."""
@@ -29,7 +29,7 @@ was read, or several."""
 N_KINDS = len(SHARES) + 3
 MAX_WEIGHT = 0.995
 _PRIOR = 4.0
-"""So many imagined observations hold each weight near its default where little was seen."""
+"""A prior of this many observations keeps each weight near its default where there are few."""
 _ROUNDS = 60
 
 Table = NDArray[np.float64]
@@ -50,7 +50,7 @@ class Weights:
 
     @classmethod
     def from_lists(cls, stored: dict[str, Any]) -> Self:
-        """From JSON. ValueError if the tables have another shape or are no weights."""
+        """From JSON. ValueError if the tables have another shape or are not weights."""
         tables = [np.array(stored[name], np.float64) for name in ("repository", "open_file")]
         for table in tables:
             if table.shape != (len(LENGTHS), N_KINDS) or not ((table >= 0) & (table < 1)).all():
@@ -67,7 +67,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Observation:
-    """One token of real text: how probable each part of the mixture held it."""
+    """One token of real text: the probability that each part of the mixture gave it."""
 
     model: float
     repository: float
@@ -78,7 +78,7 @@ class Observation:
     open_file_class: tuple[int, int] | None
 
 
-def class_of(match: Recalled) -> tuple[int, int] | None:
+def class_of(match: Continuations) -> tuple[int, int] | None:
     """Row and column of a match in the tables; None if nothing matches."""
     if match.length == 0:
         return None
@@ -88,7 +88,7 @@ def class_of(match: Recalled) -> tuple[int, int] | None:
     return row, int(np.searchsorted(SHARES, match.unanimity, side="right"))
 
 
-def share_of(match: Recalled, token: int) -> float:
+def share_of(match: Continuations, token: int) -> float:
     """Share of a match's places that go on with `token`."""
     at = np.flatnonzero(match.ids == token)
     return float(match.counts[at[0]]) / match.n_read if len(at) else 0.0
@@ -107,12 +107,12 @@ def fit_weights(seen: Sequence[Observation], start: Weights | None = None) -> We
         w, v = _gather(tree, tree_at), _gather(own, own_at)
         parts = np.stack([(1 - v) * (1 - w) * model, (1 - v) * w * from_tree, v * from_own])
         shares = parts / np.maximum(parts.sum(0), 1e-30)
-        tree = _updated(tree_at, shares[1], shares[0] + shares[1], weights.repository)
-        own = _updated(own_at, shares[2], np.ones(len(seen)), weights.open_file)
+        tree = _update(tree_at, shares[1], shares[0] + shares[1], weights.repository)
+        own = _update(own_at, shares[2], np.ones(len(seen)), weights.open_file)
     return Weights(tree, own)
 
 
-def mixed_probability(weights: Weights, o: Observation) -> float:
+def mixture_probability(weights: Weights, o: Observation) -> float:
     """The mixture's probability of an observed token."""
     w = weights.repository[o.repository_class] if o.repository_class else 0.0
     v = weights.open_file[o.open_file_class] if o.open_file_class else 0.0
@@ -120,12 +120,12 @@ def mixed_probability(weights: Weights, o: Observation) -> float:
 
 
 def mix_into(
-    logits_V: NDArray[np.float32], tree: Recalled, own: Recalled, weights: Weights
+    logits_V: NDArray[np.float32], tree: Continuations, own: Continuations, weights: Weights
 ) -> NDArray[np.int64]:
     """Change a row of logits in place so that its softmax is the mixture.
 
     Only the tokens that a memory knows change: all others keep their ratio to each other. Gives the
-    ids for which the memory has more to say than the model.
+    ids to which the memory gives more probability than the model.
     """
     tree_class, own_class = class_of(tree), class_of(own)
     w = float(weights.repository[tree_class]) if tree_class else 0.0
@@ -151,8 +151,8 @@ def _gather(table: Table, at: NDArray[np.int64]) -> Table:
     return np.where(at < 0, 0.0, table.ravel()[at])
 
 
-def _updated(at: NDArray[np.int64], taken: Table, shared: Table, default: Table) -> Table:
-    """Each class's share, held near its default by _PRIOR."""
+def _update(at: NDArray[np.int64], taken: Table, shared: Table, default: Table) -> Table:
+    """Each class's share, kept near its default by _PRIOR."""
     size, known = default.size, at >= 0
     numerator = np.bincount(at[known], taken[known], minlength=size) + _PRIOR * default.ravel()
     denominator = np.bincount(at[known], shared[known], minlength=size) + _PRIOR

@@ -1,7 +1,8 @@
-"""The memory at work in one request: before each token it changes the logits, after it it learns.
+"""The memory at work in one request: before each token it changes the logits, afterwards it notes
+the token.
 
-Input: the ids of a prompt. What stands before the cursor is the context; all text of the prompt is
-the open file. In an insertion prompt the marks say what stands where. Output: changed logits, and
+Input: the ids of a prompt. The text before the cursor is the context; all text of the prompt is
+the open file. In an insertion prompt the marks separate the parts. Output: changed logits, and
 the places that the answer was taken from.
 
 Not here: the search (index.py) and the weights (mixture.py).
@@ -19,14 +20,14 @@ from codling.engine.request import Origin
 from codling.tokens.tokenizer import SpecialTokens
 
 _BORDER = -1
-"""Stands between parts of the open file that do not follow on each other."""
+"""Separates parts of the open file that are not contiguous."""
 
 
 class Recall:
     """What one request remembers."""
 
     def __init__(self, memory: Memory, prompt_ids: Sequence[int], max_tokens: int) -> None:
-        """`max_tokens`: so many may be generated."""
+        """`max_tokens`: how many may be generated."""
         before, after = split_prompt(prompt_ids, memory.tokenizer.specials)
         text = [*after, _BORDER, *before]
         self._memory = memory.snapshot()

@@ -1,8 +1,9 @@
-"""The memory of a repository: its files as a suffix index, kept up to date, and where a match lies.
+"""The memory of a repository: its files as a suffix index, kept up to date, and the origin of a
+match.
 
 Input: documents with path, licence and text. Output: what followed a context anywhere in them, and
 for a place the file, line and licence. Files that change go into a small second index, which is
-built again at each change; the big one only forgets their old text.
+built again at each change; the large one only drops their old text.
 
 Not here: making it a stage (engine/remember.py) and using it while text is generated (recall.py).
 """
@@ -22,7 +23,7 @@ from codling.core.files import write_json
 from codling.core.foreign_json import read_object
 from codling.core.languages.table import detect
 from codling.corpus.layout import file_text
-from codling.engine.memory.index import NOTHING, SEPARATOR, Recalled, SuffixIndex
+from codling.engine.memory.index import NOTHING, SEPARATOR, Continuations, SuffixIndex
 from codling.engine.memory.kernels import Ids
 from codling.engine.memory.mixture import Weights
 from codling.engine.request import Origin
@@ -51,7 +52,7 @@ class _Fresh:
 
 
 class Memory:
-    """What a repository's files hold, ready to be asked."""
+    """What a repository's files hold, ready for look-ups."""
 
     def __init__(
         self,
@@ -132,11 +133,11 @@ class Memory:
         return sorted({*kept, *self._edited})
 
     def forget(self, path: str) -> None:
-        """From now on nothing comes from this file."""
+        """Drop a file: from now on nothing comes from it."""
         self.update_all({path: None})
 
     def update(self, path: str, text: str, license: str = OWN_LICENSE) -> None:
-        """The file reads so now."""
+        """Replace the text of a file."""
         number = self._number.get(path)
         file = MemoryFile(path, "", license) if number is None else self._files[number]
         language = detect(path, b"") or ""
@@ -163,7 +164,7 @@ class Memory:
         stay what they are while others change the memory."""
         return copy(self)
 
-    def recall(self, context: Ids) -> Recalled:
+    def recall(self, context: Ids) -> Continuations:
         """What followed the longest match of the end of `context`.
 
         Places of edited files are numbered after those of the index.
@@ -173,8 +174,8 @@ class Memory:
         if new.length == 0 or old.length > new.length:
             return old
         places = new.places + len(self.index.tokens)
-        moved = Recalled(new.length, new.ids, new.counts, places)
-        return moved if new.length > old.length else _together(old, moved)
+        moved = Continuations(new.length, new.ids, new.counts, places)
+        return moved if new.length > old.length else _merge_matches(old, moved)
 
     def locate(self, place: int) -> Origin:
         """The file and line of a place that `recall` gave."""
@@ -187,12 +188,12 @@ class Memory:
         number = index.file_of(position)
         file, start = files[number], int(index.file_starts[number]) + 1
         before = self.tokenizer.join_bytes(int(t) for t in index.tokens[start:position])
-        # The path comment is no line of the file.
+        # The path comment is not a line of the file.
         return Origin(file.path, file.repo, file.license, max(1, before.count(b"\n")))
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
-    """Tells tokenizers apart by what their tokens stand for."""
+    """Identifies a tokenizer by the texts of its tokens."""
     digest = hashlib.sha256()
     for i in range(tokenizer.vocab_size):
         piece = tokenizer.token_bytes(i)
@@ -211,10 +212,10 @@ def _is_sound(n_files: int, tokens: Ids, order: Ids, file_starts: Ids) -> bool:
     return bool(inside and np.array_equal(separators, file_starts))
 
 
-def _together(a: Recalled, b: Recalled) -> Recalled:
+def _merge_matches(a: Continuations, b: Continuations) -> Continuations:
     """Two matches of one length as one."""
     ids, first, back = np.unique(
         np.concatenate([a.ids, b.ids]), return_index=True, return_inverse=True
     )
     counts = np.bincount(back, np.concatenate([a.counts, b.counts])).astype(np.int64)
-    return Recalled(a.length, ids, counts, np.concatenate([a.places, b.places])[first])
+    return Continuations(a.length, ids, counts, np.concatenate([a.places, b.places])[first])

@@ -1,17 +1,17 @@
-"""The arms: who answers the questions of later commits, with what in front of it.
+"""The arms: which model answers the questions of later commits, with which prompt.
 
     n-gram                      an n-gram model over the tree that was learned from
     base                        the model, and the open file
     base + context              the files of that tree that the open file depends on go before it
-    base + context + memory     its next token is mixed with what stands in that tree
+    base + context + memory     its next token is mixed with what is in that tree
     tuned + ...                 the same with a model that was trained on it
 
 Every arm gets the same questions, greedy decoding and the same limits. A model with FIM tokens is
-asked with what stands before and after the cursor. One without them is asked with what stands
+asked with the text before and after the cursor. One without them is asked with the text
 before, from the line's beginning (its tokens join blanks and the word after them); blank lines and
-the indentation that it writes first are left off.
+the indentation that it generates first are dropped.
 
-Input: an engine and a question. Output: an answer with its milliseconds, and what the model held of
+Input: an engine and a question. Output: an answer with its milliseconds, and the model's score of
 the truth: bits, and which of its tokens were the likeliest.
 
 Not here: the numbers (measures.py) and the stage (score_commits.py).
@@ -33,7 +33,7 @@ from codling.engine.memory.repository import Memory
 from codling.engine.request import Mode, SamplingParams
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout.commits import CommitQuestion
-from codling.evaluate.heldout.measures import not_typed
+from codling.evaluate.heldout.measures import count_saved_chars
 from codling.evaluate.heldout.ngram import NgramModel
 from codling.tokens.fim import InsertionPrompt
 from codling.tokens.tokenizer import Tokenizer
@@ -48,7 +48,7 @@ Who = Literal["base", "tuned", "ngram", "nobody"]
 
 @dataclass(frozen=True)
 class Arm:
-    """Who answers, and with what."""
+    """A model and the parts of its prompt."""
 
     who: Who
     context: bool = False
@@ -56,7 +56,7 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """As tables show it."""
+        """The name in tables."""
         if self.who == "nobody":
             return "memory alone"
         who = "n-gram" if self.who == "ngram" else self.who
@@ -86,8 +86,8 @@ def subject(arms: Sequence[Arm]) -> Arm:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What an arm held of a truth."""
+class TruthScore:
+    """The probability that an arm gave to a truth."""
 
     bits: float
     n_bytes: int
@@ -97,19 +97,21 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A question as a model reads it."""
+class CommitPrompt:
+    """A question as a model's prompt."""
 
     ids: list[int]
     mode: Mode
     truth_ids: list[int]
     lead: str
-    """Blanks before the truth that the model writes too, and nobody counts."""
+    """Blanks before the truth that the model generates too, which are not counted."""
     limit: int
     """Tokens of an answer at most."""
 
 
-def build_prompt(engine: TextEngine, context: SnapshotContext, question: CommitQuestion) -> Prompt:
+def build_prompt(
+    engine: TextEngine, context: SnapshotContext, question: CommitQuestion
+) -> CommitPrompt:
     """The prompt of a question; far ends are cut so that truth and answer fit."""
     limit = LINE_TOKENS if question.n_lines == 1 else BLOCK_TOKENS
     limit = min(limit, engine.max_length // 2)
@@ -126,11 +128,11 @@ def build_prompt(engine: TextEngine, context: SnapshotContext, question: CommitQ
         lead = ids.lead
         truth_ids = engine.tokenizer.encode(lead + question.truth)[: engine.max_length - len(ids)]
     mode: Mode = "insert" if engine.can_insert else "complete"
-    return Prompt(ids, mode, truth_ids, lead, limit)
+    return CommitPrompt(ids, mode, truth_ids, lead, limit)
 
 
 def answer(
-    engine: TextEngine, memory: Memory | None, prompt: Prompt, question: CommitQuestion
+    engine: TextEngine, memory: Memory | None, prompt: CommitPrompt, question: CommitQuestion
 ) -> tuple[str, float]:
     """The greedy answer, as many lines as were typed, and its milliseconds."""
     params = SamplingParams(max_tokens=prompt.limit)
@@ -148,10 +150,10 @@ def answer(
     return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
 
 
-def hold(
-    rows_NV: NDArray[np.float32], tokenizer: Tokenizer, prompt: Prompt, recall: Recall | None
-) -> Held:
-    """What rows of logits, mixed with a memory or not, held of the truth's tokens."""
+def score_truth(
+    rows_NV: NDArray[np.float32], tokenizer: Tokenizer, prompt: CommitPrompt, recall: Recall | None
+) -> TruthScore:
+    """The score of the truth's tokens in rows of logits, mixed with a memory or not."""
     bits, hits = 0.0, []
     for row_V, token in zip(rows_NV, prompt.truth_ids, strict=True):
         logits_V = row_V.copy()
@@ -162,12 +164,12 @@ def hold(
         total = float(np.exp(logits_V - np.float32(top)).sum(dtype=np.float64))
         bits += (top + math.log(total) - float(logits_V[token])) / math.log(2)
         hits.append(int(logits_V.argmax()) == token)
-    return _held(bits, hits, tokenizer, prompt)
+    return _score(bits, hits, tokenizer, prompt)
 
 
-def hold_ngram(
-    ngram: NgramModel, tokenizer: Tokenizer, prompt: Prompt, question: CommitQuestion
-) -> Held:
+def score_truth_ngram(
+    ngram: NgramModel, tokenizer: Tokenizer, prompt: CommitPrompt, question: CommitQuestion
+) -> TruthScore:
     """The same of an n-gram model."""
     ids = _tail(tokenizer, question, prompt.lead)
     whole = np.array([*ids, *prompt.truth_ids])
@@ -176,11 +178,11 @@ def hold_ngram(
     for token in prompt.truth_ids:
         hits.append(ngram.continue_greedily(ids, 1, frozenset()) == [token])
         ids.append(token)
-    return _held(bits, hits, tokenizer, prompt)
+    return _score(bits, hits, tokenizer, prompt)
 
 
 def answer_ngram(
-    ngram: NgramModel, tokenizer: Tokenizer, prompt: Prompt, question: CommitQuestion
+    ngram: NgramModel, tokenizer: Tokenizer, prompt: CommitPrompt, question: CommitQuestion
 ) -> tuple[str, float]:
     """The n-gram model's answer."""
     begun = time.perf_counter()
@@ -190,9 +192,9 @@ def answer_ngram(
 
 
 def answer_memory(
-    memory: Memory, vocab_size: int, prompt: Prompt, question: CommitQuestion
+    memory: Memory, vocab_size: int, prompt: CommitPrompt, question: CommitQuestion
 ) -> tuple[str, float]:
-    """What the memory alone goes on with: a model that knows nothing stands in for the model."""
+    """The continuation of the memory alone: the model's part is a uniform distribution."""
     begun = time.perf_counter()
     recall = Recall(memory, prompt.ids, prompt.limit)
     ids: list[int] = []
@@ -221,11 +223,11 @@ def _tail(tokenizer: Tokenizer, question: CommitQuestion, lead: str) -> list[int
     return tokenizer.encode(before[-NGRAM_PROMPT_CHARS:])[-32:]
 
 
-def _held(bits: float, hits: list[bool], tokenizer: Tokenizer, prompt: Prompt) -> Held:
+def _score(bits: float, hits: list[bool], tokenizer: Tokenizer, prompt: CommitPrompt) -> TruthScore:
     pieces = [tokenizer.token_bytes(i) for i in prompt.truth_ids]
     sizes, skipped = [], len(prompt.lead)
     for piece in pieces:
         n = len(piece.decode("utf-8", "ignore"))
         sizes.append(max(0, n - skipped))
         skipped = max(0, skipped - n)
-    return Held(bits, sum(map(len, pieces)), not_typed(sizes, hits), sum(sizes))
+    return TruthScore(bits, sum(map(len, pieces)), count_saved_chars(sizes, hits), sum(sizes))

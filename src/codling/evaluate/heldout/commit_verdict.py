@@ -1,8 +1,8 @@
 """One plain sentence on the table of later commits: it helped, nothing shows, or it made it worse.
 
 Input: the differences between the arm in question and the base with context, with intervals.
-Output: the outcome, the sentence, and what to do. Bits per byte decide, because they resolve the
-most; lines that are exactly right less often turn a gain down.
+Output: the outcome, the sentence, and what to do. Bits per byte decide, because they are the most
+precise; lines that are exactly right less often turn a gain down.
 
 Not here: the numbers (measures.py).
 """
@@ -16,12 +16,12 @@ from codling.evaluate.heldout.measures import Interval
 Outcome = Literal["helped", "no difference", "worse"]
 ENOUGH_PLACES = 300
 ENOUGH_COMMITS = 20
-"""Of fewer the draws are too much alike: their interval is too narrow to be believed."""
+"""With fewer the draws are too similar: their interval would be too narrow."""
 
 
 @dataclass(frozen=True)
 class CommitVerdict:
-    """What the table says."""
+    """The conclusion from the table."""
 
     outcome: Outcome
     text: str
@@ -44,10 +44,14 @@ def judge_commits(
     about = (
         f"{arm} against base + context on {n_places} places of {n_commits} later commits: {found}."
     )
-    few = "" if n_places >= ENOUGH_PLACES else f" Fewer than {ENOUGH_PLACES} places say little."
+    few = (
+        ""
+        if n_places >= ENOUGH_PLACES
+        else f" Fewer than {ENOUGH_PLACES} places are too few to be sure."
+    )
     what = "the tuned model" if is_tuned else "the memory"
     if n_commits < ENOUGH_COMMITS:
-        text = f"Too few commits to tell ({ENOUGH_COMMITS} are the least). {about}"
+        text = f"Too few commits to tell (at least {ENOUGH_COMMITS} are needed). {about}"
         return CommitVerdict(
             "no difference", text, "ask at more commits: an earlier cut (--at), or later again"
         )

@@ -1,4 +1,4 @@
-"""Questions from later commits: lines that somebody typed after everything that was learned.
+"""Questions from later commits: lines that were typed after everything that was learned.
 
 Input: a repository and a cut. Output: questions in the state in which a line was typed: before the
 cursor the file as the commit left it, after it the file as the commit found it, from the end of the
@@ -37,7 +37,7 @@ PER_COMMIT = 5
 PER_FILE = 2
 MAX_BLOCK = 8
 MAX_COMMITS = 2000
-"""Of more later commits so many are read, evenly spread."""
+"""The most later commits that are read, evenly spread."""
 _MAX_COMPARED = 2_000_000
 """Pairs of equal lines, one before and one after: with more of them texts are not compared."""
 
@@ -59,7 +59,7 @@ class CommitQuestion:
     truth: str
     """What was typed, without the first line's indentation and without blanks at the end."""
     suffix: str
-    """What stood after the changed lines before they were typed, from the line break on."""
+    """The text after the changed lines before they were typed, from the line break on."""
 
     @property
     def indentation(self) -> str:
@@ -68,7 +68,7 @@ class CommitQuestion:
 
 
 @dataclass
-class Asked:
+class CommitQuestions:
     """The questions of a history, and what was left out."""
 
     cut: Cut
@@ -92,17 +92,19 @@ class Hunk(NamedTuple):
     new_end: int
 
 
-def ask(commits: Commits, cut: Cut, n_places: int, block_share: float, seed: int) -> Asked:
+def ask(
+    commits: Commits, cut: Cut, n_places: int, block_share: float, seed: int
+) -> CommitQuestions:
     """Up to `n_places` questions of the commits after a cut, `block_share` of them blocks."""
-    asked = Asked(cut)
+    asked = CommitQuestions(cut)
     asked.left_out["commits"]["merge"] = cut.n_merges
     later = _spread(list(commits.later(cut)), asked.left_out["commits"])
     with open_blobs(commits.git, MAX_FILE_BYTES) as blobs:
         found = [list(_places_of(commit, blobs, asked)) for commit in later]
         keys = {place.key for place in chain.from_iterable(found)}
-        known = _standing_in_tree(commits, cut, blobs, keys)
+        known = _keys_in_tree(commits, cut, blobs, keys)
     rng = random.Random(seed)
-    chosen = [_chosen(_fresh(places, known, asked.left_out["lines"]), rng) for places in found]
+    chosen = [_choose(_keep_fresh(places, known, asked.left_out["lines"]), rng) for places in found]
     rng.shuffle(chosen)
     taken: set[str] = set()
     for place in chain.from_iterable(zip_longest(*chosen)):
@@ -149,8 +151,8 @@ def _spread(later: list[Commit], left_out: Counter[str]) -> list[Commit]:
     return fair
 
 
-def _places_of(commit: Commit, blobs: Blobs, asked: Asked) -> Iterator["_Place"]:
-    """All lines of a commit that are fair as far as the commit itself tells."""
+def _places_of(commit: Commit, blobs: Blobs, asked: CommitQuestions) -> Iterator["_AskableLine"]:
+    """All lines of a commit that are fair as far as the commit itself shows."""
     edits = list(_edits(commit, blobs, asked.left_out["files"]))
     removed: set[str] = set()
     for edit in edits:
@@ -178,7 +180,7 @@ def _edit(change: Change, blobs: Blobs) -> "_Edit | str":
     after = blobs.read(change.new_id)
     if before is None or after is None:
         return "unreadable"
-    old, new = _decoded(before), _decoded(after)
+    old, new = _decode(before), _decode(after)
     if old is None or new is None:
         return "not-text"
     if reason := text_reason(change.path, old, new):
@@ -200,11 +202,11 @@ class _Edit:
     new: list[str]
     hunks: list[Hunk]
     copies: set[int] = field(default_factory=set)
-    """Indices of new lines that stood elsewhere before: no block goes on over one."""
+    """Indices of new lines that were elsewhere before: no block continues over one."""
 
     def places(
         self, commit: Commit, removed: set[str], left_out: Counter[str]
-    ) -> Iterator["_Place"]:
+    ) -> Iterator["_AskableLine"]:
         """The lines that are fair; `removed`: the keys of all that the commit took away."""
         keys = [without_blanks(line) for line in self.new]
         first = {key: at for at, key in reversed(list(enumerate(keys)))}
@@ -226,11 +228,11 @@ class _Edit:
                     if reason in COPIES:
                         self.copies.add(at)
                 else:
-                    yield _Place(commit, self, hunk, at, keys[at])
+                    yield _AskableLine(commit, self, hunk, at, keys[at])
 
 
 @dataclass(frozen=True)
-class _Place:
+class _AskableLine:
     """A line that could be asked."""
 
     commit: Commit
@@ -240,7 +242,7 @@ class _Place:
     key: str
 
     def question(self, known: set[str] | None) -> CommitQuestion:
-        """About the line; or, given the keys that stand in the tree, about the block it begins."""
+        """About the line; or, given the keys that are in the tree, about the block it begins."""
         new, old = self.edit.new, self.edit.old
         line = new[self.at]
         width = len(line) - len(line.lstrip())
@@ -258,7 +260,7 @@ class _Place:
         )
 
     def _end_of_news(self, known: set[str]) -> int:
-        """The first line after this one that stood somewhere before, or the end of the hunk."""
+        """The first line after this one that existed before, or the end of the hunk."""
         for at in range(self.at + 1, min(self.hunk.new_end, self.at + MAX_BLOCK)):
             if at in self.edit.copies or without_blanks(self.edit.new[at]) in known:
                 return at
@@ -278,33 +280,35 @@ def block_length(lines: Sequence[str]) -> int:
     return min(len(lines), MAX_BLOCK)
 
 
-def _decoded(data: bytes) -> str | None:
+def _decode(data: bytes) -> str | None:
     try:
         return None if b"\0" in data else data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
 
 
-def _standing_in_tree(commits: Commits, cut: Cut, blobs: Blobs, keys: set[str]) -> set[str]:
+def _keys_in_tree(commits: Commits, cut: Cut, blobs: Blobs, keys: set[str]) -> set[str]:
     """Those of the keys that some line of the tree at the cut has."""
     found: set[str] = set()
-    for each in commits.git.committed(cut.commit, sizes=False).values():
+    for each in commits.git.list_commit(cut.commit, sizes=False).values():
         data = None if each.mode == LINK else blobs.read(each.object_id)
-        text = _decoded(data) if data else None
+        text = _decode(data) if data else None
         if text:
             found |= keys.intersection(map(without_blanks, text.split("\n")))
     return found
 
 
-def _fresh(places: Iterable[_Place], known: set[str], left_out: Counter[str]) -> list[_Place]:
+def _keep_fresh(
+    places: Iterable[_AskableLine], known: set[str], left_out: Counter[str]
+) -> list[_AskableLine]:
     fresh = [place for place in places if place.key not in known]
     left_out["in-tree"] += sum(1 for place in places if place.key in known)
     return fresh
 
 
-def _chosen(places: Sequence[_Place], rng: random.Random) -> list[_Place]:
+def _choose(places: Sequence[_AskableLine], rng: random.Random) -> list[_AskableLine]:
     """PER_COMMIT places of one commit, PER_FILE of each of its files."""
-    files: dict[str, list[_Place]] = defaultdict(list)
+    files: dict[str, list[_AskableLine]] = defaultdict(list)
     for place in places:
         files[place.edit.path].append(place)
     pools = [rng.sample(pool, min(PER_FILE, len(pool))) for pool in files.values()]

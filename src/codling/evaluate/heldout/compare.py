@@ -1,4 +1,4 @@
-"""A base and what became of it by adapting, on the same held-out code: did it help?
+"""A base and its adapted model on the same held-out code: did it help?
 
 Input: a base, its adapter (or the checkpoint of `adapt --mode full`), samples and tokens of the
 run. Output: an artefact of kind "scores" as `score` makes it, with the base beside the tuned model
@@ -33,7 +33,7 @@ from codling.core.stage import Work, stage
 from codling.engine.config import Precision
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
-from codling.evaluate.heldout.insertion import Question, asked_of, questions, score_answers
+from codling.evaluate.heldout.insertion import HiddenLine, count_by_part, questions, score_answers
 from codling.evaluate.heldout.measures import Interval, Resampling, interval
 from codling.evaluate.heldout.score import (
     HeldoutConfig,
@@ -77,7 +77,7 @@ class CompareConfig(HeldoutConfig):
 
 @dataclass(frozen=True)
 class _Arm:
-    """What one model made of the held-out code."""
+    """The results of one model on the held-out code."""
 
     bits: list[float]
     """Of each window."""
@@ -127,7 +127,7 @@ class Measured:
 
 
 def verdict(bits: Measured, hits: Measured, seed: int = 0) -> dict[str, Any]:
-    """Whether tuning helped: intervals, and the answer as a word and as a sentence.
+    """Whether tuning helped: intervals, and the verdict as a word and as a sentence.
 
     Helped: fewer bits, the interval clear of zero, and lines not shown to be fewer. Worse: more
     bits, or fewer lines, clear of zero. Otherwise, or of fewer than ENOUGH_FILES files, no
@@ -188,7 +188,7 @@ def _compare(
     ngram_answers = [ngram_answer(ngram, tokenizer, q, config.max_new_tokens) for q in asked]
     ngram_bits = [ngram.bits(w) for w in windows]
 
-    def scored(bits: Sequence[float], answers: Sequence[str]) -> dict[str, Any]:
+    def summarise(bits: Sequence[float], answers: Sequence[str]) -> dict[str, Any]:
         return {
             "bits_per_byte": sum(bits) / max(1, n_bytes),
             **asdict(score_answers(asked, answers)),
@@ -212,11 +212,11 @@ def _compare(
     how = f"{config.model} --adapter {config.checkpoint_dir}" if is_adapter else str(tuned.path)
     comparison["serve"] = how if comparison["helped"] else str(config.model)
     scores = {
-        "model": scored(own.bits, own.answers),
-        "base": scored(base.bits, base.answers),
-        "ngram": scored(ngram_bits, ngram_answers),
+        "model": summarise(own.bits, own.answers),
+        "base": summarise(base.bits, base.answers),
+        "ngram": summarise(ngram_bits, ngram_answers),
         "comparison": comparison,
-        "asked": asked_of(asked),
+        "asked": count_by_part(asked),
         "n_heldout_tokens": sum(len(w) - 1 for w in windows),
         "n_heldout_bytes": n_bytes,
         "ngram_order": config.ngram_order,
@@ -257,7 +257,7 @@ def _ask(
     path: Path,
     adapter: Path | None,
     windows: Sequence[Ids],
-    asked: Sequence[Question],
+    asked: Sequence[HiddenLine],
 ) -> tuple[_Arm, Tokenizer]:
     """Bits of every window and answers to every question of one model."""
     dtype = _DTYPES.get(config.precision, torch.bfloat16)
@@ -288,10 +288,10 @@ def _ask(
         return _Arm(bits, answers), engine.tokenizer
 
 
-def _prompt(engine: TextEngine, question: Question, max_new_tokens: int) -> list[int]:
+def _prompt(engine: TextEngine, question: HiddenLine, max_new_tokens: int) -> list[int]:
     """An insertion, or without FIM tokens the text before the cursor to be continued.
 
-    The indentation is left to the answer: after it a model meets no token that begins with a blank.
+    The indentation is left to the answer: after it no token begins with a blank.
     """
     if engine.can_insert:
         return engine.insert_prompt(question.prefix, question.suffix, max_tokens=max_new_tokens)

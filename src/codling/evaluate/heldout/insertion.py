@@ -24,14 +24,14 @@ SIDE_WEIGHT = 0.05
 """Of tests, examples, docs and scripts, each, beside 1 for code."""
 PREFIX_CHARS = 16_000
 SUFFIX_CHARS = 4_000
-"""How much around a line is kept; more would never reach a small model's window."""
+"""How much around a line is kept; more would not fit into a small model's window."""
 
 
 _Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class HiddenLine:
     """One hidden line."""
 
     path: str
@@ -50,21 +50,21 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class InsertionScore:
-    """How a list of answers fares."""
+    """The score of a list of answers."""
 
     n_lines: int
     exact_match: float
     edit_similarity: float
     """Mean of 1 - Levenshtein distance / length of the longer."""
     n_lines_saved: int
-    """Lines that came out exactly right and need not be typed."""
+    """Lines that are exactly right and need not be typed."""
     chars_saved: float
     """Share of all hidden characters that those lines hold."""
 
 
 def questions(
     samples: Iterable[dict[str, Any]], n: int, min_chars: int, max_chars: int, seed: int
-) -> list[Question]:
+) -> list[HiddenLine]:
     """`n` hidden lines (or all, if there are fewer), in random order.
 
     Most are from code proper; tests, examples, docs and scripts have SIDE_WEIGHT each. In a part
@@ -80,7 +80,7 @@ def questions(
                 group.pools.append(places)
     sizes = {part: sum(g.n_lines for g in inside.values()) for part, inside in groups.items()}
     weights = {part: 1.0 if part == "code" else SIDE_WEIGHT for part in sizes}
-    chosen: list[Question] = []
+    chosen: list[HiddenLine] = []
     for part, n_part in allot(n, weights, sizes).items():
         inside = groups[part]
         by_bytes = {key: float(group.n_bytes) for key, group in inside.items()}
@@ -92,7 +92,7 @@ def questions(
 
 
 def allot(n: int, weights: dict[_Key, float], rooms: dict[_Key, int]) -> dict[_Key, int]:
-    """`n` seats by weight (Webster's method), to none more than it has room for.
+    """`n` seats by weight (Webster's method), to each at most as many as it has room for.
 
     >>> allot(9, {"a": 6.0, "b": 3.0, "c": 1.0}, {"a": 4, "b": 9, "c": 9})
     {'a': 4, 'b': 4, 'c': 1}
@@ -104,12 +104,12 @@ def allot(n: int, weights: dict[_Key, float], rooms: dict[_Key, int]) -> dict[_K
     return given
 
 
-def asked_of(asked: Iterable[Question]) -> dict[str, int]:
+def count_by_part(asked: Iterable[HiddenLine]) -> dict[str, int]:
     """How many questions each part of the repositories gave, largest first."""
     return dict(Counter(q.part for q in asked).most_common())
 
 
-def score_answers(asked: Sequence[Question], answers: Sequence[str]) -> InsertionScore:
+def score_answers(asked: Sequence[HiddenLine], answers: Sequence[str]) -> InsertionScore:
     """Compare answers with the hidden lines; trailing blanks do not count."""
     pairs = [(q.truth, a.rstrip()) for q, a in zip(asked, answers, strict=True)]
     saved = [truth for truth, answer in pairs if truth == answer]
@@ -144,14 +144,16 @@ class _Group:
 
     def __init__(self) -> None:
         self.n_bytes = 0
-        self.pools: list[list[_Place]] = []
+        self.pools: list[list[_LinePosition]] = []
 
     @property
     def n_lines(self) -> int:
         return sum(map(len, self.pools))
 
 
-def _spread(pools: list[list["_Place"]], n: int, rng: random.Random) -> list["_Place"]:
+def _spread(
+    pools: list[list["_LinePosition"]], n: int, rng: random.Random
+) -> list["_LinePosition"]:
     """`n` lines, of every file one before any has two."""
     for pool in pools:
         rng.shuffle(pool)
@@ -160,11 +162,13 @@ def _spread(pools: list[list["_Place"]], n: int, rng: random.Random) -> list["_P
     return [place for each in rounds for place in each if place is not None][:n]
 
 
-_Place = tuple[dict[str, Any], int, int, int]
+_LinePosition = tuple[dict[str, Any], int, int, int]
 """A line: its sample, the index of its file, and where it begins and ends in the content."""
 
 
-def _places(sample: dict[str, Any], index: int, min_chars: int, max_chars: int) -> list[_Place]:
+def _places(
+    sample: dict[str, Any], index: int, min_chars: int, max_chars: int
+) -> list[_LinePosition]:
     row = LANGUAGES.get(sample["languages"][index])
     if row is None or row.family != "code":
         return []
@@ -187,9 +191,9 @@ def _lines(sample: dict[str, Any], index: int) -> Iterator[tuple[int, str]]:
         position += len(line) + 1
 
 
-def _question(sample: dict[str, Any], index: int, start: int, end: int) -> Question:
+def _question(sample: dict[str, Any], index: int, start: int, end: int) -> HiddenLine:
     content = sample["content"]
-    return Question(
+    return HiddenLine(
         path=f"{sample['repo']}/{sample['paths'][index]}",
         language=sample["languages"][index],
         line_number=content.count("\n", sample["starts"][index], start),

@@ -1,12 +1,12 @@
-"""What of later commits is no fair question, and why: commits, files, lines.
+"""What of later commits is not a fair question, and why: commits, files, lines.
 
     commits   merge, revert, bot
     files     renamed, removed, vendored-or-generated, no-code, too-large, unreadable, not-text,
               reformatted
     lines     trivial, comment, length, reformatted, moved, in-file, in-tree, asked-already
 
-"in-tree" lines stand anywhere in the tree that was learned from, "in-file" ones elsewhere in the
-open file: a copy says nothing of a model. Lines are compared without their blanks.
+"in-tree" lines are anywhere in the tree that was learned from, "in-file" ones elsewhere in the
+open file: a copy says nothing about a model. Lines are compared without their blanks.
 
 Input: a commit, a change, a line. Output: the reason, or None. Not here: reading commits
 (corpus/sources/commits.py) and choosing among what is left (commits.py).
@@ -56,7 +56,7 @@ def commit_reason(commit: Commit) -> str | None:
 
 
 def change_reason(change: Change) -> str | None:
-    """Why nothing of a changed file is asked, told by its name and by what git says of it."""
+    """Why nothing of a changed file is asked, by its name and by what git says about it."""
     if change.status in "RC":
         return "renamed"
     if change.status not in "AM":
@@ -64,12 +64,12 @@ def change_reason(change: Change) -> str | None:
     if _FOREIGN.search(change.path):
         return "vendored-or-generated"
     language = detect(change.path, b"")
-    # What has no known suffix may say in its first line what it is.
+    # A file without a known suffix may name its language in its first line.
     return "no-code" if language is not None and LANGUAGES[language].family != "code" else None
 
 
 def text_reason(path: str, old: str, new: str) -> str | None:
-    """The same, told by its text before and after."""
+    """The same, by its text before and after."""
     language = code_language(path, new)
     if language is None:
         return "no-code"
@@ -79,7 +79,7 @@ def text_reason(path: str, old: str, new: str) -> str | None:
 
 
 def line_reason(line: str, line_comment: str | None) -> str | None:
-    """Why a stripped line is not asked, told by itself."""
+    """Why a stripped line is not asked, by the line alone."""
     if _TRIVIAL.fullmatch(line):
         return "trivial"
     if line.startswith(COMMENT_STARTS + ((line_comment,) if line_comment else ())):
@@ -94,7 +94,7 @@ def code_language(path: str, text: str) -> str | None:
 
 
 def without_blanks(text: str) -> str:
-    """What lines are compared by.
+    """The key by which lines are compared.
 
     >>> without_blanks("  x = f( 1 )")
     'x=f(1)'

@@ -1,7 +1,7 @@
 """How good an answer is, and how sure a mean over answers is.
 
 Input: what was typed and what a model wrote. Output: numbers per question, and for sums of them
-95% intervals: commits are drawn again with all their questions, the same draws for every arm, so
+95% intervals: commits are resampled with all their questions, the same draws for every arm, so
 that the difference of two arms has an interval of its own (paired bootstrap, clustered by commit).
 
 Not here: asking (arms.py) and the sentence about the numbers (commit_verdict.py).
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_TAKEN = 5
-"""A suggestion is taken where so many of its first characters are right."""
+"""A suggestion is accepted where at least this many of its first characters are right."""
 DRAWS = 2000
 _NAME = re.compile(r"[^\W\d]\w*")
 _OPENING, _CLOSING = "([{", ")]}"
@@ -54,13 +54,13 @@ class Resampling:
         self._times = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
 
     def ratio(self, above: Numbers, below: Numbers) -> tuple[float, Numbers]:
-        """Sum of `above` by sum of `below`: as it is, and in every draw."""
+        """Sum of `above` by sum of `below`: in the sample, and in every draw."""
         parts = [self._times @ self._by_commit(each) for each in (above, below)]
         value = float(above.sum() / max(below.sum(), 1e-12))
         return value, parts[0] / np.maximum(parts[1], 1e-12)
 
     def quantile(self, values: Numbers, share: float) -> tuple[float, Numbers]:
-        """A quantile of the values: as it is, and in every draw."""
+        """A quantile of the values: in the sample, and in every draw."""
         order = np.argsort(values, kind="stable")
         weights = np.cumsum(self._times[:, self._of[order]], axis=1)
         places = (weights < share * weights[:, -1:]).sum(axis=1)
@@ -78,7 +78,7 @@ def interval(value: float, drawn: Numbers) -> Interval:
 
 
 def name_f1(truth: str, answer: str) -> float | None:
-    """F1 of the identifiers, each as often as it stands; None where the truth has none.
+    """F1 of the identifiers, each as often as it occurs; None where the truth has none.
 
     >>> name_f1("total = price + tax", "total = price")
     0.8
@@ -106,14 +106,14 @@ def first_statement(text: str) -> str:
     return " ".join(" ".join(lines).split()).rstrip(";, ")
 
 
-def not_typed(pieces: Sequence[int], hits: Sequence[bool]) -> int:
+def count_saved_chars(pieces: Sequence[int], hits: Sequence[bool]) -> int:
     """Characters that a typist saves who is shown the likeliest continuation at every token.
 
     `pieces[i]`: characters of token i of the truth; `hits[i]`: whether it was the likeliest after
     those before. A suggestion whose first MIN_TAKEN characters or more are right is taken as far as
     it is right, by one keystroke; everything else is typed, and a wrong suggestion costs nothing.
 
-    >>> not_typed([3, 3, 2, 4], [True, True, False, True])
+    >>> count_saved_chars([3, 3, 2, 4], [True, True, False, True])
     5
     """
     saved = at = 0

@@ -3,7 +3,8 @@
 Input: the training tokens. Output: bits of a token sequence, and the likeliest continuation of a
 prompt. Contexts are 64-bit hashes of the preceding tokens (a collision among some 10^7 entries has
 probability below 10^-5). Probabilities are Witten-Bell interpolated (Witten and Bell 1991),
-p_k(t) = (count(c, t) + kinds(c) p_{k-1}(t)) / (count(c) + kinds(c)), down to the uniform one.
+p_k(t) = (count(c, t) + kinds(c) p_{k-1}(t)) / (count(c) + kinds(c)), down to the uniform
+distribution.
 
 Not here: anything neural.
 """
@@ -61,7 +62,7 @@ class NgramModel:
     def continue_greedily(
         self, prompt: Sequence[int], max_tokens: int, stop_ids: frozenset[int]
     ) -> list[int]:
-        """The likeliest next token after the longest known context, again and again."""
+        """The likeliest next token after the longest known context, repeatedly."""
         ids = list(prompt)
         for _ in range(max_tokens):
             token = self._likeliest(ids)

@@ -28,7 +28,7 @@ from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
-from codling.evaluate.heldout.insertion import Question, asked_of, questions, score_answers
+from codling.evaluate.heldout.insertion import HiddenLine, count_by_part, questions, score_answers
 from codling.evaluate.heldout.ngram import NgramModel
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import open_stream
@@ -165,7 +165,7 @@ def _score(
             "bits_per_byte": ngram_bits / max(1, n_bytes),
             **asdict(score_answers(asked, ngram_answers)),
         },
-        "asked": asked_of(asked),
+        "asked": count_by_part(asked),
         "n_heldout_tokens": sum(len(w) - 1 for w in windows),
         "n_heldout_bytes": n_bytes,
         "ngram_order": config.ngram_order,
@@ -179,7 +179,7 @@ def _ask_model(
     checkpoint: Path,
     stream: Ids,
     byte_lengths: Ids,
-    asked: Sequence[Question],
+    asked: Sequence[HiddenLine],
 ) -> tuple[float, list[str], int]:
     model = load_model(checkpoint)
     window = min(model.config.max_position, max(2, len(stream) - 1))
@@ -208,15 +208,15 @@ def make_baseline(config: HeldoutConfig, tokens_dir: Path, tokenizer: Tokenizer)
 
 
 def ngram_answer(
-    baseline: NgramModel, tokenizer: Tokenizer, question: Question, max_tokens: int
+    baseline: NgramModel, tokenizer: Tokenizer, question: HiddenLine, max_tokens: int
 ) -> str:
-    """The line with which the baseline goes on, as its greedy choice."""
+    """The line with which the baseline continues, as its greedy choice."""
     prompt = tokenizer.encode(question.prefix[-8 * NGRAM_PROMPT_TOKENS :])[-NGRAM_PROMPT_TOKENS:]
     ids = baseline.continue_greedily(prompt, max_tokens, frozenset())
     return tokenizer.decode(ids).split("\n")[0].rstrip()
 
 
-def make_row(question: Question, answer: str, ngram_answer: str) -> dict[str, Any]:
+def make_row(question: HiddenLine, answer: str, ngram_answer: str) -> dict[str, Any]:
     """One question with both answers, for people to read."""
     return {
         "path": question.path,

@@ -53,17 +53,17 @@ from codling.engine.remember import MemoryConfig, memory
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout.arms import (
     Arm,
-    Held,
+    TruthScore,
     answer,
     answer_memory,
     answer_ngram,
     build_prompt,
     chosen_arms,
-    hold,
-    hold_ngram,
+    score_truth,
+    score_truth_ngram,
 )
 from codling.evaluate.heldout.commit_verdict import ENOUGH_PLACES
-from codling.evaluate.heldout.commits import Asked, CommitQuestion, ask
+from codling.evaluate.heldout.commits import CommitQuestion, CommitQuestions, ask
 from codling.evaluate.heldout.insertion import edit_similarity
 from codling.evaluate.heldout.left_out import MAX_FILE_BYTES
 from codling.evaluate.heldout.ngram import NgramModel
@@ -137,7 +137,7 @@ def score_commits(config: ScoreCommitsConfig) -> Work:
     """
     with open_commits(config.repo) as commits:
         cut = commits.cut(config.at)
-        given = list(_given(config, commits, cut))
+        given = list(_check_inputs(config, commits, cut))
         identity = hashlib.sha256(f"{cut.commit} {cut.head}".encode()).hexdigest()[:16]
         draft = yield [source_input(config.repo, identity), *given]
         asked = _asked(commits, cut, config)
@@ -158,7 +158,7 @@ def foresee_questions(config: ScoreCommitsConfig) -> str:
     )
 
 
-def _asked(commits: Commits, cut: Cut, config: ScoreCommitsConfig) -> Asked:
+def _asked(commits: Commits, cut: Cut, config: ScoreCommitsConfig) -> CommitQuestions:
     asked = ask(commits, cut, config.n_places, config.block_share, config.seed)
     if not asked.questions:
         raise ConfigError(
@@ -168,7 +168,9 @@ def _asked(commits: Commits, cut: Cut, config: ScoreCommitsConfig) -> Asked:
     return asked
 
 
-def _work(draft: Draft, config: ScoreCommitsConfig, asked: Asked, context: SnapshotContext) -> None:
+def _work(
+    draft: Draft, config: ScoreCommitsConfig, asked: CommitQuestions, context: SnapshotContext
+) -> None:
     arms = chosen_arms(config.arms, has_tuned=config.tuned is not None)
     progress = _Progress(draft.inner("answers").path / "rows.jsonl")
     documents, remembered = _documents(config, asked.cut), config.memory
@@ -198,7 +200,7 @@ def _work(draft: Draft, config: ScoreCommitsConfig, asked: Asked, context: Snaps
 
 
 class _Progress:
-    """What was found for each arm and question, kept on disk as it comes in."""
+    """The results for each arm and question, written to disk as they come in."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -213,7 +215,7 @@ class _Progress:
         return name in self.found.get((arm.name, number), {})
 
     def add(self, arm: Arm, number: int, **values: object) -> None:
-        """Keep what was found."""
+        """Append results."""
         row = {"arm": arm.name, "number": number, **values}
         append_json(self._path, row)
         self._merge(row)
@@ -238,9 +240,9 @@ class _Examiner:
         self._documents, self._order = documents, config.ngram_order
         self._ngram: NgramModel | None = None
 
-    def run(self, arms: list[Arm], asked: Asked, progress: _Progress) -> None:
-        """Answers arm by arm, so that no arm profits from prompts that another left in the cache;
-        then what each held of the truths, one pass of the model for all arms of one prompt."""
+    def run(self, arms: list[Arm], asked: CommitQuestions, progress: _Progress) -> None:
+        """Answers arm by arm, so that no arm benefits from prompts that another left in the cache;
+        then the scores of the truths, one pass of the model for all arms of one prompt."""
         total = len(arms) * len(asked.questions)
         with Bar("answers", total, unit="questions") as bar:
             for arm in arms:
@@ -252,7 +254,7 @@ class _Examiner:
         with Bar("bits", len(asked.questions), unit="questions") as bar:
             for number, question in enumerate(asked.questions):
                 missing = [a for a in arms if not progress.has(a, number, "bits")]
-                for arm, held in self._held(missing, question):
+                for arm, held in self._score_truths(missing, question):
                     progress.add(arm, number, **asdict(held))
                 bar.advance(1)
 
@@ -265,7 +267,9 @@ class _Examiner:
             return answer_memory(self._known, engine.config.vocab_size, prompt, question)
         return answer(engine, self._known if arm.memory else None, prompt, question)
 
-    def _held(self, arms: list[Arm], question: CommitQuestion) -> Iterator[tuple[Arm, Held]]:
+    def _score_truths(
+        self, arms: list[Arm], question: CommitQuestion
+    ) -> Iterator[tuple[Arm, TruthScore]]:
         engine, tokenizer = self._engine, self._engine.tokenizer
         for with_context in (False, True):
             same = [arm for arm in arms if arm.context == with_context]
@@ -279,11 +283,11 @@ class _Examiner:
                 rows_NV = engine.logits([*prompt.ids, *prompt.truth_ids], len(prompt.ids)).numpy()
             for arm in same:
                 if arm.who == "ngram":
-                    yield arm, hold_ngram(self._ngram_model(), tokenizer, prompt, question)
+                    yield arm, score_truth_ngram(self._ngram_model(), tokenizer, prompt, question)
                     continue
                 recall = Recall(self._known, prompt.ids, n) if arm.memory else None
                 rows = nothing_NV if arm.who == "nobody" else rows_NV
-                yield arm, hold(rows, tokenizer, prompt, recall)
+                yield arm, score_truth(rows, tokenizer, prompt, recall)
 
     def _ngram_model(self) -> NgramModel:
         if self._ngram is None:
@@ -306,7 +310,9 @@ def _opened(path: Path, config: ScoreCommitsConfig) -> TextEngine:
     )
 
 
-def _given(config: ScoreCommitsConfig, commits: Commits, cut: Cut) -> Iterator[Artifact | Input]:
+def _check_inputs(
+    config: ScoreCommitsConfig, commits: Commits, cut: Cut
+) -> Iterator[Artifact | Input]:
     """The models and the memory as inputs, checked for what they have read."""
     if config.tuned is not None and is_adapter_at(config.tuned):
         check_base(config.tuned, local_path(config.model))
@@ -346,7 +352,7 @@ def _documents(config: ScoreCommitsConfig, cut: Cut) -> Artifact:
     """The documents of the tree at the cut."""
     if config.documents_dir is not None:
         return open_artifact(config.documents_dir, "documents")
-    beside = _beside(config)
+    beside = _memory_path(config)
     raw = collect(
         CollectConfig(
             sources=(config.repo,),
@@ -367,7 +373,7 @@ def _memory(
     engine: TextEngine,
     at_hand: Path | None,
 ) -> Path:
-    """The memory of the documents in the model's tokens: the one at hand, or its own."""
+    """The memory of the documents in the model's tokens: the given one, or its own."""
     if at_hand is not None:
         if open_artifact(at_hand, "memory").counts["tokenizer"] == fingerprint(engine.tokenizer):
             return at_hand
@@ -379,7 +385,7 @@ def _memory(
             path=documents.path,
             own=config.own,
             model=own,
-            out_dir=_beside(config) / name,
+            out_dir=_memory_path(config) / name,
             fit_tokens=config.fit_tokens,
             precision=config.precision,
             seed=config.seed,
@@ -388,7 +394,7 @@ def _memory(
     return made.path
 
 
-def _beside(config: ScoreCommitsConfig) -> Path:
+def _memory_path(config: ScoreCommitsConfig) -> Path:
     return config.out_dir.absolute().with_name(config.out_dir.name + ".at-cut")
 
 
@@ -396,7 +402,7 @@ def _tree(commits: Commits, cut: Cut) -> Mapping[str, str]:
     """The texts of the tree at the cut."""
     texts = {}
     with open_blobs(commits.git, MAX_FILE_BYTES) as blobs:
-        for path, each in commits.git.committed(cut.commit, sizes=False).items():
+        for path, each in commits.git.list_commit(cut.commit, sizes=False).items():
             data = blobs.read(each.object_id) if each.mode.startswith("100") else None
             if data:
                 texts[escape_bytes(path)] = data.decode("utf-8", "replace")

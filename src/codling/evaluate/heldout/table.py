@@ -16,7 +16,7 @@ import numpy as np
 from codling.core.errors import ConfigError
 from codling.evaluate.heldout.arms import REFERENCE, REMEMBERING, TUNED, Arm, subject
 from codling.evaluate.heldout.commit_verdict import judge_commits, shows_gain, tuning_text
-from codling.evaluate.heldout.commits import Asked, CommitQuestion
+from codling.evaluate.heldout.commits import CommitQuestion, CommitQuestions
 from codling.evaluate.heldout.insertion import edit_similarity
 from codling.evaluate.heldout.measures import (
     Interval,
@@ -34,9 +34,9 @@ QUANTILES = {"ms_p50": 0.5, "ms_p95": 0.95}
 
 
 def commit_table(
-    asked: Asked, arms: Sequence[Arm], found: Found, seed: int, cutoff: str | None
+    asked: CommitQuestions, arms: Sequence[Arm], found: Found, seed: int, cutoff: str | None
 ) -> dict[str, Any]:
-    """Everything that scores.json says of the questions."""
+    """Everything that scores.json says about the questions."""
     questions = asked.questions
     numbers = list(range(len(questions)))
     table = _table(questions, numbers, arms, found, seed)
@@ -85,7 +85,7 @@ def _intervals(stored: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]
 
 
 def day_of(cutoff: str) -> float:
-    """A day as Unix seconds; ConfigError for what is none."""
+    """A day as Unix seconds; ConfigError if it is not one."""
     try:
         moment = datetime.fromisoformat(cutoff)
     except ValueError:

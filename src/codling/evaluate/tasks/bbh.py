@@ -50,7 +50,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  #
     target = problem.data["target"].strip()
     letters = {a or b for a, b in re.findall(r"\(([A-Z])\)|^([A-Z])$", answer)}
     if re.fullmatch(r"\([A-Z]\)", target):
-        said = f"({letters.pop()})" if len(letters) == 1 else answer  # several are no choice
+        said = f"({letters.pop()})" if len(letters) == 1 else answer  # several are not a choice
     else:
         said = answer
     return Verdict(passed=said.lower() == target.lower(), detail=f"said {said[:40] or 'nothing'}")

@@ -1,8 +1,8 @@
 """Mathematics by a chain of thought in words; the final answer is compared symbolically.
 
 Data: `--subset gsm8k` (the default), math, aime24, amc23, cmath, minerva_math, sat_math, aqua.
-Equal is what our rule says, with `--verdicts deepseek` what DeepSeek-Coder's does. The comparison
-(math_equal.py) runs in the sandbox, for sympy evaluates what it parses.
+Equality is decided by our rule, with `--verdicts deepseek` what DeepSeek-Coder's does. The
+comparison (math_equal.py) runs in the sandbox, for sympy evaluates what it parses.
 """
 
 import ast
@@ -15,8 +15,8 @@ from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
 from codling.grading import math_equal
-from codling.grading.extract import boxed, last_number, said_answer
-from codling.grading.fences import without_thoughts
+from codling.grading.extract import extract_boxed, extract_stated, last_number
+from codling.grading.fences import strip_thoughts
 from codling.sandbox.executor import Program
 from codling.sandbox.interpreter import interpreter
 
@@ -49,10 +49,10 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
 
 
 def extract(problem: Problem, text: str, style: Style) -> str:
-    """What stands in the last box, after "answer is", or the last number or letter."""
-    text = without_thoughts(text) if style == "instruct" else text
-    said = said_answer(text)
-    found = boxed(text)
+    """The content of the last box, after "answer is", or the last number or letter."""
+    text = strip_thoughts(text) if style == "instruct" else text
+    said = extract_stated(text)
+    found = extract_boxed(text)
     if problem.group in _CHOICES:
         letters = re.findall(r"\b([A-E])\b", found or said or text)
         return str(letters[-1]) if letters else ""
@@ -83,7 +83,7 @@ def _row(row: dict[str, Any]) -> dict[str, str]:
     text = f"{question}\n" + "\n".join(map(str, choices)) if options else question
     if "correct" in row or "Answer" in row:
         return {"question": text, "answer": str(row.get("correct") or row["Answer"])}
-    answer = row.get("answer") or boxed(row["solution"]) or ""
+    answer = row.get("answer") or extract_boxed(row["solution"]) or ""
     return {"question": text, "answer": str(answer).rpartition("####")[2].strip()}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
-from codling.grading.fences import without_thoughts
+from codling.grading.fences import strip_thoughts
 from codling.sandbox.executor import Program
 
 _OF_NO_USE = {"type", "object", "super", "eval", "exec", "compile", "open", "globals", "locals",
@@ -55,7 +55,7 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
 
 def extract(problem: Problem, text: str, style: Style) -> str:
     """The value after `==`, or the arguments of `f(...)`."""
-    text = without_thoughts(text) if style == "instruct" else text
+    text = strip_thoughts(text) if style == "instruct" else text
     lines = [line.strip() for line in text.replace("```python", "").split("\n") if line.strip()]
     asserts = [line for line in lines if line.startswith("assert f(")]
     line = asserts[-1].removeprefix("assert ") if asserts else (lines or [""])[0]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from codling.evaluate.apart import rules_source
+from codling.evaluate.isolated_tests import rules_source
 
 
 def program(

@@ -42,7 +42,7 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:  # noqa: ARG001
 
 
 def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """The first line that says anything."""
+    """The first line that is not blank."""
     return next((line for line in text.split("\n") if line.strip()), "")
 
 
@@ -56,13 +56,13 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
     tests = with_own_names(language, tests) if is_strict else tests
     return Program(
         language=language,
-        source=f"{_filled(problem.data, answer, prelude(TASK, config))}\n{tests}\n",
+        source=f"{_fill(problem.data, answer, prelude(TASK, config))}\n{tests}\n",
         seconds=config.timeout or 10.0,
         strict=is_strict,
     )
 
 
-def _filled(data: Any, answer: str, before: str) -> str:  # noqa: ANN401 - a row of the data
+def _fill(data: Any, answer: str, before: str) -> str:  # noqa: ANN401 - a row of the data
     body = "\n".join([data["prompt"], answer, data["suffix"]])
     if data["language"] == "java":  # the tests bring the braces that close method and class
         body = body.rstrip().removesuffix("}").rstrip().removesuffix("}")

@@ -8,8 +8,8 @@ are asked in one chat turn.
 
 from pathlib import Path
 
-from codling.evaluate.apart import apart
 from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.isolated_tests import isolate_tests
 from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
 from codling.grading.deepseek_rules import deepseek_program
@@ -52,7 +52,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     data, imports = problem.data, prelude(TASK, config)
     if config.verdicts == "strict":
         tests = f"{imports}{data['prompt']}\n{data['test']}\n"
-        source = apart(imports + answer, tests, data["entry_point"])
+        source = isolate_tests(imports + answer, tests, data["entry_point"])
     else:
         source = f"{imports}{answer}\n\n{data['test']}\ncheck({data['entry_point']})\n"
     return Program(

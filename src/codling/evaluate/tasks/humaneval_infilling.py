@@ -8,8 +8,8 @@ random-span-light. Judged by HumanEval's tests.
 from pathlib import Path
 
 from codling.core.errors import ConfigError
-from codling.evaluate.apart import apart
 from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.isolated_tests import isolate_tests
 from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
 from codling.sandbox.executor import Program
@@ -42,7 +42,7 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:  # noqa: ARG001
 
 
 def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """The text as it is; of a single line only the first that says anything."""
+    """The text as it is; of a single line only the first that is not blank."""
     if problem.data["subset"] != "single-line":
         return text
     return next((line + "\n" for line in text.split("\n") if line.strip()), "\n")
@@ -56,7 +56,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     is_strict = config.verdicts == "strict"
     return Program(
         language="python",
-        source=apart(whole, data["test"], data["entry_point"]) if is_strict else plain,
+        source=isolate_tests(whole, data["test"], data["entry_point"]) if is_strict else plain,
         answer=whole,
         seconds=config.timeout or 10.0,
         strict=is_strict,

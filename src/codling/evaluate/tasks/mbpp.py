@@ -28,7 +28,7 @@ _TASK = (
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The test split; each problem carries the solved examples."""
     rows = list(read_lines(config.data_file or data_dir / "mbpp-deepseek" / "mbpp.jsonl"))
-    shots = "\n\n".join(_question(rows[i]) + _solved(rows[i]["code"]) for i in _SHOTS)
+    shots = "\n\n".join(_question(rows[i]) + _format_solution(rows[i]["code"]) for i in _SHOTS)
     return [Problem(id=f"MBPP/{r['task_id']}", data={**r, "shots": shots}) for r in rows[10:510]]
 
 
@@ -45,7 +45,9 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
 def extract(problem: Problem, text: str, style: Style) -> str:
     """The code up to [DONE], or the code block."""
     if style == "instruct":
-        return python_program(text.replace("[BEGIN]", "").replace("[DONE]", ""), _called(problem))
+        return python_program(
+            text.replace("[BEGIN]", "").replace("[DONE]", ""), _called_name(problem)
+        )
     return cut_at(text.replace("[BEGIN]", ""), ("[DONE]", "\n```"))
 
 
@@ -60,7 +62,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
     )
 
 
-def _called(problem: Problem) -> str:
+def _called_name(problem: Problem) -> str:
     """The function that the tests call: the first call that is not one of Python's own."""
     calls = re.findall(r"\b(\w+)\(", problem.data["test_list"][0])
     return next((name for name in calls if name not in vars(builtins)), "")
@@ -70,7 +72,7 @@ def _question(row: Mapping[str, Any]) -> str:
     return _TASK.format(text=row["text"], tests="\n".join(row["test_list"]))
 
 
-def _solved(code: str) -> str:
+def _format_solution(code: str) -> str:
     clean = code.replace("\r", "").replace("\t", "    ")
     return f"[BEGIN]\n{clean}\n[DONE]"
 

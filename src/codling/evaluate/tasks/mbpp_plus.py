@@ -1,4 +1,4 @@
-"""MBPP+: the sound problems of MBPP with many more test inputs (EvalPlus, arXiv:2305.01210).
+"""MBPP+: the well-formed problems of MBPP with many more test inputs (EvalPlus, arXiv:2305.01210).
 
 Data: evalplus/mbppplus_release/MbppPlus.jsonl (378 problems); `--subset base` runs only the
 original inputs. The prompt is the problem's docstring with one assertion, as EvalPlus asks.

@@ -45,7 +45,7 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
 
 
 def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """The first letter that stands alone."""
+    """The first letter on its own."""
     found = re.search(r"\b([A-D])\b", text)
     return found[1] if found else ""
 

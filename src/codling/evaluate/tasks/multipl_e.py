@@ -48,7 +48,7 @@ def extract(problem: Problem, text: str, style: Style) -> str:
     """A program without its tests, open where the tests begin with the closing brace."""
     source = str(problem.data["prompt"])
     if style == "base":
-        return source.strip() + _closed(cut_at(text, _stops(problem)), problem)
+        return source.strip() + _close_function(cut_at(text, _stops(problem)), problem)
     return chat_program(source, text, problem.group, problem.data["test"])
 
 
@@ -84,7 +84,7 @@ def _stops(problem: Problem) -> tuple[str, ...]:
     return (*problem.data["stop_tokens"], *_MORE_STOPS.get(problem.group, ()))
 
 
-def _closed(completion: str, problem: Problem) -> str:
+def _close_function(completion: str, problem: Problem) -> str:
     """With the closing brace that a stop string has taken and the tests do not bring."""
     wants = problem.group in ("js", "ts", "php", "go") and completion.count(
         "{"

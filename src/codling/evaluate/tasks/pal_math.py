@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import ConfigError
-from codling.evaluate.apart import rules_source
 from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.isolated_tests import rules_source
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
 from codling.evaluate.tasks.cot_math import NO_SYMPY
 from codling.grading import math_equal
-from codling.grading.extract import boxed, cut_at
+from codling.grading.extract import cut_at, extract_boxed
 from codling.grading.python_code import python_program
 from codling.sandbox.executor import Program
 from codling.sandbox.interpreter import interpreter
@@ -68,7 +68,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
     source = (
         f"_rules, _equal = {{'__name__': 'output_rules'}}, {{'__name__': 'math_equal'}}\n"
         f"exec({rules!r}, _rules); exec({inspect.getsource(math_equal)!r}, _equal)\n"
-        f"_result = _rules['said_by']({rules!r}, {said!r}, '_said')\n"
+        f"_result = _rules['call_answer']({rules!r}, {said!r}, '_said')\n"
         f"assert eval({call!r}.replace(repr('GOT'), repr(_result)), _equal), _result[:60]\n"
     )
     return Program(language="python", source=source, seconds=config.timeout or 5.0)
@@ -82,7 +82,7 @@ def _row(row: dict[str, Any], shots: str) -> dict[str, str]:
 
 def _answer(row: dict[str, Any]) -> str:
     if "solution" in row:
-        return boxed(row["solution"]) or ""
+        return extract_boxed(row["solution"]) or ""
     text = str(row.get("answer", row.get("target", row.get("Answer", ""))))
     text = text.rpartition("####")[2].strip()
     return re.sub(r"\s*\([^)]*\)$", "", text)

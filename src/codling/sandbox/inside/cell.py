@@ -61,10 +61,10 @@ def run_job(
         child, watch = _start(step, work, proc, place, isolated)
         status, usage = _wait(child, watch, -1 if isolated else child)
         _kill_rest(child, isolated)
-        done.append(_said(watch, status, usage))
+        done.append(_step_reply(watch, status, usage))
         if done[-1]["exit"] != 0 or done[-1]["timed_out"]:
             break
-    return {"steps": done, "kept": _kept(job, work)}
+    return {"steps": done, "kept": _read_kept(job, work)}
 
 
 def keep_in_sight(folders: list[str]) -> None:
@@ -88,16 +88,16 @@ def run_program(job: dict[str, Any], place: int) -> dict[str, Any]:
         _furnish(job)
         _write_files(job, WORK)
 
-    first = linux.new_pids()
+    first = linux.start_pid_namespace()
     try:
         child, watch = _start(step, WORK, proc, place, True, furnish)
         status, usage = _wait(child, watch, child, first)
     finally:
-        linux.own_pids()
+        linux.return_to_own_pids()
         _kill(first)
         os.waitpid(first, 0)
         os.close(proc)
-    return {"steps": [_said(watch, status, usage)], "kept": {}}
+    return {"steps": [_step_reply(watch, status, usage)], "kept": {}}
 
 
 def _furnish(job: dict[str, Any]) -> None:
@@ -121,12 +121,12 @@ def _write_files(job: dict[str, Any], work: str) -> None:
     for name, data in contents.items():
         path = f"{work}/{name}"
         os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - see below
-        with open(path, "wb") as file:  # noqa: PTH123 - pathlib would make every fork dearer
+        with open(path, "wb") as file:  # noqa: PTH123 - pathlib would make every fork slower
             file.write(data)
 
 
-def _kept(job: dict[str, Any], work: str) -> dict[str, str]:
-    """The files that the caller asked back; a link or a special file never is."""
+def _read_kept(job: dict[str, Any], work: str) -> dict[str, str]:
+    """The files that the caller asked back; links and special files are never returned."""
     patterns = job.get("keep")
     if not patterns:
         return {}
@@ -164,7 +164,7 @@ def _start(  # noqa: PLR0913 - what `_become` is given, and what the watch needs
     watch.key = key.encode()
     if "code" in step:
         pid = child if furnish else linux.number_outside(watch.pidfd, proc)
-        watch.expect_a_claim(_Look(pid, proc, place))
+        watch.expect_a_claim(_EndProbe(pid, proc, place))
     return child, watch
 
 
@@ -172,7 +172,7 @@ def _wait(child: int, watch: "_Watch", *targets: int) -> tuple[int, resource.str
     """Wait for the step, or kill `targets` when it must end or has proved its end; its status."""
     try:
         watch.until_exit()
-    finally:  # whatever happens here, nobody is left behind
+    finally:  # whatever happens here, no process is left behind
         watch.seconds = time.monotonic() - watch.started
         if not watch.over:
             for target in targets:  # all before the first wait: they end side by side
@@ -181,7 +181,7 @@ def _wait(child: int, watch: "_Watch", *targets: int) -> tuple[int, resource.str
     return 0 if watch.proved else status, usage
 
 
-def _said(watch: "_Watch", status: int, usage: resource.struct_rusage) -> dict[str, Any]:
+def _step_reply(watch: "_Watch", status: int, usage: resource.struct_rusage) -> dict[str, Any]:
     """What the step did, once nobody writes to its pipes any more."""
     stdout, stderr, verdict = watch.drain()
     return {
@@ -200,7 +200,7 @@ def _said(watch: "_Watch", status: int, usage: resource.struct_rusage) -> dict[s
 
 
 def _pipe_with(text: str) -> int:
-    """A descriptor from which `text` can be read once, and by nobody again."""
+    """A descriptor from which `text` can be read once, and only once."""
     read, write = os.pipe()
     os.write(write, text.encode())
     os.close(write)
@@ -231,16 +231,17 @@ class _Watch:
         self.reads, self.data = reads, [b""] * len(reads)
         self.n_seen, self.seconds, self.key = 0, 0.0, b""
         self.over = self.timed_out = self.flooded = self.proved = False
-        self.look: _Look | None = None
+        self.look: _EndProbe | None = None
         self.pidfd = os.pidfd_open(child)
         self._poll = select.poll()
         for fd in (*reads[:-1], self.pidfd):
             self._poll.register(fd, select.POLLIN)
 
-    def expect_a_claim(self, look: "_Look") -> None:
-        """The step is a Python program: when it claims to have ended, `look` says whether it has.
+    def expect_a_claim(self, look: "_EndProbe") -> None:
+        """The step is a Python program: when it claims to have ended, `look` decides whether it
+        has.
 
-        Its pipe is read only when all is over: until then a program that says more than the pipe
+        Its pipe is read only when all is over: until then a program that writes more than the pipe
         holds waits.
         """
         self.look = look
@@ -291,7 +292,7 @@ class _Watch:
         return self.n_seen <= self.cap * (_FLOOD + 1)
 
 
-class _Look:
+class _EndProbe:
     """Sees whether a Python program has come to its end (notary.py)."""
 
     def __init__(self, pid: int, proc: int, place: int) -> None:
@@ -299,7 +300,7 @@ class _Look:
 
     def sees_the_end(self) -> bool:
         """Whether it waits where only a program that has ended can; if no place is known yet, the
-        one where it rests becomes it."""
+        one where it waits becomes it."""
         try:
             stands = linux.stack_pointer(self.pid, self.proc)
             if linux.has_become_another(self.pid, self.proc):  # with a stack at any height
@@ -315,7 +316,7 @@ class _Look:
 def _kill_rest(child: int, isolated: bool) -> None:
     """Kill and collect all that an ended step has left, however deep and detached."""
     if isolated:
-        _kill(-1)  # as pid 1 of the namespace: everybody in it but ourselves
+        _kill(-1)  # as pid 1 of the namespace: every process in it but this one
     else:
         _kill(-child)
         with open(f"/proc/self/task/{os.getpid()}/children") as file:  # noqa: PTH123 - as above
@@ -335,7 +336,7 @@ def _kill(target: int) -> None:
         return
 
 
-def _become(  # noqa: PLR0913 - it ends a process: there is nobody to hand a bundle to
+def _become(  # noqa: PLR0913 - it ends a process: there is no caller to return to
     step: dict[str, Any],
     work: str,
     proc: int,
@@ -350,7 +351,7 @@ def _become(  # noqa: PLR0913 - it ends a process: there is nobody to hand a bun
         _prefer_for_oom(proc)
         if furnish is not None:
             furnish()
-        for target, fd in enumerate(fds if min(fds) > 4 else _above(fds)):
+        for target, fd in enumerate(fds if min(fds) > 4 else _move_above_4(fds)):
             os.dup2(fd, target)
         os.closerange(len(fds), 65536)
         os.chdir(work)
@@ -369,13 +370,13 @@ def _become(  # noqa: PLR0913 - it ends a process: there is nobody to hand a bun
         leave(125)
 
 
-def _above(fds: list[int]) -> list[int]:
+def _move_above_4(fds: list[int]) -> list[int]:
     """Copies of the descriptors that cannot collide with 0 to 4."""
     return [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]
 
 
 def _prefer_for_oom(proc: int) -> None:
-    """The kernel shall kill the step, not its keeper, when the cell's memory runs out."""
+    """Let the kernel kill the step, not its keeper, when the cell's memory runs out."""
     fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=proc)
     os.write(fd, b"1000")
     os.close(fd)

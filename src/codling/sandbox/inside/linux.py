@@ -90,14 +90,14 @@ def _clone_arguments() -> tuple[int, ctypes.c_void_p | None, ctypes.c_void_p | N
     return (number, address, None) if machine() == "x86_64" else (number, None, address)
 
 
-def new_pids() -> int:
+def start_pid_namespace() -> int:
     """Start the first process of a new pid namespace, which only waits; our next children are
-    born there until `own_pids`. Its number.
+    born there until `return_to_own_pids`. Its number.
 
     To the first process of a namespace the kernel delivers no signal from inside that it has not
     asked for, not even SIGKILL from itself, so no program should be it. This one shares our
     memory, which spares a fork. Our signals must be blocked: otherwise our handlers would run
-    there, in our memory, at the word of a program.
+    there, in our memory, whenever a program asks.
     """
     pidfd = ctypes.c_int()
     _signal.signal(_SIGCHLD, _signal.SIG_IGN)  # so it need not collect orphans
@@ -112,7 +112,7 @@ def new_pids() -> int:
     return pid
 
 
-def own_pids() -> None:
+def return_to_own_pids() -> None:
     """Our next children are born in our own pid namespace again."""
     _check(_setns(_own_pidfd(), NEW_PIDS), "setns")
 
@@ -137,7 +137,7 @@ def admit_signals() -> None:
 
 
 def stack_pointer(pid: int, proc: int) -> int:
-    """How high the main thread of the waiting process `pid` stands on its stack, 0 if it runs;
+    """The stack pointer of the main thread of the waiting process `pid`, 0 if it runs;
     `proc` is an open /proc in whose namespace `pid` is its number."""
     fd = os.open(f"{pid}/syscall", os.O_RDONLY, dir_fd=proc)
     words = os.read(fd, 512).split()

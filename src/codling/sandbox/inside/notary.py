@@ -1,17 +1,17 @@
-"""The witness of a Python verdict: the keeper looks where the program's stack stands.
+"""The proof of a Python verdict: the keeper reads the program's stack pointer from the kernel.
 
 A program proves that it ran to its end by being at a place that it cannot reach before: its runner
-(`to_the_end`) says so on a pipe that nobody reads, and while it waits there the keeper, another
+(`run_to_the_end`) says so on a pipe that nobody reads, and while it waits there the keeper, another
 process, reads from the kernel how high its main thread's stack stands. Whatever the judged program
 calls, it is called from within `attempt`, which a function written in C has called, so its stack
 lies lower than that of the runner, and a thread has another stack; a process that has become
-another program (exec) stands nowhere. So there is no secret to be
+another program (exec) has no such stack. So there is no secret to be
 found, in whatever frame, object or signal handler, and a program that leaves early or claims to
 have ended proves nothing.
 
 An audit hook refuses tracing, which could jump over the tests, and what would list the hook
 itself; it is of a closure that nothing refers to. It also ends a program whose own code asks for
-frames, where the values stand that it shall find.
+frames, where the expected values are.
 
 Not here: protection from native code. A program that writes its own process's memory (ctypes) can
 forge a verdict about itself; it still cannot touch the host or another sample.
@@ -31,11 +31,11 @@ _OF_FRAMES = frozenset(("tb_frame", "gi_frame", "cr_frame", "ag_frame", "f_code"
 them."""
 TAMPERED = b"t"
 _ENDED = b"e" * (1 << 17)
-"""What is said on the pipe; more than it holds, so that to say it is to wait."""
+"""What is said on the pipe; more than it holds, so that writing it blocks."""
 
 
-def to_the_end(attempt: Callable[[], bool], verdict: int) -> None:
-    """Call `attempt`, and if it returns True stand where the keeper will look; never returns.
+def run_to_the_end(attempt: Callable[[], bool], verdict: int) -> None:
+    """Call `attempt`, and if it returns True wait where the keeper will look; never returns.
 
     No line here may call what a program could have replaced unless the program has ended, for
     Python runs a function that is called from here on this very stack.

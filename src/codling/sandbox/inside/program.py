@@ -18,7 +18,7 @@ from . import notary
 
 def run(step: dict[str, Any], verdict: int) -> None:
     """Execute `step["code"]` as a module; never returns."""
-    notary.to_the_end(functools.partial(_attempt, step["code"], verdict), verdict)
+    notary.run_to_the_end(functools.partial(_attempt, step["code"], verdict), verdict)
 
 
 def _attempt(source: str, verdict: int) -> bool:  # noqa: RET503 - it leaves

@@ -7,8 +7,8 @@ with ENOSYS, so that the C library falls back on `clone`, whose flags a filter c
 a foreign architecture kills.
 
 Not here: a list of what is allowed. Ten language runtimes would need nearly everything else;
-files, network and processes are held by the namespaces, and this filter closes the ways to leave
-or widen them. Numbers: the kernel's syscall tables (x86_64, aarch64).
+files, network and processes are isolated by the namespaces, and this filter closes the ways to
+leave or widen them. Numbers: the kernel's syscall tables (x86_64, aarch64).
 """
 
 import struct
@@ -77,7 +77,7 @@ _SOCKET = {"x86_64": (41, 53), "aarch64": (198, 199)}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _FAMILIES = (1, 2, 10, 16)
 """Unix, IPv4, IPv6 and netlink (name lookup asks it): all inside an empty network namespace.
-Refused above all is AF_VSOCK, which no network namespace holds."""
+Most important is to refuse AF_VSOCK, which network namespaces do not isolate."""
 _TERMINAL_IOCTLS = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX type into a terminal that is not ours."""
 _NEW_NAMESPACE = 0x7E020080

@@ -24,11 +24,11 @@ WARM = (
     "abc", "bisect", "collections", "copy", "datetime", "functools", "heapq", "itertools",
     "json", "math", "operator", "random", "re", "string", "traceback", "typing",
 )  # fmt: skip
-"""Loaded before the first job. Every module more makes every fork dearer; others load when
+"""Loaded before the first job. Every additional module makes every fork slower; others load when
 needed."""
 _EXERCISE = "import math\ndef f(a):\n    return [i for i in a]\nassert f([1]) == [1]"
 _GRACE = 5.0
-"""Seconds beyond a job's own limits after which its keeper is given up."""
+"""Seconds beyond a job's own limits after which its keeper is killed."""
 
 
 def main(options: dict[str, Any]) -> None:
@@ -43,7 +43,9 @@ def main(options: dict[str, Any]) -> None:
     linux.die_with_parent()
     linux.block_signals()
     if isolated:
-        linux.unshare(linux.NEW_MOUNTS)  # refused here, refused everywhere: better at the start
+        linux.unshare(
+            linux.NEW_MOUNTS
+        )  # if it is refused here it is refused everywhere: fail at the start
         linux.keep_from_children()
     cell.keep_in_sight(options["shown"])
     sys.path[:] = [*sys.path[1:], *options["path"]]
@@ -60,7 +62,7 @@ def main(options: dict[str, Any]) -> None:
 
 
 def _rehearse(isolated: bool) -> None:
-    """Do here, without effect, what every child will do.
+    """Do once, without effect, what every child will do.
 
     What Python makes once per process (its hundreds of syntax-tree types, with the first
     `compile`; caches; specialised instructions) then lies in pages that the children share.
@@ -78,8 +80,8 @@ def _rehearse(isolated: bool) -> None:
 def _survey(isolated: bool) -> dict[str, int]:
     """Where the stack of a Python program that has ended stands, with each kind of keeper.
 
-    An empty program, which can forge nothing, shows it; every later one is forked at the same
-    depth.
+    It is measured with an empty program, which can forge nothing; every later one is forked at the
+    same depth.
     """
     step = {"code": "", "wall": 30.0, "cpu": 30.0, "memory": -1, "processes": 64}
     step |= {"file_bytes": 1 << 20, "open_files": 64, "output_bytes": 1 << 16}
@@ -130,7 +132,7 @@ def _keep(job: dict[str, Any], write: int, isolated: bool, place: int) -> None:
         if isolated:
             _answer(write, cell.run_job(job, place))
         else:
-            import tempfile  # not needed behind walls, and heavy
+            import tempfile  # not needed when isolated, and slow to import
 
             with tempfile.TemporaryDirectory(prefix="codling-unsafe-") as work:
                 _answer(write, cell.run_job(job, place, work=work, isolated=False))

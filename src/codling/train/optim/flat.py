@@ -15,7 +15,7 @@ _ALIGN = 64
 
 
 @dataclass(frozen=True)
-class Slot:
+class ParameterSpan:
     """One parameter's place in the flat tensors."""
 
     name: str
@@ -30,12 +30,12 @@ class Slot:
         return self.start + self.shape.numel()
 
 
-def view(flat: Tensor, slot: Slot) -> Tensor:
+def view(flat: Tensor, slot: ParameterSpan) -> Tensor:
     """A parameter inside one of the flat tensors."""
     return flat[slot.start : slot.end].view(slot.shape)
 
 
-def stack_of(flat: Tensor, slots: list[Slot]) -> Tensor:
+def stack_of(flat: Tensor, slots: list[ParameterSpan]) -> Tensor:
     """Neighbours of one shape inside one of the flat tensors, seen as one tensor."""
     first = view(flat, slots[0])
     stride = slots[1].start - slots[0].start if len(slots) > 1 else first.numel()
@@ -57,10 +57,10 @@ class FlatWeights:
         named = [(kind_of(n, p, model), n, p) for n, p in trained]
         # Matrices of one shape lie side by side: Muon treats them as one stack.
         named.sort(key=lambda each: (each[0], tuple(each[2].shape)))
-        self.slots: list[Slot] = []
+        self.slots: list[ParameterSpan] = []
         start = 0
         for kind, name, parameter in named:
-            self.slots.append(Slot(name, parameter.shape, start, kind))
+            self.slots.append(ParameterSpan(name, parameter.shape, start, kind))
             start = -(-self.slots[-1].end // _ALIGN) * _ALIGN
         device = named[0][2].device
         self.master = torch.zeros(start, dtype=torch.float32, device=device)

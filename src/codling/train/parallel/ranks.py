@@ -43,13 +43,13 @@ class Ranks:
         return loss
 
     def agree(self, number: int) -> int:
-        """Rank 0's number, for all."""
+        """Broadcast rank 0's number to all."""
         if self.n_ranks == 1:
             return number
         return round(self._sum(float(number if self.is_main else 0), torch.device("cpu")))
 
     def wait(self) -> None:
-        """Until every rank is here."""
+        """Barrier: wait until every rank is here."""
         if self.n_ranks > 1:
             dist.barrier()
 

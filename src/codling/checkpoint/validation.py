@@ -33,10 +33,10 @@ class Settings:
         self.values, self.where, self.prefix = values, where, prefix
 
     def get(self, key: str) -> Any:  # noqa: ANN401 -- of any type
-        """The value as it stands, None where there is none."""
+        """The value unchanged, None where there is none."""
         return self.values.get(self.prefix + key)
 
-    def whole(self, key: str, low: int, high: int, default: int | None = None) -> int:
+    def read_integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
         """A whole number from `low` to `high`; without a default it must be there."""
         value = self.get(key)
         value = default if value is None else value
@@ -46,11 +46,11 @@ class Settings:
             self.refuse(key, f"must be from {low:,} to {high:,}")
         return value
 
-    def optional(self, key: str, low: int, high: int) -> int | None:
+    def read_optional_integer(self, key: str, low: int, high: int) -> int | None:
         """The same, or None where the setting is absent."""
-        return None if self.get(key) is None else self.whole(key, low, high)
+        return None if self.get(key) is None else self.read_integer(key, low, high)
 
-    def real(self, key: str, low: float, high: float, default: float | None = None) -> float:
+    def read_number(self, key: str, low: float, high: float, default: float | None = None) -> float:
         """A finite number from `low` to `high`; without a default it must be there."""
         value = self.get(key)
         value = default if value is None else value
@@ -60,7 +60,7 @@ class Settings:
             self.refuse(key, f"must be from {low:g} to {high:g}")
         return float(value)
 
-    def flag(self, key: str, default: bool = False) -> bool:
+    def read_flag(self, key: str, default: bool = False) -> bool:
         """True or false."""
         value = self.get(key)
         if value is None:
@@ -69,7 +69,7 @@ class Settings:
             self.refuse(key, "must be true or false")
         return value
 
-    def text(self, key: str, default: str) -> str:
+    def read_text(self, key: str, default: str) -> str:
         """A string."""
         value = self.get(key)
         if value is None:
@@ -78,14 +78,14 @@ class Settings:
             self.refuse(key, "must be a string")
         return value
 
-    def table(self, key: str) -> "Settings":
+    def read_table(self, key: str) -> "Settings":
         """The settings inside a setting; none where it is absent."""
         value = self.get(key)
         if not isinstance(value, Mapping | None):
             self.refuse(key, "must be an object")
         return Settings(value or {}, f"{self.where}: {key}")
 
-    def token_id(self, key: str, n_tokens: int, *, none: tuple[int, ...] = ()) -> None:
+    def check_token_id(self, key: str, n_tokens: int, *, none: tuple[int, ...] = ()) -> None:
         """Refuse ids that no token has; `none` lists the numbers that stand for no token."""
         value = self.get(key)
         for each in value if isinstance(value, list) else [value]:

@@ -66,13 +66,13 @@ def check_tokenizer_json(value: Mapping[str, Any], where: str) -> None:
         _refuse(where, "model.vocab", vocabulary, "an object of tokens and their ids")
     if not isinstance(model.get("merges"), list):
         _refuse(where, "model.merges", model.get("merges"), "a list")
-    ids = _numbered(vocabulary, where)
+    ids = _index_by_id(vocabulary, where)
     _check_added(value.get("added_tokens"), ids, where)
 
 
 def _growth(part: object) -> int:
-    """How many times as long a part's replacements can make a text: each works on what the one
-    before it has left. The nesting is bounded by the reader of JSON."""
+    """How many times as long a part's replacements can make a text: each works on the output of the
+    one before it. The nesting is bounded by the reader of JSON."""
     if isinstance(part, list):
         return prod(map(_growth, part))
     if not isinstance(part, Mapping):
@@ -111,7 +111,7 @@ def check_names(names: object, types: object, merges: object, prefix: str) -> No
     if merges is None:
         raise TokenizerError(
             f"the GGUF file has no {prefix}merges, without which text cannot be cut into tokens; "
-            "convert the model again with a llama.cpp of today"
+            "convert the model again with a current llama.cpp"
         )
     if not _are_texts(merges) or not all(" " in merge for merge in merges):
         _refuse("the GGUF file", f"{prefix}merges", merges, "a list of pairs")
@@ -128,7 +128,7 @@ def _are_texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def _numbered(vocabulary: Mapping[str, Any], where: str) -> dict[int, str]:
+def _index_by_id(vocabulary: Mapping[str, Any], where: str) -> dict[int, str]:
     """The tokens by their ids, each of which must be small and one token's only."""
     found: dict[int, str] = {}
     for text, token_id in vocabulary.items():

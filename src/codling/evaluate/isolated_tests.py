@@ -2,10 +2,10 @@
 
 Input: an answer that defines a function, and tests that define `check`. Output: the source of a
 Python program. The tests are compiled in a scope of their own, with builtins of their own, before
-the answer runs; nothing that the answer has a name for leads there, so a function called `exec`
+the answer runs; no name that the answer can use leads there, so a function called `exec`
 or `abs`, or a signal handler that waits for `check`, changes nothing. The answer is the module
 `__main__`, as it would be alone. What its function returns reaches the tests as plain data
-(plain_output.guarded).
+(plain_output.guard).
 
 Not here: what frames and lists of objects would show (sandbox/inside/notary.py refuses them).
 """
@@ -23,7 +23,7 @@ def _judge(rules, tests, answer, name):
     run(build(rules, "rules.py", "exec"), judge)
     code = build(tests, "tests.py", "exec")
     run(code, scope)
-    plain, check, used, codes = judge["guarded"], scope["check"], set(), [code]
+    plain, check, used, codes = judge["guard"], scope["check"], set(), [code]
     for each in codes:
         used.update(each.co_names)
         codes.extend(part for part in each.co_consts if isinstance(part, type(code)))
@@ -44,10 +44,10 @@ def rules_source() -> str:
     return re.sub(r"(?m)^from codling\.evaluate\.plain_output import .*$", lambda _: used, text)
 
 
-def apart(answer: str, tests: str, name: str) -> str:
-    """A program that ends well if the tests' `check` accepts the answer's function `name`.
+def isolate_tests(answer: str, tests: str, name: str) -> str:
+    """A program that succeeds if the tests' `check` accepts the answer's function `name`.
 
-    What the tests use and do not define (helpers of an infilled function) they get of the answer.
+    What the tests use and do not define (helpers of an infilled function) they get from the answer.
     """
     rules = inspect.getsource(plain_output)
     return f"{_JUDGE}\n_judge({rules!r}, {tests!r}, {answer!r}, {name!r})\n"
