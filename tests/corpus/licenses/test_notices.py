@@ -215,5 +215,8 @@ def test_expressions_are_judged_by_what_can_be_fulfilled() -> None:
     assert not is_permissive("MIT AND (GPL-2.0-only OR LGPL-2.1-only)")
     assert is_permissive("Apache-2.0 WITH LLVM-exception")
     assert not is_permissive("MIT AND (ISC")
+    assert not is_permissive("MIT OR")
+    assert not is_permissive("MIT ISC")
+    assert not is_permissive("( )")
     assert not is_permissive("")
     assert expression("MIT or whatever we like") is None

@@ -201,7 +201,7 @@ def _both(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
 
 def _one(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
     if not tokens:
-        return False, []
+        return False, ["a licence is missing"]
     first, rest = tokens[0], tokens[1:]
     if first == "(":
         value, rest = _either(rest, names)
