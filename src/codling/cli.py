@@ -341,7 +341,10 @@ def _show(result: object) -> None:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, UnusedCliTokensError):
         left = " ".join(error.unused_tokens or ())
-        return f"nothing takes {left}; a flag that takes many is repeated: --flag A --flag B"
+        return (
+            f"nothing takes {left}; a flag that takes many is repeated: --flag A --flag B, and "
+            "other values need their flag in front (see --help)"
+        )
     return " ".join(str(error).split()) or type(error).__name__
 
 

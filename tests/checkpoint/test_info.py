@@ -56,3 +56,17 @@ def test_what_is_neither_model_nor_folder_is_refused(tmp_path: Path) -> None:
         describe("v2-lit")
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
         describe(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name", ["/nope", "runs/nope/checkpoint", "./x.gguf", "x.gguf", "~/models/a"]
+)
+def test_a_place_without_a_checkpoint_is_named_as_one(name: str) -> None:
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*; presets are coder-1.3b, "):
+        describe(name)
+
+
+def test_a_weight_file_is_told_that_its_folder_is_the_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=f"name the folder around it: {tmp_path}$"):
+        describe(str(tmp_path / "model.safetensors"))

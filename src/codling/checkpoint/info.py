@@ -11,7 +11,7 @@ from pathlib import Path
 from codling.checkpoint.hub import has_model, local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.verify import verify_files
-from codling.core.errors import ConfigError
+from codling.core.errors import CheckpointError, ConfigError
 from codling.model.config import ModelConfig
 from codling.model.presets import PRESETS, preset
 from codling.model.sizes import TRAIN_BYTES, flops_per_token, sizes
@@ -62,11 +62,18 @@ def describe(name_or_path: str, context: int = 4096) -> str:
     Raises ConfigError for an unknown name, CheckpointError for a folder that is not a checkpoint.
     """
     path = Path(name_or_path)
+    if not has_model(path) and _names_a_place(name_or_path):
+        raise CheckpointError(f"no checkpoint at {path}; presets are {', '.join(sorted(PRESETS))}")
     config = load_config(path) if has_model(path) else preset(name_or_path)
     lines = [name_or_path, "", *_architecture(config), "", *_costs(config, context)]
     if config.kv_elements_per_token == PRESETS["v2"].kv_elements_per_token:
         lines += ["", *_claim(config)]
     return "\n".join(lines)
+
+
+def _names_a_place(name: str) -> bool:
+    """Whether a name can only be that of a file or folder."""
+    return "/" in name or name.endswith(".gguf") or name.startswith((".", "~"))
 
 
 def _architecture(config: ModelConfig) -> list[str]:

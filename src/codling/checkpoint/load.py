@@ -31,6 +31,7 @@ from codling.model.transformer import Transformer
 
 _SHARD_NAME = re.compile(r"[^/\\\0]{1,200}\.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_PARTS = (".safetensors", ".json", ".jinja")
 
 
 class StoredTensor(Protocol):
@@ -140,7 +141,8 @@ def _folder(path: Path) -> Path:
     if not path.exists():
         raise CheckpointError(f"no checkpoint at {path}")
     if not path.is_dir():
-        raise CheckpointError(f"{path} is not a checkpoint folder")
+        cure = f"; name the folder around it: {path.parent}" if path.suffix in _PARTS else ""
+        raise CheckpointError(f"{path} is not a checkpoint folder{cure}")
     return path
 
 

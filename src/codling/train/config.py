@@ -104,7 +104,7 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         if self.max_steps is None and self.minutes <= 0:
-            raise ConfigError(f"minutes is {self.minutes}; give some time, or max_steps")
+            raise ConfigError(f"minutes is {self.minutes}; give some time, or --max-steps")
         if self.max_steps is not None and self.max_steps < 1:
             raise ConfigError(f"max_steps is {self.max_steps}; at least 1 is needed")
         if min(self.batch_size, self.accumulate) < 1:
