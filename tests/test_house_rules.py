@@ -268,3 +268,18 @@ class A:
     def grow(self): self.a = self.field = self.late = 2
 """
     assert born_outside_init(ast.parse(source)) == {("A", "late")}
+
+
+def test_no_group_is_repeated_possessively() -> None:
+    # Python 3.11.2, Debian 12's, matches some of them wrongly; `(?>(?:a|b)*)` says the same.
+    repeated = re.compile(r"(?<!\\)\)(?:[*+?]|\{[\d,]+\})\+")
+    found = [
+        f"{path.relative_to(ROOT)}: {text.value}"
+        for path in SOURCE.rglob("*.py")
+        for text in ast.walk(ast.parse(path.read_text()))
+        if isinstance(text, ast.Constant) and isinstance(text.value, str | bytes)
+        if repeated.search(
+            text.value if isinstance(text.value, str) else text.value.decode("latin-1")
+        )
+    ]
+    assert found == []

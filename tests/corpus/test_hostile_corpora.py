@@ -174,10 +174,12 @@ def _tar(path: Path, *members: tarfile.TarInfo) -> Path:
     return path
 
 
-@pytest.mark.parametrize("size", [2**90, 2**63, 2**40], ids=["2^90", "2^63", "2^40"])
+@pytest.mark.parametrize(
+    "size", [2**90, 2**63, 2**40, -(2**40)], ids=["2^90", "2^63", "2^40", "less than none"]
+)
 def test_a_tar_member_that_states_an_endless_size_is_one_line(size: int, tmp_path: Path) -> None:
     member = tarfile.TarInfo("a.py")
-    if size < 2**88:
+    if abs(size) < 2**88:
         member.size = size
     else:
         member.pax_headers = {"size": str(size)}

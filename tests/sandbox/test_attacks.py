@@ -251,6 +251,7 @@ def test_a_program_meets_its_own_signals_like_any_other(run):
     assert run(handled + "os.kill(os.getpid(), signal.SIGTERM)\n").stdout == "met\n"
 
 
+@pytest.mark.usefixtures("run")
 def test_signals_that_a_background_job_ignores_end_its_programs_all_the_same():
     source = """
 import sys

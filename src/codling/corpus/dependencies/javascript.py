@@ -15,12 +15,14 @@ import re
 
 _PLAIN = re.compile(r"//|/\*|/|[\"'`]")
 _NESTED = re.compile(r"//|/\*|/|[\"'`{}]")
-_TEMPLATE = re.compile(r"(?:[^`\\$]|\\[\s\S]|\$(?!\{))*+(`|\$\{|\Z)")
+_TEMPLATE = re.compile(r"[^`\\$]*+(?>(?:(?:\\[\s\S]|\$(?!\{))[^`\\$]*+)*)(`|\$\{|\Z)")
 _STRINGS = {
-    '"': re.compile(r'"(?:[^"\\\n]|\\[\s\S])*+"?'),
-    "'": re.compile(r"'(?:[^'\\\n]|\\[\s\S])*+'?"),
+    '"': re.compile(r'"[^"\\\n]*+(?>(?:\\[\s\S][^"\\\n]*+)*)"?'),
+    "'": re.compile(r"'[^'\\\n]*+(?>(?:\\[\s\S][^'\\\n]*+)*)'?"),
 }
-_REGEX = re.compile(r"/(?:[^/\\\[\n]|\\[^\n]|\[(?:[^\]\\\n]|\\[^\n])*+\])++/[A-Za-z]*")
+_REGEX = re.compile(
+    r"/(?>(?:[^/\\\[\n]|\\[^\n]|\[[^\]\\\n]*+(?>(?:\\[^\n][^\]\\\n]*+)*)\])+)/[A-Za-z]*"
+)
 _BEFORE = re.compile(r"[\w$]+\Z")
 _HEAD = re.compile(r"\b(?:if|while|for|with)(?:\s+await)?\s*\Z")
 _KEYWORDS = frozenset(

@@ -18,13 +18,15 @@ from collections.abc import Iterator
 
 C_FAMILY = frozenset({"c", "cpp", "cuda", "objective-c"})
 _DIRECTIVE = re.compile(
-    rb"(?P<comment>/\*[\s\S]*?(?:\*/|(?P<unended>\Z)))|//[^\n]*|\"(?:[^\"\\\n]|\\.)*+\"|"
-    rb"'(?:[^'\\\n]|\\.)*+'|"
+    rb"(?P<comment>/\*[\s\S]*?(?:\*/|(?P<unended>\Z)))|//[^\n]*|"
+    rb"\"[^\"\\\n]*+(?>(?:\\.[^\"\\\n]*+)*)\"|'[^'\\\n]*+(?>(?:\\.[^'\\\n]*+)*)'|"
     rb"(?m:^)[ \t]*#[ \t]*(?P<word>(?:el)?if(?:n?def)?|else|endif|define|undef|include|"
     rb"include_next|import|pragma|error|warning|line|ident)\b"
-    rb"(?P<rest>(?://[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|\\\r?\n|[^\n])*+)"
+    rb"(?P<rest>(?>(?://[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|\\\r?\n|[^\n])*))"
 )
-_ARGUMENTS = rb"\((?:[^()\"\n]|\"(?:[^\"\\\n]|\\.)*+\"|\([^()\n]*\))*+\)"
+_ARGUMENTS = (
+    rb"\([^()\"\n]*+(?>(?:(?:\"[^\"\\\n]*+(?>(?:\\.[^\"\\\n]*+)*)\"|\([^()\n]*\))[^()\"\n]*+)*)\)"
+)
 _MACRO = re.compile(
     rb"\b[A-Z][A-Z0-9_]{2,}\b(?:" + _ARGUMENTS + rb")?(?=\s+(?:/[/*]|[A-Za-z_@]))|"
     rb"(?<=\w)[ \t*]+[A-Z][A-Z0-9_]{2,}\b(?:" + _ARGUMENTS + rb")?(?=\s+\w|\s*[;{=,])|"

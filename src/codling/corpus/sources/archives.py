@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISLNK
-from typing import IO, Literal, Self, cast
+from typing import IO, Literal, cast
 
 from codling.core.artifact import sha256_of
 from codling.core.errors import SourceError
@@ -60,10 +60,6 @@ DAMAGE = (
 )
 MAX_HEADER_BYTES = 1_000_000
 """Of what a tar file says of its next member: it is read into memory."""
-_HEADERS = (
-    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
-    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
-)
 MAX_STATED_BYTES = 1 << 60
 """A zip file may state a larger size, which no table could hold."""
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -105,15 +101,26 @@ def open_archive(archive: Archive, scratch: Path) -> Iterator[Repository]:
         yield Repository(archive.name, archive.name, reader, found, archive.fingerprint, notices)
 
 
-class _BoundedHeader(tarfile.TarInfo):
-    """A member whose description is not read if it is far too long."""
+@dataclass(frozen=True)
+class _BoundedReads:
+    """A tar file for tarfile, which itself reads headers only: none that is far too long.
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        found = super().frombuf(buf, encoding, errors)
-        if found.size < 0 or (found.type in _HEADERS and found.size > MAX_HEADER_BYTES):
-            raise tarfile.ReadError(f"a header of {found.size:,} bytes")
-        return found
+    What a header states reaches tarfile's own methods by names that differ from one security
+    release of Python to the next; its reads of the file do not.
+    """
+
+    file: IO[bytes]
+
+    def read(self, n_bytes: int) -> bytes:
+        if not 0 <= n_bytes <= MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {n_bytes:,} bytes")
+        return self.file.read(n_bytes)
+
+    def seek(self, place: int) -> int:
+        return self.file.seek(place)
+
+    def tell(self) -> int:
+        return self.file.tell()
 
 
 @dataclass(frozen=True)
@@ -124,8 +131,10 @@ class TarMembers:
 
     def entries(self) -> Iterator[tuple[str, Entry, str]]:
         """(stated name, entry, stated link target) of every member that is not a folder."""
-        with tarfile.open(fileobj=self.file, mode="r:", tarinfo=_BoundedHeader) as tar:
+        with tarfile.open(fileobj=cast(IO[bytes], _BoundedReads(self.file)), mode="r:") as tar:
             for member in tar:
+                if member.size < 0:
+                    raise tarfile.ReadError(f"a member of {member.size:,} bytes")
                 name, locator = member.name, str(member.offset_data)
                 if member.issym():
                     target = posixpath.join(posixpath.dirname(name), member.linkname)
