@@ -1,5 +1,6 @@
 """The page in a real browser: headless Chromium against the tiny model."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -255,3 +256,27 @@ def test_dark_and_light_can_be_switched_and_stay(page) -> None:
     assert chosen in ("dark", "light")
     page.reload()
     expect(page.locator("html")).to_have_attribute("data-theme", chosen)
+
+
+def test_what_becomes_of_a_suggestion_is_told_to_a_server_that_logs(
+    browser, servers: Servers, model_dir: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.jsonl"
+    config = ServeConfig(model=model_dir, log_completions=log, log_text=True)
+    logging = servers.start(LocalBackend(TextEngine.open(model_dir)), config)
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script("localStorage.setItem('codling.on-pause', 'false')")
+    page.goto(logging.url)
+    expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+    write(page, TEXT, AT)
+    suggestion = ask(page)
+    page.keyboard.press("Tab")
+    wait_until(lambda: "outcome" in log.read_text())
+    taken = json.loads(log.read_text().splitlines()[-1])
+    assert (taken["outcome"], taken["text"]) == ("taken", suggestion)
+    write(page, TEXT, AT)
+    ask(page)
+    page.keyboard.press("Escape")
+    wait_until(lambda: "dismissed" in log.read_text())
+    context.close()
