@@ -28,7 +28,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def calm(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("calm") / "run"
-    subprocess.run(command(source, run_dir), check=True, timeout=120)
+    subprocess.run(command(source, run_dir), check=True, timeout=600)
     return run_dir
 
 
@@ -55,7 +55,7 @@ def test_every_station_removes_its_file_and_the_trace_says_which(calm: Path) -> 
 def test_any_number_of_workers_gives_the_same_bytes(
     calm: Path, source: Path, tmp_path: Path, workers: int
 ) -> None:
-    subprocess.run(command(source, tmp_path / "run", workers), check=True, timeout=120)
+    subprocess.run(command(source, tmp_path / "run", workers), check=True, timeout=600)
     assert contents(tmp_path / "run") == contents(calm)
 
 
@@ -73,6 +73,6 @@ def test_a_path_killed_again_and_again_ends_like_a_calm_one(
             # It was done before the blow: begin again.
             assert contents(run_dir) == contents(calm)
             shutil.rmtree(run_dir)
-    subprocess.run(command(source, run_dir), check=True, timeout=120)
+    subprocess.run(command(source, run_dir), check=True, timeout=600)
     assert contents(run_dir) == contents(calm)
     assert not list(run_dir.glob("*.partial"))

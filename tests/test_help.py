@@ -158,6 +158,6 @@ def test_completion_scripts_know_verbs_and_their_flags(
 
 def test_codling_runs_as_a_module() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "codling", "-V"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "codling", "-V"], capture_output=True, text=True, timeout=600
     )
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", done.stdout)

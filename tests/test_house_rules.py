@@ -283,3 +283,17 @@ def test_no_group_is_repeated_possessively() -> None:
         )
     ]
     assert found == []
+
+
+def test_a_test_that_waits_for_a_program_gives_a_busy_machine_ten_minutes() -> None:
+    # A limit in a test ends what hangs; a shorter one fails where others work beside it.
+    limit = re.compile(r"\btimeout=([\d_]+)(?![\d_.])|monotonic\(\) \+ (\d+)$", re.MULTILINE)
+    own_limits = {"tests/sandbox/test_attacks.py"}  # of the programs that are run
+    short = [
+        f"{path.relative_to(ROOT)}: {found[0]}"
+        for path in (ROOT / "tests").rglob("*.py")
+        if str(path.relative_to(ROOT)) not in own_limits
+        for found in limit.finditer(path.read_text())
+        if int(found[1] or found[2]) < 600
+    ]
+    assert short == []

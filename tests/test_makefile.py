@@ -22,7 +22,7 @@ def tree(tmp_path: Path) -> Path:
 
 def make(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["make", *words], cwd=tree, capture_output=True, text=True, check=False, timeout=60
+        ["make", *words], cwd=tree, capture_output=True, text=True, check=False, timeout=600
     )
 
 

@@ -37,7 +37,7 @@ def test_a_whole_run_obeys_the_variable(tmp_path: Path, required: str, code: int
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
         cwd=tmp_path,
     )
     assert done.returncode == code, done.stdout

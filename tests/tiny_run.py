@@ -59,4 +59,4 @@ def grow_command(repository: Path, run_dir: Path) -> list[str]:
 
 def grow(repository: Path, run_dir: Path) -> subprocess.CompletedProcess[str]:
     command = grow_command(repository, run_dir)
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)

@@ -103,7 +103,7 @@ def test_closing_ends_what_is_being_asked(model):
     thread = threading.Thread(target=ask)
     thread.start()
     backend.close()
-    thread.join(timeout=20)
+    thread.join(timeout=600)
     assert not thread.is_alive()
 
 

@@ -77,7 +77,7 @@ def start(url: str, data_dir: Path, out_dir: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    assert process.wait(timeout=120) == 0
+    assert process.wait(timeout=600) == 0
 
 
 def rows(out_dir: Path, stage: str) -> list[str]:
@@ -91,7 +91,7 @@ def rows(out_dir: Path, stage: str) -> list[str]:
 
 def kill_at(process: subprocess.Popen[bytes], out_dir: Path, stage: str, n: int, more: float):
     """SIGKILL to the whole group, `more` seconds after the stage has `n` rows."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while len(rows(out_dir, stage)) < n and process.poll() is None:
         assert time.monotonic() < end, "it does not get there"
         time.sleep(0.002)

@@ -263,7 +263,7 @@ if __name__ == "__main__":
         print(outcome.status, outcome.detail)
 """
     command = ["sh", "-c", 'trap \'\' HUP INT; exec "$0" -c "$1"', sys.executable, source]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.stdout == "killed SIGHUP\n", done.stderr
 
 

@@ -17,7 +17,7 @@ ASK = [{"role": "user", "content": "add two numbers"}]
 
 
 def post(server: Running, path: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=30)
+    return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=600)
 
 
 def test_a_base_model_cannot_chat_unless_a_template_is_named(

@@ -25,7 +25,7 @@ def client(server: Running) -> Iterator[OpenAI]:
 
 
 def post(server: Running, path: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=30)
+    return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=600)
 
 
 def test_the_text_is_the_engines_own(client: OpenAI, engine: TextEngine) -> None:

@@ -83,7 +83,7 @@ def call(server: Running, url: str, body: Mapping[str, Any], **headers: str) -> 
     assert url.startswith(EXPECTED)
     url = server.url + url.removeprefix(EXPECTED)
     sent = {"Authorization": "Bearer none"} | headers
-    answer = httpx.post(url, json=body, headers=sent, trust_env=False, timeout=30)
+    answer = httpx.post(url, json=body, headers=sent, trust_env=False, timeout=600)
     assert answer.status_code == 200, answer.text
     return answer
 
@@ -229,7 +229,7 @@ def test_an_agents_tools_are_refused_in_words_and_left_out_when_it_says_so(
     body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "tools": [tool]}
     for choice in ({}, {"tool_choice": "auto"}, {"tool_choice": "required"}):
         answer = httpx.post(
-            f"{server.url}/v1/chat/completions", json=body | choice, trust_env=False, timeout=30
+            f"{server.url}/v1/chat/completions", json=body | choice, trust_env=False, timeout=600
         )
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] == "tools"

@@ -149,7 +149,7 @@ def beating(server: Running) -> Iterator[list[float]]:
     over = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=server.url, trust_env=False, timeout=600) as client:
             while not over.is_set():
                 started = time.perf_counter()
                 client.get("/health").raise_for_status()
@@ -296,7 +296,7 @@ def odd_request(draw: random.Random) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", range(4))
 def test_no_request_makes_the_server_fail(server: Running, seed: int) -> None:
     draw = random.Random(seed)
-    with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=600) as client:
         for _ in range(60):
             path, body = draw.choice(PATHS), odd_request(draw)
             if isinstance(body.get("n_predict"), int) and not 0 <= body["n_predict"] < 50:

@@ -17,7 +17,7 @@ BEFORE, LINE, AFTER = "def add(first, second):\n", "    re", "\n\n\nclass Stack:
 
 
 def post(server: Running, path: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=30)
+    return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=600)
 
 
 def test_the_content_is_what_the_engine_inserts(server: Running, engine: TextEngine) -> None:

@@ -138,6 +138,6 @@ def test_serving_in_int8_answers(run: Path, servers: Servers) -> None:
     body = json.dumps({"prompt": "def", "max_tokens": 2})
     headers = {"Content-Type": "application/json"}
     answer = httpx.post(
-        f"{running.url}/v1/completions", content=body, headers=headers, trust_env=False, timeout=60
+        f"{running.url}/v1/completions", content=body, headers=headers, trust_env=False, timeout=600
     )
     assert answer.json()["usage"]["completion_tokens"] >= 1

@@ -80,7 +80,7 @@ def test_which_pages_may_ask(origins: list[str], allowed: tuple[str, ...], answe
 def raw(server: Running, head: str) -> bytes:
     """The first line of the answer to a request that no client library would send."""
     address = urlsplit(server.url)
-    with closing(socket.create_connection((address.hostname, address.port), timeout=20)) as sent:
+    with closing(socket.create_connection((address.hostname, address.port), timeout=600)) as sent:
         sent.sendall(head.replace("\n", "\r\n").encode("latin-1"))
         return sent.recv(4096).partition(b"\r\n")[0]
 

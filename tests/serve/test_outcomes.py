@@ -28,7 +28,7 @@ FILES = {
 
 
 def post(server: Running, address: str, /, **body: object) -> httpx.Response:
-    return httpx.post(f"{server.url}{address}", json=body, trust_env=False, timeout=30)
+    return httpx.post(f"{server.url}{address}", json=body, trust_env=False, timeout=600)
 
 
 def log_of(path: Path) -> list[dict[str, object]]:

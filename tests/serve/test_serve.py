@@ -115,7 +115,7 @@ def test_it_serves_says_where_and_stops_on_a_signal_even_while_streaming(model_d
             json=body,
             headers=headers,
             trust_env=False,
-            timeout=30,
+            timeout=600,
         ) as answer:
             lines = answer.iter_lines()
             next(lines)
@@ -123,7 +123,7 @@ def test_it_serves_says_where_and_stops_on_a_signal_even_while_streaming(model_d
             rest = "\n".join(lines)
         assert "shutting_down" in rest
         assert rest.endswith("data: [DONE]\n")
-        output, errors = running.communicate(timeout=60)
+        output, errors = running.communicate(timeout=600)
     finally:
         running.kill()
         running.wait()

@@ -79,7 +79,7 @@ def backend(slow: Running) -> Iterator[SlowBackend]:
 
 def stream(slow: Running, path: str = "/v1/completions", **body: Any):
     asked = {"prompt": "def add(", "max_tokens": 200, "stream": True} | body
-    return httpx.stream("POST", slow.url + path, json=asked, trust_env=False, timeout=30)
+    return httpx.stream("POST", slow.url + path, json=asked, trust_env=False, timeout=600)
 
 
 def cancelled(slow: Running, reason: str) -> float:
@@ -120,7 +120,7 @@ def test_a_newer_insertion_of_a_session_ends_the_older(slow: Running, backend: S
                 json=asked,
                 headers=header,
                 trust_env=False,
-                timeout=30,
+                timeout=600,
             )
         )
     )
@@ -128,7 +128,7 @@ def test_a_newer_insertion_of_a_session_ends_the_older(slow: Running, backend: S
     wait_until(lambda: len(backend.opened) == 1)
     asked["max_tokens"] = 2
     newer = httpx.post(
-        f"{slow.url}/v1/completions", json=asked, headers=header, trust_env=False, timeout=30
+        f"{slow.url}/v1/completions", json=asked, headers=header, trust_env=False, timeout=600
     )
     thread.join()
     assert newer.status_code == 200
@@ -202,7 +202,7 @@ def test_a_cancelled_request_frees_the_engine(servers: Servers, model_dir: Path)
     running = servers.start(LocalBackend(TextEngine.open(model_dir)))
     asked = {"prompt": "x", "max_tokens": 1900, "stream": True, "n": 8, "temperature": 1.0}
     with httpx.stream(
-        "POST", f"{running.url}/v1/completions", json=asked, trust_env=False, timeout=30
+        "POST", f"{running.url}/v1/completions", json=asked, trust_env=False, timeout=600
     ) as answer:
         lines = answer.iter_lines()
         next(lines)

@@ -86,7 +86,7 @@ def test_a_client_that_leaves_ends_the_work_behind(front: Running, server: Runni
     asked = {"prompt": PROMPT, "max_tokens": 2000, "stream": True, "temperature": 1.0, "n": 4}
     url = f"{front.url}/v1/completions"
     before = server.state.metrics.cancelled.labels(reason="client")._value.get()
-    with httpx.stream("POST", url, json=asked, trust_env=False, timeout=30) as answer:
+    with httpx.stream("POST", url, json=asked, trust_env=False, timeout=600) as answer:
         lines = answer.iter_lines()
         next(lines)
     front.wait_idle()

@@ -67,11 +67,11 @@ class Running:
         self.state = getattr(app.state, "server", None)
 
     def wait_idle(self) -> None:
-        """Until nothing is computed any more; fails after 30 seconds."""
+        """Until nothing is computed any more; fails after ten minutes."""
         wait_until(lambda: self.state.metrics.running._value.get() == 0)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 600.0) -> None:
     """Poll until the condition holds; AssertionError if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
@@ -115,7 +115,7 @@ class Servers:
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        server, port = ready.get(timeout=30)
+        server, port = ready.get(timeout=600)
         wait_until(lambda: server.started)
         self._running.append((server, thread))
         return Running(f"http://127.0.0.1:{port}", app, backend)
@@ -125,4 +125,4 @@ class Servers:
         for server, _ in self._running:
             server.should_exit = True
         for _, thread in self._running:
-            thread.join(timeout=10)
+            thread.join(timeout=600)

@@ -50,7 +50,7 @@ def test_two_processes_train_the_same_model_as_one(
         )
         for r in range(2)
     ]
-    said = [rank.communicate(timeout=100)[0].decode().strip() for rank in ranks]
+    said = [rank.communicate(timeout=600)[0].decode().strip() for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0]
     assert said == [alone.id, alone.id]
     expected = load_file(alone.path / "model.safetensors")
