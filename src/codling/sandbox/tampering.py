@@ -1,80 +1,76 @@
 """Answers that reach for the tests instead of solving the problem.
 
 Input: a language and the text of an answer. Output: the first thing in it that no solution needs
-and a forged verdict does, or "". It is a list of names, so it is not a complete defence: what it
-misses is said in docs/evaluation.md, language by language. Only strict verdicts ask it.
+and a forged verdict does, or "". It is a list of names (tampering.toml), so it is not a complete
+defence: what it misses is said in docs/evaluation.md, language by language. Only strict verdicts
+ask it.
 
 Not here: what the sandbox itself holds (inside/notary.py, runners/).
 """
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-_PYTHON_NAMES = frozenset((
-    "_getframe", "_current_frames", "currentframe", "f_back", "f_locals", "f_globals", "f_code",
-    "tb_frame", "gi_frame", "cr_frame", "ag_frame", "co_consts", "co_code", "addaudithook",
-    "settrace", "setprofile", "_getframemodulename", "get_objects", "get_referrers",
-    "__subclasses__", "walk_stack", "extract_stack", "pythonapi",
-))  # fmt: skip
-_PYTHON_MODULES = frozenset((
-    "inspect", "gc", "ctypes", "_ctypes", "cffi", "__main__", "builtins", "inside", "_testcapi",
-    "bdb", "pdb", "mock",
-))  # fmt: skip
-_NAMES_ALONE = _PYTHON_NAMES | {"__builtins__"}
-_TOLD = (_PYTHON_NAMES | _PYTHON_MODULES | {"__builtins__"}) - {"mock", "inside", "__main__"}
-"""Strings that are names for getattr or __import__."""
-_BY_NAME = frozenset(("__import__", "__builtins__", "exec", "eval", "compile", "globals", "vars"))
-"""What makes a module of a name."""
-_FREE_TO_SET = frozenset(("stdin", "stdout", "stderr"))
-_COMPARISONS = frozenset(("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"))
+from codling.core.packaged import packaged_table
 
-_OWN_FILES = (
-    r"/proc/|/dev/fd|\bmain(?:_test)?\.(?:cpp|js|ts|php|sh|rs|rb|lua|pl|R|d|rkt|jl|cs|exe|go)\b"
-    r"|Problem\.class"
-)
-_PATTERNS = {
-    "cpp": r"#\s*(?:define|undef)\s+(?:assert|main|candidate|exit)\b|#\s*define\s+NDEBUG"
-    r"|__assert_fail|__(?:wrap|real)_main|\basm\b|__asm__|__builtin_longjmp|__FILE__",
-    "java": r"\bUnsafe\b|HotSpotDiagnostic|StackWalker|setAccessible|getResource|\bMethodHandles\b"
-    r"|setDefaultAssertionStatus|\bInstrumentation\b",
-    "js": r"__filename|arguments\s*\.\s*callee|\.caller\b|\bprepareStackTrace\b"
-    r"|['\"](?:node:)?(?:inspector|v8|module|child_process)['\"]|require\s*\.\s*(?:main|cache)"
-    r"|\bprocess\s*\.\s*(?:binding|mainModule|argv)|\bassert\s*(?:\.\s*\w+\s*)+=(?!=)"
-    r"|function\s+require\b|\brequire\s*=(?!=)|\(\s*assert\s*,|\._load\b|\._compile\b",
-    "cs": r"\bStackTrace\b|\bStackFrame\b|GetExecutingAssembly|BindingFlags|\bunsafe\b"
-    r"|(?:Trace|Debug)\.Listeners|class\s+Debug\b",
-    "php": r"__FILE__|debug_backtrace|get_included_files|\bReflection|__halt_compiler|php://fd"
-    r"|SCRIPT_(?:NAME|FILENAME)|\bargv\b",
-    "sh": r"(?<!sage: )\$\{?0\b|BASH_(?:SOURCE|EXECUTION_STRING|ARGV|COMMAND)|\bFUNCNAME\b"
-    r"|\bcaller\b|\b(?:declare|typeset)\s+-f|[<>]&\s*[34]\b|\balias\b|\benable\s+-|\bextdebug\b"
-    r"|\bread\s[^\n]*-u|\btrap\b[^\n]*\b(?:ERR|DEBUG|RETURN)\b"
-    r"|(?:^|[;&|])\s*(?:function\s+)?(?:set|test|exit|printf|return|cat|builtin|\[)\s*\(\s*\)"
-    r"|\bfunction\s+(?:set|test|exit|printf|return|cat|builtin)\b",
-    "go": r"\bsyscall\b|\"unsafe\"|\bTestMain\b|//go:|\"embed\"|\bos\.Args\b|\bos\.Exit\b",
-    "rs": r"include_str!|include_bytes!|macro_rules!\s*assert|\bfile!|\basm!",
-    "rb": r"__FILE__|\$0\b|\$PROGRAM_NAME|ObjectSpace|\bDATA\b|\bbinding\.|TOPLEVEL_BINDING"
-    r"|def\s+assert|module\s+Test\b|Test::Unit::A|\bexit!|at_exit|set_trace_func|TracePoint",
-    "lua": r"\bdebug\s*\.(?!\s*traceback\b)|package\.loaded|\blu(?:\.\w+)+\s*=(?!=)"
-    r"|\bos\.exit\s*(?:=(?!=)|\(\s*(?:0|true)?\s*\))|\barg\s*\[\s*[-0]",
-    "pl": r"__FILE__|\$0\b|\bB::|PadWalker|sub\s+eq_deeply|\bDB::|\*(?:main::)?eq_deeply",
-    "r": r"sys\.(?:call|function|frame|frames|calls|parent)\b"
-    r"|(?:stopifnot|all\.equal|isTRUE)\s*(?:<-|=(?!=))|unlockBinding|assignInNamespace|commandArgs",
-    "d": r"__FILE__|\bimport\s*\(|\basm\b|AssertError|assertHandler",
-    "rkt": r"define\s+\(?check-within|current-namespace|find-system-path|current-command-line",
-    "jl": r"@__FILE__|PROGRAM_FILE|stacktrace|macro\s+test\b|Base\.Test|unsafe_",
-}
-_IDIOMS = re.compile(
-    r"require\.main\s*===?\s*module|module\s*===?\s*require\.main"
-    r"|(?:__FILE__|\$0|\$PROGRAM_NAME)\s*==\s*(?:__FILE__|\$0|\$PROGRAM_NAME)"
-)
-"""How programs of these languages ask whether they are run by themselves."""
-_AWK = re.compile(r"\b[gmn]?awk\b(?:[^'\n|;&]|'[^']*')*")
-"""A call of awk, to whose own programs $0 is the line."""
-_PATTERNS["ts"] = _PATTERNS["js"]
-_COMPILED = {
-    name: re.compile(f"{pattern}|{_OWN_FILES}", re.M) for name, pattern in _PATTERNS.items()
-}
+
+@dataclass(frozen=True)
+class Signs:
+    """tampering.toml."""
+
+    names: frozenset[str]
+    modules: frozenset[str]
+    by_name: frozenset[str]
+    free_to_set: frozenset[str]
+    comparisons: frozenset[str]
+    patterns: dict[str, re.Pattern[str]]
+    """By language."""
+    idioms: re.Pattern[str]
+    awk: re.Pattern[str]
+    awk_in: frozenset[str]
+
+    @property
+    def told(self) -> frozenset[str]:
+        """Strings that are names for getattr or __import__."""
+        return (self.names | self.modules | {"__builtins__"}) - {"mock", "inside", "__main__"}
+
+
+@cache
+def signs() -> Signs:
+    """The table, read at the first strict verdict."""
+    return read_signs(packaged_table("codling.sandbox", "tampering.toml"))
+
+
+def read_signs(table: Mapping[str, Any]) -> Signs:
+    """A table as tampering.toml has it; ValueError names a row that says nothing."""
+    text, patterns = table["text"], dict(table["patterns"])
+    for language, other in table["like"].items():
+        if other not in patterns:
+            raise ValueError(f"tampering.toml, {language}: there is no language {other}")
+        patterns[language] = patterns[other]
+    own_files = _join(text["own_files"])
+    try:
+        compiled = {
+            language: re.compile(f"{_join(pattern)}|{own_files}", re.M)
+            for language, pattern in patterns.items()
+        }
+    except re.error as error:
+        raise ValueError(f"tampering.toml: no regular expression: {error}") from None
+    return Signs(
+        patterns=compiled,
+        idioms=re.compile(_join(text["idioms"])),
+        awk=re.compile(text["awk"]),
+        awk_in=frozenset(text["awk_in"]),
+        **{name: frozenset(words) for name, words in table["python"].items()},
+    )
+
+
+def _join(pattern: str | list[str]) -> str:
+    return pattern if isinstance(pattern, str) else "|".join(pattern)
 
 
 def find_tampering(language: str, answer: str) -> str:
@@ -85,10 +81,11 @@ def find_tampering(language: str, answer: str) -> str:
     """
     if language == "python":
         return next(_find_in_python(answer), "")
-    answer = _IDIOMS.sub("", answer)
-    if language == "sh":
-        answer = _AWK.sub(lambda call: _without_lines(call[0]), answer)
-    found = _COMPILED[language].search(answer) if language in _COMPILED else None
+    answer = signs().idioms.sub("", answer)
+    if language in signs().awk_in:
+        answer = signs().awk.sub(lambda call: _without_lines(call[0]), answer)
+    pattern = signs().patterns.get(language)
+    found = pattern.search(answer) if pattern else None
     return " ".join(found[0].split()) if found else ""
 
 
@@ -107,13 +104,14 @@ def _find_in_python(answer: str) -> Iterator[str]:
     nodes = list(ast.walk(tree))
     imports = [node for node in nodes if isinstance(node, ast.Import)]
     modules = {(a.asname or a.name).split(".")[0] for node in imports for a in node.names}
-    told = _TOLD if _asks_by_name(nodes, modules) else _TOLD - _PYTHON_MODULES
+    told = signs().told if _asks_by_name(nodes, modules) else signs().told - signs().modules
+    alone = signs().names | {"__builtins__"}
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from _import(node)
         elif isinstance(node, ast.Attribute):
             yield from _attribute(node, modules)
-        elif isinstance(node, ast.Name) and node.id in _NAMES_ALONE:
+        elif isinstance(node, ast.Name) and node.id in alone:
             yield node.id
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from [node.value] if node.value in told or "/proc/" in node.value else []
@@ -127,7 +125,7 @@ def _asks_by_name(nodes: list[ast.AST], modules: set[str]) -> bool:
     """Whether a string may be the name of a module here, and is not just a word."""
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     froms = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-    return bool(names & _BY_NAME or {"importlib", "sys"} & (modules | froms))
+    return bool(names & signs().by_name or {"importlib", "sys"} & (modules | froms))
 
 
 def _set_by_name(node: ast.Call, modules: set[str]) -> Iterator[str]:
@@ -140,16 +138,17 @@ def _set_by_name(node: ast.Call, modules: set[str]) -> Iterator[str]:
 def _import(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
     names = [alias.name for alias in node.names]
     names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-    yield from (name for name in names if _PYTHON_MODULES & set(name.split(".")))
+    yield from (name for name in names if signs().modules & set(name.split(".")))
 
 
 def _attribute(node: ast.Attribute, modules: set[str]) -> Iterator[str]:
-    if node.attr in _PYTHON_NAMES:
+    if node.attr in signs().names:
         yield node.attr
     owner = node.value.id if isinstance(node.value, ast.Name) else ""
     if owner == "sys" and node.attr == "modules":
         yield "sys.modules"
-    if isinstance(node.ctx, ast.Store) and owner in modules and node.attr not in _FREE_TO_SET:
+    is_set = isinstance(node.ctx, ast.Store) and owner in modules
+    if is_set and node.attr not in signs().free_to_set:
         yield f"{owner}.{node.attr} replaced"
 
 
@@ -162,4 +161,5 @@ def _find_always_true(node: ast.FunctionDef | ast.Assign) -> Iterator[str]:
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         said = [node.value.body] if isinstance(node.value, ast.Lambda) else []
     always = said and all(isinstance(v, ast.Constant) and v.value is True for v in said)
-    yield from (f"{name} that is always true" for name in names if always and name in _COMPARISONS)
+    found = signs().comparisons.intersection(names) if always else ()
+    yield from (f"{name} that is always true" for name in names if name in found)

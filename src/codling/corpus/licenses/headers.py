@@ -17,10 +17,7 @@ from codling.corpus.licenses.metadata import expression, join
 from codling.corpus.licenses.terms import ADDITIONAL_TERMS, forbids_commerce
 
 HEADER_CHARS = 3000
-_HINTS = (
-    *("licen", "redistribut", "permission", "public domain", "proprietary", "commercial"),
-    *("unauthori", "gpl", " mpl", " epl", "cddl", "eupl", "cecill"),
-)
+_HINTS = tuple(packaged_table("codling.corpus.licenses", "license_words.toml")["header_words"])
 """Every header has one of these words."""
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*([\w.+() -]*[\w.+)])", re.IGNORECASE)
 _WORDS = bytes(b if chr(b) in "abcdefghijklmnopqrstuvwxyz0123456789.+'" else 32 for b in range(256))

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from codling.core.packaged import packaged_table
 from codling.corpus import paths
 from codling.corpus.licenses.headers import header_license, stated_license
 from codling.corpus.licenses.metadata import METADATA, join, metadata_license
@@ -33,17 +34,9 @@ PROPRIETARY = "LicenseRef-proprietary"
 NOTICE_BYTES = 1_000_000
 """Larger files are not notices."""
 
-_PERMISSIVE = """
-    0BSD AFL-2.1 AFL-3.0 Apache-1.0 Apache-1.1 Apache-2.0 Artistic-2.0 Beerware BlueOak-1.0.0
-    BSD-1-Clause BSD-2-Clause BSD-2-Clause-Patent BSD-3-Clause BSD-3-Clause-Clear
-    BSD-3-Clause-LBNL BSD-4-Clause BSD-4-Clause-UC BSD-Source-Code BSL-1.0 bzip2-1.0.6 CC-BY-2.5
-    CC-BY-3.0 CC-BY-4.0 CC0-1.0 CNRI-Python curl ECL-2.0 EFL-2.0 FSFAP FTL HPND HPND-sell-variant
-    ICU IJG ISC JSON Libpng libpng-2.0 libtiff LicenseRef-public-domain MIT MIT-0 MIT-CMU
-    MIT-Modern-Variant MS-PL MulanPSL-2.0 NAIST-2003 NCSA NTP OLDAP-2.8 OpenSSL PHP-3.01
-    PostgreSQL PSF-2.0 Python-2.0 Ruby SGI-B-2.0 SMLNJ TCL Unicode-3.0 Unicode-DFS-2016 Unlicense
-    UPL-1.0 Vim W3C WTFPL X11 Zend-2.0 Zlib zlib-acknowledgement ZPL-2.0 ZPL-2.1
-"""
-PERMISSIVE = frozenset(_PERMISSIVE.split())
+PERMISSIVE = frozenset(
+    packaged_table("codling.corpus.licenses", "license_words.toml")["permissive"]
+)
 """Licences that ask for no more than a notice; after Blue Oak Council's list and The Stack's."""
 
 _NOTICE_NAME = re.compile(
