@@ -140,7 +140,7 @@ def test_no_answer_forges_its_verdict(executor, language, name, body):
 @pytest.mark.parametrize("language", ["js", "cpp", "php", "pl"])
 def test_the_walls_hold_where_the_names_are_not_seen(executor, language, monkeypatch):
     """The same without the list of names, for what a runner keeps from the program."""
-    monkeypatch.setattr("codling.sandbox.executor.tampering", lambda *_: "")
+    monkeypatch.setattr("codling.sandbox.executor.find_tampering", lambda *_: "")
     try:
         executor.require(language)
     except ToolMissingError as error:
@@ -251,7 +251,7 @@ def test_a_language_whose_test_library_is_missing_counts_as_missing(monkeypatch)
         asked.append(tuple(argv))
 
     monkeypatch.setattr(toolchains, "_ask", ask)
-    monkeypatch.setattr(toolchains, "_needed", lambda _: [])
+    monkeypatch.setattr(toolchains, "_required_paths", lambda _: [])
     toolchains.version.cache_clear()
     try:
         assert toolchains.version("pl") is None
