@@ -70,6 +70,46 @@ def test_nothing_from_the_shared_folder_is_committed() -> None:
     assert not [f for f in listed.stdout.split() if f.startswith("shared/")]
 
 
+VERBS_IN_ED = {"embed", "feed", "seed", "need", "read", "shed"}
+VERBS_OF_USERS = {"accepted"}
+"""Stages that are named as the command line names them: `codling data accepted`."""
+PARTICIPLES = {"found", "made", "given", "taken", "drawn", "shown", "said", "told", "held", "kept"}
+"""Irregular ones; the others end in -ed."""
+
+
+def is_participle(name: str) -> bool:
+    """Whether a name is one word that ends as a participle does: `stretched`, `_drawn`."""
+    word = name.strip("_")
+    return "_" not in word and (
+        word in PARTICIPLES or (word.endswith("ed") and word not in VERBS_IN_ED)
+    )
+
+
+def is_property(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any("property" in ast.unparse(decorator) for decorator in function.decorator_list)
+
+
+def test_functions_are_verbs_not_participles() -> None:
+    found = [
+        f"{path.relative_to(SOURCE)}: {node.name}"
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and is_participle(node.name)
+        and node.name not in VERBS_OF_USERS
+        and not is_property(node)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("stretched", True), ("_drawn", True), ("embed", False), ("extend_positions", False)],
+)
+def test_the_search_for_participles_knows_verbs(name: str, found: bool) -> None:
+    assert is_participle(name) == found
+
+
 def test_torch_is_pinned_so_that_a_fresh_machine_takes_the_cpu_build() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "torch~=2.13.0" in project["dependencies"]

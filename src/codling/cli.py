@@ -201,7 +201,7 @@ def _command(verb: Verb) -> Callable[..., object]:
             flags[verb.positional] = (
                 positional if _takes_many(config_class, verb.positional) else positional[0]
             )
-        given = _nested({k: v for k, v in flags.items() if v is not None and v != ()})
+        given = _nest_flags({k: v for k, v in flags.items() if v is not None and v != ()})
         try:
             with fresh_start() if fresh else nullcontext():
                 return stage(_merge(config_class, verb, recipe, given))
@@ -304,7 +304,7 @@ def _takes_many(config_class: type, name: str) -> bool:
     return _is_tuple(typing.get_type_hints(config_class)[name])
 
 
-def _nested(flags: dict[str, object]) -> dict[str, Any]:
+def _nest_flags(flags: dict[str, object]) -> dict[str, Any]:
     """`{"model__width": 3}` as `{"model": {"width": 3}}`."""
     nested: dict[str, Any] = {}
     for name, value in flags.items():

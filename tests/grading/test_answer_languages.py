@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from codling.grading.languages import Language, language_of, languages, read_languages
+from codling.grading.languages import AnswerLanguage, language_of, languages, read_languages
 from codling.sandbox.toolchains import toolchains
 
 PATTERNS = (
@@ -35,7 +35,7 @@ def test_a_row_that_is_like_another_takes_its_columns() -> None:
         "b": {"aliases": ["b"], "like": "a", "exports": False},
     }
     found = read_languages(table)["b"]
-    assert found == Language(key="b", aliases=("b",), shows="x", exports=False)
+    assert found == AnswerLanguage(key="b", aliases=("b",), shows="x", exports=False)
 
 
 def test_a_language_without_a_row_is_read_as_c_like_code() -> None:

@@ -103,7 +103,9 @@ def test_without_a_log_nothing_is_noted(server: Running) -> None:
 
 def test_by_default_the_log_holds_no_text(tmp_path: Path) -> None:
     log = CompletionLog(tmp_path / "log.jsonl", clock=lambda: 5.0)
-    log.shown("cmpl-1", "tiny", About("secret prompt", "secret suffix", "secret.py"), ["secret"])
+    log.note_shown(
+        "cmpl-1", "tiny", About("secret prompt", "secret suffix", "secret.py"), ["secret"]
+    )
     assert log.outcome("cmpl-1", "typed", 0, "secret words")
     assert not log.outcome("cmpl-1", "taken", 1, None)
     log.close()

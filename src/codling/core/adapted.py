@@ -44,7 +44,7 @@ def find_adapted(run_dir: Path) -> AdaptedRun | None:
         base=(path / base.path).resolve(),
         path=path,
         is_adapter=made.kind == "adapter",
-        helped=_helped(run_dir),
+        helped=_has_helped(run_dir),
     )
 
 
@@ -54,7 +54,7 @@ def tuning_helped(commit_scores: Sequence[Mapping[str, Any]]) -> bool:
     return not made_worse and any(each["gains"]["tuned"] for each in commit_scores)
 
 
-def _helped(run_dir: Path) -> bool | None:
+def _has_helped(run_dir: Path) -> bool | None:
     asked = [read_own(path) for path in sorted(run_dir.glob(f"{COMMIT_SCORES}*/{_SCORES}"))
              if (path.parent / MANIFEST).is_file()]  # fmt: skip
     if asked:

@@ -1,7 +1,7 @@
 """The stage `data accepted`: completions that were taken, or typed instead, become training rows.
 
 Input: the log of `codling serve --log-completions FILE --log-text`. Output: an artefact of kind
-"samples", which `codling pack` takes: a row for each accepted or typed text, with what stood around
+"samples", which `codling pack` takes: a row for each accepted or typed text, with the text around
 it. Secrets and addresses are redacted. Beside it accepted.jsonl: before, after, what was accepted,
 and what was shown in its place where people typed something else.
 
@@ -43,7 +43,7 @@ class AcceptedConfig:
     after_chars: int = 1000
     """Characters after it."""
     min_chars: int = 5
-    """Shorter texts say nothing."""
+    """Shorter texts are not informative."""
 
 
 @stage("samples", version=1)

@@ -75,7 +75,7 @@ def arrange(config: ArrangeConfig) -> Work:
 
 
 @dataclass(frozen=True)
-class Task:
+class ArrangeTask:
     """The repositories whose first file lies in one shard, and the shards that hold their files."""
 
     shards: tuple[Path, ...]
@@ -83,7 +83,7 @@ class Task:
     config: ArrangeConfig
 
 
-def arrange_shard(task: Task, shard: Shard) -> Counts:
+def arrange_shard(task: ArrangeTask, shard: Shard) -> Counts:
     """Write the samples of a task's repositories, in the order of their names."""
     counts: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
@@ -138,7 +138,7 @@ def _subgraph(graph: Graph, chosen: Sequence[int]) -> list[list[int]]:
     return [[place[t] for t in graph[file] if t in place] for file in chosen]
 
 
-def _tasks(shards: Sequence[Path], config: ArrangeConfig) -> Iterator[Task]:
+def _tasks(shards: Sequence[Path], config: ArrangeConfig) -> Iterator[ArrangeTask]:
     """One task per shard of the input; a repository belongs to the first shard that holds it."""
     holders: dict[RepoKey, list[Path]] = {}
     for path in shards:
@@ -149,10 +149,10 @@ def _tasks(shards: Sequence[Path], config: ArrangeConfig) -> Iterator[Task]:
     for path in shards:
         repos = frozenset(key for key, held_by in holders.items() if held_by[0] == path)
         needed = {p for key in repos for p in holders[key]}
-        yield Task(tuple(p for p in shards if p in needed), repos, config)
+        yield ArrangeTask(tuple(p for p in shards if p in needed), repos, config)
 
 
-def _read_repos(task: Task) -> dict[RepoKey, list[Document]]:
+def _read_repos(task: ArrangeTask) -> dict[RepoKey, list[Document]]:
     found: dict[RepoKey, list[Document]] = {}
     for path in task.shards:
         with pq.ParquetFile(path) as file:

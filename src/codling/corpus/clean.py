@@ -1,4 +1,4 @@
-"""Stage clean: raw documents -> documents that may be and are worth being learned from.
+"""Stage clean: raw documents -> documents that may be learned from and are worth it.
 
 Input: artefact "raw". Output: artefact "documents" with the tables documents, dropped (with rule
 and value) and redactions (file, line, kind). Each file passes, in this order:
@@ -36,8 +36,8 @@ from codling.corpus.config import CleanConfig
 from codling.corpus.filters.profiles import thresholds
 from codling.corpus.filters.rules import Reason
 from codling.corpus.judge import Judge, Judged, dropped_rows
-from codling.corpus.redaction.redact import REDACTION_SCHEMA, Edit, replaced
-from codling.corpus.tables.counts import nested
+from codling.corpus.redaction.redact import REDACTION_SCHEMA, Edit, apply_edits
+from codling.corpus.tables.counts import nest_counts
 from codling.corpus.tables.reader import batches
 from codling.corpus.tables.schemas import DROPPED_SCHEMA
 from codling.corpus.tables.writer import new_table
@@ -91,7 +91,7 @@ def clean(config: CleanConfig) -> Work:
     repeats = _repeats(judged.path, shards)
     moves = [MoveTask(p, judged.path, repeats.get(i, {})) for i, p in enumerate(shards)]
     counts += map_shards(draft, moves, move_shard, config, label="write")
-    draft.counts |= nested(counts)
+    draft.counts |= nest_counts(counts)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def move_shard(task: MoveTask, shard: Shard) -> Counts:
         new_table(shard.path("dropped"), DROPPED_SCHEMA) as dropped,
         new_table(shard.path("redactions"), REDACTION_SCHEMA) as redactions,
     ):
-        dropped.add_batch(_whole(judged.path("dropped"), DROPPED_SCHEMA))
+        dropped.add_batch(_read_whole(judged.path("dropped"), DROPPED_SCHEMA))
         for batch in batches(task.documents):
             first, end = np.searchsorted(rows, [first_row, first_row + len(batch)])
             stays = np.zeros(len(batch), np.bool_)
@@ -155,7 +155,7 @@ def move_shard(task: MoveTask, shard: Shard) -> Counts:
                 dropped_rows(batch, {i: Reason("duplicate", key) for i, key in repeats.items()})
             )
             made = {i: e for i, e in _inside(edits, first_row, len(batch)).items() if stays[i]}
-            kept = _edited(batch, made).filter(pa.array(stays))
+            kept = _apply_edits(batch, made).filter(pa.array(stays))
             documents.add_batch(kept)
             redactions.add_batch(_redactions(batch, made))
             _count_kept(counts, kept)
@@ -200,7 +200,7 @@ def _keys(batch: pa.RecordBatch, judged: Judged, first_row: int) -> pa.RecordBat
     """Hashes of the texts that stay: those of the files unless something is replaced."""
     hashes = pc.utf8_slice_codeunits(batch["sha256"], 0, 32)
     if judged.edits:
-        texts = (replaced(batch["content"][i].as_py(), e) for i, e in judged.edits.items())
+        texts = (apply_edits(batch["content"][i].as_py(), e) for i, e in judged.edits.items())
         edited = pa.array([hashlib.sha256(t.encode()).hexdigest()[:32] for t in texts])
         hashes = pc.replace_with_mask(hashes, _mask(judged.edits, len(batch)), edited)
     stays = pa.array(judged.stays)
@@ -221,12 +221,12 @@ def _edits_by_row(path: Path) -> dict[int, list[Edit]]:
     return found
 
 
-def _edited(batch: pa.RecordBatch, edits: dict[int, list[Edit]]) -> pa.RecordBatch:
+def _apply_edits(batch: pa.RecordBatch, edits: dict[int, list[Edit]]) -> pa.RecordBatch:
     """The batch with the new texts and their numbers of redactions."""
     if not edits:
         return batch
     mask = _mask(edits, len(batch))
-    texts = pa.array([replaced(batch["content"][i].as_py(), e) for i, e in edits.items()])
+    texts = pa.array([apply_edits(batch["content"][i].as_py(), e) for i, e in edits.items()])
     numbers = pa.array([len(made) for made in edits.values()], pa.int32())
     columns = {name: batch[name] for name in batch.schema.names}
     columns["content"] = pc.replace_with_mask(batch["content"], mask, texts)
@@ -254,7 +254,7 @@ def _inside(of_row: dict[int, T], first: int, n: int) -> dict[int, T]:
     return {row - first: of_row[row] for row in sorted(of_row) if first <= row < first + n}
 
 
-def _whole(path: Path, schema: pa.Schema) -> pa.RecordBatch:
+def _read_whole(path: Path, schema: pa.Schema) -> pa.RecordBatch:
     """A small table as one batch."""
     found = pq.read_table(path).combine_chunks().to_batches()
     return found[0] if found else pa.RecordBatch.from_pylist([], schema=schema)
@@ -284,4 +284,4 @@ _COUNTED: tuple[tuple[str, str, str], ...] = (
     ("by_language/", "language", ""),
     ("by_license/", "license", ""),
 )
-"""Which values of which columns are counted, and what stands before and after them."""
+"""Which values of which columns are counted, and the text before and after them."""

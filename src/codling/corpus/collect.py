@@ -41,8 +41,8 @@ from codling.corpus.sources.dumps import read_dump
 from codling.corpus.sources.git import open_commit
 from codling.corpus.sources.history import read_history
 from codling.corpus.sources.opened import open_sources
-from codling.corpus.sources.repository import Archive, Entry, Reader, Repository, bounded
-from codling.corpus.tables.counts import document_counts, largest_rule, nested
+from codling.corpus.sources.repository import Archive, Entry, Reader, Repository, apply_bounds
+from codling.corpus.tables.counts import document_counts, largest_rule, nest_counts
 from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 from codling.corpus.tables.writer import new_table
 
@@ -62,10 +62,10 @@ def collect(config: CollectConfig) -> Work:
     Example:
         codling data collect ~/src/app ~/src/lib.tar.gz --out-dir runs/app/raw
     """
-    sources, cuts = _before_cuts(list(_opened(config)), config)
+    sources, cuts = _before_cuts(list(_open_sources(config)), config)
     draft = yield _inputs(sources, config.sources)
-    dated, settled = _dated(sources, config)
-    tasks = (Task(tuple(parts), settled) for parts in _shards(dated, settled))
+    dated, settled = _add_times(sources, config)
+    tasks = (CollectTask(tuple(parts), settled) for parts in _shards(dated, settled))
     counts = map_shards(draft, tasks, collect_shard, config, label="collect")
     if counts["documents"] == 0:
         where = ", ".join(str(s) for s in config.sources)
@@ -74,11 +74,11 @@ def collect(config: CollectConfig) -> Work:
         draft.counts["heldout_since"] = settled.heldout_since
     if cuts:
         draft.counts["learned_at"] = cuts
-    draft.counts |= {"repositories": len(sources)} | nested(counts)
+    draft.counts |= {"repositories": len(sources)} | nest_counts(counts)
 
 
 @dataclass(frozen=True)
-class Place:
+class FileOrigin:
     """Where files come from: a repository, its licences and what of it is held out."""
 
     source: str
@@ -93,20 +93,20 @@ class Place:
 class Piece:
     """Some files of one repository."""
 
-    place: Place
+    place: FileOrigin
     reader: Reader
     entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
-class Task:
+class CollectTask:
     """The work of one shard."""
 
     parts: tuple[Piece | Archive, ...]
     config: CollectConfig
 
 
-def collect_shard(task: Task, shard: Shard) -> Counts:
+def collect_shard(task: CollectTask, shard: Shard) -> Counts:
     """Read the files of one shard and write its rows; returns what was counted."""
     counts: Counter[str] = Counter()
     with (
@@ -124,7 +124,7 @@ def collect_shard(task: Task, shard: Shard) -> Counts:
     return dict(counts)
 
 
-def _opened(config: CollectConfig) -> Iterator[Repository | Archive]:
+def _open_sources(config: CollectConfig) -> Iterator[Repository | Archive]:
     """The sources; worker processes get ready as soon as there is work for some."""
     n_bytes, is_ready = 0, config.workers == 1 or config.ray is not None
     for source in open_sources(config.sources):
@@ -196,7 +196,7 @@ def _inputs(sources: Sequence[Repository | Archive], paths: Sequence[Path]) -> l
     return found
 
 
-def _dated(
+def _add_times(
     sources: Sequence[Repository | Archive], config: CollectConfig
 ) -> tuple[list[Repository | Archive], CollectConfig]:
     """The sources with their files' commit times, and the config with the moment of the split."""
@@ -234,7 +234,7 @@ def _with_times(source: Repository | Archive) -> Repository | Archive:
 def _shards(
     sources: Sequence[Repository | Archive], config: CollectConfig
 ) -> Iterator[list[Piece | Archive]]:
-    """The sources' files in order, cut whenever a shard's bytes have come together."""
+    """The sources' files in order, cut whenever a shard has its number of bytes."""
     portions = (each for source in sources for each in _portions(source, config))
     for run in cut(portions, itemgetter(1), config.shard_bytes):
         yield [part for part, _ in run]
@@ -256,28 +256,28 @@ def _read_bytes(entry: Entry) -> int:
     return 0 if entry.rule else entry.n_bytes
 
 
-def _files(task: Task, shard: Shard) -> Iterator[tuple[Place, Entry, bytes]]:
+def _files(task: CollectTask, shard: Shard) -> Iterator[tuple[FileOrigin, Entry, bytes]]:
     """All files of a task in order, archives opened one after the other."""
     config = task.config
     for part in task.parts:
         if isinstance(part, Piece):
             yield from _read(part)
         elif part.is_dump:
-            yield from _dumped(part, config)
+            yield from _read_dump(part, config)
         else:
             with open_archive(part, shard.folder / ".shards") as repository:
                 yield from _read(_piece(repository, config))
 
 
-def _dumped(dump: Archive, config: CollectConfig) -> Iterator[tuple[Place, Entry, bytes]]:
+def _read_dump(dump: Archive, config: CollectConfig) -> Iterator[tuple[FileOrigin, Entry, bytes]]:
     """The rows of a dump, with the licences that they state; units are held out by hash alone."""
     for row in read_dump(Path(dump.path), dump.name, config.columns):
         licenses = Licenses({}, row.license, config.own)
-        place = Place(dump.name, row.repo, licenses, row_heldout(row.repo, row.path, config))
+        place = FileOrigin(dump.name, row.repo, licenses, row_heldout(row.repo, row.path, config))
         data = row.content.encode("utf-8", "surrogatepass")
         rule = "no-content" if row.lack else ""
         entry = Entry(row.path, len(data), "", rule, row.lack, row.changed_at)
-        yield place, bounded(entry), data
+        yield place, apply_bounds(entry), data
 
 
 def _piece(repository: Repository, config: CollectConfig) -> Piece:
@@ -285,9 +285,9 @@ def _piece(repository: Repository, config: CollectConfig) -> Piece:
 
     A file that is not to be read at all has the rule that says so.
     """
-    entries = tuple(_settled(entry, config) for entry in repository.entries)
+    entries = tuple(_apply_rules(entry, config) for entry in repository.entries)
     repository = replace(repository, entries=entries)
-    place = Place(
+    place = FileOrigin(
         repository.source,
         repository.name,
         read_notices(repository.notices, repository.declared, own=config.own),
@@ -316,13 +316,13 @@ def _may_be_known(name: str, extended: bool) -> bool:
     return may_be_known(name, extended=extended)
 
 
-def _settled(entry: Entry, config: CollectConfig) -> Entry:
+def _apply_rules(entry: Entry, config: CollectConfig) -> Entry:
     """The entry, with a rule if it is not to be read."""
     reason = None if entry.rule else _unread_reason(entry, config)
     return replace(entry, rule=reason[0], value=reason[1]) if reason else entry
 
 
-def _read(piece: Piece) -> Iterator[tuple[Place, Entry, bytes]]:
+def _read(piece: Piece) -> Iterator[tuple[FileOrigin, Entry, bytes]]:
     """All entries in order, with the contents of those that are worth reading."""
     wanted = [not entry.rule for entry in piece.entries]
     contents = piece.reader.read(list(compress(piece.entries, wanted)))
@@ -331,7 +331,7 @@ def _read(piece: Piece) -> Iterator[tuple[Place, Entry, bytes]]:
 
 
 def _row(
-    place: Place, entry: Entry, data: bytes, config: CollectConfig
+    place: FileOrigin, entry: Entry, data: bytes, config: CollectConfig
 ) -> tuple[tuple[str, str] | None, dict[str, Any]]:
     """(why the file is dropped or None, its row of the table of dropped files or of documents)."""
     row = {

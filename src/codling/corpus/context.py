@@ -1,7 +1,7 @@
 """The training layout at the cursor: the files that the cursor's file depends on, then that file.
 
 Input: a repository (any mapping from path to text, or a folder through `WorkingTree`), the cursor's
-file and what stands before the cursor. Output: a prompt in the layout of layout.py, which ends
+file and the text before the cursor. Output: a prompt in the layout of layout.py, which ends
 where the cursor stands, no longer than a budget. As in the README of DeepSeek-Coder:
 
     # utils.py
@@ -54,7 +54,7 @@ class Cursor(NamedTuple):
 def context_prompt(
     files: Mapping[str, str], cursor: Cursor, *, budget: int, measure: Measure = len
 ) -> str:
-    r"""What stands before the cursor, with the files that it depends on in front of it.
+    r"""The text before the cursor, with the files that it depends on in front of it.
 
     `files` may hold an older text of the cursor's file, or none. The result measures at most
     `budget` and always ends in the end of the cursor's prefix.
@@ -203,7 +203,7 @@ class _Graph:
         return known[1]
 
     def of_text(self, path: str, text: str) -> list[str]:
-        """What `text`, standing at `path`, depends on, whether there is such a file or not."""
+        """What `text`, placed at `path`, depends on, whether there is such a file or not."""
         if path in self.languages:
             return self._dependencies.of(path, text)
         languages = {**self.languages, path: detect(path, text[:SNIFF_BYTES].encode()) or ""}

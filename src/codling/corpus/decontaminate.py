@@ -3,11 +3,11 @@
 Input: an artefact of kind "documents" and benchmark files. Output: kind "documents" again, with
 `dropped-*.parquet` and `hits-*.parquet`: which document held which text of which benchmark.
 
-As for DeepSeek-Coder: ten words in a row of a benchmark's text condemn a document; a text of three
+As for DeepSeek-Coder: ten words in a row of a benchmark's text remove a document; a text of three
 to nine words does as a whole, compared with its punctuation. Case and white space never matter.
-Ten words that say nothing (numbers, single letters) do not count; a text that has no others is
+Ten words without information (numbers, single letters) do not count; a text that has no others is
 compared as a whole. Of a text as a whole two words must say something: `return x + y`, a solution
-of HumanEval, stands in one of a thousand clean files.
+of HumanEval, is in one of a thousand clean files.
 
 Not here: the search (contamination/ngrams.py) and the benchmarks' formats (benchmark_texts.py).
 """
@@ -42,7 +42,7 @@ from codling.corpus.contamination.ngrams import (
     tokens_reference,
     words,
 )
-from codling.corpus.tables.counts import nested
+from codling.corpus.tables.counts import nest_counts
 from codling.corpus.tables.drop_rows import Subset, write_subset
 from codling.corpus.tables.reader import text_columns
 from codling.corpus.tables.writer import new_table
@@ -103,13 +103,13 @@ runs/stdlib/decontaminated
     draft = yield [documents, *map(source_input, files)]
     texts = [text for path in files for text in read_texts(path, config.fields)]
     index = make_index(texts, config)
-    tasks = [Task(p, index, texts) for p in documents.files("documents-*.parquet")]
+    tasks = [SearchTask(p, index, texts) for p in documents.files("documents-*.parquet")]
     counts = map_shards(draft, tasks, search_shard, config, label="decontaminate", threads=True)
-    draft.counts |= nested(counts) | {"benchmark_texts": len(texts)}
+    draft.counts |= nest_counts(counts) | {"benchmark_texts": len(texts)}
 
 
 @dataclass(frozen=True)
-class Task:
+class SearchTask:
     """A shard to search."""
 
     path: Path
@@ -130,12 +130,12 @@ def make_index(texts: Sequence[BenchmarkText], config: DecontaminateConfig) -> I
         for gram, tells in zip(ngrams(words(data).hashes, config.n), telling, strict=True):
             if tells:
                 grams.setdefault(int(gram), owner)
-        if not any(telling) and len(set(_lettered(tokens)) - {None}) >= _STRING_DISTINCT:
+        if not any(telling) and len(set(_keep_lettered(tokens)) - {None}) >= _STRING_DISTINCT:
             strings.append((data, owner))
     return build_index(list(grams.items()), strings, config.n)
 
 
-def search_shard(task: Task, shard: Shard) -> Counts:
+def search_shard(task: SearchTask, shard: Shard) -> Counts:
     """Publish one shard without the documents that hold something of the index, and list these."""
     found: dict[int, tuple[BenchmarkText, str]] = {}
     row = 0
@@ -160,12 +160,12 @@ def search_shard(task: Task, shard: Shard) -> Counts:
 
 def _telling(tokens: Sequence[bytes], n: int, min_distinct: int) -> list[bool]:
     """For each n-gram whether it holds enough different words that say something."""
-    lettered = _lettered(tokens)
+    lettered = _keep_lettered(tokens)
     return [
         len(set(lettered[i : i + n]) - {None}) >= min_distinct for i in range(len(tokens) - n + 1)
     ]
 
 
-def _lettered(tokens: Sequence[bytes]) -> list[bytes | None]:
+def _keep_lettered(tokens: Sequence[bytes]) -> list[bytes | None]:
     """The words of two letters, and characters outside ASCII; None for the other tokens."""
     return [t if t[0] >= 0x80 or len(re.findall(rb"[a-z]", t)) >= 2 else None for t in tokens]

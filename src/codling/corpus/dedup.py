@@ -2,7 +2,7 @@
 
 Input: an artefact of kind "documents", and others to compare with, which stay as they are. Output:
 kind "documents" again: `documents-*.parquet`, and `dropped-*.parquet`, where each row says which
-file or repository stands for the dropped one and how similar the two are.
+file or repository replaces the dropped one and how similar the two are.
 
 Three passes over the shards: MinHash signatures of all, shingles of those that share a band with
 another, and the documents that stay. A repository is the set of its files' shingles. Of a cluster
@@ -149,7 +149,7 @@ def _both(one: Subset, other: Subset) -> Subset:
 def _survivors(
     draft: Draft, units: Units, config: DedupConfig, name: str = ""
 ) -> tuple[Ids, NDArray[np.float32]]:
-    """For each unit the one that stands for it, and their similarity."""
+    """For each unit the one that represents it, and their similarity."""
     by_file = config.level == "file"
     signed, stored = draft.inner(f"{name}signed"), draft.inner(f"{name}shingles")
     rows = list(zip(units.shards, units.of_row, strict=True))

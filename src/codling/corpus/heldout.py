@@ -171,12 +171,12 @@ def heldout_units(
         own, beside = (
             [each for each in some if named in (None, part_of(each[0]))] for some in (found, pages)
         )
-        return _taken(own, beside, fraction, lambda unit: _hash(seed, repo, unit))
+        return _take(own, beside, fraction, lambda unit: _hash(seed, repo, unit))
 
     return frozenset().union(*map(take, PARTS)) or take(None)
 
 
-def _taken(
+def _take(
     files: Sequence[tuple[str, int]],
     others: Sequence[tuple[str, int]],
     fraction: float,

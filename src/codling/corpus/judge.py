@@ -46,7 +46,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Look:
+class ColumnMeasures:
     """What the loops over bytes found, one entry per row."""
 
     stats: NDArray[np.int64]
@@ -70,8 +70,8 @@ class Judge:
     def judge(self, batch: pa.RecordBatch) -> Judged:
         """The verdict on every row of a batch with DOCUMENT_SCHEMA."""
         column = batch["content"]
-        look = looked(column) if self._compiled else plainly_looked(column.to_pylist())
-        reasons = self._gated(batch["license"])
+        look = measure_column(column) if self._compiled else measure_texts(column.to_pylist())
+        reasons = self._apply_license_gate(batch["license"])
         asked = self._suspects(batch["language"], look)
         asked[list(reasons)] = False
         for i in np.flatnonzero(asked).tolist():
@@ -84,25 +84,25 @@ class Judge:
         stays[list(reasons)] = False
         return Judged(stays, dropped_rows(batch, reasons), self._edits(column, look, stays))
 
-    def _gated(self, licenses: pa.Array) -> dict[int, Reason]:
+    def _apply_license_gate(self, licenses: pa.Array) -> dict[int, Reason]:
         """The rows that do not pass the licence gate."""
-        names, codes = _coded(licenses)
+        names, codes = _encode_column(licenses)
         allow_unknown = self._config.licenses.allow_unknown
         found = (license_reason(n, self._allowed, allow_unknown=allow_unknown) for n in names)
         reasons = [reason and Reason(*reason) for reason in found]
         fails = np.array([reason is not None for reason in reasons], np.bool_)[codes]
         return {i: r for i in np.flatnonzero(fails).tolist() if (r := reasons[codes[i]])}
 
-    def _suspects(self, languages: pa.Array, look: Look) -> Mask:
+    def _suspects(self, languages: pa.Array, look: ColumnMeasures) -> Mask:
         """The rows that some rule may drop; all others, every rule lets pass."""
-        names, codes = _coded(languages)
+        names, codes = _encode_column(languages)
         if look.base64 is None:
             return np.ones(len(codes), np.bool_)
         may = Suspicion(self._limits, look, names, codes)
         chosen = ~may.of(self._languages) if self._languages else np.False_
-        return may.lengths() | may.shares() | may.data() | may.marked() | may.dear() | chosen
+        return may.lengths() | may.shares() | may.data() | may.marks() | may.slow() | chosen
 
-    def _edits(self, column: pa.Array, look: Look, stays: Mask) -> dict[int, list[Edit]]:
+    def _edits(self, column: pa.Array, look: ColumnMeasures, stays: Mask) -> dict[int, list[Edit]]:
         """What is replaced in the rows that stay."""
         redact = self._config.redact
         asked = stays & (look.marks & _wanted_marks(redact) != 0)
@@ -121,7 +121,7 @@ class Suspicion:
     """The rules of rules.py over whole columns: never False for a row that a rule would drop."""
 
     limits: Thresholds
-    look: Look
+    look: ColumnMeasures
     names: Sequence[str]
     codes: NDArray[np.int64]
 
@@ -166,7 +166,7 @@ class Suspicion:
         is_long = n_chars > high if high is not None else np.False_
         return self.of({"json", "yaml"}) & (is_short | is_long)
 
-    def marked(self) -> Mask:
+    def marks(self) -> Mask:
         """xml, generated, encoded."""
         limits, look = self.limits, self.look
         wanted = marks.XML * limits.drop_xml | marks.GENERATED * limits.drop_generated
@@ -181,32 +181,32 @@ class Suspicion:
             found |= look.base64[:, 1] > share * look.stats[:, 0]
         return found
 
-    def dear(self) -> Mask:
+    def slow(self) -> Mask:
         """html-visible, and the rules that have to read the text anyway."""
         limits = self.limits
         found = self.of({"html"})
         if limits.parse_python:
             found |= self.of({"python"})
-        dear = (limits.max_hex_words, limits.max_repeated, limits.min_comments, limits.max_comments)
-        return found | any(limit is not None for limit in dear)
+        slow = (limits.max_hex_words, limits.max_repeated, limits.min_comments, limits.max_comments)
+        return found | any(limit is not None for limit in slow)
 
 
-def looked(column: pa.Array) -> Look:
+def measure_column(column: pa.Array) -> ColumnMeasures:
     """What the compiled loops find in the texts of a column."""
     from codling.corpus import marks_kernel as mark_kernel
     from codling.corpus.filters import line_stats_kernel as byte_kernel
 
     data, offsets = buffers(column)
     found = mark_kernel.mark(data, offsets, ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT)
-    return Look(byte_kernel.count(data, offsets), *found)
+    return ColumnMeasures(byte_kernel.count(data, offsets), *found)
 
 
-def plainly_looked(texts: Sequence[str]) -> Look:
-    """The same without compiled loops: what is dear to find may be anywhere."""
+def measure_texts(texts: Sequence[str]) -> ColumnMeasures:
+    """The same without compiled loops: what is slow to find may be anywhere."""
     stats = np.array([line_stats(text) for text in texts], np.int64)
     marked = np.array([marks.plain_marks(text) for text in texts], np.uint8)
     anywhere = np.full(len(texts), np.iinfo(np.uint64).max)
-    return Look(stats.reshape(len(texts), len(LineStats._fields)), marked, anywhere, None)
+    return ColumnMeasures(stats.reshape(len(texts), len(LineStats._fields)), marked, anywhere, None)
 
 
 def dropped_rows(batch: pa.RecordBatch, reasons: dict[int, Reason]) -> pa.RecordBatch:
@@ -226,7 +226,7 @@ def _wanted_marks(config: RedactConfig) -> int:
     )
 
 
-def _coded(column: pa.Array) -> tuple[list[str], NDArray[np.int64]]:
+def _encode_column(column: pa.Array) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct values of a column, and for each row the number of its value."""
     coded = pc.dictionary_encode(column)
     return coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64)

@@ -22,7 +22,7 @@ from codling.corpus.tables.schemas import Document
 
 
 def file_text(language: str, path: str, content: str) -> str:
-    r"""One file as it stands in a sample: its path comment, its content, a last line break.
+    r"""One file as it is in a sample: its path comment, its content, a last line break.
 
     >>> file_text("python", "a.py", "x = 1")
     '# a.py\nx = 1\n'

@@ -13,7 +13,7 @@ surroundings are read byte by byte:
     16 hexadecimal digits between characters that no list of numbers or escapes has
     @, a dot after a digit, a colon after a hexadecimal digit
 
-A mark may be set where its search finds nothing, never the other way round: tests hold it to that.
+A mark may be set where its search finds nothing, never the other way round: tests check this.
 
 numba is loaded by importing this module, so only large runs do (clean.py).
 Not here: the searches themselves (rules.py, redact.py), and where a secret may be assigned to a
@@ -58,7 +58,7 @@ _TABLE_BITS = 14
 _AT, _DOT = 64, 46
 _AT_WORD = (1 << 63) - (1 << 32)
 """The bits of formats whose anchors begin words (secrets.BITS)."""
-# Classes of bytes that are looked at one by one.
+# Classes of bytes that are read one by one.
 _KEY, _WORD, _LOCAL, _DOMAIN, _HEX, _DIGIT, _CAPITAL, _SMALL, _PEM, _SECRET, _USER = (
     1 << i for i in range(11)
 )
@@ -161,7 +161,7 @@ def _mark(data, offsets, anchors, tables, marked, held, base64):
                 asked = (asked | (w >> np.uint64(7))) & one
                 last_digit, last_hex = tens >> np.uint64(56), hexes >> np.uint64(56)
                 while asked:
-                    found |= _asked(data, at + _n_first(~asked), start, end, classes)
+                    found |= _test_asked(data, at + _n_first(~asked), start, end, classes)
                     asked &= asked - np.uint64(1)
                 keys = (w >> np.uint64(4)) & one
                 if keys == one:
@@ -182,14 +182,14 @@ def _mark(data, offsets, anchors, tables, marked, held, base64):
                     n_hex += here
                 else:
                     if n_hex + here >= 16 and at >= coded_end and not found & _CODED:
-                        found |= _coded(data, coded_from, min(at + 8, end), classes)
+                        found |= _test_coded(data, coded_from, min(at + 8, end), classes)
                         coded_end = at
                     n_hex, coded_from = here, at
             chunk += size
         if key_run >= _KEY_RUN:
             held[row] |= _key_run(data, (end - key_run, end), anchors, classes)
         if n_hex >= 16 and not found & _CODED:
-            found |= _coded(data, coded_from, end, classes)
+            found |= _test_coded(data, coded_from, end, classes)
         if named and may_assign(data, start, end, name_tables, name_block):
             held[row] |= named
         if base64[row, 0] >= _BASE64_RUN:
@@ -292,7 +292,7 @@ def _head(data, start, end):
 
 
 @njit(nogil=True, cache=True)
-def _asked(data, i, start, end, classes):
+def _test_asked(data, i, start, end, classes):
     """The mark for an @, a dot after a digit, or a colon after a hexadecimal digit."""
     if data[i] == _AT:
         return _at(data, i, start, end, classes)
@@ -353,7 +353,7 @@ def _count_class(data, start, end, classes, wanted):
 def _key_run(data, run, anchors, classes):
     """The formats of which a key may be in a run of key characters."""
     first, stop = run
-    found = _anchored(data, first, stop, anchors)
+    found = _test_anchored(data, first, stop, anchors)
     n = 0
     kinds = np.uint16(0)
     for i in range(first, stop):
@@ -369,7 +369,7 @@ def _key_run(data, run, anchors, classes):
 
 
 @njit(nogil=True, cache=True)
-def _anchored(data, start, end, anchors):
+def _test_anchored(data, start, end, anchors):
     keys, bits = anchors[0], anchors[1]
     at_word = np.uint64(_AT_WORD)
     found = np.uint64(0)
@@ -414,7 +414,7 @@ def _base64_run(data, at, start, end, classes, runs):
 
 
 @njit(nogil=True, cache=True)
-def _coded(data, start, end, classes):
+def _test_coded(data, start, end, classes):
     """The mark for enough hexadecimal pairs, or escaped characters, in a row."""
     digits = pairs = escapes = np.int64(0)
     for i in range(start, end + 1):

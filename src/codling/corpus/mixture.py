@@ -87,7 +87,7 @@ def mix(config: MixConfig) -> Work:
         codling data mix runs/code/samples=87 runs/english/samples=10 runs/chinese/samples=3 \
 --out-dir runs/mixed/samples
     """
-    named = [_named(part) for part in config.parts]
+    named = [_parse_part(part) for part in config.parts]
     tokenizer = _tokenizer_file(config.tokenizer_dir)
     inputs: list[Artifact | Input] = [samples for samples, _ in named]
     if tokenizer is not None:
@@ -110,7 +110,7 @@ def mix(config: MixConfig) -> Work:
 def plan(
     n_tokens: Sequence[int], shares: Sequence[float], total: int | None, max_repeats: float
 ) -> list[float]:
-    """How often each part is taken, so that its tokens stand in its share of the whole.
+    """How often each part is taken, so that its tokens are its share of the whole.
 
     >>> plan([1000, 50, 100], [80, 10, 10], None, 4.0)
     [1.6, 4.0, 2.0]
@@ -161,7 +161,7 @@ def _mix_shard(task: MixTask, shard: Shard) -> dict[str, int]:
     counts = {"samples": 0, "train_samples": 0, "train_tokens": 0}
     with pq.ParquetWriter(shard.path("samples"), SAMPLE_SCHEMA, compression="zstd") as writer:
         for batch in _batches(Path(task.path), None):
-            rows = [row for sample in batch for row in _drawn(sample, task)]
+            rows = [row for sample in batch for row in _draw(sample, task)]
             writer.write_table(pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA))
             train = [row for row in rows if row["split"] == "train"]
             counts["samples"] += len(rows)
@@ -171,7 +171,7 @@ def _mix_shard(task: MixTask, shard: Shard) -> dict[str, int]:
     return counts
 
 
-def _drawn(sample: dict[str, Any], task: MixTask) -> Iterator[dict[str, Any]]:
+def _draw(sample: dict[str, Any], task: MixTask) -> Iterator[dict[str, Any]]:
     if sample["split"] != "train":
         yield sample
         return
@@ -199,7 +199,7 @@ def _batches(path: Path, columns: list[str] | None) -> Iterator[list[dict[str, A
             yield batch.to_pylist()
 
 
-def _named(part: str) -> tuple[Artifact, float]:
+def _parse_part(part: str) -> tuple[Artifact, float]:
     folder, equals, share = part.rpartition("=")
     try:
         value = float(share)

@@ -38,19 +38,19 @@ def part_of(path: str) -> Part:
     >>> [part_of(p) for p in ("src/app/a.py", "tests/a.py", "docs/conf.py", "com/example/A.java")]
     ['code', 'tests', 'docs', 'code']
     """
-    return _placed(path)[0]
+    return _place_file(path)[0]
 
 
 def place_in_part(path: str) -> str:
-    """The folder or file that stands for a file's surroundings in a part that is not code.
+    """The folder or file that represents a file's surroundings in a part that is not code.
 
     >>> place_in_part("pkg/tests/unit/test_a.py"), place_in_part("pkg/a_test.go")
     ('pkg/tests/unit', 'pkg/a_test.go')
     """
-    return "/".join(path.split("/")[: _placed(path)[1] + 2])
+    return "/".join(path.split("/")[: _place_file(path)[1] + 2])
 
 
-def _placed(path: str) -> tuple[Part, int]:
+def _place_file(path: str) -> tuple[Part, int]:
     """(part, number of the folder that says so, or of the file)."""
     *folders, name = path.split("/")
     for number, folder in enumerate(folders):

@@ -1,4 +1,4 @@
-"""The stage `screen`: documents that do not parse, or that nobody would read, leave the corpus.
+"""The stage `screen`: documents that do not parse, or that are unreadable, leave the corpus.
 
 Input: an artefact of kind "documents", and optionally a quality model. Output: kind "documents"
 again, and `dropped-*.parquet`, where each row has the rule and the value that decided:
@@ -29,10 +29,14 @@ from codling.core.log import say
 from codling.core.recipe import aside, explain_unknown_key
 from codling.core.shards import Counts, Parallel, Shard, map_shards
 from codling.core.stage import Work, stage
-from codling.corpus.filters.readability import ReadabilityConfig, look, unreadable
+from codling.corpus.filters.readability import (
+    ReadabilityConfig,
+    find_unreadable,
+    measure_readability,
+)
 from codling.corpus.filters.syntax import GRAMMARS, error_share, tools
 from codling.corpus.selection.quality import QualityModel, open_quality
-from codling.corpus.tables.counts import nested
+from codling.corpus.tables.counts import nest_counts
 from codling.corpus.tables.drop_rows import Subset, write_subset
 from codling.corpus.tables.reader import batches, read_columns
 
@@ -89,21 +93,21 @@ def screen(config: ScreenConfig) -> Work:
             found = tools(_languages(shards))
         inputs += [Input(kind="tool", id=f"{name} {v}", path=name) for name, v in found]
     draft = yield inputs
-    tasks = [Task(p, config) for p in shards]
+    tasks = [ScreenTask(p, config) for p in shards]
     counts = map_shards(draft, tasks, screen_shard, config, label="screen")
     _say_what_could_be_installed(counts)
-    draft.counts |= nested(counts)
+    draft.counts |= nest_counts(counts)
 
 
 @dataclass(frozen=True)
-class Task:
+class ScreenTask:
     """A shard to screen."""
 
     path: Path
     config: ScreenConfig
 
 
-def screen_shard(task: Task, shard: Shard) -> Counts:
+def screen_shard(task: ScreenTask, shard: Shard) -> Counts:
     """Publish one shard without the documents that break a rule."""
     counts: Counter[str] = Counter()
     goes: list[bool] = []
@@ -131,8 +135,8 @@ def _broken_rule(
     """The first rule that a document breaks, cheap ones first, and the value that did it."""
     language, path, text = row
     if config.readable and language in LANGUAGES and LANGUAGES[language].family == "code":
-        seen = look(text.encode("utf-8", "replace"))
-        if found := unreadable(seen, limits(language)):
+        seen = measure_readability(text.encode("utf-8", "replace"))
+        if found := find_unreadable(seen, limits(language)):
             return found
     if config.syntax:
         share = error_share(language, path, text)

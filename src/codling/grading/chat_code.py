@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from codling.grading.code_items import Item, find_closing, mask_code, split_items, surplus_closer
 from codling.grading.fences import FencedBlock, find_blocks, strip_thoughts
-from codling.grading.languages import Language, language_of, languages
+from codling.grading.languages import AnswerLanguage, language_of, languages
 from codling.grading.shell_code import shell_functions
 
 
@@ -58,7 +58,7 @@ def _call_method(prompt: str, code: str, language: str, name: str) -> str:
     return ""
 
 
-def _parameters(signature: str, language: Language) -> list[str]:
+def _parameters(signature: str, language: AnswerLanguage) -> list[str]:
     """The names of a signature's parameters: in C++ the last word of each, elsewhere the first."""
     inner = signature[signature.index("(") + 1 : signature.rindex(")")]
     return re.findall(language.parameters, inner)
@@ -236,7 +236,7 @@ def _declared_names(code: str, language: str) -> set[str]:
     return set(re.findall(words, _mask(code, language).lstrip(), re.M))
 
 
-def _strip_export(item: Item, language: Language) -> Item:
+def _strip_export(item: Item, language: AnswerLanguage) -> Item:
     """Without `export`, and for plain JavaScript with `require` for `import`."""
     if not language.exports:
         return item
@@ -279,7 +279,7 @@ def _make_static(item: Item) -> str:
     return item.text[:at] + "static " + item.text[at:]
 
 
-def _nest_type(item: Item, language: Language) -> str:
+def _nest_type(item: Item, language: AnswerLanguage) -> str:
     """A top-level type as a member: Java's need `static` to be made from static methods."""
     if not language.nested_static or not re.search(r"\bclass\b", item.head):
         return item.text

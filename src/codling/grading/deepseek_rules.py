@@ -11,7 +11,7 @@ Not here: our own rule (chat_code.py, python_code.py).
 
 import re
 
-from codling.grading.languages import Language, language_of
+from codling.grading.languages import AnswerLanguage, language_of
 
 
 def deepseek_program(prompt: str, answer: str, language: str, tag: str) -> str:
@@ -41,7 +41,7 @@ def deepseek_block(answer: str) -> str:
     return found[1] if found else answer
 
 
-def _signature(prompt: str, language: Language) -> tuple[str, str]:
+def _signature(prompt: str, language: AnswerLanguage) -> tuple[str, str]:
     """How the function begins, and the lines before it that are not blank."""
     lines = [line for line in prompt.strip().split("\n") if line.strip()]
     if start := language.deepseek_signature:

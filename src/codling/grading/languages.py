@@ -18,7 +18,7 @@ _FORMS = ("plain", "top", "class", "shell")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Language:
+class AnswerLanguage:
     """One language; languages.toml says what the columns mean."""
 
     key: str
@@ -55,24 +55,24 @@ class Language:
     deepseek_signature: str = ""
 
 
-def language_of(key: str) -> Language:
+def language_of(key: str) -> AnswerLanguage:
     """The row of a language, or one of defaults.
 
     >>> language_of("ts").aliases, language_of("zig").aliases
     (('ts', 'typescript', 'tsx'), ('zig',))
     """
-    return languages().get(key) or Language(key=key, aliases=(key,))
+    return languages().get(key) or AnswerLanguage(key=key, aliases=(key,))
 
 
 @cache
-def languages() -> dict[str, Language]:
+def languages() -> dict[str, AnswerLanguage]:
     """All rows, by the names that benchmarks give the languages."""
     return read_languages(packaged_table("codling.grading", "languages.toml"))
 
 
-def read_languages(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Language]:
+def read_languages(table: Mapping[str, Mapping[str, Any]]) -> dict[str, AnswerLanguage]:
     """The rows of a table as languages.toml has them; ValueError names one that says nothing."""
-    columns = {field.name for field in dataclasses.fields(Language)} - {"key"}
+    columns = {field.name for field in dataclasses.fields(AnswerLanguage)} - {"key"}
     found = {}
     for key, row in table.items():
         where = f"languages.toml, {key}"
@@ -85,5 +85,5 @@ def read_languages(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Language
         if values.get("form", "plain") not in _FORMS:
             raise ValueError(f"{where}: form is none of {', '.join(_FORMS)}")
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        found[key] = Language(key=key, **{k: v for k, v in values.items() if k != "like"})
+        found[key] = AnswerLanguage(key=key, **{k: v for k, v in values.items() if k != "like"})
     return found

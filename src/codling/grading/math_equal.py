@@ -317,7 +317,7 @@ def to_sympy(text: str) -> str:
     text = re.sub(r"\\log_\{(\w+)\}[({]([^(){}]*)[)}]", r" log(\2,\1)", text)
     text = re.sub(r"\\log_\{(\d)\}(\w+)", r" log(\2,\1)", text)
     text = re.sub(r"\\[lr](floor|ceil)", lambda m: _BRACKETS[m[0]], text)
-    text = _applied(text)
+    text = _apply(text)
     text = re.sub(r"\\([a-zA-Z]+)", r" \1 ", text).replace("{", "(").replace("}", ")")
     text = re.sub(r"(?<![A-Za-z])e(?![A-Za-z])", " E ", text)
     text = re.sub(r"(?<![A-Za-z])i(?![A-Za-z])", " I ", text)
@@ -326,10 +326,10 @@ def to_sympy(text: str) -> str:
     return re.sub(r" +", " ", text).strip().replace("* ", "*")
 
 
-def _applied(text: str) -> str:
+def _apply(text: str) -> str:
     """A text whose functions stand before brackets: sin^2 x as (sin(x))**(2).
 
-    >>> _applied(r"2\\sin^2x+\\cos2x")
+    >>> _apply(r"2\\sin^2x+\\cos2x")
     '2 (sin(x))**(2)+ cos(2x)'
     """
     found = _FUNCTION.search(text)
@@ -340,9 +340,9 @@ def _applied(text: str) -> str:
     power = found[2] or found[3]
     if power == "-1" and name in ("sin", "cos", "tan", "sinh", "cosh", "tanh"):
         name, power = f"a{name}", None
-    call = f"{name}({_applied(argument)})" if argument else name
+    call = f"{name}({_apply(argument)})" if argument else name
     call = f"({call})**({power})" if power else call
-    return f"{text[: found.start()]} {call}{_applied(rest)}"
+    return f"{text[: found.start()]} {call}{_apply(rest)}"
 
 
 def _argument(text: str) -> tuple[str, str]:

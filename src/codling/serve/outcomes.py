@@ -57,7 +57,7 @@ class CompletionLog:
         self._with_text, self._clock = with_text, clock
         self._known: OrderedDict[str, int] = OrderedDict()
 
-    def shown(self, id: str, model: str, about: About, texts: Sequence[str]) -> None:
+    def note_shown(self, id: str, model: str, about: About, texts: Sequence[str]) -> None:
         """These choices were given; nothing is written of a run without any text."""
         if not any(texts):
             return

@@ -57,7 +57,7 @@ def completion_choices(
             )
             mode = mode_of(ids, backend.tokenizer)
         else:
-            ids = _continued(check, backend, prompt, request)
+            ids = _continuation_ids(check, backend, prompt, request)
             mode = mode_of(ids, backend.tokenizer)
         params = _params(ids, request, backend, wanted)
         first = Choice(prompt_index=index, prompt_ids=ids, params=params, mode=mode, suffix=suffix)
@@ -65,7 +65,7 @@ def completion_choices(
     return choices
 
 
-def _continued(
+def _continuation_ids(
     check: Check, backend: Backend, prompt: str | list[int], request: CompletionRequest
 ) -> list[int]:
     """The ids of a prompt that is continued; of a text, those before the cursor's indentation.

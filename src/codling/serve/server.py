@@ -88,7 +88,7 @@ class Server:
     def _note_shown(self, run: Run) -> None:
         if self.log is not None and run.about is not None:
             texts = [choice.text for choice in run.choices]
-            self.log.shown(f"cmpl-{run.id}", self.backend.name, run.about, texts)
+            self.log.note_shown(f"cmpl-{run.id}", self.backend.name, run.about, texts)
 
 
 def session_of(request: Request, user: str | None) -> str | None:

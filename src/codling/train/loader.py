@@ -43,7 +43,7 @@ class Loader:
     def __call__(self, number: int) -> Batch:
         """Batch `number`; the one after it is the next to be read."""
         started = self.clock()
-        inputs_BL, targets_BL = self._taken(number)
+        inputs_BL, targets_BL = self._take(number)
         self.seconds_waited += self.clock() - started
         return (
             inputs_BL.to(self.device, non_blocking=True),
@@ -55,7 +55,7 @@ class Loader:
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
-    def _taken(self, number: int) -> Batch:
+    def _take(self, number: int) -> Batch:
         if self._thread is None:
             return self.batches(number)
         begun = self._next

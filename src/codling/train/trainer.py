@@ -305,14 +305,14 @@ class Trainer:
         at, config = self.position, self.config
         if self.heldout and config.max_steps is None and not at.n_heldout_batches:
             first = self.heldout[:1]
-            seconds = min(self._timed(first), self._timed(first))
+            seconds = min(self._measure_seconds(first), self._measure_seconds(first))
             budget = MAX_HELDOUT_SHARE * config.minutes * 60
             n_fitting = int(budget / max(seconds, 1e-9) / (config.n_heldout_evals + 1))
             at.n_heldout_batches = self.ranks.agree(min(len(self.heldout), max(1, n_fitting)))
         if at.n_heldout_batches:
             self.heldout = self.heldout[: at.n_heldout_batches]
 
-    def _timed(self, heldout: tuple[tuple[Tensor, Tensor], ...]) -> float:
+    def _measure_seconds(self, heldout: tuple[tuple[Tensor, Tensor], ...]) -> float:
         started = self.clock()
         for x, y in heldout:
             self.step_fn.evaluate(x.to(self.device), y.to(self.device))

@@ -9,8 +9,8 @@ from codling.corpus.duplicates import minhash
 from codling.corpus.duplicates.clusters import (
     candidate_pairs,
     choose_survivors,
-    connected,
-    connected_reference,
+    find_components,
+    find_components_reference,
 )
 
 TEXTS = [
@@ -104,7 +104,9 @@ def test_components_equal_plain_python() -> None:
     generator = np.random.default_rng(0)
     for n_pairs in (0, 5, 20, 60):
         left, right = generator.integers(0, 50, (2, n_pairs))
-        assert connected(50, left, right).tolist() == connected_reference(50, left, right)
+        assert find_components(50, left, right).tolist() == find_components_reference(
+            50, left, right
+        )
 
 
 def test_what_is_joined_only_through_others_stays() -> None:

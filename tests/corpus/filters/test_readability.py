@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from codling.core.errors import ConfigError
-from codling.corpus.filters.readability import MIN_LINE, ReadabilityConfig, look, unreadable
+from codling.corpus.filters.readability import (
+    MIN_LINE,
+    ReadabilityConfig,
+    find_unreadable,
+    measure_readability,
+)
 
 LIMITS = ReadabilityConfig()
 READABLE = "def area(width, height):\n    return width * height\n\n\n"
@@ -41,14 +46,14 @@ def reference(data: bytes) -> dict[str, float]:
     ["", "\n", "x", "a = b + 12\n", "été = 'ünïcode' # 日本\n" * 3, READABLE * 3, "\x00\x7f"],
 )
 def test_the_numbers_are_those_of_a_plain_reference(text: str) -> None:
-    assert asdict(look(text.encode())) == pytest.approx(reference(text.encode()))
+    assert asdict(measure_readability(text.encode())) == pytest.approx(reference(text.encode()))
 
 
 def test_files_of_this_package_measure_like_the_reference_and_are_readable() -> None:
     for path in sorted(Path(__file__).parents[3].glob("src/codling/**/*.py")):
         data = path.read_bytes()
-        assert asdict(look(data)) == pytest.approx(reference(data)), path
-        assert unreadable(look(data), LIMITS.limits("python")) is None, path
+        assert asdict(measure_readability(data)) == pytest.approx(reference(data)), path
+        assert find_unreadable(measure_readability(data), LIMITS.limits("python")) is None, path
 
 
 @pytest.mark.parametrize(
@@ -62,21 +67,21 @@ def test_files_of_this_package_measure_like_the_reference_and_are_readable() -> 
     ],
 )
 def test_each_rule_has_a_file_that_breaks_it(rule: str, text: str) -> None:
-    found = unreadable(look(text.encode()), LIMITS)
+    found = find_unreadable(measure_readability(text.encode()), LIMITS)
     assert found is not None
     assert found[0] == rule
-    small = unreadable(look(READABLE.encode()), LIMITS)
+    small = find_unreadable(measure_readability(READABLE.encode()), LIMITS)
     assert small is None
 
 
 def test_single_languages_have_limits_of_their_own_that_can_be_lifted() -> None:
     short = "".join(f"let a = f(b), value_{i} = g(c, total);\n" for i in range(20)).encode()
-    found = unreadable(look(short), LIMITS.limits("javascript"))
+    found = find_unreadable(measure_readability(short), LIMITS.limits("javascript"))
     assert found is not None
     assert found[0] == "one-letter"
-    assert unreadable(look(short), LIMITS.limits("python")) is None
+    assert find_unreadable(measure_readability(short), LIMITS.limits("python")) is None
     off = replace(LIMITS, by_language={"javascript": {"max-one-letter": 1.0}})
-    assert unreadable(look(short), off.limits("javascript")) is None
+    assert find_unreadable(measure_readability(short), off.limits("javascript")) is None
     assert off.limits("typescript").max_one_letter == 0.45
 
 
@@ -113,15 +118,17 @@ TYPE_CLASS = {
 @pytest.mark.parametrize("language", TYPE_CLASS)
 def test_declarations_of_type_classes_are_readable(language: str) -> None:
     text = "".join(TYPE_CLASS[language].format(i=i) for i in range(12)).encode()
-    assert look(text).n_names > LIMITS.min_names
-    assert unreadable(look(text), LIMITS.limits(language)) is None
+    assert measure_readability(text).n_names > LIMITS.min_names
+    assert find_unreadable(measure_readability(text), LIMITS.limits(language)) is None
 
 
 def test_small_letters_still_count() -> None:
     text = "".join(
         f"function a(b, c) {{ return b.d(c, e) + f.g({i}) }}\n" for i in range(20)
     ).encode()
-    assert (unreadable(look(text), LIMITS.limits("typescript")) or ("",))[0] == "one-letter"
+    assert (find_unreadable(measure_readability(text), LIMITS.limits("typescript")) or ("",))[
+        0
+    ] == "one-letter"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +138,6 @@ def test_small_letters_still_count() -> None:
 )  # fmt: skip
 def test_data_in_a_string_or_a_comment_is_no_name(around: str) -> None:
     inside = (NAMED + around.format("QUJD" * 100) + "\n").encode()
-    assert unreadable(look(inside), LIMITS) is None
+    assert find_unreadable(measure_readability(inside), LIMITS) is None
     outside = (NAMED + around.format("") + "\nvalue = " + "QUJD" * 100 + "\n").encode()
-    assert unreadable(look(outside), LIMITS) == ("long-name", "400")
+    assert find_unreadable(measure_readability(outside), LIMITS) == ("long-name", "400")

@@ -7,8 +7,8 @@ and white space:
     symbols    the same, and each other visible character as a token of its own
 
 An n-gram is the hash of n tokens in a row. `Index` holds the n-grams to look for; `find` gives the
-first place of each in a document. The plain-Python twins (`*_reference`) are what the tests hold
-the kernels to.
+first place of each in a document. The tests compare the kernels with their plain-Python twins
+(`*_reference`).
 
 Not here: which strings are looked for, and what is done with a hit (decontaminate.py).
 """

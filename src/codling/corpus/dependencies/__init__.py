@@ -1,4 +1,4 @@
-"""WHO NEEDS WHOM: a repository's imports, language by language, and the order they ask for.
+"""DEPENDENCIES: a repository's imports, language by language, and the order that they require.
 
 Not here: joining files into samples (corpus/arrange.py).
 """

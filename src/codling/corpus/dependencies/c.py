@@ -116,7 +116,7 @@ STANDARD_HEADERS = frozenset(
 
 
 def c_includes(text: str) -> Iterator[tuple[str, bool]]:
-    """The included names, each with whether it stands in quotes; comments and `#if 0` are left out.
+    """The included names, each with whether it is in quotes; comments and `#if 0` are left out.
 
     >>> list(c_includes('#include "a.h"\\n/* #include "b.h" */\\n#include <c/d.h>\\n'))
     [('a.h', True), ('c/d.h', False)]

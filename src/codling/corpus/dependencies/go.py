@@ -2,7 +2,7 @@
 
 Input: the paths of a repository's Go files, and the text of one. Output: the paths of the files of
 imported packages, and of its own package, whose declarations it uses. The module's path is taken
-from the imports themselves: it is what most often stands before the name of a folder of the
+from the imports themselves: it is what most often precedes the name of a folder of the
 repository. A blank import leads to the files that have an `init`. Another module of the same owner
 (`replace` to a folder, go.work) is the folder that its name ends with, if that declares what is
 used; `vendor/` holds modules by their full names.
@@ -71,10 +71,10 @@ class GoResolver:
             if folder is None:
                 folder = self._other_module(imported, names)
             if folder is not None:
-                found |= self._used(folder, alias, names)
+                found |= self._find_used(folder, alias, names)
         return found
 
-    def _used(self, folder: str, alias: str, names: set[str]) -> set[str]:
+    def _find_used(self, folder: str, alias: str, names: set[str]) -> set[str]:
         """The files of a package that an import under some name needs."""
         if alias == "_":
             return self._initial.get(folder, set()) or self._members.get(folder, set())

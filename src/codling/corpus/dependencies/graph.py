@@ -71,7 +71,7 @@ class Dependencies:
     """The dependencies between the files of one repository, found file by file."""
 
     def __init__(self, languages: Mapping[str, str], read: Read) -> None:
-        """`languages` holds every path; `read` is called for the files that are looked into."""
+        """`languages` holds every path; `read` is called for the files whose text is needed."""
         self._languages = languages
         self._read = read
         self._resolvers: dict[str, list[Resolver]] = {}

@@ -4,7 +4,7 @@ Input: a script. Output: the same with comments and regular expressions blanked,
 reduced to the code in their `${...}`, and strings that hold quotes emptied; other strings, and
 template literals that are one line without `${...}`, stay, for they may name a module.
 
-Whether `/` divides or begins a regular expression is told by what stands before it: a value is
+Whether `/` divides or begins a regular expression is decided by what precedes it: a value is
 divided; after an operator, `return`, `=>`, or the `)` of `if (...)` a value begins. `/>` and
 `</` are JSX's.
 
@@ -30,7 +30,7 @@ _KEYWORDS = frozenset(
     | {"typeof", "void", "yield"}
 )
 _LOOK_BACK = 400
-"""So many characters before a `/` are looked at."""
+"""How many characters before a `/` are read."""
 
 
 _LONGEST = 2000
@@ -54,7 +54,7 @@ def code_of(text: str) -> str:
         at = match.end()
         if mark in _STRINGS:
             at = _end(_STRINGS[mark], text, start)
-            made.append(_kept(text[start:at]))
+            made.append(_empty_quoted(text[start:at]))
         elif mark == "//":
             at = _place(text, "\n", start, 0)
             made.append(" ")
@@ -92,7 +92,7 @@ def _template(text: str, start: int, made: list[str]) -> tuple[int, bool]:
     return match.end(), match[1] == "${"
 
 
-def _kept(string: str) -> str:
+def _empty_quoted(string: str) -> str:
     """A string, emptied if it holds quotes: code in a string names no module."""
     inside = string[1:-1]
     return string if not any(quote in inside for quote in "\"'`") else string[0] * 2
@@ -114,7 +114,7 @@ def _begins_value(text: str, slash: int) -> bool:
 
 
 def _opening(before: str) -> int:
-    """Where the bracket opens that the last character closes; 0 if it is not in sight."""
+    """Where the bracket opens that the last character closes; 0 if it is not in the text read."""
     depth = 0
     for i in range(len(before) - 1, -1, -1):
         depth += (before[i] == ")") - (before[i] == "(")

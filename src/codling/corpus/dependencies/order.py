@@ -160,7 +160,7 @@ def _untangle(graph: Graph, members: Sequence[int]) -> list[int]:
     while needs:
         free = [f for f, targets in needs.items() if not targets]
         ends = [] if free else [f for f, waiting in needed.items() if not waiting]
-        best = [] if free or ends else [_most_wanted(needs, needed)]
+        best = [] if free or ends else [_pick_most_wanted(needs, needed)]
         for file in free or ends or best:
             (last if ends else first).append(file)
             for target in needs.pop(file):
@@ -170,7 +170,7 @@ def _untangle(graph: Graph, members: Sequence[int]) -> list[int]:
     return first + last[::-1]
 
 
-def _most_wanted(needs: dict[int, set[int]], needed: dict[int, set[int]]) -> int:
+def _pick_most_wanted(needs: dict[int, set[int]], needed: dict[int, set[int]]) -> int:
     return max(needs, key=lambda f: (len(needed[f]) - len(needs[f]), -f))
 
 

@@ -3,7 +3,7 @@
 Input: the paths of a repository's files, and the text of one. Output: the paths of the files that
 declare the classes it names. A file's package is what its `package` or `namespace` line says, so
 source roots need not be known. A class of the same package, or of a package imported as a whole,
-counts where its name stands in the code. Java, Kotlin and Scala see each other's classes.
+counts where its name occurs in the code. Java, Kotlin and Scala see each other's classes.
 
 Not here: classes nested in others, except through the outer one, and extension methods in C#.
 """
@@ -45,7 +45,7 @@ def _opaque(*more: str) -> re.Pattern[str]:
     return re.compile("|".join((_COMMENT, *more, _STRING)), re.DOTALL)
 
 
-def _declared(words: str) -> re.Pattern[str]:
+def _declaration_pattern(words: str) -> re.Pattern[str]:
     return re.compile(
         rf"^([ \t]*)(?:(?:[a-z]+|\[[^\]\n]*\]|@\w+)[ \t]+)*?(?:{words})(\w+)",
         re.MULTILINE,
@@ -66,7 +66,7 @@ KOTLIN = Syntax(
     opaque=_opaque(r"\"\"\".*?(?:\"{3}|\Z)"),
     package=re.compile(r"^\s*package\s+([\w.`]+)", re.MULTILINE),
     imported=re.compile(r"(?:^|;)\s*import\s+([\w.`]+?(?:\.\*)?)(?=[ \t;\r\n]|$)", re.MULTILINE),
-    declared=_declared(
+    declared=_declaration_pattern(
         rf"{_TYPE}|fun[ \t]+(?:<[^>\n]*>[ \t]+)?(?:[\w<>?]+\.)?|(?:val|var|typealias)[ \t]+"
     ),
     qualified=_JVM_NAME,
@@ -75,7 +75,7 @@ SCALA = Syntax(
     opaque=_opaque(r"\"\"\".*?(?:\"{3}|\Z)"),
     package=re.compile(r"^\s*package\s+(?!object)([\w.]+)", re.MULTILINE),
     imported=re.compile(r"(?:^|;)\s*import\s+([\w.]+(?:\{[^}]*\}|\*)?)", re.MULTILINE),
-    declared=_declared(rf"{_TYPE}|(?:package object|type|def|val)[ \t]+"),
+    declared=_declaration_pattern(rf"{_TYPE}|(?:package object|type|def|val)[ \t]+"),
     qualified=_JVM_NAME,
     sees_enclosing=True,
 )
@@ -87,7 +87,7 @@ C_SHARP = Syntax(
         re.MULTILINE,
     ),
     keyword="using",
-    declared=_declared(_TYPE),
+    declared=_declaration_pattern(_TYPE),
     whole_packages=True,
     sees_enclosing=True,
 )
@@ -98,7 +98,7 @@ PHP = Syntax(
         r"(?:^|;)\s*use\s+(?:function\s+|const\s+)?([\w\\]+(?:\{[^}]*\})?)", re.MULTILINE
     ),
     keyword="use",
-    declared=_declared(_TYPE),
+    declared=_declaration_pattern(_TYPE),
     qualified=re.compile(r"\\?\b[A-Z]\w*(?:\\\w+)+"),
 )
 _SYNTAX = {
@@ -127,7 +127,7 @@ def read_package_file(text: str, syntax: Syntax) -> PackageFile:
     ('p', ('a.B',), ('c',))
     """
     code = syntax.opaque.sub('""', text)
-    names = [name for raw in _imported(code, syntax) for name in _expand(raw)]
+    names = [name for raw in _find_imports(code, syntax) for name in _expand(raw)]
     whole = [n.rpartition(".")[0] for n in names if n.endswith((".*", "._"))]
     single = [n for n in names if not n.endswith((".*", "._"))]
     if syntax.qualified is not None:
@@ -140,7 +140,7 @@ def read_package_file(text: str, syntax: Syntax) -> PackageFile:
     )
 
 
-def _imported(code: str, syntax: Syntax) -> Iterator[str]:
+def _find_imports(code: str, syntax: Syntax) -> Iterator[str]:
     """What findall finds, only that the search begins with lines that have the keyword at all."""
     at = 0
     while (word := code.find(syntax.keyword, at)) >= 0:
@@ -186,7 +186,7 @@ class PackageResolver:
 
     def _find(self, path: str, file: PackageFile, syntax: Syntax) -> Iterator[str]:
         for name in file.imports:
-            yield from self._named(name, path)
+            yield from self._find_named(name, path)
         visible = [file.package, *file.packages]
         if syntax.sees_enclosing:
             parts = file.package.split(".")
@@ -194,12 +194,12 @@ class PackageResolver:
         for package in visible:
             classes = self._packages.get(package)
             if classes is None:
-                yield from self._named(package, path)  # import static a.B.*;
+                yield from self._find_named(package, path)  # import static a.B.*;
                 continue
             for name in classes.keys() & file.names:
                 yield from self._nearest(classes[name], path)
 
-    def _named(self, qualified: str, path: str) -> Iterator[str]:
+    def _find_named(self, qualified: str, path: str) -> Iterator[str]:
         """The file of a.b.C, also for a.b.C.Nested and a.b.C.member."""
         package, _, name = qualified.rpartition(".")
         while package:

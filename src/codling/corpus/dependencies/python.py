@@ -45,7 +45,7 @@ class PythonImport(NamedTuple):
 
 
 def python_imports(text: str) -> Iterator[PythonImport]:
-    """The import statements of a module, at any depth; strings and comments are not looked into.
+    """The import statements of a module, at any depth; strings and comments are ignored.
 
     >>> list(python_imports("from ..a import b as c, d"))
     [PythonImport(level=2, module=('a',), names=('b', 'd'))]
@@ -55,11 +55,13 @@ def python_imports(text: str) -> Iterator[PythonImport]:
     for dots, module, names, plain in _statements(_OPAQUE.sub(" ", text)):
         if plain:
             for each in plain.split(","):
-                if parts := _dotted(each):
+                if parts := _split_dotted(each):
                     yield PythonImport(0, parts, None)
         else:
             wanted = (_first_word(n) for n in names.strip("()").split(","))
-            yield PythonImport(dots.count("."), _dotted(module), tuple(n for n in wanted if n))
+            yield PythonImport(
+                dots.count("."), _split_dotted(module), tuple(n for n in wanted if n)
+            )
 
 
 def _statements(text: str) -> Iterator[tuple[str, str, str, str]]:
@@ -157,7 +159,7 @@ class PythonResolver:
         near = [package_root, *scripts, *_USUAL_ROOTS]
 
         def reachable(folder: str) -> bool:
-            # A lone module far away, such as tests/data/helper.py, is nobody's top-level import.
+            # A lone module far away, such as tests/data/helper.py, is not a top-level import.
             return folder in near or folder in self._hosts or paths.join(folder, name) in self._dirs
 
         def distance(folder: str) -> tuple[int, int, str]:
@@ -176,7 +178,7 @@ class PythonResolver:
         return here if top is None else paths.parent(top)
 
 
-def _dotted(text: str) -> tuple[str, ...]:
+def _split_dotted(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in _before_as(text).split(".") if part.strip())
 
 

@@ -43,7 +43,7 @@ class Name(NamedTuple):
 
 
 def rust_paths(text: str) -> Iterator[tuple[str, ...]]:
-    """The paths that a file uses, group by group taken apart, and its `mod` items as `self::name`.
+    """The paths that a file uses, with groups expanded, and its `mod` items as `self::name`.
 
     >>> sorted(rust_paths("mod a; use crate::{b::C, d::{self, E as F}};"))
     [('crate', 'b', 'C'), ('crate', 'd'), ('crate', 'd', 'E'), ('self', 'a')]

@@ -1,7 +1,7 @@
 """Files that name each other by path: Ruby's `require`, the shell's `source`, PHP's `include`.
 
 Input: the paths of a repository's files, and the text of one. Output: the paths it loads. A name is
-looked for beside the file, then as the end of any path, the nearest first; what stands before it
+looked for beside the file, then as the end of any path, the nearest first; what precedes it
 as a variable or a call (`$DIR/x.sh`, `__DIR__ . '/x.php'`) is skipped.
 
 Not here: Ruby's constants that a framework loads by name, and names put together at run time.

@@ -31,7 +31,7 @@ _SOURCES = {
 
 
 def web_specifiers(text: str) -> Iterator[str]:
-    """The module names that a script imports; comments are not looked into.
+    """The module names that a script imports; comments are ignored.
 
     >>> list(web_specifiers('import a from "./a"; // from "./b"'))
     ['./a']

@@ -82,11 +82,11 @@ class Specifiers:
         for folder in paths.ancestors(here):
             for config in _CONFIGS:
                 path = paths.join(folder, config)
-                if path in self._files and (found := self._referred(path, here, {path})):
+                if path in self._files and (found := self._follow_references(path, here, {path})):
                     return found
         return []
 
-    def _referred(self, path: str, here: str, seen: set[str]) -> list[Project]:
+    def _follow_references(self, path: str, here: str, seen: set[str]) -> list[Project]:
         """What the project at `path`, and those around `here` that it refers to, say."""
         project = self._project(path)
         found = [project] if project != Project() else []
@@ -97,7 +97,7 @@ class Specifiers:
                 is_around = paths.parent(config) in paths.ancestors(here)
                 if is_around and config not in seen and len(seen) < _MAX_CONFIGS:
                     seen.add(config)
-                    found += self._referred(config, here, seen)
+                    found += self._follow_references(config, here, seen)
         return found
 
     def _project(self, path: str) -> Project:

@@ -1,7 +1,7 @@
 """Clusters of near-duplicates: candidate pairs from bands, union-find, and which member stays.
 
 Input: band hashes, a rank of the documents, and a function that gives the exact similarity of
-pairs. Output: for every document the one that stands for it (itself if it stays) and their
+pairs. Output: for every document the one that represents it (itself if it stays) and their
 similarity.
 
 Not here: how hashes and similarities are computed (minhash.py), and reading documents (dedup.py).
@@ -51,10 +51,10 @@ def choose_survivors(
     similarity: Similarity,
     threshold: float,
 ) -> tuple[Ids, NDArray[np.float32]]:
-    """Who stands for each document, and how similar the two are.
+    """The document that represents each document, and how similar the two are.
 
     In every cluster of connected pairs the document of least `rank` stays, and those go that
-    resemble it at `threshold` or above. The rest, joined only through others, forms clusters anew.
+    resemble it at `threshold` or above. The rest, joined only through others, forms clusters again.
     So nothing goes without a survivor that it truly resembles. Documents that are `fixed` always
     stay.
     """
@@ -62,7 +62,7 @@ def choose_survivors(
     survivor, score = np.arange(n), np.ones(n, np.float32)
     left, right = pairs
     while len(left):
-        label = connected(n, left, right)
+        label = find_components(n, left, right)
         members = np.union1d(left, right)
         members = members[np.lexsort((rank[members], label[members]))]
         is_keeper = np.r_[True, label[members[1:]] != label[members[:-1]]]
@@ -79,7 +79,7 @@ def choose_survivors(
     return survivor, score
 
 
-def connected(n: int, left: Ids, right: Ids) -> Ids:
+def find_components(n: int, left: Ids, right: Ids) -> Ids:
     """The least document of each document's connected component."""
     root = np.arange(n)
     _unite(root, left, right)
@@ -90,8 +90,8 @@ def _pair_key(a: Ids, b: Ids) -> Ids:
     return np.minimum(a, b) << 32 | np.maximum(a, b)
 
 
-def connected_reference(n: int, left: Iterable[int], right: Iterable[int]) -> list[int]:
-    """`connected` in plain Python: labels spread along the pairs until nothing changes."""
+def find_components_reference(n: int, left: Iterable[int], right: Iterable[int]) -> list[int]:
+    """`find_components` in plain Python: labels spread along the pairs until nothing changes."""
     label = list(range(n))
     pairs = list(zip(left, right, strict=True))
     while True:

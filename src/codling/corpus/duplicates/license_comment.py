@@ -2,7 +2,7 @@
 
 Input: a document's bytes. Output: the place after the last of the comments at its beginning that
 speaks of a licence or a copyright; the document's start where there is none, or where nothing but
-such comments is there. A `#!` line, a byte order mark and `<?php` may stand before or between.
+such comments is there. A `#!` line, a byte order mark and `<?php` may come before or between.
 
 Two small files with the same long header are not the same file, and two equal ones under different
 headers are: what is compared begins here.
@@ -34,7 +34,7 @@ BLOCKS = (
 LINES = (b"//", b"#", b"--", b";", b"%", b"!", b"dnl ", b"REM ")
 """What begins a comment of one line; `#` not before a small letter or a bracket (`#include`)."""
 PASSED = (b"\xef\xbb\xbf", b"<?php", b"<?hh")
-"""What may stand before a comment, anywhere at the beginning."""
+"""What may precede a comment, anywhere at the beginning."""
 HINTS = (b"licen", b"copyright", b"redistribut", b"public domain", b"all rights reserved")
 """One of them, in any case, makes a comment one about its licence."""
 
@@ -46,7 +46,7 @@ _WORD[list(b"_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")] 
 _WIDTH = 20
 
 
-def _packed(words: tuple[bytes, ...]) -> NDArray[np.uint8]:
+def _pack_words(words: tuple[bytes, ...]) -> NDArray[np.uint8]:
     """Words as rows of bytes, each after its length."""
     rows = np.zeros((len(words), _WIDTH), np.uint8)
     for row, word in zip(rows, words, strict=True):
@@ -55,8 +55,8 @@ def _packed(words: tuple[bytes, ...]) -> NDArray[np.uint8]:
     return rows
 
 
-_OPENERS, _CLOSERS = (_packed(tuple(each)) for each in zip(*BLOCKS, strict=True))
-_LINES, _PASSED, _HINTS = _packed(LINES), _packed(PASSED), _packed(HINTS)
+_OPENERS, _CLOSERS = (_pack_words(tuple(each)) for each in zip(*BLOCKS, strict=True))
+_LINES, _PASSED, _HINTS = _pack_words(LINES), _pack_words(PASSED), _pack_words(HINTS)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -127,7 +127,7 @@ def _which(data, at, end, words):  # type: ignore[no-untyped-def]  # noqa: ANN00
 
 @numba.njit(nogil=True, cache=True)
 def _is_at(data, at, end, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Whether a word stands at a place; words in small letters stand for those in capitals too."""
+    """Whether a word is at a place; words in lower case match those in upper case too."""
     n = np.int64(word[0])
     if at + n > end:
         return False

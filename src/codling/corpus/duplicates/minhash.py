@@ -2,9 +2,10 @@
 
 Input: documents as one array of UTF-8 bytes with offsets (the layout of an Arrow string column).
 Output: arrays of numbers. A token is a run of `[A-Za-z_0-9]`, or one character of a script other
-than Latin, lest Chinese texts be compared by their few English words; a shingle is five tokens in a
-row, or all of a shorter document, as a 32-bit hash. The licence comment at a document's beginning
-is left out (license_comment.py). Documents without a token have no shingles and resemble none.
+than Latin, so that Chinese texts are not compared by their few English words; a shingle is five
+tokens in a row, or all of a shorter document, as a 32-bit hash. The licence comment at a document's
+beginning is left out (license_comment.py). Documents without a token have no shingles and resemble
+none.
 
     shingles(text)               the distinct shingles of one document, sorted
     signatures(data, offsets)    per document the least value of each of `n` permutations of its
@@ -12,9 +13,9 @@ is left out (license_comment.py). Documents without a token have no shingles and
     band_hashes(signatures)      one hash per band of rows; documents that share one are candidates
     jaccard(...)                 exact similarity of pairs of shingle sets
 
-Each kernel has a plain-Python twin (`*_reference`) that the tests hold it to. The kernels release
-the GIL, so that threads share the work. Sources: Broder (1997); the ASCII tokens, 5 and 0.7 are
-bigcode's.
+Each kernel has a plain-Python twin (`*_reference`) that the tests compare it with. The kernels
+release the GIL, so that threads share the work. Sources: Broder (1997); the ASCII tokens, 5 and 0.7
+are bigcode's.
 
 Not here: which documents are compared and which of them stay (clusters.py, dedup.py).
 """
@@ -208,10 +209,10 @@ def shingles_reference(text: bytes) -> list[int]:
     if tokens and len(tokens) < SHINGLE_TOKENS:
         tokens = [0] * (SHINGLE_TOKENS - len(tokens)) + tokens
     ends = range(SHINGLE_TOKENS, len(tokens) + 1)
-    return [_mixed(tokens[end - SHINGLE_TOKENS : end]) for end in ends]
+    return [_mix(tokens[end - SHINGLE_TOKENS : end]) for end in ends]
 
 
-def _mixed(tokens: Sequence[int]) -> int:
+def _mix(tokens: Sequence[int]) -> int:
     value = 0
     for token in tokens:
         value = (value * _MIX + token) & _M64

@@ -2,7 +2,7 @@
 
 Input: the data and offsets of an Arrow string array. Output: per text the counts of
 linestats.LineStats. Bytes are counted in blocks of a fixed size without a branch, which the
-compiler turns into vector instructions; only characters outside ASCII are looked at one by one. The
+compiler turns into vector instructions; only characters outside ASCII are read one by one. The
 longest line is found by jumping: from a line's beginning as far as the longest line so far, and
 back to the last newline.
 

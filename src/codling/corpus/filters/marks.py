@@ -27,7 +27,7 @@ _CODED = bytes(b for b in range(256) if b >= 128 or chr(b) in "xu\\," or chr(b).
 
 
 def plain_marks(text: str) -> int:
-    """The marks of a text without compiled loops: those that are dear to find are all set."""
+    """The marks of a text without compiled loops: those that are slow to find are all set."""
     data = text.encode()
     has_base64 = b"a" * BASE64_RUN in data.translate(_BASE64)
     has_coded = b"a" * 2 * CODED_PARTS in data.translate(_HEX, delete=_CODED)

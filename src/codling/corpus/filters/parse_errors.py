@@ -104,7 +104,7 @@ class _Blocks:
 
 
 def _has_conflict(root: tree_sitter.Node, data: bytes) -> bool:
-    """Whether marks of a merge conflict stand in the code or in a comment."""
+    """Whether marks of a merge conflict are in the code or in a comment."""
     nodes = (_node_at(root, *match.span("mark")) for match in _CONFLICT.finditer(data))
     return any(_is_loose(node) or "comment" in node.type for node in nodes)
 

@@ -71,13 +71,14 @@ class ReadabilityConfig:
     max_line_tokens: float = 40.0
     """`dense`: names, numbers and symbols per line; the most is 38.0, minified code has 100."""
     max_repeated_lines: float = 0.8
-    """`repeated-lines`: share of the lines that stood in the file before; 4 files have more."""
+    """`repeated-lines`: share of the lines that repeat earlier lines of the file; 4 files have
+    more."""
     min_spaces: float = 0.06
     """`minified`: a smaller share of white space, if names of one letter are frequent too."""
     minified_one_letter: float = 0.15
     """How frequent: minified scripts have 0.15 to 0.49, files with so little space else less."""
     min_names: int = 50
-    """Files with fewer names are not judged: their shares say nothing."""
+    """Files with fewer names are not judged: their shares are not informative."""
     min_lines: int = 10
     """Lines that `one-letter` and `repeated-lines` need."""
     by_language: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -105,7 +106,7 @@ class ReadabilityConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class ReadabilityMeasures:
     """What a file looks like."""
 
     n_names: int
@@ -118,15 +119,15 @@ class Look:
     line_tokens: float
     """Names, numbers and symbols in a line, on average."""
     repeated_lines: float
-    """Share of the lines of MIN_LINE bytes and more that stood in the file before."""
+    """Share of the lines of MIN_LINE bytes and more that repeat earlier lines of the file."""
     spaces: float
     """Share of the bytes that are white space."""
 
 
-def look(data: bytes) -> Look:
+def measure_readability(data: bytes) -> ReadabilityMeasures:
     """Measure a text.
 
-    >>> look(b"a = b\\n\\nlonger = 12\\n").line_tokens
+    >>> measure_readability(b"a = b\\n\\nlonger = 12\\n").line_tokens
     3.0
     """
     kinds = _KINDS[np.frombuffer(data, np.uint8)]
@@ -139,7 +140,7 @@ def look(data: bytes) -> Look:
     n_tokens = len(starts) + int(np.count_nonzero(kinds == _SYMBOL))
     lines = [stripped for line in data.split(b"\n") if (stripped := line.strip())]
     full = [line for line in lines if len(line) >= MIN_LINE]
-    return Look(
+    return ReadabilityMeasures(
         n_names=len(names),
         n_lines=len(lines),
         longest_name=_longest_name(data, int(names.max(initial=0))),
@@ -150,7 +151,7 @@ def look(data: bytes) -> Look:
     )
 
 
-def unreadable(seen: Look, limits: ReadabilityConfig) -> tuple[str, str] | None:
+def find_unreadable(seen: ReadabilityMeasures, limits: ReadabilityConfig) -> tuple[str, str] | None:
     """The first rule that a file breaks, and the value that did it."""
     if seen.n_names < limits.min_names:
         return None

@@ -131,7 +131,7 @@ _GENERATED = re.compile(
 )
 
 
-def _generated(file: FileText, limits: Thresholds) -> Reason | None:
+def _check_generated(file: FileText, limits: Thresholds) -> Reason | None:
     if not limits.drop_generated or not file.marks & marks.GENERATED:
         return None
     found = generated_mark(file.text)
@@ -149,7 +149,7 @@ BASE64 = re.compile(r"[A-Za-z0-9+/\n]{64,}={0,2}")
 CODED = re.compile(r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,\s*|\b\s*)){8,}|(?:\\u[0-9a-fA-F]{4}){8,}")
 
 
-def _encoded(file: FileText, limits: Thresholds) -> Reason | None:
+def _check_encoded(file: FileText, limits: Thresholds) -> Reason | None:
     run, share = limits.max_encoded_run, limits.max_encoded_share
     if run is None and share is None:
         return None
@@ -159,7 +159,7 @@ def _encoded(file: FileText, limits: Thresholds) -> Reason | None:
     longest = max((end - start for start, end in spans), default=0)
     if run is not None and longest > run:
         return Reason("encoded", f"{longest} characters")
-    n_encoded = _covered(spans)
+    n_encoded = _count_covered(spans)
     if share is not None and n_encoded > share * len(file.text):
         return Reason("encoded", f"{n_encoded / len(file.text):.3f}")
     return None
@@ -179,7 +179,7 @@ def coded_spans(text: str) -> list[tuple[int, int]]:
     ]
 
 
-def _covered(spans: list[tuple[int, int]]) -> int:
+def _count_covered(spans: list[tuple[int, int]]) -> int:
     """Number of characters in any of the spans."""
     n, last = 0, 0
     for start, end in sorted(spans):
@@ -238,8 +238,8 @@ RULES: tuple[Rule, ...] = (
     _characters,
     _html,
     _data,
-    _generated,
-    _encoded,
+    _check_generated,
+    _check_encoded,
     _comments,
     _words,
     _python,

@@ -1,6 +1,6 @@
 """The licence that a source file states itself: SPDX tags and the usual headers.
 
-Input: a file's text. Output: an SPDX expression, or None. Only the first characters are looked at,
+Input: a file's text. Output: an SPDX expression, or None. Only the first characters are read,
 and only where a cheap search finds a word of licences at all. Several tags count together. What
 stands in a string literal is data of the program and says nothing about the file; nor does a field
 whose name only contains the word (`LicenseModel: ...`). The phrases are license_headers.toml.
@@ -59,7 +59,7 @@ _STATED = re.compile(
     re.MULTILINE,
 )
 _LEADER = frozenset(" \t/*#;%!.<-@")
-"""What stands before a field in a comment."""
+"""What precedes a field in a comment."""
 _FIELD_HINT = re.compile(r"licen[cs]e(?<!spdx-license)[\w.-]*[\"']?[ \t]*[:=]")
 _FIELD = re.compile(
     r"(?im)^[ \t]*(?:- )?[\"']?(?!SPDX|licen[cs]es?[\"']?[ \t]*[:=])"
@@ -94,7 +94,7 @@ class Header:
 
     license: str
     words: tuple[str, ...]
-    """One of them stands in every match."""
+    """One of them occurs in every match."""
     pattern: re.Pattern[str]
     weaker: tuple[str, ...] = ()
     """What is found along with it because it is a part of it."""
@@ -114,9 +114,9 @@ def header_license(text: str) -> str | None:
             break
     else:
         return None
-    found = _stated(head, lower)
+    found = _find_stated(head, lower)
     if found and (_holds_literal(head, lower) or _FIELD_HINT.search(lower)):
-        return _stated(head := _FIELD.sub("", without_strings(head)), head.lower())
+        return _find_stated(head := _FIELD.sub("", without_strings(head)), head.lower())
     return found
 
 
@@ -136,10 +136,10 @@ def stated_license(text: str) -> str | None:
     'MIT AND GPL-2.0-or-later'
     """
     head = text[:HEADER_CHARS]
-    return _stated(head, head.lower())
+    return _find_stated(head, head.lower())
 
 
-def _stated(head: str, lower: str) -> str | None:
+def _find_stated(head: str, lower: str) -> str | None:
     words = " ".join(lower.encode("ascii", "replace").translate(_WORDS).decode().split())
     tags = _SPDX.findall(head) if "spdx-license" in lower else []
     if tags:
@@ -162,7 +162,7 @@ def _holds_literal(head: str, lower: str) -> bool:
 
 
 def _by_phrases(lower: str, words: str) -> str | None:
-    found = list(dict.fromkeys([*(_gnu_licenses(words) or _abbreviated(words)), *_phrases(words)]))
+    found = list(dict.fromkeys([*(_gnu_licenses(words) or _abbreviate(words)), *_phrases(words)]))
     if listed := _LISTED.search(lower):
         parts = _BETWEEN.split(" ".join(listed[1].split()))
         names = [expression(_SUFFIX.sub("", part)) for part in parts]
@@ -199,7 +199,7 @@ def _phrases(words: str) -> list[str]:
     return [each.license for each in found if each.license not in weaker]
 
 
-def _abbreviated(words: str) -> list[str]:
+def _abbreviate(words: str) -> list[str]:
     """Licences with more conditions that are named by their letters: `licensed under LGPLv3`."""
     return [
         expression(f"{name}-{version}" + ("+" if later else "") if version else name)

@@ -45,7 +45,9 @@ def metadata_license(name: str, text: str) -> str | None:
         return None
     if name == "setup.cfg":
         found = re.search(r"^\s*license\s*=\s*(.+)$", text, re.MULTILINE | re.IGNORECASE)
-        return expression(found[1]) if found else _classified(re.findall(r"License :: .*", text))
+        return (
+            expression(found[1]) if found else _read_classifiers(re.findall(r"License :: .*", text))
+        )
     if name == "DESCRIPTION":
         return _r_package(text)
     return _debian(text) if name == "copyright" else _headers(text)
@@ -137,7 +139,9 @@ def _pyproject(data: dict[str, Any]) -> str | None:
         stated = stated.get("text") if isinstance(stated, dict) else stated
         classifiers = table.get("classifiers")
         found = expression(stated)
-        if found or (found := _classified(classifiers if isinstance(classifiers, list) else ())):
+        if found or (
+            found := _read_classifiers(classifiers if isinstance(classifiers, list) else ())
+        ):
             return found
     return None
 
@@ -160,10 +164,10 @@ def _headers(text: str) -> str | None:
     for key in ("License-Expression", "License"):
         if found := expression(values.get(key, [""])[0]):
             return found
-    return _classified(values.get("Classifier", ()))
+    return _read_classifiers(values.get("Classifier", ()))
 
 
-def _classified(classifiers: Iterable[object]) -> str | None:
+def _read_classifiers(classifiers: Iterable[object]) -> str | None:
     names = [str(c).rpartition(" :: ")[2].strip() for c in classifiers if "License :: " in str(c)]
     known = _names()["classifiers"]
     found = list(dict.fromkeys(known[name] for name in names if name in known))

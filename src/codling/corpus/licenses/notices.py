@@ -206,7 +206,7 @@ def _one(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
 
 
 def _recognise(path: str, text: str) -> str | None:
-    """What one notice says; None where it says nothing of licences."""
+    """What one notice says; None where it does not mention licences."""
     name = paths.name(path)
     if path.endswith("debian/copyright") or name in METADATA:
         return metadata_license(name, text)

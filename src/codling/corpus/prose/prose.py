@@ -45,7 +45,7 @@ from codling.corpus.redaction.redact import REDACTION_SCHEMA, Edit, RedactConfig
 from codling.corpus.sources import dumps, folders
 from codling.corpus.sources.decode import decode
 from codling.corpus.sources.repository import Entry, Repository
-from codling.corpus.tables.counts import document_counts, largest_rule, nested
+from codling.corpus.tables.counts import document_counts, largest_rule, nest_counts
 from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 from codling.corpus.tables.writer import new_table
 
@@ -126,7 +126,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Task:
+class ProseTask:
     """The work of one shard: a bucket of posts, a corpus, or files of a folder."""
 
     source: str
@@ -150,8 +150,8 @@ def prose(config: ProseConfig) -> Work:
 --out-dir runs/english/documents
     """
     dumps.columns_of(config.columns)
-    named = _named(config.sources)
-    sources = [_opened(path, name) for path, name in named]
+    named = _name_sources(config.sources)
+    sources = [_open_source(path, name) for path, name in named]
     draft = yield [
         source_input(path, _identity(name, each))
         for each, (path, name) in zip(sources, named, strict=True)
@@ -160,10 +160,10 @@ def prose(config: ProseConfig) -> Work:
     counts = map_shards(draft, tasks, prose_shard, config, label="prose")
     if counts["documents"] == 0:
         raise SourceError(f"prose: no text is left; {_largest_rule(counts)}")
-    draft.counts |= nested(counts)
+    draft.counts |= nest_counts(counts)
 
 
-def prose_shard(task: Task, shard: Shard) -> Counts:
+def prose_shard(task: ProseTask, shard: Shard) -> Counts:
     """Judge the texts of one shard and write its rows; returns what was counted."""
     counts: Counter[str] = Counter()
     allowed = allowed_licenses(task.config.licenses)
@@ -200,7 +200,7 @@ def _largest_rule(counts: Counter[str]) -> str:
     return f"{n:,} were dropped by the rule {rule}{cures.get(rule, '')}" if rule else ""
 
 
-def _named(paths: Sequence[Path]) -> list[tuple[Path, str]]:
+def _name_sources(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     """Each source with a name of its own."""
     names: Counter[str] = Counter()
     found = []
@@ -212,7 +212,7 @@ def _named(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     return found
 
 
-def _opened(path: Path, name: str) -> Repository | Path:
+def _open_source(path: Path, name: str) -> Repository | Path:
     """A folder with its files, or a file that is there and of a known kind."""
     if path.is_dir():
         repository = folders.open_plain(path, name, name)
@@ -244,24 +244,24 @@ def _tasks(
     named: Sequence[tuple[Path, str]],
     config: ProseConfig,
     scratch: Path,
-) -> Iterator[Task]:
+) -> Iterator[ProseTask]:
     """The work, cut by bytes; dumps of posts are dealt out to buckets first."""
     scratch.mkdir(exist_ok=True)
     for i, (source, (path, name)) in enumerate(zip(sources, named, strict=True)):
         if isinstance(source, Repository):
             licenses = read_notices(source.notices, config.license)
             for entries in cut(source.entries, attrgetter("n_bytes"), config.shard_bytes):
-                yield Task(name, path.absolute(), config, tuple(entries), licenses)
+                yield ProseTask(name, path.absolute(), config, tuple(entries), licenses)
         elif stackexchange.is_posts(path):
             folder = scratch / f"posts-{i}"
             folder.mkdir(exist_ok=True)
             for bucket in stackexchange.deal(path, folder):
-                yield Task(name, bucket.absolute(), config, is_bucket=True)
+                yield ProseTask(name, bucket.absolute(), config, is_bucket=True)
         else:
-            yield Task(name, path.absolute(), config)
+            yield ProseTask(name, path.absolute(), config)
 
 
-def _texts(task: Task) -> Iterator[Text]:
+def _texts(task: ProseTask) -> Iterator[Text]:
     """The texts of a task, in pieces."""
     if task.licenses is not None:
         yield from _folder_texts(task)
@@ -275,18 +275,18 @@ def _texts(task: Task) -> Iterator[Text]:
         yield from _corpus_texts(task)
 
 
-def _corpus_texts(task: Task) -> Iterator[Text]:
+def _corpus_texts(task: ProseTask) -> Iterator[Text]:
     config = task.config
     for number, row in enumerate(dumps.read_dump(task.path, task.source, config.columns)):
         is_named = row.repo != task.source
         repo = row.repo if is_named else f"{row.repo}/{number // POSTS_PER_REPO}"
         name = row.license or config.license
         stated = (name, "declared") if name else (UNKNOWN, "none")
-        for part, content in _numbered(row.content, row.path, config):
+        for part, content in _number_pieces(row.content, row.path, config):
             yield Text(repo, part, content, *stated, row.changed_at)
 
 
-def _folder_texts(task: Task) -> Iterator[Text]:
+def _folder_texts(task: ProseTask) -> Iterator[Text]:
     assert task.licenses is not None
     limit = task.config.max_file_bytes
     for entry in task.entries:
@@ -298,25 +298,25 @@ def _folder_texts(task: Task) -> Iterator[Text]:
         yield from _cut(task, entry.path, data, task.licenses)
 
 
-def _cut(task: Task, path: str, data: bytes, licenses: Licenses) -> Iterator[Text]:
+def _cut(task: ProseTask, path: str, data: bytes, licenses: Licenses) -> Iterator[Text]:
     text = decode(data)
     if text is None or "\0" in text:
         reason = ("not-text", "neither UTF-8 nor GB 18030")
         yield Text(task.source, path, "", "", "", reason=reason)
         return
     name, source = licenses.of(path, text)
-    for part, content in _numbered(text, path, task.config):
+    for part, content in _number_pieces(text, path, task.config):
         yield Text(task.source, part, content, name, source)
 
 
-def _numbered(text: str, path: str, config: ProseConfig) -> Iterator[tuple[str, str]]:
+def _number_pieces(text: str, path: str, config: ProseConfig) -> Iterator[tuple[str, str]]:
     """(path, content) of the pieces of a text, numbered if there are several."""
     found = list(pieces(text, config.max_chars)) or [""]
     for i, content in enumerate(found):
         yield (path if len(found) == 1 else f"{path}#{i + 1}"), content
 
 
-def _threads(task: Task) -> Iterator[Text]:
+def _threads(task: ProseTask) -> Iterator[Text]:
     config = task.config
     for thread in stackexchange.threads(task.path, config.min_score, config.max_answers):
         licenses = sorted({post.license for post in thread.posts})

@@ -175,7 +175,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     parser.StartDoctypeDeclHandler = lambda *_: _refuse(path)
     parser.EntityDeclHandler = lambda *_: _refuse(path)
     try:
-        with _unpacked(path) as file:
+        with _unpack(path) as file:
             while block := file.read(_BLOCK):
                 parser.Parse(block)
                 yield from found
@@ -191,7 +191,7 @@ def _refuse(path: Path) -> None:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+def _unpack(path: Path) -> Iterator[IO[bytes]]:
     if path.suffix == ".gz":
         with path.open("rb") as packed:
             yield gzip.GzipFile(fileobj=packed)  # type: ignore[misc]

@@ -4,7 +4,7 @@ Input: a text. Output: the places of addresses. Addresses that belong to nobody 
 domains, private and reserved networks, public name servers.
 
 Four numbers with dots are an address where a URL, a port or a network's length goes with them, or a
-name such as `api_host`, a command or a header stands before them. Else a word for versions and
+name such as `api_host`, a command or a header precedes them. Else a word for versions and
 sections, a heading, a package's coordinates or neighbours that are plain numbers speak against it,
 and without any of these the numbers decide: versions, sections and OIDs have small ones.
 
@@ -72,7 +72,7 @@ _IPV6 = re.compile(
 _IPV4_MIDDLE = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d", re.ASCII)
 _IPV6_MIDDLE = re.compile(r":[0-9a-fA-F:]")
 _NEAR = 120
-"""Characters before that are looked at, of the same line."""
+"""Characters before that are read, of the same line."""
 _SURE_BEFORE = re.compile(
     r"://(?:[^\s/@\"']*@)?$|\b(?:ssh|scp|sftp|rsync|mosh)\b.*@$|\b(?:root|admin|ubuntu|ec2-user)@$|"
     r"^\s*(?:[$#>]\s*)?(?:sudo\s+)?(?:ping|ip6?tables|ufw|nmap|traceroute|telnet|nc|nslookup|dig|whois|"
@@ -102,7 +102,7 @@ _VERSION = re.compile(
     re.IGNORECASE,
 )
 _VERSION_REACH = 24
-"""A word for versions that stands farther away than this says nothing."""
+"""A word for versions that is farther away than this does not count."""
 _NUMBER_BEFORE = re.compile(
     r"^\s*(?:#{1,6}|=+)\s*\[?v?$|^\s*\[$|[~^]$|[<>!=~]=\s?$|\w/$|[\"'][\w.-]+:[\w.-]+:$|\w/[\w.-]+:$|"
     r"(?:(?<![\d.])\d*\.?\d+|\d\.)[ ,-]+$"

@@ -115,7 +115,9 @@ def find_assigned(text: str) -> Iterator[tuple[int, int]]:
     for stem in STEMS:
         at = small.find(stem)
         while at >= 0:
-            if (stem != "pw" or _is_word(small, at, at + 2)) and (found := _assigned(text, at)):
+            if (stem != "pw" or _is_word(small, at, at + 2)) and (
+                found := _match_assignment(text, at)
+            ):
                 yield found
             at = small.find(stem, at + len(stem))
 
@@ -126,7 +128,7 @@ def _is_word(small: str, start: int, end: int) -> bool:
     return not any("a" <= c <= "z" for c in beside)
 
 
-def _assigned(text: str, at: int) -> tuple[int, int] | None:
+def _match_assignment(text: str, at: int) -> tuple[int, int] | None:
     match = _ASSIGNED.match(text, at, at + REACH + MAX_VALUE)
     if match is None or match.start("value") > at + REACH:
         return None

@@ -103,7 +103,7 @@ def _find_stems(source, hits):
 
 @njit(nogil=True, cache=True)
 def _may_hold(data, i, bounds, known):
-    """Whether a secret may stand behind the stem or flag at `i`, or around the command there; the
+    """Whether a secret may follow the stem or flag at `i`, or around the command there; the
     text has the `bounds` (start, end)."""
     _, end = bounds
     if data[i] == 32:
@@ -115,7 +115,7 @@ def _may_hold(data, i, bounds, known):
 
 @njit(nogil=True, cache=True)
 def _has_value(data, i, end, known):
-    """Whether a value that may be a secret stands behind the stem or flag at `i`."""
+    """Whether a value that may be a secret follows the stem or flag at `i`."""
     classes, fillers = known
     last_start = i + _REACH
     is_flag = data[i] == 32

@@ -5,7 +5,7 @@ sum over its pairs of neighbours: letters by how rarely they meet in words (lett
 letter beside a digit and a capital after a small letter speak for chance, separators for words.
 Words have about -1 bit per character, letters drawn at random +1.2, letters and digits more.
 
-Not here: which values are looked at (assigned_secrets.py).
+Not here: which values are tested (assigned_secrets.py).
 """
 
 import re

@@ -72,7 +72,7 @@ def redact(
     ('a\\nmail <EMAIL>', 2, 'email')
     """
     edits = find_edits(text, config, marked, formats)
-    return replaced(text, edits), edits
+    return apply_edits(text, edits), edits
 
 
 def find_edits(
@@ -95,7 +95,7 @@ def find_edits(
     return found
 
 
-def replaced(text: str, edits: Iterable[Edit]) -> str:
+def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     """The text with every edit made."""
     pieces: list[str] = []
     end = 0

@@ -31,7 +31,7 @@ class Format(NamedTuple):
 
 
 _AFTER = r"(?![A-Za-z0-9_/+-])"
-"""A key is not part of a longer word; secrets.py looks at what stands before it."""
+"""A key is not part of a longer word; secrets.py checks what precedes it."""
 
 
 def read_formats(text: str) -> tuple[tuple[Format, ...], tuple[str, ...]]:

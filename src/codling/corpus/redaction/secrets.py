@@ -107,7 +107,7 @@ def find_secrets(text: str, formats: int = ALL_FORMATS) -> Iterator[tuple[int, i
     []
     """
     words = _long_words(text) if formats == ALL_FORMATS else text
-    for stems, each in _selected(formats):
+    for stems, each in _select(formats):
         if any(stem in words for stem in stems):
             group = 1 if each.pattern.groups else 0
             for match in _matches(text, stems, each):
@@ -121,7 +121,7 @@ def find_secrets(text: str, formats: int = ALL_FORMATS) -> Iterator[tuple[int, i
 
 
 @lru_cache(maxsize=4096)
-def _selected(formats: int) -> tuple[tuple[tuple[str, ...], Format], ...]:
+def _select(formats: int) -> tuple[tuple[tuple[str, ...], Format], ...]:
     """The formats of which the bits are set, with the fixed parts of their anchors."""
     return tuple(each for bit, each in zip(BITS, _STEMS, strict=True) if formats & bit)
 

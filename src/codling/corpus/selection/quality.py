@@ -58,7 +58,7 @@ class QualityConfig(Parallel):
 
 
 @dataclass(frozen=True)
-class Task:
+class QualityTask:
     """A table of documents to score."""
 
     documents: Path
@@ -125,7 +125,7 @@ def _write(model: QualityModel, draft: Draft, accuracy: float | None) -> None:
     write_json(draft.file("model.json"), stored)
 
 
-def score_shard(task: Task, shard: Shard) -> Counts:
+def score_shard(task: QualityTask, shard: Shard) -> Counts:
     """Score the documents of one table."""
     model = QualityModel(Linear.load(task.model), task.config)
     names = ["source", "repo", "path", "content"]
@@ -147,7 +147,7 @@ def _score_all(
     stored = draft.inner("model").path / "model.npy"
     model.linear.save(stored)
     paths = documents.files("documents-*.parquet")
-    tasks = [Task(path, stored, config.linear) for path in paths]
+    tasks = [QualityTask(path, stored, config.linear) for path in paths]
     draft.counts |= map_shards(draft, tasks, score_shard, config, label="score")
 
 

@@ -106,7 +106,7 @@ class RecallConfig(Parallel):
 
 
 @dataclass(frozen=True)
-class Task:
+class RecallTask:
     """One slice of the pages: to be cut into n-grams, scored with a model, or written."""
 
     part: Slice
@@ -139,7 +139,8 @@ def recall(config: RecallConfig) -> Work:
         raise SourceError("recall needs at least one page and one seed")
     scores, grown = _rounds(draft, config, crawl, wanted)
     tasks = [
-        Task(task.part, config, scores=path) for task, path in zip(crawl.tasks, scores, strict=True)
+        RecallTask(task.part, config, scores=path)
+        for task, path in zip(crawl.tasks, scores, strict=True)
     ]
     done = map_shards(draft, tasks, write_shard, config, label="write")
     draft.counts |= {"pages": crawl.n_pages, "recalled": done["recalled"], "domains": grown}
@@ -149,7 +150,7 @@ def recall(config: RecallConfig) -> Work:
 class Crawl:
     """What is known of all pages while the rounds go on."""
 
-    tasks: list[Task]
+    tasks: list[RecallTask]
     index: list[Path]
     """The n-grams of every slice."""
     domains: NDArray[np.int64]
@@ -166,7 +167,7 @@ class Crawl:
         return len(self.domains)
 
 
-def index_shard(task: Task, shard: Shard) -> Counts:
+def index_shard(task: RecallTask, shard: Shard) -> Counts:
     """Cut the pages of a slice into n-grams."""
     config = task.config
     tokenizer = open_tokenizer(config.tokenizer_dir)
@@ -179,7 +180,7 @@ def index_shard(task: Task, shard: Shard) -> Counts:
     return {"pages": len(rows)}
 
 
-def score_shard(task: Task, shard: Shard) -> Counts:
+def score_shard(task: RecallTask, shard: Shard) -> Counts:
     """Score the pages of a slice with the classifier of a round."""
     assert task.index is not None
     assert task.model is not None
@@ -194,7 +195,7 @@ def score_shard(task: Task, shard: Shard) -> Counts:
     return {}
 
 
-def write_shard(task: Task, shard: Shard) -> Counts:
+def write_shard(task: RecallTask, shard: Shard) -> Counts:
     """Write the recalled pages of a slice."""
     assert task.scores is not None
     scores = np.load(task.scores, allow_pickle=False).tolist()
@@ -222,7 +223,7 @@ def domain(url: str) -> str:
 def _index(draft: Draft, config: RecallConfig) -> Crawl:
     """All pages cut into n-grams, slice by slice."""
     inner = draft.inner("index")
-    tasks = [Task(part, config) for part in slices(config.pages, config.slice_bytes)]
+    tasks = [RecallTask(part, config) for part in slices(config.pages, config.slice_bytes)]
     map_shards(inner, tasks, index_shard, config, label="index")
     paths = [Shard(inner.path, i).path("index") for i in range(len(tasks))]
     tables = [pl.read_parquet(path, columns=["domain", "draw"]) for path in paths]
@@ -255,7 +256,7 @@ def _rounds(
         examples = wanted + _places(crawl, positive) + _places(crawl, others)
         labels = [True] * (len(wanted) + len(positive)) + [False] * len(others)
         model = train(examples, labels, config.linear)
-        scores = _scored(draft.inner(f"round-{number}"), config, crawl, model)
+        scores = _score_pages(draft.inner(f"round-{number}"), config, crawl, model)
         found = np.concatenate([np.load(path, allow_pickle=False) for path in scores])
         is_recalled = found >= config.threshold
         shares = np.bincount(crawl.domains[is_recalled], minlength=len(crawl.names)) / totals
@@ -266,11 +267,11 @@ def _rounds(
     return scores, len(seeds)
 
 
-def _scored(draft: Draft, config: RecallConfig, crawl: Crawl, model: Linear) -> list[Path]:
+def _score_pages(draft: Draft, config: RecallConfig, crawl: Crawl, model: Linear) -> list[Path]:
     stored = draft.path / "model.npy"
     model.save(stored)
     tasks = [
-        Task(task.part, config, index=path, model=stored)
+        RecallTask(task.part, config, index=path, model=stored)
         for task, path in zip(crawl.tasks, crawl.index, strict=True)
     ]
     map_shards(draft, tasks, score_shard, config, label="score")

@@ -47,7 +47,7 @@ def slices(paths: Sequence[Path], n_bytes: int) -> Iterator[Slice]:
             for start in range(0, size, n_bytes):
                 yield Slice(path, start, min(size, start + n_bytes))
             continue
-        with _named(path), pq.ParquetFile(path) as file:
+        with _name_errors(path), pq.ParquetFile(path) as file:
             start = kept = 0
             for group in range(file.num_row_groups):
                 kept += file.metadata.row_group(group).total_byte_size
@@ -75,7 +75,7 @@ def as_inputs(paths: Sequence[Path]) -> list[Input]:
 
 
 def _rows(part: Slice, columns: Sequence[str]) -> Iterator[Any]:
-    with _named(part.path):
+    with _name_errors(part.path):
         if part.path.suffix == PARQUET:
             with pq.ParquetFile(part.path) as file:
                 groups = range(part.start, min(part.stop, file.num_row_groups))
@@ -103,7 +103,7 @@ def _lines(part: Slice) -> Iterator[tuple[int, bytes]]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _name_errors(path: Path) -> Iterator[None]:
     """Errors of the readers as one line for the user."""
     try:
         yield

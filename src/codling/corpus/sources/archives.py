@@ -27,7 +27,13 @@ from typing import IO, Literal, cast
 
 from codling.core.artifact import sha256_of
 from codling.core.errors import SourceError
-from codling.corpus.sources.repository import Archive, Entry, Repository, bounded, read_notice_files
+from codling.corpus.sources.repository import (
+    Archive,
+    Entry,
+    Repository,
+    apply_bounds,
+    read_notice_files,
+)
 
 TAR: dict[str, Literal["", "gzip", "bz2", "lzma"]] = {
     ".tar": "",
@@ -91,8 +97,8 @@ def open_archive(archive: Archive, scratch: Path) -> Iterator[Repository]:
     empty or unsafe.
     """
     path = Path(archive.path)
-    with _damage(path), _opened(path, scratch) as reader:
-        entries = list(_checked(path, reader))
+    with _damage(path), _open_archive(path, scratch) as reader:
+        entries = list(_check_members(path, reader))
         if not entries:
             raise SourceError(f"{path} holds no files; give a folder, repository or archive")
         top = _top_folder(entries)
@@ -186,7 +192,7 @@ class ZipMembers:
 
 
 @contextmanager
-def _opened(path: Path, scratch: Path) -> Iterator[TarMembers | ZipMembers]:
+def _open_archive(path: Path, scratch: Path) -> Iterator[TarMembers | ZipMembers]:
     ending = _ending(path.name)
     if ending in ZIP:
         with zipfile.ZipFile(path) as zipped:
@@ -224,7 +230,7 @@ def _copy(packed: IO[bytes], whole: IO[bytes], path: Path) -> None:
     whole.seek(0)
 
 
-def _checked(path: Path, members: TarMembers | ZipMembers) -> Iterator[Entry]:
+def _check_members(path: Path, members: TarMembers | ZipMembers) -> Iterator[Entry]:
     """The entries with normal paths; SourceError if one leads out of the archive."""
     is_zip = isinstance(members, ZipMembers)
     for stated, entry, target in members.entries():
@@ -235,7 +241,7 @@ def _checked(path: Path, members: TarMembers | ZipMembers) -> Iterator[Entry]:
         if landing.startswith("/") or landing.split("/")[0] == "..":
             raise SourceError(f"{path} holds a link that leads out of it: {stated!r}; not read")
         normal = posixpath.normpath(name).encode("utf-8", "surrogateescape")
-        yield bounded(replace(entry, path=normal.decode("utf-8", "backslashreplace")))
+        yield apply_bounds(replace(entry, path=normal.decode("utf-8", "backslashreplace")))
 
 
 def _ending(name: str) -> str:

@@ -98,7 +98,7 @@ class Commits:
         or half of all where there are not twice as many.
         """
         if at is not None:
-            return self._cut_at(self._named(at))
+            return self._cut_at(self._read_name(at))
         total = self.n_commits
         if total < MIN_COMMITS:
             raise SourceError(
@@ -123,14 +123,14 @@ class Commits:
         below = ["--", prefix.rstrip("/")] if prefix else ["--"]
         arguments = (*_LOG, _FORMAT, *where, f"{cut.commit}..{cut.head}", *below)
         with self.git.stream(*arguments) as stream:
-            yield from _parsed(stream.parts())
+            yield from _parse(stream.parts())
             if not stream.has_succeeded():
                 raise SourceError(
                     f"the repository {self.git.where} lacks objects of its later commits; "
                     f"{self.git.cure}"
                 )
 
-    def _named(self, at: str) -> str:
+    def _read_name(self, at: str) -> str:
         """The one commit of the history whose id begins so."""
         found = [c for c in self._parents if c.startswith(at)] if _ID.fullmatch(at) else []
         if len(found) != 1:
@@ -240,7 +240,7 @@ def open_commits(root: Path) -> Iterator[Commits]:
         yield Commits(git, head)
 
 
-def _parsed(tokens: Iterator[bytes]) -> Iterator[Commit]:
+def _parse(tokens: Iterator[bytes]) -> Iterator[Commit]:
     """Commits from a log of which each token is a commit, a change, or a path of a change."""
     about: list[str] = []
     changes: list[Change] = []

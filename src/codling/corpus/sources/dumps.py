@@ -25,7 +25,7 @@ from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import parse_lines
 from codling.corpus.licenses.metadata import expression, join
 from codling.corpus.sources.decode import decode
-from codling.corpus.sources.repository import known_second
+from codling.corpus.sources.repository import parse_second
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".json.gz", ".ndjson")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -160,4 +160,4 @@ def _second(stated: object) -> int | None:
             stated = (stated if stated.tzinfo else stated.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-    return known_second(stated) if isinstance(stated, int | float) else None
+    return parse_second(stated) if isinstance(stated, int | float) else None

@@ -19,7 +19,7 @@ from codling.corpus.sources import git
 from codling.corpus.sources.repository import (
     Entry,
     Repository,
-    bounded,
+    apply_bounds,
     fingerprint,
     read_notice_files,
 )
@@ -172,7 +172,7 @@ def _file_rule(status: os.stat_result) -> str:
 
 def _entry(relative: str, n_bytes: int, rule: str) -> Entry:
     value = "not followed" if rule == "link" else ""
-    return bounded(Entry(escape_bytes(relative), n_bytes, relative, rule, value))
+    return apply_bounds(Entry(escape_bytes(relative), n_bytes, relative, rule, value))
 
 
 def _tracked_entry(root: Path, tracked: git.Tracked) -> Entry:
@@ -180,7 +180,7 @@ def _tracked_entry(root: Path, tracked: git.Tracked) -> Entry:
         status = (root / tracked.path).lstat()
     except OSError as error:
         value = error.strerror or "not there"
-        return bounded(Entry(escape_bytes(tracked.path), 0, tracked.path, "unreadable", value))
+        return apply_bounds(Entry(escape_bytes(tracked.path), 0, tracked.path, "unreadable", value))
     rule = _file_rule(status) if not S_ISDIR(status.st_mode) else "not-a-file"
     return _entry(tracked.path, 0 if rule else status.st_size, rule)
 

@@ -18,7 +18,7 @@ from codling.core.files import escape_bytes
 from codling.core.git import Git, GitProcess, open_git
 from codling.core.git_place import GitPlace, find_place, is_git_dir
 from codling.core.log import say
-from codling.corpus.sources.repository import Entry, Repository, bounded, read_notice_files
+from codling.corpus.sources.repository import Entry, Repository, apply_bounds, read_notice_files
 
 LINK, SUBMODULE = "120000", "160000"
 _NO_OBJECT = "its object is missing"
@@ -108,7 +108,7 @@ def open_commit(root: Path, source: str, name: str, commit: str) -> Repository:
     """The files of a commit, whatever the work tree holds; of a folder in one, those below it."""
     place = _place(root)
     with open_git(place) as git:
-        entries = tuple(_listed(git, commit))
+        entries = tuple(_list(git, commit))
         _say_missing(root, entries, git.cure)
     reader = BlobReader(os.fspath(root.absolute()))
     return Repository(
@@ -142,9 +142,9 @@ def _prefix_mark(place: GitPlace) -> str:
     return "-" + hashlib.sha256(prefix).hexdigest()[:8] if prefix else ""
 
 
-def _listed(git: Git, commit: str) -> Iterator[Entry]:
+def _list(git: Git, commit: str) -> Iterator[Entry]:
     for raw, (mode, object_id, n_bytes) in git.list_commit(commit).items():
-        entry = bounded(Entry(escape_bytes(raw), n_bytes or 0, object_id))
+        entry = apply_bounds(Entry(escape_bytes(raw), n_bytes or 0, object_id))
         if mode == LINK:
             yield replace(entry, n_bytes=0, rule="link", value="not followed")
         elif mode != SUBMODULE:

@@ -20,7 +20,7 @@ from codling.core.errors import SourceError
 from codling.core.files import escape_bytes
 from codling.core.git import Git, open_git
 from codling.core.git_place import find_place
-from codling.corpus.sources.repository import known_second
+from codling.corpus.sources.repository import parse_second
 
 _LOG = ("log", "-z", "-c", "--root", "--raw", "--no-abbrev", "--no-renames", "--no-ext-diff")
 _FORMAT = "--format=%x01%H %ct"
@@ -56,17 +56,19 @@ def read_history(root: Path, commit: str = "") -> History:
             return History({}, 0, False, is_broken=True)
         blobs = {os.fsencode(path): each.object_id.encode() for path, each in files.items()}
         changes = _Changes(git, commit)
-        times = _dated(blobs, changes, place.shallow_cuts())
+        times = _date_files(blobs, changes, place.shallow_cuts())
     return History(times, len(files), bool(place.shallow_cuts()), changes.is_cut)
 
 
-def _dated(undated: dict[bytes, bytes], changes: "_Changes", cuts: set[bytes]) -> dict[str, int]:
+def _date_files(
+    undated: dict[bytes, bytes], changes: "_Changes", cuts: set[bytes]
+) -> dict[str, int]:
     """Path -> second of the newest commit that gave it the blob that `undated` says."""
     times: dict[str, int] = {}
     for commit, second, path, blob in changes:
         if undated.get(path) == blob and commit not in cuts:
             del undated[path]
-            if (known := known_second(second)) is not None:
+            if (known := parse_second(second)) is not None:
                 times[escape_bytes(os.fsdecode(path))] = known
             if not undated:
                 break
@@ -86,11 +88,11 @@ class _Changes:
         place = (f"--relative={prefix}", self._commit, "--", prefix.rstrip("/"))
         arguments = place if prefix else (self._commit, "--")
         with self._git.stream(*_LOG, _FORMAT, *arguments) as stream:
-            yield from _parsed(stream.parts())
+            yield from _parse(stream.parts())
             self.is_cut = not stream.has_succeeded()
 
 
-def _parsed(tokens: Iterator[bytes]) -> Iterator[tuple[bytes, int, bytes, bytes]]:
+def _parse(tokens: Iterator[bytes]) -> Iterator[tuple[bytes, int, bytes, bytes]]:
     """Changes from a log of which each token is a commit, a change, or a change's path."""
     commit, second = b"", 0
     for token in tokens:

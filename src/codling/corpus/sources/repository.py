@@ -15,7 +15,7 @@ from codling.corpus.licenses.notices import NOTICE_BYTES, is_notice
 MAX_PATH_BYTES = 4096
 """A longer path is not a path of a file system (PATH_MAX of Linux): it was made to cost time."""
 MAX_SECOND = 253_402_300_799
-"""The last second of the year 9999: a later time is none."""
+"""The last second of the year 9999: a later time is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def fingerprint(entries: Sequence[Entry], *parts: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def bounded(entry: Entry) -> Entry:
+def apply_bounds(entry: Entry) -> Entry:
     """The entry, or one that is not read and has a short path if its own is far too long."""
     n_bytes = len(entry.path.encode())
     if n_bytes <= MAX_PATH_BYTES:
@@ -106,6 +106,6 @@ def bounded(entry: Entry) -> Entry:
     return replace(entry, path=path, n_bytes=0, rule="unreadable", value=value)
 
 
-def known_second(stated: float) -> int | None:
+def parse_second(stated: float) -> int | None:
     """Unix seconds that can be a time of a file (from 1970 to 9999); None for any other number."""
     return int(stated) if 0 <= stated <= MAX_SECOND else None

@@ -1,4 +1,4 @@
-"""Counts of shards as they stand in a manifest, where "dropped_by_rule/binary" is in a table.
+"""Counts of shards as they are in a manifest, where "dropped_by_rule/binary" is in a table.
 
 Not here: what else is counted (each stage).
 """
@@ -9,10 +9,10 @@ from typing import Any
 _BY_RULE = "dropped_by_rule/"
 
 
-def nested(counts: Mapping[str, int]) -> dict[str, int | dict[str, int]]:
+def nest_counts(counts: Mapping[str, int]) -> dict[str, int | dict[str, int]]:
     """Flat counts with the part before a slash as a table, the largest entries first.
 
-    >>> nested({"documents": 3, "by_language/c": 1, "by_language/python": 2})
+    >>> nest_counts({"documents": 3, "by_language/c": 1, "by_language/python": 2})
     {'documents': 3, 'by_language': {'python': 2, 'c': 1}}
     """
     found: dict[str, int | dict[str, int]] = {}

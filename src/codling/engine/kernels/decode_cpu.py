@@ -48,7 +48,7 @@ def _to_f32(_context: Any, kind: Any) -> Any:
 
 
 @_intrinsic
-def _stored(_context: Any, like: Any, value: Any) -> Any:
+def _to_stored(_context: Any, like: Any, value: Any) -> Any:
     """A float32 as the number type of the array `like`: itself, or rounded to bfloat16's bits."""
     kind = like.dtype
 
@@ -224,7 +224,7 @@ def _project_heads(
             else:
                 slot = v_NBKSD[layer, rows[r], head - n_heads - n_kv, starts[r]]
             for d in range(width):
-                slot[d] = _stored(slot, x_D[d])
+                slot[d] = _to_stored(slot, x_D[d])
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)

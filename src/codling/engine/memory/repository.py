@@ -44,7 +44,7 @@ class MemoryFile:
 
 
 @dataclass(frozen=True)
-class _Fresh:
+class _EditedIndex:
     """The files that were edited, replaced as a whole."""
 
     index: SuffixIndex
@@ -65,7 +65,7 @@ class Memory:
         self.index, self._files = index, files
         self._number = {f.path: i for i, f in enumerate(files)}
         self._edited: dict[str, tuple[MemoryFile, list[int]]] = {}
-        self._fresh = _Fresh(SuffixIndex.build([], tokenizer.vocab_size), ())
+        self._fresh = _EditedIndex(SuffixIndex.build([], tokenizer.vocab_size), ())
 
     @classmethod
     def build(
@@ -157,7 +157,7 @@ class Memory:
         if edited != self._edited:
             index = SuffixIndex.build([i for _, i in edited.values()], self.tokenizer.vocab_size)
             self._edited = edited
-            self._fresh = _Fresh(index, tuple(file for file, _ in edited.values()))
+            self._fresh = _EditedIndex(index, tuple(file for file, _ in edited.values()))
 
     def snapshot(self) -> "Memory":
         """The same files, and edited ones as they are now, for one request: places that it is given

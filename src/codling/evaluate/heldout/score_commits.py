@@ -140,7 +140,7 @@ def score_commits(config: ScoreCommitsConfig) -> Work:
         given = list(_check_inputs(config, commits, cut))
         identity = hashlib.sha256(f"{cut.commit} {cut.head}".encode()).hexdigest()[:16]
         draft = yield [source_input(config.repo, identity), *given]
-        asked = _asked(commits, cut, config)
+        asked = _ask_questions(commits, cut, config)
         _work(draft, config, asked, SnapshotContext(_tree(commits, cut)))
 
 
@@ -150,7 +150,7 @@ def foresee_questions(config: ScoreCommitsConfig) -> str:
     Raises ConfigError if nothing can be; SourceError for a history that cannot be cut.
     """
     with open_commits(config.repo) as commits:
-        asked = _asked(commits, commits.cut(config.at), config)
+        asked = _ask_questions(commits, commits.cut(config.at), config)
     few = "" if len(asked.questions) >= ENOUGH_PLACES else f" ({ENOUGH_PLACES} would tell more)"
     return (
         f"{config.repo}: {len(asked.questions)} places of {asked.n_commits} later commits will be "
@@ -158,7 +158,7 @@ def foresee_questions(config: ScoreCommitsConfig) -> str:
     )
 
 
-def _asked(commits: Commits, cut: Cut, config: ScoreCommitsConfig) -> CommitQuestions:
+def _ask_questions(commits: Commits, cut: Cut, config: ScoreCommitsConfig) -> CommitQuestions:
     asked = ask(commits, cut, config.n_places, config.block_share, config.seed)
     if not asked.questions:
         raise ConfigError(
@@ -180,7 +180,7 @@ def _work(
         own = [a for a in arms if a.who == who or (who == "base" and a.who in ("ngram", "nobody"))]
         if path is None or not own:
             continue
-        with closing(_opened(path, config)) as engine:
+        with closing(_open_engine(path, config)) as engine:
             can_insert[who] = engine.can_insert
             remembered = _memory(config, who, documents, engine, remembered)
             known = Memory.open(remembered, engine.tokenizer)
@@ -298,7 +298,7 @@ class _Examiner:
         return self._ngram
 
 
-def _opened(path: Path, config: ScoreCommitsConfig) -> TextEngine:
+def _open_engine(path: Path, config: ScoreCommitsConfig) -> TextEngine:
     """The engine of the base or of the tuned model, which may be an adapter of the base."""
     is_adapter = path == config.tuned and is_adapter_at(path)
     return TextEngine.open(
