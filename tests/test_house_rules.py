@@ -337,3 +337,38 @@ def test_a_test_that_waits_for_a_program_gives_a_busy_machine_ten_minutes() -> N
         if int(found[1] or found[2]) < 600
     ]
     assert short == []
+
+
+PARTICIPLES = (
+    *("asked", "boxed", "dated", "fenced", "guarded", "joined", "judged", "masked", "mixed"),
+    *("proved", "relengthened", "renamed", "replanned", "restored", "scored", "settled"),
+    *("spelled", "stretched", "weighed"),
+)
+"""Words that were names of functions here once: a function is named by what it does."""
+
+
+def test_no_public_function_is_named_by_a_participle() -> None:
+    found = {
+        (module, node.name)
+        for module, tree in trees().items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name in PARTICIPLES
+    }
+    assert found == set()
+
+
+MAX_ENTRIES = 50
+LONG_TABLES = {"corpus/dependencies/c.py": "the names of the C and C++ standards' headers, one set"}
+"""Modules with a longer table in their code, and why."""
+
+
+def test_long_tables_are_data_beside_the_code() -> None:
+    found = {
+        module
+        for module, tree in trees().items()
+        for statement in tree.body
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for node in ast.walk(statement)
+        if len(getattr(node, "elts", getattr(node, "keys", ()))) > MAX_ENTRIES
+    }
+    assert found == set(LONG_TABLES)

@@ -6,6 +6,7 @@ Not here: chat templates (tokens/chat.py), tools, images.
 """
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import Request
@@ -67,8 +68,7 @@ async def _stream_chunks(run: Run, asked: ChatRequest, server: Server) -> Object
     with server.running(run):
         for i in range(len(run.choices)):
             yield chunk(i, {"role": "assistant", "content": ""}, None)
-        events = run.events(server.config.keep_alive_seconds)
-        try:
+        async with aclosing(run.events(server.config.keep_alive_seconds)) as events:
             async for event in events:
                 if event is None:
                     yield None
@@ -78,8 +78,6 @@ async def _stream_chunks(run: Run, asked: ChatRequest, server: Server) -> Object
                     yield chunk(i, {"content": delta.text}, None, delta.logprobs)
                 if delta.finish_reason:
                     yield chunk(i, {}, delta.finish_reason)
-        finally:
-            await events.aclose()
     if asked.wants_usage:
         yield head | {"choices": [], "usage": run.usage()}
 

@@ -8,6 +8,7 @@ Not here: prompts (prompts.py), and the running of completions (run.py).
 
 import math
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import Request
@@ -110,8 +111,7 @@ async def _stream_chunks(
             scores = await _prompt_logprobs(run, asked, server)
             for i, prompt in enumerate(prompts):
                 yield chunk(i, prompt, scores[i], None)
-        events = run.events(server.config.keep_alive_seconds)
-        try:
+        async with aclosing(run.events(server.config.keep_alive_seconds)) as events:
             async for event in events:
                 if event is None:
                     yield None
@@ -119,8 +119,6 @@ async def _stream_chunks(
                 i, delta = event
                 if delta.text or delta.finish_reason or delta.logprobs:
                     yield chunk(i, delta.text, delta.logprobs, delta.finish_reason)
-        finally:
-            await events.aclose()
     if asked.wants_usage:
         yield head | {"choices": [], "usage": run.usage()}
 

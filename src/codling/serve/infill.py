@@ -14,6 +14,7 @@ that name them are refused.
 
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import Request
@@ -110,8 +111,7 @@ class _NativeAnswer:
 
     async def stream_chunks(self) -> Objects:
         with self.server.running(self.run, self.session):
-            events = self.run.events(self.server.config.keep_alive_seconds)
-            try:
+            async with aclosing(self.run.events(self.server.config.keep_alive_seconds)) as events:
                 async for event in events:
                     if event is None:
                         yield None
@@ -121,8 +121,6 @@ class _NativeAnswer:
                         yield {"index": 0, "content": text, "stop": False, "id_slot": 0}
                     if self.cut:
                         break
-            finally:
-                await events.aclose()
         yield select(self._final(""), self.asked.response_fields)
 
     def _take(self, text: str) -> str:

@@ -9,6 +9,7 @@ Not here: what the objects say (completions.py, chat.py, infill.py).
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -38,13 +39,9 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; a client that goes away is not an error."""
-        try:
-            await super().__call__(scope, receive, send)
-        except ClientDisconnect:
-            pass
-        finally:
-            await self.text.aclose()
-            await self.objects.aclose()
+        async with aclosing(self.objects), aclosing(self.text):
+            with suppress(ClientDisconnect):
+                await super().__call__(scope, receive, send)
 
 
 async def _frame(objects: Objects, *, done: bool) -> AsyncGenerator[str, None]:
