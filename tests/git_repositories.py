@@ -73,7 +73,7 @@ def history(root: Path, trees: Sequence[Mapping[str, str]], **messages: str) -> 
 
 def read_all(*roots: Path) -> dict[str, str]:
     """Everything that codling reads of repositories; rule by path of the files of them all."""
-    found = {}
+    found: dict[str, str] = {}
     for root in roots:
         WorkingTree(root)
         for source in open_sources([root]):

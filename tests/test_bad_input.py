@@ -118,7 +118,7 @@ def test_a_corrupt_manifest(folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert collect(folder, tmp_path / "raw") == 0
     (tmp_path / "raw/manifest.json").write_text("{")
     capsys.readouterr()
-    command = ["data", "clean", "--raw-dir", tmp_path / "raw", "--out-dir", tmp_path / "documents"]
+    command = ("data", "clean", "--raw-dir", tmp_path / "raw", "--out-dir", tmp_path / "documents")
     assert call(*command) == 2
     assert "manifest.json is damaged; delete the folder" in one_line(capsys)
 

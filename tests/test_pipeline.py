@@ -60,7 +60,7 @@ def test_benchmarks_are_one_path_or_a_list_with_or_without_quotes(
 def test_workers_and_ray_reach_every_data_station() -> None:
     found = steps(workers=7, ray="10.0.0.1:6379")
     for name in ("collect", "clean", "dedup", "screen", "arrange"):
-        config = found[name].config
+        config: Any = found[name].config
         assert (config.workers, config.ray) == (7, "10.0.0.1:6379")
     own = steps(workers=7, set=("dedup.workers=1",))["dedup"].config
     assert isinstance(own, DedupConfig)

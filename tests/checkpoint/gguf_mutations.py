@@ -161,7 +161,12 @@ def stored(name: str, weight: np.ndarray) -> Stored:
 
 
 NUMBERS = ((U32, 0), (I32, -1), (U32, 2**31), (U64, 2**63), (U32, 10**9), (F32, 1.5), (BOOL, True))
-OTHERS = ((STRING, "big"), (ARRAY, (U32, [])), (ARRAY, (I32, [1, 2])), (ARRAY, (STRING, ["a"])))
+OTHERS: tuple[Any, ...] = (
+    (STRING, "big"),
+    (ARRAY, (U32, [])),
+    (ARRAY, (I32, [1, 2])),
+    (ARRAY, (STRING, ["a"])),
+)
 REALS = ((F32, float("nan")), (F32, float("inf")), (F64, -1.0), (F64, 1e300), (BOOL, True))
 WHOLE = ("block_count", "embedding_length", "feed_forward_length", "attention.head_count")
 
@@ -198,7 +203,8 @@ def token_cases(base: Parts) -> Iterator[tuple[str, Parts, tuple[str, ...]]]:
             key = f"tokenizer.ggml.{name}_token_id"
             yield f"{name} {value}", having(key, kind, value), LINE
     for key in ("tokens", "token_type", "merges"):
-        for kind, value in ((U32, 5), *OTHERS[:3], (ARRAY, (STRING, ["a", "a"]))):
+        kinds: tuple[Any, ...] = ((U32, 5), *OTHERS[:3], (ARRAY, (STRING, ["a", "a"])))
+        for kind, value in kinds:
             name = f"tokenizer.ggml.{key}"
             # Without merges every byte is a token: that is sound.
             allowed = ANY if key == "merges" else LINE

@@ -70,7 +70,8 @@ def test_what_is_written_is_the_least_that_peft_needs(saved: Path) -> None:
 
 @pytest.mark.long
 def test_merging_adds_scale_times_b_a(saved: Path) -> None:
-    plain, merged = make(), make()
+    plain: Any = make()
+    merged: Any = make()
     merge(merged, load_adapter(saved))
     # alpha / rank x (1 x 0.5 + 1 x 0.5)
     difference = merged.layers[0].self_attn.q_proj.weight - plain.layers[0].self_attn.q_proj.weight
@@ -81,7 +82,8 @@ def test_merging_adds_scale_times_b_a(saved: Path) -> None:
 
 
 def test_half_precision_weights_are_rounded_once(saved: Path) -> None:
-    exact, half = make().to(torch.bfloat16), make().to(torch.bfloat16)
+    exact: Any = make().to(torch.bfloat16)
+    half: Any = make().to(torch.bfloat16)
     exact.float()
     merge(exact, load_adapter(saved))
     merge(half, load_adapter(saved))

@@ -3,6 +3,7 @@
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -91,7 +92,9 @@ def make(config: ModelConfig) -> Transformer:
 
 def convert(model: Transformer, *, split_kv_b: bool) -> dict[str, np.ndarray]:
     """The tensors as llama.cpp's converter names, permutes, splits and stacks them."""
-    config, found = model.config, {}
+    config = model.config
+    found: dict[str, Any] = {}
+    parameter: Any
     for name, parameter in model.named_parameters():
         if name in TOP_NAMES:
             found[TOP_NAMES[name]] = parameter
@@ -215,7 +218,7 @@ def test_a_file_with_kv_b_in_one_piece_loads_too(tmp_path: Path) -> None:
 def test_quantised_weights_are_expanded_into_their_places(tmp_path: Path, name: str) -> None:
     model = make(LLAMA)
     stored = write(tmp_path / "model.gguf", model, gguf.GGMLQuantizationType[name])
-    loaded = load_model(tmp_path / "model.gguf")
+    loaded: Any = load_model(tmp_path / "model.gguf")
     expected = torch.from_numpy(stored["token_embd.weight"])
     assert torch.equal(loaded.embed_tokens.weight, expected)
     assert torch.equal(

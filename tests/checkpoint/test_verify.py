@@ -75,7 +75,12 @@ def test_a_file_is_hashed_once_until_it_changes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
-    monkeypatch.setattr(verify, "sha256_of", lambda p: (read.append(p.name), sha256_of(p))[1])
+
+    def counted(path: Path) -> str:
+        read.append(path.name)
+        return sha256_of(path)
+
+    monkeypatch.setattr(verify, "sha256_of", counted)
     for _ in range(3):
         check_files(folder)
     assert read == ["model.safetensors"]

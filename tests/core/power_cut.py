@@ -67,10 +67,10 @@ class Disk:
         for gone in self._alive - alive:
             self._ages[gone] = self._ages.get(gone, 0) + 1
         self._alive = alive
-        for node, entries in folders:
+        for node, nodes in folders:
             versions = self.names.setdefault(node, [{}])
-            if versions[-1] != entries:
-                versions.append(entries)
+            if versions[-1] != nodes:
+                versions.append(nodes)
 
     def sync(self, descriptor: int) -> None:
         """What is behind a descriptor is on the disk now."""
@@ -141,7 +141,8 @@ class Disk:
 @contextmanager
 def watched(disk: Disk) -> Iterator[None]:
     """Within the block the calls of this process go through the disk."""
-    with mock.patch.multiple(os, **{name: _through(disk, name) for name in CALLS}):
+    calls: dict[str, Any] = {name: _through(disk, name) for name in CALLS}
+    with mock.patch.multiple(os, **calls):
         disk.look()
         # What was there before is on the disk.
         for node, versions in disk.names.items():

@@ -106,7 +106,7 @@ SOURCE = Input(kind="source", id="abc", path="/x")
 def test_work_of_another_version_or_from_other_inputs_stays_too(
     tmp_path: Path, begun: dict[str, Any], said: str
 ) -> None:
-    partial = stop_halfway(tmp_path / "toy", ToyConfig(), **begun)  # type: ignore[arg-type]
+    partial = stop_halfway(tmp_path / "toy", ToyConfig(), **begun)
     with pytest.raises(ArtifactError, match=said):
         make(tmp_path / "toy", ToyConfig())
     assert (partial / "half.txt").exists()

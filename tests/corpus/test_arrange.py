@@ -10,10 +10,10 @@ from codling.core.errors import ArtifactError
 from codling.core.shards import Shard, read_rows
 from codling.corpus.arrange import ArrangeConfig, arrange
 from codling.corpus.layout import samples
-from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, Document
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, Document, Split
 
 
-def document(repo: str, path: str, content: str, split: str = "train") -> Document:
+def document(repo: str, path: str, content: str, split: Split = "train") -> Document:
     return Document(
         source="src", repo=repo, path=path, language="python", license="MIT", license_from="none",
         split=split, n_bytes=len(content), sha256=hashlib.sha256(content.encode()).hexdigest(),

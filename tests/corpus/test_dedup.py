@@ -198,7 +198,7 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(
     undisturbed, *_ = run(tmp_path / "a", shards, level="file", workers=1)
     for stage, when in (("sign_shard", 2), ("shingle_shard", 1), ("write_subset", 2)):
         original = getattr(dedup_module, stage)
-        calls = []
+        calls: list[Any] = []
 
         def interrupted(task, shard, original=original, calls=calls, when=when):
             calls.append(shard)

@@ -128,7 +128,8 @@ def test_a_path_of_more_than_4096_bytes_is_cut_and_not_read(tmp_path: Path) -> N
     with tarfile.open(tmp_path / "c.tar", "w") as tar:
         for name in ("top/a.py", f"top/{long}"):
             tar.addfile(tarfile.TarInfo(name), io.BytesIO())
-    assert [e.rule for e in _entries(tmp_path / "c.tar", tmp_path)] == ["", "unreadable"]
+    entries: list[Any] = list(_entries(tmp_path / "c.tar", tmp_path))
+    assert [e.rule for e in entries] == ["", "unreadable"]
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """The compiled decoding loop computes what the plain model computes."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,8 +93,9 @@ def test_int8_is_refused_where_there_is_no_compiled_loop() -> None:
 def test_biases_and_tied_embeddings_are_taken_along() -> None:
     model = random_model(replace(CONFIG, attention_bias=True, tie_embeddings=True))
     for block in model.layers:
-        torch.nn.init.normal_(block.self_attn.q_proj.bias)
-        torch.nn.init.normal_(block.self_attn.v_proj.bias)
+        attention: Any = block.self_attn
+        torch.nn.init.normal_(attention.q_proj.bias)
+        torch.nn.init.normal_(attention.v_proj.bias)
     plain, got = logits_of_both(model, 2)
     torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
     assert model.lm_head.weight is model.embed_tokens.weight

@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -186,7 +186,8 @@ def test_a_full_queue_refuses_further_requests() -> None:
 
 
 def test_senseless_parameters_name_themselves() -> None:
-    for name, value in {"temperature": -1.0, "top_p": 0.0, "max_tokens": 0, "stop": ("",)}.items():
+    wrong: dict[str, Any] = {"temperature": -1.0, "top_p": 0.0, "max_tokens": 0, "stop": ("",)}
+    for name, value in wrong.items():
         with pytest.raises(RequestError, match=name) as caught:
             SamplingParams(**{name: value})
         assert caught.value.param == name

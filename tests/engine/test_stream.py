@@ -109,7 +109,7 @@ def test_a_stream_can_be_read_in_an_event_loop(bytes_only: Tokenizer) -> None:
         return [delta.text async for delta in stream]
 
     deltas = [Delta(text="a"), Delta(text="b"), Delta(text="", finish_reason="stop")]
-    feeder = threading.Timer(0.02, lambda: [stream.put(d) for d in deltas])
+    feeder = threading.Timer(0.02, lambda: list(map(stream.put, deltas)))
     feeder.start()
     assert asyncio.run(read()) == ["a", "b", ""]
     assert cancelled == []

@@ -43,7 +43,7 @@ def served(model: Path) -> Iterator[ApiBackend]:
 
 
 def config(**values: Any) -> BenchmarkConfig:
-    return BenchmarkConfig(benchmark="humaneval", **values)  # type: ignore[arg-type]
+    return BenchmarkConfig(benchmark="humaneval", **values)
 
 
 def answering(body: dict[str, Any], status: int = 200) -> ApiBackend:

@@ -4,6 +4,7 @@ published."""
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def config(shared_data, tmp_path) -> BenchmarkConfig:
     )
 
 
-def canonical(config: BenchmarkConfig, name: str, step: int = 1, **values: str) -> dict[str, int]:
+def canonical(config: BenchmarkConfig, name: str, step: int = 1, **values: Any) -> dict[str, int]:
     """Outcomes of every `step`-th problem's own solution."""
     config = replace(config, **values)
     task = find_task(name)

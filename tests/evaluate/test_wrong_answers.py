@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,7 +217,7 @@ def executor():
 
 def statuses(executor, name, answers):
     task = find_task(name.split(" ")[0])
-    data, _, _ = CASES[name]
+    data: Any = CASES[name][0]
     problem = Problem(id="0", data=data, group=GROUPS.get(name, ""))
     config = BenchmarkConfig(benchmark=task.name, out_dir=Path("unused"), timeout=1.0)
     checks = {kind: task.check(problem, answer, config) for kind, answer in answers.items()}

@@ -1,5 +1,7 @@
 """What is cut out of answers, and which mathematical answers are equal."""
 
+from typing import Any
+
 import pytest
 
 from codling.grading.deepseek_rules import deepseek_block, deepseek_program
@@ -30,14 +32,14 @@ def test_a_chat_answer_keeps_the_prompts_imports():
     block = "def area(r):\n    return math.pi * r * r\n\nif __name__ == '__main__':\n    1"
     answer = f"Here:\n```python\n{block}\n```"
     code = python_answer(answer, PROMPT, "area")
-    scope = {}
+    scope: dict[str, Any] = {}
     exec(code, scope)
     assert round(scope["area"](1), 2) == 3.14
     assert "__main__" not in code
 
 
 def test_an_answer_with_only_the_body_continues_the_prompt():
-    scope = {}
+    scope: dict[str, Any] = {}
     exec(python_answer("```python\n    return math.pi\n```", PROMPT, "area"), scope)
     assert round(scope["area"](1), 2) == 3.14
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ ROPES = {
     "yarn-1.0": replace(YARN, mscale=1.0, mscale_all_dim=1.0),
     "yarn-unequal": replace(YARN, mscale=0.707, mscale_all_dim=1.0),
 }
-ROUTINGS = {
+ROUTINGS: dict[str, dict[str, Any]] = {
     "greedy": {"topk_method": "greedy", "routed_scaling_factor": 1.0},
     "grouped": {
         "topk_method": "group_limited_greedy",

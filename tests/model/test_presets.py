@@ -1,5 +1,7 @@
 """The published models, counted without weights."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -74,6 +76,6 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         ({"head_dim": 7}, "even head width"),
     ],
 )
-def test_shapes_that_cannot_be_are_refused(wrong: dict[str, int], message: str) -> None:
+def test_shapes_that_cannot_be_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ModelConfig(**wrong)

@@ -1,5 +1,7 @@
 """LoRA in training equals merged weights: the same logits, and gradients by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -105,7 +107,7 @@ def test_gradients_equal_those_of_the_merged_weight(config: ModelConfig) -> None
     for model in (adapted, merged):
         model.logits(model(TOKENS)).logsumexp(-1).sum().backward()
     for name, (a, b) in pairs.items():
-        d_weight = merged.get_submodule(name.removeprefix("model.")).weight.grad
+        d_weight: Any = merged.get_submodule(name.removeprefix("model.")).weight.grad
         torch.testing.assert_close(b.grad, 2.0 * d_weight @ a.detach().T, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(a.grad, 2.0 * b.detach().T @ d_weight, rtol=1e-3, atol=1e-4)
 

@@ -80,10 +80,16 @@ def a_run(run: Path) -> None:
         redactions=[secret],
     )
     near = [dropped("e.py", "near-duplicate")]
-    hit = {"source": "app", "repo": "app", "path": "q.py", "benchmark": "he.jsonl"}
+    hit: dict[str, Any] = {"source": "app", "repo": "app", "path": "q.py", "benchmark": "he.jsonl"}
     hit |= {"field": "prompt", "row": 3, "excerpt": "has_close_elements"}
     unique = stage(run / "unique", "documents", [clean], documents=[a, b], dropped=near, hits=[hit])
-    row = {"id": "s1", "source": "app", "repo": "app", "split": "train", "paths": ["a.py"]}
+    row: dict[str, Any] = {
+        "id": "s1",
+        "source": "app",
+        "repo": "app",
+        "split": "train",
+        "paths": ["a.py"],
+    }
     row |= {"languages": ["python"], "licenses": ["MIT"], "sha256s": ["0"], "starts": [0]}
     mixed = row | {"id": "s2", "paths": ["a.py", "b.c"], "languages": ["python", "c"]}
     mixed |= {"licenses": ["MIT"] * 2, "sha256s": ["0"] * 2, "starts": [0, 2]}

@@ -98,7 +98,7 @@ def stage(folder: Path, kind: str, inputs: list[Artifact], **config: Any) -> Art
             shard.write_rows("dropped", [row], DROPPED_SCHEMA)
         if kind == "samples":
             sample = {k: DOCUMENT[k] for k in ("source", "repo", "split", "content")}
-            three = {"paths": ["a.py", "b.py", "c.py"], "languages": ["python"] * 3}
+            three: dict[str, Any] = {"paths": ["a.py", "b.py", "c.py"], "languages": ["python"] * 3}
             three |= {"licenses": ["MIT"] * 3, "sha256s": ["0"] * 3, "starts": [0, 1, 2]}
             shard.write_rows("samples", [{**sample, **three, "id": "s"}], SAMPLE_SCHEMA)
             edges = [{"sample": "s", "file": 2, "depends_on": n} for n in (0, 1)]
@@ -166,8 +166,11 @@ def checkpoint(n_steps: int) -> Artifact:
 
 
 def judged(model: float, ngram: float = 1.5, n_steps: int = 500) -> RunView:
-    scores = {"model": {**SCORES, "bits_per_byte": model}, "ngram": {**SCORES}, "ngram_order": 6}
-    scores["ngram"]["bits_per_byte"] = ngram
+    scores = {
+        "model": {**SCORES, "bits_per_byte": model},
+        "ngram": {**SCORES, "bits_per_byte": ngram},
+        "ngram_order": 6,
+    }
     return replace(view(), scores=scores, artifacts={"checkpoint": checkpoint(n_steps)})
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ class Runner:
     def __init__(self, box: Box) -> None:
         self.box = box
 
-    def __call__(self, source: str, **limits: float) -> Outcome:
+    def __call__(self, source: str, **limits: Any) -> Outcome:
         job = Job(steps=(Step(code=source, limits=Limits(**limits)),))
         return judge(job, self.box.run(job))
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ print(json.dumps(looks()))
 """
 
 
-def looks() -> dict[str, list[object]]:
+def looks() -> dict[str, list[Any]]:
     """What each kind of cell could open for writing, and how much it was refused."""
     python = shutil.which("python3", path="/usr/bin:/bin")
     step = Step(code=LOOK)
@@ -94,7 +95,7 @@ def test_nothing_below_proc_or_sys_can_be_written_from_any_cell():
 def test_an_ordinary_users_cells_can_write_nothing_there_either():
     if os.geteuid() != 0:
         pytest.skip("we are an ordinary user: the test above is this one")
-    nobody = {"user": identity.NOBODY, "group": identity.NOBODY, "extra_groups": ()}
+    nobody: dict[str, Any] = {"user": identity.NOBODY, "group": identity.NOBODY, "extra_groups": ()}
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     env = {**os.environ, "PYTHONPATH": path, "HOME": "/tmp", "CODLING_CACHE": "/tmp"}
     for python in (sys.executable, "/usr/bin/python3"):

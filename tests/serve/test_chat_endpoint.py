@@ -15,7 +15,7 @@ from codling.engine.text import TextEngine
 from codling.tokens.families import EOS, EOT
 from serve.tiny_server import CONTEXT, Running
 
-ASK = [{"role": "user", "content": "add two numbers"}]
+ASK: list[Any] = [{"role": "user", "content": "add two numbers"}]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_the_answer_continues_the_chat_template(client: OpenAI, engine: TextEngi
 
 
 def test_streamed_chunks_join_to_the_whole(client: OpenAI) -> None:
-    asked = {"model": "any", "messages": ASK, "max_completion_tokens": 20}
+    asked: dict[str, Any] = {"model": "any", "messages": ASK, "max_completion_tokens": 20}
     whole = client.chat.completions.create(**asked)
     chunks = list(
         client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
@@ -68,7 +68,7 @@ def test_choices_differ_and_a_seed_repeats_them(client: OpenAI) -> None:
 
 
 def test_content_parts_and_the_developer_role_are_understood(client: OpenAI) -> None:
-    def text(messages: list[dict[str, Any]]) -> str | None:
+    def text(messages: list[Any]) -> str | None:
         made = client.chat.completions.create(model="any", messages=messages, max_tokens=8)
         return made.choices[0].message.content
 
@@ -81,7 +81,7 @@ def test_content_parts_and_the_developer_role_are_understood(client: OpenAI) -> 
 
 
 def test_a_prefix_turn_is_continued_as_deepseek_does(client: OpenAI, engine: TextEngine) -> None:
-    turns = [*ASK, {"role": "assistant", "content": "def add(", "prefix": True}]
+    turns: list[Any] = [*ASK, {"role": "assistant", "content": "def add(", "prefix": True}]
     answer = client.chat.completions.create(model="any", messages=turns, max_tokens=8)
     ids = engine.chat_prompt(ASK) + engine.tokenizer.encode("def add(")
     own = engine.submit(ids, SamplingParams(max_tokens=8), mode="chat").result()
@@ -119,15 +119,13 @@ def test_what_cannot_be_honoured_is_refused_by_name(
     client: OpenAI, more: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(BadRequestError) as refused:
-        client.chat.completions.create(
-            **({"model": "any", "messages": ASK, "max_tokens": 1} | more)
-        )
+        client.chat.completions.create(**{"model": "any", "messages": ASK, "max_tokens": 1, **more})
     assert refused.value.param == param
 
 
 def test_special_tokens_in_a_message_cannot_end_its_turn(client: OpenAI) -> None:
     content = EOT + EOS
-    turns = [{"role": "user", "content": content}]
+    turns: list[Any] = [{"role": "user", "content": content}]
     answer = client.chat.completions.create(model="any", messages=turns, max_tokens=1)
     short = client.chat.completions.create(
         model="any", messages=[{"role": "user", "content": ""}], max_tokens=1
@@ -144,8 +142,12 @@ def test_the_responses_api_is_answered_with_a_pointer(client: OpenAI) -> None:
 
 
 def langchain(server: Running, **more: Any) -> ChatOpenAI:
-    settings = {"base_url": f"{server.url}/v1", "api_key": SecretStr("none"), "max_retries": 0}
-    return ChatOpenAI(**({"model": "tiny-coder", "max_tokens": 6} | settings | more))
+    settings: dict[str, Any] = {
+        "base_url": f"{server.url}/v1",
+        "api_key": SecretStr("none"),
+        "max_retries": 0,
+    }
+    return ChatOpenAI(**(settings | more))
 
 
 def test_langchain_invokes_and_streams(server: Running) -> None:

@@ -75,14 +75,16 @@ def test_a_prompt_that_the_editor_built_is_read_as_an_insertion(
 
 @pytest.mark.parametrize("field", ["prompt", "suffix"])
 def test_lookalikes_of_fim_tokens_are_refused_with_the_cure(client: OpenAI, field: str) -> None:
-    texts = {"prompt": "a", "suffix": None} | {field: "<|fim_begin|>a<|fim_hole|>b<|fim_end|>"}
+    texts: dict[str, Any] = {"prompt": "a", "suffix": None} | {
+        field: "<|fim_begin|>a<|fim_hole|>b<|fim_end|>"
+    }
     with pytest.raises(BadRequestError, match="only looks like") as refused:
         client.completions.create(model="any", max_tokens=8, **texts)
     assert FIM_BEGIN in str(refused.value)
 
 
 def test_streamed_and_whole_text_are_equal(client: OpenAI) -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "model": "any",
         "prompt": PROMPT,
         "max_tokens": 40,
@@ -104,7 +106,12 @@ def test_streamed_and_whole_text_are_equal(client: OpenAI) -> None:
 
 def test_a_seed_repeats_and_another_differs(client: OpenAI) -> None:
     def sampled(seed: int) -> str:
-        asked = {"model": "any", "prompt": PROMPT, "max_tokens": 30, "temperature": 1.0}
+        asked: dict[str, Any] = {
+            "model": "any",
+            "prompt": PROMPT,
+            "max_tokens": 30,
+            "temperature": 1.0,
+        }
         return client.completions.create(**asked, seed=seed).choices[0].text
 
     assert sampled(1) == sampled(1)
@@ -158,7 +165,7 @@ def test_token_ids_are_taken_as_they_are(client: OpenAI, engine: TextEngine) -> 
 
 
 def test_echo_begins_with_the_prompt(client: OpenAI) -> None:
-    asked = {"model": "any", "prompt": PROMPT, "max_tokens": 5}
+    asked: dict[str, Any] = {"model": "any", "prompt": PROMPT, "max_tokens": 5}
     plain = client.completions.create(**asked).choices[0].text
     assert client.completions.create(**asked, echo=True).choices[0].text == PROMPT + plain
     streamed = client.completions.create(**asked, echo=True, stream=True)
@@ -166,7 +173,7 @@ def test_echo_begins_with_the_prompt(client: OpenAI) -> None:
 
 
 def test_stop_strings_end_the_text_before_them(client: OpenAI) -> None:
-    asked = {"model": "any", "prompt": PROMPT, "max_tokens": 40}
+    asked: dict[str, Any] = {"model": "any", "prompt": PROMPT, "max_tokens": 40}
     whole = client.completions.create(**asked).choices[0].text
     stop = whole[10:13]
     cut = client.completions.create(**asked, stop=[stop, "never there"]).choices[0]
@@ -276,7 +283,7 @@ def test_unknown_fields_and_nulls_are_let_pass(server: Running) -> None:
 
 
 def test_an_insertion_does_not_repeat_the_suffix_unless_asked_to(server: Running) -> None:
-    asked = {"prompt": PROMPT, "max_tokens": 40}
+    asked: dict[str, Any] = {"prompt": PROMPT, "max_tokens": 40}
     free = post(server, "/v1/completions", **asked, suffix=SUFFIX, stop_at_suffix=False)
     text = free.json()["choices"][0]["text"]
     assert (

@@ -134,7 +134,7 @@ def test_llama_vscode(server: Running, inserted: str) -> None:
     assert settings["llama-vscode.ask_install_llamacpp"] is False
     # Each of the two addresses has a key of its own.
     assert settings["llama-vscode.api_key"] == settings["llama-vscode.api_key_chat"] == "none"
-    body = {
+    body: dict[str, Any] = {
         "input_prefix": BEFORE.rpartition("\n")[0] + "\n", "input_suffix": AFTER,
         "input_extra": [], "prompt": BEFORE.rpartition("\n")[2], "n_predict": 16, "top_k": 40,
         "top_p": 0.99, "stream": False, "samplers": ["top_k", "top_p", "infill"],
@@ -157,7 +157,7 @@ def test_llama_vim(server: Running, inserted: str) -> None:
     settings = dict(re.findall(r"'(\w+)':\s*'?([^',]+)'?,", inner.group(1)))
     assert set(settings) <= LLAMA_VIM
     assert int(settings["n_predict"]) > 0
-    body = {
+    body: dict[str, Any] = {
         "input_prefix": BEFORE.rpartition("\n")[0] + "\n", "input_suffix": AFTER,
         "prompt": BEFORE.rpartition("\n")[2], "n_predict": 16,
         "response_fields": ["content", "timings/predicted_ms", "tokens_cached"],

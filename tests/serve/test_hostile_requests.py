@@ -270,7 +270,7 @@ PATHS = ("/v1/completions", "/v1/chat/completions", "/infill", "/completion", "/
 
 def odd_value(draw: random.Random, depth: int = 0) -> Any:
     """Some JSON value, often near what a field expects."""
-    plain = (
+    plain: tuple[Any, ...] = (
         None, True, False, 0, 1, -1, 2, 2**31, 10**30, -0.5, 1.5, 1e308, "", "x", "def f(", HALF,
         "\x00", "\ufeff", "a" * 300, "text", "user", "assistant", "none", "auto",
         "timings/x", [], {},

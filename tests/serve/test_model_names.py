@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -67,7 +68,7 @@ def test_a_model_beside_other_folders_wins_over_a_checkpoint_inside(run: Path) -
 def test_every_verb_finds_the_model_of_a_run(run: Path) -> None:
     assert "2 layers" in describe(str(run))
     assert "".join(complete(CompleteConfig(model=run, prompt="def", max_tokens=2))) is not None
-    lines = serve(ServeConfig(model=run, port=0))
+    lines: Any = serve(ServeConfig(model=run, port=0))
     assert next(lines).startswith("loading")
     assert next(lines).startswith("stdlib: http://")
     lines.close()

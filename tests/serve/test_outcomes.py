@@ -3,10 +3,10 @@
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from tiny_server import Running, Servers
 
 from codling.core.artifact import Artifact
 from codling.core.errors import ConfigError, SourceError
@@ -18,6 +18,7 @@ from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig
 from codling.serve.outcomes import About, CompletionLog
 from git_repositories import repository
+from serve.tiny_server import Running, Servers
 
 NOTICE = (Path(__file__).parents[2] / "LICENSE").read_text()
 FILES = {
@@ -124,14 +125,20 @@ def test_a_log_that_others_could_read_becomes_private(tmp_path: Path) -> None:
         CompletionLog(tmp_path / "link")
 
 
-def trained(tmp_path: Path, *rows: dict[str, object]) -> Artifact:
+def trained(tmp_path: Path, *rows: dict[str, Any]) -> Artifact:
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return accepted(AcceptedConfig(file=path, out_dir=tmp_path / "accepted"))
 
 
-SHOWN = {"event": "shown", "id": "a", "prompt": "x = ", "suffix": "\n", "texts": ["total(1)"]}
-TOLD = {"event": "outcome", "id": "a", "index": 0}
+SHOWN: dict[str, Any] = {
+    "event": "shown",
+    "id": "a",
+    "prompt": "x = ",
+    "suffix": "\n",
+    "texts": ["total(1)"],
+}
+TOLD: dict[str, Any] = {"event": "outcome", "id": "a", "index": 0}
 
 
 def test_what_was_typed_instead_is_the_row_and_what_was_shown_beside_it(tmp_path: Path) -> None:

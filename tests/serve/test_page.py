@@ -204,19 +204,20 @@ def test_the_tabs_obey_the_arrow_keys(page) -> None:
 def test_stop_ends_the_answer(browser, servers: Servers, model_dir: Path) -> None:
     from serve.test_streams import SlowBackend
 
-    slow = servers.start(SlowBackend(TextEngine.open(model_dir)))
+    backend = SlowBackend(TextEngine.open(model_dir))
+    slow = servers.start(backend)
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{slow.url}/#chat")
     page.fill("#say", "hello")
     page.keyboard.press("Enter")
     # Not before the server has begun: a request dropped on its way leaves nothing to cancel.
-    wait_until(lambda: bool(slow.backend.opened))
+    wait_until(lambda: bool(backend.opened))
     page.click("#stop")
     expect(page.locator("#chat-state")).to_have_text("stopped")
     expect(page.locator("#send")).to_be_visible()
     slow.wait_idle()
-    assert slow.backend.opened[0].cancelled
+    assert backend.opened[0].cancelled
     context.close()
 
 

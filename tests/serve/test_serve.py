@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +22,7 @@ from serve.tiny_server import free_port
 
 def first_line(config: ServeConfig) -> str:
     """What serve says first, or the error it raises."""
-    lines = serve(config)
+    lines: Any = serve(config)
     try:
         return next(lines)
     finally:
@@ -67,7 +68,7 @@ def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("port", 70000), ("max_streams", 0), ("upstream", "localhost:1")]
 )
-def test_settings_that_cannot_work_are_refused(field: str, value: object) -> None:
+def test_settings_that_cannot_work_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=field):
         ServeConfig(model=Path("m"), **{field: value})
 

@@ -59,7 +59,7 @@ class SlowBackend(LocalBackend):
     ) -> DeltaStream:
         slowed = Slowed(await super().open(prompt_ids, params, mode), self.seconds, self.faulty)
         self.opened.append(slowed)
-        return slowed
+        return slowed  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -43,7 +44,7 @@ def test_the_front_takes_name_and_context_from_the_server_behind(
 
 
 def test_insertions_go_through_as_token_ids(client: OpenAI, engine: TextEngine) -> None:
-    asked = {"model": "m", "prompt": PROMPT, "suffix": SUFFIX, "max_tokens": 24}
+    asked: dict[str, Any] = {"model": "m", "prompt": PROMPT, "suffix": SUFFIX, "max_tokens": 24}
     own = engine.insert([(PROMPT, SUFFIX)], SamplingParams(max_tokens=24))[0]
     answer = client.completions.create(**asked)
     assert answer.choices[0].text == own.text
@@ -58,7 +59,7 @@ def test_insertions_go_through_as_token_ids(client: OpenAI, engine: TextEngine) 
 def test_chat_infill_stops_and_seeds_go_through(
     front: Running, client: OpenAI, engine: TextEngine
 ) -> None:
-    turns = [{"role": "user", "content": "add"}]
+    turns: list[Any] = [{"role": "user", "content": "add"}]
     answer = client.chat.completions.create(model="m", messages=turns, max_tokens=9)
     ids = engine.chat_prompt(turns)
     own = engine.submit(ids, SamplingParams(max_tokens=9), mode="chat").result()

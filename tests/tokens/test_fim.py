@@ -1,6 +1,7 @@
 """Insertion: training transforms and prompts."""
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -47,10 +48,11 @@ def test_every_place_between_characters_is_cut() -> None:
 
 
 def test_ids_of_a_task_equal_the_text_form(tokenizer: Tokenizer) -> None:
-    parts = [tokenizer.encode(t) for t in ("de", "f f", "(x):\n")]
-    for mode, text in (("psm", psm), ("spm", spm)):
+    prefix, hole, suffix = (tokenizer.encode(t) for t in ("de", "f f", "(x):\n"))
+    tasks: tuple[Any, ...] = (("psm", psm), ("spm", spm))
+    for mode, text in tasks:
         expected = tokenizer.encode(text("de", "f f", "(x):\n"), allow_special=True)
-        joined = join(tokenizer, *parts, mode=mode)
+        joined = join(tokenizer, prefix, hole, suffix, mode=mode)
         assert tokenizer.decode(joined, skip_special=False) == text("de", "f f", "(x):\n")
         assert len(joined) >= len(expected)
 

@@ -1,6 +1,7 @@
 """pack: nothing is lost, tasks stay in their windows, any worker count gives the same bytes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,7 +194,11 @@ def test_a_tokenizer_without_fim_tokens_packs_only_plain_text(
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "tokenizer.json").write_text(raw.replace("fim\u2581", "nofim\u2581"), "utf-8")
-    config = {"samples_dir": samples.path, "tokenizer_dir": folder, "out_dir": tmp_path / "t"}
+    config: dict[str, Any] = {
+        "samples_dir": samples.path,
+        "tokenizer_dir": folder,
+        "out_dir": tmp_path / "t",
+    }
     with pytest.raises(TokenizerError, match=r"set pack\.fim_rate to 0"):
         pack(PackConfig(**config))
     assert pack(PackConfig(**config, fim_rate=0.0)).counts["train"]["n_fim"] == 0

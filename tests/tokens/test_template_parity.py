@@ -2,6 +2,7 @@
 
 import copy
 from datetime import datetime
+from typing import Any
 
 import pytest
 from jinja2 import TemplateError
@@ -119,7 +120,7 @@ TEMPLATES = {
 @pytest.mark.parametrize("messages", CHATS, ids=len)
 @pytest.mark.parametrize("source", TEMPLATES.values(), ids=TEMPLATES)
 def test_it_renders_as_transformers_does(source: str, messages: list) -> None:
-    asked = {"tools": [TOOL], "add_generation_prompt": len(messages) % 2 == 0}
+    asked: dict[str, Any] = {"tools": [TOOL], "add_generation_prompt": len(messages) % 2 == 0}
     try:
         theirs = render([copy.deepcopy(messages)], chat_template=source, **TOKENS, **asked)
     except TemplateError as error:

@@ -3,6 +3,7 @@
 import unicodedata
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,8 @@ def test_both_ways_agree_and_refuse_half_a_surrogate_pair(
     by_library = BulkEncoder(tokenizer).encode([LINES, "x"])
     monkeypatch.setattr(bulk, "MIN_BYTES", 0)
     by_words = BulkEncoder(tokenizer).encode([LINES, "x"])
+    one: Any
+    other: Any
     for one, other in zip(by_library, by_words, strict=True):
         assert np.array_equal(one, other)
         assert one.dtype == other.dtype

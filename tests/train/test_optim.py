@@ -1,6 +1,7 @@
 """Flat weights, AdamW against torch's, Muon."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -57,8 +58,12 @@ def test_adamw_equals_the_one_of_torch() -> None:
     twin = Toy()
     matrices = [twin.up.weight, twin.down.weight]
     rest = [p for p in twin.parameters() if all(p is not m for m in matrices)]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices},
+        {"params": rest, "weight_decay": 0.0},
+    ]
     theirs = torch.optim.AdamW(
-        [{"params": matrices}, {"params": rest, "weight_decay": 0.0}],
+        groups,
         lr=0.01,
         betas=(0.9, 0.95),
         weight_decay=0.1,

@@ -10,7 +10,7 @@ from codling.train.schedule import rate_at
 
 
 def rates(n_steps: int, **settings: Any) -> list[float]:
-    config = ScheduleConfig(**settings)  # type: ignore[arg-type]
+    config = ScheduleConfig(**settings)
     return [rate_at(step, n_steps, config) for step in range(n_steps)]
 
 

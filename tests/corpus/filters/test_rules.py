@@ -38,7 +38,7 @@ PAGE = "<html><head><style>p {color: red}</style></head><body><p>%s</p></body></
 
 
 def judge(text: str, language: str = "python", **settings: Any) -> Reason | None:
-    limits = thresholds(FilterConfig(**settings))  # type: ignore[arg-type]
+    limits = thresholds(FilterConfig(**settings))
     return drop_reason(FileText(language, "a", text, line_stats(text)), limits)
 
 

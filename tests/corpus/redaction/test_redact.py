@@ -49,7 +49,7 @@ class Maker(random.Random):
 
 def from_pattern(maker: Maker, pattern: str) -> str:
     """A string that a regular expression of simple parts matches."""
-    return "".join(_drawn(maker, *part) for part in re._parser.parse(pattern))
+    return "".join(_drawn(maker, *part) for part in re._parser.parse(pattern))  # type: ignore[attr-defined]
 
 
 def _drawn(maker: Maker, kind: object, value: Any) -> str:

@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -182,10 +183,10 @@ def test_documents_are_scored_by_any_number_of_workers(tmp_path: Path) -> None:
     for i in range(12):
         (root / f"good{i}.py").write_text(words(rng, CODE).replace(" ", "()\n"))
         (root / f"bad{i}.py").write_text(words(rng, TALK).replace(" ", "()\n"))
-    places = {"out_dir": tmp_path / "raw", "shard_bytes": 4000, "workers": 1}
+    places: dict[str, Any] = {"out_dir": tmp_path / "raw", "shard_bytes": 4000, "workers": 1}
     raw = collect(CollectConfig(sources=(root,), own=True, **places)).path
     config = CleanConfig(raw_dir=raw, out_dir=tmp_path / "d", workers=1)
-    settings = {"examples": (examples,), "documents_dir": clean(config).path}
+    settings: dict[str, Any] = {"examples": (examples,), "documents_dir": clean(config).path}
     one = quality(QualityConfig(**settings, out_dir=tmp_path / "1", workers=1))
     two = quality(QualityConfig(**settings, out_dir=tmp_path / "2", workers=2))
     assert [f.sha256 for f in one.manifest.files] == [f.sha256 for f in two.manifest.files]

@@ -30,7 +30,7 @@ def asked_of(tmp_path: Path, *states: dict[str, str], **options: Any) -> CommitQ
     history(tmp_path / "app", early + [{**s, "n.txt": "x"} for s in states[1:]], **messages)
     values = {"n_places": 100, "block_share": 0.0, "seed": 0} | options
     with open_commits(tmp_path / "app") as commits:
-        return ask(commits, commits.cut(), **values)  # type: ignore[arg-type]
+        return ask(commits, commits.cut(), **values)
 
 
 def truths(asked: CommitQuestions) -> set[str]:

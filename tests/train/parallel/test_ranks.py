@@ -20,7 +20,7 @@ def test_ranks_share_the_rows_of_a_batch() -> None:
 
 def test_alone_nothing_is_averaged() -> None:
     gradient = torch.ones(3)
-    assert Ranks().average(gradient, 2.5) == 2.5
+    assert Ranks().average(gradient, torch.tensor(2.5)) == 2.5
     assert gradient.tolist() == [1.0, 1.0, 1.0]
 
 
