@@ -9,6 +9,7 @@ Not here: the reasons, which each test gives.
 
 import os
 import re
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,19 @@ def is_required(reason: str, required: str) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    """A skip for something that must be here is a failure with the same reason."""
+    """A test that skips for something that must be here fails with the same reason."""
     del item, call
-    report = yield
+    return _failed_if_required((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector):
+    """So does a whole module, which skips before its tests are known (`importorskip`)."""
+    del collector
+    return _failed_if_required((yield))
+
+
+def _failed_if_required(report: Any) -> Any:
     required = os.environ.get("CODLING_REQUIRE", "")
     if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2]

@@ -187,7 +187,7 @@ def test_names_of_an_answer_do_not_meet_those_of_the_tests(config, language, tes
     answers = {TWICE + end: True for end in RIGHT_BESIDE} | {
         wrong + end: False for end in WRONG_BESIDE
     }
-    programs = [task.check(problem, answer, config) for answer in answers]
+    programs: list[Any] = [task.check(problem, answer, config) for answer in answers]
     with Executor(1) as executor:
         found = {
             answer: executor.run(p).passed for answer, p in zip(answers, programs, strict=True)
