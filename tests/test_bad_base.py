@@ -55,7 +55,7 @@ def test_later_commits_without_code_are_refused_before_anything_is_learned(
     ("make", "said"),
     [
         (lambda root: repository(root / "few"), "has 1 commits, too few"),
-        (lambda root: root, "is no git repository"),
+        (lambda root: root, "is not a git repository"),
     ],
 )
 def test_a_split_by_commits_that_is_asked_for_needs_commits(

@@ -73,7 +73,18 @@ def test_nothing_from_the_shared_folder_is_committed() -> None:
 VERBS_IN_ED = {"embed", "feed", "seed", "need", "read", "shed"}
 VERBS_OF_USERS = {"accepted"}
 """Stages that are named as the command line names them: `codling data accepted`."""
-PARTICIPLES = {"found", "made", "given", "taken", "drawn", "shown", "said", "told", "held", "kept"}
+IRREGULAR_PARTICIPLES = {
+    "found",
+    "made",
+    "given",
+    "taken",
+    "drawn",
+    "shown",
+    "said",
+    "told",
+    "held",
+    "kept",
+}
 """Irregular ones; the others end in -ed."""
 
 
@@ -81,7 +92,7 @@ def is_participle(name: str) -> bool:
     """Whether a name is one word that ends as a participle does: `stretched`, `_drawn`."""
     word = name.strip("_")
     return "_" not in word and (
-        word in PARTICIPLES or (word.endswith("ed") and word not in VERBS_IN_ED)
+        word in IRREGULAR_PARTICIPLES or (word.endswith("ed") and word not in VERBS_IN_ED)
     )
 
 

@@ -154,7 +154,7 @@ def test_what_was_typed_instead_is_the_row_and_what_was_shown_beside_it(tmp_path
         ([{"event": "shown", "id": "a"}, {**TOLD, "outcome": "taken"}], "--log-text"),
         ([SHOWN, {**TOLD, "outcome": "dismissed"}], "no completion that was taken"),
         ([SHOWN, {**TOLD, "outcome": "taken", "index": 7}], "was not shown"),
-        ([{"event": "shown"}], "is no line of a log"),
+        ([{"event": "shown"}], "is not a line of a log"),
     ],
 )
 def test_a_log_that_cannot_teach_is_one_line(
