@@ -101,6 +101,16 @@ def test_biases_and_tied_embeddings_are_taken_along() -> None:
     assert model.lm_head.weight is model.embed_tokens.weight
 
 
+@pytest.mark.parametrize("int8", [False, True])
+def test_norms_of_queries_and_keys_are_taken_along(int8: bool) -> None:
+    model = random_model(replace(CONFIG, qk_norm=True, tie_embeddings=True))
+    for block in model.layers:
+        for norm in (block.self_attn.q_norm, block.self_attn.k_norm):
+            torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
+    plain, got = logits_of_both(model, 2, int8=int8)
+    assert float((got - plain).norm() / plain.norm()) < (0.05 if int8 else 1e-5)
+
+
 @pytest.mark.long
 def test_int8_weights_stay_near_the_plain_model() -> None:
     plain, got = logits_of_both(random_model(), 2, int8=True)
@@ -125,6 +135,7 @@ def test_an_int8_row_is_right_to_half_a_step() -> None:
 
 def test_only_dense_models_on_the_cpu_are_fused() -> None:
     assert can_fuse(random_model())
+    assert can_fuse(random_model(replace(CONFIG, qk_norm=True)))
     assert not can_fuse(random_model(replace(CONFIG, n_kv_heads=None, mla=MLAConfig())))
     assert not can_fuse(random_model().to(torch.float64))
 

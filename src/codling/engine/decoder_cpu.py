@@ -6,8 +6,7 @@ model's own parameters become views of the packed tensors, so nothing is held tw
 with one scale per row of a matrix (weights only; sums are float32). The plain model stays the
 reference and runs the prompts.
 
-Shapes: as in kernels/decode_cpu.py. Not here: the arithmetic, latent attention, norms of
-queries and keys, experts, GPUs.
+Shapes: as in kernels/decode_cpu.py. Not here: the arithmetic, latent attention, experts, GPUs.
 """
 
 import mmap
@@ -39,13 +38,13 @@ _MAX_TOKENS = 16
 
 
 def can_fuse(model: Transformer) -> bool:
-    """Whether the compiled loop supports this model: dense, no qk_norm, float32 or bfloat16."""
+    """Whether the compiled loop supports this model: dense, float32 or bfloat16."""
     if not hasattr(os, "sched_yield"):
         return False
     weight = model.embed_tokens.weight
     known = weight.dtype in (torch.float32, torch.bfloat16) and weight.device.type == "cpu"
     shape = model.config
-    return known and shape.mla is None and shape.moe is None and not shape.qk_norm
+    return known and shape.mla is None and shape.moe is None
 
 
 def stacked_cache(
@@ -168,13 +167,21 @@ def _pack(model: Transformer, int8: bool) -> tuple[Any, ...]:
     embed = _array(model.embed_tokens.weight)  # after the head, whose tensor it may be
     return (
         embed,
-        (*qkv, _array(bias_NX)),
+        (qkv, _array(bias_NX), _norms_of_heads(model.config, attentions)),
         _matrix([[a.o_proj] for a in attentions], int8),
         _matrix([[m.gate_proj, m.up_proj] for m in mlps], int8),
         _matrix([[m.down_proj] for m in mlps], int8),
         (_array(torch.stack(norms).float()), _array(model.norm.weight.float())),
         (head[0], head_scale[0]),
     )
+
+
+def _norms_of_heads(config: ModelConfig, attentions: list[Attention]) -> Array:
+    """Weights of the norms of queries and keys, [N, 2, D]; [N, 0, D] where there are none."""
+    if not config.qk_norm:
+        return _array(torch.empty(config.n_layers, 0, config.head_size))
+    pairs = [torch.stack([a.q_norm.weight, a.k_norm.weight]) for a in attentions]
+    return _array(torch.stack(pairs).float())
 
 
 def _matrix(layers: list[list[nn.Linear]], int8: bool) -> tuple[Array, Array]:

@@ -157,13 +157,18 @@ def _exp(x: Any) -> Any:
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def _normalise(x_RE: Any, weight_E: Any, eps: float, out_RE: Any) -> None:
     for r in range(x_RE.shape[0]):
-        x = x_RE[r]
-        total = np.float32(0)
-        for i in range(x.shape[0]):
-            total += x[i] * x[i]
-        factor = np.float32(1.0 / np.sqrt(total / np.float32(x.shape[0]) + np.float32(eps)))
-        for i in range(x.shape[0]):
-            out_RE[r, i] = x[i] * factor * weight_E[i]
+        _normalise_row(x_RE[r], weight_E, eps, out_RE[r])
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _normalise_row(x_E: Any, weight_E: Any, eps: float, out_E: Any) -> None:
+    """RMSNorm; `out_E` may be `x_E`."""
+    total = np.float32(0)
+    for i in range(x_E.shape[0]):
+        total += x_E[i] * x_E[i]
+    factor = np.float32(1.0 / np.sqrt(total / np.float32(x_E.shape[0]) + np.float32(eps)))
+    for i in range(x_E.shape[0]):
+        out_E[i] = x_E[i] * factor * weight_E[i]
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -206,8 +211,9 @@ def _project_heads(
     rope: Any, cache: Any, qkv_RX: Any,
 ) -> None:  # fmt: skip
     """Queries, keys and values of the heads in `share`; keys and values go into the cache."""
-    (qkv_NXE, scale_NX, bias_NX), (cos_SP, sin_SP), (k_NBKSD, v_NBKSD) = weights, rope, cache
-    n_heads, n_kv, width = shape
+    (qkv_NXE, scale_NX), bias_NX, norm_N2D = weights
+    (cos_SP, sin_SP), (k_NBKSD, v_NBKSD) = rope, cache
+    n_heads, n_kv, width, eps = shape
     for head in range(*share):
         for n in range(head * width, (head + 1) * width):
             w, scale, bias = qkv_NXE[layer, n], scale_NX[layer, n], bias_NX[layer, n]
@@ -216,6 +222,8 @@ def _project_heads(
         for r in range(h_RE.shape[0]):
             x_D = qkv_RX[r, head * width : (head + 1) * width]
             if head < n_heads + n_kv:
+                if norm_N2D.shape[1]:
+                    _normalise_row(x_D, norm_N2D[layer, int(head >= n_heads)], eps, x_D)
                 _rotate(x_D, cos_SP[starts[r]], sin_SP[starts[r]])
             if head < n_heads:
                 continue
@@ -281,7 +289,7 @@ def decode(
     _meet(sync, n_threads)
     for layer in range(o_NEX.shape[0]):
         _normalise(x, norm_N2E[layer, 0], eps, h)
-        heads = (n_heads, n_kv, width)
+        heads = (n_heads, n_kv, width, eps)
         _project_heads(head_share, layer, heads, rows, starts, h, qkv, rope, cache, qkv_RX)
         _meet(sync, n_threads)
         for item in range(*item_share):
