@@ -270,6 +270,7 @@ def test_a_plan_follows_the_machine_only_if_it_misses_by_far() -> None:
     assert replan(500, 1000, seconds_left=460.0, seconds_per_step=2.0) == 730
     assert replan(100, 1000, seconds_left=900.0, seconds_per_step=0.5) == 1900
     assert replan(600, 1000, seconds_left=400.0, seconds_per_step=0.5) == 1000
+    assert replan(950, 1000, seconds_left=40.0, seconds_per_step=1.0) == 990
     assert replan(600, 1000, seconds_left=-5.0, seconds_per_step=0.5) == 601
 
 

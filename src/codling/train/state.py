@@ -88,6 +88,16 @@ def load_state(path: Path, optimizer: Optimizer, best: Mapping[str, Tensor] | No
     optimizer.publish()
 
 
+def load_weights(path: Path, optimizer: Optimizer) -> Position:
+    """Bring only the weights to the saved state, in fp32, and say where the run stood."""
+    with _opened(path) as file, torch.no_grad():
+        for name, tensor in optimizer.weights().items():
+            tensor.copy_(file.get_tensor(name))
+        position = Position(**json.loads(file.metadata()[_META]))
+    optimizer.restore()
+    return position
+
+
 def _tensors(optimizer: Optimizer, best: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     kept = {name.replace("master", "best", 1): tensor for name, tensor in (best or {}).items()}
     return {**optimizer.weights(), **optimizer.state(), **kept}
