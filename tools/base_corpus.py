@@ -9,8 +9,9 @@ Every station skips what it has done, so the same command goes on after an inter
         --held repos/httpx --held repos/cobra --benchmarks humaneval.jsonl.gz
 
 Packages of PyPI, npm and Debian are groups of their own: mostly Python, JavaScript with
-TypeScript, and the compiled languages. The mixture draws them by share; their Markdown and other
-running text is a fourth group. Settings of the stations: recipes/base.toml.
+TypeScript, and the compiled languages. Their Markdown and other running text is a fourth group,
+made first: what the others hold of it goes as a duplicate. The mixture draws the four by share.
+Settings of the stations: recipes/base.toml.
 
 Not here: what the stations do (src/codling/), and training.
 """
@@ -39,17 +40,20 @@ def main() -> int:
     options = arguments()
     stations = Stations(options)
     against = held_out(stations, options)
-    groups = {}
+    raws = {}
     for name in ("pypi", "npm", "debian"):
         archives = packages(options.archives / name, options.sample, options.seed)
         if archives:
-            raw = stations.run("data collect", f"{name}/raw", *archives)
-            clean = stations.run("data clean", f"{name}/clean", "--raw-dir", raw)
-            groups[name] = samples(stations, options, name, clean, against)
-            against = [*against, clean]
-    if docs := running_text(options.out_dir, groups):
+            raws[name] = stations.run("data collect", f"{name}/raw", *archives)
+    groups = {}
+    if docs := running_text(raws):
         found = stations.run("data prose", "docs/documents", *docs)
-        groups["docs"] = samples(stations, options, "docs", found, [])
+        groups["docs"] = samples(stations, options, "docs", found, against)
+        against = [*against, options.out_dir / "docs" / "unique"]
+    for name, raw in raws.items():
+        clean = stations.run("data clean", f"{name}/clean", "--raw-dir", raw)
+        groups[name] = samples(stations, options, name, clean, against)
+        against = [*against, clean]
     parts = [f"{folder}={GROUPS[name]}" for name, folder in groups.items()]
     mixed = stations.run("data mix", "samples", *parts, "--max-repeats", "2")
     tokenizer = stations.run("learn-tokenizer", "tokenizer", "--samples-dir", mixed)
@@ -127,15 +131,15 @@ def samples(
     return stations.run("data arrange", f"{name}/samples", "--documents-dir", found)
 
 
-def running_text(out_dir: Path, groups: dict[str, Path]) -> list[Path]:
+def running_text(raws: dict[str, Path]) -> list[Path]:
     """A table per group of the files that are running text, as collect found them."""
     tables = []
-    for name in groups:
-        target = out_dir / "docs" / f"{name}.parquet"
+    for name, raw in raws.items():
+        target = raw.parents[1] / "docs" / f"{name}.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             parts = []
-            for path in sorted((out_dir / name / "raw").glob("documents-*.parquet")):
+            for path in sorted(raw.glob("documents-*.parquet")):
                 table = pq.read_table(
                     path, columns=["repo", "path", "license", "language", "content"]
                 )

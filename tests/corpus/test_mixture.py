@@ -77,3 +77,11 @@ def test_the_mixture_has_the_shares_of_tokens_and_keeps_held_out_samples_once(
 def test_a_share_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="x is not SAMPLES_DIR=SHARE"):
         mix(MixConfig(parts=("x",), out_dir=tmp_path / "m"))
+
+
+def test_parts_in_folders_of_one_name_keep_their_numbers_apart(tmp_path: Path) -> None:
+    code = corpus(tmp_path / "code", "samples", 40)
+    prose = corpus(tmp_path / "prose", "samples", 20)
+    parts = (f"{code.path}=50", f"{prose.path}=50")
+    mixed = mix(MixConfig(parts=parts, out_dir=tmp_path / "mixed", max_repeats=2.0))
+    assert mixed.counts["repeats"] == {str(code.path): 1.0, str(prose.path): 2.0}

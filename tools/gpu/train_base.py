@@ -71,6 +71,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="for the state: a fast disk")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=560.0, help="for everything")
+    parser.add_argument("--steps", type=int, help="so many instead of what fits (rehearsals)")
     parser.add_argument("--probe-seconds", type=float, default=40.0)
     parser.add_argument("--save-seconds", type=float, default=30.0)
     parser.add_argument("--start-from", type=Path, help="folder of weight files to go on from")
@@ -210,7 +211,7 @@ def train(run: Run, config: PretrainConfig, compile_seconds: float) -> None:
         minutes=round(seconds / 60, 2),
         resumed_at=before.step if before else 0,
     )
-    config = replace(config, minutes=(spent + seconds) / 60, max_steps=None)
+    config = replace(config, minutes=(spent + seconds) / 60, max_steps=options.steps)
     model = run.model()
     # Where the plan fails, the loop is asked to stop and save in time for the last files.
     alarm = threading.Timer(

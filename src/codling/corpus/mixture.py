@@ -103,7 +103,7 @@ def mix(config: MixConfig) -> Work:
     tasks = list(_tasks(parts, repeats, config.seed))
     draft.counts |= map_shards(draft, tasks, _mix_shard, config, label="mix")
     draft.counts["repeats"] = {
-        part.samples.path.name: round(r, 4) for part, r in zip(parts, repeats, strict=True)
+        _folder(part): round(r, 4) for part, r in zip(config.parts, repeats, strict=True)
     }
 
 
@@ -208,6 +208,11 @@ def _parse_part(part: str) -> tuple[Artifact, float]:
     if not equals or value <= 0:
         raise ConfigError(f"mix: {part} is not SAMPLES_DIR=SHARE with a positive share")
     return open_artifact(Path(folder), "samples"), value
+
+
+def _folder(part: str) -> str:
+    """The folder as it was given: parts may lie in folders of one name."""
+    return part.rpartition("=")[0]
 
 
 def _tokenizer_file(folder: Path | None) -> Path | None:

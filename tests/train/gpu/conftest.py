@@ -15,6 +15,7 @@ RECIPE = """
 batch_size = 8
 vocab_multiple = 128
 compile = false
+threads = 1
 
 [pretrain.model]
 hidden_size = 32
