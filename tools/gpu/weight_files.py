@@ -25,9 +25,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from codling.core.artifact import Artifact, Draft, open_artifact, produce, tokenizer_input
+from codling.core.artifact import Artifact, Draft, open_artifact, produce
 from codling.core.errors import ArtifactError, CheckpointError
 from codling.core.files import replacing
+from codling.core.inputs import tokenizer_input
 from codling.core.recipe import build, read_recipe
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import read_meta

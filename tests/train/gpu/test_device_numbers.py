@@ -23,6 +23,7 @@ from codling.train.config import LoopConfig, OptimizerConfig
 from codling.train.step import LossStep
 from codling.train.trainer import METRICS, Trainer
 
+pytestmark = pytest.mark.long
 TORCH_WARNS = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 LENGTH = 64
 LLAMA = ModelConfig(

@@ -9,6 +9,7 @@ import pytest
 
 from gpu_machine import BLOCKED, TOOLS, blocking
 
+pytestmark = pytest.mark.long
 SCRIPTS = sorted(path.stem for path in TOOLS.glob("*.py"))
 
 
