@@ -37,9 +37,9 @@ from codling.core.files import read_json_lines, write_json
 from codling.model.sizes import flops_per_token, sizes
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import read_meta
-from codling.train.config import PretrainConfig
 from codling.train.machine import choose_device
 from codling.train.parallel.ranks import Ranks
+from codling.train.pretrain import PretrainConfig
 from codling.train.run import train_on_tokens
 from codling.train.state import load_weights, read_position
 from codling.train.trainer import METRICS

@@ -33,8 +33,7 @@ from codling.core.recipe import build, read_recipe
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import read_meta
 from codling.tokens.tokenizer import Tokenizer
-from codling.train.config import PretrainConfig
-from codling.train.pretrain import model_shape
+from codling.train.pretrain import PretrainConfig, model_shape
 from codling.train.run import publish_checkpoint
 
 FILE_BYTES = 15 << 20
