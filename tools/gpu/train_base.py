@@ -38,6 +38,8 @@ from codling.model.sizes import flops_per_token, sizes
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import read_meta
 from codling.train.machine import choose_device
+from codling.train.optim.flat import FlatWeights
+from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.parallel.ranks import Ranks
 from codling.train.pretrain import PretrainConfig
 from codling.train.run import train_on_tokens
@@ -185,7 +187,7 @@ def probe(run: Run) -> tuple[int, float]:
 
 def speed(run: Run, size: int) -> tuple[float, float]:
     """Tokens/s of a few steps with this micro-batch, and how long they took."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=run.options.run) as folder:
         config = replace(run.config, batch_size=size, max_steps=_PROBE_STEPS, n_heldout_evals=0)
         train_on_tokens(run.model(), config, config.tokens_dir, Path(folder), Ranks())
         rows = list(read_json_lines(Path(folder) / METRICS))
@@ -277,7 +279,8 @@ class Keeper(threading.Thread):
         if not self.state.is_file():
             return {"step": 0}
         model = Transformer(self.config.model)
-        at = load_weights(self.state, model)
+        weights = FlatWeights(model, torch.float32)
+        at = load_weights(self.state, FlatOptimizer(weights, self.config.optimizer))
         write_weights(model, options.out, at.step)
         schedule = self.config.schedule
         decays = schedule.decay_from if schedule.name == "wsd" else 0.0
