@@ -27,7 +27,7 @@ from torch import Tensor
 
 from codling.core.artifact import Artifact, Draft, open_artifact, produce
 from codling.core.errors import ArtifactError, CheckpointError
-from codling.core.files import replacing
+from codling.core.files import replace_file
 from codling.core.inputs import tokenizer_input
 from codling.core.recipe import build, read_recipe
 from codling.model.transformer import Transformer
@@ -102,7 +102,7 @@ def write_weights(model: Transformer, folder: Path, step: int) -> list[Path]:
     paths = []
     for i, (start, end) in enumerate(_cuts(len(numbers), n_files)):
         path = folder / f"weights-{i:02d}-of-{n_files:02d}.bin"
-        with replacing(path) as temporary:
+        with replace_file(path) as temporary:
             temporary.write_bytes(_encoded(numbers[start:end], step, start, len(numbers)))
         paths.append(path)
     return paths

@@ -90,7 +90,7 @@ def load_state(path: Path, optimizer: Optimizer, best: Mapping[str, Tensor] | No
 
 def load_weights(path: Path, optimizer: Optimizer) -> Position:
     """Bring only the weights to the saved state, in fp32, and say where the run stood."""
-    with _opened(path) as file, torch.no_grad():
+    with _open(path) as file, torch.no_grad():
         for name, tensor in optimizer.weights().items():
             tensor.copy_(file.get_tensor(name))
         position = Position(**json.loads(file.metadata()[_META]))

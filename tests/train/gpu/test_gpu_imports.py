@@ -18,7 +18,7 @@ def run(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment = {**os.environ, **blocking(tmp_path, BLOCKED), **alone}
     return subprocess.run(
-        [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=600
     )
 
 
