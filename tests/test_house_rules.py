@@ -350,7 +350,7 @@ def test_a_test_that_waits_for_a_program_gives_a_busy_machine_ten_minutes() -> N
     assert short == []
 
 
-PARTICIPLES = (
+FORMER_NAMES = (
     *("asked", "boxed", "dated", "fenced", "guarded", "joined", "judged", "masked", "mixed"),
     *("proved", "relengthened", "renamed", "replanned", "restored", "scored", "settled"),
     *("spelled", "stretched", "weighed"),
@@ -363,7 +363,7 @@ def test_no_public_function_is_named_by_a_participle() -> None:
         (module, node.name)
         for module, tree in trees().items()
         for node in tree.body
-        if isinstance(node, ast.FunctionDef) and node.name in PARTICIPLES
+        if isinstance(node, ast.FunctionDef) and node.name in FORMER_NAMES
     }
     assert found == set()
 

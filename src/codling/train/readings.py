@@ -27,7 +27,7 @@ class Readings:
 
     def add(self, row: Row, loss: Tensor, norm: Tensor) -> None:
         """A step's row, without its loss and norm."""
-        self._waiting.append((row, _sent(torch.stack([loss.double(), norm.double()]))))
+        self._waiting.append((row, _send(torch.stack([loss.double(), norm.double()]))))
 
     def ready(self, *, all_of_them: bool = False) -> list[tuple[Row, float, float]]:
         """The rows, losses and norms that it is time to read, the oldest first."""
@@ -39,7 +39,7 @@ class Readings:
         return found
 
 
-def _sent(numbers: Tensor) -> Callable[[], list[float]]:
+def _send(numbers: Tensor) -> Callable[[], list[float]]:
     """Begin to copy; what comes back reads the copy, and waits for it alone."""
     if numbers.device.type != "cuda":
         return numbers.tolist
