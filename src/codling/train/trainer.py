@@ -156,7 +156,6 @@ class Trainer:
                 if stop.requested or began - saved_at > self.config.save_seconds:
                     self._save(log)
                     saved_at = self.clock()
-                    at.seconds += saved_at - began
                 if stop.requested:
                     where = f"step {at.step} of {at.n_steps}"
                     say(f"stopped at {where}, saved; the same command resumes")
@@ -368,15 +367,16 @@ def plan_new_length(at: Position, config: LoopConfig) -> int:
 def replan(step: int, n_steps: int, seconds_left: float, seconds_per_step: float) -> int:
     """The number of steps that fits the time, if what is left of `n_steps` misses it by far.
 
-    By a tenth of what is left: near the end the plan comes close to the time. A plan grows only in
-    its first half: later the learning rate has come down too far.
+    By a tenth of what is left, or ten steps: near the end the plan comes close to the time. A plan
+    grows only in its first half: later the learning rate has come down too far.
 
     >>> replan(100, 1000, 450.0, 1.0), replan(100, 1000, 950.0, 1.0)
     (550, 1000)
     """
     fitting = max(step + 1, step + int(seconds_left / max(seconds_per_step, 1e-9)))
-    left = fitting - step, n_steps - step
-    if left[0] < 0.9 * left[1] or (left[0] > 1.1 * left[1] and step < n_steps / 2):
+    missed = fitting - n_steps
+    far = 0.1 * min(n_steps, max(100, n_steps - step))
+    if missed < -far or (missed > far and step < n_steps / 2):
         return fitting
     return n_steps
 
