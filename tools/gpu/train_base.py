@@ -50,7 +50,7 @@ _STATE = f"{SHARDS}/training.safetensors"
 _PLAN = "plan.json"
 _PROBE_STEPS = 12
 _END_SECONDS, _PLANNING_SECONDS, _COMPILE_SECONDS = 20.0, 6.0, 25.0
-"""For the files of all states; for the steps that are timed and undone; for compiling, where not known."""
+"""For the files of all states; for steps that are timed and undone; for compiling, if not known."""
 
 
 def main() -> int:
