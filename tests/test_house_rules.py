@@ -325,7 +325,7 @@ def test_no_group_is_repeated_possessively() -> None:
     # Python 3.11.2, Debian 12's, matches some of them wrongly; `(?>(?:a|b)*)` says the same.
     repeated = re.compile(r"(?<!\\)\)(?:[*+?]|\{[\d,]+\})\+")
     found = [
-        f"{path.relative_to(ROOT)}: {text.value}"
+        f"{path.relative_to(ROOT)}: {text.value!r}"
         for path in SOURCE.rglob("*.py")
         for text in ast.walk(ast.parse(path.read_text()))
         if isinstance(text, ast.Constant) and isinstance(text.value, str | bytes)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import gguf
 import torch
-from tiny_base import SHAPE
 
 from checkpoint.test_gguf import convert
 from codling.checkpoint.load import load_model
@@ -17,6 +16,7 @@ from codling.posttrain.adopt import AdoptConfig, adopt, open_tokenizer
 from codling.posttrain.config import AdaptConfig
 from codling.posttrain.merge import MergeConfig, merge
 from codling.tokens.pack import PackConfig, pack
+from posttrain.tiny_base import SHAPE
 from tokens.test_gguf_tokenizer import as_metadata
 
 TOKENS = torch.arange(40).reshape(1, 40)

@@ -35,7 +35,7 @@ def test_two_processes_train_the_same_model_as_one(
         "from pathlib import Path, PosixPath\n"
         "from codling.model.config import *\n"
         "from codling.train.config import *\n"
-        "from codling.train.pretrain import pretrain\n"
+        "from codling.train.pretrain import PretrainConfig, pretrain\n"
         "import torch.distributed as dist\n"
         f"print(pretrain({together!r}).id)\n"
         "dist.destroy_process_group()\n"
