@@ -105,7 +105,8 @@ def test_biases_and_tied_embeddings_are_taken_along() -> None:
 def test_norms_of_queries_and_keys_are_taken_along(int8: bool) -> None:
     model = random_model(replace(CONFIG, qk_norm=True, tie_embeddings=True))
     for block in model.layers:
-        for norm in (block.self_attn.q_norm, block.self_attn.k_norm):
+        attention: Any = block.self_attn
+        for norm in (attention.q_norm, attention.k_norm):
             torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
     plain, got = logits_of_both(model, 2, int8=int8)
     assert float((got - plain).norm() / plain.norm()) < (0.05 if int8 else 1e-5)

@@ -37,7 +37,7 @@ def after_a_state(
     command: list[str], environment: dict[str, str], sent: signal.Signals
 ) -> tuple[int, dict[str, Any], dict[str, Any]]:
     """Send a signal when a state was left; gives the exit code, the state, the last event."""
-    states = []
+    states: list[Any] = []
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
