@@ -174,8 +174,8 @@ def timed(stage: Callable[[], Artifact]) -> tuple[Artifact, float]:
 
 def loops(raw_dir: Path) -> Row:
     """GB/s of processor time of the loops over bytes, on about 100 MB of the sources."""
-    from codling.corpus import marks_kernel as mark_kernel
-    from codling.corpus.filters import line_stats_kernel as byte_kernel
+    from codling.corpus import marks_kernel
+    from codling.corpus.filters import line_stats_kernel
 
     paths = sorted(raw_dir.glob("documents-*"))[::4]
     tables = [pq.read_table(path, columns=["content"]) for path in paths]
@@ -184,9 +184,9 @@ def loops(raw_dir: Path) -> Row:
     texts = column.to_pylist()[:2000]
     bits = {"pem": PRIVATE_KEY_BIT, "named": ASSIGNED_BIT}
     timed_loops: dict[str, tuple[Callable[[], object], int]] = {
-        "line_stats_gb_s": (lambda: byte_kernel.count(*everything), len(everything[0])),
-        "line_stats_ascii_gb_s": (lambda: byte_kernel.count(*ascii_only), len(ascii_only[0])),
-        "marks_gb_s": (lambda: mark_kernel.mark(*everything, ANCHORS, **bits), len(everything[0])),
+        "line_stats_gb_s": (lambda: line_stats_kernel.count(*everything), len(everything[0])),
+        "line_stats_ascii_gb_s": (lambda: line_stats_kernel.count(*ascii_only), len(ascii_only[0])),
+        "marks_gb_s": (lambda: marks_kernel.mark(*everything, ANCHORS, **bits), len(everything[0])),
         "line_stats_plain_gb_s": (
             lambda: [line_stats(text) for text in texts],
             sum(len(text.encode()) for text in texts),

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from codling.tokens.tokenizer import Tokenizer
 
 pytest_plugins = ["skips"]
+collect_ignore_glob = ["*/conftest.py"]
+"""No examples are looked for there: two such files would be two modules of one name."""
 
 
 @pytest.fixture(scope="session")

@@ -34,3 +34,19 @@ def test_a_command_in_the_docs_parses(page: str, line: str) -> None:
 
 def test_the_docs_show_commands() -> None:
     assert len(set(commands())) >= 40
+
+
+MAP = (ROOT / "docs" / "map.md").read_text("utf-8")
+ROWS = [line.split("|") for line in MAP.splitlines() if line.count("|") == 6][2:]
+"""Of the table of stages, without its head."""
+
+
+def test_every_stage_stands_on_the_map() -> None:
+    named = {word for row in ROWS for word in re.findall(r"`(?:data )?([a-z-]+)`", row[1])}
+    stages = {verb.name.split()[-1] for verb in VERBS} - {"grow", "completion"}
+    assert stages - named == set()
+
+
+def test_the_code_that_the_map_names_is_there() -> None:
+    named = {path for row in ROWS for path in re.findall(r"[\w/]+/(?:\w+\.py)?", row[4])}
+    assert {path for path in named if not (ROOT / "src" / "codling" / path).exists()} == set()

@@ -63,6 +63,14 @@ def test_every_module_says_what_it_does_not_do() -> None:
     assert silent == []
 
 
+def test_every_folder_says_what_does_not_belong_there() -> None:
+    folders = [p for p in SOURCE.rglob("__init__.py") if p.parent != SOURCE]
+    said = {p: p.read_text(encoding="utf-8").split('"""')[1] for p in folders}
+    assert [
+        str(p.relative_to(SOURCE)) for p, text in said.items() if "Not here: " not in text
+    ] == []
+
+
 def test_nothing_from_the_shared_folder_is_committed() -> None:
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -369,8 +377,6 @@ def test_no_public_function_is_named_by_a_participle() -> None:
 
 
 MAX_ENTRIES = 50
-LONG_TABLES = {"corpus/dependencies/c.py": "the names of the C and C++ standards' headers, one set"}
-"""Modules with a longer table in their code, and why."""
 
 
 def test_long_tables_are_data_beside_the_code() -> None:
@@ -382,4 +388,4 @@ def test_long_tables_are_data_beside_the_code() -> None:
         for node in ast.walk(statement)
         if len(getattr(node, "elts", getattr(node, "keys", ()))) > MAX_ENTRIES
     }
-    assert found == set(LONG_TABLES)
+    assert found == set()

@@ -15,7 +15,7 @@ from codling.evaluate.harness import Sample, execute
 from codling.evaluate.rows import Rows
 from codling.evaluate.task import Problem
 from codling.evaluate.tasks import find_task
-from codling.evaluate.tasks.multipl_e import NAMES
+from codling.evaluate.tasks.multipl_e import BY_SUFFIX
 from codling.report.heatmap import heat_map
 from codling.sandbox.executor import Executor
 from codling.sandbox.interpreter import Interpreter
@@ -116,7 +116,7 @@ def test_mbpp_asks_for_the_500_test_problems_after_three_examples(config):
     assert text.endswith("[BEGIN]\n")
 
 
-@pytest.mark.parametrize("language", list(NAMES))
+@pytest.mark.parametrize("language", list(BY_SUFFIX))
 def test_a_chat_answer_in_any_language_becomes_the_program_it_means(config, language):
     task = find_task("multipl-e")
     config = replace(config, language=language)

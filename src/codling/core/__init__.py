@@ -1,1 +1,4 @@
-"""What every stage stands on: errors, recipes, artefacts, shards, languages, progress. No torch."""
+"""WHAT EVERY STAGE STANDS ON: errors, recipes, artefacts, shards, languages, progress. No torch.
+
+Not here: anything that only one stage needs.
+"""

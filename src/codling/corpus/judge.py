@@ -193,12 +193,12 @@ class Suspicion:
 
 def measure_column(column: pa.Array) -> ColumnMeasures:
     """What the compiled loops find in the texts of a column."""
-    from codling.corpus import marks_kernel as mark_kernel
-    from codling.corpus.filters import line_stats_kernel as byte_kernel
+    from codling.corpus import marks_kernel
+    from codling.corpus.filters import line_stats_kernel
 
     data, offsets = buffers(column)
-    found = mark_kernel.mark(data, offsets, ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT)
-    return ColumnMeasures(byte_kernel.count(data, offsets), *found)
+    found = marks_kernel.mark(data, offsets, ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT)
+    return ColumnMeasures(line_stats_kernel.count(data, offsets), *found)
 
 
 def measure_texts(texts: Sequence[str]) -> ColumnMeasures:

@@ -15,7 +15,9 @@ surroundings are read byte by byte:
 
 A mark may be set where its search finds nothing, never the other way round: tests check this.
 
-numba is loaded by importing this module, so only large runs do (clean.py).
+numba is loaded by importing this module, so only large runs do (clean.py). It serves filters/ and
+redaction/ in one pass and knows both, so it lies in neither: redaction/ imports filters/marks.py.
+
 Not here: the searches themselves (rules.py, redact.py), and where a secret may be assigned to a
 name (redaction/name_kernel.py).
 

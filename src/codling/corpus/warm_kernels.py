@@ -10,13 +10,13 @@ Not here: the loops.
 import pyarrow as pa
 import pyarrow.acero
 
-from codling.corpus import marks_kernel as mark_kernel
-from codling.corpus.filters import line_stats_kernel as byte_kernel
+from codling.corpus import marks_kernel
+from codling.corpus.filters import line_stats_kernel
 from codling.corpus.redaction.secrets import ANCHORS, ASSIGNED_BIT, PRIVATE_KEY_BIT
 from codling.corpus.tables.reader import buffers
 
 # The first array that is made of a numpy array makes pyarrow import pandas, where it is installed.
 _text = buffers(pa.array(["x = 1\n\u00e9"]))
 pa.array(_text[1])
-byte_kernel.count(*_text)
-mark_kernel.mark(*_text, ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT)
+line_stats_kernel.count(*_text)
+marks_kernel.mark(*_text, ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT)

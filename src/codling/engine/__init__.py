@@ -1,1 +1,4 @@
-"""CHECKPOINT -> COMPLETIONS: batched generation with a KV cache, sampling, stops and streaming."""
+"""CHECKPOINT -> COMPLETIONS: batched generation with a KV cache, sampling, stops and streaming.
+
+Not here: HTTP (serve/), and the networks (model/).
+"""

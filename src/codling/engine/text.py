@@ -46,6 +46,7 @@ from codling.engine.stream import Stream
 from codling.engine.worker import Worker, token_logprob
 from codling.model.cache import KVCache
 from codling.model.config import ModelConfig
+from codling.model.device import choose_device
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.fim import InsertionPrompt, insertion_prompt, without_indentation
@@ -140,13 +141,13 @@ class TextEngine:
         chat_format = ChatFormat(tokenizer, chat_template)
         if must_chat:
             chat_format.template()
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        chosen = choose_device(device or "auto")
         if precision == "auto":
-            precision = "float32" if device == "cpu" else "bfloat16"
+            precision = "float32" if chosen.type == "cpu" else "bfloat16"
         dtype = dtype or _DTYPES[precision]
         remembered = None if memory is None else Memory.open(memory, tokenizer)
         engine = cls(
-            load_model(found, dtype=dtype, device=device, adapter=adapter),
+            load_model(found, dtype=dtype, device=str(chosen), adapter=adapter),
             tokenizer,
             name=model_name(path),
             max_streams=max_streams,

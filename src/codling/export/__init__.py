@@ -1,1 +1,4 @@
-"""Checkpoints for other engines: Hugging Face folders, GGUF, quantised weights."""
+"""CHECKPOINTS FOR OTHER ENGINES: GGUF, quantised weights. Nothing is here yet.
+
+Not here: reading and writing of our own checkpoints and of published ones (checkpoint/).
+"""

@@ -1,1 +1,4 @@
-"""The networks alone: they know no files and no tokenizer."""
+"""THE NETWORKS, with their configs and their KV cache.
+
+Not here: files of weights (checkpoint/), tokenizers (tokens/), training (train/).
+"""

@@ -145,12 +145,6 @@ class KVCache:
         stores = [tuple(t[start:stop] for t in store) for store in self.stores]
         return KVCache(stores, self.lengths_B[start:stop].clone())
 
-    def select(self, rows: Tensor) -> "KVCache":
-        """A new cache with copies of the given rows in that order; a row may come twice."""
-        device = self.stores[0][0].device
-        stores = [tuple(t[rows.to(device)] for t in store) for store in self.stores]
-        return KVCache(stores, self.lengths_B[rows.cpu()].clone())
-
     def copy_row(self, source: int, target: int, n_tokens: int) -> None:
         """The first `n_tokens` of row `source` become what row `target` holds."""
         for tensor in (tensor for store in self.stores for tensor in store):

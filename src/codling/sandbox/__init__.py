@@ -1,4 +1,7 @@
-"""UNTRUSTED CODE -> VERDICT: generated and benchmark code runs here and nowhere else. No torch."""
+"""UNTRUSTED CODE -> VERDICT: generated and benchmark code runs here and nowhere else. No torch.
+
+Not here: answers that are judged without running them (grading/), and the benchmarks (evaluate/).
+"""
 
 from codling.sandbox.box import Box, Job, Reply, Step, StepReply, describe
 from codling.sandbox.limits import Limits

@@ -1,1 +1,4 @@
-"""The HTTP server: OpenAI-compatible API, insertion, and the page."""
+"""THE HTTP SERVER: OpenAI-compatible API, insertion, and the page.
+
+Not here: how tokens are computed (engine/), and settings of editors (editors/).
+"""

@@ -1,8 +1,8 @@
-"""Preparing a process for training: threads, memory allocator, device, compiler.
+"""Preparing a process for training: threads, memory allocator, compiler.
 
 Input: settings. Output: effects on this process only, when the training stage asks for them.
 
-Not here: more than one process (parallel/ranks.py).
+Not here: the device (model/device.py), and more than one process (parallel/ranks.py).
 """
 
 import ctypes
@@ -12,24 +12,9 @@ import sys
 
 import torch
 
-from codling.core.errors import ConfigError
-
 # Parameters of glibc's mallopt (malloc.h).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _TOP_PAD_BYTES = 64 << 20
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that a config's "auto", "cpu" or "cuda" means; ConfigError if it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device is {name!r}; choose auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is cuda, but torch sees no CUDA device here; use --device cpu")
-    return device
 
 
 def set_threads(n_threads: int) -> int:

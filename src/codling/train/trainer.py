@@ -33,11 +33,12 @@ from codling.core.artifact import SHARDS
 from codling.core.errors import ConfigError
 from codling.core.files import read_json_lines
 from codling.core.log import Bar, MetricsLog, say
+from codling.model.device import choose_device
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
 from codling.train.interrupt import StopSignal
 from codling.train.loader import Batches, Clock, Loader
-from codling.train.machine import choose_device, keep_freed_memory, set_threads
+from codling.train.machine import keep_freed_memory, set_threads
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.optimizer import Optimizer

@@ -7,7 +7,7 @@ from itertools import chain
 import pyarrow as pa
 import pytest
 
-from codling.corpus import marks_kernel as mark_kernel
+from codling.corpus import marks_kernel
 from codling.corpus.redaction.assigned_secrets import find_assigned, needed_bits
 from codling.corpus.redaction.commanded_secrets import find_commanded
 from codling.corpus.redaction.randomness import chance_bits, n_changes
@@ -194,7 +194,7 @@ def test_the_compiled_search_marks_every_text_in_which_the_rule_finds_something(
     ]
     texts = ["".join(draw.choices(pieces, k=draw.randint(3, 14))) for _ in range(4000)]
     texts += [form.format(SECRET) for form in ASSIGNMENTS]
-    found = mark_kernel.mark(
+    found = marks_kernel.mark(
         *buffers(pa.array(texts)), ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT
     ).formats.tolist()
     hits = [any(chain(find_assigned(text), find_commanded(text))) for text in texts]

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from codling.corpus import marks_kernel as mark_kernel
+from codling.corpus import marks_kernel
 from codling.corpus.redaction.addresses import find_emails, find_ipv4, find_ipv6
 from codling.corpus.redaction.redact import RedactConfig, redact
 from codling.corpus.redaction.secret_formats import FORMATS
@@ -366,7 +366,7 @@ def test_the_compiled_search_names_the_format_of_every_synthetic_key() -> None:
         for i, kind in enumerate(kinds)
     ]
     column = pa.array([maker.choice(("", "\n", "    ", "é ")) + text for text in texts])
-    found = mark_kernel.mark(
+    found = marks_kernel.mark(
         *buffers(column), ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT
     ).formats.tolist()
     for text, formats in zip(column.to_pylist(), found, strict=True):
@@ -376,7 +376,7 @@ def test_the_compiled_search_names_the_format_of_every_synthetic_key() -> None:
 def test_the_compiled_search_spares_ordinary_code() -> None:
     texts = ["def password_hash(self, password_validators): return self.password == other.password"]
     column = pa.array([*texts, "import key-value\n", "https://github.com/api/hooks/secret_access"])
-    found = mark_kernel.mark(
+    found = marks_kernel.mark(
         *buffers(column), ANCHORS, pem=PRIVATE_KEY_BIT, named=ASSIGNED_BIT
     ).formats.tolist()
     assert [formats & ASSIGNED_BIT for formats in found] == [0, 0, 0]

@@ -11,6 +11,7 @@ Not here: macros (`#include HEADER`) and conditions other than `#if 0`.
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from codling.core.packaged import packaged_table
 from codling.corpus import paths
 
 _COMMENT_OR_STRING = re.compile(
@@ -26,91 +27,9 @@ _DIRECTIVE = re.compile(
 _INCLUDE_DIRS = ("include", "inc", "includes", "src", "source", "lib")
 
 STANDARD_HEADERS = frozenset(
-    [
-        "assert",
-        "complex",
-        "ctype",
-        "errno",
-        "fenv",
-        "float",
-        "inttypes",
-        "iso646",
-        "limits",
-        "locale",
-        "math",
-        "setjmp",
-        "signal",
-        "stdalign",
-        "stdarg",
-        "stdatomic",
-        "stdbool",
-        "stddef",
-        "stdint",
-        "stdio",
-        "stdlib",
-        "stdnoreturn",
-        "string",
-        "tgmath",
-        "threads",
-        "time",
-        "uchar",
-        "wchar",
-        "wctype",
-        "aio",
-        "cpio",
-        "dirent",
-        "dlfcn",
-        "fcntl",
-        "fmtmsg",
-        "fnmatch",
-        "ftw",
-        "glob",
-        "grp",
-        "iconv",
-        "langinfo",
-        "libgen",
-        "malloc",
-        "memory",
-        "monetary",
-        "mqueue",
-        "ndbm",
-        "netdb",
-        "nl_types",
-        "poll",
-        "pthread",
-        "pwd",
-        "regex",
-        "sched",
-        "search",
-        "semaphore",
-        "spawn",
-        "strings",
-        "stropts",
-        "syslog",
-        "tar",
-        "termios",
-        "trace",
-        "ulimit",
-        "unistd",
-        "utime",
-        "utmpx",
-        "wordexp",
-        "io",
-        "direct",
-        "process",
-        "windows",
-        "winsock2",
-        "conio",
-        "alloca",
-        "getopt",
-        "endian",
-        "features",
-        "byteswap",
-        "execinfo",
-        "immintrin",
-        "emmintrin",
-        "xmmintrin",
-    ]
+    name
+    for names in packaged_table("codling.corpus.dependencies", "standard_headers.toml").values()
+    for name in names
 )
 """Without `.h`: names in `<>` that mean the system's header, never one of the repository."""
 

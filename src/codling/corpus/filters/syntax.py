@@ -22,44 +22,16 @@ from importlib import metadata
 
 import tree_sitter
 
+from codling.core.packaged import packaged_table
 from codling.corpus.filters.parse_errors import unread_share
 from codling.corpus.filters.readings import C_FAMILY, one_branch, readings
 from codling.corpus.filters.shares import parses
 
-GRAMMARS: dict[str, tuple[str, str]] = {
-    "c": ("c", "language"),
-    "cpp": ("cpp", "language"),
-    "cuda": ("cpp", "language"),
-    "java": ("java", "language"),
-    "javascript": ("javascript", "language"),
-    "typescript": ("typescript", "language_typescript"),
-    "c-sharp": ("c_sharp", "language"),
-    "css": ("css", "language"),
-    "dart": ("dart", "language"),
-    "elixir": ("elixir", "language"),
-    "fortran": ("fortran", "language"),
-    "go": ("go", "language"),
-    "haskell": ("haskell", "language"),
-    "html": ("html", "language"),
-    "json": ("json", "language"),
-    "julia": ("julia", "language"),
-    "kotlin": ("kotlin", "language"),
-    "lua": ("lua", "language"),
-    "objective-c": ("objc", "language"),
-    "ocaml": ("ocaml", "language_ocaml"),
-    "perl": ("perl", "language"),
-    "php": ("php", "language_php"),
-    "powershell": ("powershell", "language"),
-    "ruby": ("ruby", "language"),
-    "rust": ("rust", "language"),
-    "scala": ("scala", "language"),
-    "shell": ("bash", "language"),
-    "solidity": ("solidity", "language"),
-    "sql": ("sql", "language"),
-    "swift": ("swift", "language"),
-    "verilog": ("verilog", "language"),
-    "yaml": ("yaml", "language"),
-    "zig": ("zig", "language"),
+GRAMMARS = {
+    language: (package, function)
+    for language, (package, function) in packaged_table(
+        "codling.corpus.filters", "grammars.toml"
+    ).items()
 }
 """For each language the package `tree_sitter_NAME` and the function in it."""
 WELL_READ = 0.01

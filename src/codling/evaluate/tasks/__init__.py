@@ -1,5 +1,7 @@
-"""The benchmarks, by name. Each is one file with a `TASK`; a new one needs a file and a line
-here."""
+"""THE BENCHMARKS, by name: each is one file with a `TASK`, and one line here.
+
+Not here: the harness that asks a model and counts (evaluate/harness.py).
+"""
 
 import difflib
 import importlib

@@ -6,8 +6,10 @@ toolchain's: exit status and what it prints in mode "deepseek", proof of the end
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 from codling.core.errors import ConfigError
+from codling.core.packaged import packaged_table
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
 from codling.grading.chat_code import chat_program
@@ -19,18 +21,27 @@ INSTRUCTION = (
     "Complete the following {language} function. Leave the given code unchanged and reply with the "
     "whole function in one code block.\n```{language}\n{prompt}\n```"
 )
-NAMES = {
-    "cpp": "cpp", "java": "java", "js": "javascript", "ts": "typescript", "cs": "csharp",
-    "php": "php", "sh": "bash", "go": "go", "rs": "rust", "rb": "ruby", "lua": "lua",
-    "pl": "perl", "r": "r", "d": "d", "rkt": "racket", "jl": "julia",
-}  # fmt: skip
-_MORE_STOPS = {"ts": ("\nexport", "\nimport", "\nconsole.log")}
+
+
+class HumanEvalLanguage(NamedTuple):
+    """A row of multipl_e.toml."""
+
+    name: str
+    more_stops: tuple[str, ...] = ()
+    wants_brace: bool = False
+    scopes_tests: bool = False
+
+
+BY_SUFFIX = {
+    suffix: HumanEvalLanguage(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+    for suffix, row in packaged_table("codling.evaluate.tasks", "multipl_e.toml").items()
+}
 
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The problems in one language."""
-    if config.language not in NAMES:
-        raise ConfigError(f"multipl-e needs --language, one of {', '.join(NAMES)}")
+    if config.language not in BY_SUFFIX:
+        raise ConfigError(f"multipl-e needs --language, one of {', '.join(BY_SUFFIX)}")
     name = f"humaneval-{config.language}.jsonl"
     rows = read_lines(config.data_file or data_dir / "humaneval-multipl-e-deepseek" / name)
     return [Problem(id=row["task_id"], data=row, group=config.language) for row in rows]
@@ -41,7 +52,7 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     text = problem.data["prompt"].strip()
     if config.style == "base":
         return Prompt(text=text)
-    return ask(INSTRUCTION, config, language=NAMES[problem.group], prompt=text)
+    return ask(INSTRUCTION, config, language=BY_SUFFIX[problem.group].name, prompt=text)
 
 
 def extract(problem: Problem, text: str, style: Style) -> str:
@@ -72,7 +83,7 @@ def with_own_names(language: str, tests: str) -> str:
     >>> with_own_names("js", "function test() {}")
     ';(() => {\\nfunction test() {}\\n})();'
     """
-    if language not in ("js", "ts"):
+    if language not in BY_SUFFIX or not BY_SUFFIX[language].scopes_tests:
         return tests
     lines = tests.split("\n")
     n = next((i for i, line in enumerate(lines) if not line.startswith("declare ")), len(lines))
@@ -81,20 +92,19 @@ def with_own_names(language: str, tests: str) -> str:
 
 
 def _stops(problem: Problem) -> tuple[str, ...]:
-    return (*problem.data["stop_tokens"], *_MORE_STOPS.get(problem.group, ()))
+    return (*problem.data["stop_tokens"], *BY_SUFFIX[problem.group].more_stops)
 
 
 def _close_function(completion: str, problem: Problem) -> str:
     """With the closing brace that a stop string has taken and the tests do not bring."""
-    wants = problem.group in ("js", "ts", "php", "go") and completion.count(
-        "{"
-    ) >= completion.count("}")
+    is_open = completion.count("{") >= completion.count("}")
+    wants = BY_SUFFIX[problem.group].wants_brace and is_open
     return completion + ("\n}" if wants else "")
 
 
 def _deepseek(problem: Problem, text: str) -> str:
     language = problem.group
-    return deepseek_program(problem.data["prompt"], text, language, NAMES[language])
+    return deepseek_program(problem.data["prompt"], text, language, BY_SUFFIX[language].name)
 
 
 TASK = Task(

@@ -1,6 +1,5 @@
-"""What runs inside the sandbox: the fork server, one cell per job, and the notary of Python
-verdicts.
+"""WHAT RUNS BEHIND THE WALL: the fork server, one cell per job, the notary of Python verdicts.
 
-This folder is shown read-only to the sandboxed interpreter, which imports it without the rest of
-codling: standard library only, and nothing here may import from outside this folder.
+Not here: anything beyond the standard library. The folder is shown read-only to the sandboxed
+interpreter, which imports it without the rest of codling.
 """
