@@ -16,7 +16,7 @@ from codling.core.artifact import MANIFEST, open_artifact, read_own
 ADAPTED = "adapted"
 """The folder of a run in which its adapter is, or the checkpoint of all weights trained."""
 COMMIT_SCORES = "commit-scores"
-"""How the folders begin whose artefacts say what later commits said, one a repository."""
+"""The names of a run's artefacts of kind "commit-scores" begin so; there is one per repository."""
 _SCORES = "scores.json"
 
 
@@ -33,7 +33,7 @@ class AdaptedRun:
 
 
 def find_adapted(run_dir: Path) -> AdaptedRun | None:
-    """The adapted model of the run at `run_dir`; None for what is not a such run."""
+    """The adapted model of the run at `run_dir`; None for any other folder."""
     path = run_dir / ADAPTED
     if not (path / MANIFEST).is_file():
         return None

@@ -45,7 +45,7 @@ _WITHOUT = "without_grammar/"
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenConfig(Parallel):
-    """Which documents leave the corpus because they do not parse or are not pleasure to read."""
+    """Which documents leave the corpus because they do not parse or cannot be read well."""
 
     documents_dir: Path = aside()
     """The artefact of kind "documents" to read."""

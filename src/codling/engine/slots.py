@@ -93,7 +93,7 @@ class SlotTable:
         if n_shared > len(source.tokens):
             return None
         # A prompt that goes on where a finished one ended takes its slot; one that only shares a
-        # beginning leaves the other prompt's slot alone while an older one can be had.
+        # beginning leaves the other prompt's slot alone while an older one is free.
         goes_on = 2 * n_shared > len(source.tokens) or self._n_free() == 1
         slot = source if source.is_free and goes_on else self._oldest_free()
         return self._place(prompt_ids, slot, source, n_shared)

@@ -40,7 +40,7 @@ class Metrics:
         )
         self.cached_tokens = Counter(
             "codling_cached_prompt_tokens",
-            "Prompt tokens whose keys and values were at hand",
+            "Prompt tokens whose keys and values were in the cache",
             registry=own,
         )
         self.generated_tokens = Counter(

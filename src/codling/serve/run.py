@@ -106,7 +106,7 @@ class Run:
         return self.choices
 
     def supersede(self) -> None:
-        """End the run because the same session has asked anew."""
+        """End the run because the same session has asked again."""
         self._queue.put_nowait(
             ApiError(
                 499,

@@ -5,8 +5,9 @@ toolchain's: exit status and what it prints in mode "deepseek", proof of the end
 "strict". There are no solutions; the stub (an empty body) takes their place as what must fail.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from codling.core.errors import ConfigError
 from codling.core.packaged import packaged_table
@@ -32,8 +33,12 @@ class HumanEvalLanguage(NamedTuple):
     scopes_tests: bool = False
 
 
+def _read_row(row: Mapping[str, Any]) -> HumanEvalLanguage:
+    return HumanEvalLanguage(**{**row, "more_stops": tuple(row.get("more_stops", ()))})
+
+
 BY_SUFFIX = {
-    suffix: HumanEvalLanguage(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+    suffix: _read_row(row)
     for suffix, row in packaged_table("codling.evaluate.tasks", "multipl_e.toml").items()
 }
 
