@@ -15,7 +15,7 @@ from codling.evaluate.harness import Sample, execute
 from codling.evaluate.rows import Rows
 from codling.evaluate.task import Problem
 from codling.evaluate.tasks import find_task
-from codling.evaluate.tasks.multipl_e import BY_SUFFIX
+from codling.evaluate.tasks.multipl_e_languages import BY_SUFFIX
 from codling.report.heatmap import heat_map
 from codling.sandbox.executor import Executor
 from codling.sandbox.interpreter import Interpreter

@@ -5,14 +5,12 @@ toolchain's: exit status and what it prints in mode "deepseek", proof of the end
 "strict". There are no solutions; the stub (an empty body) takes their place as what must fail.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from codling.core.errors import ConfigError
-from codling.core.packaged import packaged_table
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
+from codling.evaluate.tasks.multipl_e_languages import BY_SUFFIX
 from codling.grading.chat_code import chat_program
 from codling.grading.deepseek_rules import deepseek_program
 from codling.grading.extract import cut_at
@@ -22,25 +20,6 @@ INSTRUCTION = (
     "Complete the following {language} function. Leave the given code unchanged and reply with the "
     "whole function in one code block.\n```{language}\n{prompt}\n```"
 )
-
-
-class HumanEvalLanguage(NamedTuple):
-    """A row of multipl_e.toml."""
-
-    name: str
-    more_stops: tuple[str, ...] = ()
-    wants_brace: bool = False
-    scopes_tests: bool = False
-
-
-def _read_row(row: Mapping[str, Any]) -> HumanEvalLanguage:
-    return HumanEvalLanguage(**{**row, "more_stops": tuple(row.get("more_stops", ()))})
-
-
-BY_SUFFIX = {
-    suffix: _read_row(row)
-    for suffix, row in packaged_table("codling.evaluate.tasks", "multipl_e.toml").items()
-}
 
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
