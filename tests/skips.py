@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 NOT_ASKED = re.compile(
-    r"data folder|shared|weights|GPU|CUDA|root|ordinary user|/proc|control group|small file system|"
-    r"tmpfs|this machine has no|extra `?finetune",
+    r"data folder|shared|weights|GPU|CUDA|only root|ordinary user|/proc|control group|"
+    r"small file system|tmpfs|this machine has no|extra `?finetune",
     re.IGNORECASE,
 )
 """Reasons that installing programs does not cure."""
