@@ -1,10 +1,10 @@
 """The command line: one verb per stage or task, in the order of the data.
 
 Input: argv. Output: what the verb returns, printed; exit code 0, 1 (a check that failed), 2 (a
-user's mistake, one line on stderr) or 130 (stopped with Ctrl-C). A verb is a function with one
-typed config, named here by its import string, so that `codling --help` loads no stage. Flags, a
-recipe's table and defaults are merged by core/recipe.py; the flags of a verb are the fields of its
-config.
+user's mistake, one line on stderr), 130 (stopped with Ctrl-C), or what the verb says with its text.
+A verb is a function with one typed config, named here by its import string, so that
+`codling --help` loads no stage. Flags, a recipe's table and defaults are merged by core/recipe.py;
+the flags of a verb are the fields of its config.
 
 Not here: any work.
 """
@@ -28,6 +28,7 @@ from codling import __version__
 from codling.core import recipe as recipes
 from codling.core.artifact import Artifact, fresh_start
 from codling.core.errors import CodlingError, ConfigError, from_os_error
+from codling.core.exit_status import Said
 from codling.core.flags import (
     Setting,
     missing_flags,
@@ -94,6 +95,8 @@ def _run(tokens: Sequence[str]) -> int:
         result_action="return_value",
     )
     _show(result)
+    if isinstance(result, Said):
+        return result.status
     return result if isinstance(result, int) else 0
 
 
@@ -325,7 +328,7 @@ def _deep_merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(result: object) -> None:
-    if isinstance(result, str):
+    if isinstance(result, str | Said):
         print(result)
     elif isinstance(result, Artifact):
         counts = ", ".join(f"{k} {v:,}" for k, v in result.counts.items() if isinstance(v, int))

@@ -46,6 +46,13 @@ def test_a_mistake_is_named_with_its_place_and_its_cure(table: dict, message: st
         build(Outer, table, "r.toml [outer]")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["rate", "minutes"])
+def test_a_number_is_finite(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match="a finite number is needed"):
+        build(Outer, {"out_dir": "a", name: value}, "r.toml [outer]")
+
+
 def test_an_unknown_table_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="unknown key pretran; did you mean pretrain"):
         check_tables({"pretran": {}}, {"pretrain": Outer}, "r.toml")

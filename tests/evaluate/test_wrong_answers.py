@@ -125,6 +125,12 @@ CASES = {
             "list": "[6]",
             "early": "__import__('os')._exit(0)",
             "both": "6 or 7",
+            "the call with a blank": "f( 3)",
+            "the call in a call": "int(f(3))",
+            "an object": "type('E', (), {'__eq__': lambda s, o: True})()",
+            "assigns": "(x := 6)",
+            "always equal": "__import__('unittest.mock').mock.ANY",
+            "two values": "6 if f else 7",
             "comment": "# 6",
         },
     ),
@@ -251,3 +257,14 @@ def test_wrong_and_cheating_answers_fail_and_the_right_one_passes(executor, name
     _, right, wrong = CASES[name]
     found = statuses(executor, name, {**wrong, "the right one": right})
     assert [kind for kind, status in found.items() if status == "passed"] == ["the right one"]
+
+
+def test_an_output_of_cruxeval_may_be_any_expression_that_gives_it(executor):
+    code = "def f(x):\n    return 'a' + str(x)"
+    data = {"code": code, "input": "1", "output": "'a1'", "subset": "output"}
+    config = BenchmarkConfig(benchmark="cruxeval", out_dir=Path("unused"), timeout=5.0)
+    answers = ["'a1'", '"a1"', "'a' + str(1)", "''.join(['a', '1'])", "'b1'", "'a' + str(2)"]
+    problem = Problem(id="0", data=data, group="")
+    checks = [TASKS["cruxeval"].check(problem, answer, config) for answer in answers]
+    outcomes = dict(executor.map(checks))
+    assert [outcomes[i].passed for i in range(6)] == [True] * 4 + [False] * 2

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from codling.core.artifact import Artifact, Draft, Manifest, produce
+from codling.core.errors import SourceError
 from codling.core.shards import Shard
 from codling.corpus.arrange import EDGE_SCHEMA
 from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA, SAMPLE_SCHEMA
 from codling.report.drawing import Subgraph
-from codling.report.run_page import render, smooth
+from codling.report.run_page import ReportConfig, render, report, smooth
 from codling.report.run_summary import shorten, summarise
 from codling.report.run_view import RunView, Tally, pick_examples, view_run
 from codling.report.verdict import judge
@@ -267,3 +268,11 @@ def test_insertions_shown_are_spread_over_files_then_languages() -> None:
         "b.py", "a.sh", "c.py", "a.sh", "b.py",
     ]  # fmt: skip
     assert [row["n"] for row in pick_examples(rows, 99)] == [5, 0, 7, 1, 6, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["empty", "nowhere"])
+def test_a_folder_without_a_run_gets_no_report(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match=f"{name} holds no run of codling grow"):
+        report(ReportConfig(run_dir=tmp_path / name, out_dir=tmp_path / "page"))
+    assert not (tmp_path / "page").exists()

@@ -75,7 +75,9 @@ def test_every_job_has_an_answer_though_the_box_dies_in_between():
 def test_the_verb_shows_output_verdict_and_walls(tmp_path):
     path = tmp_path / "p.py"
     path.write_text("print('hello')\nraise ValueError('no')\n")
-    text = run_untrusted(UntrustedConfig(file=path))
+    said = run_untrusted(UntrustedConfig(file=path))
+    text = said.text
+    assert said.status == 1
     assert "hello" in text
     assert "failed after" in text
     assert "ValueError: no" in text

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from codling import cli
 from codling.core.errors import ConfigError, SourceError
 from codling.sandbox import run_untrusted
 from codling.sandbox.untrusted import UntrustedConfig, language_of
@@ -23,9 +24,33 @@ def test_a_shell_file_runs_as_shell(tmp_path):
         pytest.skip("needs bubblewrap and bc")
     path = tmp_path / "hello.sh"
     path.write_text('echo "hello from $((6 * 7)), $0"\n')
-    assert run_untrusted(UntrustedConfig(file=path)).startswith("hello from 42, main.sh\npassed")
+    assert run_untrusted(UntrustedConfig(file=path)).text.startswith(
+        "hello from 42, main.sh\npassed"
+    )
     path.write_text("echo no >&2; exit 3\n")
-    assert "no\nfailed after" in run_untrusted(UntrustedConfig(file=path))
+    assert "no\nfailed after" in run_untrusted(UntrustedConfig(file=path)).text
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("exit 0", 0),
+        ("exit 3", 3),
+        ("exit 255", 255),
+        ("kill -9 $$", 137),
+        ("kill -TERM $$", 143),
+        ("sleep 30", 124),
+    ],
+)
+def test_a_pipeline_sees_the_programs_own_exit_status(tmp_path, source, status, capfd):
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap")
+    path = tmp_path / "a.sh"
+    path.write_text(source + "\n")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run-untrusted", str(path), "--seconds", "2"])
+    assert ended.value.code == status
+    assert " after " in capfd.readouterr().out
 
 
 def test_what_is_no_text_is_one_line(tmp_path):

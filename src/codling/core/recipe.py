@@ -8,6 +8,7 @@ Not here: what the settings mean (each stage's config).
 """
 
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -172,6 +173,9 @@ def _convert_scalar(hint: object, value: object, where: str) -> object:
     if hint is Path and isinstance(value, (str, Path)):
         return Path(value)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        # Settings are amounts: every comparison with nan is false, and inf never ends.
+        if not math.isfinite(value):
+            raise ConfigError(f"{where} is {value}; a finite number is needed")
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint):
         if hint is int and isinstance(value, bool):

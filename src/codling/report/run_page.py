@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from codling import __version__
+from codling.core.errors import SourceError
 from codling.core.files import write_text
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
@@ -56,6 +57,11 @@ def report(config: ReportConfig) -> Work:
         codling report --run-dir runs/stdlib --out-dir runs/stdlib/report
     """
     view = view_run(config.run_dir)
+    if not view.artifacts:
+        raise SourceError(
+            f"{config.run_dir} holds no run of codling grow; name the folder that it made, such as "
+            "runs/stdlib"
+        )
     draft = yield list(view.artifacts.values())
     page = render(view, config.n_examples)
     write_text(draft.file("report.html"), page)

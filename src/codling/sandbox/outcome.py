@@ -46,6 +46,10 @@ class Outcome:
     stderr: str = ""
     seconds: float = 0.0
     """Run time of the last step (compiling is not in it)."""
+    exit: int | None = None
+    """Exit status of the last step that ran; None if a signal or a limit ended it."""
+    signal: int | None = None
+    """The signal that ended it, if one did."""
 
     @property
     def passed(self) -> bool:
@@ -73,6 +77,8 @@ def judge(job: Job, reply: Reply, passed: Callable[[StepReply], bool] = has_prov
         stdout=last.stdout,
         stderr=last.stderr,
         seconds=last.seconds if finished else 0.0,
+        exit=last.exit,
+        signal=last.signal,
     )
 
 

@@ -1,7 +1,9 @@
 """The verb `run-untrusted`: one untrusted file, run in the sandbox.
 
-Input: a file; its name or first line says the language. Output: what it wrote, its end, and what
-protected the machine. Not here: verdicts on answers (executor.py).
+Input: a file; its name or first line says the language. Output: what it wrote, its end, what
+protected the machine, and the exit status that a shell would see of it.
+
+Not here: verdicts on answers (executor.py).
 """
 
 import re
@@ -9,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codling.core.errors import ConfigError, SourceError
+from codling.core.exit_status import Said
 from codling.sandbox.box import describe
 from codling.sandbox.executor import Executor, Program
+from codling.sandbox.outcome import Outcome
 
 _BY_SUFFIX = {
     ".py": "python", ".sh": "sh", ".bash": "sh", ".js": "js", ".cjs": "js", ".ts": "ts",
@@ -41,10 +45,12 @@ class UntrustedConfig:
     """Run it without bubblewrap: it can then read and change whatever you can."""
 
 
-def run_untrusted(config: UntrustedConfig) -> str:
+def run_untrusted(config: UntrustedConfig) -> Said:
     """Run an untrusted file in the sandbox, and say how it ended.
 
-    Its name says the language (.py, .sh, .js, .cpp ...), without a suffix its #! line.
+    Its name says the language (.py, .sh, .js, .cpp ...), without a suffix its #! line. The exit
+    status is the program's own, 128 plus the signal that killed it, 124 if its time ran out, and 1
+    if another limit ended it or it does not compile; the last lines say which.
 
     Example:
         codling run-untrusted downloaded.py
@@ -66,7 +72,23 @@ def run_untrusted(config: UntrustedConfig) -> str:
         outcome = executor.run_alone(program)
     text = "".join(f"{part.rstrip()}\n" for part in (outcome.stdout, outcome.stderr) if part)
     line = f"{outcome.status} after {outcome.seconds:.2f} s {outcome.detail}".rstrip()
-    return f"{text}{line}\n[{describe(unsafe=config.unsafe)}]"
+    shown = f"{text}{line}\n[{describe(unsafe=config.unsafe)}]"
+    return Said(shown, status=exit_status(outcome))
+
+
+def exit_status(outcome: Outcome) -> int:
+    """The status that a shell and coreutils' `timeout` would give for this end.
+
+    >>> exit_status(Outcome(status="failed", exit=3)), exit_status(Outcome(status="timed out"))
+    (3, 124)
+    """
+    if outcome.passed:
+        return 0
+    if outcome.status == "timed out":
+        return 124
+    if outcome.status == "killed" and outcome.signal is not None:
+        return 128 + outcome.signal
+    return outcome.exit if outcome.status == "failed" and outcome.exit else 1
 
 
 def language_of(name: str, source: str) -> str:

@@ -66,13 +66,16 @@ def extract(problem: Problem, text: str, style: Style) -> str:
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
-    """Run the function. An output must be a literal: `f(...)` itself would always be right; and
-    arguments may not be made to equal anything."""
+    """Run the function. An output may be any expression that gives the value, as CRUXEval's own
+    scorer has it, but for a call of what the code defines, which would always be right; and
+    neither outputs nor arguments may be made to equal anything."""
     data = problem.data
     if data["subset"] == "output":
+        if not _is_plain_value(answer, data["code"]):
+            return Verdict(passed=False, detail="no plain value")
         test = (
-            f"import ast\nassert f({data['input']}) == {data['output']}\n"
-            f"assert ast.literal_eval({answer!r}) == {data['output']}"
+            f"assert f({data['input']}) == {data['output']}\n"
+            f"assert {data['output']} == eval({answer.strip()!r})"
         )
     elif not _is_plain_call(f"f({answer})"):
         return Verdict(passed=False, detail="no plain arguments")
@@ -84,13 +87,46 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
 
 def _is_plain_call(text: str) -> bool:
     """Whether a text is one call of f, whose arguments change nothing and define no class."""
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
+    call = _parse(text)
     if not isinstance(call, ast.Call) or ast.unparse(call.func) != "f":
         return False
-    nodes = list(ast.walk(call))
+    return _changes_nothing(call)
+
+
+def _is_plain_value(text: str, code: str) -> bool:
+    """Whether a text is one expression without what `code` defines, and not one of several values:
+    `6 or 7` bets on both."""
+    value = _parse(text)
+    if value is None or isinstance(value, ast.BoolOp | ast.IfExp | ast.Compare):
+        return False
+    own = {"f"} | {
+        node.name
+        for node in ast.walk(_parse_code(code))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+    }
+    return not own & {n.id for n in ast.walk(value) if isinstance(n, ast.Name)} and (
+        _changes_nothing(value)
+    )
+
+
+def _parse(text: str) -> ast.expr | None:
+    """The one expression that a text is, or None."""
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _parse_code(code: str) -> ast.AST:
+    """The problem's own code; that of the published data always parses."""
+    try:
+        return ast.parse(code)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+def _changes_nothing(value: ast.expr) -> bool:
+    nodes = list(ast.walk(value))
     names = {n.id for n in nodes if isinstance(n, ast.Name)}
     names |= {n.attr for n in nodes if isinstance(n, ast.Attribute)}
     hidden = any(name.startswith("_") for name in names)
