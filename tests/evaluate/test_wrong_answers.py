@@ -265,6 +265,7 @@ def test_an_output_of_cruxeval_may_be_any_expression_that_gives_it(executor):
     config = BenchmarkConfig(benchmark="cruxeval", out_dir=Path("unused"), timeout=5.0)
     answers = ["'a1'", '"a1"', "'a' + str(1)", "''.join(['a', '1'])", "'b1'", "'a' + str(2)"]
     problem = Problem(id="0", data=data, group="")
-    checks = [TASKS["cruxeval"].check(problem, answer, config) for answer in answers]
+    task = find_task("cruxeval")
+    checks = [task.check(problem, answer, config) for answer in answers]
     outcomes = dict(executor.map(checks))
     assert [outcomes[i].passed for i in range(6)] == [True] * 4 + [False] * 2
