@@ -56,7 +56,9 @@ def constant_text(value: object) -> str:
     """A constant that compiling makes part of the code, as text; empty for anything else."""
     if isinstance(value, np.ndarray):
         return hashlib.sha256(value.tobytes()).hexdigest()
-    return repr(value) if isinstance(value, bool | int | float | str | bytes | tuple) else ""
+    if isinstance(value, tuple):  # one that was made of a set has another order each time
+        return repr(sorted(map(repr, value)))
+    return repr(value) if isinstance(value, bool | int | float | str | bytes) else ""
 
 
 def stands_here(function: Any, name: str, module: ModuleType) -> bool:
