@@ -289,9 +289,9 @@ def rename_architecture(path: Path) -> None:
         (cut, "ends after the end of the file"),
         (cut_metadata, "cut short or damaged"),
         (other_version, "GGUF version 9"),
-        (rename_tensor, "tensor blk.1.ffn_xx.weight has no place"),
+        (rename_tensor, "tensor blk.1.ffn_xx.weight does not belong"),
         (rename_architecture, "architecture lxama is not supported"),
-        (lambda p: p.write_bytes(b"PK\3\4 a zip file"), "is no GGUF file"),
+        (lambda p: p.write_bytes(b"PK\3\4 a zip file"), "is not a GGUF file"),
     ],
 )
 def test_a_harmed_file_is_refused_in_one_line(tmp_path: Path, harm, message: str) -> None:

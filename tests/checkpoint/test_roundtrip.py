@@ -172,7 +172,7 @@ def set_config(folder: Path, **changes: Any) -> None:
         (lambda f: edit(f, lambda t: t.pop("model.norm.weight")), "model.norm.weight missing"),
         (
             lambda f: edit(f, lambda t: t.update({"model.extra": torch.zeros(2)})),
-            "tensor model.extra has no place",
+            "tensor model.extra does not belong",
         ),
         (
             lambda f: edit(f, lambda t: t.update({"lm_head.weight": torch.zeros(64, 31)})),
@@ -184,7 +184,7 @@ def set_config(folder: Path, **changes: Any) -> None:
         ),
         (cut, "does not fit into the file"),
         (lambda f: (f / "model.safetensors").write_bytes(b""), "is empty"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 100), "no safetensors file"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 100), "not a safetensors file"),
         (
             lambda f: (f / "model.safetensors").write_bytes(struct.pack("<Q", 8) + b"notjson!"),
             "header is not valid JSON",

@@ -102,9 +102,9 @@ def test_a_damaged_or_unwritable_cache_is_as_good_as_none(
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (None, "not listed as they must be"),
-        ([5], "not listed as they must be"),
-        ([{"name": "a", "bytes": "1", "sha256": ""}], "not listed as they must be"),
+        (None, "list of files is malformed"),
+        ([5], "list of files is malformed"),
+        ([{"name": "a", "bytes": "1", "sha256": ""}], "list of files is malformed"),
         ([{"name": "../a", "bytes": 1, "sha256": ""}], "outside its folder"),
         ([{"name": "/etc/passwd", "bytes": 1, "sha256": ""}], "outside its folder"),
         ([{"name": "x" * 5000 + ".safetensors", "bytes": 1, "sha256": ""}], "run"),

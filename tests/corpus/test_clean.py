@@ -137,7 +137,7 @@ def test_languages_can_be_chosen(tmp_path: Path) -> None:
     rows = [document("a.py"), document("a.c", CODE + "//", language="c")]
     docs = run(tmp_path, rows, filters=FilterConfig(languages=("c",)))
     assert kept(docs) == ["a.c"]
-    with pytest.raises(Exception, match="no language"):
+    with pytest.raises(Exception, match="not a language"):
         run(tmp_path / "2", rows, filters=FilterConfig(languages=("pyton",)))
 
 

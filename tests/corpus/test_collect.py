@@ -250,7 +250,7 @@ def test_a_missing_or_empty_source_is_one_line(tmp_path: Path) -> None:
         run(tmp_path, tmp_path / "missing")
     with pytest.raises(SourceError, match="holds no files"):
         run(tmp_path, tmp_path / "empty")
-    with pytest.raises(SourceError, match="no archive that is known"):
+    with pytest.raises(SourceError, match="not a known kind of archive"):
         run(tmp_path, tmp_path / "file.txt")
     with pytest.raises(SourceError, match="no file in a known language"):
         run(tmp_path, write(tmp_path / "pictures", {"a.png": "x"}))

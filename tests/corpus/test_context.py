@@ -95,5 +95,5 @@ def test_a_file_outside_the_repository_is_refused(tmp_path: Path) -> None:
     context = RepositoryContext(write(tmp_path / "repo", FILES))
     with pytest.raises(SourceError, match="outside the repository"):
         context.prompt(Cursor(str(tmp_path / "x.py"), ""), budget=10)
-    with pytest.raises(SourceError, match="no folder"):
+    with pytest.raises(SourceError, match="is not a folder"):
         RepositoryContext(tmp_path / "absent")

@@ -143,6 +143,8 @@ def test_the_responses_api_is_answered_with_a_pointer(client: OpenAI) -> None:
 
 def langchain(server: Running, **more: Any) -> ChatOpenAI:
     settings: dict[str, Any] = {
+        "model": "tiny-coder",
+        "max_tokens": 6,
         "base_url": f"{server.url}/v1",
         "api_key": SecretStr("none"),
         "max_retries": 0,

@@ -86,7 +86,7 @@ def extract_stated(text: str) -> str | None:
 def extract_boxed(text: str) -> str | None:
     """The contents of the last \\boxed{...} with balanced braces, or None.
 
-    >>> extract_boxed(r"thus $\\extract_boxed{\\frac{1}{2}}$")
+    >>> extract_boxed(r"thus $\\boxed{\\frac{1}{2}}$")
     '\\\\frac{1}{2}'
     """
     start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))

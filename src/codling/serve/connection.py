@@ -83,7 +83,7 @@ class LimitedConnection(H11Protocol):
             self._unread = None
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not an HTTP, unless an answer has begun already."""
+        """Answer what is not HTTP, unless an answer has begun already."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self._is_answering():
             super().send_400_response(msg)
         else:

@@ -156,7 +156,7 @@ def test_without_later_code_there_is_one_line(model: Path, tmp_path: Path) -> No
         score_commits(settings(tmp_path / "app", model, tmp_path / "scores"))
     with pytest.raises(CodlingError, match="has 1 commits, too few"):
         score_commits(settings(repository(tmp_path / "one"), model, tmp_path / "s2"))
-    with pytest.raises(CodlingError, match="no git repository"):
+    with pytest.raises(CodlingError, match="not a git repository"):
         score_commits(settings(model, model, tmp_path / "s3"))
 
 
