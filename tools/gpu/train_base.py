@@ -34,10 +34,10 @@ from weight_files import read_weights, recipe_config, write_weights
 
 from codling.core.artifact import SHARDS
 from codling.core.files import read_json_lines, write_json
+from codling.model.device import choose_device
 from codling.model.sizes import flops_per_token, sizes
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import read_meta
-from codling.train.machine import choose_device
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.parallel.ranks import Ranks

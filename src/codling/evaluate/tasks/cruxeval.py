@@ -5,18 +5,15 @@ Data: cruxeval/cruxeval.jsonl; `--subset output` (the default) asks for the outp
 input. Judged by running the function, so that any right spelling passes.
 """
 
-import ast
 from pathlib import Path
 
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
 from codling.grading.fences import strip_thoughts
+from codling.grading.plain_expression import is_plain_call, is_plain_value
 from codling.sandbox.executor import Program
 
-_OF_NO_USE = {"type", "object", "super", "eval", "exec", "compile", "open", "globals", "locals",
-              "vars", "getattr", "setattr", "delattr", "breakpoint", "exit", "quit"}  # fmt: skip
-"""What arguments do not need, but an object that claims to equal everything does."""
 _OUTPUT = (
     "Complete the assertion with the value that the code gives: a literal, no function calls.\n"
     "def f(n):\n    return n\nassert f(17) == 17\n\n"
@@ -71,70 +68,18 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
     neither outputs nor arguments may be made to equal anything."""
     data = problem.data
     if data["subset"] == "output":
-        if not _is_plain_value(answer, data["code"]):
+        if not is_plain_value(answer, data["code"]):
             return Verdict(passed=False, detail="no plain value")
         test = (
             f"assert f({data['input']}) == {data['output']}\n"
             f"assert {data['output']} == eval({answer.strip()!r})"
         )
-    elif not _is_plain_call(f"f({answer})"):
+    elif not is_plain_call(f"f({answer})"):
         return Verdict(passed=False, detail="no plain arguments")
     else:
         test = f"assert eval({'f(' + answer + ')'!r}) == {data['output']}"
     source = f"from typing import *\n{data['code']}\n{test}\n"
     return Program(language="python", source=source, seconds=config.timeout or 5.0)
-
-
-def _is_plain_call(text: str) -> bool:
-    """Whether a text is one call of f, whose arguments change nothing and define no class."""
-    call = _parse(text)
-    if not isinstance(call, ast.Call) or ast.unparse(call.func) != "f":
-        return False
-    return _changes_nothing(call)
-
-
-def _is_plain_value(text: str, code: str) -> bool:
-    """Whether a text is one expression without what `code` defines, and not one of several values:
-    `6 or 7` bets on both."""
-    value = _parse(text)
-    if value is None or isinstance(value, ast.BoolOp | ast.IfExp | ast.Compare):
-        return False
-    own = {"f"} | {
-        node.name
-        for node in ast.walk(_parse_code(code))
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
-    }
-    return not own & {n.id for n in ast.walk(value) if isinstance(n, ast.Name)} and (
-        _changes_nothing(value)
-    )
-
-
-def _parse(text: str) -> ast.expr | None:
-    """The one expression that a text is, or None."""
-    try:
-        return ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _parse_code(code: str) -> ast.AST:
-    """The problem's own code; that of the published data always parses."""
-    try:
-        return ast.parse(code)
-    except (SyntaxError, ValueError):
-        return ast.Module([], [])
-
-
-def _changes_nothing(value: ast.expr) -> bool:
-    nodes = list(ast.walk(value))
-    names = {n.id for n in nodes if isinstance(n, ast.Name)}
-    names |= {n.attr for n in nodes if isinstance(n, ast.Attribute)}
-    hidden = any(name.startswith("_") for name in names)
-    return not hidden and not names & _OF_NO_USE and not _assigns(nodes)
-
-
-def _assigns(nodes: list[ast.AST]) -> bool:
-    return any(isinstance(node, ast.NamedExpr) for node in nodes)
 
 
 TASK = Task(
