@@ -358,24 +358,6 @@ def test_a_test_that_waits_for_a_program_gives_a_busy_machine_ten_minutes() -> N
     assert short == []
 
 
-FORMER_NAMES = (
-    *("asked", "boxed", "dated", "fenced", "guarded", "joined", "judged", "masked", "mixed"),
-    *("proved", "relengthened", "renamed", "replanned", "restored", "scored", "settled"),
-    *("spelled", "stretched", "weighed"),
-)
-"""Words that were names of functions here once: a function is named by what it does."""
-
-
-def test_no_public_function_is_named_by_a_participle() -> None:
-    found = {
-        (module, node.name)
-        for module, tree in trees().items()
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and node.name in FORMER_NAMES
-    }
-    assert found == set()
-
-
 MAX_ENTRIES = 50
 
 

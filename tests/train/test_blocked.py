@@ -34,7 +34,10 @@ def test_flash_attention_equals_the_one_in_blocks_with_copied_heads(
     shapes = (2, 4, 33, 8), (2, n_kv_heads, 33, 8), (2, n_kv_heads, 33, width)
     q, k, v = (torch.randn(shape, generator=generator).requires_grad_() for shape in shapes)
     k_copied, v_copied = (repeat_kv(x, 4 // n_kv_heads) for x in (k, v))
-    ours, theirs = flash_attention(q, k, v, 0.3), blocked_attention(q, k_copied, v_copied, 0.3)
+    ours, theirs = (
+        flash_attention(q, k, v, None, 0.3),
+        blocked_attention(q, k_copied, v_copied, 0.3),
+    )
     torch.testing.assert_close(ours, theirs)
     for mine, expected in zip(
         torch.autograd.grad(ours.square().sum(), (q, k, v)),

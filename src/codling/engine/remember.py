@@ -22,9 +22,8 @@ from codling.core.log import Bar, say
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
-from codling.corpus.clean import clean
-from codling.corpus.collect import collect
-from codling.corpus.config import CleanConfig, CollectConfig
+from codling.corpus.config import CollectConfig
+from codling.corpus.sources_to_documents import make_documents
 from codling.engine.config import Precision
 from codling.engine.memory.index import MAX_MATCH, recall_in_text
 from codling.engine.memory.kernels import Ids
@@ -128,12 +127,11 @@ def _documents(config: MemoryConfig) -> Artifact:
     if (config.path / MANIFEST).is_file():
         return open_artifact(config.path, "documents")
     beside = config.out_dir.absolute().with_name(config.out_dir.name + ".documents")
-    raw = collect(
+    return make_documents(
         CollectConfig(
             sources=(config.path,), out_dir=beside / "raw", own=config.own, heldout_fraction=0.0
         )
     )
-    return clean(CleanConfig(raw_dir=raw.path, out_dir=beside / "documents"))
 
 
 def _cure(config: MemoryConfig) -> str:

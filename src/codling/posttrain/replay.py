@@ -13,9 +13,8 @@ from codling.core.artifact import Artifact
 from codling.core.recipe import aside
 from codling.core.shards import Parallel
 from codling.corpus.arrange import ArrangeConfig, arrange
-from codling.corpus.clean import clean
-from codling.corpus.collect import collect
-from codling.corpus.config import CleanConfig, CollectConfig
+from codling.corpus.config import CollectConfig
+from codling.corpus.sources_to_documents import make_documents
 from codling.tokens.pack import FimLevel, PackConfig, pack
 
 
@@ -52,7 +51,7 @@ def replay(config: ReplayConfig) -> Artifact:
         codling replay ~/src/other --tokenizer-dir runs/app/tokenizer --out-dir runs/app/replay
     """
     beside = config.out_dir.absolute().with_name(config.out_dir.name + ".sources")
-    raw = collect(
+    documents = make_documents(
         CollectConfig(
             sources=(config.path,),
             out_dir=beside / "raw",
@@ -61,11 +60,6 @@ def replay(config: ReplayConfig) -> Artifact:
             commit_times=False,
             workers=config.workers,
             ray=config.ray,
-        )
-    )
-    documents = clean(
-        CleanConfig(
-            raw_dir=raw.path, out_dir=beside / "documents", workers=config.workers, ray=config.ray
         )
     )
     samples = arrange(

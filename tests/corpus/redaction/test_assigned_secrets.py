@@ -2,6 +2,7 @@
 
 import random
 import string
+import tomllib
 from itertools import chain
 
 import pyarrow as pa
@@ -209,13 +210,15 @@ def test_at_least_a_hundred_issuers_are_known() -> None:
 
 def test_a_table_that_the_search_could_not_use_is_refused() -> None:
     row = "[[format]]\nkind = 'a'\nanchors = ['{}']\npattern = '{}'\n"
-    formats, examples = read_formats("examples = ['x']\n" + row.format("abcd", "abcd[0-9]{8}"))
+    formats, examples = read_formats(
+        tomllib.loads("examples = ['x']\n" + row.format("abcd", "abcd[0-9]{8}"))
+    )
     assert (formats[0].kind, examples) == ("a", ("x",))
     for anchor, pattern in (("abc", "abc"), ("abcd", "(abcd)(x)")):
         with pytest.raises(ValueError, match="secret format a"):
-            read_formats("examples = []\n" + row.format(anchor, pattern))
+            read_formats(tomllib.loads("examples = []\n" + row.format(anchor, pattern)))
     with pytest.raises(ValueError, match="same kind"):
-        read_formats("examples = []\n" + 2 * row.format("abcd", "abcd"))
+        read_formats(tomllib.loads("examples = []\n" + 2 * row.format("abcd", "abcd")))
 
 
 def test_formats_that_share_a_bit_are_told_apart() -> None:

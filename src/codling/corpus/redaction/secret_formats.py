@@ -5,9 +5,9 @@ checks (secrets.py).
 """
 
 import re
-import tomllib
-from importlib import resources
 from typing import Any, NamedTuple
+
+from codling.core.packaged import packaged_table
 
 MIN_ANCHOR = 4
 """Characters of an anchor: the compiled search compares so many at once."""
@@ -34,12 +34,11 @@ _AFTER = r"(?![A-Za-z0-9_/+-])"
 """A key is not part of a longer word; secrets.py checks what precedes it."""
 
 
-def read_formats(text: str) -> tuple[tuple[Format, ...], tuple[str, ...]]:
+def read_formats(table: dict[str, Any]) -> tuple[tuple[Format, ...], tuple[str, ...]]:
     """The formats and the documented examples of a table as secret_formats.toml has them.
 
     Raises ValueError for a row that the search could not work with.
     """
-    table = tomllib.loads(text)
     found = tuple(_format(row) for row in table["format"])
     if len({each.kind for each in found}) < len(found):
         raise ValueError("two formats of secrets have the same kind")
@@ -56,11 +55,7 @@ def _format(row: dict[str, Any]) -> Format:
     return Format(kind, tuple(anchors), whole, **row)
 
 
-FORMATS, EXAMPLES = read_formats(
-    resources.files("codling.corpus.redaction")
-    .joinpath("secret_formats.toml")
-    .read_text(encoding="utf-8")
-)
+FORMATS, EXAMPLES = read_formats(packaged_table("codling.corpus.redaction", "secret_formats.toml"))
 """All formats, the particular before the general; and keys that are known as examples."""
 
 URL_PASSWORD = re.compile(

@@ -41,11 +41,11 @@ from codling.core.log import Bar, say
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
-from codling.corpus.clean import clean
 from codling.corpus.collect import collect
-from codling.corpus.config import CleanConfig, CollectConfig
+from codling.corpus.config import CollectConfig
 from codling.corpus.context import SnapshotContext
 from codling.corpus.sources.commits import Commits, Cut, open_blobs, open_commits
+from codling.corpus.sources_to_documents import make_documents
 from codling.engine.config import Precision
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory, fingerprint
@@ -353,7 +353,7 @@ def _documents(config: ScoreCommitsConfig, cut: Cut) -> Artifact:
     if config.documents_dir is not None:
         return open_artifact(config.documents_dir, "documents")
     beside = _memory_path(config)
-    raw = collect(
+    return make_documents(
         CollectConfig(
             sources=(config.repo,),
             out_dir=beside / "raw",
@@ -363,7 +363,6 @@ def _documents(config: ScoreCommitsConfig, cut: Cut) -> Artifact:
             heldout_fraction=0.0,
         )
     )
-    return clean(CleanConfig(raw_dir=raw.path, out_dir=beside / "documents"))
 
 
 def _memory(

@@ -22,11 +22,11 @@ def attend(
     if n_groups > 1 and q_BHLD.shape[2] == 1 and span is not None:
         return _attend_by_group(q_BHLD, k_BKSD, v_BKSD, span, scale)
     if span is None and q_BHLD.device.type == "cuda":
-        return flash_attention(q_BHLD, k_BKSD, v_BKSD, scale)
+        return flash_attention(q_BHLD, k_BKSD, v_BKSD, span, scale)
     k_BHSD, v_BHSD = repeat_kv(k_BKSD, n_groups), repeat_kv(v_BKSD, n_groups)
     if span is None and q_BHLD.requires_grad and q_BHLD.device.type == "cpu":
         return blocked_attention(q_BHLD, k_BHSD, v_BHSD, scale)
-    return _attend_fused(q_BHLD, k_BHSD, v_BHSD, span, scale)
+    return flash_attention(q_BHLD, k_BHSD, v_BHSD, span, scale)
 
 
 def attend_plain(
@@ -58,21 +58,3 @@ def _attend_by_group(
         q_BKGD, k_BKSD, v_BKSD, attn_mask=span.bias, scale=scale
     )
     return out_BKGD.reshape(*q_BH1D.shape[:3], -1)
-
-
-def _attend_fused(
-    q_BHLD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor, span: Span | None, scale: float
-) -> Tensor:
-    """By torch's fused kernels, which want values as wide as keys."""
-    width = v_BHSD.shape[3]
-    if width < q_BHLD.shape[3]:
-        v_BHSD = F.pad(v_BHSD, (0, q_BHLD.shape[3] - width))
-    out_BHLD = F.scaled_dot_product_attention(
-        q_BHLD,
-        k_BHSD,
-        v_BHSD,
-        attn_mask=None if span is None else span.bias,
-        is_causal=span is None or span.is_causal,
-        scale=scale,
-    )
-    return out_BHLD[..., :width]
