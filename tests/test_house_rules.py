@@ -271,6 +271,10 @@ def test_there_is_no_second_reader_of_json_lines() -> None:
     assert found == set(READS_ROWS)
 
 
+def test_there_is_one_way_to_keep_answers_that_a_stopped_run_goes_on_with() -> None:
+    assert callers("append_json") == {"core/log.py", "evaluate/rows.py"}  # log.py has measurements
+
+
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.table)
 def test_the_settings_of_a_verb_stand_beside_it(verb: Verb) -> None:
     """In its own file; in the folder's config.py only where other files read them too."""
@@ -371,3 +375,27 @@ def test_long_tables_are_data_beside_the_code() -> None:
         if len(getattr(node, "elts", getattr(node, "keys", ()))) > MAX_ENTRIES
     }
     assert found == set()
+
+
+def test_every_table_is_read_in_one_place() -> None:
+    read = [
+        tuple(ast.unparse(argument) for argument in node.args)
+        for tree in trees().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and called(node) == "packaged_table"
+    ]
+    assert [each for each in read if read.count(each) > 1] == []
+
+
+MAX_FUNCTION_LINES = 50
+
+
+def test_no_function_is_longer_than_50_lines() -> None:
+    long = {
+        f"{module}: {node.name}": length
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (length := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION_LINES
+    }
+    assert long == {}

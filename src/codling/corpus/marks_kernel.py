@@ -135,67 +135,77 @@ def _classes() -> NDArray[np.uint16]:
 
 @njit(nogil=True, cache=True)
 def _mark(data, offsets, anchors, tables, marked, held, base64):
-    one = np.uint64(_EACH)
     classes, name_tables = tables
     named = anchors[3]
-    flags = np.zeros(_CHUNK, np.uint8)
-    words = flags.view(np.uint64)
-    block = np.zeros(64, np.uint8)
+    room = np.zeros(_CHUNK, np.uint8), np.zeros(64, np.uint8)
     name_block = np.zeros(68, np.uint8)
     for row in range(len(offsets) - 1):
         start, end = offsets[row], offsets[row + 1]
-        found = _head(data, start, end)
-        last_digit = last_hex = last_key = np.uint64(0)
-        base64_end = coded_end = coded_from = start
-        n_hex = np.uint64(0)
-        key_run = n_base64 = np.int64(0)
-        chunk = start
-        while chunk < end:
-            size = min(np.int64(_CHUNK), end - chunk)
-            n_words = _flag(data, chunk, size, flags, block)
-            for k in range(n_words):
-                w = words[k]
-                at = chunk + 8 * k
-                hexes, tens = w & one, (w >> np.uint64(1)) & one
-                asked = (w >> np.uint64(5)) & _between(tens, last_digit)
-                asked |= (w >> np.uint64(6)) & ((hexes << np.uint64(8)) | last_hex)
-                asked = (asked | (w >> np.uint64(7))) & one
-                last_digit, last_hex = tens >> np.uint64(56), hexes >> np.uint64(56)
-                while asked:
-                    found |= _test_asked(data, at + _n_first(~asked), start, end, classes)
-                    asked &= asked - np.uint64(1)
-                keys = (w >> np.uint64(4)) & one
-                if keys == one:
-                    key_run = key_run + 8 if key_run else 8 + _n_last(last_key)
-                elif key_run:
-                    key_run += _n_first(keys)
-                    if key_run >= _KEY_RUN:
-                        stop = at + _n_first(keys)
-                        run = (stop - key_run, stop)
-                        held[row] |= _key_run(data, run, anchors, classes)
-                    key_run = np.int64(0)
-                last_key = keys
-                n_base64 = n_base64 + 1 if (w >> np.uint64(2)) & one == one else 0
-                if n_base64 >= _BASE64_WORDS and at >= base64_end:
-                    base64_end = _base64_run(data, at, start, end, classes, base64[row])
-                here = (hexes * one) >> np.uint64(56)
-                if (w >> np.uint64(3)) & one == one:
-                    n_hex += here
-                else:
-                    if n_hex + here >= 16 and at >= coded_end and not found & _CODED:
-                        found |= _test_coded(data, coded_from, min(at + 8, end), classes)
-                        coded_end = at
-                    n_hex, coded_from = here, at
-            chunk += size
-        if key_run >= _KEY_RUN:
-            held[row] |= _key_run(data, (end - key_run, end), anchors, classes)
-        if n_hex >= 16 and not found & _CODED:
-            found |= _test_coded(data, coded_from, end, classes)
+        found, formats = _mark_text(data, start, end, anchors, classes, room, base64[row])
         if named and may_assign(data, start, end, name_tables, name_block):
-            held[row] |= named
+            formats |= named
         if base64[row, 0] >= _BASE64_RUN:
-            found |= _BASE64
+            found |= np.uint8(_BASE64)
         marked[row] = found
+        held[row] = formats
+
+
+@njit(nogil=True, cache=True)
+def _mark_text(data, start, end, anchors, classes, room, base64):
+    """The marks and the formats of one text; its base64 is added to `base64`."""
+    one = np.uint64(_EACH)
+    flags, block = room
+    words = flags.view(np.uint64)
+    found, formats = _head(data, start, end), np.uint64(0)
+    last_digit = last_hex = last_key = np.uint64(0)
+    base64_end = coded_end = coded_from = start
+    n_hex = np.uint64(0)
+    key_run = n_base64 = np.int64(0)
+    for chunk in range(start, end, _CHUNK):
+        n_words = _flag(data, chunk, min(np.int64(_CHUNK), end - chunk), flags, block)
+        for k in range(n_words):
+            w = words[k]
+            at = chunk + 8 * k
+            hexes, tens = w & one, (w >> np.uint64(1)) & one
+            asked = _find_asked(w, hexes, _between(tens, last_digit), last_hex)
+            last_digit, last_hex = tens >> np.uint64(56), hexes >> np.uint64(56)
+            while asked:
+                found |= _test_asked(data, at + _n_first(~asked), start, end, classes)
+                asked &= asked - np.uint64(1)
+            keys = (w >> np.uint64(4)) & one
+            if keys == one:
+                key_run = key_run + 8 if key_run else 8 + _n_last(last_key)
+            elif key_run:
+                key_run += _n_first(keys)
+                if key_run >= _KEY_RUN:
+                    stop = at + _n_first(keys)
+                    formats |= _key_run(data, (stop - key_run, stop), anchors, classes)
+                key_run = np.int64(0)
+            last_key = keys
+            n_base64 = n_base64 + 1 if (w >> np.uint64(2)) & one == one else 0
+            if n_base64 >= _BASE64_WORDS and at >= base64_end:
+                base64_end = _base64_run(data, at, start, end, classes, base64)
+            here = (hexes * one) >> np.uint64(56)
+            if (w >> np.uint64(3)) & one == one:
+                n_hex += here
+            else:
+                if n_hex + here >= 16 and at >= coded_end and not found & _CODED:
+                    found |= _test_coded(data, coded_from, min(at + 8, end), classes)
+                    coded_end = at
+                n_hex, coded_from = here, at
+    if key_run >= _KEY_RUN:
+        formats |= _key_run(data, (end - key_run, end), anchors, classes)
+    if n_hex >= 16 and not found & _CODED:
+        found |= _test_coded(data, coded_from, end, classes)
+    return found, formats
+
+
+@njit(nogil=True, cache=True)
+def _find_asked(w, hexes, between_digits, last_hex):
+    """The bytes of a word at which an address may be: @, and dots and colons in their places."""
+    asked = (w >> np.uint64(5)) & between_digits
+    asked |= (w >> np.uint64(6)) & ((hexes << np.uint64(8)) | last_hex)
+    return (asked | (w >> np.uint64(7))) & np.uint64(_EACH)
 
 
 @njit(nogil=True, cache=True)

@@ -129,7 +129,6 @@ class TextEngine:
         `fuse` decodes with one compiled loop where it can, which is compiled at the first use.
         `chat_template` names one of the checkpoint's, a preset or a file; `must_chat` refuses a
         model without any before its weights are read.
-
         `memory` is the folder of a repository's memory (engine/memory) that answers may repeat;
         `adapter` is added to the model's weights.
 
@@ -142,10 +141,8 @@ class TextEngine:
         if must_chat:
             chat_format.template()
         chosen = choose_device(device or "auto")
-        if precision == "auto":
-            precision = "float32" if chosen.type == "cpu" else "bfloat16"
-        dtype = dtype or _DTYPES[precision]
         remembered = None if memory is None else Memory.open(memory, tokenizer)
+        dtype = dtype or _choose_dtype(precision, chosen)
         engine = cls(
             load_model(found, dtype=dtype, device=str(chosen), adapter=adapter),
             tokenizer,
@@ -368,6 +365,12 @@ def _open_tokenizer(path: Path) -> Tokenizer:
         return Tokenizer.open(path)
     with name_faults(path, TokenizerError):
         return tokenizer_from_gguf(read_gguf_metadata(path))
+
+
+def _choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        precision = "float32" if device.type == "cpu" else "bfloat16"
+    return _DTYPES[precision]
 
 
 def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> None:

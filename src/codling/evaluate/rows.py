@@ -1,8 +1,8 @@
 """Append-only JSON Lines with a key per row: what was generated, extracted and run, each once.
 
 A key is a content hash of all that a row depends on, so that stopping costs nothing and a changed
-setting never finds an old row. A last line cut by a crash is dropped. Not here: what rows hold
-(harness.py).
+setting never finds an old row; in a stage's draft, which has one setting, a name will do. A last
+line cut by a crash is dropped. Not here: what rows hold (harness.py, heldout/score_commits.py).
 """
 
 import hashlib

@@ -5,7 +5,8 @@ from identify.vendor.licenses import LICENSES
 
 from codling.corpus.licenses.headers import header_license
 from codling.corpus.licenses.metadata import expression, metadata_license
-from codling.corpus.licenses.notices import is_notice, is_permissive, read_notices
+from codling.corpus.licenses.notices import PERMISSIVE, is_notice, read_notices
+from codling.corpus.licenses.spdx import is_allowed
 from codling.corpus.licenses.texts import text_license
 
 TEXTS = dict(LICENSES)
@@ -107,7 +108,7 @@ def test_headers_are_recognised(text: str, license_name: str | None) -> None:
     found = header_license(text)
     if text.startswith("Dual"):
         assert found is not None
-        assert is_permissive(found)
+        assert is_allowed(found, PERMISSIVE)
     else:
         assert found == license_name
 
@@ -211,12 +212,12 @@ def test_only_notices_are_notices() -> None:
 
 
 def test_expressions_are_judged_by_what_can_be_fulfilled() -> None:
-    assert is_permissive("(MIT OR GPL-2.0-only) AND Apache-2.0")
-    assert not is_permissive("MIT AND (GPL-2.0-only OR LGPL-2.1-only)")
-    assert is_permissive("Apache-2.0 WITH LLVM-exception")
-    assert not is_permissive("MIT AND (ISC")
-    assert not is_permissive("MIT OR")
-    assert not is_permissive("MIT ISC")
-    assert not is_permissive("( )")
-    assert not is_permissive("")
+    assert is_allowed("(MIT OR GPL-2.0-only) AND Apache-2.0", PERMISSIVE)
+    assert not is_allowed("MIT AND (GPL-2.0-only OR LGPL-2.1-only)", PERMISSIVE)
+    assert is_allowed("Apache-2.0 WITH LLVM-exception", PERMISSIVE)
+    assert not is_allowed("MIT AND (ISC", PERMISSIVE)
+    assert not is_allowed("MIT OR", PERMISSIVE)
+    assert not is_allowed("MIT ISC", PERMISSIVE)
+    assert not is_allowed("( )", PERMISSIVE)
+    assert not is_allowed("", PERMISSIVE)
     assert expression("MIT or whatever we like") is None

@@ -4,7 +4,8 @@ import pytest
 from identify.vendor.licenses import LICENSES
 
 from codling.corpus.licenses.headers import header_license
-from codling.corpus.licenses.notices import is_notice, is_permissive, read_notices
+from codling.corpus.licenses.notices import PERMISSIVE, is_notice, read_notices
+from codling.corpus.licenses.spdx import is_allowed
 from codling.corpus.licenses.terms import ADDITIONAL_TERMS
 from codling.corpus.licenses.texts import text_license
 from codling.corpus.sources.dumps import _license
@@ -47,7 +48,7 @@ def test_a_limit_beside_a_known_text_adds_terms_wherever_it_stands(sentence: str
     for text in (f"{sentence}\n\n{MIT}", f"{MIT[:MIDDLE]}{sentence}\n\n{MIT[MIDDLE:]}"):
         assert text_license(text) == f"MIT AND {ADDITIONAL_TERMS}"
     assert text_license(f"{APACHE}\n\n{sentence}\n") == f"Apache-2.0 AND {ADDITIONAL_TERMS}"
-    assert not is_permissive(f"MIT AND {ADDITIONAL_TERMS}")
+    assert not is_allowed(f"MIT AND {ADDITIONAL_TERMS}", PERMISSIVE)
 
 
 @pytest.mark.parametrize("sentence", HARMLESS)

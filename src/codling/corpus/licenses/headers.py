@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from codling.core.packaged import packaged_table
-from codling.corpus.licenses.metadata import expression, join
+from codling.corpus.licenses.spdx import TAG, expression, join
 from codling.corpus.licenses.terms import ADDITIONAL_TERMS, forbids_commerce
 
 HEADER_CHARS = 3000
-_HINTS = tuple(packaged_table("codling.corpus.licenses", "license_words.toml")["header_words"])
+_TABLE = packaged_table("codling.corpus.licenses", "license_headers.toml")
+_HINTS = tuple(_TABLE["words"])
 """Every header has one of these words."""
-_SPDX = re.compile(r"SPDX-License-Identifier:\s*([\w.+() -]*[\w.+)])", re.IGNORECASE)
 _WORDS = bytes(b if chr(b) in "abcdefghijklmnopqrstuvwxyz0123456789.+'" else 32 for b in range(256))
 _GNU = (
     r"(?:terms of|under|subject to)(?: the)?(?: terms(?: and conditions)? of the)?"
@@ -141,7 +141,7 @@ def stated_license(text: str) -> str | None:
 
 def _find_stated(head: str, lower: str) -> str | None:
     words = " ".join(lower.encode("ascii", "replace").translate(_WORDS).decode().split())
-    tags = _SPDX.findall(head) if "spdx-license" in lower else []
+    tags = TAG.findall(head) if "spdx-license" in lower else []
     if tags:
         found = join([expression(tag) or "LicenseRef-unrecognised" for tag in tags], "AND")
     else:
@@ -224,7 +224,6 @@ def _gnu_licenses(words: str) -> list[str]:
 
 @cache
 def _headers() -> tuple[Header, ...]:
-    rows = packaged_table("codling.corpus.licenses", "license_headers.toml")["header"]
     return tuple(
         Header(
             row["license"],
@@ -232,5 +231,5 @@ def _headers() -> tuple[Header, ...]:
             re.compile(row["pattern"]),
             tuple(row.get("weaker", ())),
         )
-        for row in rows
+        for row in _TABLE["header"]
     )

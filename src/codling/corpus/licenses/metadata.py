@@ -3,19 +3,17 @@
 Input: a metadata file's name and text. Output: an SPDX expression, or None where the file does not
 say, says it in free text that is not understood, or cannot be read.
 
-The spellings are license_names.toml. Not here: licence files (texts.py).
+Not here: licence files (texts.py), how a licence is spelled (spdx.py).
 """
 
 import re
 import tomllib
 from collections.abc import Iterable
-from functools import cache
-from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
 from codling.core.errors import SourceError
 from codling.core.foreign_json import parse_row
-from codling.core.packaged import packaged_table
+from codling.corpus.licenses.spdx import classifier_license, expression, join
 
 METADATA = frozenset(
     {"pyproject.toml", "package.json", "Cargo.toml", "PKG-INFO", "METADATA", "setup.cfg"}
@@ -51,84 +49,6 @@ def metadata_license(name: str, text: str) -> str | None:
     if name == "DESCRIPTION":
         return _r_package(text)
     return _debian(text) if name == "copyright" else _headers(text)
-
-
-def expression(value: object) -> str | None:
-    """A stated licence as an SPDX expression; None if it is not understood.
-
-    >>> expression("Apache 2.0"), expression("MIT/Apache-2.0"), expression("see file")
-    ('Apache-2.0', 'MIT OR Apache-2.0', None)
-    """
-    if not isinstance(value, str):
-        return None
-    text = " ".join(value.split()).strip("\"' ")
-    if known := _identifier(text):
-        return known
-    text = re.sub(r"\s*/\s*", " OR ", text) if "/" in text and "(" not in text else text
-    parts = [p.strip(" ,") for p in _OPERATOR.split(text)]
-    written: list[str] = []
-    for part in filter(None, parts):
-        if part.upper() in _OPERATORS:
-            written.append(part.upper())
-        elif written and written[-1] == "WITH":
-            written.append(part)
-        elif (known := _identifier(part)) is None:
-            return None
-        else:
-            written.append(f"({known})" if " " in known else known)
-    if not set(written) - set(_OPERATORS):
-        return None
-    return " ".join(written).replace("( ", "(").replace(" )", ")")
-
-
-_OPERATORS = ("AND", "OR", "WITH", "(", ")")
-_OPERATOR = re.compile(r"(\(|\)|(?<=[\s,)])(?:and|or|with)(?=[\s(]))", re.IGNORECASE)
-_GNU = re.compile(r"(a?gpl|lgpl|gfdl)[- ]?v?(\d)(\.\d)?(\+|-or-later|-only)?", re.IGNORECASE)
-
-
-def _identifier(stated: str) -> str | None:
-    """One licence, in any usual spelling, as SPDX writes it."""
-    lower = stated.lower()
-    if lower in _names()["spellings"]:
-        return _names()["spellings"][lower]
-    if match := _GNU.fullmatch(stated):
-        name, major, minor, end = match.groups(default="")
-        later = "or-later" if end in ("+", "-or-later") else "only"
-        return f"{name.upper()}-{major}{minor or '.0'}-{later}"
-    if lower.startswith("licenseref-"):
-        return stated
-    plain = _identifiers().get(lower.removesuffix("+"))
-    return f"{plain}+" if plain and stated.endswith("+") else plain
-
-
-@cache
-def _names() -> dict[str, dict[str, str]]:
-    """The tables of license_names.toml: "classifiers" and "spellings"."""
-    return packaged_table("codling.corpus.licenses", "license_names.toml")
-
-
-@cache
-def _identifiers() -> dict[str, str]:
-    """SPDX's identifiers by their names in lower case."""
-    file = resources.files("codling.corpus.licenses").joinpath("license_ids.txt")
-    return {name.lower(): name for name in file.read_text(encoding="utf-8").split()}
-
-
-def join(expressions: Iterable[str], word: Literal["AND", "OR"]) -> str:
-    """Several expressions as one, without repetitions.
-
-    >>> join(["MIT", "MIT AND ISC", "MIT OR Zlib"], "AND")
-    'MIT AND ISC AND (MIT OR Zlib)'
-    """
-    parts: list[str] = []
-    for each in expressions:
-        inner = each.split(f" {word} ") if "(" not in each else [each]
-        other = "OR" if word == "AND" else "AND"
-        parts += [each] if f" {other} " in each else inner
-    unique = list(dict.fromkeys(parts))
-    if len(unique) == 1:
-        return unique[0]
-    return f" {word} ".join(f"({p})" if " " in p and "(" not in p else p for p in unique)
 
 
 def _pyproject(data: dict[str, Any]) -> str | None:
@@ -169,8 +89,7 @@ def _headers(text: str) -> str | None:
 
 def _read_classifiers(classifiers: Iterable[object]) -> str | None:
     names = [str(c).rpartition(" :: ")[2].strip() for c in classifiers if "License :: " in str(c)]
-    known = _names()["classifiers"]
-    found = list(dict.fromkeys(known[name] for name in names if name in known))
+    found = dict.fromkeys(known for name in names if (known := classifier_license(name)))
     return " OR ".join(found) or None
 
 

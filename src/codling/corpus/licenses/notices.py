@@ -9,17 +9,18 @@ upwards decides; a notice that is not recognised makes its folder "unknown", it 
                                 ("unknown", "file:COPYING"), ("unknown", "none")
 
 Not here: the recognition of a licence's text (texts.py), of headers (headers.py)
-and of package metadata (metadata.py).
+and of package metadata (metadata.py); what an expression means (spdx.py).
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codling.core.packaged import packaged_table
 from codling.corpus import paths
 from codling.corpus.licenses.headers import header_license, stated_license
-from codling.corpus.licenses.metadata import METADATA, join, metadata_license
+from codling.corpus.licenses.metadata import METADATA, metadata_license
+from codling.corpus.licenses.spdx import is_allowed, join
 from codling.corpus.licenses.terms import (
     ADDITIONAL_TERMS,
     forbids_commerce,
@@ -34,9 +35,7 @@ PROPRIETARY = "LicenseRef-proprietary"
 NOTICE_BYTES = 1_000_000
 """Larger files are not notices."""
 
-PERMISSIVE = frozenset(
-    packaged_table("codling.corpus.licenses", "license_words.toml")["permissive"]
-)
+PERMISSIVE = frozenset(packaged_table("codling.corpus.licenses", "permissive.toml")["permissive"])
 """Licences that ask for no more than a notice; after Blue Oak Council's list and The Stack's."""
 
 _NOTICE_NAME = re.compile(
@@ -150,18 +149,6 @@ def read_notices(
     return Licenses(folders, declared, own)
 
 
-def is_permissive(expression: str, allowed: Iterable[str] = PERMISSIVE) -> bool:
-    """Whether an SPDX expression can be fulfilled with allowed licences alone.
-
-    >>> is_permissive("GPL-2.0-only OR MIT"), is_permissive("MIT AND GPL-2.0-only")
-    (True, False)
-    """
-    names = frozenset(allowed)
-    tokens = re.findall(r"[()]|[^\s()]+", expression)
-    value, rest = _either(tokens, names)
-    return value and not rest
-
-
 def allowed_licenses(config: LicenseConfig) -> frozenset[str]:
     """The identifiers that pass the gate."""
     return frozenset(config.permissive or PERMISSIVE) | frozenset(config.also) | {OWN}
@@ -173,36 +160,7 @@ def license_reason(
     """The rule of the licence gate that a file breaks, and its licence; None if it passes."""
     if expression == UNKNOWN:
         return None if allow_unknown else ("license-unknown", UNKNOWN)
-    return None if is_permissive(expression, allowed) else ("license-not-permissive", expression)
-
-
-def _either(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
-    value, rest = _both(tokens, names)
-    while rest and rest[0].upper() == "OR":
-        right, rest = _both(rest[1:], names)
-        value = value or right
-    return value, rest
-
-
-def _both(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
-    value, rest = _one(tokens, names)
-    while rest and rest[0].upper() == "AND":
-        right, rest = _one(rest[1:], names)
-        value = value and right
-    return value, rest
-
-
-def _one(tokens: list[str], names: frozenset[str]) -> tuple[bool, list[str]]:
-    if not tokens:
-        return False, ["a licence is missing"]
-    first, rest = tokens[0], tokens[1:]
-    if first == "(":
-        value, rest = _either(rest, names)
-        return (value, rest[1:]) if rest and rest[0] == ")" else (False, ["unbalanced"])
-    if rest and rest[0].upper() == "WITH":
-        # An exception only ever gives more rights than the licence alone.
-        rest = rest[2:]
-    return first in names, rest
+    return None if is_allowed(expression, allowed) else ("license-not-permissive", expression)
 
 
 def _recognise(path: str, text: str) -> str | None:

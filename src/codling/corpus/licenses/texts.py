@@ -18,7 +18,7 @@ from importlib import resources
 
 import pyarrow.parquet as pq
 
-from codling.corpus.licenses.metadata import expression, join
+from codling.corpus.licenses.spdx import TAG, expression, join
 from codling.corpus.licenses.terms import ADDITIONAL_TERMS, leaves_terms
 
 CONTAINED = 0.86
@@ -48,8 +48,6 @@ _CHOICE = re.compile(
     r"(?:\s+(?:the|these|both|two))*\s+licen[cs]es?\b",
     re.IGNORECASE,
 )
-
-_TAG = re.compile(r"SPDX-License-Identifier:\s*([\w.+() -]*[\w.+)])", re.IGNORECASE)
 
 Triples = frozenset[int]
 Key = tuple[str, int]
@@ -83,7 +81,7 @@ def text_license(text: str) -> str | None:
 
 def _own_tag(text: str, names: set[str]) -> str | None:
     """The expression of the file's own SPDX tag, where it is about the texts that were found."""
-    tag = _TAG.search(text[:CHOICE_CHARS])
+    tag = TAG.search(text[:CHOICE_CHARS])
     stated = expression(tag[1]) if tag else None
     if stated is None:
         return None

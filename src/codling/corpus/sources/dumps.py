@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import parse_lines
-from codling.corpus.licenses.metadata import expression, join
+from codling.corpus.licenses.spdx import expression, join
 from codling.corpus.sources.decode import decode
 from codling.corpus.sources.repository import parse_second
 

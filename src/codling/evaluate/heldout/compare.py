@@ -76,6 +76,17 @@ class CompareConfig(HeldoutConfig):
 
 
 @dataclass(frozen=True)
+class _Heldout:
+    """What every model is asked."""
+
+    asked: Sequence[HiddenLine]
+    windows: Sequence[Ids]
+    """Of the held-out tokens, one id longer than what is predicted."""
+    files: Sequence[str]
+    """The file that the middle of each window lies in."""
+
+
+@dataclass(frozen=True)
 class _Arm:
     """The results of one model on the held-out code."""
 
@@ -163,8 +174,45 @@ def verdict(bits: Measured, hits: Measured, seed: int = 0) -> dict[str, Any]:
 def _compare(
     config: CompareConfig, path: Path, tuned: Artifact, samples: Artifact, tokens: Artifact
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    held_out = (r for r in read_rows(samples, "samples") if r["split"] == "heldout")
-    asked = questions(held_out, config.n_lines, config.min_chars, config.max_chars, config.seed)
+    heldout = _choose_heldout(config, samples, tokens)
+    is_adapter = tuned.kind == ADAPTER
+    base, tokenizer = _ask(config, path, None, heldout)
+    own, _ = (
+        _ask(config, path, tuned.path, heldout)
+        if is_adapter
+        else _ask(config, tuned.path, None, heldout)
+    )
+    ngram = _ask_ngram(config, tokens.path, tokenizer, heldout)
+    n_bytes = sum(int(tokenizer.token_lengths[w[1:]].sum()) for w in heldout.windows)
+    comparison = _compare_arms(heldout, base, own, config.seed)
+    if not tokenizer.can_insert:
+        comparison["text"] += (
+            " Asked with the text before the cursor alone: this base has no FIM tokens."
+        )
+    how = f"{config.model} --adapter {config.checkpoint_dir}" if is_adapter else str(tuned.path)
+    comparison["serve"] = how if comparison["helped"] else str(config.model)
+    scores = {
+        "model": _summarise(own, heldout.asked, n_bytes),
+        "base": _summarise(base, heldout.asked, n_bytes),
+        "ngram": _summarise(ngram, heldout.asked, n_bytes),
+        "comparison": comparison,
+        "asked": count_by_part(heldout.asked),
+        "n_heldout_tokens": sum(len(w) - 1 for w in heldout.windows),
+        "n_heldout_bytes": n_bytes,
+        "ngram_order": config.ngram_order,
+    }
+    rows = [
+        {**make_row(q, mine, plain), "base": theirs}
+        for q, mine, theirs, plain in zip(
+            heldout.asked, own.answers, base.answers, ngram.answers, strict=True
+        )
+    ]
+    return scores, rows
+
+
+def _choose_heldout(config: CompareConfig, samples: Artifact, tokens: Artifact) -> _Heldout:
+    rows = (r for r in read_rows(samples, "samples") if r["split"] == "heldout")
+    asked = questions(rows, config.n_lines, config.min_chars, config.max_chars, config.seed)
     stream = open_stream(tokens.path, "heldout")
     if len(stream) < 2 or not asked:
         raise ConfigError(
@@ -173,61 +221,32 @@ def _compare(
         )
     length = min(config.context, len(stream) - 1)
     starts = window_starts(len(stream), length, config.max_tokens)
-    windows = [stream[start : start + length + 1] for start in starts]
-    is_adapter = tuned.kind == ADAPTER
-    base, tokenizer = _ask(config, path, None, windows, asked)
-    own, _ = _ask(
-        config,
-        path if is_adapter else tuned.path,
-        tuned.path if is_adapter else None,
-        windows,
+    middles = [start + length // 2 for start in starts]
+    index = read_index(tokens.path, "heldout")
+    return _Heldout(
         asked,
+        [stream[start : start + length + 1] for start in starts],
+        files_at(middles, index, read_rows(samples, "samples")),
     )
-    n_bytes = sum(int(tokenizer.token_lengths[w[1:]].sum()) for w in windows)
-    ngram = make_baseline(config, tokens.path, tokenizer)
-    ngram_answers = [ngram_answer(ngram, tokenizer, q, config.max_new_tokens) for q in asked]
-    ngram_bits = [ngram.bits(w) for w in windows]
 
-    def summarise(bits: Sequence[float], answers: Sequence[str]) -> dict[str, Any]:
-        return {
-            "bits_per_byte": sum(bits) / max(1, n_bytes),
-            **asdict(score_answers(asked, answers)),
-        }
 
-    base_hits, hits = (
-        [float(q.truth == a) for q, a in zip(asked, arm.answers, strict=True)]
+def _compare_arms(heldout: _Heldout, base: _Arm, own: _Arm, seed: int) -> dict[str, Any]:
+    base_hits, own_hits = (
+        [float(q.truth == a) for q, a in zip(heldout.asked, arm.answers, strict=True)]
         for arm in (base, own)
     )
-    middles = [start + length // 2 for start in starts]
-    files = files_at(middles, read_index(tokens.path, "heldout"), read_rows(samples, "samples"))
-    comparison = verdict(
-        Measured(base.bits, own.bits, files),
-        Measured(base_hits, hits, [question.path for question in asked]),
-        config.seed,
+    return verdict(
+        Measured(base.bits, own.bits, heldout.files),
+        Measured(base_hits, own_hits, [question.path for question in heldout.asked]),
+        seed,
     )
-    if not tokenizer.can_insert:
-        comparison["text"] += (
-            " Asked with the text before the cursor alone: this base has no FIM tokens."
-        )
-    how = f"{config.model} --adapter {config.checkpoint_dir}" if is_adapter else str(tuned.path)
-    comparison["serve"] = how if comparison["helped"] else str(config.model)
-    scores = {
-        "model": summarise(own.bits, own.answers),
-        "base": summarise(base.bits, base.answers),
-        "ngram": summarise(ngram_bits, ngram_answers),
-        "comparison": comparison,
-        "asked": count_by_part(asked),
-        "n_heldout_tokens": sum(len(w) - 1 for w in windows),
-        "n_heldout_bytes": n_bytes,
-        "ngram_order": config.ngram_order,
+
+
+def _summarise(arm: _Arm, asked: Sequence[HiddenLine], n_bytes: int) -> dict[str, Any]:
+    return {
+        "bits_per_byte": sum(arm.bits) / max(1, n_bytes),
+        **asdict(score_answers(asked, arm.answers)),
     }
-    rows = [
-        {**make_row(q, mine, plain), "base": theirs}
-        for q, mine, theirs, plain in zip(
-            asked, own.answers, base.answers, ngram_answers, strict=True
-        )
-    ]
-    return scores, rows
 
 
 def files_at(
@@ -256,12 +275,13 @@ def _ask(
     config: CompareConfig,
     path: Path,
     adapter: Path | None,
-    windows: Sequence[Ids],
-    asked: Sequence[HiddenLine],
+    heldout: _Heldout,
 ) -> tuple[_Arm, Tokenizer]:
     """Bits of every window and answers to every question of one model."""
     dtype = _DTYPES.get(config.precision, torch.bfloat16)
-    bits = window_bits(load_model(path, dtype=dtype, adapter=adapter), windows, config.batch)
+    bits = window_bits(
+        load_model(path, dtype=dtype, adapter=adapter), heldout.windows, config.batch
+    )
     params = SamplingParams(max_tokens=config.max_new_tokens, stop=("\n",))
     answers: list[str] = []
     with (
@@ -272,9 +292,9 @@ def _ask(
             max_length=config.context,
             adapter=adapter,
         ) as engine,
-        Bar("insertions", len(asked), unit="lines") as bar,
+        Bar("insertions", len(heldout.asked), unit="lines") as bar,
     ):
-        for group in batches(asked, config.batch):
+        for group in batches(heldout.asked, config.batch):
             streams = [
                 engine.submit(
                     _prompt(engine, question, config.max_new_tokens),
@@ -286,6 +306,15 @@ def _ask(
             answers += [stream.result().text.rstrip() for stream in streams]
             bar.advance(len(group))
         return _Arm(bits, answers), engine.tokenizer
+
+
+def _ask_ngram(
+    config: CompareConfig, tokens_dir: Path, tokenizer: Tokenizer, heldout: _Heldout
+) -> _Arm:
+    """The same of the n-gram model of the training tokens."""
+    ngram = make_baseline(config, tokens_dir, tokenizer)
+    answers = [ngram_answer(ngram, tokenizer, q, config.max_new_tokens) for q in heldout.asked]
+    return _Arm([ngram.bits(w) for w in heldout.windows], answers)
 
 
 def _prompt(engine: TextEngine, question: HiddenLine, max_new_tokens: int) -> list[int]:

@@ -27,10 +27,7 @@ from codling.checkpoint.verify import model_input
 from codling.core.artifact import Artifact, Draft, Input, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.files import (
-    append_json,
-    drop_half_line,
     escape_bytes,
-    read_json_lines,
     write_json,
     write_json_lines,
     write_text,
@@ -68,6 +65,7 @@ from codling.evaluate.heldout.insertion import edit_similarity
 from codling.evaluate.heldout.left_out import MAX_FILE_BYTES
 from codling.evaluate.heldout.ngram import NgramModel
 from codling.evaluate.heldout.table import commit_table, day_of
+from codling.evaluate.rows import Rows
 from codling.report.before_after import before_after_page
 
 SHOWN_CHARS = 600
@@ -172,7 +170,7 @@ def _work(
     draft: Draft, config: ScoreCommitsConfig, asked: CommitQuestions, context: SnapshotContext
 ) -> None:
     arms = chosen_arms(config.arms, has_tuned=config.tuned is not None)
-    progress = _Progress(draft.inner("answers").path / "rows.jsonl")
+    done = Rows(draft.inner("answers").path / "by-key.jsonl")
     documents, remembered = _documents(config, asked.cut), config.memory
     forgetting: dict[str, float] = {}
     can_insert = {}
@@ -184,10 +182,14 @@ def _work(
             can_insert[who] = engine.can_insert
             remembered = _memory(config, who, documents, engine, remembered)
             known = Memory.open(remembered, engine.tokenizer)
-            _Examiner(config, engine, known, documents, context).run(own, asked, progress)
+            _Examiner(config, engine, known, documents, context).run(own, asked, done)
             if config.foreign is not None and config.tuned is not None:
                 forgetting[who] = _foreign_bits(engine, config)
-    found = progress.found
+    found = {
+        (arm.name, i): done[_key(arm, i, "answer")] | done[_key(arm, i, "bits")]
+        for arm in arms
+        for i in range(len(asked.questions))
+    }
     scores = commit_table(asked, arms, found, config.seed, config.cutoff)
     scores |= {"asked_with": "fim" if can_insert["base"] else "prefix only"}
     scores |= {"forgetting": forgetting or None, "model": config.model.name}
@@ -197,31 +199,6 @@ def _work(
     write_text(draft.file("before-after.html"), before_after_page(scores, rows))
     draft.counts |= {"places": len(rows), "commits": asked.n_commits}
     draft.counts |= {"learned_at": asked.cut.commit, "headline": scores["verdict"]["text"]}
-
-
-class _Progress:
-    """The results for each arm and question, written to disk as they come in."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.found: dict[tuple[str, int], dict[str, Any]] = {}
-        if path.exists():
-            drop_half_line(path)
-            for row in read_json_lines(path):
-                self._merge(row)
-
-    def has(self, arm: Arm, number: int, name: str) -> bool:
-        """Whether `name` (answer or bits) is there already."""
-        return name in self.found.get((arm.name, number), {})
-
-    def add(self, arm: Arm, number: int, **values: object) -> None:
-        """Append results."""
-        row = {"arm": arm.name, "number": number, **values}
-        append_json(self._path, row)
-        self._merge(row)
-
-    def _merge(self, row: dict[str, Any]) -> None:
-        self.found.setdefault((row["arm"], row["number"]), {}).update(row)
 
 
 class _Examiner:
@@ -240,22 +217,22 @@ class _Examiner:
         self._documents, self._order = documents, config.ngram_order
         self._ngram: NgramModel | None = None
 
-    def run(self, arms: list[Arm], asked: CommitQuestions, progress: _Progress) -> None:
+    def run(self, arms: list[Arm], asked: CommitQuestions, done: Rows) -> None:
         """Answers arm by arm, so that no arm benefits from prompts that another left in the cache;
         then the scores of the truths, one pass of the model for all arms of one prompt."""
         total = len(arms) * len(asked.questions)
         with Bar("answers", total, unit="questions") as bar:
             for arm in arms:
                 for number, question in enumerate(asked.questions):
-                    if not progress.has(arm, number, "answer"):
+                    if (key := _key(arm, number, "answer")) not in done:
                         text, ms = self._answer(arm, question)
-                        progress.add(arm, number, answer=text, ms=round(ms, 2))
+                        done.add(key, answer=text, ms=round(ms, 2))
                     bar.advance(1)
         with Bar("bits", len(asked.questions), unit="questions") as bar:
             for number, question in enumerate(asked.questions):
-                missing = [a for a in arms if not progress.has(a, number, "bits")]
-                for arm, held in self._score_truths(missing, question):
-                    progress.add(arm, number, **asdict(held))
+                missing = [a for a in arms if _key(a, number, "bits") not in done]
+                for arm, scored in self._score_truths(missing, question):
+                    done.add(_key(arm, number, "bits"), **asdict(scored))
                 bar.advance(1)
 
     def _answer(self, arm: Arm, question: CommitQuestion) -> tuple[str, float]:
@@ -296,6 +273,11 @@ class _Examiner:
             ids = [i for text in texts for i in tokenizer.encode(text)][:_NGRAM_TOKENS]
             self._ngram = NgramModel(np.array(ids), tokenizer.vocab_size, self._order)
         return self._ngram
+
+
+def _key(arm: Arm, number: int, what: Literal["answer", "bits"]) -> str:
+    """The key of a result for one arm and question in the file of answers."""
+    return f"{arm.name} {number} {what}"
 
 
 def _open_engine(path: Path, config: ScoreCommitsConfig) -> TextEngine:
