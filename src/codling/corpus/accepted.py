@@ -2,8 +2,9 @@
 
 Input: the log of `codling serve --log-completions FILE --log-text`. Output: an artefact of kind
 "samples", which `codling pack` takes: a row for each accepted or typed text, with the text around
-it. Secrets and addresses are redacted. Beside it accepted.jsonl: before, after, what was accepted,
-and what was shown in its place where people typed something else.
+it. Beside it accepted.jsonl: before, after, what was accepted, and what was shown in its place
+where people typed something else. Secrets and addresses are redacted in both: each text of a row is
+searched together with all that stood around it, and only then cut.
 
 What was only dismissed teaches nothing; it is counted. Not here: the log (serve/outcomes.py).
 """
@@ -24,10 +25,11 @@ from codling.core.shards import Shard
 from codling.core.stage import Work, stage
 from codling.corpus.layout import file_text
 from codling.corpus.licenses.notices import OWN
-from codling.corpus.redaction.redact import RedactConfig, redact
+from codling.corpus.redaction.redact import RedactConfig, redact, redact_parts
 from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 
 _WANTED = ("taken", "typed")
+_REDACTED = RedactConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class AcceptedConfig:
     """Shorter texts are not informative."""
 
 
-@stage("samples", version=1)
+@stage("samples", version=2)
 def accepted(config: AcceptedConfig) -> Work:
     """Turn a log of completions into training rows: what was taken, or typed instead.
 
@@ -90,7 +92,7 @@ def _read(config: AcceptedConfig) -> tuple[list[dict[str, Any]], Counter[str]]:
 def _row(
     event: dict[str, Any], shown: dict[str, Any] | None, config: AcceptedConfig, number: int
 ) -> dict[str, Any] | None:
-    """One row, or None for a text that says too little."""
+    """One row without secrets and addresses, or None for a text that says too little."""
     if shown is None:
         return None
     index, texts = event.get("index"), shown.get("texts")
@@ -101,15 +103,20 @@ def _row(
         )
     if not isinstance(index, int) or not 0 <= index < len(texts):
         raise SourceError(f"{config.file}:{number} names a choice that was not shown")
-    text = event.get("text", texts[index])
-    if not isinstance(text, str) or len(text.strip()) < config.min_chars:
+    other = texts[index]
+    text = event.get("text", other)
+    if not isinstance(text, str) or not isinstance(other, str):
+        return None
+    (before, text, after), _ = redact_parts((before, text, after), _REDACTED)
+    (_, other, _), _ = redact_parts((shown["prompt"], other, shown["suffix"]), _REDACTED)
+    if len(text.strip()) < config.min_chars:
         return None
     return {
-        "path": path if isinstance(path, str) else "",
+        "path": redact(path, _REDACTED)[0] if isinstance(path, str) else "",
         "before": before[-config.before_chars :] if config.before_chars else "",
         "text": text,
         "after": after[: config.after_chars],
-        "shown": texts[index] if event["outcome"] == "typed" else None,
+        "shown": other if event["outcome"] == "typed" else None,
         "outcome": event["outcome"],
         "model": shown.get("model", ""),
         "time": event.get("time"),
@@ -119,8 +126,7 @@ def _row(
 def _sample(row: dict[str, Any]) -> dict[str, Any]:
     whole = row["before"] + row["text"] + row["after"]
     language = detect(row["path"], whole[:512].encode("utf-8", "replace")) or ""
-    text = file_text(language, row["path"], whole) if row["path"] else whole
-    content, _ = redact(text, RedactConfig())
+    content = file_text(language, row["path"], whole) if row["path"] else whole
     digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()
     return {
         "id": digest[:16],

@@ -12,7 +12,7 @@ import pytest
 
 from codling.corpus import marks_kernel
 from codling.corpus.redaction.addresses import find_emails, find_ipv4, find_ipv6
-from codling.corpus.redaction.redact import RedactConfig, redact
+from codling.corpus.redaction.redact import RedactConfig, redact, redact_parts
 from codling.corpus.redaction.secret_formats import FORMATS
 from codling.corpus.redaction.secrets import (
     ANCHORS,
@@ -192,6 +192,17 @@ def test_a_found_key_leaves_nothing_of_itself_behind() -> None:
         words = [w for w in key.replace("\n", " ").split() if len(w) > 30]
         assert not any(word.strip("\"'") in text for word in words), kind
         assert made or kind in ("assigned-secret", "aws-secret-key"), kind
+
+
+def test_parts_join_to_what_the_whole_text_becomes() -> None:
+    text = 'a = "jo.do@acme.org"\nb = "93.184.216.34"\n'
+    whole = redact(text, RedactConfig())[0]
+    for first in range(len(text)):
+        for second in range(first, len(text)):
+            parts, _ = redact_parts(
+                (text[:first], text[first:second], text[second:]), RedactConfig()
+            )
+            assert "".join(parts) == whole
 
 
 @pytest.mark.long

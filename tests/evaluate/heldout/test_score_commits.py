@@ -87,6 +87,20 @@ def test_the_memory_of_the_tree_repeats_what_a_random_model_cannot(
 
 
 @pytest.mark.long
+def test_answers_and_page_hold_no_secret_of_a_later_commit(model: Path, tmp_path: Path) -> None:
+    before = {"LICENSE": NOTICE, "app/a.py": "def ask():\n    return 1\n"}
+    line = 'owner = send_letter("jo.do@acme.org")'
+    after = before | {"app/a.py": f"{before['app/a.py']}\n\n{line}\n"}
+    history(tmp_path / "app", [before, after])
+    config = settings(tmp_path / "app", model, tmp_path / "scores")
+    made = score_commits(replace(config, at=git(tmp_path / "app", "rev-parse", "HEAD~1").strip()))
+    _, (row,), page = read(made)
+    assert row["truth"] == 'owner = send_letter("<EMAIL>")'
+    assert "acme" not in page
+    assert not any(b"acme" in p.read_bytes() for p in made.path.rglob("*") if p.is_file())
+
+
+@pytest.mark.long
 def test_interrupted_it_goes_on_with_the_answers_that_are_there(
     repo: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ itself).
 Not here: the formats of secrets (secrets.py) and of addresses (addresses.py).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,6 +103,33 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
         pieces += (text[end : edit.start], edit.placeholder)
         end = edit.end
     return "".join((*pieces, text[end:]))
+
+
+def redact_parts(parts: Sequence[str], config: RedactConfig) -> tuple[list[str], list[Edit]]:
+    """The parts of one text, searched as one: what crosses a border is found too, and its
+    placeholder stands in the part where it begins.
+
+    >>> redact_parts(["mail jo.do@", "acme.org now"], RedactConfig())[0]
+    ['mail <EMAIL>', ' now']
+    """
+    edits = find_edits("".join(parts), config)
+    found: list[str] = []
+    start = 0
+    for part in parts:
+        found.append(apply_edits(part, _clip_edits(edits, start, start + len(part))))
+        start += len(part)
+    return found, edits
+
+
+def _clip_edits(edits: Iterable[Edit], start: int, end: int) -> Iterator[Edit]:
+    """What the edits of a text do to its characters from `start` to `end`."""
+    for edit in edits:
+        if edit.start < end and edit.end > start:
+            yield edit._replace(
+                start=max(edit.start - start, 0),
+                end=min(edit.end, end) - start,
+                placeholder=edit.placeholder if edit.start >= start else "",
+            )
 
 
 def _hits(text: str, config: RedactConfig, marked: int, formats: int) -> Iterator[Hit]:

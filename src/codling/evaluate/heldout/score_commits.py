@@ -41,6 +41,7 @@ from codling.core.stage import Work, stage
 from codling.corpus.collect import collect
 from codling.corpus.config import CollectConfig
 from codling.corpus.context import SnapshotContext
+from codling.corpus.redaction.redact import RedactConfig, redact, redact_parts
 from codling.corpus.sources.commits import Commits, Cut, open_blobs, open_commits
 from codling.corpus.sources_to_documents import make_documents
 from codling.engine.config import Precision
@@ -126,7 +127,7 @@ class ScoreCommitsConfig:
             day_of(self.cutoff)
 
 
-@stage("commit-scores", version=1)
+@stage("commit-scores", version=2)
 def score_commits(config: ScoreCommitsConfig) -> Work:
     """Ask about lines that later commits added: base, with context, memory and tuning, one table.
 
@@ -415,18 +416,26 @@ def _foreign_bits(engine: TextEngine, config: ScoreCommitsConfig) -> float:
 def _row(
     question: CommitQuestion, number: int, arms: list[Arm], found: Mapping[Any, Mapping[str, Any]]
 ) -> dict[str, Any]:
+    """What people read of a question and its answers, without secrets and addresses; asked and
+    measured was the text as it is."""
     said = [(arm.name, found[arm.name, number]["answer"]) for arm in arms]
+    prefix, truth, suffix = _redact_inside(question, question.truth)
     return {
         "commit": question.commit,
         "second": question.second,
-        "path": question.path,
+        "path": redact(question.path, RedactConfig())[0],
         "language": question.language,
         "line_number": question.line_number,
         "n_lines": question.n_lines,
-        "prefix": question.prefix[-SHOWN_CHARS:],
-        "truth": question.truth,
-        "suffix": question.suffix[:SHOWN_CHARS],
-        "answers": dict(said),
+        "prefix": prefix[-SHOWN_CHARS:],
+        "truth": truth,
+        "suffix": suffix[:SHOWN_CHARS],
+        "answers": {name: _redact_inside(question, text)[1] for name, text in said},
         "similarity": {name: round(edit_similarity(question.truth, t), 4) for name, t in said},
         "bits": {arm.name: round(found[arm.name, number]["bits"], 3) for arm in arms},
     }
+
+
+def _redact_inside(question: CommitQuestion, text: str) -> list[str]:
+    """What stands before the question, `text`, and what stands after it."""
+    return redact_parts((question.prefix, text, question.suffix), RedactConfig())[0]
