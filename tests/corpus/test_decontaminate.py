@@ -15,7 +15,12 @@ from codling.core.artifact import Draft, produce
 from codling.core.errors import ConfigError, SourceError
 from codling.core.shards import Shard, read_rows
 from codling.corpus.contamination import ngrams
-from codling.corpus.contamination.benchmark_texts import BenchmarkText, read_texts
+from codling.corpus.contamination.benchmark_texts import (
+    BenchmarkText,
+    benchmark_files,
+    join_insertion,
+    read_texts,
+)
 from codling.corpus.decontaminate import DecontaminateConfig, decontaminate, make_index
 from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, Document
 
@@ -103,6 +108,62 @@ def test_every_format_gives_the_same_texts(tmp_path: Path) -> None:
         assert [t.text for t in read_texts(tmp_path / name, ("text",))] == ["a"]
 
 
+SPAN = {"prompt": SOLUTION[:30], "canonical_solution": SOLUTION[30:50], "suffix": SOLUTION[50:]}
+HOLED = {"eval_prompt": "x = {{completion}}\n", "ground_truth": "f(y)", "lang": "python"}
+
+
+def read_rows_of(tmp_path: Path, *rows: object) -> list[BenchmarkText]:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return list(read_texts(path, ()))
+
+
+def test_an_insertion_task_is_looked_for_as_the_text_that_it_was_cut_from(tmp_path: Path) -> None:
+    (text,) = read_rows_of(tmp_path, SPAN)
+    assert (text.field, text.text) == ("prompt+canonical_solution+suffix", SOLUTION)
+    assert join_insertion(HOLED) == {"eval_prompt": "x = f(y)\n", "lang": "python"}
+    assert join_insertion({"prompt": "p", "canonical_solution": "s"}).keys() == {
+        "prompt", "canonical_solution",
+    }  # fmt: skip
+
+
+def test_a_random_span_alone_is_no_evidence_and_the_task_is(tmp_path: Path) -> None:
+    span = {"prompt": SOLUTION, "canonical_solution": "for i in range(n):", "suffix": "\n    x()\n"}
+    index = make_index(read_rows_of(tmp_path, span), config(tmp_path))
+    assert not is_found(index, "for i in range(n):\n    print(i)\n")
+    assert is_found(index, SOLUTION)
+
+
+def test_the_arguments_of_a_test_are_no_evidence_while_they_are_short(tmp_path: Path) -> None:
+    long = " ".join(f"word{'abcdefghij'[i]}" for i in range(10))
+    row = {"task": "t", "plus_input": [["This is a test"], [long]], "test_list": [LINE]}
+    index = make_index(read_rows_of(tmp_path, row), config(tmp_path))
+    assert not is_found(index, "# This is a test")
+    assert is_found(index, long)
+    assert is_found(index, LINE)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import java.util.{};",
+        "import os.{}",
+        "from typing.{} import List, Any",
+        "#include <sys/{}.h>",
+        "using System.{};",
+        "use std::collections::{};",
+        'import {} from "lodash";',
+    ],
+)
+def test_lines_that_import_are_no_evidence_and_what_stands_between_is(
+    tmp_path: Path, line: str
+) -> None:
+    imports = "\n".join(line.format(name) for name in ("alpha", "beta", "gamma", "delta", "eps"))
+    index = index_of(tmp_path, f"{imports}\n{SOLUTION}{imports}", imports)
+    assert not is_found(index, f"{imports}\nx = 1\n")
+    assert is_found(index, SOLUTION)
+
+
 def write_documents(out_dir: Path, texts: list[str]) -> Path:
     rows = [
         Document(
@@ -184,3 +245,20 @@ def test_clean_files_are_left_alone(shared_data: Path, tmp_path: Path) -> None:
     hits = [p for p in clean if is_found(index, p.read_text("utf-8", "replace"))]
     assert len(clean) > 500
     assert len(hits) <= 3, hits
+
+
+@pytest.mark.long
+def test_the_pieces_of_infilling_benchmarks_take_no_file_of_the_standard_library(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    folders = [shared_data / "benchmarks" / name for name in ("humaneval-infilling", "evalplus")]
+    texts = [t for path in benchmark_files(folders) for t in read_texts(path, ())]
+    index = make_index(texts, config(tmp_path))
+    library = Path(sysconfig.get_path("stdlib"))
+    clean = [p for p in library.rglob("*.py") if not re.search("test|site-packages", str(p))]
+    hits = [p for p in clean if is_found(index, p.read_text("utf-8", "replace"))]
+    assert len(clean) > 500
+    assert len(hits) <= 3, hits
+    human_eval = shared_data / "benchmarks/humaneval/HumanEval.jsonl.gz"
+    prompts = [t.text for t in read_texts(human_eval, ("prompt",))]
+    assert [p for p in prompts if not is_found(index, p)] == []

@@ -7,7 +7,8 @@ As for DeepSeek-Coder: ten words in a row of a benchmark's text remove a documen
 to nine words does as a whole, compared with its punctuation. Case and white space never matter.
 Ten words without information (numbers, single letters) do not count; a text that has no others is
 compared as a whole. Of a text as a whole two words must say something: `return x + y`, a solution
-of HumanEval, is in one of a thousand clean files.
+of HumanEval, is in one of a thousand clean files. Lines that only import are no evidence: thousands
+of Java files begin with the same ten words of them.
 
 Not here: the search (contamination/ngrams.py) and the benchmarks' formats (benchmark_texts.py).
 """
@@ -50,6 +51,11 @@ from codling.corpus.tables.writer import new_table
 _EXCERPT_BYTES = 120
 _STRING_DISTINCT = 2
 """Different words of two letters in a text that is compared as a whole."""
+_IMPORTS = re.compile(
+    r"^[ \t]*(?:import\s+[\w.{*\"'<].*|from\s+[\w.]+\s+import\b.*|#\s*include\s*[<\"].*"
+    r"|(?:use|using)\s[^()\n]*;[ \t]*|package\s+[\w.]+;?[ \t]*)\r?$",
+    re.MULTILINE,
+)
 
 HIT_SCHEMA = pa.schema(
     [
@@ -122,16 +128,11 @@ def make_index(texts: Sequence[BenchmarkText], config: DecontaminateConfig) -> I
     grams: dict[int, int] = {}
     strings: list[tuple[bytes, int]] = []
     for owner, each in enumerate(texts):
-        data = each.text.encode("utf-8", "replace")
-        tokens = tokens_reference(data, symbols=False)
-        if len(tokens) < config.min_words:
-            continue
-        telling = _telling(tokens, config.n, config.min_distinct)
-        for gram, tells in zip(ngrams(words(data).hashes, config.n), telling, strict=True):
-            if tells:
-                grams.setdefault(int(gram), owner)
-        if not any(telling) and len(set(_keep_lettered(tokens)) - {None}) >= _STRING_DISTINCT:
-            strings.append((data, owner))
+        found = _telling_ngrams(each.text, config)
+        for gram in found:
+            grams.setdefault(gram, owner)
+        if not found and each.alone and _tells_as_a_whole(each.text, config.min_words):
+            strings.append((each.text.encode("utf-8", "replace"), owner))
     return build_index(list(grams.items()), strings, config.n)
 
 
@@ -156,6 +157,27 @@ def search_shard(task: SearchTask, shard: Shard) -> Counts:
             hits.add({**place, **where, "excerpt": seen})
             counts[f"hits/{text.file}"] += 1
     return dict(counts)
+
+
+def _telling_ngrams(text: str, config: DecontaminateConfig) -> list[int]:
+    """Hashes of the n-grams that say something; none reaches over a line that imports."""
+    found: list[int] = []
+    for part in _IMPORTS.split(text):
+        data = part.encode("utf-8", "replace")
+        tokens = tokens_reference(data, symbols=False)
+        hashes = ngrams(words(data).hashes, config.n).tolist()
+        told = _telling(tokens, config.n, config.min_distinct)
+        found += [gram for gram, tells in zip(hashes, told, strict=True) if tells]
+    return found
+
+
+def _tells_as_a_whole(text: str, min_words: int) -> bool:
+    """Whether a text without telling n-grams is worth a search."""
+    tokens = tokens_reference(text.encode("utf-8", "replace"), symbols=False)
+    different = set(_keep_lettered(tokens)) - {None}
+    if len(tokens) < min_words or len(different) < _STRING_DISTINCT:
+        return False
+    return bool(_IMPORTS.sub("", text).strip())
 
 
 def _telling(tokens: Sequence[bytes], n: int, min_distinct: int) -> list[bool]:
