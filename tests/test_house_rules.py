@@ -5,6 +5,7 @@ import importlib
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -399,3 +400,42 @@ def test_no_function_is_longer_than_50_lines() -> None:
         if (length := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION_LINES
     }
     assert long == {}
+
+
+PLAIN_TWINS = ("_reference", "_plain")
+"""Ends of the names of plain versions, which only tests and benchmarks compare with."""
+
+
+def mentions(tree: ast.AST) -> Counter[str]:
+    """How often each name is read or imported, or is a word of a string that is no docstring."""
+    docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    found: Counter[str] = Counter()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                found[name] += 1
+            case ast.Constant(value=str(text)) if id(node) not in docstrings:
+                found.update(re.findall(r"\w+", text))
+    return found
+
+
+@pytest.mark.long
+def test_every_public_function_and_class_has_a_caller() -> None:
+    outside = [p for top in ("tools", "benchmarks", "examples") for p in (ROOT / top).rglob("*.py")]
+    every = [*trees().values(), *(ast.parse(p.read_text()) for p in outside)]
+    total = sum(map(mentions, every), Counter[str]())
+    without = [
+        f"{module}: {node.name}"
+        for module, tree in trees().items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        if not node.name.startswith("_") and not node.name.endswith(PLAIN_TWINS)
+        if total[node.name] <= mentions(node)[node.name]
+    ]
+    assert without == []
+
+
+def test_the_search_for_callers_knows_names_imports_and_strings() -> None:
+    source = 'def f():\n    "h"\n    return a.g("m:i") + j\nfrom x import k as l'
+    found = mentions(ast.parse(source))
+    assert [found[name] for name in "afghijkl"] == [1, 0, 1, 0, 1, 1, 1, 0]

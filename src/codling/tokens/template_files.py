@@ -20,8 +20,6 @@ from codling.core.foreign_json import read_bytes, read_object
 
 PRESETS = ("chatml", "coder-v1", "codling", "v2")
 """Templates that can be asked for by name."""
-TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
-"""What belongs to a tokenizer in a checkpoint's folder, besides its JSON files."""
 _MAX_BYTES = 1 << 20
 
 

@@ -1,7 +1,7 @@
 """Rust's moved and nested modules and own library; Go's blank and dot imports and other modules."""
 
 from codling.corpus.dependencies.graph import Dependencies
-from codling.corpus.dependencies.rust import rust_paths
+from codling.corpus.dependencies.rust import rust_names
 
 
 def found(path: str, files: dict[str, str]) -> list[str]:
@@ -70,7 +70,8 @@ def test_a_path_in_a_nested_module_counts_from_its_folder() -> None:
 
 def test_super_in_a_module_written_in_place_is_the_file() -> None:
     text = "mod tests { use super::b; mod c { use super::super::super::d; use self::e; } }"
-    assert sorted(rust_paths(text)) == [("self", "b"), ("self", "tests", "c", "e"), ("super", "d")]
+    named = sorted(name.parts for name in rust_names(text))
+    assert named == [("self", "b"), ("self", "tests", "c", "e"), ("super", "d")]
 
 
 def test_members_of_a_workspace_reach_one_another() -> None:

@@ -42,17 +42,13 @@ class Name(NamedTuple):
     """For a `mod` with `#[path]`: the file, from the folder of the modules written in place."""
 
 
-def rust_paths(text: str) -> Iterator[tuple[str, ...]]:
-    """The paths that a file uses, with groups expanded, and its `mod` items as `self::name`.
-
-    >>> sorted(rust_paths("mod a; use crate::{b::C, d::{self, E as F}};"))
-    [('crate', 'b', 'C'), ('crate', 'd'), ('crate', 'd', 'E'), ('self', 'a')]
-    """
-    yield from (name.parts for name in rust_names(text))
-
-
 def rust_names(text: str) -> Iterator[Name]:
-    """What a file names, seen from the file: `super` in a module written in place is the file."""
+    """What a file names, with groups expanded, and its `mod` items as `self::name`, seen from the
+    file: `super` in a module written in place is the file.
+
+    >>> sorted("::".join(name.parts) for name in rust_names("mod a; use crate::{b::C, d as E};"))
+    ['crate::b::C', 'crate::d', 'self::a']
+    """
     code = _OPAQUE.sub(_without_text, text)
     around: list[str | None] = []  # the names of modules written in place, None for other braces
     files: list[str] = []  # that `#[path]` has named for the module to come
