@@ -3,7 +3,9 @@
 Input: the folder that tools/fetch_sources.py filled, code that must not be learned from
 (checked-out repositories and the standard library of this Python), benchmark files. Output below
 --out-dir: one artefact per station and group, the mixed samples, the tokenizer and the tokens.
-Every station skips what it has done, so the same command goes on after an interruption.
+Every station skips what it has done, so the same command goes on after an interruption. An archive
+that collect refuses (damaged, empty, a link that leads out of it) is a line with its reason, and
+the others are read.
 
     python tools/base_corpus.py ~/.cache/codling-base --out-dir runs/base \\
         --held repos/httpx --held repos/cobra --benchmarks humaneval.jsonl.gz
@@ -40,11 +42,7 @@ def main() -> int:
     options = arguments()
     stations = Stations(options)
     against = held_out(stations, options)
-    raws = {}
-    for name in ("pypi", "npm", "debian"):
-        archives = packages(options.archives / name, options.sample, options.seed)
-        if archives:
-            raws[name] = stations.run("data collect", f"{name}/raw", *archives)
+    raws = collect_packages(stations, options)
     groups = {}
     if docs := running_text(raws):
         found = stations.run("data prose", "docs/documents", *docs)
@@ -96,6 +94,29 @@ class Stations:
         seconds = round(time.monotonic() - started, 1)
         print(json.dumps({"station": verb, "folder": folder, "seconds": seconds}), flush=True)
         return target
+
+
+def collect_packages(stations: Stations, options: argparse.Namespace) -> dict[str, Path]:
+    """The raw documents of each registry that has archives; says which archives were refused."""
+    raws = {}
+    for name in ("pypi", "npm", "debian"):
+        archives = packages(options.archives / name, options.sample, options.seed)
+        if archives:
+            raw = stations.run("data collect", f"{name}/raw", *archives, "--skip-refused")
+            for archive, reason in refused_archives(raw):
+                print(json.dumps({"refused": archive, "reason": reason}), flush=True)
+            raws[name] = raw
+    return raws
+
+
+def refused_archives(raw: Path) -> list[tuple[str, str]]:
+    """Names and reasons of the archives of which nothing was read, or not all."""
+    found = []
+    for path in sorted(raw.glob("dropped-*.parquet")):
+        table = pq.read_table(path, columns=["repo", "rule", "value"])
+        for row in table.filter(pc.equal(table["rule"], "refused-archive")).to_pylist():
+            found.append((row["repo"], row["value"]))
+    return found
 
 
 def packages(folder: Path, n: int, seed: int) -> list[Path]:

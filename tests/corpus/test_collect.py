@@ -233,6 +233,31 @@ def test_the_rows_of_a_parquet_or_jsonl_corpus_become_documents(tmp_path: Path) 
         run(tmp_path / "3", tmp_path / "none.jsonl")
 
 
+def test_a_refused_archive_can_be_counted_with_its_reason_instead(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.tar", tmp_path / "bad.tar"
+    for path, target in ((good, ""), (bad, "../../etc/passwd")):
+        with tarfile.open(path, "w") as archive:
+            member = tarfile.TarInfo("x/a.py")
+            member.size = 6
+            archive.addfile(member, BytesIO(b"x = 1\n"))
+            if target:
+                link = tarfile.TarInfo("x/link")
+                link.type, link.linkname = tarfile.SYMTYPE, target
+                archive.addfile(link)
+    (tmp_path / "torn.zip").write_bytes(b"PK\3\4 and no more")
+    sources = (good, bad, tmp_path / "torn.zip")
+    with pytest.raises(SourceError, match="leads out of it"):
+        run(tmp_path, *sources)
+    made = run(tmp_path, *sources, skip_refused=True)
+    refused = {row["repo"]: row["value"] for row in read_rows(made, "dropped")}
+    assert list(documents(made)) == ["a.py"]
+    assert refused == {
+        "bad": "holds a link that leads out of it: 'x/link'; not read",
+        "torn": "is damaged or no archive: File is not a zip file",
+    }
+    assert made.counts["dropped_by_rule"] == {"refused-archive": 2}
+
+
 def test_a_damaged_archive_is_one_line(tmp_path: Path) -> None:
     members = {f"{i}.py": os.urandom(1000) for i in range(50)}
     whole = archive(tmp_path / "a.tar.gz", members).read_bytes()

@@ -6,6 +6,7 @@ per source file) and dropped (every other file, with the rule that dropped it an
     link, not-a-file, passed-over, repeated-member     not a file of the source's own
     no-content                                         a row of a corpus without text
     unreadable, too-large, no-language, empty, binary, not-utf8
+    refused-archive                                    an archive of which nothing more was read
 
 The work is cut into shards by bytes, so the result is the same for any number of workers.
 
@@ -46,6 +47,7 @@ from codling.corpus.tables.counts import document_counts, largest_rule, nest_cou
 from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA
 from codling.corpus.tables.writer import new_table
 
+_REFUSED = "refused-archive"
 ARCHIVE_GROWTH = 4
 """How many times larger than packed an archive is taken to be, when shards are cut."""
 PREPARED = ("codling.corpus.collect", "codling.corpus.clean", "codling.corpus.warm_kernels")
@@ -57,7 +59,8 @@ def collect(config: CollectConfig) -> Work:
     """Read repositories, folders and archives into documents with languages and licences.
 
     Without sources it takes the standard library of the running interpreter. Raises SourceError for
-    a source that is missing, empty, damaged or unsafe.
+    a source that is missing, empty, damaged or unsafe; with `skip_refused` only for one that is no
+    archive.
 
     Example:
         codling data collect ~/src/app ~/src/lib.tar.gz --out-dir runs/app/raw
@@ -70,6 +73,8 @@ def collect(config: CollectConfig) -> Work:
     if counts["documents"] == 0:
         where = ", ".join(str(s) for s in config.sources)
         raise SourceError(f"{where} holds no file in a known language; {_largest_rule(counts)}")
+    if n_refused := counts[f"dropped_by_rule/{_REFUSED}"]:
+        say(f"{n_refused:,} archives were refused; the table dropped says why (rule {_REFUSED})")
     if settled.heldout_since:
         draft.counts["heldout_since"] = settled.heldout_since
     if cuts:
@@ -265,8 +270,22 @@ def _files(task: CollectTask, shard: Shard) -> Iterator[tuple[FileOrigin, Entry,
         elif part.is_dump:
             yield from _read_dump(part, config)
         else:
-            with open_archive(part, shard.folder / ".shards") as repository:
-                yield from _read(_piece(repository, config))
+            yield from _read_archive(part, shard, config)
+
+
+def _read_archive(
+    archive: Archive, shard: Shard, config: CollectConfig
+) -> Iterator[tuple[FileOrigin, Entry, bytes]]:
+    """The members; with `skip_refused` an entry without a path that says why there are no more."""
+    try:
+        with open_archive(archive, shard.folder / ".shards") as repository:
+            yield from _read(_piece(repository, config))
+    except SourceError as error:
+        if not config.skip_refused:
+            raise
+        place = FileOrigin(archive.name, archive.name, Licenses({}, "", config.own), Heldout())
+        why = str(error).removeprefix(f"{archive.path} ")
+        yield place, Entry("", archive.n_bytes, "", _REFUSED, why), b""
 
 
 def _read_dump(dump: Archive, config: CollectConfig) -> Iterator[tuple[FileOrigin, Entry, bytes]]:

@@ -43,6 +43,9 @@ class CollectConfig(Parallel):
     heldout_since: str | None = None
     """With a split by time: the moment (2025-06-30, or with time of day) since which it is held
     out; by default the one that gives that share of all dated code."""
+    skip_refused: bool = aside(False)
+    """Go on without archives that are damaged, empty or unsafe; the table of dropped files has them
+    under the rule refused-archive."""
     columns: tuple[str, ...] = ()
     """Columns of Parquet and JSONL corpora that have other names, as content=body."""
     commit_times: bool = True

@@ -1,0 +1,80 @@
+"""The tool that builds the base model's corpus: what it reads, and what it says of the rest."""
+
+import importlib.util
+import io
+import json
+import tarfile
+from argparse import Namespace
+from pathlib import Path
+from types import ModuleType
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("base_corpus", ROOT / "tools/base_corpus.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def archive(path: Path, files: dict[str, str], link: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+        if link:
+            member = tarfile.TarInfo("p/link")
+            member.type, member.linkname = tarfile.SYMTYPE, link
+            tar.addfile(member)
+    return path
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Namespace:
+    return Namespace(
+        archives=tmp_path / "in", out_dir=tmp_path / "out", sample=0, seed=0, workers=1
+    )
+
+
+@pytest.mark.long
+def test_a_refused_archive_is_said_with_its_reason_and_the_others_are_read(
+    tool: ModuleType, options: Namespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {"p/LICENSE": (ROOT / "LICENSE").read_text(), "p/a.py": "def f(x):\n    return x\n"}
+    archive(options.archives / "pypi" / "good@1~~good.tar.gz", good)
+    archive(options.archives / "pypi" / "bad@2~~bad.tar.gz", good, link="../../etc/passwd")
+    raws = tool.collect_packages(tool.Stations(options), options)
+    assert list(raws) == ["pypi"]
+    (path,) = raws["pypi"].glob("documents-*.parquet")
+    assert pq.read_table(path)["path"].to_pylist() == ["a.py"]
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {
+        "refused": "bad@2~~bad",
+        "reason": "holds a link that leads out of it: 'p/link'; not read",
+    } in said
+
+
+def test_a_station_that_fails_ends_it_with_the_name_of_the_station(
+    tool: ModuleType, options: Namespace
+) -> None:
+    with pytest.raises(SystemExit, match=r"codling data collect ended with 2 for .*raw"):
+        tool.Stations(options).run("data collect", "x/raw", options.archives / "missing")
+
+
+def test_packages_are_whole_archives_in_the_order_of_their_names(
+    tool: ModuleType, tmp_path: Path
+) -> None:
+    for name in ("b@1~~b.whl", "a@1~~a.whl", "half.partial", "c@2~~c.tar.gz"):
+        (tmp_path / name).touch()
+    assert [p.name[0] for p in tool.packages(tmp_path, 0, 0)] == ["a", "b", "c"]
+    assert len(tool.packages(tmp_path, 2, 0)) == 2
+    assert tool.packages(tmp_path / "absent", 0, 0) == []
