@@ -351,7 +351,9 @@ def test_no_group_is_repeated_possessively() -> None:
 
 def test_a_test_that_waits_for_a_program_gives_a_busy_machine_ten_minutes() -> None:
     # A limit in a test ends what hangs; a shorter one fails where others work beside it.
-    limit = re.compile(r"\btimeout=([\d_]+)(?![\d_.])|monotonic\(\) \+ (\d+)$", re.MULTILINE)
+    limit = re.compile(
+        r"\b(?:timeout=|settimeout\()([\d_]+)(?![\d_.])|monotonic\(\) \+ (\d+)$", re.MULTILINE
+    )
     own_limits = {"tests/sandbox/test_attacks.py"}  # of the programs that are run
     short = [
         f"{path.relative_to(ROOT)}: {found[0]}"
@@ -361,6 +363,21 @@ def test_a_test_that_waits_for_a_program_gives_a_busy_machine_ten_minutes() -> N
         if int(found[1] or found[2]) < 600
     ]
     assert short == []
+
+
+def test_a_test_says_how_long_it_waits_for_an_answer() -> None:
+    # httpx gives up after five seconds where nobody says otherwise.
+    asking = {"Client", "AsyncClient", "stream", "request", "get", "post", "put", "delete"}
+    silent = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        if isinstance(call.func, ast.Attribute) and call.func.attr in asking
+        if isinstance(call.func.value, ast.Name) and call.func.value.id == "httpx"
+        if not {"timeout", None} & {keyword.arg for keyword in call.keywords}
+    ]
+    assert silent == []
 
 
 MAX_ENTRIES = 50

@@ -4,7 +4,6 @@ import json
 import resource
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serve.tiny_server import wait_until_healthy
 from tiny_run import CODLING, grow, make_repository
 
 
@@ -28,18 +28,6 @@ def served(checkpoint: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(timeout=600)
-
-
-def wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended by itself"
-        try:
-            if httpx.get(f"{url}/health").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail("the server did not become healthy")
 
 
 @pytest.mark.long

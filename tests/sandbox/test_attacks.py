@@ -74,7 +74,7 @@ def test_a_fork_bomb_is_bounded_and_swept_away(run):
     started = time.monotonic()
     outcome = run(source, wall_seconds=1.0)
     assert outcome.status in ("timed out", "out of memory", "killed")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < Limits().wall_seconds  # which it would have otherwise
     assert run("x = 1").passed
 
 
@@ -105,7 +105,7 @@ def test_an_endless_loop_is_stopped_in_time(run):
     started = time.monotonic()
     outcome = run("while True: pass", wall_seconds=0.5)
     assert outcome.status == "timed out"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < Limits().wall_seconds
 
 
 def test_processor_time_is_bounded_too(run):

@@ -153,7 +153,7 @@ def langchain(server: Running, **more: Any) -> ChatOpenAI:
 
 
 def test_langchain_invokes_and_streams(server: Running) -> None:
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, timeout=600) as http:
         chat = langchain(server, http_client=http)
         answer = chat.invoke("add two numbers")
         streamed = "".join(str(piece.content) for piece in chat.stream("add two numbers"))
@@ -163,7 +163,7 @@ def test_langchain_invokes_and_streams(server: Running) -> None:
 
 
 def test_langchains_completion_model_works(server: Running, engine: TextEngine) -> None:
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, timeout=600) as http:
         model = LangChainCompletion(
             model="tiny-coder", base_url=f"{server.url}/v1", api_key=SecretStr("none"),
             max_tokens=6, temperature=0, max_retries=0, http_client=http,

@@ -40,7 +40,7 @@ def test_a_base_model_cannot_chat_unless_a_template_is_named(
 
 
 def card_of(running: Running) -> dict:
-    return httpx.get(f"{running.url}/v1/models", trust_env=False).json()["data"][0]
+    return httpx.get(f"{running.url}/v1/models", trust_env=False, timeout=600).json()["data"][0]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,7 @@ def test_half_a_surrogate_pair_is_a_400(server: Running) -> None:
             content=json.dumps({"messages": messages, "max_tokens": 1}),
             headers={"Content-Type": "application/json"},
             trust_env=False,
+            timeout=600,
         )
         assert answer.status_code == 400
         assert "surrogate" in answer.json()["error"]["message"]

@@ -303,7 +303,9 @@ def test_a_model_without_fim_tokens_refuses_a_suffix_and_says_why(
     assert post(plain, "/infill", input_prefix="a", input_suffix="b").status_code == 400
     assert post(plain, "/v1/completions", prompt="a", suffix="", max_tokens=4).status_code == 200
     assert (
-        httpx.get(f"{plain.url}/v1/models", trust_env=False).json()["data"][0]["can_insert"]
+        httpx.get(f"{plain.url}/v1/models", trust_env=False, timeout=600).json()["data"][0][
+            "can_insert"
+        ]
         is False
     )
 

@@ -72,9 +72,9 @@ def test_a_request_byte_by_byte_is_given_up(hasty: Running) -> None:
     with closing(opened(hasty)) as connection:
         connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
         connection.settimeout(0.05)
-        started = time.monotonic()
+        end = time.monotonic() + 600
         answer = b""
-        while not answer and time.monotonic() < started + 20:
+        while not answer and time.monotonic() < end:
             try:
                 connection.sendall(b"x")
                 answer = connection.recv(4096)
@@ -114,7 +114,7 @@ def test_three_hundred_silent_connections_shut_nobody_out(hasty: Running) -> Non
     try:
         assert httpx.get(f"{hasty.url}/health", trust_env=False, timeout=600).status_code == 200
         for connection in silent:
-            connection.settimeout(20)
+            connection.settimeout(600)
             rest_of(connection)  # every one is closed: this ends
     finally:
         for connection in silent:

@@ -154,7 +154,7 @@ def test_a_wrong_field_is_a_400_in_openais_shape(server: Running) -> None:
 
 @pytest.mark.parametrize("path", ["/props", "/health", "/v1/health"])
 def test_llama_cpps_small_addresses_answer(server: Running, path: str) -> None:
-    assert httpx.get(server.url + path, trust_env=False).status_code == 200
+    assert httpx.get(server.url + path, trust_env=False, timeout=600).status_code == 200
 
 
 def test_select_takes_paths() -> None:

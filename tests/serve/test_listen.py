@@ -44,7 +44,7 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_the_one_before(host:
 @pytest.mark.long
 def test_requests_on_a_kept_connection_take_no_forty_milliseconds(server: Running) -> None:
     waits = []
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=600) as client:
         for _ in range(20):
             started = time.perf_counter()
             client.get("/v1/models").raise_for_status()

@@ -38,7 +38,7 @@ def test_a_model_is_called_by_its_run(run: Path, servers: Servers) -> None:
         with TextEngine.open(path) as engine:
             assert engine.name == "stdlib"
     running = servers.start(LocalBackend(TextEngine.open(run)))
-    answer = httpx.get(f"{running.url}/v1/models", trust_env=False).json()
+    answer = httpx.get(f"{running.url}/v1/models", trust_env=False, timeout=600).json()
     assert [card["id"] for card in answer["data"]] == ["stdlib"]
 
 

@@ -108,7 +108,11 @@ def test_the_server_reads_them_so(server: Running, head: str, status: bytes) -> 
 def test_a_page_from_elsewhere_is_refused_whatever_it_asks(server: Running) -> None:
     for method, path in (("GET", "/metrics"), ("POST", "/v1/completions"), ("OPTIONS", "/infill")):
         answer = httpx.request(
-            method, server.url + path, headers={"Origin": "https://evil.example"}, trust_env=False
+            method,
+            server.url + path,
+            headers={"Origin": "https://evil.example"},
+            trust_env=False,
+            timeout=600,
         )
         assert answer.status_code == 403
         assert "access-control-allow-origin" not in answer.headers

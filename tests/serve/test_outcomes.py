@@ -98,7 +98,7 @@ def test_what_was_not_shown_here_has_no_outcome(logged: tuple[Running, Path]) ->
 def test_without_a_log_nothing_is_noted(server: Running) -> None:
     told = post(server, "/v1/completions/cmpl-0/outcome", outcome="taken")
     assert told.json() == {"id": "cmpl-0", "recorded": False}
-    card = httpx.get(f"{server.url}/v1/models", trust_env=False).json()["data"][0]
+    card = httpx.get(f"{server.url}/v1/models", trust_env=False, timeout=600).json()["data"][0]
     assert (card["logs_outcomes"], card["follows_repository"]) == (False, False)
 
 

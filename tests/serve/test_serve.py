@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from codling.core.errors import CheckpointError, ConfigError, TokenizerError
 from codling.serve.app import serve
 from codling.serve.config import ServeConfig
 from codling.serve.listen import find_key
-from serve.tiny_server import free_port
+from serve.tiny_server import free_port, wait_until_healthy
 
 
 def first_line(config: ServeConfig) -> str:
@@ -102,12 +101,7 @@ def test_it_serves_says_where_and_stops_on_a_signal_even_while_streaming(model_d
         assert running.stdout.readline().startswith("loading")
         assert running.stdout.readline().startswith(f"tiny-coder: http://127.0.0.1:{port}/ ")
         base = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            try:
-                httpx.get(f"{base}/health", trust_env=False)
-                break
-            except httpx.ConnectError:
-                time.sleep(0.05)
+        wait_until_healthy(running, base)
         body = {"prompt": "x", "max_tokens": 2000, "stream": True, "temperature": 1.0, "n": 8}
         headers = {"Authorization": "Bearer k3y"}
         with httpx.stream(

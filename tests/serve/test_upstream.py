@@ -65,7 +65,7 @@ def test_chat_infill_stops_and_seeds_go_through(
     own = engine.submit(ids, SamplingParams(max_tokens=9), mode="chat").result()
     assert answer.choices[0].message.content == own.text
     body = {"input_prefix": PROMPT, "input_suffix": SUFFIX, "n_predict": 9}
-    infill = httpx.post(f"{front.url}/infill", json=body, trust_env=False).json()
+    infill = httpx.post(f"{front.url}/infill", json=body, trust_env=False, timeout=600).json()
     assert (
         infill["content"] == engine.insert([(PROMPT, SUFFIX)], SamplingParams(max_tokens=9))[0].text
     )
@@ -98,7 +98,10 @@ def test_a_client_that_leaves_ends_the_work_behind(front: Running, server: Runni
 
 def test_logprobs_are_refused(front: Running) -> None:
     answer = httpx.post(
-        f"{front.url}/v1/completions", json={"prompt": "x", "logprobs": 1}, trust_env=False
+        f"{front.url}/v1/completions",
+        json={"prompt": "x", "logprobs": 1},
+        trust_env=False,
+        timeout=600,
     )
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "logprobs"
@@ -162,7 +165,7 @@ def test_what_the_other_server_says_reaches_the_client(
     backend = UpstreamBackend(base_url(odd.url), engine.tokenizer, model=model)
     front = servers.start(backend)
     body = {"prompt": "x", "suffix": "y", "max_tokens": 5}
-    answer = httpx.post(f"{front.url}/v1/completions", json=body, trust_env=False)
+    answer = httpx.post(f"{front.url}/v1/completions", json=body, trust_env=False, timeout=600)
     assert answer.status_code == status
     assert says in answer.text
     if status == 200:

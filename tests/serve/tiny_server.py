@@ -3,13 +3,16 @@
 import json
 import queue
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import torch
 from fastapi import FastAPI
 
@@ -77,6 +80,19 @@ def wait_until(condition: Callable[[], bool], seconds: float = 600.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.01)
+
+
+def wait_until_healthy(server: subprocess.Popen[Any], url: str) -> None:
+    """Until the server of that process answers; AssertionError if it ends or ten minutes pass."""
+
+    def healthy() -> bool:
+        assert server.poll() is None, "the server ended by itself"
+        try:
+            return httpx.get(f"{url}/health", trust_env=False, timeout=600).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_until(healthy)
 
 
 def free_port() -> int:
