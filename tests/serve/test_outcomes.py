@@ -67,6 +67,8 @@ def test_a_request_with_a_path_sees_the_files_that_its_file_depends_on(
 
 def test_a_file_is_forgotten_on_demand(logged: tuple[Running, Path]) -> None:
     server, _ = logged
+    other = post(server, "/v1/memory/forget", path="app/money.py", repo="other").json()
+    assert not other["was_known"]
     told = post(server, "/v1/memory/forget", path="app/money.py").json()
     assert told == {"path": "app/money.py", "was_known": True}
     assert not post(server, "/v1/memory/forget", path="app/money.py").json()["was_known"]

@@ -85,12 +85,12 @@ def memory(config: MemoryConfig) -> Work:
             row for row in read_rows(documents, "documents", _COLUMNS) if row["split"] == "train"
         )
         made = Memory.build(engine.tokenizer, rows)
-        if not made.paths:
+        if made.n_files == 0:
             raise ConfigError(f"{config.path} holds no file to remember{_cure(config)}")
         _fit(made, engine, config)
         made.save(draft.path)
         draft.counts |= {
-            "files": len(made.paths),
+            "files": made.n_files,
             "tokens": made.n_tokens,
             "bytes": made.n_bytes,
             "tokenizer": stamp,

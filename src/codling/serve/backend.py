@@ -75,8 +75,11 @@ class Backend(Protocol):
         """
         ...
 
-    def forget(self, path: str) -> bool:
-        """Nothing comes from this file of the memory any more; whether it was known."""
+    def forget(self, path: str, repo: str | None) -> bool:
+        """Nothing comes from this file of the memory any more; whether it was known.
+
+        Raises RequestError if several repositories have it and `repo` is None.
+        """
         ...
 
     async def close(self) -> None:
@@ -129,15 +132,15 @@ class LocalBackend:
         """See Backend."""
         return self.engine.score(ids, top=top, check=check)
 
-    def forget(self, path: str) -> bool:
+    def forget(self, path: str, repo: str | None) -> bool:
         """See Backend."""
         if self.repository is not None:
-            return self.repository.forget(path)
+            return self.repository.forget(path, repo)
         memory = self.engine.memory
-        was_known = memory is not None and path in memory.paths
-        if memory is not None:
-            memory.forget(path)
-        return was_known
+        name = memory.find(path, repo) if memory is not None else None
+        if memory is not None and name is not None:
+            memory.forget(name)
+        return name is not None
 
     async def close(self) -> None:
         """See Backend."""

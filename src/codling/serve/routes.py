@@ -62,7 +62,7 @@ def _add_completions(app: FastAPI, server: Server) -> None:
         return tell_outcome(id, told, server)
 
     async def forget(asked: ForgetRequest) -> Response:
-        known = await asyncio.to_thread(server.backend.forget, asked.path)
+        known = await asyncio.to_thread(server.backend.forget, asked.path, asked.repo)
         return JSONResponse({"path": asked.path, "was_known": known})
 
     app.post("/v1/memory/forget", summary="Nothing may come from this file")(forget)

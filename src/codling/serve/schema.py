@@ -272,6 +272,8 @@ class ForgetRequest(BaseModel):
     """POST /v1/memory/forget: a file that nothing may come from any more."""
 
     path: str = Field(min_length=1, max_length=_MAX_PATH_CHARS)
+    repo: str | None = Field(default=None, max_length=_MAX_PATH_CHARS)
+    """Its repository, where the memory holds several that have the path."""
 
 
 class ExtraFile(BaseModel):

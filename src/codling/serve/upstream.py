@@ -83,7 +83,7 @@ class UpstreamBackend:
         """None: no repository is followed here."""
         return None
 
-    def forget(self, _: str) -> bool:
+    def forget(self, _: str, __: str | None) -> bool:
         """False: there is no memory here."""
         return False
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from codling.core.errors import ArtifactError
+from codling.core.errors import ArtifactError, RequestError
 from codling.engine.memory.index import NOTHING
 from codling.engine.memory.mixture import LENGTHS, N_KINDS, Weights, mix_into
 from codling.engine.memory.recall import Recall, split_prompt
-from codling.engine.memory.repository import Memory
+from codling.engine.memory.repository import FileName, Memory
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.model.transformer import Transformer
@@ -18,12 +18,13 @@ from codling.tokens.tokenizer import SpecialTokens, Tokenizer
 from tiny_model import CODE as ALL_CODE
 
 CODE = ALL_CODE.partition("#")[0]
+ADD, NEW = FileName("app", "pkg/add.py"), FileName("app", "pkg/new.py")
 
 
-def row(path: str, content: str) -> dict[str, str]:
+def row(path: str, content: str, repo: str = "app") -> dict[str, str]:
     return {
         "path": path,
-        "repo": "app",
+        "repo": repo,
         "license": "MIT",
         "language": "python",
         "content": content,
@@ -92,23 +93,75 @@ def test_logprobs_are_those_of_the_mixture(engine: TextEngine, memory: Memory) -
 
 def test_an_edited_file_is_read_as_it_stands_now(tiny_tokenizer: Tokenizer, memory: Memory) -> None:
     context = np.array(tiny_tokenizer.encode("def add(a"), np.int64)
-    memory.update("pkg/add.py", "def add(alpha, beta):\n    return alpha\n")
+    memory.update(ADD, "def add(alpha, beta):\n    return alpha\n")
     assert tiny_tokenizer.decode(memory.recall(context).ids.tolist())[0] != ","
-    memory.update("pkg/new.py", "\n\ndef add(a, zzz)\n")
+    memory.update(NEW, "\n\ndef add(a, zzz)\n")
     found = memory.recall(context)
     origins = [memory.locate(int(place)) for place in found.places]
     assert ("pkg/new.py", 3, "LicenseRef-own") in [(o.path, o.line, o.license) for o in origins]
     assert ("pkg/add.py", 1, "MIT") in [(o.path, o.line, o.license) for o in origins]
-    memory.forget("pkg/new.py")
-    memory.forget("pkg/add.py")
+    memory.forget(NEW)
+    memory.forget(ADD)
     assert memory.recall(context).length == 0
-    assert memory.paths == []
+    assert memory.names == []
+
+
+def recalled(memory: Memory, text: str) -> set[str]:
+    """The repositories from which the memory goes on with `text`."""
+    found = memory.recall(np.array(memory.tokenizer.encode(text), np.int64))
+    return {memory.locate(int(place)).repo for place in found.places}
+
+
+MAIN = "src/main.py"
+TWO_REPOS = [row(MAIN, CODE, "one"), row(MAIN, "def sub(a, b):\n    return a - b\n", "two")]
+
+
+def test_a_file_of_one_repository_is_forgotten_and_that_of_another_stays(
+    tiny_tokenizer: Tokenizer,
+) -> None:
+    memory = Memory.build(tiny_tokenizer, TWO_REPOS)
+    memory.forget(FileName("one", MAIN))
+    assert memory.names == [FileName("two", MAIN)]
+    assert recalled(memory, "def add(a") != {"one"}
+    assert recalled(memory, "def sub(a") == {"two"}
+
+
+@pytest.mark.parametrize(
+    ("edited", "other", "text"), [("one", "two", "sub"), ("two", "one", "add")]
+)
+def test_an_edit_in_one_repository_leaves_the_file_of_another(
+    tiny_tokenizer: Tokenizer, edited: str, other: str, text: str
+) -> None:
+    memory = Memory.build(tiny_tokenizer, TWO_REPOS)
+    for content in ("def mul(x):\n    return x * x\n", "def mul(x, y):\n    return x * y\n"):
+        memory.update(FileName(edited, MAIN), content)
+        assert recalled(memory, f"def {text}(a") == {other}
+        assert recalled(memory, "def mul(x") == {edited}
+    memory.forget(FileName(edited, MAIN))
+    assert recalled(memory, f"def {text}(a") == {other}
+    assert memory.names == [FileName(other, MAIN)]
+
+
+def test_files_of_one_name_in_two_sources_are_forgotten_together(tiny_tokenizer: Tokenizer) -> None:
+    memory = Memory.build(tiny_tokenizer, [*TWO_REPOS, row(MAIN, "def mul(a):\n    pass\n", "one")])
+    memory.forget(FileName("one", MAIN))
+    assert not any("one" in recalled(memory, f"def {name}(") for name in ("add", "sub", "mul"))
+
+
+def test_a_path_that_several_repositories_have_is_asked_about(tiny_tokenizer: Tokenizer) -> None:
+    memory = Memory.build(tiny_tokenizer, TWO_REPOS)
+    with pytest.raises(RequestError, match=r"have src/main[.]py: one, two; say"):
+        memory.find(MAIN)
+    assert memory.find(MAIN, "two") == FileName("two", MAIN)
+    assert memory.find(MAIN, "three") is None
+    memory.forget(FileName("two", MAIN))
+    assert memory.find(MAIN) == FileName("one", MAIN)
 
 
 def test_a_forgotten_file_leaves_no_trace_in_answers(engine: TextEngine, memory: Memory) -> None:
     params = SamplingParams(max_tokens=20)
     plain = engine.complete(["def add(a"], params)[0].text
-    memory.forget("pkg/add.py")
+    memory.forget(ADD)
     memory.weights = trusting(0.99)
     engine.memory = memory
     assert engine.complete(["def add(a"], params)[0].text == plain

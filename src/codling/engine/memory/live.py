@@ -28,7 +28,7 @@ from codling.corpus.redaction.redact import RedactConfig, redact
 from codling.corpus.sources.opened import open_sources
 from codling.corpus.sources.repository import Archive
 from codling.engine.memory.mixture import Weights
-from codling.engine.memory.repository import Memory
+from codling.engine.memory.repository import FileName, Memory
 from codling.tokens.tokenizer import Tokenizer
 
 POLL_SECONDS = 2.0
@@ -62,12 +62,15 @@ class LiveRepository:
         """`path` relative to the folder; SourceError if it lies outside."""
         return self._context.inside(path)
 
-    def forget(self, path: str) -> bool:
+    def forget(self, path: str, repo: str | None = None) -> bool:
         """Nothing comes from this file any more, whatever becomes of it; whether it was known."""
+        name = self._named(path)
+        if repo not in (None, name.repo):
+            return False
         with self._changing:
-            was_known = path in self.memory.paths
+            was_known = name in self.memory.names
             self._forgotten.add(path)
-            self.memory.forget(path)
+            self.memory.forget(name)
         return was_known
 
     def refresh(self, *, relist: bool = True) -> int:
@@ -79,8 +82,9 @@ class LiveRepository:
             before, self._stamps = self._stamps, now
             changed = [p for p, stamp in now.items() if stamp and before.get(p) != stamp]
             gone = [p for p, stamp in before.items() if stamp and not now.get(p)]
-            rows = {path: self._row(path) for path in changed if path not in self._forgotten}
-            self.memory.update_all(rows | dict.fromkeys(gone))
+            kept = [path for path in changed if path not in self._forgotten]
+            rows = {self._named(path): self._row(path) for path in kept}
+            self.memory.update_all(rows | dict.fromkeys(map(self._named, gone)))
             return len(rows) + len(gone)
 
     def follow(self, seconds: float = POLL_SECONDS) -> None:
@@ -111,6 +115,9 @@ class LiveRepository:
             if row := self._row(path):
                 yield row
 
+    def _named(self, path: str) -> FileName:
+        return FileName(self._tree.folder.name, path)
+
     def _row(self, path: str) -> dict[str, Any] | None:
         """The file as the memory takes it; None for one that is not remembered."""
         text = self._tree[path]
@@ -120,7 +127,7 @@ class LiveRepository:
         text, _ = redact(text, _REDACTED, marks.ALL)
         return {
             "path": path,
-            "repo": self._tree.folder.name,
+            "repo": self._named(path).repo,
             "license": license,
             "language": detect(path, b"") or "",
             "content": text,

@@ -1,24 +1,26 @@
 """The memory of a repository: its files as a suffix index, kept up to date, and the origin of a
 match.
 
-Input: documents with path, licence and text. Output: what followed a context anywhere in them, and
-for a place the file, line and licence. Files that change go into a small second index, which is
+Input: documents with repository, path, licence and text. Output: what followed a context anywhere
+in them, and for a place the file, line and licence. A file is named by repository and path: two
+repositories may both have a src/main.py. Files that change go into a small second index, which is
 built again at each change; the large one only drops their old text.
 
 Not here: making it a stage (engine/remember.py) and using it while text is generated (recall.py).
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from codling.core.artifact import open_artifact
-from codling.core.errors import ArtifactError
+from codling.core.errors import ArtifactError, RequestError
 from codling.core.files import write_json
 from codling.core.foreign_json import read_object
 from codling.core.languages.table import detect
@@ -34,6 +36,13 @@ _ARRAYS = ("tokens", "order", "file_starts")
 OWN_LICENSE = "LicenseRef-own"
 
 
+class FileName(NamedTuple):
+    """What names a file that is remembered."""
+
+    repo: str
+    path: str
+
+
 @dataclass(frozen=True)
 class MemoryFile:
     """One file that is remembered."""
@@ -41,6 +50,11 @@ class MemoryFile:
     path: str
     repo: str
     license: str
+
+    @property
+    def name(self) -> FileName:
+        """Its name."""
+        return FileName(self.repo, self.path)
 
 
 @dataclass(frozen=True)
@@ -63,8 +77,11 @@ class Memory:
     ) -> None:
         self.tokenizer, self.weights = tokenizer, weights
         self.index, self._files = index, files
-        self._number = {f.path: i for i, f in enumerate(files)}
-        self._edited: dict[str, tuple[MemoryFile, list[int]]] = {}
+        self._numbers: defaultdict[FileName, list[int]] = defaultdict(list)
+        for number, file in enumerate(files):
+            # Two files of one name: parts of two sources that are called alike.
+            self._numbers[file.name].append(number)
+        self._edited: dict[FileName, tuple[MemoryFile, list[int]]] = {}
         self._fresh = _EditedIndex(SuffixIndex.build([], tokenizer.vocab_size), ())
 
     @classmethod
@@ -116,6 +133,11 @@ class Memory:
         write_json(folder / "memory.json", stored)
 
     @property
+    def n_files(self) -> int:
+        """Files in the index."""
+        return len(self._files)
+
+    @property
     def n_tokens(self) -> int:
         """Tokens in the index, separators included."""
         return len(self.index.tokens)
@@ -127,33 +149,48 @@ class Memory:
         return sum(a.nbytes for a in arrays)
 
     @property
-    def paths(self) -> list[str]:
-        """The files that are remembered now."""
-        kept = [f.path for i, f in enumerate(self._files) if self.index.alive[i]]
+    def names(self) -> list[FileName]:
+        """The files that are remembered now, in order."""
+        kept = [f.name for i, f in enumerate(self._files) if self.index.alive[i]]
         return sorted({*kept, *self._edited})
 
-    def forget(self, path: str) -> None:
+    def find(self, path: str, repo: str | None = None) -> FileName | None:
+        """The remembered file at `path`; None if there is none.
+
+        Raises RequestError if several repositories have one and `repo` does not say which.
+        """
+        found = [n for n in self.names if n.path == path and repo in (None, n.repo)]
+        if len(found) > 1:
+            repos = ", ".join(name.repo for name in found)
+            raise RequestError(
+                f"several repositories have {path}: {repos}; say which in repo", param="repo"
+            )
+        return found[0] if found else None
+
+    def forget(self, name: FileName) -> None:
         """Drop a file: from now on nothing comes from it."""
-        self.update_all({path: None})
+        self.update_all({name: None})
 
-    def update(self, path: str, text: str, license: str = OWN_LICENSE) -> None:
-        """Replace the text of a file."""
-        number = self._number.get(path)
-        file = MemoryFile(path, "", license) if number is None else self._files[number]
-        language = detect(path, b"") or ""
-        self.update_all({path: asdict(file) | {"language": language, "content": text}})
+    def update(self, name: FileName, text: str, license: str = OWN_LICENSE) -> None:
+        """Replace the text of a file; `license` is that of a new one."""
+        numbers = self._numbers.get(name)
+        if numbers:
+            license = self._files[numbers[0]].license
+        language = detect(name.path, b"") or ""
+        row = {"license": license, "language": language, "content": text}
+        self.update_all({name: row})
 
-    def update_all(self, rows: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Files by path as they are now, rows as for `build`; None: not to be remembered."""
+    def update_all(self, rows: Mapping[FileName, Mapping[str, Any] | None]) -> None:
+        """Files as they are now, rows with license, language and content; None: not to be
+        remembered."""
         edited = dict(self._edited)
-        for path, row in rows.items():
-            if path in self._number:
-                self.index.alive[self._number[path]] = False
-            edited.pop(path, None)
+        for name, row in rows.items():
+            self.index.alive[self._numbers.get(name, [])] = False
+            edited.pop(name, None)
             if row is not None:
-                text = file_text(row["language"], path, row["content"])
-                file = MemoryFile(path, row["repo"], row["license"])
-                edited[path] = (file, self.tokenizer.encode(text))
+                text = file_text(row["language"], name.path, row["content"])
+                file = MemoryFile(name.path, name.repo, row["license"])
+                edited[name] = (file, self.tokenizer.encode(text))
         if edited != self._edited:
             index = SuffixIndex.build([i for _, i in edited.values()], self.tokenizer.vocab_size)
             self._edited = edited
