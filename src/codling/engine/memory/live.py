@@ -64,7 +64,7 @@ class LiveRepository:
 
     def forget(self, path: str, repo: str | None = None) -> bool:
         """Nothing comes from this file any more, whatever becomes of it; whether it was known."""
-        name = self._named(path)
+        name = self._name_file(path)
         if repo not in (None, name.repo):
             return False
         with self._changing:
@@ -83,8 +83,8 @@ class LiveRepository:
             changed = [p for p, stamp in now.items() if stamp and before.get(p) != stamp]
             gone = [p for p, stamp in before.items() if stamp and not now.get(p)]
             kept = [path for path in changed if path not in self._forgotten]
-            rows = {self._named(path): self._row(path) for path in kept}
-            self.memory.update_all(rows | dict.fromkeys(map(self._named, gone)))
+            rows = {self._name_file(path): self._row(path) for path in kept}
+            self.memory.update_all(rows | dict.fromkeys(map(self._name_file, gone)))
             return len(rows) + len(gone)
 
     def follow(self, seconds: float = POLL_SECONDS) -> None:
@@ -115,7 +115,7 @@ class LiveRepository:
             if row := self._row(path):
                 yield row
 
-    def _named(self, path: str) -> FileName:
+    def _name_file(self, path: str) -> FileName:
         return FileName(self._tree.folder.name, path)
 
     def _row(self, path: str) -> dict[str, Any] | None:
@@ -127,7 +127,7 @@ class LiveRepository:
         text, _ = redact(text, _REDACTED, marks.ALL)
         return {
             "path": path,
-            "repo": self._named(path).repo,
+            "repo": self._name_file(path).repo,
             "license": license,
             "language": detect(path, b"") or "",
             "content": text,
