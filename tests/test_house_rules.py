@@ -94,14 +94,17 @@ IRREGULAR_PARTICIPLES = {
     "held",
     "kept",
 }
-"""Irregular ones; the others end in -ed."""
+"""Irregular ones; the others end in -ed, or in -ing where they are present ones."""
+NOUNS_IN_ING = {"sampling", "mapping", "opening", "beginning", "string", "padding"}
 
 
 def is_participle(name: str) -> bool:
     """Whether a name is one word that ends as a participle does: `stretched`, `_drawn`."""
     word = name.strip("_")
     return "_" not in word and (
-        word in IRREGULAR_PARTICIPLES or (word.endswith("ed") and word not in VERBS_IN_ED)
+        word in IRREGULAR_PARTICIPLES
+        or (word.endswith("ed") and word not in VERBS_IN_ED)
+        or (word.endswith("ing") and word not in NOUNS_IN_ING)
     )
 
 
@@ -124,7 +127,14 @@ def test_functions_are_verbs_not_participles() -> None:
 
 @pytest.mark.parametrize(
     ("name", "found"),
-    [("stretched", True), ("_drawn", True), ("embed", False), ("extend_positions", False)],
+    [
+        ("stretched", True),
+        ("_drawn", True),
+        ("_unpacking", True),
+        ("embed", False),
+        ("sampling", False),
+        ("extend_positions", False),
+    ],
 )
 def test_the_search_for_participles_knows_verbs(name: str, found: bool) -> None:
     assert is_participle(name) == found

@@ -42,7 +42,7 @@ class GrowConfig:
     sources: tuple[Path, ...] = ()
     """Git repositories, folders or archives; by default this Python's standard library."""
     base: str = "none"
-    """Model to adapt: a folder, a .gguf file or ORGANISATION/MODEL; by default from noise."""
+    """Model to adapt: a folder, a .gguf file or ORGANISATION/MODEL; none starts from scratch."""
     run_dir: Path | None = aside(None)
     """Folder of the run, by default runs/NAME, of three sources runs/NAME+2; the same folder
     again goes on where it stopped."""
@@ -103,16 +103,16 @@ def grow(config: GrowConfig) -> str:
         if step.station.table == "score_commits" and not _is_made(step):
             say(_foresee_questions(step))
     for number, step in enumerate(steps, 1):
-        begun = time.time()
+        began = time.time()
         name = f"[{number}/{len(steps)}] {step.station.table}"
         if step.left_out:
             say(f"{name}: left out, {step.left_out}")
             continue
         say(f"{name} ...")
         artifact = step.stage(step.config)
-        say(f"{name}: {_line(artifact, begun)}")
+        say(f"{name}: {_line(artifact, began)}")
         if artifact.kind == "documents" and not artifact.counts.get("documents"):
-            raise SourceError(_nothing_kept(artifact))
+            raise SourceError(_explain_nothing_kept(artifact))
     return summarise(run_dir) + f"\n\nThe whole path took {time.monotonic() - started:.0f} s."
 
 
@@ -124,7 +124,7 @@ def prepare(config: GrowConfig, run_dir: Path) -> list[StationRun]:
         if name not in may_go:
             raise ConfigError(explain_unknown_key(name, may_go, "skip", what="station"))
     has_base = config.base != "none"
-    asked = _asked_about(config, tables.get("collect", {}))
+    asked = _find_asked(config, tables.get("collect", {}))
     _check_replay(config, asked)
     steps: list[StationRun] = []
     of_base = _settings_of_base(config)
@@ -134,7 +134,7 @@ def prepare(config: GrowConfig, run_dir: Path) -> list[StationRun]:
     return steps
 
 
-def _asked_about(config: GrowConfig, collect: Mapping[str, Any]) -> tuple[Path, ...]:
+def _find_asked(config: GrowConfig, collect: Mapping[str, Any]) -> tuple[Path, ...]:
     """The sources whose later commits are asked about; says which split it is, and why."""
     wanted = config.heldout_by or collect.get("heldout_by")
     if config.base == "none":
@@ -270,7 +270,7 @@ def _check_paths(given: Mapping[str, object], where: str) -> None:
                 raise ConfigError(f"{where}: {key} names {path}, which does not exist")
 
 
-def _nothing_kept(artifact: Artifact) -> str:
+def _explain_nothing_kept(artifact: Artifact) -> str:
     rules = Counter(row["rule"] for row in read_rows(artifact, "dropped", ["rule"]))
     why = ", ".join(f"{rule} {n:,}" for rule, n in rules.most_common(3))
     cure = "if the code is yours, add --own" if "license-unknown" in rules else "add sources"
@@ -319,8 +319,8 @@ def _default_run_dir(sources: tuple[Path, ...]) -> Path:
     return Path("runs") / ((name or "grown") + more)
 
 
-def _line(artifact: Artifact, begun: float) -> str:
-    made_before = (artifact.path / MANIFEST).stat().st_mtime < begun
-    how = "already there" if made_before else f"{time.time() - begun:.1f} s"
+def _line(artifact: Artifact, began: float) -> str:
+    made_before = (artifact.path / MANIFEST).stat().st_mtime < began
+    how = "already there" if made_before else f"{time.time() - began:.1f} s"
     counts = ", ".join(f"{k} {v:,}" for k, v in artifact.counts.items() if isinstance(v, int))
     return f"{how}; {counts}" if counts else how

@@ -3,7 +3,7 @@
 Input: whether a published model is adapted, which repositories' later commits are asked about, and
 what is replayed. Output: a list of stations.
 
-    from noise               tokenizer, pretrain and score
+    from scratch             tokenizer, pretrain and score
     a base, split by package adopt, adapt and compare in their place
     a base, split by commits adopt, adapt, memory, and score-commits for every such repository
 
@@ -83,7 +83,7 @@ PATH = (
     ),
     Station("report", "report", {"run_dir": ""}),
 )
-"""From noise."""
+"""From scratch."""
 _REPLAY = Station(
     "replay",
     "replay",
@@ -131,13 +131,13 @@ def stations_of(
             found.append(replace(_REPLAY, sets={"path": replayed}))
             here = replace(here, takes={**here.takes, "replay_dir": "replay"})
         if here.table == "compare" and asked:
-            found += [_MEMORY, *_asking(asked)]
+            found += [_MEMORY, *_commit_stations(asked)]
         else:
             found.append(here)
     return found
 
 
-def _asking(repos: Sequence[Path]) -> list[Station]:
+def _commit_stations(repos: Sequence[Path]) -> list[Station]:
     takes = {"memory": "memory", "tuned": "adapted", "documents_dir": "documents"}
     return [
         Station(

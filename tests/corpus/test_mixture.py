@@ -5,7 +5,7 @@ import pytest
 from codling.core.artifact import Artifact, Draft, produce
 from codling.core.errors import ConfigError
 from codling.core.shards import Parallel, Shard, map_shards, read_rows
-from codling.corpus.mixture import MixConfig, copies, mix, plan
+from codling.corpus.mixture import MixConfig, count_copies, mix, plan
 from codling.corpus.tables.schemas import SAMPLE_SCHEMA
 
 
@@ -47,15 +47,15 @@ def test_a_small_part_is_repeated_up_to_the_limit_and_decides_the_total() -> Non
 
 
 def test_half_a_repeat_takes_about_half_of_the_samples_and_always_the_same() -> None:
-    taken = [copies(f"s{i}", 2.5, seed=0) for i in range(2000)]
+    taken = [count_copies(f"s{i}", 2.5, seed=0) for i in range(2000)]
     assert set(taken) == {2, 3}
     assert abs(sum(taken) / 2000 - 2.5) < 0.05
-    assert taken == [copies(f"s{i}", 2.5, seed=0) for i in range(2000)]
+    assert taken == [count_copies(f"s{i}", 2.5, seed=0) for i in range(2000)]
 
 
 def test_a_larger_total_contains_the_smaller_one() -> None:
-    smaller = {i for i in range(500) if copies(f"s{i}", 0.3, 0)}
-    assert smaller <= {i for i in range(500) if copies(f"s{i}", 0.6, 0)}
+    smaller = {i for i in range(500) if count_copies(f"s{i}", 0.3, 0)}
+    assert smaller <= {i for i in range(500) if count_copies(f"s{i}", 0.6, 0)}
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ says of each file whether it is held out. Four ways (`collect.heldout_by`):
 
     package           units (top-level packages, folders or modules; in a src-layout those below
                       src; of a large package what it holds) in the order of a hash of seed,
-                      repository and unit, of code, tests, examples, docs and scripts apart
+                      repository and unit, separately for code, tests, examples, docs and scripts
     file-time         files that a commit changed at or after a moment
     repository-time   repositories that a commit changed at or after a moment
     commits           what later commits brought is not even read (collect.py); units of
@@ -158,10 +158,10 @@ def heldout_units(
 
     `others` are its pages and data: they do not count, but a unit with many of them is not taken.
 
-    Code, tests, examples, docs and scripts are dealt with apart, so that each gives its share. In
+    Code, tests, examples, docs and scripts are treated separately, so that each gives its share. In
     each, units are taken in the order of their hashes while they fit into `fraction` of the bytes.
     At least one is taken where there are three or more: the smallest, if none fits. A repository
-    of which no part has three units is dealt with as a whole.
+    of which no part has three units is treated as a whole.
     """
     found, pages = list(files), list(others)
     if fraction <= 0:
@@ -207,17 +207,17 @@ def _sizes(files: Sequence[tuple[str, int]]) -> tuple[Counter[str], set[str]]:
     """(bytes of every unit, the units that were too large and are cut into what they hold)."""
     limit = MAX_UNIT_SHARE * sum(n_bytes for _, n_bytes in files)
     cut: set[str] = set()
-    settled: Counter[str] = Counter()
+    final: Counter[str] = Counter()
     waiting = [(path, n_bytes, _first_unit(path)) for path, n_bytes in files]
     while waiting:
         sizes: Counter[str] = Counter()
         for _, n_bytes, unit in waiting:
             sizes[unit] += n_bytes
         large = {u for u, path in ((u, p) for p, _, u in waiting) if sizes[u] > limit and u != path}
-        settled.update({u: n for u, n in sizes.items() if u not in large})
+        final.update({u: n for u, n in sizes.items() if u not in large})
         cut |= large
-        waiting = [(p, n, _deeper(p, u)) for p, n, u in waiting if u in large]
-    return settled, cut
+        waiting = [(p, n, _go_deeper(p, u)) for p, n, u in waiting if u in large]
+    return final, cut
 
 
 def _first_unit(path: str) -> str:
@@ -227,11 +227,11 @@ def _first_unit(path: str) -> str:
 def _unit_within(path: str, cut: Container[str]) -> str:
     unit = _first_unit(path)
     while unit in cut and unit != path:
-        unit = _deeper(path, unit)
+        unit = _go_deeper(path, unit)
     return unit
 
 
-def _deeper(path: str, unit: str) -> str:
+def _go_deeper(path: str, unit: str) -> str:
     """`unit` with one more of the names of `path`, which begins with it."""
     return f"{unit}/{path[len(unit) + 1 :].partition('/')[0]}"
 

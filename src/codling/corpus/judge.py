@@ -70,19 +70,19 @@ class Judge:
     def judge(self, batch: pa.RecordBatch) -> Judged:
         """The verdict on every row of a batch with DOCUMENT_SCHEMA."""
         column = batch["content"]
-        look = measure_column(column) if self._compiled else measure_texts(column.to_pylist())
+        measures = measure_column(column) if self._compiled else measure_texts(column.to_pylist())
         reasons = self._apply_license_gate(batch["license"])
-        asked = self._suspects(batch["language"], look)
+        asked = self._suspects(batch["language"], measures)
         asked[list(reasons)] = False
         for i in np.flatnonzero(asked).tolist():
-            stats, mark = LineStats(*look.stats[i].tolist()), int(look.marks[i])
+            stats, mark = LineStats(*measures.stats[i].tolist()), int(measures.marks[i])
             language, path = batch["language"][i].as_py(), batch["path"][i].as_py()
             file = FileText(language, path, column[i].as_py(), stats, mark)
             if reason := drop_reason(file, self._limits, self._languages):
                 reasons[i] = reason
         stays = np.ones(len(batch), np.bool_)
         stays[list(reasons)] = False
-        return Judged(stays, dropped_rows(batch, reasons), self._edits(column, look, stays))
+        return Judged(stays, dropped_rows(batch, reasons), self._edits(column, measures, stays))
 
     def _apply_license_gate(self, licenses: pa.Array) -> dict[int, Reason]:
         """The rows that do not pass the licence gate."""
@@ -93,24 +93,26 @@ class Judge:
         fails = np.array([reason is not None for reason in reasons], np.bool_)[codes]
         return {i: r for i in np.flatnonzero(fails).tolist() if (r := reasons[codes[i]])}
 
-    def _suspects(self, languages: pa.Array, look: ColumnMeasures) -> Mask:
+    def _suspects(self, languages: pa.Array, measures: ColumnMeasures) -> Mask:
         """The rows that some rule may drop; all others, every rule lets pass."""
         names, codes = _encode_column(languages)
-        if look.base64 is None:
+        if measures.base64 is None:
             return np.ones(len(codes), np.bool_)
-        may = Suspicion(self._limits, look, names, codes)
+        may = Suspicion(self._limits, measures, names, codes)
         chosen = ~may.of(self._languages) if self._languages else np.False_
         return may.lengths() | may.shares() | may.data() | may.marks() | may.slow() | chosen
 
-    def _edits(self, column: pa.Array, look: ColumnMeasures, stays: Mask) -> dict[int, list[Edit]]:
+    def _edits(
+        self, column: pa.Array, measures: ColumnMeasures, stays: Mask
+    ) -> dict[int, list[Edit]]:
         """What is replaced in the rows that stay."""
         redact = self._config.redact
-        asked = stays & (look.marks & _wanted_marks(redact) != 0)
+        asked = stays & (measures.marks & _wanted_marks(redact) != 0)
         if redact.secrets:
-            asked |= stays & (look.formats != 0)
+            asked |= stays & (measures.formats != 0)
         found = {}
         for i in np.flatnonzero(asked).tolist():
-            mark, formats = int(look.marks[i]), int(look.formats[i])
+            mark, formats = int(measures.marks[i]), int(measures.formats[i])
             if edits := find_edits(column[i].as_py(), redact, mark, formats):
                 found[i] = edits
         return found
@@ -121,7 +123,7 @@ class Suspicion:
     """The rules of rules.py over whole columns: never False for a row that a rule would drop."""
 
     limits: Thresholds
-    look: ColumnMeasures
+    measures: ColumnMeasures
     names: Sequence[str]
     codes: NDArray[np.int64]
 
@@ -132,7 +134,7 @@ class Suspicion:
 
     def lengths(self) -> Mask:
         """mean-line, max-line, lines."""
-        limits, stats = self.limits, self.look.stats
+        limits, stats = self.limits, self.measures.stats
         may_be_long = self.of(limits.long_lines_languages)
         n_lines, longest, total = stats[:, 1], stats[:, 2], stats[:, 3]
         found = np.zeros(len(stats), np.bool_)
@@ -146,7 +148,7 @@ class Suspicion:
 
     def shares(self) -> Mask:
         """alphabetic, digits, spaces."""
-        limits, stats = self.limits, self.look.stats
+        limits, stats = self.limits, self.measures.stats
         n_chars = np.maximum(1, stats[:, 0])
         letters = stats[:, 5] if limits.counts_digits else stats[:, 4]
         found = np.zeros(len(stats), np.bool_)
@@ -161,24 +163,24 @@ class Suspicion:
     def data(self) -> Mask:
         """data-size."""
         low, high = self.limits.min_data_chars, self.limits.max_data_chars
-        n_chars = self.look.stats[:, 0]
+        n_chars = self.measures.stats[:, 0]
         is_short = n_chars < low if low is not None else np.False_
         is_long = n_chars > high if high is not None else np.False_
         return self.of({"json", "yaml"}) & (is_short | is_long)
 
     def marks(self) -> Mask:
         """xml, generated, encoded."""
-        limits, look = self.limits, self.look
+        limits, measures = self.limits, self.measures
         wanted = marks.XML * limits.drop_xml | marks.GENERATED * limits.drop_generated
-        found: Mask = look.marks & wanted != 0
+        found: Mask = measures.marks & wanted != 0
         run, share = limits.max_encoded_run, limits.max_encoded_share
         if run is not None or share is not None:
-            found |= look.marks & marks.CODED != 0
-        assert look.base64 is not None
+            found |= measures.marks & marks.CODED != 0
+        assert measures.base64 is not None
         if run is not None:
-            found |= look.base64[:, 0] > run
+            found |= measures.base64[:, 0] > run
         if share is not None:
-            found |= look.base64[:, 1] > share * look.stats[:, 0]
+            found |= measures.base64[:, 1] > share * measures.stats[:, 0]
         return found
 
     def slow(self) -> Mask:

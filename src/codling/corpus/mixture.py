@@ -2,8 +2,9 @@
 
 Input: artefacts of kind "samples", each with a share. Output: one artefact of kind "samples" in
 which the training tokens stand in these shares. A part that is too small is repeated, up to a
-limit; a part that is too large is thinned by a hash of seed and sample, so the choice is the same
-for any number of shards, and a larger total contains the smaller one. Held-out samples pass once.
+limit; a part that is too large is subsampled by a hash of seed and sample, so the choice is the
+same for any number of shards, and a larger total contains the smaller one. Held-out samples pass
+once.
 
 Not here: what order the tokens are trained in (tokens/dataset.py shuffles windows).
 """
@@ -93,7 +94,7 @@ def mix(config: MixConfig) -> Work:
     if tokenizer is not None:
         inputs.append(source_input(tokenizer))
     draft = yield inputs
-    parts = [Part(samples, share, count(samples, tokenizer)) for samples, share in named]
+    parts = [Part(samples, share, count_tokens(samples, tokenizer)) for samples, share in named]
     repeats = plan(
         [p.n_tokens for p in parts],
         [p.share for p in parts],
@@ -134,7 +135,7 @@ def plan(
     return [f * wanted / n if n else 0.0 for f, n in zip(fractions, n_tokens, strict=True)]
 
 
-def count(samples: Artifact, tokenizer: Path | None) -> int:
+def count_tokens(samples: Artifact, tokenizer: Path | None) -> int:
     """Training tokens of a part."""
     core = Tokenizer.from_file(str(tokenizer)) if tokenizer else None
     total = 0.0
@@ -149,7 +150,7 @@ def count(samples: Artifact, tokenizer: Path | None) -> int:
     return round(total)
 
 
-def copies(sample_id: str, repeats: float, seed: int) -> int:
+def count_copies(sample_id: str, repeats: float, seed: int) -> int:
     """How often one sample is taken: the whole part of `repeats`, and once more by its own draw."""
     digest = hashlib.sha256(f"{seed}:{sample_id}".encode()).digest()
     draw = int.from_bytes(digest[:8], "big") / 2**64
@@ -175,7 +176,7 @@ def _draw(sample: dict[str, Any], task: MixTask) -> Iterator[dict[str, Any]]:
     if sample["split"] != "train":
         yield sample
         return
-    for i in range(copies(sample["id"], task.repeats, task.seed)):
+    for i in range(count_copies(sample["id"], task.repeats, task.seed)):
         yield sample if i == 0 else {**sample, "id": f"{sample['id']}#{i + 1}"}
 
 

@@ -52,7 +52,7 @@ class ScreenConfig(Parallel):
     out_dir: Path = aside()
     """Where the documents that stay, and the list of those that go, are written."""
     syntax: bool = True
-    """Ask parsers."""
+    """Drop files that do not parse."""
     max_error_share: float = 0.05
     """A file goes if more of its tokens, in bytes, stand where the grammar cannot place them."""
     strict: tuple[str, ...] = ("java", "javascript", "python")
@@ -95,7 +95,7 @@ def screen(config: ScreenConfig) -> Work:
     draft = yield inputs
     tasks = [ScreenTask(p, config) for p in shards]
     counts = map_shards(draft, tasks, screen_shard, config, label="screen")
-    _say_what_could_be_installed(counts)
+    _name_missing_grammars(counts)
     draft.counts |= nest_counts(counts)
 
 
@@ -110,18 +110,18 @@ class ScreenTask:
 def screen_shard(task: ScreenTask, shard: Shard) -> Counts:
     """Publish one shard without the documents that break a rule."""
     counts: Counter[str] = Counter()
-    goes: list[bool] = []
+    is_dropped: list[bool] = []
     broken: list[tuple[str, str]] = []
     limits = cache(task.config.readability.limits)
     for row in _rows(task.path):
         found = _broken_rule(row, task.config, limits, counts)
-        goes.append(found is not None)
+        is_dropped.append(found is not None)
         if found is not None:
             broken.append(found)
             counts[f"dropped_by_rule/{found[0]}"] += 1
             counts[f"dropped_by_language/{row[0]}"] += 1
     rules, values = tuple(rule for rule, _ in broken), tuple(value for _, value in broken)
-    subset = Subset(task.path, "screen", np.array(goes, np.bool_), values, rules)
+    subset = Subset(task.path, "screen", np.array(is_dropped, np.bool_), values, rules)
     counts.update(write_subset(subset, shard))
     return dict(counts)
 
@@ -135,8 +135,8 @@ def _broken_rule(
     """The first rule that a document breaks, cheap ones first, and the value that did it."""
     language, path, text = row
     if config.readable and language in LANGUAGES and LANGUAGES[language].family == "code":
-        seen = measure_readability(text.encode("utf-8", "replace"))
-        if found := find_unreadable(seen, limits(language)):
+        measured = measure_readability(text.encode("utf-8", "replace"))
+        if found := find_unreadable(measured, limits(language)):
             return found
     if config.syntax:
         share = error_share(language, path, text)
@@ -170,7 +170,7 @@ def _model(path: Path) -> QualityModel:
     return open_quality(path)
 
 
-def _say_what_could_be_installed(counts: Mapping[str, int]) -> None:
+def _name_missing_grammars(counts: Mapping[str, int]) -> None:
     missing = {
         name.removeprefix(_WITHOUT): n for name, n in counts.items() if name.startswith(_WITHOUT)
     }

@@ -173,7 +173,7 @@ def normal(text: str) -> str:
     text = re.sub(r"\\(?:[,;:!]|q?quad(?![a-z])| )", " ", text)
     text = re.sub(r"\\[dtc](frac|binom)", r"\\\1", text)
     text = re.sub(r"\\(frac|binom)\s*(\d)\s*(\d)", r"\\\1{\2}{\3}", text)
-    text = _REPEATING.sub(_repeating, text)
+    text = _REPEATING.sub(_write_repeating, text)
     text = re.sub(r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{", text)
     text = re.sub(r"(\\frac\s*\{[^{}]*\})\s*(\d)", r"\1{\2}", text)
     text = re.sub(r"\\sqrt\s*([\da-zA-Z])", r"\\sqrt{\1}", text)
@@ -188,7 +188,7 @@ def normal(text: str) -> str:
     return re.sub(r"\s+", "", text).rstrip(".")
 
 
-def _repeating(found: re.Match[str]) -> str:
+def _write_repeating(found: re.Match[str]) -> str:
     """0.1(6) as a fraction: sixteen less one, over ninety."""
     fixed, part = (found[1] or "0") + found[2], found[3]
     over = int(fixed + part) - int(fixed)

@@ -33,7 +33,7 @@ async def chat(request: Request, asked: ChatRequest, server: Server) -> Response
 
 async def _answer_at_once(run: Run, asked: ChatRequest, server: Server) -> dict[str, Any]:
     await run.open(server.backend)
-    with server.running(run):
+    with server.register(run):
         choices = await run.finish()
     return _head(run, server, "chat.completion") | {
         "choices": [
@@ -65,7 +65,7 @@ async def _stream_chunks(run: Run, asked: ChatRequest, server: Server) -> Object
         }
         return head | {"choices": [choice]}
 
-    with server.running(run):
+    with server.register(run):
         for i in range(len(run.choices)):
             yield chunk(i, {"role": "assistant", "content": ""}, None)
         async with aclosing(run.events(server.config.keep_alive_seconds)) as events:

@@ -71,7 +71,7 @@ async def _answer_at_once(
     run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str], session: str | None
 ) -> dict[str, Any]:
     await run.open(server.backend)
-    with server.running(run, session):
+    with server.register(run, session):
         choices = await run.finish()
         scores = await _prompt_logprobs(run, asked, server)
     return _head(run, server) | {
@@ -106,7 +106,7 @@ async def _stream_chunks(
         offsets[i] += sum(len(entry.text) for entry in logprobs)
         return head | {"choices": [choice]}
 
-    with server.running(run, session):
+    with server.register(run, session):
         if asked.echo:
             scores = await _prompt_logprobs(run, asked, server)
             for i, prompt in enumerate(prompts):
@@ -127,7 +127,7 @@ async def _prompt_only(
     run: Run, asked: CompletionRequest, server: Server, prompts: Sequence[str]
 ) -> dict[str, Any]:
     """max_tokens 0: nothing is generated; with echo and logprobs, the prompt is scored."""
-    with server.running(run):
+    with server.register(run):
         scores = await _prompt_logprobs(run, asked, server)
     return _head(run, server) | {
         "choices": [

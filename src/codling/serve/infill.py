@@ -110,7 +110,7 @@ class _NativeAnswer:
         return select(self._final(self.content), self.asked.response_fields)
 
     async def stream_chunks(self) -> Objects:
-        with self.server.running(self.run, self.session):
+        with self.server.register(self.run, self.session):
             async with aclosing(self.run.events(self.server.config.keep_alive_seconds)) as events:
                 async for event in events:
                     if event is None:

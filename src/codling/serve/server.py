@@ -64,7 +64,7 @@ class Server:
         return Run(choices, self.metrics)
 
     @contextmanager
-    def running(self, run: Run, session: str | None = None) -> Iterator[None]:
+    def register(self, run: Run, session: str | None = None) -> Iterator[None]:
         """Inside the block the run is known, so that it can be superseded or stopped."""
         with ExitStack() as stack:
             stack.enter_context(self.sessions.supersede_older(session, run))

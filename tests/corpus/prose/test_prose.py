@@ -20,7 +20,7 @@ from codling.corpus.mixture import MixConfig, mix
 from codling.corpus.prose import stackexchange
 from codling.corpus.prose.html_markdown import to_markdown
 from codling.corpus.prose.prose import ProseConfig, prose
-from codling.corpus.prose.text import not_in, pieces
+from codling.corpus.prose.text import language_reason, pieces
 from codling.corpus.sources.decode import decode
 
 SHARE_ALIKE = LicenseConfig(also=("CC-BY-SA-2.5", "CC-BY-SA-3.0", "CC-BY-SA-4.0"))
@@ -170,8 +170,10 @@ def test_chinese_is_read_in_both_encodings_and_tested_for_han(tmp_path: Path) ->
     assert decode(CHINESE.encode("gb18030")) == CHINESE
     assert decode(CHINESE.encode("utf-8-sig")) == CHINESE
     assert decode("Größe, déjà vu, señor, naïve façade".encode("latin-1")) is None
-    assert not_in("chinese", "コンパイラはソースコードを機械語に翻訳するプログラムである。" * 4)
-    assert not_in("english", CHINESE)
+    assert language_reason(
+        "chinese", "コンパイラはソースコードを機械語に翻訳するプログラムである。" * 4
+    )
+    assert language_reason("english", CHINESE)
     (tmp_path / "a.txt").write_bytes(CHINESE.encode("gb18030"))
     lines = [json.dumps({"text": t}, ensure_ascii=False) for t in (CHINESE, "English. " * 40)]
     (tmp_path / "b.jsonl").write_bytes("\n".join(lines).encode("gb18030"))

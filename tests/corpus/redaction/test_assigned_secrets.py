@@ -11,7 +11,7 @@ import pytest
 from codling.corpus import marks_kernel
 from codling.corpus.redaction.assigned_secrets import find_assigned, needed_bits
 from codling.corpus.redaction.commanded_secrets import find_commanded
-from codling.corpus.redaction.randomness import chance_bits, n_changes
+from codling.corpus.redaction.randomness import n_changes, random_bits
 from codling.corpus.redaction.redact import RedactConfig, redact
 from codling.corpus.redaction.secret_formats import FORMATS, read_formats
 from codling.corpus.redaction.secrets import (
@@ -147,10 +147,10 @@ def test_how_telling_a_name_is_decides_how_much_chance_a_value_needs() -> None:
 
 def test_values_by_chance_have_more_evidence_than_words() -> None:
     draw = random.Random(5)
-    drawn = sorted(chance_bits("".join(draw.choices(ALNUM, k=16))) for _ in range(400))
+    drawn = sorted(random_bits("".join(draw.choices(ALNUM, k=16))) for _ in range(400))
     assert drawn[8] > 6  # 98 of 100
     words = "Password_Reset_Template utf8_to_base64 getElementById sha256WithRSAEncryption"
-    assert max(map(chance_bits, words.split())) < 6
+    assert max(map(random_bits, words.split())) < 6
     assert n_changes("aB3x") == 3
 
 

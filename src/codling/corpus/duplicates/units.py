@@ -34,7 +34,7 @@ class Units:
     repositories: Sequence[str]
     """Their names; empty if the units are files."""
     rank: Ids
-    """The less, the better: existing ones first, then what is trained on before what is held out
+    """Lower is better: existing ones first, then what is trained on before what is held out
     (so that nothing held out is learned), then by licence, stars, size and number."""
     fixed: NDArray[np.bool_]
     """Part of an existing corpus: stays."""

@@ -1,13 +1,13 @@
 """Line statistics as a compiled loop over the UTF-8 bytes of many texts at once.
 
 Input: the data and offsets of an Arrow string array. Output: per text the counts of
-linestats.LineStats. Bytes are counted in blocks of a fixed size without a branch, which the
+line_stats.LineStats. Bytes are counted in blocks of a fixed size without a branch, which the
 compiler turns into vector instructions; only characters outside ASCII are read one by one. The
 longest line is found by jumping: from a line's beginning as far as the longest line so far, and
 back to the last newline.
 
 numba is loaded by importing this module, so only large runs do (clean.py). The counts are those of
-linestats.line_stats: a test holds them to it.
+line_stats.line_stats: a test holds them to it.
 
 Not here: what the slow searches are spared (marks_kernel.py), and the rules (rules.py).
 """

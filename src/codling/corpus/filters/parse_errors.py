@@ -47,15 +47,15 @@ def unread_share(root: tree_sitter.Node, data: bytes, language: str) -> float:
         return 0.0
     if _ends_in_comment(root, data):
         return 1.0
-    total = astray = 0
+    total = unread = 0
     blocks = _Blocks(language)
-    for token, is_astray in _tokens(root):
+    for token, is_unread in _tokens(root):
         size = 1 if token.is_missing else token.end_byte - token.start_byte
         total += size
-        astray += size if is_astray else 0
+        unread += size if is_unread else 0
         if not token.is_missing and not token.is_named and language not in _UNBALANCED:
-            blocks.pass_token(token.type, is_astray)
-    return 1.0 if blocks.open else astray / max(1, total)
+            blocks.pass_token(token.type, is_unread)
+    return 1.0 if blocks.open else unread / max(1, total)
 
 
 def _tokens(root: tree_sitter.Node) -> Iterator[tuple[tree_sitter.Node, bool]]:
@@ -84,11 +84,11 @@ class _Blocks:
         self.open: list[str] = []
         self._begin, self._end = _BLOCKS.get(language, (frozenset(), frozenset()))
 
-    def pass_token(self, kind: str, is_astray: bool) -> None:
+    def pass_token(self, kind: str, is_unread: bool) -> None:
         """Note a token; words count only where no rule of the grammar joined them already."""
-        if is_astray and kind in self._begin:
+        if is_unread and kind in self._begin:
             self.open.append("word")
-        elif is_astray and kind in self._end:
+        elif is_unread and kind in self._end:
             self._close("word")
         else:
             for character in kind:

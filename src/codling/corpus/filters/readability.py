@@ -7,7 +7,7 @@ take a parser per language. Two things are not names that a reader has to rememb
 letter, which is a type parameter (`map<A, B>(f: (a: A) => B)`), is left out of the share of names
 of one letter; and a run of more than LONG bytes in a string or a comment is data.
 
-Not here: where the limits come from (arrange.py).
+Not here: which files are asked (screen.py).
 """
 
 import re
@@ -25,7 +25,7 @@ _SPACE, _SYMBOL, _DIGIT, _LETTER = range(4)
 MIN_LINE = 10
 """A shorter line, without its indentation, is no repetition: `}` and `else:` stand everywhere."""
 LONG = 128
-"""Names up to so many bytes are believed without a look at what is around them."""
+"""Names up to so many bytes count wherever they stand, in strings and comments too."""
 _WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
 _STRING_OR_COMMENT = re.compile(
     rb"\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z)|\br(#+)\"[\s\S]*?(?:\"\1|\Z)|"
@@ -43,7 +43,7 @@ MEASURED_LIMITS: dict[str, dict[str, float]] = {
     "java": {"max_one_letter": 0.5},
     "kotlin": {"max_one_letter": 0.5},
     "c": {"max_one_letter": 0.55},
-    # Names of one letter are these languages' custom: `fmap :: (a -> b) -> f a -> f b`.
+    # Names of one letter are usual in these languages: `fmap :: (a -> b) -> f a -> f b`.
     "agda": {"max_one_letter": 1.0},
     "elm": {"max_one_letter": 1.0},
     "haskell": {"max_one_letter": 1.0},
@@ -151,22 +151,24 @@ def measure_readability(data: bytes) -> ReadabilityMeasures:
     )
 
 
-def find_unreadable(seen: ReadabilityMeasures, limits: ReadabilityConfig) -> tuple[str, str] | None:
+def find_unreadable(
+    measured: ReadabilityMeasures, limits: ReadabilityConfig
+) -> tuple[str, str] | None:
     """The first rule that a file breaks, and the value that did it."""
-    if seen.n_names < limits.min_names:
+    if measured.n_names < limits.min_names:
         return None
-    if seen.longest_name > limits.max_name:
-        return "long-name", str(seen.longest_name)
-    if seen.line_tokens > limits.max_line_tokens:
-        return "dense", f"{seen.line_tokens:.1f}"
-    if seen.spaces < limits.min_spaces and seen.one_letter > limits.minified_one_letter:
-        return "minified", f"{seen.spaces:.3f} space, {seen.one_letter:.2f} one-letter"
-    if seen.n_lines < limits.min_lines:
+    if measured.longest_name > limits.max_name:
+        return "long-name", str(measured.longest_name)
+    if measured.line_tokens > limits.max_line_tokens:
+        return "dense", f"{measured.line_tokens:.1f}"
+    if measured.spaces < limits.min_spaces and measured.one_letter > limits.minified_one_letter:
+        return "minified", f"{measured.spaces:.3f} space, {measured.one_letter:.2f} one-letter"
+    if measured.n_lines < limits.min_lines:
         return None
-    if seen.one_letter > limits.max_one_letter:
-        return "one-letter", f"{seen.one_letter:.2f}"
-    if seen.repeated_lines > limits.max_repeated_lines:
-        return "repeated-lines", f"{seen.repeated_lines:.2f}"
+    if measured.one_letter > limits.max_one_letter:
+        return "one-letter", f"{measured.one_letter:.2f}"
+    if measured.repeated_lines > limits.max_repeated_lines:
+        return "repeated-lines", f"{measured.repeated_lines:.2f}"
     return None
 
 

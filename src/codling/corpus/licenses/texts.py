@@ -27,7 +27,7 @@ TELLING = 0.6
 """The same for the triples that a similar licence lacks ..."""
 MIN_TELLING = 5
 """... of which fewer say nothing: two sentences that meet make two."""
-HALF_TOLD = 0.35
+HALF_TELLING = 0.35
 """A share of these triples that decides where neither licence has most of them."""
 SAMPLED = 1200
 """A text with so many hashes has more triples than these (tools/license_index.py)."""
@@ -106,13 +106,13 @@ def _is_less(name: Key, other: Key, mine: Triples) -> bool:
     if not are_similar:
         return False
     n_ours, n_theirs = len(ours & mine), len(theirs & mine)
-    is_told = n_ours >= max(MIN_TELLING, TELLING * len(ours))
-    other_is_told = n_theirs >= max(MIN_TELLING, TELLING * len(theirs))
-    if is_told or other_is_told:
-        return not is_told
-    if n_theirs > n_ours and n_theirs >= HALF_TOLD * len(theirs):
+    has_own = n_ours >= max(MIN_TELLING, TELLING * len(ours))
+    has_other = n_theirs >= max(MIN_TELLING, TELLING * len(theirs))
+    if has_own or has_other:
+        return not has_own
+    if n_theirs > n_ours and n_theirs >= HALF_TELLING * len(theirs):
         return True
-    if n_ours > n_theirs and n_ours >= HALF_TOLD * len(ours):
+    if n_ours > n_theirs and n_ours >= HALF_TELLING * len(ours):
         return False
     # Neither is quite there: the one of which more is missing, by name where that is equal.
     return (len(ours) - n_ours, name) > (len(theirs) - n_theirs, other)

@@ -40,7 +40,7 @@ from codling.corpus.licenses.notices import (
     read_notices,
 )
 from codling.corpus.prose import stackexchange
-from codling.corpus.prose.text import Kind, not_in, pieces
+from codling.corpus.prose.text import Kind, language_reason, pieces
 from codling.corpus.redaction.redact import REDACTION_SCHEMA, Edit, RedactConfig, redact
 from codling.corpus.sources import dumps, folders
 from codling.corpus.sources.decode import decode
@@ -136,7 +136,7 @@ class ProseTask:
     licenses: Licenses | None = None
     """Of the files of a folder."""
     is_bucket: bool = False
-    """Posts that were dealt out, which read_dump would not understand."""
+    """Posts in JSON lines, which read_dump would not understand."""
 
 
 @stage("documents", version=1)
@@ -205,7 +205,7 @@ def _name_sources(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     names: Counter[str] = Counter()
     found = []
     for path in paths:
-        name = stackexchange.site(path) if stackexchange.is_posts(path) else path.stem
+        name = stackexchange.site_name(path) if stackexchange.is_posts(path) else path.stem
         name = name or path.absolute().name
         names[name] += 1
         found.append((path, name if names[name] == 1 else f"{name}-{names[name]}"))
@@ -245,7 +245,7 @@ def _tasks(
     config: ProseConfig,
     scratch: Path,
 ) -> Iterator[ProseTask]:
-    """The work, cut by bytes; dumps of posts are dealt out to buckets first."""
+    """The work, cut by bytes; dumps of posts are split into buckets first."""
     scratch.mkdir(exist_ok=True)
     for i, (source, (path, name)) in enumerate(zip(sources, named, strict=True)):
         if isinstance(source, Repository):
@@ -255,7 +255,7 @@ def _tasks(
         elif stackexchange.is_posts(path):
             folder = scratch / f"posts-{i}"
             folder.mkdir(exist_ok=True)
-            for bucket in stackexchange.deal(path, folder):
+            for bucket in stackexchange.split_into_buckets(path, folder):
                 yield ProseTask(name, bucket.absolute(), config, is_bucket=True)
         else:
             yield ProseTask(name, path.absolute(), config)
@@ -342,7 +342,7 @@ def _drop_reason(
         return "empty", "0 characters"
     if len(text.content) < config.min_chars:
         return "short", f"{len(text.content)} characters"
-    if found := not_in(config.kind, text.content):
+    if found := language_reason(config.kind, text.content):
         return f"not-{config.kind}", found
     return license_reason(text.license, allowed, allow_unknown=config.licenses.allow_unknown)
 

@@ -2,7 +2,7 @@
 
 Input: a Posts.xml of any size. Output: threads, each a question with its accepted and its best
 answers as Markdown, with score, licence and author of every post. The file is read twice as a
-stream: posts are first dealt out to buckets by their question, then each bucket is put together
+stream: posts are first split into buckets by their question, then each bucket is put together
 in memory, so memory does not grow with the dump.
 
     CC BY-SA 2.5 before 8 April 2011, 3.0 before 2 May 2018, then 4.0, unless the post says so
@@ -30,7 +30,7 @@ QUESTION, ANSWER = "1", "2"
 BUCKET_BYTES = 64_000_000
 """Bytes of the dump per bucket; packed dumps are taken to be five times larger than they are."""
 MAX_BUCKETS = 500
-"""All are open while posts are dealt out."""
+"""All are open while posts are written to them."""
 _BLOCK = 1 << 20
 _KEPT = ("Id", "PostTypeId", "ParentId", "AcceptedAnswerId", "Score", "Title", "Body")
 _ABOUT = ("CreationDate", "LastActivityDate", "ContentLicense", "OwnerUserId", "OwnerDisplayName")
@@ -45,7 +45,7 @@ class Post:
     score: int
     license: str
     author: str
-    """The author's number at the site, or name: CC BY-SA asks for it."""
+    """The author's number at the site_name, or name: CC BY-SA asks for it."""
     changed_at: int
     """Unix seconds of the creation or the last activity."""
     title: str
@@ -85,20 +85,20 @@ def is_posts(path: Path) -> bool:
     return name.endswith(("posts.xml", "posts.xml.gz", "posts.zip", "posts.xml.zip"))
 
 
-def site(path: Path) -> str:
-    """The site that a dump is of: the folder of a Posts.xml, else the file's own name."""
+def site_name(path: Path) -> str:
+    """The site_name that a dump is of: the folder of a Posts.xml, else the file's own name."""
     stem = path.name[: path.name.lower().index("posts")].rstrip("-_.")
     return stem or path.absolute().parent.name or "stackexchange"
 
 
 def n_buckets(path: Path) -> int:
-    """Into how many buckets a dump is dealt out."""
+    """Into how many buckets a dump is split."""
     packed = 1 if path.name.lower().endswith(".xml") else 5
     return min(MAX_BUCKETS, 1 + path.stat().st_size * packed // BUCKET_BYTES)
 
 
-def deal(path: Path, folder: Path) -> list[Path]:
-    """Deal the posts of a dump out to files in `folder`, by question; returns the files.
+def split_into_buckets(path: Path, folder: Path) -> list[Path]:
+    """Write the posts of a dump to files in `folder`, by question; returns the files.
 
     Raises SourceError for a file that is damaged, is no dump of posts, or declares entities.
     """
@@ -153,14 +153,14 @@ def _post(row: dict[str, str], is_accepted: bool) -> Post:
         score=int(row.get("Score") or 0),
         license=stated or by_date,
         author=row.get("OwnerUserId") or row.get("OwnerDisplayName") or "",
-        changed_at=_second(row.get("LastActivityDate") or created),
+        changed_at=_parse_date(row.get("LastActivityDate") or created),
         title=row.get("Title", ""),
         body=row.get("Body", ""),
         is_accepted=is_accepted,
     )
 
 
-def _second(date: str) -> int:
+def _parse_date(date: str) -> int:
     try:
         return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp())
     except ValueError:

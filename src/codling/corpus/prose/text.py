@@ -1,8 +1,8 @@
-"""Running text in English and Chinese: decoding, what language it is in, and pieces of paragraphs.
+"""Running text in English and Chinese: what language it is in, and pieces of paragraphs.
 
-Input: bytes or a text. Output: a text, shares of scripts, and pieces that end with a paragraph.
+Input: a text. Output: shares of scripts, and pieces that end with a paragraph.
 
-Not here: where texts come from and what is kept of them (prose.py).
+Not here: where texts come from and what is kept of them (prose.py), decoding (sources/decode.py).
 """
 
 import re
@@ -35,10 +35,10 @@ def han_share(text: str) -> float:
     return han / max(1, han + ascii_letters)
 
 
-def not_in(kind: Kind, text: str) -> str | None:
+def language_reason(kind: Kind, text: str) -> str | None:
     """Why a text is not in the language asked for, as its share; None if it is.
 
-    >>> not_in("chinese", "Nothing of the kind."), not_in("english", "Running text.")
+    >>> language_reason("chinese", "No Han."), language_reason("english", "Running text.")
     ('0.00 Han', None)
     """
     if kind == "english":

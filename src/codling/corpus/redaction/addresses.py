@@ -1,6 +1,6 @@
 """E-mail and IP addresses of people and machines in source code.
 
-Input: a text. Output: the places of addresses. Addresses that belong to nobody stay: example
+Input: a text. Output: the places of addresses. Addresses of no person or machine stay: example
 domains, private and reserved networks, public name servers.
 
 Four numbers with dots are an address where a URL, a port or a network's length goes with them, or a
@@ -19,15 +19,15 @@ _LOCAL = re.compile(r"(?<![\w.+%/-])(?:(?<!:)|(?<=mailto:))[A-Za-z0-9][\w.+%-]{0
 _DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.)+([A-Za-z]{2,18})(?![\w(\[@])", re.ASCII
 )
-_NOBODYS_DOMAINS = (
+_EXAMPLE_DOMAINS = (
     r"(?:.*\.)?(?:example|test|invalid|localhost|local|internal|lan)(?:\.\w+)*|"
     r"(?:.*\.)?(?:example|domain|foo|bar|baz|foobar|spam|eggs|email|mail|host|server|site|xyz|abc|"
     r"yourdomain|mydomain|your-domain|company|yourcompany|test|acme-corp)\.(?:com|org|net|edu|io|co)|"
     r"users\.noreply\.github\.com"
 )
-_NOBODY = re.compile(
+_IMPERSONAL = re.compile(
     rf"(?:git|hg|svn|noreply|no-reply|user|username|name|you|your\.?name|me|foo|bar)@.*|"
-    rf".*@(?:{_NOBODYS_DOMAINS})",
+    rf".*@(?:{_EXAMPLE_DOMAINS})",
     re.IGNORECASE,
 )
 _TOP_DOMAINS_LIST = """
@@ -48,19 +48,19 @@ _COUNTRIES = frozenset(_COUNTRIES_LIST.split())
 
 
 def find_emails(text: str) -> Iterator[tuple[int, int]]:
-    """(start, end) of the e-mail addresses that may be somebody's."""
+    """(start, end) of the e-mail addresses that may be a person's."""
     at = text.find("@")
     while at >= 0:
         domain = _DOMAIN.match(text, at + 1)
         local = _LOCAL.search(text, max(0, at - 65), at) if domain else None
-        if domain and local and _is_somebodys(text[local.start() : domain.end()], domain[1]):
+        if domain and local and _may_be_personal(text[local.start() : domain.end()], domain[1]):
             yield local.start(), domain.end()
         at = text.find("@", at + 1)
 
 
-def _is_somebodys(address: str, top: str) -> bool:
+def _may_be_personal(address: str, top: str) -> bool:
     known = top.lower() in _TOP_DOMAINS or top.lower() in _COUNTRIES
-    return known and not _NOBODY.fullmatch(address)
+    return known and not _IMPERSONAL.fullmatch(address)
 
 
 _IPV4 = re.compile(r"(?<![\w.])(?<![\w.]-)(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)", re.ASCII)

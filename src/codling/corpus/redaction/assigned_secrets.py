@@ -1,10 +1,10 @@
-"""Secrets in no known format: a value that looks drawn by chance, given to a name that tells.
+"""Secrets in no known format: a value that looks random, assigned to a telling name.
 
 Input: a text. Output: the places of such values. One rule for all languages: a name with a word
 such as `password`, `secret`, `token` or `key` near its end; behind it only signs, blanks and some
 words that stand between a name and its value in some language (`string`, `default`, `Bearer`); then
-a value of eight characters or more with enough evidence for chance (randomness.py). How much is
-enough depends on how telling the name is and on whether the value is quoted.
+a value of eight characters or more with enough evidence that it is random (randomness.py). How much
+is enough depends on how telling the name is and on whether the value is quoted.
 
     DB_PASSWORD=x  "apiKey": "x"  <add key="Secret" value="x"/>  --token x  const KEY: &str = "x"
     Authorization: Bearer x  ${SECRET:-x}  setPassword("x")  IDENTIFIED BY 'x'
@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 
 from codling.core.packaged import packaged_table
-from codling.corpus.redaction.randomness import chance_bits, n_changes
+from codling.corpus.redaction.randomness import n_changes, random_bits
 from codling.corpus.redaction.secret_formats import EXAMPLES
 
 STEMS = ("pass", "pwd", "pw", "psk", "secr", "toke", "key", "auth", "cred", "iden")
@@ -31,9 +31,9 @@ REACH = 100
 """Characters from the beginning of a stem to that of its value at most."""
 
 MIN_PASSWORD, LOGIN = 6, 2.0
-"""The same for what the header `Authorization: Basic` holds when decoded."""
+"""Characters and bits that a password needs in a decoded header `Authorization: Basic`."""
 STRONG, MEDIUM, WEAK = 6.0, 10.0, 24.0
-"""Bits of evidence for chance that a value needs: a password's, a key's, that of a bare `key`."""
+"""Bits of evidence that a value needs: a password's, a key's, that of a bare `key`."""
 UNQUOTED, UNASSIGNED = 1.0, 2.0
 """Bits more for a value without quotes, and without a sign of assignment."""
 
@@ -139,18 +139,18 @@ def _match_assignment(text: str, at: int) -> tuple[int, int] | None:
         return None
     start, end, is_quoted = found
     value = text[start:end]
-    if not is_mixed(value) or not is_free(value):
+    if not is_mixed(value) or not is_literal(value):
         return None
     before = _NAME_BEFORE.search(text, max(0, at - 40), at)
     name = (before[0] if before else "") + text[at : match.end("rest")]
     between = match["between"].lower()
     needed = needed_bits(name, between)
-    if needed is None or _is_made_otherwise(value, needed, between):
+    if needed is None or _is_other_value(value, needed, between):
         return None
     needed += 0.0 if is_quoted else UNQUOTED
     if not re.search(r"[=:,>(|{]|\bby\b|\bis\b", between):
         needed += UNASSIGNED
-    return (start, end) if chance_bits(value) >= needed else None
+    return (start, end) if random_bits(value) >= needed else None
 
 
 def _value(text: str, match: re.Match[str]) -> tuple[int, int, bool] | None:
@@ -180,7 +180,7 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int, bool] | None:
     return (start, end, False) if end - start >= MIN_VALUE else None
 
 
-def is_free(value: str) -> bool:
+def is_literal(value: str) -> bool:
     """Whether a value is not an example, reference, path, hash with its name, or name in a
     program."""
     return not (
@@ -235,7 +235,7 @@ def _last_of_several(name: str) -> str:
     return last if len(_PARTS.findall(last)) > 1 else name
 
 
-def _is_made_otherwise(value: str, needed: float, between: str) -> bool:
+def _is_other_value(value: str, needed: float, between: str) -> bool:
     """Whether a value is a hash or UUID that this name need not hold, or no base64 of a login."""
     if "basic" in between or needed == 0.0:
         return not _is_login(value)
@@ -252,9 +252,9 @@ def _is_login(value: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     password = login.partition(b":")[2].decode("ascii", "ignore")
-    return len(password) >= MIN_PASSWORD and chance_bits(password) >= LOGIN
+    return len(password) >= MIN_PASSWORD and random_bits(password) >= LOGIN
 
 
-def looks_drawn(value: str, bits: float) -> bool:
-    """Whether a value has `bits` of evidence for chance and is nothing that stands for a secret."""
-    return is_mixed(value) and is_free(value) and chance_bits(value) >= bits
+def looks_random(value: str, bits: float) -> bool:
+    """Whether a value has `bits` of evidence that it is random and is the secret itself."""
+    return is_mixed(value) and is_literal(value) and random_bits(value) >= bits

@@ -1,6 +1,6 @@
-"""Secrets that are given to commands of a shell: behind a flag, as an argument, or through a pipe.
+"""Secrets in shell commands: after a flag, as an argument, or through a pipe.
 
-Input: a text. Output: the places of values that look drawn by chance (assigned_secrets.looks_drawn)
+Input: a text. Output: the places of values that look random (assigned_secrets.looks_random)
 and stand where these commands take a password or token:
 
     curl -u name:x            mysql -u root -px        sshpass -p x
@@ -13,7 +13,7 @@ Not here: flags with telling names such as --token x (assigned_secrets.py).
 import re
 from collections.abc import Iterator
 
-from codling.corpus.redaction.assigned_secrets import MEDIUM, STRONG, UNASSIGNED, looks_drawn
+from codling.corpus.redaction.assigned_secrets import MEDIUM, STRONG, UNASSIGNED, looks_random
 
 FLAGS = "pukaw"
 """A blank, a dash and one of these letters: the flags that take a password from some commands."""
@@ -63,7 +63,7 @@ def _behind_flags(text: str) -> Iterator[tuple[int, int]]:
     while at >= 0:
         if text[at + 2 : at + 3].lower() in FLAGS and (match := _FLAG.match(text, at)):
             line = text[max(0, text.rfind("\n", 0, at), at - 240) : at]
-            if looks_drawn(match[1], MEDIUM) and _COMMAND.search(line):
+            if looks_random(match[1], MEDIUM) and _COMMAND.search(line):
                 yield match.span(1)
         at = text.find(" -", at + 2)
 
@@ -76,5 +76,5 @@ def _at_mark(text: str, at: int, mark: str, pattern: re.Pattern[str]) -> tuple[i
         line_end = text.find("\n", at)
         last = min(line_end if line_end >= 0 else len(text), at + _MAX_LINE)
         match = pattern.match(text, at + len(mark), last)
-    found = match is not None and looks_drawn(match[1], STRONG + UNASSIGNED)
+    found = match is not None and looks_random(match[1], STRONG + UNASSIGNED)
     return match.span(1) if match is not None and found else None

@@ -1,8 +1,8 @@
-"""How much a string looks drawn by chance rather than made of words.
+"""How random a string looks: drawn at random rather than made of words.
 
-Input: a value such as `xNKu8iS2G8NP` or `utf8ToBase64`. Output: bits of evidence for chance, the
-sum over its pairs of neighbours: letters by how rarely they meet in words (letter_pairs.toml); a
-letter beside a digit and a capital after a small letter speak for chance, separators for words.
+Input: a value such as `xNKu8iS2G8NP` or `utf8ToBase64`. Output: bits of evidence that it is random,
+the sum over its pairs of neighbours: letters by how rarely they meet in words (letter_pairs.toml);
+a letter beside a digit and a capital after a small letter count for it, separators against.
 Words have about -1 bit per character, letters drawn at random +1.2, letters and digits more.
 
 Not here: which values are tested (assigned_secrets.py).
@@ -16,7 +16,7 @@ from codling.core.packaged import packaged_table
 
 BESIDE_DIGIT = 1.75
 """Bits for a letter and a digit that meet."""
-HUMP = 1.0
+INNER_CAPITAL = 1.0
 """Bits for a capital after a small letter, beyond those of the letters."""
 ODD_SIGN = 1.25
 """Bits for a sign that separates no words."""
@@ -34,10 +34,10 @@ def n_changes(value: str) -> int:
     return len(_CHANGE.findall(value))
 
 
-def chance_bits(value: str) -> float:
-    """Bits of evidence that a value is drawn by chance.
+def random_bits(value: str) -> float:
+    """Bits of evidence that a value is random.
 
-    >>> chance_bits("xNKu8iS2G8NPRVdD") > 12 > 0 > chance_bits("Password_Reset_Template")
+    >>> random_bits("xNKu8iS2G8NPRVdD") > 12 > 0 > random_bits("Password_Reset_Template")
     True
     """
     pairs = _pairs()
@@ -46,7 +46,7 @@ def chance_bits(value: str) -> float:
         if a.isalpha() and b.isalpha():
             bits += pairs.get(a.lower() + b.lower(), 0.0)
             if a.islower() and b.isupper():
-                bits += HUMP
+                bits += INNER_CAPITAL
         elif (a.isalpha() and b.isdigit()) or (a.isdigit() and b.isalpha()):
             bits += BESIDE_DIGIT
         elif b in _ODD:

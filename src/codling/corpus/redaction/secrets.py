@@ -17,7 +17,7 @@ from itertools import chain, count, product
 
 from codling.corpus.redaction.assigned_secrets import find_assigned
 from codling.corpus.redaction.commanded_secrets import find_commanded
-from codling.corpus.redaction.randomness import chance_bits, n_changes
+from codling.corpus.redaction.randomness import n_changes, random_bits
 from codling.corpus.redaction.secret_formats import (
     EXAMPLES,
     FORMATS,
@@ -152,7 +152,7 @@ def find_url_passwords(text: str) -> Iterator[tuple[int, int]]:
         if not is_made_up and entropy(password) >= MIN_PASSWORD_ENTROPY:
             yield match.span(1)
     for match in URL_USER.finditer(text):
-        if n_changes(match[1]) >= MIN_CHANGES and chance_bits(match[1]) >= MIN_USER_BITS:
+        if n_changes(match[1]) >= MIN_CHANGES and random_bits(match[1]) >= MIN_USER_BITS:
             yield match.span(1)
 
 

@@ -43,7 +43,7 @@ class LinearConfig:
     lr: float = 0.2
     """First step size, which falls linearly to 0; features have length 1."""
     l2: float = 1e-5
-    """Pull of the weights towards 0."""
+    """Strength of the L2 penalty on the weights."""
     max_chars: int = 20_000
     """Only so much of a text's beginning is read."""
 

@@ -37,9 +37,9 @@ def descend(  # noqa: PLR0913  what is learned, from what, and how
         for i in range(begin, end):
             z += weights[places[i]]
         z = min(40.0, max(-40.0, z * value + bias))
-        slope = (1.0 / (1.0 + math.exp(-z)) - labels[text]) * shares[text]
+        gradient = (1.0 / (1.0 + math.exp(-z)) - labels[text]) * shares[text]
         rate = lr * (1.0 - step / len(order))
         for i in range(begin, end):
-            weights[places[i]] -= rate * (slope * value + l2 * weights[places[i]])
-        bias -= rate * slope * 0.1
+            weights[places[i]] -= rate * (gradient * value + l2 * weights[places[i]])
+        bias -= rate * gradient * 0.1
     return bias

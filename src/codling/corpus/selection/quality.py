@@ -90,20 +90,20 @@ def quality(config: QualityConfig) -> Work:
     documents = open_artifact(config.documents_dir, "documents") if config.documents_dir else None
     draft = yield [*inputs, *([documents] if documents else [])]
     rows = list(read_texts(config.examples, ("text", "label")))
-    tested = [_draw(row["text"]) < config.test_share for row in rows]
-    learned = [r for r, t in zip(rows, tested, strict=True) if not t]
-    texts, labels = [r["text"] for r in learned], [_label(r["label"]) for r in learned]
+    is_test = [_draw(row["text"]) < config.test_share for row in rows]
+    train_rows = [r for r, t in zip(rows, is_test, strict=True) if not t]
+    texts, labels = [r["text"] for r in train_rows], [_label(r["label"]) for r in train_rows]
     linear = train(list(features(texts, config.linear)), labels, config.linear)
     model = QualityModel(linear, config.linear)
-    kept = [r for r, t in zip(rows, tested, strict=True) if t]
+    test_rows = [r for r, t in zip(rows, is_test, strict=True) if t]
     right = [
         (s >= 0.5) == _label(r["label"])
-        for s, r in zip(model.score([r["text"] for r in kept]), kept, strict=True)
+        for s, r in zip(model.score([r["text"] for r in test_rows]), test_rows, strict=True)
     ]
     if documents:
         _score_all(documents, model, draft, config)
     _write(model, draft, sum(right) / len(right) if right else None)
-    draft.counts |= {"examples": len(learned), "tested": len(kept), "right": sum(right)}
+    draft.counts |= {"examples": len(train_rows), "tested": len(test_rows), "right": sum(right)}
 
 
 def open_quality(path: Path) -> QualityModel:

@@ -137,13 +137,13 @@ def recall(config: RecallConfig) -> Work:
     crawl = _index(draft, config)
     if crawl.n_pages == 0 or not seeds:
         raise SourceError("recall needs at least one page and one seed")
-    scores, grown = _rounds(draft, config, crawl, wanted)
+    scores, n_domains = _rounds(draft, config, crawl, wanted)
     tasks = [
         RecallTask(task.part, config, scores=path)
         for task, path in zip(crawl.tasks, scores, strict=True)
     ]
     done = map_shards(draft, tasks, write_shard, config, label="write")
-    draft.counts |= {"pages": crawl.n_pages, "recalled": done["recalled"], "domains": grown}
+    draft.counts |= {"pages": crawl.n_pages, "recalled": done["recalled"], "domains": n_domains}
 
 
 @dataclass(frozen=True)
@@ -241,13 +241,13 @@ def _rounds(
     draft: Draft, config: RecallConfig, crawl: Crawl, wanted: list[Rows]
 ) -> tuple[list[Path], int]:
     """The files of the last round's scores, and how many domains became seeds."""
-    is_grown = np.zeros(len(crawl.names), bool)
+    is_seed_domain = np.zeros(len(crawl.names), bool)
     is_recalled = np.zeros(crawl.n_pages, bool)
     totals = np.bincount(crawl.domains, minlength=len(crawl.names))
     history: list[dict[str, float]] = []
     scores: list[Path] = []
     for number in range(config.rounds):
-        is_seed = is_grown[crawl.domains]
+        is_seed = is_seed_domain[crawl.domains]
         positive = crawl.order[is_seed[crawl.order]][: config.max_examples]
         n_against = max(1, round(config.negatives * (len(wanted) + len(positive))))
         others = crawl.order[~is_seed[crawl.order] & ~is_recalled[crawl.order]][:n_against]
@@ -260,9 +260,9 @@ def _rounds(
         found = np.concatenate([np.load(path, allow_pickle=False) for path in scores])
         is_recalled = found >= config.threshold
         shares = np.bincount(crawl.domains[is_recalled], minlength=len(crawl.names)) / totals
-        is_grown |= shares > config.domain_share
+        is_seed_domain |= shares > config.domain_share
         history.append({crawl.names[i]: round(float(s), 4) for i, s in enumerate(shares)})
-    seeds = [name for name, grown in zip(crawl.names, is_grown, strict=True) if grown]
+    seeds = [name for name, is_seed in zip(crawl.names, is_seed_domain, strict=True) if is_seed]
     write_json(draft.file("domains.json"), {"rounds": history, "seeds": seeds})
     return scores, len(seeds)
 

@@ -2,8 +2,8 @@
 
 Input: an archive. Output: a Repository whose members are read one by one; nothing is unpacked under
 the name that it gives itself. A compressed tar file is first unpacked as a whole into one unnamed
-temporary file, because it cannot be read anywhere but from its beginning. A member whose path or
-link target leads out of the archive makes the whole archive refused: it was made to do harm.
+temporary file, because it cannot be read anywhere but from its beginning. An archive with a
+member whose path or link target leads out of it is refused: it was made to do harm.
 
 Not here: archives inside archives.
 """
@@ -97,12 +97,14 @@ def open_archive(archive: Archive, scratch: Path) -> Iterator[Repository]:
     empty or unsafe.
     """
     path = Path(archive.path)
-    with _damage(path), _open_archive(path, scratch) as reader:
+    with _name_damage(path), _open_archive(path, scratch) as reader:
         entries = list(_check_members(path, reader))
         if not entries:
             raise SourceError(f"{path} holds no files; give a folder, repository or archive")
         top = _top_folder(entries)
-        found = tuple(_once(_own_file(replace(e, path=e.path[len(top) :])) for e in entries))
+        found = tuple(
+            _mark_repeated(_pass_over_git(replace(e, path=e.path[len(top) :])) for e in entries)
+        )
         notices = read_notice_files(reader, found)
         yield Repository(archive.name, archive.name, reader, found, archive.fingerprint, notices)
 
@@ -203,12 +205,12 @@ def _open_archive(path: Path, scratch: Path) -> Iterator[TarMembers | ZipMembers
             yield TarMembers(plain)
         return
     with tempfile.TemporaryFile(dir=scratch) as whole:
-        with _unpacking(path, TAR[ending]) as packed:
+        with _open_packed(path, TAR[ending]) as packed:
             _copy(packed, whole, path)
         yield TarMembers(whole)
 
 
-def _unpacking(path: Path, compression: str) -> IO[bytes]:
+def _open_packed(path: Path, compression: str) -> IO[bytes]:
     match compression:
         case "gzip":
             return cast(IO[bytes], gzip.open(path))
@@ -255,14 +257,14 @@ def _top_folder(entries: Sequence[Entry]) -> str:
     return f"{top}/" if top else ""
 
 
-def _own_file(entry: Entry) -> Entry:
+def _pass_over_git(entry: Entry) -> Entry:
     """The entry, passed over if it is part of git's own folder: hooks are not code of the
     source."""
     is_git = ".git" in entry.path.split("/")[:-1]
     return replace(entry, rule="passed-over") if is_git and not entry.rule else entry
 
 
-def _once(entries: Iterator[Entry]) -> Iterator[Entry]:
+def _mark_repeated(entries: Iterator[Entry]) -> Iterator[Entry]:
     """Entries with a path that came before marked as such: archives may repeat a member."""
     seen: set[str] = set()
     for entry in entries:
@@ -274,7 +276,7 @@ def _once(entries: Iterator[Entry]) -> Iterator[Entry]:
 
 
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
+def _name_damage(path: Path) -> Iterator[None]:
     """Errors of the archive libraries as one line for the user."""
     try:
         yield

@@ -92,7 +92,7 @@ def _row(row: object, number: int, name: str, columns: Mapping[str, tuple[str, .
         path=_text(path) or f"{number}.txt",
         content=content if isinstance(content, str) else "",
         license=_license(_first(stated, columns["license"])),
-        changed_at=_second(_first(stated, columns["changed_at"])),
+        changed_at=_parse_time(_first(stated, columns["changed_at"])),
         lack="" if isinstance(content, str) else "null" if content is None else "no text",
     )
 
@@ -148,7 +148,7 @@ def _license(stated: object) -> str:
     return join(found, "AND") if found and len(found) == len(names) else ""
 
 
-def _second(stated: object) -> int | None:
+def _parse_time(stated: object) -> int | None:
     """A stated time (a number of seconds, a date, or its ISO form) in Unix seconds.
 
     None where it is not understood, or can be no time of a file: 1e30, the year 1.

@@ -27,7 +27,7 @@ _HUGE = threading.Lock()
 
 def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows of a table of documents, about BATCH_BYTES at a time."""
-    with pq.ParquetFile(path) as file, turn(file):
+    with pq.ParquetFile(path) as file, take_turn(file):
         yield from file.iter_batches(
             batch_rows(file), columns=columns and list(columns), use_threads=False
         )
@@ -85,7 +85,7 @@ def string_array(texts: Sequence[str]) -> pa.Array:
 
 
 @contextmanager
-def turn(file: pq.ParquetFile) -> Iterator[None]:
+def take_turn(file: pq.ParquetFile) -> Iterator[None]:
     """Threads read tables with huge row groups one after the other, and give the memory back."""
     metadata = file.metadata
     sizes = (metadata.row_group(i).total_byte_size for i in range(file.num_row_groups))
