@@ -95,7 +95,7 @@ IRREGULAR_PARTICIPLES = {
     "kept",
 }
 """Irregular ones; the others end in -ed, or in -ing where they are present ones."""
-NOUNS_IN_ING = {"sampling", "mapping", "opening", "beginning", "string", "padding"}
+NOUNS_IN_ING = {"sampling", "mapping", "opening", "beginning", "ending", "string", "padding"}
 
 
 def is_participle(name: str) -> bool:

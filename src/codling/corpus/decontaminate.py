@@ -166,7 +166,7 @@ def _telling_ngrams(text: str, config: DecontaminateConfig) -> list[int]:
         data = part.encode("utf-8", "replace")
         tokens = tokens_reference(data, symbols=False)
         hashes = ngrams(words(data).hashes, config.n).tolist()
-        told = _telling(tokens, config.n, config.min_distinct)
+        told = _find_telling(tokens, config.n, config.min_distinct)
         found += [gram for gram, tells in zip(hashes, told, strict=True) if tells]
     return found
 
@@ -180,7 +180,7 @@ def _tells_as_a_whole(text: str, min_words: int) -> bool:
     return bool(_IMPORTS.sub("", text).strip())
 
 
-def _telling(tokens: Sequence[bytes], n: int, min_distinct: int) -> list[bool]:
+def _find_telling(tokens: Sequence[bytes], n: int, min_distinct: int) -> list[bool]:
     """For each n-gram whether it holds enough different words that say something."""
     lettered = _keep_lettered(tokens)
     return [

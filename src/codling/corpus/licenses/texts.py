@@ -102,7 +102,7 @@ def triples(text: str) -> Triples:
 
 def _is_less(name: Key, other: Key, mine: Triples) -> bool:
     """Whether `name` was found only because the similar licence `other` is there."""
-    ours, theirs, are_similar = _telling(name, other)
+    ours, theirs, are_similar = _find_telling(name, other)
     if not are_similar:
         return False
     n_ours, n_theirs = len(ours & mine), len(theirs & mine)
@@ -119,7 +119,7 @@ def _is_less(name: Key, other: Key, mine: Triples) -> bool:
 
 
 @cache
-def _telling(name: Key, other: Key) -> tuple[Triples, Triples, bool]:
+def _find_telling(name: Key, other: Key) -> tuple[Triples, Triples, bool]:
     """The triples of each that the other lacks, and whether they share half of the shorter one."""
     # The table has the smallest hashes of each text: compare where both are complete.
     limit = min(max(_index()[name]), max(_index()[other]))
