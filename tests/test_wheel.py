@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -54,6 +55,12 @@ def test_the_readme_in_the_wheel_shows_pictures_from_the_address_that_was_given(
     assert "](https://code.example/codling/docs/pictures/editor.png)" in metadata
     assert not re.search(r"\]\(docs/", metadata)
     assert "Requires-Dist: torch~=2.13.0" in metadata
+
+
+def test_the_metadata_name_no_address_that_cannot_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    reserved = re.compile(r"\.(?:example|invalid|test|localhost)\b|\bexample\.(?:com|net|org)\b")
+    assert [url for url in project.get("urls", {}).values() if reserved.search(url)] == []
 
 
 def test_a_recipe_is_found_by_its_name_anywhere(

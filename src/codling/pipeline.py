@@ -42,7 +42,7 @@ class GrowConfig:
     sources: tuple[Path, ...] = ()
     """Git repositories, folders or archives; by default this Python's standard library."""
     base: str = "none"
-    """Model to adapt: a folder, a .gguf file or ORGANISATION/MODEL; none starts from scratch."""
+    """Model to adapt: a folder, a .gguf file or ORGANISATION/MODEL; by default from scratch."""
     run_dir: Path | None = aside(None)
     """Folder of the run, by default runs/NAME, of three sources runs/NAME+2; the same folder
     again goes on where it stopped."""
