@@ -140,6 +140,16 @@ def test_the_search_for_participles_knows_verbs(name: str, found: bool) -> None:
     assert is_participle(name) == found
 
 
+def test_no_two_classes_have_the_same_name() -> None:
+    names = Counter(
+        node.name.strip("_")
+        for tree in trees().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, n in names.items() if n > 1] == []
+
+
 def test_torch_is_pinned_so_that_a_fresh_machine_takes_the_cpu_build() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "torch~=2.13.0" in project["dependencies"]

@@ -142,7 +142,7 @@ def read_gguf(path: Path) -> GgufFile:
     if data is None or data[:4] != _MAGIC:
         raise CheckpointError(f"{path} is not a GGUF file")
     try:
-        return _parse(path, _Cursor(data))
+        return _parse(path, _ByteCursor(data))
     except _DamageError as wrong:
         raise CheckpointError(
             f"{path} is cut short or damaged: {wrong}; download it again"
@@ -153,7 +153,7 @@ class _DamageError(Exception):
     """What is wrong with the bytes of a file."""
 
 
-class _Cursor:
+class _ByteCursor:
     """Reads values one after the other; _DamageError where one cannot be right."""
 
     def __init__(self, data: mmap.mmap) -> None:
@@ -208,7 +208,7 @@ class _Cursor:
         return list(struct.unpack_from(layout, self.data, begin))
 
 
-def _parse(path: Path, cursor: _Cursor) -> GgufFile:
+def _parse(path: Path, cursor: _ByteCursor) -> GgufFile:
     _check_version(path, cursor.number("I"))
     n_tensors = cursor.count("tensors", 8 + 4 + 8 + 4 + 8)
     n_pairs = cursor.count("settings", 8 + 4 + 1)
@@ -274,7 +274,7 @@ def _check_places(tensors: list[GgufTensor], size: int) -> None:
         free, before = tensor.begin + tensor.n_bytes, tensor.name
 
 
-def _entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
+def _entry(cursor: _ByteCursor) -> tuple[str, tuple[int, ...], int, int]:
     name, n_dimensions = cursor.text(), cursor.number("I")
     if not 1 <= n_dimensions <= _MAX_DIMENSIONS:
         raise _DamageError(f"tensor {name[:60]} has {n_dimensions} dimensions")

@@ -137,7 +137,7 @@ def read_safetensors(path: Path) -> list[SafeTensor]:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _TensorEntry:
     """One tensor as the header describes it, its place counted from the end of the header."""
 
     name: str
@@ -147,7 +147,7 @@ class _Entry:
     end: int
 
 
-def _entry(path: Path, name: str, entry: object) -> _Entry:
+def _entry(path: Path, name: str, entry: object) -> _TensorEntry:
     found = entry if isinstance(entry, dict) else {}
     code, shape, place = (found.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not (_are_counts(shape) and _are_counts(place) and len(place) == 2):
@@ -158,7 +158,7 @@ def _entry(path: Path, name: str, entry: object) -> _Entry:
         raise CheckpointError(
             f"{path}: tensor {name} has type {str(code)[:20]}; supported are {', '.join(DTYPES)}"
         )
-    tensor = _Entry(name, str(code), tuple(shape), *place)
+    tensor = _TensorEntry(name, str(code), tuple(shape), *place)
     n_bytes = tensor.end - tensor.begin
     fits = n_bytes >= 0 if code not in DTYPES else n_bytes == prod(shape) * DTYPES[code].itemsize
     if not fits:
@@ -177,7 +177,7 @@ def _are_counts(value: object) -> TypeGuard[list[int]]:
     )
 
 
-def _check_places(path: Path, entries: list[_Entry], size: int) -> None:
+def _check_places(path: Path, entries: list[_TensorEntry], size: int) -> None:
     """The tensors fill the file: each begins where the one before it ends."""
     at = 0
     for entry in sorted(entries, key=lambda e: (e.begin, e.end)):

@@ -143,7 +143,7 @@ class EncodeTask:
 
 
 @dataclass
-class _Stream:
+class _SplitStream:
     """One stream under construction."""
 
     file: BinaryIO
@@ -231,9 +231,9 @@ def _lay_out(
         draft.file("heldout.bin").open("wb") as heldout,
         Bar("pack", sum(t.stop - t.start for t in tasks), unit="samples") as bar,
     ):
-        streams: dict[Split, _Stream] = {
-            "train": _Stream(train, dtype),
-            "heldout": _Stream(heldout, dtype),
+        streams: dict[Split, _SplitStream] = {
+            "train": _SplitStream(train, dtype),
+            "heldout": _SplitStream(heldout, dtype),
         }
         for row, ids in _read_encoded(draft.inner(_IDS).path, tasks):
             stream = streams[row["split"]]
@@ -283,7 +283,7 @@ class _Layout:
         """A plain sample: bos text eos."""
         return np.concatenate([np.array(m, ids.dtype) for m in (self._bos, ids, self._eos)])
 
-    def add(self, stream: _Stream, sample_id: str, ids: Ids) -> None:
+    def add(self, stream: _SplitStream, sample_id: str, ids: Ids) -> None:
         """Append one sample."""
         if self.by_chunk:
             self._add_chunks(stream, sample_id, ids)
@@ -293,7 +293,7 @@ class _Layout:
         stream.n_fim += task is not None
         stream.add(self.frame(ids) if task is None else task)
 
-    def _add_chunks(self, stream: _Stream, sample_id: str, ids: Ids) -> None:
+    def _add_chunks(self, stream: _SplitStream, sample_id: str, ids: Ids) -> None:
         """Fill up the windows in turn with plain stretches and tasks, to the sample's end."""
         todo = self.frame(ids)
         at, n_stretches = 0, 0

@@ -162,7 +162,7 @@ def _places_of(commit: Commit, blobs: Blobs, asked: CommitQuestions) -> Iterator
         yield from edit.places(commit, removed, asked.left_out["lines"])
 
 
-def _edits(commit: Commit, blobs: Blobs, left_out: Counter[str]) -> Iterator["_Edit"]:
+def _edits(commit: Commit, blobs: Blobs, left_out: Counter[str]) -> Iterator["_LineEdit"]:
     for change in commit.changes:
         found = _edit(change, blobs)
         if isinstance(found, str):
@@ -171,7 +171,7 @@ def _edits(commit: Commit, blobs: Blobs, left_out: Counter[str]) -> Iterator["_E
             yield found
 
 
-def _edit(change: Change, blobs: Blobs) -> "_Edit | str":
+def _edit(change: Change, blobs: Blobs) -> "_LineEdit | str":
     """A changed file before and after, or why it is left out."""
     if reason := change_reason(change):
         return reason
@@ -189,11 +189,13 @@ def _edit(change: Change, blobs: Blobs) -> "_Edit | str":
     hunks = changed_lines([] if is_new else old_lines, new_lines)
     if hunks is None:
         return "too-large"
-    return _Edit(change.path, code_language(change.path, new) or "", old_lines, new_lines, hunks)
+    return _LineEdit(
+        change.path, code_language(change.path, new) or "", old_lines, new_lines, hunks
+    )
 
 
 @dataclass(frozen=True)
-class _Edit:
+class _LineEdit:
     """A file that a commit changed, in lines."""
 
     path: str
@@ -236,7 +238,7 @@ class _AskableLine:
     """A line that could be asked."""
 
     commit: Commit
-    edit: _Edit
+    edit: _LineEdit
     hunk: Hunk
     at: int
     key: str

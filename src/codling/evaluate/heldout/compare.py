@@ -76,7 +76,7 @@ class CompareConfig(HeldoutConfig):
 
 
 @dataclass(frozen=True)
-class _Heldout:
+class _HeldoutCode:
     """What every model is asked."""
 
     asked: Sequence[HiddenLine]
@@ -87,7 +87,7 @@ class _Heldout:
 
 
 @dataclass(frozen=True)
-class _Arm:
+class _Results:
     """The results of one model on the held-out code."""
 
     bits: list[float]
@@ -210,7 +210,7 @@ def _compare(
     return scores, rows
 
 
-def _choose_heldout(config: CompareConfig, samples: Artifact, tokens: Artifact) -> _Heldout:
+def _choose_heldout(config: CompareConfig, samples: Artifact, tokens: Artifact) -> _HeldoutCode:
     rows = (r for r in read_rows(samples, "samples") if r["split"] == "heldout")
     asked = questions(rows, config.n_lines, config.min_chars, config.max_chars, config.seed)
     stream = open_stream(tokens.path, "heldout")
@@ -223,14 +223,16 @@ def _choose_heldout(config: CompareConfig, samples: Artifact, tokens: Artifact) 
     starts = window_starts(len(stream), length, config.max_tokens)
     middles = [start + length // 2 for start in starts]
     index = read_index(tokens.path, "heldout")
-    return _Heldout(
+    return _HeldoutCode(
         asked,
         [stream[start : start + length + 1] for start in starts],
         files_at(middles, index, read_rows(samples, "samples")),
     )
 
 
-def _compare_arms(heldout: _Heldout, base: _Arm, own: _Arm, seed: int) -> dict[str, Any]:
+def _compare_arms(
+    heldout: _HeldoutCode, base: _Results, own: _Results, seed: int
+) -> dict[str, Any]:
     base_hits, own_hits = (
         [float(q.truth == a) for q, a in zip(heldout.asked, arm.answers, strict=True)]
         for arm in (base, own)
@@ -242,7 +244,7 @@ def _compare_arms(heldout: _Heldout, base: _Arm, own: _Arm, seed: int) -> dict[s
     )
 
 
-def _summarise(arm: _Arm, asked: Sequence[HiddenLine], n_bytes: int) -> dict[str, Any]:
+def _summarise(arm: _Results, asked: Sequence[HiddenLine], n_bytes: int) -> dict[str, Any]:
     return {
         "bits_per_byte": sum(arm.bits) / max(1, n_bytes),
         **asdict(score_answers(asked, arm.answers)),
@@ -275,8 +277,8 @@ def _ask(
     config: CompareConfig,
     path: Path,
     adapter: Path | None,
-    heldout: _Heldout,
-) -> tuple[_Arm, Tokenizer]:
+    heldout: _HeldoutCode,
+) -> tuple[_Results, Tokenizer]:
     """Bits of every window and answers to every question of one model."""
     dtype = _DTYPES.get(config.precision, torch.bfloat16)
     bits = window_bits(
@@ -305,16 +307,16 @@ def _ask(
             ]
             answers += [stream.result().text.rstrip() for stream in streams]
             bar.advance(len(group))
-        return _Arm(bits, answers), engine.tokenizer
+        return _Results(bits, answers), engine.tokenizer
 
 
 def _ask_ngram(
-    config: CompareConfig, tokens_dir: Path, tokenizer: Tokenizer, heldout: _Heldout
-) -> _Arm:
+    config: CompareConfig, tokens_dir: Path, tokenizer: Tokenizer, heldout: _HeldoutCode
+) -> _Results:
     """The same of the n-gram model of the training tokens."""
     ngram = make_baseline(config, tokens_dir, tokenizer)
     answers = [ngram_answer(ngram, tokenizer, q, config.max_new_tokens) for q in heldout.asked]
-    return _Arm([ngram.bits(w) for w in heldout.windows], answers)
+    return _Results([ngram.bits(w) for w in heldout.windows], answers)
 
 
 def _prompt(engine: TextEngine, question: HiddenLine, max_new_tokens: int) -> list[int]:

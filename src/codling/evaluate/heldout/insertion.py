@@ -71,7 +71,9 @@ def questions(
     they are spread over repositories and packages by bytes, and there evenly over the files.
     """
     rng = random.Random(seed)
-    groups: dict[Part, dict[tuple[str, str], _Group]] = defaultdict(lambda: defaultdict(_Group))
+    groups: dict[Part, dict[tuple[str, str], _LineGroup]] = defaultdict(
+        lambda: defaultdict(_LineGroup)
+    )
     for sample in samples:
         for index, path in enumerate(sample["paths"]):
             if places := _places(sample, index, min_chars, max_chars):
@@ -139,7 +141,7 @@ def edit_similarity(a: str, b: str) -> float:
     return 1 - row[-1] / max(len(a), len(b))
 
 
-class _Group:
+class _LineGroup:
     """The files of a package that can be asked about."""
 
     def __init__(self) -> None:
