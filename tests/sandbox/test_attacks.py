@@ -151,7 +151,16 @@ def test_leaving_early_with_status_0_is_no_pass(run):
     assert run("import os; os._exit(0)").status == "left early"
     assert run("raise SystemExit").status == "left early"
     assert run("import sys; sys.exit(0)\nassert False").status == "left early"
-    assert run("import os, signal\nif os.fork(): os._exit(0)\nassert False").status == "left early"
+    assert run("import os\nif os.fork(): os._exit(0)\nassert False").status == "left early"
+
+
+def test_the_failure_of_a_child_is_not_that_of_the_program(run):
+    child_first = "import os\nif os.fork():\n    os.wait()\n    os._exit(0)\nassert False"
+    assert run(child_first).status == "left early"
+    assert (
+        run("import os\nif os.fork():\n    os.wait()\n    raise KeyError(1)\n").detail
+        == "KeyError: 1"
+    )
 
 
 def test_the_checker_cannot_be_patched(run):

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from codling.sandbox.box import Job, Reply, StepReply
-from codling.sandbox.limits import Limits
+from codling.sandbox.box import Job, Reply, Step, StepReply
 
 Status = Literal[
     "passed",
@@ -69,8 +68,8 @@ def judge(job: Job, reply: Reply, passed: Callable[[StepReply], bool] = has_prov
         return Outcome(status=status, detail=reply.lost)
     last = reply.steps[-1]
     finished = len(reply.steps) == len(job.steps)
-    limits = job.steps[len(reply.steps) - 1].limits
-    status, detail = _status(last, limits, finished, reply.out_of_memory, passed)
+    asked = job.steps[len(reply.steps) - 1]
+    status, detail = _status(last, asked, finished, reply.out_of_memory, passed)
     return Outcome(
         status=status,
         detail=detail,
@@ -83,8 +82,9 @@ def judge(job: Job, reply: Reply, passed: Callable[[StepReply], bool] = has_prov
 
 
 def _status(
-    step: StepReply, limits: Limits, finished: bool, oom: bool, passed: Callable[[StepReply], bool]
+    step: StepReply, asked: Step, finished: bool, oom: bool, passed: Callable[[StepReply], bool]
 ) -> tuple[Status, str]:
+    limits, is_python = asked.limits, asked.code is not None
     if step.timed_out:
         return "timed out", f"after {limits.wall_seconds:g} s"
     if step.flooded:
@@ -101,7 +101,9 @@ def _status(
         return "timed out", f"after {limits.cpu_seconds:g} s of processor time"
     if step.signal is not None:
         return "killed", _SIGNALS.get(step.signal, f"signal {step.signal}")
-    if step.exit == 0 and not step.stderr.strip():
+    if step.exit == 0 and (is_python or not step.stderr.strip()):
+        # A Python program that fails ends with 1, whatever its children write; a failed test of
+        # Racket is told on stderr and ends with 0.
         return "left early", "status 0 without having run to the end"
     return "failed", telling_line(step.stderr or step.stdout) or f"exit status {step.exit}"
 
