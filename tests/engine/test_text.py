@@ -16,6 +16,7 @@ from codling.engine.stream import Transcript
 from codling.engine.text import TextEngine
 from codling.model.transformer import Transformer
 from codling.tokens.bpe import train
+from codling.tokens.fim import CursorPrompt
 from codling.tokens.tokenizer import Tokenizer
 from tiny_model import CODE, CONFIG
 
@@ -245,3 +246,40 @@ def test_the_blank_before_a_text_that_begins_is_no_part_of_the_answer(
         assert engine._lead([bos, blank], "complete") == ""
         assert engine._lead([bos, blank], "insert") == ""
         assert engine._lead([bos, blank], "chat") == " "
+
+
+def test_an_answer_at_a_cursor_begins_with_the_end_of_the_prompt(engine: TextEngine) -> None:
+    for text in (CODE[:40] + "\n    ", CODE[:40] + " ret", CODE[:40].rstrip() + "\n\t"):
+        prompt = engine.cursor_prompt(text)
+        n = len(prompt.lead.encode())
+        assert n
+        params = SamplingParams(max_tokens=12, ignore_eos=True)
+        streamed = list(engine.submit(prompt, params))
+        ids = [i for d in streamed for i in d.token_ids]
+        assert len(ids) == 12
+        assert "".join(d.text for d in streamed) == heal_by_hand(engine, prompt, 12)
+        sampled = replace(params, temperature=2.0, seed=1)
+        mixed = [engine.submit(prompt, sampled), engine.submit(list(prompt), params)]
+        assert mixed[0].result().text == engine.submit(prompt, sampled).result().text
+
+
+def heal_by_hand(engine: TextEngine, prompt: CursorPrompt, n: int) -> str:
+    """The likeliest text of which every token agrees with the lead; `n` tokens that say more."""
+    tokens, lead = list(prompt), prompt.lead.encode()
+    answer, n_said = b"", 0
+    while n_said < n:
+        with torch.inference_mode():
+            hidden = engine._model(torch.tensor([tokens]))[:, -1]
+            order = engine._model.logits(hidden)[0].argsort(descending=True).tolist()
+        texts = ((i, answer + engine.tokenizer.token_bytes(i)) for i in order)
+        token, said = next(
+            (i, s)
+            for i, s in texts
+            if (not engine.tokenizer.is_special(i) and len(s) > len(answer))
+            or len(answer) >= len(lead)
+            if s.startswith(lead) or lead.startswith(s)
+        )
+        tokens.append(token)
+        answer = said
+        n_said += len(answer) > len(lead)
+    return engine.tokenizer.decode(tokens[len(prompt) :]).removeprefix(prompt.lead)

@@ -9,6 +9,7 @@ Not here: text, stop strings, threads (text.py, stream.py).
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from codling.engine.request import BusyError, FinishReason
 from codling.engine.runner import Runner
@@ -69,7 +70,7 @@ class Engine:
         for sequence, logits_V in zip(sequences, logits_RV, strict=True):
             if sequence.recall is not None:
                 sequence.recall.mix(logits_V.numpy())
-        chosen = choose(logits_RV, sequences)
+        chosen = choose(_heal(logits_RV, sequences), sequences)
         tokens = []
         for sequence, token_id, logits_V in zip(sequences, chosen, logits_RV, strict=True):
             logprob: float | None = None
@@ -83,3 +84,15 @@ class Engine:
             if sequence.finish_reason:
                 self.scheduler.remove(sequence)
         return tokens
+
+
+def _heal(logits_RV: Tensor, sequences: list[Sequence]) -> Tensor:
+    """The rows from which tokens are chosen: in those of answers that must begin with a text, only
+    tokens that agree with it."""
+    healing = {i: s.healing for i, s in enumerate(sequences) if s.healing and not s.healing.is_done}
+    if not healing:
+        return logits_RV
+    chosen_RV = logits_RV.clone()
+    for i, each in healing.items():
+        chosen_RV[i] = torch.from_numpy(each.mask(logits_RV[i].numpy()))
+    return chosen_RV

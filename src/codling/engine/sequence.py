@@ -9,6 +9,7 @@ from random import Random
 from codling.engine.memory.recall import Recall
 from codling.engine.request import FinishReason, SamplingParams
 from codling.engine.slots import Slot
+from codling.tokens.healing import Healing
 
 
 @dataclass(eq=False)
@@ -20,7 +21,9 @@ class Sequence:
     end_ids: frozenset[int] = frozenset()
     """Tokens that end it."""
     lead: str = ""
-    """What the text may begin with and the caller has already (InsertionPrompt)."""
+    """What the text may begin with and the caller has already (CursorPrompt)."""
+    healing: Healing | None = None
+    """Holds the text to begin with it, where it must."""
     recall: Recall | None = None
     """The memory of the repository that is mixed in, if there is one."""
     slot: Slot | None = None
@@ -28,6 +31,10 @@ class Sequence:
     n_cached: int = 0
     """Prompt tokens taken over from another sequence."""
     finish_reason: FinishReason | None = None
+    repeats: bool = False
+    """Whether its last token only repeats the lead: such do not count towards `max_tokens`."""
+    n_repeated: int = 0
+    """How many of them there were."""
     tokens: list[int] = field(init=False)
     random: Random = field(init=False)
     """Draws one number per sampled token: the same seed, the same numbers, in any batch."""
@@ -50,7 +57,10 @@ class Sequence:
     def append(self, token_id: int, max_length: int) -> None:
         """Add a generated token; ends the sequence at an end token or a limit."""
         self.tokens.append(token_id)
+        self.repeats = self.healing is not None and self.healing.accept(token_id)
+        self.n_repeated += self.repeats
+        n_counted = self.n_output - self.n_repeated
         if token_id in self.end_ids:
             self.finish_reason = "stop"
-        elif self.n_output >= self.params.max_tokens or len(self.tokens) >= max_length:
+        elif n_counted >= self.params.max_tokens or len(self.tokens) >= max_length:
             self.finish_reason = "length"

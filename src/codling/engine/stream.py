@@ -21,7 +21,7 @@ from codling.tokens.tokenizer import StreamDecoder, Tokenizer
 
 
 class LeadFilter:
-    """Takes blanks that its caller has off the beginning of an answer: `lead`, or fewer.
+    """Takes what its caller has off the beginning of an answer: `lead`, or fewer blanks.
 
     >>> lead = LeadFilter("    ")
     >>> lead.push("  "), lead.push("      if x"), lead.push("    ")
@@ -38,7 +38,8 @@ class LeadFilter:
             return text
         self._held += text
         has_text = self._held.lstrip(" \t")
-        if not has_text and not self._held.startswith(self._lead):
+        is_short = len(self._held) < len(self._lead) and self._lead.startswith(self._held)
+        if is_short or (not has_text and not self._held.startswith(self._lead)):
             return ""
         begins = self._held.startswith(self._lead)
         text = self._held.removeprefix(self._lead) if begins else has_text
@@ -91,7 +92,7 @@ class Transcript:
     """The text of one request, as its tokens come in."""
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], lead: str = "") -> None:
-        """`lead` are blanks that are left out where the text begins with them."""
+        """`lead` is left out where the text begins with it."""
         self._decoder = StreamDecoder(tokenizer, continues=True)
         self._stops = StopFilter(stops)
         self._lead = LeadFilter(lead)
@@ -120,6 +121,10 @@ class Transcript:
             logprobs=() if logprob is None else (logprob,),
             finish_reason=reason,
         )
+
+    def skip(self, token_id: int) -> None:
+        """Take a token of the lead, which gives no text."""
+        self._lead.push(self._decoder.push(token_id))
 
     def close(self, reason: FinishReason) -> Delta:
         """The last delta of a request that ends without a further token."""

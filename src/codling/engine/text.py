@@ -14,6 +14,7 @@ Not here: HTTP (serve/), how insertion prompts (tokens/fim.py) and chats (tokens
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Many
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,8 +50,9 @@ from codling.model.config import ModelConfig
 from codling.model.device import choose_device
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
-from codling.tokens.fim import InsertionPrompt, insertion_prompt, without_indentation
+from codling.tokens.fim import CursorPrompt, insertion_prompt
 from codling.tokens.from_gguf import tokenizer_from_gguf
+from codling.tokens.healing import Healing, TokenIndex, continuation_prompt
 from codling.tokens.tokenizer import Tokenizer
 
 DEFAULT = SamplingParams()
@@ -176,21 +178,21 @@ class TextEngine:
         ids = [self.insert_prompt(*pair, max_tokens=params.max_tokens) for pair in pairs]
         return self._all(ids, params, "insert")
 
-    def complete_prompt(self, text: str, *, literal: bool = False) -> list[int]:
-        """The ids of a prompt to continue.
+    def complete_prompt(self, text: str) -> list[int]:
+        """The ids of a prompt to continue just as it stands, as benchmarks ask.
 
-        Special tokens written out in it are read as such; `literal`: they are text, as in a file,
-        and the prompt ends before the indentation of the cursor's line.
+        Special tokens written out in it are read as such.
         """
-        if not literal:
-            return self.tokenizer.encode_prompt(text)
-        bos = self.tokenizer.specials.bos
-        start = [bos] if self.tokenizer.adds_bos and bos is not None else []
-        text, lead = without_indentation(text)
-        ids = start + self.tokenizer.encode(text)
-        return InsertionPrompt(ids, lead) if ids else self.tokenizer.encode(lead)
+        return self.tokenizer.encode_prompt(text)
 
-    def insert_prompt(self, prefix: str, suffix: str, *, max_tokens: int = 128) -> InsertionPrompt:
+    def cursor_prompt(self, text: str, *, literal: bool = True) -> CursorPrompt:
+        """The ids of the text before a cursor, to be continued wherever it ends, within a word too.
+
+        `literal`: special tokens written out in it are text, as in a file.
+        """
+        return continuation_prompt(self.tokenizer, text, literal=literal)
+
+    def insert_prompt(self, prefix: str, suffix: str, *, max_tokens: int = 128) -> CursorPrompt:
         """The ids that ask for the text between prefix and suffix.
 
         Far ends are cut so that `max_tokens` more fit. RequestError if the model has no FIM tokens.
@@ -212,7 +214,7 @@ class TextEngine:
         *,
         insert: bool = False,
         max_tokens: int = 128,
-    ) -> list[int]:
+    ) -> CursorPrompt:
         """The ids of a prompt at a cursor with the files that its file depends on in front.
 
         The layout is that of training samples; what does not fit is left out at the far end. With
@@ -221,7 +223,7 @@ class TextEngine:
         room = max(self.max_length - max_tokens, self.max_length // 2) - _N_MARKS
         if not insert:
             text = repository.prompt(cursor, budget=room, measure=self._n_tokens)
-            return self.complete_prompt(text, literal=True)
+            return self.cursor_prompt(text)
         n_after = min(self._n_tokens(cursor.suffix), room // 4)
         text = repository.prompt(cursor, budget=room - n_after, measure=self._n_tokens)
         return self.insert_prompt(text, cursor.suffix, max_tokens=max_tokens)
@@ -259,9 +261,20 @@ class TextEngine:
         ends = end_ids | frozenset(params.stop_token_ids)
         lead = self._lead(prompt_ids, mode)
         sequence = Sequence(list(prompt_ids), params, ends, lead)
+        if lead and isinstance(prompt_ids, CursorPrompt) and prompt_ids.is_certain:
+            sequence.healing = self.healing(lead)
         if self.memory is not None and mode != "chat":
-            sequence.recall = Recall(self.memory, prompt_ids, params.max_tokens)
+            n_most = params.max_tokens + len(lead.encode())
+            sequence.recall = Recall(self.memory, prompt_ids, n_most)
         return self._worker.submit(sequence)
+
+    def healing(self, lead: str) -> Healing:
+        """Holds an answer to begin with `lead`."""
+        return Healing(self._token_index, self.tokenizer, lead)
+
+    @cached_property
+    def _token_index(self) -> TokenIndex:
+        return TokenIndex(self.tokenizer)
 
     @torch.inference_mode()
     def score(
@@ -329,7 +342,7 @@ class TextEngine:
 
     def _lead(self, prompt_ids: Many[int], mode: Mode) -> str:
         """The blanks that the answer may begin with and the caller has."""
-        if isinstance(prompt_ids, InsertionPrompt):
+        if isinstance(prompt_ids, CursorPrompt):
             return prompt_ids.lead
         # Such a tokenizer puts a blank before a text that begins: after a mark, and before a
         # message. One in the middle of a text is a blank.

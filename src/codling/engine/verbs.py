@@ -127,9 +127,9 @@ def complete(config: CompleteConfig) -> Iterator[str]:
     prompt = sys.stdin.read() if config.prompt == "-" else config.prompt or ""
     engine = _open(config)
     if cursor is None:
-        ids = engine.complete_prompt(prompt)
+        ids = engine.cursor_prompt(prompt, literal=False)
     elif config.repo is None:
-        ids = engine.complete_prompt(cursor.prefix, literal=True)
+        ids = engine.cursor_prompt(cursor.prefix)
     else:
         ids = engine.repository_prompt(
             RepositoryContext(config.repo), cursor, max_tokens=config.max_tokens

@@ -83,6 +83,9 @@ class Worker:
 
     def _deliver(self, token: Token) -> None:
         sequence, stream = token.sequence, self._streams[token.sequence]
+        if sequence.repeats and sequence.finish_reason is None:
+            stream.transcript.skip(token.id)
+            return
         delta = stream.transcript.push(
             token.id,
             self._logprob(token),

@@ -46,6 +46,8 @@ class Backend(Protocol):
     max_length: int
     """Prompt plus completion, in tokens."""
     gives_logprobs: bool
+    can_heal: bool
+    """Whether an answer can be held to begin with the end of its prompt (tokens/healing.py)."""
 
     def context_prompt(self, cursor: Cursor, wanted: int) -> list[int] | None:
         """The prompt at a cursor of the repository that is followed, with the files in front that
@@ -91,6 +93,7 @@ class LocalBackend:
     """Our engine, which steps in a thread of its own."""
 
     gives_logprobs = True
+    can_heal = True
 
     def __init__(
         self,

@@ -27,7 +27,8 @@ from codling.serve.schema import (
     Native,
 )
 from codling.serve.side_work import Check
-from codling.tokens.fim import InsertionPrompt, insertion_prompt, without_indentation
+from codling.tokens.fim import CursorPrompt, insertion_prompt, without_indentation
+from codling.tokens.healing import continuation_prompt
 from codling.tokens.tokenizer import Tokenizer
 
 _SEED_RANGE = 2**63
@@ -52,8 +53,8 @@ def completion_choices(
             ids = insertion_ids(backend, prompt, request.suffix or "", wanted, request.path)
             mode: Mode = "insert"
         elif isinstance(prompt, str) and request.path:
-            ids = context_ids(backend, Cursor(request.path, prompt), wanted) or plain_ids(
-                check, backend, prompt
+            ids = context_ids(backend, Cursor(request.path, prompt), wanted) or _continuation_ids(
+                check, backend, prompt, request
             )
             mode = mode_of(ids, backend.tokenizer)
         else:
@@ -68,15 +69,20 @@ def completion_choices(
 def _continuation_ids(
     check: Check, backend: Backend, prompt: str | list[int], request: CompletionRequest
 ) -> list[int]:
-    """The ids of a prompt that is continued; of a text, those before the cursor's indentation.
+    """The ids of a prompt that is continued; of a text, those before its last run of blanks,
+    letters or marks, with which the answer must begin.
 
-    Not where the answer shows the prompt or every token: all of it has to be there.
+    Not where the answer shows the prompt or every token: all of it has to be there. Another server
+    cannot be held to a beginning: only the cursor's indentation is left to it.
     """
+    ids = plain_ids(check, backend, prompt)
     if isinstance(prompt, list) or request.echo or request.logprobs is not None:
-        return plain_ids(check, backend, prompt)
+        return ids
+    if backend.can_heal:
+        return continuation_prompt(backend.tokenizer, prompt, literal=False, whole=ids)
     text, lead = without_indentation(prompt)
     ids = plain_ids(check, backend, text if text.strip() else prompt)
-    return InsertionPrompt(ids, lead) if text.strip() and lead else ids
+    return CursorPrompt(ids, lead) if text.strip() and lead else ids
 
 
 def chat_choices(check: Check, request: ChatRequest, backend: Backend) -> list[Choice]:

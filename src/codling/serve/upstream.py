@@ -25,7 +25,7 @@ from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
 from codling.serve.side_work import Check
 from codling.tokens.chat import ChatFormat, Message
-from codling.tokens.fim import InsertionPrompt
+from codling.tokens.fim import CursorPrompt
 from codling.tokens.tokenizer import Tokenizer
 
 _FALLBACK_LENGTH = 4096
@@ -37,6 +37,7 @@ class UpstreamBackend:
     """The Backend of a model that another server runs."""
 
     gives_logprobs = False
+    can_heal = False
 
     def __init__(  # noqa: PLR0913 - where it is, and what is known of its model
         self,
@@ -106,7 +107,7 @@ class UpstreamBackend:
         except BaseException:
             await stack.aclose()
             raise
-        lead = prompt_ids.lead if isinstance(prompt_ids, InsertionPrompt) else ""
+        lead = prompt_ids.lead if isinstance(prompt_ids, CursorPrompt) else ""
         return UpstreamStream(response, stack, lead)
 
     def chat_prompt(self, messages: Sequence[Message], *, begun: str = "") -> list[int]:
@@ -126,7 +127,7 @@ class UpstreamStream:
     """One completion that another server computes. Leaving the loop closes the connection."""
 
     def __init__(self, response: httpx.Response, stack: AsyncExitStack, lead: str = "") -> None:
-        """`lead` is left out where the answer begins with it (InsertionPrompt)."""
+        """`lead` is left out where the answer begins with it (CursorPrompt)."""
         self.n_cached_tokens = 0
         self._response, self._stack, self._lead = response, stack, LeadFilter(lead)
         self._n_tokens = 0

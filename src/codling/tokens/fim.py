@@ -118,7 +118,7 @@ def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] |
         spans.char_border(int(draw.end * (n_bytes + 1))),
     )
     if draw.mode == "spm" and spans.raw[start - 1 : start] == b" ":
-        start -= 1  # as in InsertionPrompt: the blank goes with the word after it
+        start -= 1  # as in CursorPrompt: the blank goes with the word after it
     try:
         prefix, middle = spans.encode(0, start), spans.encode(start, end)
         suffix = spans.encode(end, n_bytes)
@@ -129,9 +129,9 @@ def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] |
     return [*_head(tokenizer), *join(tokenizer, prefix, middle, suffix, draw.mode), eos]
 
 
-class InsertionPrompt(list[int]):
-    """The ids of an insertion prompt, and the blanks that the answer may begin with and the caller
-    has.
+class CursorPrompt(list[int]):
+    """The ids of a prompt at a cursor, and what the answer begins with that the caller has: it must
+    (`is_certain`, tokens/healing.py), or it may.
 
     In SPM the prompt ends with the prefix. Where that ends with a blank, the blank is left to the
     answer: in this tokenizer a word's token includes the blank before it, so after a lone blank a
@@ -141,9 +141,9 @@ class InsertionPrompt(list[int]):
     indented. The engine takes `lead` off the answer.
     """
 
-    def __init__(self, ids: Sequence[int], lead: str = "") -> None:
+    def __init__(self, ids: Sequence[int], lead: str = "", *, is_certain: bool = False) -> None:
         super().__init__(ids)
-        self.lead = lead
+        self.lead, self.is_certain = lead, is_certain
 
 
 def line_hole(raw: bytes, at: int) -> tuple[int, int] | None:
@@ -172,7 +172,7 @@ def insertion_prompt(
     *,
     mode: FimMode | None = None,
     max_tokens: int | None = None,
-) -> InsertionPrompt:
+) -> CursorPrompt:
     """The ids after which the model generates the text between `prefix` and `suffix`.
 
     `mode` None takes the order that the model was taught (Tokenizer.fim_mode).
@@ -203,7 +203,8 @@ def insertion_prompt(
                 param="max_tokens",
             )
         before, after = _trim(tokenizer, prefix, suffix, room)
-    return InsertionPrompt(head + join(tokenizer, before, (), after, mode), lead)
+    ids = head + join(tokenizer, before, (), after, mode)
+    return CursorPrompt(ids, lead, is_certain=mode == "spm")
 
 
 def without_indentation(text: str) -> tuple[str, str]:

@@ -7,9 +7,9 @@
     tuned + ...                 the same with a model that was trained on it
 
 Every arm gets the same questions, greedy decoding and the same limits. A model with FIM tokens is
-asked with the text before and after the cursor. One without them is asked with the text
-before, from the line's beginning (its tokens join blanks and the word after them); blank lines and
-the indentation that it generates first are dropped.
+asked with the text before and after the cursor. One without them is asked with the text before;
+what a token may join to the answer is taken back from the prompt, and the answer is held to begin
+with it (tokens/healing.py). Its probability is no part of the truth's.
 
 Input: an engine and a question. Output: an answer with its milliseconds, and the model's score of
 the truth: bits, and which of its tokens were the likeliest.
@@ -18,7 +18,6 @@ Not here: the numbers (measures.py) and the stage (score_commits.py).
 """
 
 import math
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,14 +34,14 @@ from codling.engine.text import TextEngine
 from codling.evaluate.heldout.commits import CommitQuestion
 from codling.evaluate.heldout.measures import count_saved_chars
 from codling.evaluate.heldout.ngram import NgramModel
-from codling.tokens.fim import InsertionPrompt
+from codling.tokens.fim import CursorPrompt
+from codling.tokens.healing import MAX_LEAD
 from codling.tokens.tokenizer import Tokenizer
 
 LINE_TOKENS = 48
 BLOCK_TOKENS = 160
 """Tokens after which an answer is cut."""
 NGRAM_PROMPT_CHARS = 256
-_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 Who = Literal["base", "tuned", "ngram", "nobody"]
 
 
@@ -100,13 +99,19 @@ class TruthScore:
 class CommitPrompt:
     """A question as a model's prompt."""
 
-    ids: list[int]
+    ids: CursorPrompt
     mode: Mode
     truth_ids: list[int]
-    lead: str
-    """Blanks before the truth that the model generates too, which are not counted."""
+    """The lead of the prompt, which is not counted, and the truth."""
     limit: int
     """Tokens of an answer at most."""
+    n_given: int
+    """Tokens of the truth that are the lead and nothing else."""
+
+    @property
+    def lead(self) -> str:
+        """What the caller has of the answer."""
+        return self.ids.lead
 
 
 def build_prompt(
@@ -115,20 +120,17 @@ def build_prompt(
     """The prompt of a question; far ends are cut so that truth and answer fit."""
     limit = LINE_TOKENS if question.n_lines == 1 else BLOCK_TOKENS
     limit = min(limit, engine.max_length // 2)
-    lead, prefix = "", question.prefix
-    if not engine.can_insert:
-        lead = question.indentation
-        prefix = prefix.removesuffix(lead)
-    truth_ids = engine.tokenizer.encode(lead + question.truth)[: engine.max_length // 2]
-    cursor = Cursor(question.path, prefix, question.suffix)
+    n_truth = len(engine.tokenizer.encode(question.truth)) + MAX_LEAD
     ids = engine.repository_prompt(
-        context, cursor, insert=engine.can_insert, max_tokens=max(limit, len(truth_ids))
+        context,
+        Cursor(question.path, question.prefix, question.suffix),
+        insert=engine.can_insert,
+        max_tokens=max(limit, min(n_truth, engine.max_length // 2)),
     )
-    if isinstance(ids, InsertionPrompt) and ids.lead:
-        lead = ids.lead
-        truth_ids = engine.tokenizer.encode(lead + question.truth)[: engine.max_length - len(ids)]
+    truth_ids = engine.tokenizer.encode(ids.lead + question.truth)[: engine.max_length - len(ids)]
     mode: Mode = "insert" if engine.can_insert else "complete"
-    return CommitPrompt(ids, mode, truth_ids, lead, limit)
+    n_given = _count_given(engine.tokenizer, truth_ids, ids) if ids.is_certain else 0
+    return CommitPrompt(ids, mode, truth_ids, limit, n_given)
 
 
 def answer(
@@ -142,8 +144,6 @@ def answer(
     text = ""
     for delta in stream:
         text += delta.text
-        if prompt.mode == "complete":
-            text = _BLANK_LINES.sub("", text)
         if text.count("\n") >= question.n_lines:
             stream.cancel()
             break
@@ -151,31 +151,35 @@ def answer(
 
 
 def score_truth(
-    rows_NV: NDArray[np.float32], tokenizer: Tokenizer, prompt: CommitPrompt, recall: Recall | None
+    rows_NV: NDArray[np.float32], engine: TextEngine, prompt: CommitPrompt, recall: Recall | None
 ) -> TruthScore:
     """The score of the truth's tokens in rows of logits, mixed with a memory or not."""
     bits, hits = 0.0, []
+    healing = engine.healing(prompt.lead if prompt.ids.is_certain else "")
     for row_V, token in zip(rows_NV, prompt.truth_ids, strict=True):
         logits_V = row_V.copy()
         if recall is not None:
             recall.mix(logits_V)
             recall.accept(token)
+        logits_V = healing.mask(logits_V)
+        healing.accept(token)
         top = float(logits_V.max())
         total = float(np.exp(logits_V - np.float32(top)).sum(dtype=np.float64))
         bits += (top + math.log(total) - float(logits_V[token])) / math.log(2)
         hits.append(int(logits_V.argmax()) == token)
-    return _score(bits, hits, tokenizer, prompt)
+    return _score(bits, hits, engine.tokenizer, prompt)
 
 
 def score_truth_ngram(
     ngram: NgramModel, tokenizer: Tokenizer, prompt: CommitPrompt, question: CommitQuestion
 ) -> TruthScore:
     """The same of an n-gram model."""
-    ids = _tail(tokenizer, question, prompt.lead)
-    whole = np.array([*ids, *prompt.truth_ids])
-    bits = ngram.bits(whole) - (ngram.bits(np.array(ids)) if len(ids) > 1 else 0.0)
-    hits = []
-    for token in prompt.truth_ids:
+    ids = _tail(tokenizer, question, prompt)
+    rest = prompt.truth_ids[prompt.n_given :]
+    bits = ngram.bits(np.array([*ids, *rest]))
+    bits -= ngram.bits(np.array(ids)) if len(ids) > 1 else 0.0
+    hits = [True] * prompt.n_given
+    for token in rest:
         hits.append(ngram.continue_greedily(ids, 1, frozenset()) == [token])
         ids.append(token)
     return _score(bits, hits, tokenizer, prompt)
@@ -186,25 +190,28 @@ def answer_ngram(
 ) -> tuple[str, float]:
     """The n-gram model's answer."""
     begun = time.perf_counter()
-    ids = _tail(tokenizer, question, prompt.lead)
+    ids = _tail(tokenizer, question, prompt)
     text = tokenizer.decode(ngram.continue_greedily(ids, prompt.limit, frozenset()))
-    return tidy(_BLANK_LINES.sub("", text), question.n_lines), 1000 * (time.perf_counter() - begun)
+    text = text.removeprefix(_lead_after_given(tokenizer, prompt))
+    return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
 
 
 def answer_memory(
-    memory: Memory, vocab_size: int, prompt: CommitPrompt, question: CommitQuestion
+    memory: Memory, engine: TextEngine, prompt: CommitPrompt, question: CommitQuestion
 ) -> tuple[str, float]:
     """The continuation of the memory alone: the model's part is a uniform distribution."""
     begun = time.perf_counter()
     recall = Recall(memory, prompt.ids, prompt.limit)
+    healing = engine.healing(prompt.lead if prompt.ids.is_certain else "")
     ids: list[int] = []
     text = ""
     while len(ids) < prompt.limit and text.count("\n") < question.n_lines:
-        row_V = np.zeros(vocab_size, np.float32)
+        row_V = np.zeros(engine.config.vocab_size, np.float32)
         recall.mix(row_V)
-        ids.append(int(row_V.argmax()))
+        ids.append(int(healing.mask(row_V).argmax()))
         recall.accept(ids[-1])
-        text = _BLANK_LINES.sub("", memory.tokenizer.decode(ids))
+        healing.accept(ids[-1])
+        text = memory.tokenizer.decode(ids).removeprefix(prompt.lead)
     return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
 
 
@@ -217,10 +224,24 @@ def tidy(text: str, n_lines: int) -> str:
     return "\n".join(text.split("\n")[:n_lines]).lstrip(" \t").rstrip()
 
 
-def _tail(tokenizer: Tokenizer, question: CommitQuestion, lead: str) -> list[int]:
-    """The last tokens before the cursor."""
-    before = question.prefix.removesuffix(lead) if lead else question.prefix
-    return tokenizer.encode(before[-NGRAM_PROMPT_CHARS:])[-32:]
+def _tail(tokenizer: Tokenizer, question: CommitQuestion, prompt: CommitPrompt) -> list[int]:
+    """The last tokens before the cursor, and those of the lead alone."""
+    before = question.prefix.removesuffix(prompt.lead) if prompt.lead else question.prefix
+    given = prompt.truth_ids[: prompt.n_given]
+    return [*tokenizer.encode(before[-NGRAM_PROMPT_CHARS:])[-32:], *given]
+
+
+def _count_given(tokenizer: Tokenizer, truth_ids: list[int], prompt: CursorPrompt) -> int:
+    lead, n = prompt.lead.encode(), 0
+    while n < len(truth_ids) and lead.startswith(tokenizer.join_bytes(truth_ids[: n + 1])):
+        n += 1
+    return n
+
+
+def _lead_after_given(tokenizer: Tokenizer, prompt: CommitPrompt) -> str:
+    """The rest of the lead that a token joins to the truth."""
+    given = tokenizer.join_bytes(prompt.truth_ids[: prompt.n_given])
+    return prompt.lead.encode()[len(given) :].decode(errors="replace")
 
 
 def _score(bits: float, hits: list[bool], tokenizer: Tokenizer, prompt: CommitPrompt) -> TruthScore:
@@ -230,4 +251,5 @@ def _score(bits: float, hits: list[bool], tokenizer: Tokenizer, prompt: CommitPr
         n = len(piece.decode("utf-8", "ignore"))
         sizes.append(max(0, n - skipped))
         skipped = max(0, skipped - n)
-    return TruthScore(bits, sum(map(len, pieces)), count_saved_chars(sizes, hits), sum(sizes))
+    n_bytes = sum(map(len, pieces)) - len(prompt.lead.encode())
+    return TruthScore(bits, n_bytes, count_saved_chars(sizes, hits), sum(sizes))

@@ -45,7 +45,7 @@ from codling.evaluate.heldout.score import (
     window_bits,
     window_starts,
 )
-from codling.tokens.fim import InsertionPrompt, without_indentation
+from codling.tokens.fim import CursorPrompt
 from codling.tokens.token_files import open_stream, read_index
 from codling.tokens.tokenizer import Tokenizer
 
@@ -320,14 +320,11 @@ def _ask_ngram(
 
 
 def _prompt(engine: TextEngine, question: HiddenLine, max_new_tokens: int) -> list[int]:
-    """An insertion, or without FIM tokens the text before the cursor to be continued.
-
-    The indentation is left to the answer: after it no token begins with a blank.
-    """
+    """An insertion, or without FIM tokens the text before the cursor to be continued."""
     if engine.can_insert:
         return engine.insert_prompt(question.prefix, question.suffix, max_tokens=max_new_tokens)
     room = engine.max_length - max_new_tokens
-    text, lead = without_indentation(question.prefix[-_CHARS_PER_TOKEN * room :])
-    ids = engine.complete_prompt(text, literal=True)[-room:]
+    prompt = engine.cursor_prompt(question.prefix[-_CHARS_PER_TOKEN * room :])
     eos = engine.tokenizer.specials.eos
-    return InsertionPrompt(ids or [eos or 0], lead)
+    ids = prompt[-room:] or [eos or 0]
+    return CursorPrompt(ids, prompt.lead, is_certain=prompt.is_certain)

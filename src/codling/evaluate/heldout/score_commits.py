@@ -242,7 +242,7 @@ class _Examiner:
         if arm.who == "ngram":
             return answer_ngram(self._ngram_model(), engine.tokenizer, prompt, question)
         if arm.who == "nobody":
-            return answer_memory(self._known, engine.config.vocab_size, prompt, question)
+            return answer_memory(self._known, engine, prompt, question)
         return answer(engine, self._known if arm.memory else None, prompt, question)
 
     def _score_truths(
@@ -265,7 +265,7 @@ class _Examiner:
                     continue
                 recall = Recall(self._known, prompt.ids, n) if arm.memory else None
                 rows = nothing_NV if arm.who == "nobody" else rows_NV
-                yield arm, score_truth(rows, tokenizer, prompt, recall)
+                yield arm, score_truth(rows, engine, prompt, recall)
 
     def _ngram_model(self) -> NgramModel:
         if self._ngram is None:
