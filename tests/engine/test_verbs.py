@@ -61,7 +61,9 @@ def test_complete_continues_a_prompt_as_the_engine_does(checkpoint: Path) -> Non
     got = "".join(complete(CompleteConfig(model=checkpoint, prompt="def add", max_tokens=9)))
     with TextEngine.open(checkpoint) as engine:
         assert engine.name == "tiny"
-        assert got == engine.complete(["def add"], SamplingParams(max_tokens=9))[0].text
+        prompt = engine.cursor_prompt("def add", literal=False)
+        assert prompt.lead == " add"
+        assert got == engine.submit(prompt, SamplingParams(max_tokens=9)).result().text
 
 
 def test_insert_fills_the_hole_at_a_cursor(checkpoint: Path, source: Path) -> None:
@@ -90,7 +92,7 @@ def test_a_repository_puts_the_imported_file_first(checkpoint: Path, tmp_path: P
         ids = engine.repository_prompt(repository, cursor)
         text = engine.tokenizer.decode(ids)
         assert text.startswith("# shapes.py\nclass Square:")
-        assert text.endswith("# main.py\nfrom shapes import Square\n\ns = ")
+        assert (text + ids.lead).endswith("# main.py\nfrom shapes import Square\n\ns = ")
         expected = engine.submit(
             engine.repository_prompt(repository, cursor, insert=True, max_tokens=5),
             SamplingParams(max_tokens=5),

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from openai import APIStatusError, BadRequestError, OpenAI
 
-from codling.engine.request import SamplingParams
+from codling.engine.request import Completion, SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
@@ -28,9 +28,14 @@ def post(server: Running, path: str, **body: Any) -> httpx.Response:
     return httpx.post(f"{server.url}{path}", json=body, trust_env=False, timeout=600)
 
 
+def continued(engine: TextEngine, text: str, n: int) -> Completion:
+    prompt = engine.cursor_prompt(text, literal=False)
+    return engine.submit(prompt, SamplingParams(max_tokens=n)).result()
+
+
 def test_the_text_is_the_engines_own(client: OpenAI, engine: TextEngine) -> None:
     answer = client.completions.create(model="any", prompt=PROMPT, max_tokens=24)
-    own = engine.complete([PROMPT], SamplingParams(max_tokens=24))[0]
+    own = continued(engine, PROMPT, 24)
     assert answer.choices[0].text == own.text
     assert answer.choices[0].finish_reason == "length"
     assert answer.model == "tiny-coder"
@@ -151,7 +156,7 @@ def test_usage_has_openais_and_deepseeks_cache_counts(server: Running) -> None:
 
 def test_many_prompts_and_choices_come_back_in_order(client: OpenAI, engine: TextEngine) -> None:
     answer = client.completions.create(model="any", prompt=["for ", "class "], n=2, max_tokens=6)
-    own = engine.complete(["for ", "for ", "class ", "class "], SamplingParams(max_tokens=6))
+    own = [continued(engine, text, 6) for text in ("for ", "for ", "class ", "class ")]
     assert [c.index for c in answer.choices] == [0, 1, 2, 3]
     assert [c.text for c in answer.choices] == [c.text for c in own]
 
