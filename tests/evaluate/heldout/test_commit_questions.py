@@ -45,7 +45,7 @@ def test_the_cursor_stands_in_the_new_file_and_the_old_file_follows(tmp_path: Pa
     assert line.strip() == question.truth
     assert question.prefix == NEW[: NEW.index(line)] + line[: len(line) - len(line.lstrip())]
     assert question.suffix == "\n\n\nEND = 1\n"
-    assert question.indentation.strip() == ""
+    assert question.prefix.rpartition("\n")[2].strip() == ""
 
 
 def test_two_places_of_a_file_and_five_of_a_commit(tmp_path: Path) -> None:

@@ -61,11 +61,6 @@ class CommitQuestion:
     suffix: str
     """The text after the changed lines before they were typed, from the line break on."""
 
-    @property
-    def indentation(self) -> str:
-        """The blanks between the line's beginning and the cursor."""
-        return self.prefix[self.prefix.rfind("\n") + 1 :]
-
 
 @dataclass
 class CommitQuestions:
