@@ -262,13 +262,13 @@ class TextEngine:
         lead = self._lead(prompt_ids, mode)
         sequence = Sequence(list(prompt_ids), params, ends, lead)
         if lead and isinstance(prompt_ids, CursorPrompt) and prompt_ids.is_certain:
-            sequence.healing = self.healing(lead)
+            sequence.healing = self.heal(lead)
         if self.memory is not None and mode != "chat":
             n_most = params.max_tokens + len(lead.encode())
             sequence.recall = Recall(self.memory, prompt_ids, n_most)
         return self._worker.submit(sequence)
 
-    def healing(self, lead: str) -> Healing:
+    def heal(self, lead: str) -> Healing:
         """Holds an answer to begin with `lead`."""
         return Healing(self._token_index, self.tokenizer, lead)
 

@@ -82,7 +82,7 @@ class TokenIndex:
         self._bytes = [raw for raw, _ in pairs]
         self._ids = np.array([i for _, i in pairs], np.int64)
 
-    def agreeing(self, rest: bytes) -> NDArray[np.int64]:
+    def find(self, rest: bytes) -> NDArray[np.int64]:
         """The ids of tokens that begin with `rest`, or with which it begins."""
         parts = [self._range(rest, self._after(rest))]
         parts += [self._range(rest[:n], rest[:n] + b"\0") for n in range(1, len(rest))]
@@ -114,7 +114,7 @@ class Healing:
     def mask(self, logits_V: NDArray[np.float32]) -> NDArray[np.float32]:
         """The row with the tokens that do not agree at minus infinity; the row itself when all is
         there, or no token agrees."""
-        allowed = self._index.agreeing(self._rest) if self._rest else ()
+        allowed = self._index.find(self._rest) if self._rest else ()
         if not len(allowed):
             return logits_V
         masked_V = np.full_like(logits_V, -np.inf)

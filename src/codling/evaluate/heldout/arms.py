@@ -155,7 +155,7 @@ def score_truth(
 ) -> TruthScore:
     """The score of the truth's tokens in rows of logits, mixed with a memory or not."""
     bits, hits = 0.0, []
-    healing = engine.healing(prompt.lead if prompt.ids.is_certain else "")
+    healing = engine.heal(prompt.lead if prompt.ids.is_certain else "")
     for row_V, token in zip(rows_NV, prompt.truth_ids, strict=True):
         logits_V = row_V.copy()
         if recall is not None:
@@ -202,7 +202,7 @@ def answer_memory(
     """The continuation of the memory alone: the model's part is a uniform distribution."""
     begun = time.perf_counter()
     recall = Recall(memory, prompt.ids, prompt.limit)
-    healing = engine.healing(prompt.lead if prompt.ids.is_certain else "")
+    healing = engine.heal(prompt.lead if prompt.ids.is_certain else "")
     ids: list[int] = []
     text = ""
     while len(ids) < prompt.limit and text.count("\n") < question.n_lines:
