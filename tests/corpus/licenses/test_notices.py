@@ -215,6 +215,8 @@ def test_expressions_are_judged_by_what_can_be_fulfilled() -> None:
     assert is_allowed("(MIT OR GPL-2.0-only) AND Apache-2.0", PERMISSIVE)
     assert not is_allowed("MIT AND (GPL-2.0-only OR LGPL-2.1-only)", PERMISSIVE)
     assert is_allowed("Apache-2.0 WITH LLVM-exception", PERMISSIVE)
+    assert not is_allowed("Apache-2.0 WITH Commons-Clause", PERMISSIVE)
+    assert not is_allowed("MIT WITH", PERMISSIVE)
     assert not is_allowed("MIT AND (ISC", PERMISSIVE)
     assert not is_allowed("MIT OR", PERMISSIVE)
     assert not is_allowed("MIT ISC", PERMISSIVE)

@@ -1,7 +1,7 @@
 """SPDX licence expressions: how they are spelled, and whether a list of licences suffices for them.
 
 Input: a stated licence in any usual spelling. Output: an SPDX expression, or yes or no. The
-spellings are license_names.toml, SPDX's identifiers license_ids.txt.
+spellings are license_names.toml, SPDX's identifiers license_ids.txt and license_exceptions.txt.
 
 Not here: where a licence is stated (metadata.py, headers.py, texts.py), and which licences are
 allowed (notices.py).
@@ -122,10 +122,11 @@ def _one(tokens: list[str], allowed: Collection[str]) -> tuple[bool, list[str]]:
     if first == "(":
         value, rest = _either(rest, allowed)
         return (value, rest[1:]) if rest and rest[0] == ")" else (False, ["unbalanced"])
-    if rest and rest[0] == "WITH":
-        # An exception only ever gives more rights than the licence alone.
-        rest = rest[2:]
-    return first in allowed, rest
+    if rest[:1] != ["WITH"]:
+        return first in allowed, rest
+    # SPDX's exceptions only ever give more rights; others, such as Commons-Clause, take some.
+    is_exception = rest[1:2] != [] and rest[1].lower() in _read_ids("license_exceptions.txt")
+    return is_exception and first in allowed, rest[2:]
 
 
 def _identifier(stated: str) -> str | None:
@@ -139,7 +140,7 @@ def _identifier(stated: str) -> str | None:
         return f"{name.upper()}-{major}{minor or '.0'}-{later}"
     if lower.startswith("licenseref-"):
         return stated
-    plain = _identifiers().get(lower.removesuffix("+"))
+    plain = _read_ids("license_ids.txt").get(lower.removesuffix("+"))
     return f"{plain}+" if plain and stated.endswith("+") else plain
 
 
@@ -150,7 +151,7 @@ def _names() -> dict[str, dict[str, str]]:
 
 
 @cache
-def _identifiers() -> dict[str, str]:
-    """SPDX's identifiers by their names in lower case."""
-    file = resources.files("codling.corpus.licenses").joinpath("license_ids.txt")
+def _read_ids(name: str) -> dict[str, str]:
+    """SPDX's identifiers in a file, by their names in lower case."""
+    file = resources.files("codling.corpus.licenses").joinpath(name)
     return {name.lower(): name for name in file.read_text(encoding="utf-8").split()}
