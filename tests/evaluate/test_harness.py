@@ -121,10 +121,10 @@ def test_a_run_that_was_killed_goes_on_where_it_was(config, monkeypatch):
 
 
 def test_another_timeout_judges_again_without_asking_again(config, monkeypatch):
-    table = with_table(monkeypatch, "    while True: pass", "    return x + 1", "    return x * x")
-    fast = evaluate(replace(config, timeout=0.3))
-    assert fast.counts["outcomes"] == {"passed": 2, "timed out": 1}
-    evaluate(replace(config, timeout=0.5))
+    rest = "    import time; time.sleep(0.5); return "
+    table = with_table(monkeypatch, rest + "2 * x", rest + "x + 1", rest + "x * x")
+    assert evaluate(replace(config, timeout=0.3)).counts["outcomes"] == {"timed out": 3}
+    assert evaluate(replace(config, timeout=60.0)).counts["outcomes"] == {"passed": 3}
     assert table.n_asked == 3
 
 

@@ -157,7 +157,7 @@ def executor():
 
 def judged(executor, answer):
     source = program(DATA, answer, TWICE, "mbpp")
-    return executor.run(Program(language="python", source=source, seconds=10.0))
+    return executor.run(Program(language="python", source=source, seconds=60.0))
 
 
 def test_a_right_answer_passes_whatever_it_prints(executor):

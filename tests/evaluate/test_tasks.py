@@ -91,9 +91,10 @@ def test_broken_solutions_fail_for_their_reason(config, tmp_path):
     samples = [
         Sample(problem=problem, index=i, answer=start + b) for i, b in enumerate(bodies.values())
     ]
-    config = replace(config, timeout=1.0)
-    done = execute(task, samples, config, Rows(tmp_path / "rows.jsonl"))
-    assert [s.status for s in done] == list(bodies)
+    for sample, status in zip(samples, bodies, strict=True):
+        limited = replace(config, timeout=1.0 if status == "timed out" else 60.0)
+        rows = Rows(tmp_path / f"{sample.index}.jsonl")
+        assert [s.status for s in execute(task, [sample], limited, rows)] == [status]
 
 
 def test_a_base_prompt_is_stripped_and_an_instruct_prompt_is_one_turn(config):

@@ -1,6 +1,7 @@
 """Wrong and cheating answers of every benchmark fail: a table with small data of their own."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +226,12 @@ def statuses(executor, name, answers):
     task = find_task(name.split(" ")[0])
     data: Any = CASES[name][0]
     problem = Problem(id="0", data=data, group=GROUPS.get(name, ""))
-    config = BenchmarkConfig(benchmark=task.name, out_dir=Path("unused"), timeout=1.0)
-    checks = {kind: task.check(problem, answer, config) for kind, answer in answers.items()}
+    config = BenchmarkConfig(benchmark=task.name, out_dir=Path("unused"), timeout=60.0)
+    brief = replace(config, timeout=1.0)  # some wrong answers never end
+    checks = {
+        kind: task.check(problem, answer, config if kind == "the right one" else brief)
+        for kind, answer in answers.items()
+    }
     found = {
         k: "passed" if c.passed else "failed" for k, c in checks.items() if isinstance(c, Verdict)
     }
@@ -262,7 +267,7 @@ def test_wrong_and_cheating_answers_fail_and_the_right_one_passes(executor, name
 def test_an_output_of_cruxeval_may_be_any_expression_that_gives_it(executor):
     code = "def f(x):\n    return 'a' + str(x)"
     data = {"code": code, "input": "1", "output": "'a1'", "subset": "output"}
-    config = BenchmarkConfig(benchmark="cruxeval", out_dir=Path("unused"), timeout=5.0)
+    config = BenchmarkConfig(benchmark="cruxeval", out_dir=Path("unused"), timeout=60.0)
     answers = ["'a1'", '"a1"', "'a' + str(1)", "''.join(['a', '1'])", "'b1'", "'a' + str(2)"]
     problem = Problem(id="0", data=data, group="")
     task = find_task("cruxeval")

@@ -114,7 +114,7 @@ def test_processor_time_is_bounded_too(run):
 
 
 def test_a_flood_of_output_is_cut(run):
-    outcome = run("while True: print('x' * 1000)", output_bytes=10_000, wall_seconds=5.0)
+    outcome = run("while True: print('x' * 1000)", output_bytes=10_000, wall_seconds=60.0)
     assert outcome.status == "too much output"
     assert len(outcome.stdout) == 10_000
 
@@ -337,7 +337,7 @@ for family in (40, 38, 17):  # vsock, algorithms, raw packets
 
 @pytest.mark.usefixtures("run")
 def test_a_box_killed_from_outside_comes_back():
-    with Box(limits=Limits(wall_seconds=2)) as box:
+    with Box(limits=Limits(wall_seconds=60)) as box:
         assert box._process is not None
         box._process.kill()
         job = Job(steps=(Step(code="x = 1"),))

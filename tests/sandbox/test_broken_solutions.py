@@ -63,7 +63,8 @@ def test_a_broken_solution_fails_for_its_reason(executor, language, body, status
     try:
         executor.require(language)
         source = (PYTHON if language == "python" else PROGRAMS[language]).replace("BODY", body)
-        outcome = executor.run(Program(language=language, source=source, seconds=1.0))
+        seconds = 1.0 if status == "timed out" else 60.0
+        outcome = executor.run(Program(language=language, source=source, seconds=seconds))
     except ToolMissingError as error:
         pytest.skip(str(error))
     assert outcome.status == status, outcome

@@ -72,7 +72,9 @@ def create(limits: Limits, root: Path = ROOT) -> ControlGroup | str:
             return _create_v2(root, name, limits)
         return _create_v1(root, name, limits)
     except OSError as error:
-        return f"control groups cannot be written ({error.strerror}: {error.filename})"
+        # Without the group's own name: reports quote this, and equal runs give equal reports.
+        where = str(error.filename).partition(f"/{name}")[0]
+        return f"control groups cannot be written ({error.strerror}: {where})"
 
 
 @cache
