@@ -199,6 +199,15 @@ def leave_root(user: int) -> None:
     _prctl(_SET_DUMPABLE, 1, 0, 0, 0)  # a change of ids takes our own /proc entries away
 
 
+def become(argv: list[str], user: int) -> None:
+    """Give up every right and turn into the program `argv`, which ends when our parent does."""
+    leave_root(user)
+    die_with_parent()
+    keep_from_children()
+    drop_capabilities()
+    os.execv(argv[0], argv)
+
+
 def die_with_parent() -> None:
     """SIGKILL for this process when the thread that forked it ends."""
     _prctl(_PDEATHSIG, 9, 0, 0, 0)
