@@ -36,6 +36,38 @@ def test_digits_and_line_ends_stand_alone(tokenizer: Tokenizer) -> None:
     assert parts[-7:] == [b"2", b"3", b"4", b")", b"\r", b"\n", b"\n"]
 
 
+@pytest.fixture(scope="module")
+def qwen2_dir(samples: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out_dir = tmp_path_factory.mktemp("bpe") / "qwen2"
+    config = TokenizerConfig(
+        samples_dir=samples.path, out_dir=out_dir, vocab_size=400, splits="qwen2"
+    )
+    return learn_tokenizer(config).path
+
+
+def test_with_qwen2_splits_a_sign_joins_the_word_or_the_line_end_after_it(
+    tmp_path: Path,
+) -> None:
+    repeats = "def f(self):\n        self.items.append(self.item)\n\n" * 200
+    source = make_samples(tmp_path / "s", [[sample_row("a", repeats)]])
+    config = TokenizerConfig(
+        samples_dir=source.path, out_dir=tmp_path / "t", vocab_size=400, splits="qwen2"
+    )
+    tokenizer = Tokenizer.open(learn_tokenizer(config).path)
+    text = "(self.items):\n        self.append(7)\n\n"
+    parts = [tokenizer.token_bytes(i) for i in tokenizer.encode(text)]
+    assert parts == [
+        *(b"(self", b".items", b"):\n", b"       ", b" self", b".append", b"(", b"7", b")\n\n"),
+    ]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_with_qwen2_splits_any_text_comes_back(qwen2_dir: Path, text: str) -> None:
+    tokenizer = Tokenizer.open(qwen2_dir)
+    assert tokenizer.splits == "qwen2"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
 @pytest.mark.long
 def test_no_byte_of_the_heldout_split_is_looked_at(tmp_path: Path) -> None:
     train = [sample_row("a", LINES * 20)]
@@ -85,9 +117,14 @@ def test_the_stage_is_skipped_when_complete(samples: Artifact, tokenizer_dir: Pa
 
 
 @pytest.mark.long
-def test_transformers_loads_the_folder_unchanged(tokenizer_dir: Path, tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("folder", ["tokenizer_dir", "qwen2_dir"])
+def test_transformers_loads_the_folder_unchanged(
+    folder: str, request: pytest.FixtureRequest
+) -> None:
     transformers = pytest.importorskip("transformers")
-    theirs = transformers.AutoTokenizer.from_pretrained(tokenizer_dir)
+    path = request.getfixturevalue(folder)
+    tokenizer = Tokenizer.open(path)
+    theirs = transformers.AutoTokenizer.from_pretrained(path)
     for text in TEXTS:
         assert theirs(text).input_ids == tokenizer.encode_prompt(text)
         assert theirs.decode(tokenizer.encode(text)) == text

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from codling.core.errors import TokenizerError
+from codling.tokens.bpe import train
 from codling.tokens.chat import ChatFormat
 from codling.tokens.from_gguf import tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
+from tokens.token_samples import LINES
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
 
@@ -58,6 +60,16 @@ def test_gguf_vectors_are_reproduced_47_of_47(
     published = Tokenizer(raw, model_config={"model_type": "deepseek_v2"})
     assert tokenizer.specials == published.specials
     assert tokenizer.adds_bos
+
+
+@pytest.mark.parametrize("text", ["naïve re\u0301sume\u0301\n\n\treturn x's", "a = b\r\n    c(1)"])
+def test_own_tokenizer_with_qwen2_splits_keeps_its_ids_through_gguf(text: str) -> None:
+    """Published files of this name normalise to NFC; ours are trained on texts as they stand."""
+    raw = json.loads(train(iter([LINES * 20]), 500, "qwen2").to_str())
+    ours, again = Tokenizer(raw), tokenizer_from_gguf(as_metadata(raw, "qwen2"))
+    assert again.encode(text) == ours.encode(text)
+    assert again.decode(again.encode(text)) == text
+    assert again.splits == "qwen2"
 
 
 def test_own_tokenizer_survives_the_way_through_gguf(

@@ -4,8 +4,9 @@ Input: an artefact of kind "samples". Output: an artefact of kind "tokenizer": t
 tokenizer_config.json, which transformers loads unchanged. No chat template: what is trained with it
 completes code.
 
-The text is first split as coder-v1 splits it (the rules are in its tokenizer.json): line ends
-alone, words and punctuation with at most one space before them, every digit alone. The special
+The text is first split, as coder-v1 splits it (line ends alone, words and punctuation with at most
+one space before them) or as Qwen2 does (words with one sign or blank before them, signs with the
+line ends after them, line ends with the blank lines before them); every digit alone. The special
 tokens follow the vocabulary in coder-v1's order. All 256 bytes are in the vocabulary, so that any
 text can be encoded and decoded without loss.
 
@@ -30,7 +31,7 @@ from codling.core.log import Bar
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
-from codling.tokens.families import BOS, CODER_V1_ORDER, CODER_V1_SPLITS, EOS
+from codling.tokens.families import BOS, CODER_V1_ORDER, EOS, SPLITS, SplitsName
 
 _PIECE_CHARS = 1 << 16
 
@@ -45,6 +46,9 @@ class TokenizerConfig:
     """Where the tokenizer goes."""
     vocab_size: int = 4096
     """Tokens in all, the nine special ones included."""
+    splits: SplitsName = "coder-v1"
+    """What a token never crosses: coder-v1's or Qwen2's rules. Qwen2's need an eighth fewer tokens
+    for code."""
     sample_bytes: int = 32_000_000
     """About this much text is read, drawn evenly from the whole training split."""
     seed: int = 0
@@ -72,17 +76,17 @@ def learn_tokenizer(config: TokenizerConfig) -> Work:
     total = _n_train_bytes(samples)
     if total == 0:
         raise SourceError(f"{config.samples_dir} has no training samples; add sources")
-    core = train(_draw_pieces(samples, total, config), config.vocab_size)
+    core = train(_draw_pieces(samples, total, config), config.vocab_size, config.splits)
     write_text(draft.file("tokenizer.json"), core.to_str(pretty=True))
     write_json(draft.file("tokenizer_config.json"), _tokenizer_config())
     draft.counts |= {"vocab_size": core.get_vocab_size(), "train_bytes": total}
 
 
-def train(texts: Iterator[str], vocab_size: int) -> Core:
+def train(texts: Iterator[str], vocab_size: int, splits: SplitsName = "coder-v1") -> Core:
     """A BPE of `vocab_size` tokens (fewer if the text has fewer pairs), special ones included."""
     core = Core(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(p), "isolated") for p in CODER_V1_SPLITS]
+        [pre_tokenizers.Split(Regex(p), "isolated") for p in SPLITS[splits]]
         + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     core.decoder = decoders.ByteLevel()

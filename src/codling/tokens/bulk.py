@@ -1,8 +1,8 @@
 """Encoding whole corpora: flat arrays of ids, by the fastest way that gives exactly the same ids.
 
 Input: many texts. Output: their ids end to end, and how many each has. Much text goes to words.py
-where the tokenizer splits as coder-v1 does; everything else to the `tokenizers` library, long texts
-in parts.
+where the tokenizer splits as coder-v1 or Qwen2 do; everything else to the `tokenizers` library,
+long texts in parts.
 
 Not here: prompts (tokenizer.py), and laying tokens out (pack.py).
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from codling.tokens.families import SplitsName
 from codling.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -40,17 +41,18 @@ class BulkEncoder:
 
         Raises TokenizerError if a text holds half of a surrogate pair.
         """
-        if self._tokenizer.splits_like_coder_v1 and sum(map(len, texts)) >= MIN_BYTES:
-            found = self._by_words(texts)
+        splits = self._tokenizer.splits
+        if splits and sum(map(len, texts)) >= MIN_BYTES:
+            found = self._by_words(texts, splits)
             if found is not None:
                 return found
         return self._by_library(texts)
 
-    def _by_words(self, texts: Sequence[str]) -> Flat | None:
+    def _by_words(self, texts: Sequence[str], splits: SplitsName) -> Flat | None:
         if self._words is None:
             from codling.tokens.words import WordEncoder  # loads numba
 
-            self._words = WordEncoder(self._tokenizer.encode_batch)
+            self._words = WordEncoder(self._tokenizer.encode_batch, splits)
         try:
             return self._words.encode(texts)
         except UnicodeEncodeError:

@@ -11,7 +11,7 @@ Not here: encoding (tokenizer.py) and the wording of chats (chat.py).
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 def _mark(words: str) -> str:
@@ -41,6 +41,20 @@ CODER_V1_SPLITS = (
 )
 """coder-v1's pre-tokeniser: each pattern in turn isolates its matches in what the former ones
 left."""
+
+QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Qwen2's pre-tokeniser: letters with any one sign or blank before them, signs with the line ends
+that follow."""
+
+SplitsName = Literal["coder-v1", "qwen2"]
+SPLITS: Mapping[SplitsName, tuple[str, ...]] = {
+    "coder-v1": CODER_V1_SPLITS,
+    "qwen2": (QWEN2_SPLIT,),
+}
+"""The pre-tokenisers that a tokenizer can be trained with; both are known to llama.cpp."""
 
 
 @dataclass(frozen=True, kw_only=True)

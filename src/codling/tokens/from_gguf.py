@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codling.core.errors import TokenizerError
-from codling.tokens.families import CODER_V1_SPLITS, TokenizerFamily, resolve
+from codling.tokens.families import CODER_V1, CODER_V1_SPLITS, QWEN2_SPLIT, TokenizerFamily, resolve
 from codling.tokens.tokenizer import ByteChars, Tokenizer
 from codling.tokens.validation import check_names, token_at
 
@@ -81,10 +81,11 @@ def tokenizer_files(metadata: Mapping[str, Any]) -> TokenizerFiles:
     family = resolve(marks, len(vocabulary) - len(marks), model_config)
     pre = metadata.get(f"{_KEYS}pre")
     splitter = _splitter(pre, family)
+    is_ours = family is CODER_V1  # our vocabularies are trained on texts as they stand
     return TokenizerFiles(
         {
             "version": "1.0",
-            "normalizer": {"type": "NFC"} if splitter in _NFC else None,
+            "normalizer": {"type": "NFC"} if splitter in _NFC and not is_ours else None,
             "pre_tokenizer": {"type": "Sequence", "pretokenizers": _SPLITTERS[splitter]},
             "decoder": _byte_level(regex=True),
             "added_tokens": [_added_token(t, i, types[i] == _CONTROL) for t, i in marks.items()],
@@ -201,13 +202,7 @@ _SPLITTERS: dict[str, list[dict[str, Any]]] = {
         _DIGITS,
         _byte_level(regex=False),
     ],
-    "qwen2": [
-        _split(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-        ),
-        _byte_level(regex=False),
-    ],
+    "qwen2": [_split(QWEN2_SPLIT), _byte_level(regex=False)],
     "llama-bpe": [
         _split(
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"

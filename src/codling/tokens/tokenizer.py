@@ -26,7 +26,7 @@ import numpy.typing as npt
 import tokenizers
 
 from codling.core.errors import TokenizerError, name_faults
-from codling.tokens.families import CODER_V1_SPLITS, TokenizerFamily, resolve
+from codling.tokens.families import SPLITS, SplitsName, TokenizerFamily, resolve
 from codling.tokens.template_files import read_templates
 from codling.tokens.text_core import inside_core, text_core
 from codling.tokens.validation import read_optional, read_tokenizer_config, read_tokenizer_json
@@ -90,7 +90,7 @@ class Tokenizer:
         self._lookalike_pattern = _lookalikes(self.family)
         self._core = text_core(tokenizer_json, self._control)
         self._core_inside = inside_core(tokenizer_json, self._control) or self._core
-        self.splits_like_coder_v1 = _splits_like_coder_v1(tokenizer_json, self._control)
+        self.splits = _known_splits(tokenizer_json, self._control)
         self._bytes = _byte_table(tokenizer_json, added, self.family, byte_chars)
         self.strips_space = _strips_space(tokenizer_json)
         self.specials = _special_ids(self.family, added | _vocabulary(tokenizer_json))
@@ -406,23 +406,26 @@ def _nearest(text: str, control: Mapping[str, int]) -> str:
     return next(t for t in control if simplify(t) == simplify(text))
 
 
-def _splits_like_coder_v1(tokenizer_json: Mapping[str, Any], control: Mapping[str, int]) -> bool:
-    """Whether words are found by coder-v1's splitter alone: no normaliser, no added text tokens."""
+def _known_splits(
+    tokenizer_json: Mapping[str, Any], control: Mapping[str, int]
+) -> SplitsName | None:
+    """The splitter by which alone words are found, with no normaliser and no added text tokens;
+    None for all others."""
     parts = (tokenizer_json.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
-    patterns = [
+    patterns = tuple(
         p["pattern"].get("Regex", "").replace("\r", r"\r").replace("\n", r"\n")
         for p in parts[:-1]
         if p["type"] == "Split" and p["behavior"] == "Isolated" and not p["invert"]
-    ]
+    )
     last = parts[-1]
-    return (
-        patterns == list(CODER_V1_SPLITS)
-        and len(parts) == len(patterns) + 1
+    is_plain = (
+        len(parts) == len(patterns) + 1
         and last.get("type") == "ByteLevel"
         and not (last.get("use_regex") or last.get("add_prefix_space"))
         and not tokenizer_json.get("normalizer")
         and all(a["content"] in control for a in tokenizer_json["added_tokens"])
     )
+    return next((n for n, known in SPLITS.items() if is_plain and patterns == known), None)
 
 
 def _byte_table(

@@ -1,10 +1,11 @@
-"""Fast encoding of much text, for tokenizers that split as coder-v1 does.
+"""Fast encoding of much text, for tokenizers that split as coder-v1 or Qwen2 do.
 
 Input: texts. Output: the ids that the `tokenizers` library gives, many times faster: source code
 repeats its words, so each is encoded once, by the library, and every later one is looked up.
 
 Where coder-v1's five patterns split depends only on the two characters at a place and the one after
-them, so one pass over the bytes finds the words. They are identified by 128 bits of hash.
+them; Qwen2's pattern is followed alternative by alternative. Either way one pass over the bytes
+finds the words, which are identified by 128 bits of hash.
 
 Not here: short texts and other splitters (bulk.py gives those to the library).
 """
@@ -18,10 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from codling.tokens.families import SplitsName
+
 Array = npt.NDArray[Any]
 Hashes = tuple[np.uint64, np.uint64]
 
 LINE_END, SPACE, LETTER, PUNCTUATION, NUMBER, CJK, UNKNOWN = 1, 2, 4, 8, 16, 32, 64
+_BLANK, _NOT_SIGN = SPACE | LINE_END, LETTER | NUMBER | SPACE | LINE_END
+_ASCII_SPACE, _APOSTROPHE, _LONG_S = 0x20, 0x27, (0xC5, 0xBF)
 _SEED_A, _SEED_B = np.uint64(14695981039346656037), np.uint64(0x9E3779B97F4A7C15)
 _FIRST_SLOTS = 1 << 18
 _MAX_WORDS = 1 << 22
@@ -38,9 +43,12 @@ _SPACES = (
 class WordEncoder:
     """Encodes texts with the words that it has seen before."""
 
-    def __init__(self, encode_words: Callable[[Sequence[str]], list[list[int]]]) -> None:
+    def __init__(
+        self, encode_words: Callable[[Sequence[str]], list[list[int]]], splits: SplitsName
+    ) -> None:
         """`encode_words` is the library's encoding of many short texts."""
         self._encode_words = encode_words
+        self._is_qwen2 = splits == "qwen2"
         self._n_words: int
         self._tables: tuple[Array, Array]
         self._pool: Array
@@ -58,7 +66,8 @@ class WordEncoder:
         data = np.frombuffer(b"".join(raw), dtype=np.uint8)
         if self._n_words > _MAX_WORDS:
             self._forget()
-        found = _find_words(data, ends, _classes(), self._tables, self._n_words)
+        known = self._tables, self._n_words
+        found = _find_words(data, ends, _classes(), self._is_qwen2, *known)
         self._tables, words, word_ends, n_words, firsts = found
         if n_words < 0:
             self._forget()
@@ -102,8 +111,13 @@ def _classes() -> npt.NDArray[np.uint8]:
 
 
 @njit(cache=True, nogil=True)
-def _find_words(
-    data: Array, ends: Array, classes: Array, tables: tuple[Array, Array], n_words: int
+def _find_words(  # noqa: PLR0913
+    data: Array,
+    ends: Array,
+    classes: Array,
+    is_qwen2: bool,
+    tables: tuple[Array, Array],
+    n_words: int,
 ) -> tuple[tuple[Array, Array], Array, Array, int, Array]:
     """Number the words of all texts.
 
@@ -114,20 +128,17 @@ def _find_words(
     words = np.empty(len(data), dtype=np.int32)
     word_ends = np.empty(len(ends), dtype=np.int64)
     firsts = np.empty((1024, 2), dtype=np.int64)
-    n_out, n_first, start, at = 0, 0, 0, 0
-    a, b = _SEED_A, _SEED_B
+    n_out, n_first, start = 0, 0, 0
     for text in range(len(ends)):
         end = ends[text]
-        here, here_end = _class_at(data, at, end, classes)
-        while at < end:
-            if here & UNKNOWN:
+        while start < end:
+            if is_qwen2:
+                at = _qwen2_end(data, start, end, classes)
+            else:
+                at = _coder_v1_end(data, start, end, classes)
+            if at < 0:
                 return (slots, hashes), words, word_ends, -1, firsts[:0]
-            a, b = _extend_hash(data, at, here_end, a, b)
-            before, at = here, here_end
-            here, here_end = _class_at(data, at, end, classes)
-            after, _ = _class_at(data, here_end, end, classes)
-            if at < end and not _splits(before, here, after):
-                continue
+            a, b = _extend_hash(data, start, at, _SEED_A, _SEED_B)
             if 2 * n_words >= len(slots):
                 slots, hashes = _grow(slots, hashes, n_words)
             slot = _slot_of(slots, hashes, a, b)
@@ -142,9 +153,22 @@ def _find_words(
             words[n_out] = slots[slot]
             n_out += 1
             start = at
-            a, b = _SEED_A, _SEED_B
         word_ends[text] = n_out
     return (slots, hashes), words[:n_out], word_ends, n_words, firsts[:n_first]
+
+
+@njit(cache=True, nogil=True)
+def _coder_v1_end(data: Array, start: int, end: int, classes: Array) -> int:
+    """Where the word at byte `start` ends; -1 at an unknown character."""
+    here, at = _class_at(data, start, end, classes)
+    while not here & UNKNOWN:
+        before = here
+        here, here_end = _class_at(data, at, end, classes)
+        after, _ = _class_at(data, here_end, end, classes)
+        if at >= end or _splits(before, here, after):
+            return at
+        at = here_end
+    return -1
 
 
 @njit(cache=True, nogil=True)
@@ -158,6 +182,83 @@ def _splits(before: int, here: int, after: int) -> bool:
         if here & kind and not before & (kind | SPACE):
             return True
     return bool(here & SPACE and after & (LETTER | PUNCTUATION))
+
+
+@njit(cache=True, nogil=True)
+def _qwen2_end(data: Array, start: int, end: int, classes: Array) -> int:
+    """Where the word at byte `start` ends; -1 at an unknown character.
+
+    The alternatives of QWEN2_SPLIT in their order.
+    """
+    here, at = _class_at(data, start, end, classes)
+    after, after_end = _class_at(data, at, end, classes)
+    if (here | after) & UNKNOWN:
+        return -1
+    n_bytes = _contraction(data, start, end)
+    if n_bytes:
+        return start + n_bytes if n_bytes > 0 else -1
+    if here & LETTER:
+        return _run_end(data[:end], at, classes, LETTER, 0)
+    if after & LETTER and not here & (LINE_END | NUMBER):
+        return _run_end(data[:end], after_end, classes, LETTER, 0)
+    if here & NUMBER:
+        return at
+    if here & _BLANK and data[start] == _ASCII_SPACE and at < end and not after & _NOT_SIGN:
+        at, here = after_end, after
+    if not here & _BLANK:
+        at = _run_end(data[:end], at, classes, 0, _NOT_SIGN)
+        return at if at < 0 else _run_end(data[:end], at, classes, LINE_END, 0)
+    return _blanks_end(data, start, end, classes)
+
+
+@njit(cache=True, nogil=True)
+def _blanks_end(data: Array, start: int, end: int, classes: Array) -> int:
+    """Of a run of white space: up to its last line end; else all, or all but what precedes a
+    word."""
+    at, last, lines = start, start, -1
+    while at < end:
+        here, here_end = _class_at(data, at, end, classes)
+        if not here & _BLANK:
+            break
+        last, at = at, here_end
+        if here & LINE_END:
+            lines = at
+    if lines >= 0:
+        return lines
+    return last if at < end and last > start else at
+
+
+@njit(cache=True, nogil=True)
+def _run_end(data: Array, at: int, classes: Array, wanted: int, others: int) -> int:
+    """Where characters of the class `wanted` (if 0: of none of `others`) end; -1 at an unknown
+    one."""
+    while at < len(data):
+        here, here_end = _class_at(data, at, len(data), classes)
+        if here & UNKNOWN:
+            return -1
+        if here & others or (wanted and not here & wanted):
+            return at
+        at = here_end
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _contraction(data: Array, start: int, end: int) -> int:
+    """Bytes of 's, 't, 'm, 'd, 're, 've or 'll in any case; 0 for others, -1 where it is written
+    with the long s of old prints."""
+    if data[start] != _APOSTROPHE or start + 1 >= end:
+        return 0
+    first = data[start + 1] | 32
+    if first == 115 or first == 116 or first == 109 or first == 100:  # s, t, m, d
+        return 2
+    if start + 2 >= end:
+        return 0
+    second = data[start + 2] | 32
+    if data[start + 1] == _LONG_S[0] and data[start + 2] == _LONG_S[1]:
+        return -1
+    if second == 101 and (first == 114 or first == 118):  # re, ve
+        return 3
+    return 3 if first == 108 and second == 108 else 0  # ll
 
 
 @njit(cache=True, nogil=True)
