@@ -142,6 +142,11 @@ def test_files_that_nobody_typed_are_left_out(
         ({"a.py": OLD}, {"a.py": OLD + "if x:\n    END=1\n"}, "in-file"),
         ({"a.py": OLD}, {"a.py": OLD + FRESH + FRESH}, "in-file"),
         (
+            {"a.py": OLD + '__version__ = "0.9.9"\n'},
+            {"a.py": OLD + '__version__ = "0.10.0"\n'},
+            "renumbered",
+        ),
+        (
             {"a.py": "f(alpha, beta, gamma)\nx = 5\n"},
             {"a.py": "f(\n    alpha,\n    beta,\n    gamma,\n)\nnew_name = alpha + 5\n"},
             "reformatted",

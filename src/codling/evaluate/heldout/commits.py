@@ -30,6 +30,7 @@ from codling.evaluate.heldout.left_out import (
     line_reason,
     text_reason,
     without_blanks,
+    without_numbers,
     without_style,
 )
 
@@ -207,6 +208,7 @@ class _LineEdit:
         """The lines that are fair; `removed`: the keys of all that the commit took away."""
         keys = [without_blanks(line) for line in self.new]
         first = {key: at for at, key in reversed(list(enumerate(keys)))}
+        numbered = set(map(without_numbers, removed))
         added = Counter(k for h in self.hunks for k in keys[h.new_start : h.new_end])
         kept = {k for k, n in Counter(keys).items() if n > added[k]}
         kept.update(map(without_blanks, self.old))
@@ -218,6 +220,8 @@ class _LineEdit:
                     reason = "reformatted"
                 elif reason is None and keys[at] in removed:
                     reason = "moved"
+                elif reason is None and without_numbers(keys[at]) in numbered:
+                    reason = "renumbered"
                 elif reason is None and (keys[at] in kept or first[keys[at]] < at):
                     reason = "in-file"
                 if reason:

@@ -3,7 +3,8 @@
     commits   merge, revert, bot
     files     renamed, removed, vendored-or-generated, no-code, too-large, unreadable, not-text,
               reformatted
-    lines     trivial, comment, length, reformatted, moved, in-file, in-tree, asked-already
+    lines     trivial, comment, length, reformatted, moved, renumbered, in-file, in-tree,
+              asked-already
 
 "in-tree" lines are anywhere in the tree that was learned from, "in-file" ones elsewhere in the
 open file: a copy says nothing about a model. Lines are compared without their blanks.
@@ -19,7 +20,7 @@ from codling.corpus.filters.rules import generated_mark
 from codling.corpus.sources.commits import Change, Commit
 from codling.evaluate.heldout.insertion import COMMENT_STARTS
 
-COPIES = frozenset({"reformatted", "moved", "in-file"})
+COPIES = frozenset({"reformatted", "moved", "renumbered", "in-file"})
 MAX_FILE_BYTES = 400_000
 MIN_CHARS = 5
 MAX_CHARS = 160
@@ -44,6 +45,7 @@ _TRIVIAL = re.compile(
     r"[\W_]*)*"
 )
 _STYLE = str.maketrans("'`", '""', " \t\r\n\f\v,;()")
+_NUMBER = re.compile(r"\d+")
 _BLANKS = str.maketrans("", "", " \t\r\n\f\v")
 
 
@@ -100,6 +102,15 @@ def without_blanks(text: str) -> str:
     'x=f(1)'
     """
     return text.translate(_BLANKS)
+
+
+def without_numbers(key: str) -> str:
+    """The key of a line with every number as 0: what a release changes in it does not count.
+
+    >>> without_numbers('version="1.27.0"') == without_numbers('version="2.3.14"')
+    True
+    """
+    return _NUMBER.sub("0", key)
 
 
 def without_style(text: str) -> str:
