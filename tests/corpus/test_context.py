@@ -43,14 +43,15 @@ def test_what_imports_the_file_is_left_out_even_in_a_cycle() -> None:
 
 def test_a_file_that_does_not_fit_loses_its_beginning() -> None:
     cut = context_prompt(FILES, Cursor("main.py", PREFIX), budget=len(ALL) - 3)
-    # model.py sorts before utils.py, so utils.py is the one that is cut, by whole lines.
-    assert cut == ALL[len("# utils.py\n") :]
+    # model.py sorts before utils.py, so utils.py is the one that is cut, by whole lines; the room
+    # for it goes in steps.
+    assert cut == ALL[len("# utils.py\ndef load():\n") :]
 
 
 def test_the_nearest_files_stay_when_room_is_short() -> None:
     files = {"far.py": "x = 1\n", "near.py": "import far\n"}
     prefix = "import near\n"
-    room = len("# near.py\nimport far\n# a.py\n" + prefix)
+    room = len("# near.py\nimport far\n# a.py\n" + prefix) + 5
     assert context_prompt(files, Cursor("a.py", prefix), budget=room).startswith("# near.py\n")
 
 
@@ -97,3 +98,19 @@ def test_a_file_outside_the_repository_is_refused(tmp_path: Path) -> None:
         context.prompt(Cursor(str(tmp_path / "x.py"), ""), budget=10)
     with pytest.raises(SourceError, match="is not a folder"):
         RepositoryContext(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("n_lines", [2, 60])
+def test_while_someone_types_prompts_begin_alike(n_lines: int) -> None:
+    """Few lines: a file in front is cut; many: the open file itself is."""
+    files = {"near.py": "".join(f"def near_{i}():\n    pass\n" for i in range(40))}
+    prefix = "import near\n" + "".join(f"value_{i} = {i}\n" for i in range(n_lines))
+    typed = "".join(f"name_{i} = near.near_{i}()\n" for i in range(10))
+    begins = set()
+    for n in range(len(typed)):
+        cursor = Cursor("main.py", prefix + typed[:n])
+        prompt = context_prompt(files, cursor, budget=600)
+        assert len(prompt) <= 600
+        assert prompt.endswith(cursor.prefix[-100:])
+        begins.add(prompt[:100])
+    assert len(begins) <= 1 + len(typed) // (600 // 8)

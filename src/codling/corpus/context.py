@@ -12,13 +12,17 @@ where the cursor stands, no longer than a budget. As in the README of DeepSeek-C
     from model import IrisClassifier     <- the cursor is somewhere below
 
 What does not fit is left out at the far end: files at the greatest import distance first. The last
-file that fits in part loses its beginning, as at the start of a training window.
+file that fits in part loses its beginning, as at the start of a training window. Where a text
+begins moves in steps, not at every line: while someone types, prompts begin alike, so that
+what an engine has computed of the last one stays useful.
 
 Not here: what is done with the text after the cursor (tokens/fim.py), and the model.
 """
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +39,7 @@ Measure = Callable[[str], int]
 """Length of a text in the unit of the budget: characters (`len`) or tokens."""
 
 _MAX_FILE_BYTES = 1_000_000
+_STEPS = 8
 _SKIPPED_DIRS = frozenset(
     ("node_modules", "__pycache__", "site-packages", "venv", "env", "build", "dist", "target")
 )
@@ -216,21 +221,34 @@ def _prompt(graph: _Graph, cursor: Cursor, budget: int, measure: Measure) -> str
     here = file_text(language, path, "") + prefix
     room = budget - measure(here)
     if room < 0:
-        return _cut_start(prefix, budget, measure)
+        return _cut_start_in_steps(prefix, budget, measure)
     near = _by_distance(graph, path, prefix + suffix)
-    chosen: dict[str, str] = {}
-    first = ""
-    for each in near:
-        text = file_text(graph.languages[each], each, graph.files[each])
-        size = measure(text)
-        if size > room:
-            first = _cut_start(text, room, measure, whole_lines=True)
-            break
-        chosen[each] = text
-        room -= size
+    chosen, first = _fit_files(graph, near, room, budget, measure)
     prompt = first + "".join(chosen[p] for p in _in_order(graph, sorted(chosen))) + here
     # Tokens of joined texts may be more than the sum of their parts.
     return prompt if measure(prompt) <= budget else _cut_start(prompt, budget, measure)
+
+
+def _fit_files(
+    graph: _Graph, near: Sequence[str], room: int, budget: int, measure: Measure
+) -> tuple[dict[str, str], str]:
+    """The first of the files that fit, and the end of the next one, which fits in part."""
+    chosen: dict[str, str] = {}
+    sizes: list[int] = []
+    for each in near:
+        text = chosen[each] = file_text(graph.languages[each], each, graph.files[each])
+        sizes.append(measure(text))
+        if sum(sizes) > room:
+            break
+    else:
+        return chosen, ""
+    left = room - room % max(1, budget // _STEPS)  # typing does not change it at every character
+    for n, text in enumerate(chosen.values()):
+        if sizes[n] > left:
+            kept = {p: chosen[p] for p in near[:n]}
+            return kept, _cut_start(text, left, measure, whole_lines=True)
+        left -= sizes[n]
+    raise AssertionError("what does not fit into more does not fit into less")
 
 
 def _by_distance(graph: _Graph, path: str, text: str) -> list[str]:
@@ -248,6 +266,19 @@ def _in_order(graph: _Graph, paths: Sequence[str]) -> Iterator[str]:
     index = {p: i for i, p in enumerate(paths)}
     edges = [[index[t] for t in graph.of(p) if t in index] for p in paths]
     return (paths[i] for files in arrange_files(edges, "scc") for i in files)
+
+
+def _cut_start_in_steps(text: str, budget: int, measure: Measure) -> str:
+    """The end of `text` within the budget, from a line that stays the first while text is added."""
+    step = max(1, budget // _STEPS)
+    starts = [0]
+    for line in text.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    places = [at for before, at in pairwise(starts) if before // step < at // step]
+    fits = bisect_left(places, True, key=lambda at: measure(text[at:]) <= budget)
+    if fits < len(places) and places[fits] < len(text):
+        return text[places[fits] :]
+    return _cut_start(text, budget, measure)
 
 
 def _cut_start(text: str, budget: int, measure: Measure, *, whole_lines: bool = False) -> str:
