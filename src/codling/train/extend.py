@@ -5,7 +5,11 @@ Output: a checkpoint whose rotary positions are stretched and whose weights are 
 windows.
 
 DeepSeek-Coder: linear, theta 1e5, factor 4, 1000 steps at 16K. DeepSeek-V2: YaRN, factor 40, 1000
-steps at 32K (arXiv:2405.04434, section 3.1.4).
+steps at 32K (arXiv:2405.04434, section 3.1.4). DeepSeek-Coder-V2: then 1000 steps at 128K
+(arXiv:2406.11931, section 3.4): a checkpoint whose positions are stretched keeps them, and only its
+windows become longer.
+
+Before and after, long-context.json says how far the model reads (long_context.py).
 
 Not here: the loop (trainer.py).
 """
@@ -16,16 +20,23 @@ from typing import Literal
 
 from codling.checkpoint.load import load_model
 from codling.checkpoint.verify import model_input
-from codling.core.artifact import open_artifact
+from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import ConfigError
+from codling.core.files import write_json
+from codling.core.log import say
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
-from codling.tokens.token_files import read_meta
+from codling.tokens.token_files import StreamMeta, open_stream, read_meta
+from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import LoopConfig
+from codling.train.long_context import Reach, compare_reach, measure_reach
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
+
+MAX_RISE_PERCENT = 1.0
+"""More bits per token within the old length than this are said to be a loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +51,24 @@ class ExtendConfig(LoopConfig):
     """Where the new checkpoint goes."""
     context: int = 4096
     """The new context in tokens."""
-    scaling: Literal["linear", "yarn"] = "linear"
-    """linear: DeepSeek-Coder's way to 16K (theta 1e5, factor 4); yarn: DeepSeek-V2's."""
+    scaling: Literal["linear", "yarn"] | None = None
+    """linear (default): DeepSeek-Coder's way to 16K (theta 1e5, factor 4); yarn: DeepSeek-V2's. A
+    checkpoint that is stretched keeps its own."""
     factor: float | None = None
-    """How far positions are stretched; by default new context / old context."""
+    """How far positions are stretched; by default new context / old context. More than that leaves
+    room for a second stage."""
     theta: float | None = None
     """Base of the rotary wavelengths; by default the checkpoint's."""
+    n_needles: int = aside(4)
+    """Needles per length that are looked for before and after; 0 leaves them out."""
 
 
 @stage("checkpoint", version=1, produce=produce_on_ranks)
 def extend(config: ExtendConfig) -> Work:
     """Continue training a checkpoint on longer windows, with its positions stretched.
 
-    Raises ConfigError if the new context is not longer than the old.
+    Raises ConfigError if the new context is not longer than the old, or beyond the reach of
+    positions that are stretched already.
 
     Example:
         codling extend --checkpoint-dir runs/stdlib/checkpoint --context 4096 \
@@ -71,30 +87,92 @@ def extend(config: ExtendConfig) -> Work:
     shape = extend_positions(old.config, config)
     model = Transformer(shape)
     model.load_state_dict(old.state_dict())
-    summary = train_on_tokens(model, config, config.tokens_dir, draft.path, ranks)
+    old_length = old.config.max_position
+    before = _measure(old, config, meta, old_length) if ranks.is_main else None
+    summary = train_on_tokens(
+        model, config, config.tokens_dir, draft.path, ranks, context=config.context
+    )
     if ranks.is_main:
+        if before is not None:
+            _report(draft, before, _measure(model, config, meta, old_length), old_length)
         publish_checkpoint(draft, model, shape, config.checkpoint_dir, meta.fim_mode)
         draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
 
 
 def extend_positions(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
     """The shape of the model with its positions stretched to the new context."""
+    if old.rope.scaling != "none":
+        return _lengthen(old, config)
     factor = config.factor or config.context / old.max_position
     if config.context <= old.max_position or factor <= 1:
         raise ConfigError(
             f"extend.context is {config.context} and the factor {factor:g}, but the checkpoint "
             f"already takes {old.max_position} tokens; choose a longer context"
         )
-    if old.rope.scaling != "none":
+    if factor * old.max_position < config.context:
         raise ConfigError(
-            f"{config.checkpoint_dir} is stretched already ({old.rope.scaling}); "
-            "extend the checkpoint that it was made from"
+            f"extend.factor {factor:g} stretches {old.max_position} tokens to "
+            f"{factor * old.max_position:g}, not to {config.context}; choose a larger factor"
         )
     rope = replace(
         old.rope,
         theta=config.theta or old.rope.theta,
-        scaling=config.scaling,
+        scaling=config.scaling or "linear",
         factor=factor,
         original_max_position=old.max_position,
     )
     return replace(old, rope=rope, max_position=config.context)
+
+
+def _lengthen(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
+    """The second stage: the positions stay as they are stretched, the windows become longer."""
+    rope = old.rope
+    asked = {"scaling": config.scaling, "factor": config.factor, "theta": config.theta}
+    changed = [k for k, v in asked.items() if v is not None and v != getattr(rope, k)]
+    if changed:
+        raise ConfigError(
+            f"{config.checkpoint_dir} is stretched already ({rope.scaling}, factor "
+            f"{rope.factor:g}) and keeps that; leave out {', '.join(changed)}, or extend the "
+            "checkpoint that it was made from"
+        )
+    reach = int(rope.factor * (rope.original_max_position or old.max_position))
+    if config.context > max(reach, old.max_position):
+        raise ConfigError(
+            f"{config.checkpoint_dir} is stretched to {reach} tokens; {config.context} need a "
+            "larger factor from the first stage on"
+        )
+    return replace(old, max_position=max(old.max_position, config.context))
+
+
+def _measure(
+    model: Transformer, config: ExtendConfig, meta: StreamMeta, old_length: int
+) -> Reach | None:
+    """How far the model reads; None without held-out text of one window."""
+    n_tokens = meta.splits["heldout"].n_tokens
+    if n_tokens <= config.context or not config.n_heldout_evals:
+        return None
+    training = model.training
+    model.eval()
+    found = measure_reach(
+        model,
+        Tokenizer.open(config.checkpoint_dir),
+        open_stream(config.tokens_dir, "heldout"),
+        lengths=sorted({min(old_length, config.context), config.context}),
+        n_windows=max(1, min(config.heldout_tokens, n_tokens) // config.context),
+        n_needles=config.n_needles,
+    )
+    model.train(training)
+    return found
+
+
+def _report(draft: Draft, before: Reach, after: Reach | None, old_length: int) -> None:
+    assert after is not None
+    table = compare_reach(before, after, old_length)
+    write_json(draft.file("long-context.json"), table)
+    rise = table["rise_at_old_length_percent"]
+    draft.counts |= {"rise_at_old_length_percent": rise}
+    if rise is not None and rise > MAX_RISE_PERCENT:
+        say(
+            f"Within its old {old_length} tokens the model has become worse: {rise:.1f}% more bits "
+            f"per token (at most {MAX_RISE_PERCENT:g}% is usual); train longer, or at a lower rate"
+        )
