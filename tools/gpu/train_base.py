@@ -33,7 +33,7 @@ import torch
 from weight_files import read_weights, recipe_config, write_weights
 
 from codling.core.artifact import SHARDS
-from codling.core.files import read_json_lines, write_json
+from codling.core.files import read_json_lines, replace_file, write_json
 from codling.model.device import choose_device
 from codling.model.sizes import flops_per_token, sizes
 from codling.model.transformer import Transformer
@@ -304,7 +304,8 @@ class Keeper(threading.Thread):
         metrics = self.run_of.options.run / METRICS
         rows = list(read_json_lines(metrics))
         target = self.run_of.options.out / f"{METRICS}.xz"
-        target.write_bytes(lzma.compress(metrics.read_bytes(), preset=1))
+        with replace_file(target) as temporary:
+            temporary.write_bytes(lzma.compress(metrics.read_bytes(), preset=1))
         held = [row["heldout_loss"] for row in rows if "heldout_loss" in row]
         return {**(rows[-1] if rows else {}), "heldout_loss": held[-1] if held else None}
 

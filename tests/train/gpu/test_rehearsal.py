@@ -1,6 +1,7 @@
 """A GPU session rehearsed on the CPU: pack, unpack, train, kill, go on, back, complete a line."""
 
 import json
+import lzma
 import os
 import signal
 import subprocess
@@ -72,6 +73,7 @@ def test_a_killed_session_goes_on_and_its_weights_come_back_as_a_model(
     out = tmp_path / "out"
     cut = make_checkpoint(out, recipe, tokens_dir, tokenizer_dir, tmp_path / "cut")
     assert cut.counts["steps"] == [state["step"]]
+    assert lzma.decompress((out / "metrics.jsonl.xz").read_bytes()).startswith(b'{"step": 1,')
 
     n_steps = state["step"] * 2 + 50
     events = finished(session(data, recipe, tmp_path, "--steps", str(n_steps)), environment)
