@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 GROUPS = ("pypi", "npm", "debian", "docs")
@@ -82,7 +83,10 @@ def stations(corpus: Path) -> Iterator[tuple[str, ...]]:
             if station == REDACTED and counts.get("redactions"):
                 rules["(redactions)"] = sum(counts["redactions"].values())
             told = ", ".join(f"{rule} {n:,}" for rule, n in ordered(rules)[:6])
-            n_bytes = sum(file.n_bytes for _, file in read_documents(folder, name))
+            n_bytes = sum(
+                pc.sum(pq.read_table(path, columns=["n_bytes"])["n_bytes"]).as_py() or 0
+                for path in folder.glob("documents-*.parquet")
+            )
             yield name, station, f"{counts['documents']:,}", f"{n_bytes / _MB:,.1f}", told
 
 
