@@ -98,7 +98,7 @@ def test_the_card_counts_what_is_trained_on_with_its_repeats(tmp_path: Path) -> 
         {"repo": "b@1~~b.whl", "language": "python", "license": "MIT", "n_bytes": 3_000_000},
         {"repo": "c@2~~c.whl", "language": "go", "license": "ISC", "n_bytes": 1_000_000},
     ]
-    rows = [row | {"sha256": str(i)} for i, row in enumerate(rows)]
+    rows = [row | {"source": row["repo"], "sha256": str(i)} for i, row in enumerate(rows)]
     left_out = {"documents": 2, "dropped": 3, "dropped_by_rule": {"generated": 2, "empty": 1}}
     write_station(tmp_path / "pypi" / "raw", rows, left_out)
     write_station(tmp_path / "pypi" / "unique", rows, {"documents": 2, "dropped": 7})

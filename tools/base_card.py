@@ -29,6 +29,7 @@ _MB = 1_000_000
 class File(NamedTuple):
     """A document of the corpus."""
 
+    group: str
     registry: str
     source: str
     """Name and version: `httpcore@1.0.9`."""
@@ -56,7 +57,7 @@ def card(corpus: Path, n_rows: int) -> Iterator[str]:
         files |= documents(corpus / name, name)
     mixed = mixture(corpus / "samples", files)
     total = sum(mixed.values())
-    for title, key in (("language", "language"), ("licence", "license"), ("registry", "registry")):
+    for title, key in (("language", "language"), ("licence", "license"), ("group", "group")):
         yield from ("", *table((title, "MB", "share"), shares(mixed, key, n_rows, total)))
     sources = {(file.registry, file.source) for file in mixed}
     yield from ("", f"{len(sources):,} sources, {total / _MB:,.1f} MB; the largest:", "")
@@ -90,21 +91,23 @@ def stations(corpus: Path) -> Iterator[tuple[str, ...]]:
             yield name, station, f"{counts['documents']:,}", f"{n_bytes / _MB:,.1f}", told
 
 
-def documents(group: Path, registry: str) -> dict[str, File]:
+def documents(folder: Path, group: str) -> dict[str, File]:
     """By their hash the documents of a group that went into samples."""
-    last = next(s for s in reversed(STATIONS) if (group / s).is_dir())
-    return dict(read_documents(group / last, registry))
+    last = next(s for s in reversed(STATIONS) if (folder / s).is_dir())
+    return dict(read_documents(folder / last, group))
 
 
-def read_documents(folder: Path, registry: str) -> Iterator[tuple[str, File]]:
+def read_documents(folder: Path, group: str) -> Iterator[tuple[str, File]]:
     """Hash and description of every document of a station, without its text."""
-    columns = ["repo", "language", "license", "n_bytes", "sha256"]
+    columns = ["source", "repo", "language", "license", "n_bytes", "sha256"]
     for path in sorted(folder.glob("documents-*.parquet")):
         for batch in pq.ParquetFile(path).iter_batches(columns=columns):
             for row in batch.to_pylist():
+                # Running text comes from tables that are called after the registries.
+                registry = row["source"] if group == "docs" else group
                 source = row["repo"].partition("~~")[0]
-                file = File(registry, source, row["language"], row["license"], row["n_bytes"])
-                yield row["sha256"], file
+                about = row["language"], row["license"], row["n_bytes"]
+                yield row["sha256"], File(group, registry, source, *about)
 
 
 def mixture(samples: Path, files: Mapping[str, File]) -> Counter[File]:
