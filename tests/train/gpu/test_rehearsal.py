@@ -73,7 +73,7 @@ def test_a_killed_session_goes_on_and_its_weights_come_back_as_a_model(
     out = tmp_path / "out"
     cut = make_checkpoint(out, recipe, tokens_dir, tokenizer_dir, tmp_path / "cut")
     assert cut.counts["steps"] == [state["step"]]
-    assert lzma.decompress((out / "metrics.jsonl.xz").read_bytes()).startswith(b'{"step": 1,')
+    assert lzma.decompress((out / "metrics.jsonl.xz").read_bytes()).startswith(b'{"step": 0,')
 
     n_steps = state["step"] * 2 + 50
     events = finished(session(data, recipe, tmp_path, "--steps", str(n_steps)), environment)
