@@ -17,7 +17,7 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -27,7 +27,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from codling import __version__
 from codling.core import recipe as recipes
 from codling.core.artifact import Artifact, fresh_start
-from codling.core.errors import CodlingError, ConfigError, from_os_error
+from codling.core.errors import CodlingError, ConfigError, RequestError, from_os_error
 from codling.core.exit_status import Said
 from codling.core.flags import (
     Setting,
@@ -205,13 +205,13 @@ def _command(verb: Verb) -> Callable[..., object]:
                 positional if _takes_many(config_class, verb.positional) else positional[0]
             )
         given = _nest_flags({k: v for k, v in flags.items() if v is not None and v != ()})
-        try:
-            with fresh_start() if fresh else nullcontext():
-                return stage(_merge(config_class, verb, recipe, given))
-        except ConfigError as error:
-            # Stages speak of settings by their names in a recipe.
-            names = spell_flags(settings_of(config_class), verb.positional)
-            raise ConfigError(name_flags_in_error(str(error), names)) from error
+        values = _read_table(config_class, verb, recipe)
+        if recipe is not None and "recipe" in {f.name for f in fields(config_class)}:
+            given["recipe"] = recipe
+        names = spell_flags(settings_of(config_class), verb.positional)
+        with _naming_flags(names), fresh_start() if fresh else nullcontext():
+            result = stage(_merge(config_class, verb, values, given))
+        return _name_flags_late(result, names) if isinstance(result, Iterator) else result
 
     parameters = list(_parameters(config_class, verb.positional))
     parameters.append(
@@ -241,21 +241,36 @@ def _command(verb: Verb) -> Callable[..., object]:
     return command
 
 
+@contextmanager
+def _naming_flags(names: dict[str, str]) -> Iterator[None]:
+    """Stages speak of settings by their names in a recipe; here an error names their flags."""
+    try:
+        yield
+    except (ConfigError, RequestError) as error:
+        raise type(error)(name_flags_in_error(str(error), names)) from error
+
+
+def _name_flags_late(pieces: Iterator[object], names: dict[str, str]) -> Iterator[object]:
+    with _naming_flags(names):
+        yield from pieces
+
+
+def _read_table(config_class: type[Any], verb: Verb, recipe: Path | None) -> dict[str, Any]:
+    """The verb's table of a recipe, checked alone: a message about it names the file, not flags."""
+    if recipe is None:
+        return {}
+    where = f"{recipe} [{verb.table}]"
+    read = recipes.read_recipe(recipe).get(verb.table, {})
+    if not isinstance(read, dict):
+        raise ConfigError(f"{where} must be a table")
+    recipes.build_partial(config_class, read, where)
+    return read
+
+
 def _merge(
-    config_class: type[Any], verb: Verb, recipe: Path | None, given: dict[str, Any]
+    config_class: type[Any], verb: Verb, values: dict[str, Any], given: dict[str, Any]
 ) -> object:
-    values: dict[str, Any] = {}
     where = f"codling {verb.name}"
-    if recipe is not None:
-        if "recipe" in {f.name for f in fields(config_class)}:
-            given["recipe"] = recipe
-        read = recipes.read_recipe(recipe).get(verb.table, {})
-        where = f"{recipe} [{verb.table}]"
-        if not isinstance(read, dict):
-            raise ConfigError(f"{where} must be a table")
-        values = read
-        # The recipe alone first, so that a message about it names the file and not the flags.
-        recipes.build_partial(config_class, values, where)
     merged = _deep_merge(values, given)
     if missing := missing_flags(config_class, merged, verb.positional):
         raise ConfigError(f"{where}: {missing}; see codling {verb.name} --help")

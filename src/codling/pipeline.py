@@ -19,6 +19,7 @@ from typing import Any, Literal
 from codling.core.artifact import MANIFEST, Artifact
 from codling.core.errors import ConfigError, SourceError
 from codling.core.log import say
+from codling.core.ranges import Minutes, Ranged, Seed, Workers
 from codling.core.recipe import (
     aside,
     build,
@@ -36,7 +37,7 @@ from codling.verbs import TARGETS
 
 
 @dataclass(frozen=True, kw_only=True)
-class GrowConfig:
+class GrowConfig(Ranged):
     """Settings of `codling grow`."""
 
     sources: tuple[Path, ...] = ()
@@ -54,15 +55,15 @@ class GrowConfig:
     package: whole packages, as without --base."""
     replay: Path | None = None
     """With --base: other code, mixed in against forgetting; a repository, folder or archive."""
-    minutes: float = 5.0
+    minutes: Minutes = 5.0
     """Minutes of training."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of every random choice on the way."""
     skip: tuple[str, ...] = ()
     """Stations to leave out: decontaminate, dedup, screen (repeatable)."""
     set: tuple[str, ...] = ()
     """Settings of single stages, for example --set pretrain.max_steps=100 (repeatable)."""
-    workers: int | None = aside(None)
+    workers: Workers | None = aside(None)
     """Processes or threads of every data stage; by default each stage's own."""
     ray: str | None = aside(None)
     """Address of a Ray cluster for the data stages, or auto; by default this machine."""

@@ -321,5 +321,5 @@ def test_an_error_of_a_source_is_a_users_mistake() -> None:
 
 
 def test_a_document_that_would_not_fit_into_memory_is_a_mistake_of_the_settings() -> None:
-    with pytest.raises(ConfigError, match="at most 32,000,000"):
+    with pytest.raises(ConfigError, match=r"up to 32,000,000 \(every stage keeps"):
         CollectConfig(out_dir=Path("x"), max_file_bytes=10**9)

@@ -251,7 +251,7 @@ def test_any_k_is_reported_and_the_headline_says_what_has_no_answer(config, tmp_
     }
     assert artifact.counts["headline"].startswith("pass@1 20.0 (")
     assert artifact.counts["headline"].endswith("on 1 problems; 2 more have no answer")
-    with pytest.raises(ConfigError, match="--k"):
+    with pytest.raises(ConfigError, match="k is 0; choose a number from 1"):
         evaluate(replace(config, samples=tmp_path / "a.jsonl", k=(0,)))
 
 

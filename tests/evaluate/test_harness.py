@@ -165,7 +165,7 @@ def test_mistakes_in_the_settings_are_one_line_each(config, tmp_path):
         evaluate(replace(config, api=None))
     with pytest.raises(ConfigError, match="humaneval takes no --subset"):
         evaluate(replace(config, subset="gsm8k"))
-    with pytest.raises(ConfigError, match="--limit must be at least 0"):
+    with pytest.raises(ConfigError, match="limit is -3; choose a number from 0"):
         evaluate(replace(config, limit=-3))
     with pytest.raises(ConfigError, match="needs --out-dir"):
         evaluate(replace(config, out_dir=None))

@@ -101,7 +101,7 @@ def test_a_byte_limit_draws_from_everywhere_and_the_seed_decides(tmp_path: Path)
 
 
 def test_too_small_a_vocabulary_and_an_empty_split_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="at least 265"):
+    with pytest.raises(ConfigError, match="from 265 up to"):
         TokenizerConfig(vocab_size=264)
     samples = make_samples(tmp_path / "s", [[sample_row("a", "x", "heldout")]])
     config = TokenizerConfig(samples_dir=samples.path, out_dir=tmp_path / "t")

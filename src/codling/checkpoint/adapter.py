@@ -30,13 +30,14 @@ from torch import Tensor
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.names import parameter_parts
 from codling.checkpoint.safetensors_file import SafeTensor, read_safetensors
-from codling.checkpoint.validation import MAX_WIDTH, Settings
+from codling.checkpoint.validation import Settings
 from codling.checkpoint.verify import model_id
 from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact, sha256_of
 from codling.core.errors import CheckpointError, name_faults
 from codling.core.files import replace_file, write_json
 from codling.core.foreign_json import read_object
 from codling.core.inputs import input_at
+from codling.model.config import MAX_WIDTH
 from codling.model.transformer import Transformer
 
 ADAPTER = "adapter"

@@ -18,17 +18,20 @@ import torch
 from torch import Tensor
 
 from codling.checkpoint.gguf_file import GgufFile, GgufTensor
-from codling.checkpoint.validation import (
+from codling.checkpoint.validation import Settings
+from codling.core.errors import CheckpointError, ConfigError
+from codling.model.config import (
     MAX_EXPERTS,
     MAX_HEADS,
     MAX_LAYERS,
     MAX_POSITION,
     MAX_VOCAB,
     MAX_WIDTH,
-    Settings,
+    MLAConfig,
+    ModelConfig,
+    MoEConfig,
+    RopeConfig,
 )
-from codling.core.errors import CheckpointError, ConfigError
-from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 
 _ARCHITECTURES = ("llama", "qwen2", "qwen3", "deepseek2")
 _TOP = {

@@ -7,32 +7,30 @@ Not here: the arithmetic (model/sizes.py).
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from codling.checkpoint.hub import has_model, local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.verify import verify_files
 from codling.core.errors import CheckpointError, ConfigError
-from codling.model.config import ModelConfig
+from codling.core.ranges import Range, Ranged
+from codling.model.config import MAX_POSITION, ModelConfig
 from codling.model.presets import PRESETS, preset
 from codling.model.sizes import TRAIN_BYTES, flops_per_token, sizes
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfoConfig:
+class InfoConfig(Ranged):
     """Settings of `codling info`."""
 
     model: str
     """Name of a preset, such as coder-6.7b, or a run's folder, a checkpoint's, a .gguf file, or
     ORGANISATION/MODEL on the hub."""
-    context: int = 4096
+    context: Annotated[int, Range(0, MAX_POSITION)] = 4096
     """Tokens before the one whose arithmetic is counted."""
 
     verify: bool = False
     """Read every file of the checkpoint: compare it with its manifest, look at all weights."""
-
-    def __post_init__(self) -> None:
-        if self.context < 0:
-            raise ConfigError(f"info: context is {self.context}, but must not be negative")
 
 
 def info(config: InfoConfig) -> str:

@@ -9,17 +9,20 @@ from collections.abc import Mapping
 from math import log
 from typing import Any, Literal
 
-from codling.checkpoint.validation import (
+from codling.checkpoint.validation import Settings
+from codling.core.errors import CheckpointError, ConfigError
+from codling.model.config import (
     MAX_EXPERTS,
     MAX_HEADS,
     MAX_LAYERS,
     MAX_POSITION,
     MAX_VOCAB,
     MAX_WIDTH,
-    Settings,
+    MLAConfig,
+    ModelConfig,
+    MoEConfig,
+    RopeConfig,
 )
-from codling.core.errors import CheckpointError, ConfigError
-from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",

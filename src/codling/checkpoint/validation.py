@@ -4,9 +4,6 @@ Input: the parsed contents of a config.json, or the metadata of a GGUF file. Out
 model can be built from. A setting that is absent or null takes its default; one of the wrong type
 or out of range is a CheckpointError that names file, setting and value.
 
-The limits are several times the largest published model's, and small enough that no shape made of
-them overflows or keeps a loop busy.
-
 Not here: which settings there are (settings.py, gguf.py), and whether the weights fit (load.py).
 """
 
@@ -16,13 +13,6 @@ from typing import Any, NoReturn
 
 from codling.core.errors import CheckpointError
 
-MAX_VOCAB = 1 << 24
-MAX_WIDTH = 1 << 20
-"""Of the residual stream, a head, a latent or an expert; an MLP may have four times as many."""
-MAX_LAYERS = 4096
-MAX_HEADS = 1 << 14
-MAX_EXPERTS = 1 << 14
-MAX_POSITION = 1 << 30
 _SHOWN = 60
 
 

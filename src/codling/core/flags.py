@@ -16,6 +16,7 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Union, get_args, get_origin
 
@@ -73,12 +74,13 @@ def settings_of(config_class: type, prefix: str = "") -> list[Setting]:
 
 
 def spell_flags(settings: Iterable[Setting], positional: str | None) -> dict[str, str]:
-    """Last part of each name -> its flag; the positional one is written as usage lines do."""
+    """Each name, and its last part -> its flag; the positional one is written as usage lines do."""
     flags: dict[str, str] = {}
     for each in sorted(settings, key=lambda setting: setting.path.count(".")):
         flag = each.path.upper() if each.path == positional else each.flag
         # Of two with the same last name the outer one is meant.
         flags.setdefault(each.path.rpartition(".")[2], flag)
+        flags[each.path] = flag
     return flags
 
 
@@ -100,7 +102,7 @@ def name_flags(text: str, flags: dict[str, str]) -> str:
 def name_flags_in_error(line: str, flags: dict[str, str]) -> str:
     """As `name_flags`, and a plain name where the message begins with it: `minutes is -1`."""
     line = re.sub(
-        r"^((?:[\w ]+: )?)([a-z]\w*)(?= (?:is|must|needs)\b)",
+        r"^((?:[\w -]+: )?)([a-z][\w.]*)(?= (?:is|must|needs)\b)",
         lambda found: found[1] + flags.get(found[2], found[2]),
         line,
     )
@@ -132,6 +134,7 @@ def _attribute_docs(config_class: type) -> dict[str, str]:
     return docs
 
 
+@cache
 def _own_attribute_docs(config_class: type) -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body[0]
     assert isinstance(tree, ast.ClassDef)

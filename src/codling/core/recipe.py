@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from codling.core.errors import ConfigError
 from codling.core.packaged import packaged_dir
+from codling.core.ranges import check_ranges, ranged_fields
 
 Config = TypeVar("Config")
 
@@ -70,13 +71,14 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
     """An instance of dataclass `cls` from plain values; `where` names their origin in messages.
 
-    Nested dataclasses take nested mappings. Raises ConfigError for an unknown key, a missing one,
-    or a value of the wrong type.
+    Nested dataclasses take nested mappings; their `where` ends in the field's name and a point.
+    Raises ConfigError for an unknown key, a missing one, or a value of the wrong type or out of its
+    range.
     """
     made = build_partial(cls, values, where)
     for each in fields(cls):  # type: ignore[arg-type]
         if each.name not in made and each.default is MISSING and each.default_factory is MISSING:
-            raise ConfigError(f"{where}: {each.name.replace('_', '-')} is missing")
+            raise ConfigError(f"{where.rstrip('.')}: {each.name.replace('_', '-')} is missing")
     return cls(**made)
 
 
@@ -84,15 +86,20 @@ def build_partial(cls: type, values: Mapping[str, Any], where: str) -> dict[str,
     """The checked and converted fields that `values` sets; fields may still be missing."""
     assert is_dataclass(cls)
     hints = typing.get_type_hints(cls)
+    ranged = ranged_fields(cls)
     known = {f.name: f for f in fields(cls)}
     made: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in known:
             raise ConfigError(
-                explain_former_name(cls, key, where) or explain_unknown_key(key, known, where)
+                explain_former_name(cls, key, where)
+                or explain_unknown_key(key, known, where.rstrip("."))
             )
-        made[name] = _convert(hints[name], value, f"{where}: {key}")
+        label = f"{where}{key}" if where.endswith(".") else f"{where}: {key}"
+        made[name] = _convert(hints[name], value, label)
+        if name in ranged:
+            check_ranges(ranged[name], made[name], label)
     return made
 
 
@@ -140,7 +147,7 @@ def _convert(hint: object, value: object, where: str) -> object:
     if origin is dict and isinstance(value, Mapping):
         return {str(k): _convert(choices[1], v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
-        return build(hint, value, where)
+        return build(hint, value, f"{where}.")
     return _convert_scalar(hint, value, where)
 
 

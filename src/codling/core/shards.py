@@ -31,9 +31,10 @@ import pyarrow.parquet as pq
 
 from codling.core.artifact import SHARDS, Artifact, Draft, FileEntry, file_entry
 from codling.core.cluster import map_on_ray
-from codling.core.errors import ArtifactError, CodlingError, ConfigError, StorageError
+from codling.core.errors import ArtifactError, CodlingError, StorageError
 from codling.core.files import make_folder, replace_file, sync_file, sync_folder, write_json
 from codling.core.log import Bar
+from codling.core.ranges import Ranged, Workers
 from codling.core.recipe import aside
 
 Task = TypeVar("Task")
@@ -47,18 +48,13 @@ def available_cores() -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parallel:
+class Parallel(Ranged):
     """Where the shards of a stage are worked on: settings of every stage that has some."""
 
-    workers: int = aside(factory=available_cores)
+    workers: Workers = aside(factory=available_cores)
     """Processes or threads that work at the same time; the result does not depend on it."""
     ray: str | None = aside(None)
     """Address of a Ray cluster, or auto; by default this machine."""
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a setting that cannot work."""
-        if self.workers < 1:
-            raise ConfigError("workers must be at least 1")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codling.core.artifact import open_artifact
+from codling.core.ranges import Count, Seed
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Parallel, Shard, map_shards
 from codling.core.stage import Work, stage
@@ -54,9 +55,9 @@ class ArrangeConfig(Parallel):
     """Where the samples go."""
     order: Order = "scc"
     """`scc`: no edge outside cycles is violated; `paper`: Algorithm 1 as published; `random`."""
-    max_chars: int = 4_000_000
+    max_chars: Count = 4_000_000
     """A longer sample is cut, between files; a file longer than this is a sample of its own."""
-    seed: int = 0
+    seed: Seed = 0
     """For the order `random`."""
     left_out: tuple[str, ...] = aside(())
     """Stations that these documents did not pass, and why; only noted in the manifest."""

@@ -6,9 +6,10 @@ Thresholds that are left at None come from the profile (corpus/filters/profiles.
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from codling.core.errors import ConfigError
+from codling.core.ranges import Count, ProperShare, Range, Seed
 from codling.core.recipe import aside
 from codling.core.shards import Parallel
 from codling.corpus.filters.profiles import FilterConfig
@@ -31,7 +32,7 @@ class CollectConfig(Parallel):
     """Folder of the artefact "raw"."""
     own: bool = False
     """Declare that you may train on files without any licence notice (LicenseRef-own)."""
-    heldout_fraction: float = 0.05
+    heldout_fraction: ProperShare = 0.05
     """Share of each repository's code that is kept from training, in whole packages."""
     heldout_by: HeldoutBy = "package"
     """What is kept from training: whole packages by hash, by commit time the newest files or
@@ -50,13 +51,15 @@ class CollectConfig(Parallel):
     """Columns of Parquet and JSONL corpora that have other names, as content=body."""
     commit_times: bool = True
     """Read from git when each file was last changed (column changed_at)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the choice of held-out packages."""
     languages: Literal["deepseek-coder", "coder-v2"] = "deepseek-coder"
     """Languages that are recognised: the 89 of DeepSeek-Coder or the 338 of DeepSeek-Coder-V2."""
-    max_file_bytes: int = 1_000_000
+    max_file_bytes: Annotated[
+        int, Range(1, MAX_DOCUMENT_BYTES, why="every stage keeps within 1 GB of memory")
+    ] = 1_000_000
     """Larger files are dropped without being read; at most 32,000,000."""
-    shard_bytes: int = 16_000_000
+    shard_bytes: Count = 16_000_000
     """Source bytes per shard of work."""
 
     @property
@@ -80,22 +83,12 @@ class CollectConfig(Parallel):
     def __post_init__(self) -> None:
         """Raise ConfigError for a setting that cannot work."""
         super().__post_init__()
-        if not 0 <= self.heldout_fraction < 1:
-            raise ConfigError(f"heldout_fraction is {self.heldout_fraction}; choose from 0 to 1")
         if self.heldout_moment is not None and self.heldout_by in ("package", "commits"):
             raise ConfigError("heldout_since needs heldout_by file-time or repository-time")
         if self.at is not None and (self.heldout_by != "commits" or len(self.sources) != 1):
             raise ConfigError("at names a commit: it needs heldout_by commits and one repository")
         if self.heldout_by not in ("package", "commits") and not self.commit_times:
             raise ConfigError(f"heldout_by {self.heldout_by} needs commit_times")
-        for name in ("max_file_bytes", "shard_bytes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1")
-        if self.max_file_bytes > MAX_DOCUMENT_BYTES:
-            raise ConfigError(
-                f"max_file_bytes is {self.max_file_bytes:,}; at most {MAX_DOCUMENT_BYTES:,} keep "
-                "every stage within 1 GB of memory"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
 from codling.core.inputs import source_input
+from codling.core.ranges import Range
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Parallel, Shard, map_shards
 from codling.core.stage import Work, stage
@@ -83,17 +85,17 @@ class DecontaminateConfig(Parallel):
     """Files or folders: JSONL, JSON, Parquet or CSV, also with .gz."""
     fields: tuple[str, ...] = ()
     """The columns or keys that are looked for; by default every text in the files."""
-    n: int = 10
+    n: Annotated[int, Range(1, 1000)] = 10
     """A document with so many words in a row of a benchmark's text goes."""
-    min_words: int = 3
+    min_words: Annotated[int, Range(1, 1000)] = 3
     """A benchmark's text of so many words, fewer than `n`, is looked for as a whole."""
-    min_distinct: int = 4
+    min_distinct: Annotated[int, Range(0, 1000)] = 4
     """So many of the `n` words must be different and have two letters: numbers are not evidence."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.min_words <= self.n:
-            raise ConfigError(f"min_words is {self.min_words}; it must be from 1 to n = {self.n}")
+        if self.min_words > self.n:
+            raise ConfigError(f"min_words is {self.min_words}; it must be at most n = {self.n}")
 
 
 @stage("documents", version=1)

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codling.core.artifact import Draft, open_artifact
-from codling.core.errors import ConfigError, SourceError
+from codling.core.errors import SourceError
 from codling.core.foreign_json import read_object
 from codling.core.inputs import source_input
+from codling.core.ranges import PositiveShare
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Parallel, Shard, map_shards
 from codling.core.stage import Work, stage
@@ -46,7 +47,7 @@ class DedupConfig(Parallel):
     """Where the documents that stay, and the list of those that go, are written."""
     level: Literal["file", "repository"] = "file"
     """What is compared: single files, or whole repositories, as DeepSeek-Coder did."""
-    threshold: float = 0.7
+    threshold: PositiveShare = 0.7
     """Jaccard similarity of the sets of token 5-grams from which two count as duplicates."""
     verify: bool = True
     """Compute the exact similarity; without, all that share a MinHash band go."""
@@ -54,11 +55,6 @@ class DedupConfig(Parallel):
     """Artefacts of kind "documents" that exist already: what resembles their content goes."""
     stars: Path | None = aside(None)
     """JSON object from repository to its stars: of equal licences, the more popular copy stays."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.threshold <= 1:
-            raise ConfigError(f"threshold is {self.threshold}; it must be above 0 and at most 1")
 
 
 @stage("documents", version=5)

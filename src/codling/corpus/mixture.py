@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from codling.core.artifact import Artifact, Input, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.inputs import source_input, tokenizer_file
+from codling.core.ranges import Count, Range, Seed
 from codling.core.recipe import aside
 from codling.core.shards import Parallel, Shard, map_shards
 from codling.core.stage import Work, stage
@@ -42,19 +43,17 @@ class MixConfig(Parallel):
     """Folder of the mixed samples."""
     tokenizer_dir: Path | None = aside(None)
     """Counts the tokens; without it, 3.2 bytes are taken for one."""
-    total_tokens: int | None = None
+    total_tokens: Count | None = None
     """Training tokens of the mixture; by default as many as the repetition limit allows."""
-    max_repeats: float = 4.0
+    max_repeats: Annotated[float, Range(1, 1e6)] = 4.0
     """How often one sample may be seen at most (arXiv:2305.16264 finds 4 about as good as new)."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides which samples a part that is too large gives."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.parts:
             raise ConfigError("mix: name at least one part, as SAMPLES_DIR=SHARE")
-        if self.max_repeats < 1:
-            raise ConfigError(f"max_repeats is {self.max_repeats}; at least 1 is needed")
 
 
 @dataclass(frozen=True)

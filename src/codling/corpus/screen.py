@@ -26,6 +26,7 @@ from codling.core.artifact import Artifact, Input, name_damage, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.languages.table import LANGUAGES
 from codling.core.log import say
+from codling.core.ranges import Share
 from codling.core.recipe import aside, explain_unknown_key
 from codling.core.shards import Counts, Parallel, Shard, map_shards
 from codling.core.stage import Work, stage
@@ -53,7 +54,7 @@ class ScreenConfig(Parallel):
     """Where the documents that stay, and the list of those that go, are written."""
     syntax: bool = True
     """Drop files that do not parse."""
-    max_error_share: float = 0.05
+    max_error_share: Share = 0.05
     """A file goes if more of its tokens, in bytes, stand where the grammar cannot place them."""
     strict: tuple[str, ...] = ("java", "javascript", "python")
     """Languages of which a file goes for any error: their grammars are complete."""
@@ -62,14 +63,11 @@ class ScreenConfig(Parallel):
     readability: ReadabilityConfig = field(default_factory=ReadabilityConfig)
     quality_model: Path | None = aside(None)
     """Artefact of `codling data quality`: files that it scores low go."""
-    min_quality: float = 0.5
+    min_quality: Share = 0.5
     """The least score that stays, from 0 to 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_error_share", "min_quality"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1")
         for language in self.strict:
             if language not in LANGUAGES:
                 raise ConfigError(

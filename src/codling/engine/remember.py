@@ -19,6 +19,7 @@ from codling.checkpoint.adapter import adapter_input
 from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.log import Bar, say
+from codling.core.ranges import CountFromZero, Ranged, Seed
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
@@ -45,7 +46,7 @@ _MIN_FITTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryConfig:
+class MemoryConfig(Ranged):
     """Settings of `codling memory`."""
 
     path: Path = aside()
@@ -58,11 +59,11 @@ class MemoryConfig:
     """Adapter of that model: the weights are fitted to the mistakes of the two together."""
     out_dir: Path = aside()
     """Where the memory goes."""
-    fit_tokens: int = 8000
+    fit_tokens: CountFromZero = 8000
     """Tokens of the repository that the weights are fitted on; 0 takes the default weights."""
     precision: Precision = "bfloat16"
     """How the model's weights are held meanwhile."""
-    seed: int = 0
+    seed: Seed = 0
     """Which files the weights are fitted on."""
 
 

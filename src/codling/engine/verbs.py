@@ -14,6 +14,15 @@ from typing import ClassVar
 import torch
 
 from codling.core.errors import ConfigError, SourceError
+from codling.core.ranges import (
+    Count,
+    CountFromZero,
+    PositiveShare,
+    Ranged,
+    Seed,
+    Temperature,
+    Workers,
+)
 from codling.core.recipe import aside
 from codling.corpus.context import Cursor, RepositoryContext
 from codling.engine.config import FORMER_NAMES, Precision
@@ -22,34 +31,34 @@ from codling.engine.text import TextEngine
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateConfig:
+class GenerateConfig(Ranged):
     """What all verbs that generate text share."""
 
     RENAMED: ClassVar[Mapping[str, str]] = FORMER_NAMES
 
     model: Path
     """A run's folder, a checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub."""
-    max_tokens: int = 128
+    max_tokens: Count = 128
     """Tokens to generate at most."""
-    temperature: float = 0.0
+    temperature: Temperature = 0.0
     """0 takes the likeliest token; 1 samples from the model's distribution."""
-    top_p: float = 1.0
+    top_p: PositiveShare = 1.0
     """Sample from the likeliest tokens that together have this probability."""
-    top_k: int = 0
+    top_k: CountFromZero = 0
     """Sample from this many likeliest tokens; 0 means all."""
-    seed: int | None = None
+    seed: Seed | None = None
     """The same seed gives the same text, alone or in any batch (float32 on the CPU)."""
     stop: tuple[str, ...] = ()
     """Strings before which the text ends."""
     precision: Precision = "auto"
     """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
-    max_length: int | None = aside(None)
+    max_length: Count | None = aside(None)
     """Tokens of prompt and completion at most; by default the model's context."""
     adapter: Path | None = None
     """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     memory: Path | None = None
     """Memory of a repository (codling memory) that completions and insertions may repeat."""
-    threads: int | None = aside(None)
+    threads: Workers | None = aside(None)
     """CPU threads; by default torch decides."""
 
 
@@ -61,19 +70,20 @@ class CompleteConfig(GenerateConfig):
     """Text to continue; - reads it from standard input."""
     file: Path | None = None
     """File to continue at the cursor, in place of a prompt."""
-    line: int | None = None
+    line: Count | None = None
     """Line of the cursor, from 1; by default the end of the file."""
-    column: int | None = None
+    column: CountFromZero | None = None
     """Characters before the cursor in its line; by default the end of the line."""
     repo: Path | None = None
     """Repository of the file: the files that it depends on go before it in the prompt."""
-    lines: int | None = None
+    lines: Count | None = None
     """End after this many lines."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.prompt is None) == (self.file is None):
             raise ConfigError("complete needs either --prompt TEXT or --file PATH")
-        _check_cursor(self.file, self.line, self.column, self.repo, self.lines)
+        _check_cursor(self.file, self.line, self.column, self.repo)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +92,9 @@ class InsertConfig(GenerateConfig):
 
     file: Path | None = None
     """File with the cursor."""
-    line: int | None = None
+    line: Count | None = None
     """Line of the cursor, from 1; by default the end of the file."""
-    column: int | None = None
+    column: CountFromZero | None = None
     """Characters before the cursor in its line; by default the end of the line."""
     repo: Path | None = None
     """Repository of the file: the files that it depends on go before it in the prompt."""
@@ -92,13 +102,14 @@ class InsertConfig(GenerateConfig):
     """Text before the hole, in place of a file."""
     suffix: str = ""
     """Text after the hole, in place of a file."""
-    lines: int | None = None
+    lines: Count | None = None
     """End after this many lines."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.prefix is None) == (self.file is None):
             raise ConfigError("insert needs either --file PATH or --prefix TEXT --suffix TEXT")
-        _check_cursor(self.file, self.line, self.column, self.repo, self.lines)
+        _check_cursor(self.file, self.line, self.column, self.repo)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +123,7 @@ class ChatConfig(GenerateConfig):
     chat_template: str | None = None
     """Chat template by name (chatml, coder-v1, codling, v2, or one of several that the checkpoint
     has), or a file; by default the checkpoint's own."""
-    max_tokens: int = 512
+    max_tokens: Count = 512
     """Tokens per answer at most."""
 
 
@@ -284,12 +295,10 @@ def _messages(config: ChatConfig) -> Iterator[str]:
 
 
 def _check_cursor(
-    file: Path | None, line: int | None, column: int | None, repo: Path | None, lines: int | None
+    file: Path | None, line: int | None, column: int | None, repo: Path | None
 ) -> None:
     for name, value in (("line", line), ("column", column), ("repo", repo)):
         if value is not None and file is None:
             raise ConfigError(f"--{name} needs --file")
     if column is not None and line is None:
         raise ConfigError("--column needs --line")
-    if lines is not None and lines < 1:
-        raise ConfigError("--lines must be at least 1")

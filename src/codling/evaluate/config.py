@@ -5,6 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from codling.core.ranges import (
+    Context,
+    Count,
+    CountFromZero,
+    PositiveShare,
+    Ranged,
+    SecondsFromZero,
+    Seed,
+    Temperature,
+    Workers,
+    WorkersFromZero,
+)
 from codling.core.recipe import aside
 from codling.engine.config import FORMER_NAMES, Precision
 
@@ -13,7 +25,7 @@ Verdicts = Literal["strict", "deepseek"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Ranged):
     """Settings of one run of one benchmark."""
 
     RENAMED: ClassVar[Mapping[str, str]] = FORMER_NAMES
@@ -60,25 +72,25 @@ class BenchmarkConfig:
     """Part of a benchmark that has several, for example gsm8k or single-line."""
     instruction: str = ""
     """Own wording of the instruction; {language} and {prompt} are replaced."""
-    n_samples: int = 1
+    n_samples: Count = 1
     """Answers per problem."""
-    k: tuple[int, ...] = (1, 10, 100)
+    k: tuple[Count, ...] = (1, 10, 100)
     """Which pass@k to report, as far as there are k samples of every problem."""
-    temperature: float = 0.0
+    temperature: Temperature = 0.0
     """0 is greedy."""
-    top_p: float = 0.95
+    top_p: PositiveShare = 0.95
     """Nucleus, when sampling."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the sampling and of the confidence intervals."""
-    max_tokens: int = 0
+    max_tokens: CountFromZero = 0
     """Tokens per answer at most; 0 takes the benchmark's own number."""
-    max_length: int = aside(4096)
+    max_length: Context = aside(4096)
     """Tokens of prompt and answer together in our own engine."""
     precision: Precision = "auto"
     """Number type of our own engine (see `codling serve`)."""
-    limit: int = 0
+    limit: CountFromZero = 0
     """Only this many problems, from the first; 0 means all."""
-    timeout: float = 0.0
+    timeout: SecondsFromZero = 0.0
     """Seconds for one program; 0 takes the benchmark's own number."""
     verdicts: Verdicts = "strict"
     """"strict" requires proof that a program ran to its end; "deepseek" trusts exit codes as their
@@ -92,9 +104,9 @@ class BenchmarkConfig:
     python: Path | None = aside(None)
     """Interpreter that runs Python programs, for example of a virtual environment with DS-1000's
     libraries; the one that runs codling if none is given."""
-    workers: int = aside(0)
+    workers: WorkersFromZero = aside(0)
     """Programs that run at once; 0: as many as processors."""
-    concurrency: int = aside(8)
+    concurrency: Workers = aside(8)
     """Requests at once."""
     unsafe: bool = aside(False)
     """Run programs without bubblewrap. They can then read and change whatever you can."""

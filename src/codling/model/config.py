@@ -10,38 +10,43 @@ Not here: the published spelling of these settings (checkpoint/), and anything a
 
 from dataclasses import dataclass, field
 from math import log
-from typing import Literal
+from typing import Annotated, Literal
 
 from codling.core.errors import ConfigError
+from codling.core.ranges import Range, Ranged, Strength
+
+MAX_VOCAB = 1 << 24
+MAX_WIDTH = 1 << 20
+"""Of the residual stream, a head, a latent or an expert; an MLP may have four times as many."""
+MAX_LAYERS = 4096
+MAX_HEADS = 1 << 14
+MAX_EXPERTS = 1 << 14
+MAX_POSITION = 1 << 30
+# Several times the largest published model's, and small enough that no shape made of them
+# overflows or keeps a loop busy.
+Width = Annotated[int, Range(1, MAX_WIDTH)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RopeConfig:
+class RopeConfig(Ranged):
     """Rotary position embedding and how it is stretched beyond the context it was trained on."""
 
-    theta: float = 10_000.0
+    theta: Annotated[float, Range(0, 1e12, above=True)] = 10_000.0
     """Base of the geometric series of wavelengths."""
     scaling: Literal["none", "linear", "yarn"] = "none"
     """How positions are stretched: linear slows all turns, yarn (arXiv:2309.00071) the slow."""
-    factor: float = 1.0
+    factor: Annotated[float, Range(1, 1e6)] = 1.0
     """By how much the context is stretched."""
-    original_max_position: int = 4096
+    original_max_position: Annotated[int, Range(1, MAX_POSITION)] = 4096
     """The context before stretching (yarn)."""
-    beta_fast: float = 32.0
+    beta_fast: Strength = 32.0
     """Dimensions that turn more often than this in the original context keep their speed (yarn)."""
-    beta_slow: float = 1.0
+    beta_slow: Strength = 1.0
     """Dimensions that turn less often than this are slowed by the whole factor (yarn)."""
-    mscale: float = 1.0
+    mscale: Strength = 1.0
     """Strength of the yarn correction of cos and sin."""
-    mscale_all_dim: float = 0.0
+    mscale_all_dim: Strength = 0.0
     """Strength of the yarn correction of the softmax scale, which cos and sin are divided by."""
-
-    def __post_init__(self) -> None:
-        if self.factor < 1 or self.theta <= 0:
-            raise ConfigError(
-                f"rope: factor is {self.factor} and theta {self.theta}; factor must be at least 1 "
-                "and theta positive"
-            )
 
     @property
     def amplitude(self) -> float:
@@ -61,18 +66,18 @@ def yarn_mscale(factor: float, strength: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLAConfig:
+class MLAConfig(Ranged):
     """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434, section 2.1)."""
 
-    kv_lora_rank: int = 512
+    kv_lora_rank: Width = 512
     """Width of the compressed keys and values, which the cache holds."""
-    q_lora_rank: int | None = None
+    q_lora_rank: Width | None = None
     """Width of the compressed queries; by default queries are projected in one step."""
-    qk_nope_head_dim: int = 128
+    qk_nope_head_dim: Width = 128
     """Width per head of the part of queries and keys without positions."""
-    qk_rope_head_dim: int = 64
+    qk_rope_head_dim: Width = 64
     """Width of the rotated part: per head in the query, shared by all heads in the key."""
-    v_head_dim: int = 128
+    v_head_dim: Width = 128
     """Width of the values per head."""
 
     @property
@@ -82,31 +87,32 @@ class MLAConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoEConfig:
+class MoEConfig(Ranged):
     """DeepSeekMoE (arXiv:2401.06066): fine-grained routed experts beside shared ones."""
 
-    n_routed_experts: int = 64
+    n_routed_experts: Annotated[int, Range(1, MAX_EXPERTS)] = 64
     """Experts that the router chooses from."""
-    n_shared_experts: int = 2
+    n_shared_experts: Annotated[int, Range(0, MAX_EXPERTS)] = 2
     """Experts that see every token, computed as one MLP of their joint width."""
-    n_experts_per_token: int = 6
+    n_experts_per_token: Annotated[int, Range(1, MAX_EXPERTS)] = 6
     """Routed experts per token."""
-    moe_intermediate_size: int = 1408
+    moe_intermediate_size: Width = 1408
     """Width of one expert."""
-    first_k_dense_replace: int = 1
+    first_k_dense_replace: Annotated[int, Range(0, MAX_LAYERS)] = 1
     """So many first layers keep a dense MLP."""
     topk_method: Literal["greedy", "group_limited_greedy"] = "greedy"
     """Choose among all experts, or only among the experts of the best groups."""
-    n_group: int = 1
+    n_group: Annotated[int, Range(1, MAX_EXPERTS)] = 1
     """Groups of experts (devices, in training)."""
-    topk_group: int = 1
+    topk_group: Annotated[int, Range(1, MAX_EXPERTS)] = 1
     """Groups that a token may use under group_limited_greedy."""
-    routed_scaling_factor: float = 1.0
+    routed_scaling_factor: Strength = 1.0
     """Multiplies the gate values."""
     norm_topk_prob: bool = False
     """Normalise the chosen gate values to sum 1 instead of scaling them."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n_experts_per_token > self.n_routed_experts:
             raise ConfigError(
                 f"moe: {self.n_experts_per_token} experts per token of {self.n_routed_experts}; "
@@ -120,26 +126,26 @@ class MoEConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Ranged):
     """The whole shape of a decoder-only transformer with pre-norm, SiLU-gated MLPs and RoPE."""
 
-    vocab_size: int = 4096
+    vocab_size: Annotated[int, Range(1, MAX_VOCAB)] = 4096
     """Rows of the embedding; at least the tokenizer's size."""
-    hidden_size: int = 256
+    hidden_size: Width = 256
     """Width of the residual stream."""
-    intermediate_size: int = 704
+    intermediate_size: Annotated[int, Range(1, 4 * MAX_WIDTH)] = 704
     """Width of the (dense) MLP."""
-    n_layers: int = 4
+    n_layers: Annotated[int, Range(1, MAX_LAYERS)] = 4
     """Blocks of attention and MLP."""
-    n_heads: int = 4
+    n_heads: Annotated[int, Range(1, MAX_HEADS)] = 4
     """Query heads."""
-    n_kv_heads: int | None = None
+    n_kv_heads: Annotated[int, Range(1, MAX_HEADS)] | None = None
     """Key and value heads; by default as many as query heads, 1 is multi-query attention."""
-    head_dim: int | None = None
+    head_dim: Annotated[int, Range(2, MAX_WIDTH)] | None = None
     """Width of a head; by default `hidden_size` / `n_heads`."""
-    max_position: int = 4096
+    max_position: Annotated[int, Range(1, MAX_POSITION)] = 4096
     """The longest sequence that the model is meant for, in tokens."""
-    rms_norm_eps: float = 1e-6
+    rms_norm_eps: Annotated[float, Range(0, 1)] = 1e-6
     """Added to the mean square in RMSNorm."""
     tie_embeddings: bool = False
     """Use the embedding matrix as output matrix."""
@@ -153,10 +159,11 @@ class ModelConfig:
     """Latent attention in place of keys and values per head."""
     moe: MoEConfig | None = None
     """Routed experts in place of the dense MLP."""
-    init_std: float = 0.02
+    init_std: Strength = 0.02
     """Standard deviation of the initial weights."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.head_dim is None and self.mla is None and self.hidden_size % self.n_heads:
             raise ConfigError(
                 f"model: hidden_size {self.hidden_size} is not a multiple of n_heads "

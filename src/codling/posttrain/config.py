@@ -5,9 +5,17 @@ Not here: what the settings do (adapt.py), and those of the loop (train/config.p
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from codling.core.errors import ConfigError
+from codling.core.ranges import (
+    MAX_CONTEXT,
+    Batch,
+    Count,
+    PositiveShare,
+    PositiveStrength,
+    ProperShare,
+    Range,
+)
 from codling.core.recipe import aside
 from codling.train.config import LoopConfig, OptimizerConfig
 
@@ -26,42 +34,31 @@ class AdaptConfig(LoopConfig):
     """Where the adapter goes, or with --mode full the checkpoint."""
     mode: AdaptMode = "lora"
     """lora: small matrices beside the linear layers, in files of their own; full: all weights."""
-    rank: int = 16
+    rank: Annotated[int, Range(1, 65_536)] = 16
     """lora: rank of the small matrices; 32 for more than 5 MB of code."""
-    alpha: float = 32.0
+    alpha: PositiveStrength = 32.0
     """lora: the change is multiplied by alpha / rank."""
-    context: int = 0
+    context: Annotated[int, Range(0, MAX_CONTEXT)] = 0
     """Tokens that the model sees at once; 0 takes what the tokens were packed for, or 512."""
-    batch_size: int = 4
+    batch_size: Batch = 4
     """Windows per micro-batch."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(name="adamw", learning_rate=5e-4, eps=1e-8)
     )
     """How gradients become updates."""
-    full_rate_share: float = 0.1
+    full_rate_share: PositiveShare = 0.1
     """full: all weights learn at this share of optimizer.learning_rate; LoRA needs about ten times
     the rate of full tuning."""
-    validation_share: float = 0.05
+    validation_share: Annotated[float, Range(0, 0.5, above=True)] = 0.05
     """Share of the training text that is set aside: the weights that do best on it are kept."""
-    n_heldout_evals: int = 5
+    n_heldout_evals: Annotated[int, Range(0, 1_000_000)] = 5
     """How often the set-aside part is measured on the way; the best of these is kept."""
-    heldout_tokens: int = 4_096
+    heldout_tokens: Count = 4_096
     """Tokens of the set-aside part at most: measuring counts towards the minutes."""
     replay_dir: Path | None = aside(None)
     """Tokens of other code, packed with the same tokenizer, against forgetting."""
-    replay_share: float = 0.15
+    replay_share: ProperShare = 0.15
     """Share of the windows that come from replay_dir."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rank < 1 or self.alpha <= 0:
-            raise ConfigError(
-                f"rank is {self.rank} and alpha {self.alpha:g}; both must be positive"
-            )
-        if not 0 < self.validation_share <= 0.5:
-            raise ConfigError("validation_share must lie above 0 and up to 0.5")
-        if not 0 <= self.replay_share < 1 or not 0 < self.full_rate_share <= 1:
-            raise ConfigError("replay_share must lie in [0, 1), full_rate_share in (0, 1]")
 
     def loop(self) -> "AdaptConfig":
         """The settings of the loop, with the learning rate of the mode."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codling.core.artifact import Artifact
+from codling.core.ranges import Context, Seed, Share
 from codling.core.recipe import aside
 from codling.core.shards import Parallel
 from codling.corpus.arrange import ArrangeConfig, arrange
@@ -30,17 +31,17 @@ class ReplayConfig(Parallel):
     """Where the token streams go."""
     own: bool = False
     """The code is yours: files without any licence are replayed too."""
-    context: int = PackConfig.context
+    context: Context = PackConfig.context
     """Tokens that the model sees at once."""
-    fim_rate: float = PackConfig.fim_rate
+    fim_rate: Share = PackConfig.fim_rate
     """Share of the pieces that become insertion tasks."""
-    fim_spm_share: float = PackConfig.fim_spm_share
+    fim_spm_share: Share = PackConfig.fim_spm_share
     """Share of the insertion tasks that show the suffix first."""
-    fim_line_share: float = PackConfig.fim_line_share
+    fim_line_share: Share = PackConfig.fim_line_share
     """Share of the insertion tasks whose hole is one line."""
     fim_level: FimLevel = PackConfig.fim_level
     """Whether whole samples or single windows become insertion tasks."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides which pieces become insertion tasks, and where their holes are."""
 
 

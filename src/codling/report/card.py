@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 
@@ -25,6 +25,7 @@ from codling.core.artifact import MANIFEST, Artifact, open_artifact, read_own
 from codling.core.errors import SourceError
 from codling.core.files import write_json, write_text
 from codling.core.lineage import walk
+from codling.core.ranges import Range, Ranged, Seed
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
@@ -42,16 +43,16 @@ SAMPLE_CHARS = 1600
 
 
 @dataclass(frozen=True, kw_only=True)
-class CardConfig:
+class CardConfig(Ranged):
     """Settings of `codling data card`."""
 
     run_dir: Path = aside()
     """Folder of the run, or of the artefact to describe."""
     out_dir: Path = aside()
     """Where card.html and card.json go."""
-    n_samples: int = 10
+    n_samples: Annotated[int, Range(0, 10_000)] = 10
     """Samples to read."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides which samples are shown."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from codling.core.errors import SourceError
 from codling.core.languages.table import detect
+from codling.core.ranges import Ranged, Seed
 from codling.core.recipe import aside
 from codling.corpus.context import WorkingTree
 from codling.corpus.dependencies.graph import SourceFile, dependency_graph
@@ -24,14 +25,14 @@ MAX_DRAWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphConfig:
+class GraphConfig(Ranged):
     """What `codling data graph` prints."""
 
     path: Path = aside()
     """The repository's folder."""
     order: Order = "scc"
     """The order in which files are listed: `scc`, `paper` or `random`."""
-    seed: int = 0
+    seed: Seed = 0
     """For the order `random`."""
     svg: Path | None = aside(None)
     """Also draw all files into this SVG file."""

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from markupsafe import Markup
 
 from codling import __version__
 from codling.core.errors import SourceError
 from codling.core.files import write_text
+from codling.core.ranges import Range, Ranged
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.report.drawing import draw, script, style
@@ -28,14 +29,14 @@ from codling.report.verdict import judge
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportConfig:
+class ReportConfig(Ranged):
     """Settings of `codling report`."""
 
     run_dir: Path = aside()
     """Folder of a run of `codling grow`."""
     out_dir: Path = aside()
     """Folder of the report."""
-    n_examples: int = 10
+    n_examples: Annotated[int, Range(0, 10_000)] = 10
     """Insertions shown in full."""
 
 

@@ -9,9 +9,11 @@ Not here: verdicts on answers (executor.py).
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from codling.core.errors import ConfigError, SourceError
 from codling.core.exit_status import Said
+from codling.core.ranges import Range, Ranged, Seconds
 from codling.sandbox.box import describe
 from codling.sandbox.executor import Executor, Program
 from codling.sandbox.outcome import Outcome
@@ -30,16 +32,16 @@ _BY_PROGRAM = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class UntrustedConfig:
+class UntrustedConfig(Ranged):
     """One untrusted file to run in the sandbox."""
 
     file: Path
     """Untrusted source file; its name says the language."""
     language: str = ""
     """Language if neither name nor first line says it: python, sh, js, cpp ..."""
-    seconds: float = 10.0
+    seconds: Seconds = 10.0
     """Real time and processor time that it may take."""
-    memory_mib: int = 2048
+    memory_mib: Annotated[int, Range(16, 1 << 24)] = 2048
     """Memory that it may take, in MiB."""
     unsafe: bool = False
     """Run it without bubblewrap: it can then read and change whatever you can."""

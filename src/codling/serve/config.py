@@ -6,9 +6,10 @@ Not here: any import of torch or of the HTTP libraries; --help must stay fast.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from codling.core.errors import ConfigError
+from codling.core.ranges import Count, Range, Ranged, Seconds
 from codling.engine.config import FORMER_NAMES, Precision
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -27,7 +28,7 @@ class Patience:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeConfig:
+class ServeConfig(Ranged):
     """What `codling serve` serves, and where."""
 
     RENAMED: ClassVar[Mapping[str, str]] = FORMER_NAMES
@@ -37,7 +38,7 @@ class ServeConfig:
     --upstream, the folder that has its tokenizer."""
     host: str = "127.0.0.1"
     """Address to listen on; anything but this machine's own address needs an API key."""
-    port: int = 8000
+    port: Annotated[int, Range(0, 65_535)] = 8000
     """Port to listen on; 0 takes a free one."""
     name: str | None = None
     """The model's name in /v1/models and in answers; by default the run's, the folder's or the
@@ -70,36 +71,30 @@ class ServeConfig:
     only hashes and lengths of their text. Off by default."""
     log_text: bool = False
     """Note the text too, prompts and all, as training on it needs (codling data accepted)."""
-    max_streams: int = 16
+    max_streams: Annotated[int, Range(1, 65_536)] = 16
     """Completions that are computed together; more wait."""
-    max_waiting: int = 64
+    max_waiting: Annotated[int, Range(0, 1_000_000)] = 64
     """Completions that may wait; beyond that the server answers 503 and the client tries again."""
-    max_length: int | None = None
+    max_length: Count | None = None
     """Longest prompt plus completion in tokens; by default the model's context."""
-    default_max_tokens: int = 128
+    default_max_tokens: Count = 128
     """Length of a completion, in tokens, when the request names none."""
     stop_at_suffix: bool = True
     """Cut an insertion where it begins to repeat the lines after the cursor."""
-    keep_alive_seconds: float = 15.0
+    keep_alive_seconds: Seconds = 15.0
     """A waiting stream sends a comment line this often, so that proxies do not close it."""
-    max_body_bytes: int = 8 * 2**20
+    max_body_bytes: Count = 8 * 2**20
     """Longest request body."""
-    request_seconds: float = Patience.request_seconds
+    request_seconds: Seconds = Patience.request_seconds
     """A request must have arrived whole so long after its first byte."""
-    max_connections: int = Patience.max_connections
+    max_connections: Annotated[int, Range(1, 1_000_000)] = Patience.max_connections
     """Open connections; beyond that the oldest that only waits is closed for a new one."""
     cors_origins: tuple[str, ...] = ()
     """Origins of other web pages that may call this server, such as https://editor.example."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a setting that cannot work."""
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"serve: port is {self.port}; choose 0 to 65535")
-        for name in ("max_streams", "default_max_tokens", "max_body_bytes", "max_connections"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"serve: {name} must be at least 1")
-        if not 0 < self.request_seconds < float("inf"):
-            raise ConfigError("serve: request_seconds must be above 0")
+        super().__post_init__()
         if self.api_key and self.api_key_file:
             raise ConfigError("serve: give api_key or api_key_file, not both")
         if self.log_text and self.log_completions is None:

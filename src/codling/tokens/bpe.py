@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,9 +25,10 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, proc
 from tokenizers import Tokenizer as Core
 
 from codling.core.artifact import Artifact, open_artifact
-from codling.core.errors import ConfigError, SourceError
+from codling.core.errors import SourceError
 from codling.core.files import write_json, write_text
 from codling.core.log import Bar
+from codling.core.ranges import Count, Range, Ranged, Seed
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
@@ -37,31 +38,24 @@ _PIECE_CHARS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerConfig:
+class TokenizerConfig(Ranged):
     """Settings of learn_tokenizer."""
 
     samples_dir: Path = aside(Path("runs/samples"))
     """Artefact of kind "samples" to learn from; only its training split is read."""
     out_dir: Path = aside(Path("runs/tokenizer"))
     """Where the tokenizer goes."""
-    vocab_size: int = 4096
+    vocab_size: Annotated[
+        int, Range(265, 4_000_000, why="256 bytes and 9 special tokens are always there")
+    ] = 4096
     """Tokens in all, the nine special ones included."""
     splits: SplitsName = "coder-v1"
     """What a token never crosses: coder-v1's or Qwen2's rules. Qwen2's need an eighth fewer tokens
     for code."""
-    sample_bytes: int = 32_000_000
+    sample_bytes: Count = 32_000_000
     """About this much text is read, drawn evenly from the whole training split."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides which pieces of text are drawn."""
-
-    def __post_init__(self) -> None:
-        if self.vocab_size < 256 + 9:
-            raise ConfigError(
-                f"learn_tokenizer: vocab_size is {self.vocab_size}, but 256 bytes and 9 special "
-                "tokens need at least 265"
-            )
-        if self.sample_bytes < 1:
-            raise ConfigError("learn_tokenizer: sample_bytes must be positive")
 
 
 @stage("tokenizer", version=2)

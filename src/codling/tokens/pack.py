@@ -29,10 +29,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codling.core.artifact import Artifact, Draft, open_artifact
-from codling.core.errors import ConfigError, SourceError, TokenizerError
+from codling.core.errors import SourceError, TokenizerError
 from codling.core.files import replace_file, write_json
 from codling.core.inputs import tokenizer_file, tokenizer_input
 from codling.core.log import Bar
+from codling.core.ranges import Context, Ranged, Seed, Share, WorkersFromZero
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Parallel, Shard, map_shards, write_table
 from codling.core.stage import Work, stage
@@ -58,7 +59,7 @@ FimLevel = Literal["auto", "document", "chunk"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackConfig:
+class PackConfig(Ranged):
     """Settings of pack."""
 
     samples_dir: Path = aside(Path("runs/samples"))
@@ -67,32 +68,25 @@ class PackConfig:
     """Artefact of kind "tokenizer", or the folder of a published tokenizer."""
     out_dir: Path = aside(Path("runs/tokens"))
     """Where the token streams go."""
-    context: int = 512
+    context: Context = 512
     """Tokens that the model sees at once; decides what `fim_level` auto means."""
-    fim_rate: float = 0.5
+    fim_rate: Share = 0.5
     """Share of the pieces of training text that become insertion tasks; the held-out text never
     does."""
-    fim_spm_share: float = 0.5
+    fim_spm_share: Share = 0.5
     """Share of the insertion tasks that show the suffix first (SPM) instead of the prefix (PSM).
     From one half on the model is asked in SPM. DeepSeek-Coder: 0."""
-    fim_line_share: float = 0.5
+    fim_line_share: Share = 0.5
     """Share of the insertion tasks whose hole is one line without its indentation; the others are
     cut between any two characters. DeepSeek-Coder: 0."""
     fim_level: FimLevel = "auto"
     """"document": whole samples are transformed before packing, as DeepSeek-Coder did. "chunk":
     every window of `context` tokens on its own, so that no window cuts a task. "auto": chunk up to
     1024, else document."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides which pieces become insertion tasks, and where their holes are."""
-    workers: int = aside(0)
+    workers: WorkersFromZero = aside(0)
     """Processes that encode; 0: one, whose threads use every core."""
-
-    def __post_init__(self) -> None:
-        for name in ("fim_rate", "fim_spm_share", "fim_line_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"pack: {name} is {getattr(self, name)}; choose from 0 to 1")
-        if self.context < 16:
-            raise ConfigError(f"pack: context is {self.context}; at least 16 tokens are needed")
 
     @property
     def fim_unit(self) -> Literal["document", "chunk"]:

@@ -16,7 +16,7 @@ Not here: the loop (trainer.py).
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from codling.checkpoint.load import load_model
 from codling.checkpoint.verify import model_input
@@ -24,6 +24,7 @@ from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.files import write_json
 from codling.core.log import say
+from codling.core.ranges import Context, CountFromZero, Range
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
@@ -49,17 +50,17 @@ class ExtendConfig(LoopConfig):
     """Artefact of kind "tokens" made with the checkpoint's tokenizer, best packed by document."""
     out_dir: Path = aside(Path("runs/extended"))
     """Where the new checkpoint goes."""
-    context: int = 4096
+    context: Context = 4096
     """The new context in tokens."""
     scaling: Literal["linear", "yarn"] | None = None
     """linear (default): DeepSeek-Coder's way to 16K (theta 1e5, factor 4); yarn: DeepSeek-V2's. A
     checkpoint that is stretched keeps its own."""
-    factor: float | None = None
+    factor: Annotated[float, Range(1, 1e6)] | None = None
     """How far positions are stretched; by default new context / old context. More than that leaves
     room for a second stage."""
-    theta: float | None = None
+    theta: Annotated[float, Range(0, 1e12, above=True)] | None = None
     """Base of the rotary wavelengths; by default the checkpoint's."""
-    n_needles: int = aside(4)
+    n_needles: CountFromZero = aside(4)
     """Needles per length that are looked for before and after; 0 leaves them out."""
 
 

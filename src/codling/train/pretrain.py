@@ -9,6 +9,7 @@ Not here: the loop (trainer.py), and continuing from a checkpoint (extend.py).
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
@@ -16,6 +17,7 @@ from codling.checkpoint.settings import to_published
 from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
 from codling.core.inputs import tokenizer_input
+from codling.core.ranges import MAX_CONTEXT, Range, Strength
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
@@ -40,15 +42,15 @@ class PretrainConfig(LoopConfig):
     """Artefact of kind "tokenizer", or a published tokenizer's folder; its files are copied."""
     out_dir: Path = aside(Path("runs/checkpoint"))
     """Where the checkpoint goes."""
-    context: int = 0
+    context: Annotated[int, Range(0, MAX_CONTEXT)] = 0
     """Tokens that the model sees at once; 0 takes what the tokens were packed for."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Shape of the model. Its vocab_size is taken from the tokenizer (see vocab_multiple), its
     max_position from `context`."""
-    vocab_multiple: int = 64
+    vocab_multiple: Annotated[int, Range(1, 1 << 20)] = 64
     """The model's vocabulary is the tokenizer's, rounded up to a multiple of this; 256 makes
     DeepSeek-Coder's 32256 of 32022."""
-    balance_alpha: float = 0.001
+    balance_alpha: Strength = 0.001
     """Strength of the expert balance loss of models with routed experts."""
 
 

@@ -11,47 +11,48 @@ from typing import Literal
 
 from codling.core.errors import ConfigError
 from codling.core.languages.table import LANGUAGES
+from codling.core.ranges import CountFromZero, Ranged, Share, Strength
 
 ProfileName = Literal["deepseek-coder", "starcoder2", "opencoder"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterConfig:
+class FilterConfig(Ranged):
     """Which files are worth learning from. A threshold of None is the profile's."""
 
     profile: ProfileName = "deepseek-coder"
     """Published set of rules that the thresholds come from."""
     languages: tuple[str, ...] = ()
     """Keys of languages to keep; by default every language that is recognised."""
-    max_mean_line: float | None = None
+    max_mean_line: Strength | None = None
     """Longest mean line, in characters."""
-    max_line: int | None = None
+    max_line: CountFromZero | None = None
     """Longest line, in characters."""
-    min_alphabetic: float | None = None
+    min_alphabetic: Share | None = None
     """Smallest share of alphabetic (starcoder2: alphanumeric) characters."""
-    min_visible_text: float | None = None
+    min_visible_text: Share | None = None
     """Smallest share of visible text in HTML."""
-    min_visible_chars: int | None = None
+    min_visible_chars: CountFromZero | None = None
     """Fewest visible characters in HTML."""
-    min_data_chars: int | None = None
+    min_data_chars: CountFromZero | None = None
     """Fewest characters of a JSON or YAML file."""
-    max_data_chars: int | None = None
+    max_data_chars: CountFromZero | None = None
     """Most characters of a JSON or YAML file."""
-    max_encoded_run: int | None = None
+    max_encoded_run: CountFromZero | None = None
     """Longest run of base64, hexadecimal or escaped data, in characters."""
-    max_encoded_share: float | None = None
+    max_encoded_share: Share | None = None
     """Largest share of a file that is such data."""
-    max_digits: float | None = None
+    max_digits: Share | None = None
     """Largest share of digits."""
-    max_spaces: float | None = None
+    max_spaces: Share | None = None
     """Largest share of white space."""
-    max_hex_words: float | None = None
+    max_hex_words: Share | None = None
     """Largest share of words that are hexadecimal numbers."""
-    max_repeated: float | None = None
+    max_repeated: Share | None = None
     """Largest share of characters in 10-grams of words that occur more than once."""
-    min_comments: float | None = None
+    min_comments: Share | None = None
     """Smallest share of comments, where they are counted."""
-    max_comments: float | None = None
+    max_comments: Share | None = None
     """Largest share of comments, where they are counted."""
     drop_generated: bool | None = None
     """Drop files that say in their first lines that a program wrote them."""

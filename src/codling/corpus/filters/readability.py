@@ -12,13 +12,14 @@ Not here: which files are asked (screen.py).
 
 import re
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codling.core.errors import ConfigError
 from codling.core.languages.table import LANGUAGES
+from codling.core.ranges import Count, CountFromZero, Range, Ranged, Share, Strength
 from codling.core.recipe import explain_unknown_key
 
 _SPACE, _SYMBOL, _DIGIT, _LETTER = range(4)
@@ -56,7 +57,7 @@ MEASURED_LIMITS: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadabilityConfig:
+class ReadabilityConfig(Ranged):
     """Which files of code a reader would not call code.
 
     The reasons are measured on 34,700 files that passed `clean`, of 62 packages from PyPI, npm and
@@ -64,27 +65,30 @@ class ReadabilityConfig:
     shares, 0 for `min_spaces`) switches its rule off.
     """
 
-    max_name: int = 256
+    max_name: Count = 256
     """`long-name`: the longest name, in bytes; 5 files had longer ones, data in a literal."""
-    max_one_letter: float = 0.8
+    max_one_letter: Share = 0.8
     """`one-letter`: share of names with one letter; the most is 0.794, tests of sympy."""
-    max_line_tokens: float = 40.0
+    max_line_tokens: Strength = 40.0
     """`dense`: names, numbers and symbols per line; the most is 38.0, minified code has 100."""
-    max_repeated_lines: float = 0.8
+    max_repeated_lines: Share = 0.8
     """`repeated-lines`: share of the lines that repeat earlier lines of the file; 4 files have
     more."""
-    min_spaces: float = 0.06
+    min_spaces: Share = 0.06
     """`minified`: a smaller share of white space, if names of one letter are frequent too."""
-    minified_one_letter: float = 0.15
+    minified_one_letter: Share = 0.15
     """How frequent: minified scripts have 0.15 to 0.49, files with so little space else less."""
-    min_names: int = 50
+    min_names: CountFromZero = 50
     """Files with fewer names are not judged: their shares are not informative."""
-    min_lines: int = 10
+    min_lines: CountFromZero = 10
     """Lines that `one-letter` and `repeated-lines` need."""
-    by_language: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_language: dict[str, dict[str, Annotated[float, Range(0, 1e15)]]] = field(
+        default_factory=dict
+    )
     """Other limits for single languages, before the measured ones and the general ones."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = {f.name for f in fields(self)} - {"by_language"}
         for language, limits in self.by_language.items():
             for name in limits:

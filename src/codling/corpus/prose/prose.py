@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 
@@ -27,6 +27,7 @@ from codling.core.artifact import SHARDS, sha256_of
 from codling.core.errors import ConfigError, SourceError
 from codling.core.inputs import source_input
 from codling.core.languages.table import PROSE
+from codling.core.ranges import Count, ProperShare, Range, Seed
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Parallel, Shard, cut, map_shards
 from codling.core.stage import Work, stage
@@ -82,32 +83,27 @@ class ProseConfig(Parallel):
     redact: RedactConfig = field(default_factory=RedactConfig)
     columns: tuple[str, ...] = ()
     """Columns of corpora that have other names, as content=body or path=address."""
-    min_chars: int = 100
+    min_chars: Count = 100
     """Shorter texts are dropped."""
-    max_chars: int = 100_000
+    max_chars: Count = 100_000
     """Longer texts are cut between paragraphs."""
-    max_file_bytes: int = 50_000_000
+    max_file_bytes: Count = 50_000_000
     """Larger files of text are dropped without being read."""
-    min_score: int = 1
+    min_score: Annotated[int, Range(-1_000_000, 1_000_000)] = 1
     """Least score of a question, and of an answer that was not accepted."""
-    max_answers: int = 3
+    max_answers: Count = 3
     """Most answers of a question: the accepted one and the best."""
-    heldout_fraction: float = 0.01
+    heldout_fraction: ProperShare = 0.01
     """Share of the texts that is kept from training, by a hash."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the choice of held-out texts."""
-    shard_bytes: int = 64_000_000
+    shard_bytes: Count = 64_000_000
     """Source bytes per shard of work."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.sources:
             raise ConfigError("prose: name at least one source")
-        if not 0 <= self.heldout_fraction < 1:
-            raise ConfigError(f"heldout_fraction is {self.heldout_fraction}; choose from 0 to 1")
-        for name in ("min_chars", "max_chars", "max_answers", "shard_bytes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ class ProseTask:
     """Posts in JSON lines, which read_dump would not understand."""
 
 
-@stage("documents", version=1)
+@stage("documents", version=2)
 def prose(config: ProseConfig) -> Work:
     """Running text in English or Chinese: decoded, cut at paragraphs, licensed, redacted.
 

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from codling.core.errors import ConfigError
+from codling.core.ranges import Count, PositiveStrength, Range, Ranged, Strength
 
 Rows = NDArray[np.int64]
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -31,25 +32,21 @@ BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearConfig:
+class LinearConfig(Ranged):
     """How a linear classifier sees texts and learns."""
 
-    bits: int = 18
+    bits: Annotated[int, Range(8, 26)] = 18
     """The table of weights has 2 to the power of `bits` entries."""
-    n: int = 2
+    n: Annotated[int, Range(1, 16)] = 2
     """N-grams up to this length are features."""
-    epochs: int = 5
+    epochs: Annotated[int, Range(1, 1_000_000)] = 5
     """How often every example is seen; few examples more often, for 5,000 steps in all."""
-    lr: float = 0.2
+    lr: PositiveStrength = 0.2
     """First step size, which falls linearly to 0; features have length 1."""
-    l2: float = 1e-5
+    l2: Strength = 1e-5
     """Strength of the L2 penalty on the weights."""
-    max_chars: int = 20_000
+    max_chars: Count = 20_000
     """Only so much of a text's beginning is read."""
-
-    def __post_init__(self) -> None:
-        if not 8 <= self.bits <= 26 or self.n < 1 or self.epochs < 1:
-            raise ConfigError("linear: bits must be 8 to 26, n and epochs at least 1")
 
 
 @dataclass(frozen=True)

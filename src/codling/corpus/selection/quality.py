@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from codling.core.artifact import Artifact, Draft, open_artifact, read_own
 from codling.core.errors import ConfigError
 from codling.core.files import write_json
+from codling.core.ranges import ProperShare
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Parallel, Shard, map_shards, write_table
 from codling.core.stage import Work, stage
@@ -47,14 +48,9 @@ class QualityConfig(Parallel):
     """Where the model goes."""
     documents_dir: Path | None = aside(None)
     """Artefact "documents" to score with the model."""
-    test_share: float = 0.2
+    test_share: ProperShare = 0.2
     """Share of the examples that measure the model and do not train it."""
     linear: LinearConfig = field(default_factory=LinearConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.test_share < 1:
-            raise ConfigError(f"test_share is {self.test_share}; choose from 0 to 1")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ Not here: fetching pages, and the paper's annotation of paths by people.
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -25,9 +26,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from codling.core.artifact import Draft
-from codling.core.errors import ConfigError, SourceError
+from codling.core.errors import SourceError
 from codling.core.files import write_json
 from codling.core.inputs import tokenizer_file
+from codling.core.ranges import Count, InnerShare, PositiveStrength, Range, Seed, Share
 from codling.core.recipe import aside
 from codling.core.shards import (
     Counts,
@@ -80,29 +82,21 @@ class RecallConfig(Parallel):
     """Where the recalled pages go."""
     tokenizer_dir: Path | None = aside(None)
     """Tokenizer whose tokens are the features; by default words."""
-    rounds: int = 3
+    rounds: Annotated[int, Range(1, 1000)] = 3
     """How often the classifier is trained."""
-    threshold: float = 0.5
+    threshold: InnerShare = 0.5
     """A page is recalled from this probability on."""
-    domain_share: float = 0.1
+    domain_share: Share = 0.1
     """Domains with a larger share of recalled pages become seeds."""
-    negatives: float = 3.0
+    negatives: PositiveStrength = 3.0
     """Other pages per seed to train against."""
-    max_examples: int = 20_000
+    max_examples: Count = 20_000
     """Most pages of domains that become seeds, drawn by hash; these examples are in memory."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides which other pages these are."""
     linear: LinearConfig = field(default_factory=LinearConfig)
-    slice_bytes: int = 16_000_000
+    slice_bytes: Count = 16_000_000
     """Bytes of the files per shard of work."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rounds < 1 or not 0 < self.threshold < 1 or self.negatives <= 0:
-            raise ConfigError("recall: rounds at least 1, threshold in 0 to 1, negatives above 0")
-        for name in ("max_examples", "slice_bytes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1")
 
 
 @dataclass(frozen=True)

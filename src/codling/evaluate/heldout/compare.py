@@ -27,6 +27,7 @@ from codling.core.artifact import Artifact, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.files import write_json, write_json_lines
 from codling.core.log import Bar
+from codling.core.ranges import Batch, Context, Count, CountFromZero
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
@@ -63,15 +64,15 @@ class CompareConfig(HeldoutConfig):
     """The base: a checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub."""
     checkpoint_dir: Path = aside()
     """What adapt made: an adapter, or a checkpoint."""
-    max_tokens: int = 50_000
+    max_tokens: Count = 50_000
     """Held-out tokens that enter bits per byte, taken evenly over the stream."""
-    n_lines: int = 100
+    n_lines: CountFromZero = 100
     """Held-out lines that are hidden and asked for."""
-    context: int = 1024
+    context: Context = 1024
     """Tokens of a window, and of a question with its answer."""
     precision: Precision = "bfloat16"
     """How weights are held, of both."""
-    batch: int = 8
+    batch: Batch = 8
     """Windows per model call, and insertions at a time."""
 
 

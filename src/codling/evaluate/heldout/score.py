@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from codling.core.artifact import Artifact, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.files import write_json, write_json_lines
 from codling.core.log import Bar
+from codling.core.ranges import Batch, Count, CountFromZero, Range, Ranged, Seed
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
@@ -42,7 +43,7 @@ Ids = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldoutConfig:
+class HeldoutConfig(Ranged):
     """Settings of `codling score`."""
 
     checkpoint_dir: Path = aside()
@@ -53,23 +54,23 @@ class HeldoutConfig:
     """Packed tokens: the held-out stream, and the training stream for the baseline."""
     out_dir: Path = aside()
     """Folder of the scores."""
-    max_tokens: int = 200_000
+    max_tokens: Count = 200_000
     """Held-out tokens that enter bits per byte, taken evenly over the stream."""
-    n_lines: int = 200
+    n_lines: CountFromZero = 200
     """Held-out lines that are hidden and asked for."""
-    min_chars: int = 5
+    min_chars: Count = 5
     """Shortest line that is asked for, without its indentation."""
-    max_chars: int = 50
+    max_chars: Count = 50
     """Longest line that is asked for, without its indentation."""
-    max_new_tokens: int = 48
+    max_new_tokens: Count = 48
     """Tokens after which an insertion is cut."""
-    ngram_order: int = 6
+    ngram_order: Annotated[int, Range(1, 64)] = 6
     """Longest n-gram of the baseline."""
-    ngram_tokens: int = 4_000_000
+    ngram_tokens: Count = 4_000_000
     """Training tokens that the baseline counts."""
-    batch: int = 16
+    batch: Batch = 16
     """Windows per model call, and insertions at a time."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the choice of lines."""
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from codling.core.files import (
 from codling.core.inputs import source_input
 from codling.core.lineage import walk
 from codling.core.log import Bar, say
+from codling.core.ranges import Context, Count, CountFromZero, Range, Ranged, Seed, Share
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
@@ -75,7 +76,7 @@ _NGRAM_TOKENS = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreCommitsConfig:
+class ScoreCommitsConfig(Ranged):
     """Settings of `codling score-commits`."""
 
     repo: Path = aside()
@@ -96,33 +97,30 @@ class ScoreCommitsConfig:
     """The commit whose tree was learned from; by default as for heldout_by commits."""
     arms: Literal["few", "all"] = "few"
     """All: also the memory alone, the base with memory, and the tuned model alone."""
-    n_places: int = 300
+    n_places: Count = 300
     """Places that are asked about at most; 5 of a commit, 2 of a file."""
-    block_share: float = 0.25
+    block_share: Share = 0.25
     """Share of the places where a block of 2 to 8 lines is asked, if one begins there."""
-    max_length: int = 1024
+    max_length: Context = 1024
     """Tokens of prompt and answer together."""
-    fit_tokens: int = 8000
+    fit_tokens: CountFromZero = 8000
     """Tokens of the tree that the memory's weights are fitted on; 0 takes the default weights."""
-    ngram_order: int = 6
+    ngram_order: Annotated[int, Range(1, 64)] = 6
     """Longest n-gram of the baseline."""
     cutoff: str | None = None
     """Day up to which the base has read public code: older and newer places are told apart."""
     foreign: Path | None = None
     """Folder or repository of other code, on which forgetting is measured."""
-    foreign_tokens: int = 8000
+    foreign_tokens: CountFromZero = 8000
     """Tokens of it."""
     precision: Precision = "bfloat16"
     """How the models' weights are held."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the choice of places."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a setting that cannot work."""
-        if self.n_places < 1:
-            raise ConfigError("n_places must be at least 1")
-        if not 0 <= self.block_share <= 1:
-            raise ConfigError(f"block_share is {self.block_share}; choose from 0 to 1")
+        super().__post_init__()
         if self.cutoff is not None:
             day_of(self.cutoff)
 
