@@ -20,6 +20,7 @@ from codling.core.files import write_json_lines
 from codling.core.foreign_json import parse_lines
 from codling.core.inputs import source_input
 from codling.core.languages.table import detect
+from codling.core.ranges import CountFromZero, Ranged
 from codling.core.recipe import aside
 from codling.core.shards import Shard
 from codling.core.stage import Work, stage
@@ -33,18 +34,18 @@ _REDACTED = RedactConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
-class AcceptedConfig:
+class AcceptedConfig(Ranged):
     """Settings of `codling data accepted`."""
 
     file: Path = aside()
     """The log of `codling serve --log-completions FILE --log-text`."""
     out_dir: Path = aside()
     """Where the samples go."""
-    before_chars: int = 2000
+    before_chars: CountFromZero = 2000
     """Characters before the accepted text that a row keeps."""
-    after_chars: int = 1000
+    after_chars: CountFromZero = 1000
     """Characters after it."""
-    min_chars: int = 5
+    min_chars: CountFromZero = 5
     """Shorter texts are not informative."""
 
 

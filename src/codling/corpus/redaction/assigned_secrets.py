@@ -22,7 +22,11 @@ from codling.core.packaged import packaged_table
 from codling.corpus.redaction.randomness import n_changes, random_bits
 from codling.corpus.redaction.secret_formats import EXAMPLES
 
-STEMS = ("pass", "pwd", "pw", "psk", "secr", "toke", "key", "auth", "cred", "iden")
+STEMS = (
+    *("pass", "pwd", "pw", "psk", "secr", "toke", "key", "auth", "cred", "iden"),
+    # contraseña and contrasena, senha, clave, hasło and haslo, parola, kennwort, пароль, 密码
+    *("rase", "senh", "clav", "hasł", "hasl", "paro", "kenn", "паро", "密码"),
+)
 """One of them is in every telling name, in small letters."""
 MIN_VALUE, MAX_VALUE = 8, 200
 MIN_CHANGES = 2
@@ -57,7 +61,7 @@ _BETWEEN = (
     r"\r?\n(?=[ \t]*(?:-[ \t]*)?[\"'<]?(?:value|default|string)\b))"
 )
 _ASSIGNED = re.compile(
-    rf"(?P<rest>[\w.-]{{0,{MAX_REST}}}+)(?P<between>(?>{_BETWEEN}{{1,24}}))"
+    rf"(?P<rest>(?:[\w.-]|[^\x00-\x7f]){{0,{MAX_REST}}}+)(?P<between>(?>{_BETWEEN}{{1,24}}))"
     rf"(?P<value>[^\s\"'`<>]{{{MIN_VALUE},}})",
     re.ASCII | re.IGNORECASE,
 )
@@ -75,9 +79,13 @@ _TAIL = ".,:!?*"
 _STRONG_WORD = re.compile(
     r".*(?:passw(?:or)?ds?|passphrase|passwort|passcode|pwd|secrets?|credentials?|apikeys?|psk|"
     r"(?:access|secret|private|auth|api|master|account|storage|sas|signing|encryption|shared)"
-    r"(?:keys?|tokens?)|(?:master|require)auth|mot_?de_?passe)|pw|pass|passe|cred|creds|authorization|sshpass|(?:pg|db|smtp|mail|root|admin|user|"
-    r"my|default|require)pass"
+    r"(?:keys?|tokens?)|(?:master|require)auth|mot_?de_?passe)|contrase(?:n[a-z]*)?|senhas?|"
+    r"clave|hasl?o?|parola|kennwort|pw|pass|passe|cred|creds|authorization|sshpass|(?:pg|db|smtp|mail|root|admin|user|"
+    r"my|default|require|store|key|ldap|ftp|ssh|sudo|become|wifi|bind)pass"
 )
+
+_FOREIGN_WORD = re.compile(r"(?i)(?:парол\w?|密[码碼])\Z")
+"""At the end of a name that has other letters than those of ASCII."""
 
 _WORDS = {
     name: frozenset(words.split())
@@ -210,6 +218,8 @@ def needed_bits(name: str, between: str) -> float | None:
     """
     if re.search(r"\b(?:bearer|basic)\s", between):
         return 0.0 if "basic" in between else STRONG
+    if not name.isascii() and _FOREIGN_WORD.search(name):
+        return STRONG
     name = _last_of_several(name)
     parts = [part.lower() for part in _PARTS.findall(name)]
     words = [part for part in parts if not part.isdigit()]

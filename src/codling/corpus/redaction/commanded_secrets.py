@@ -1,4 +1,4 @@
-"""Secrets in shell commands: after a flag, as an argument, or through a pipe.
+"""Secrets that commands and calls are given: behind a flag, as an argument, or through a pipe.
 
 Input: a text. Output: the places of values that look random (assigned_secrets.looks_random)
 and stand where these commands take a password or token:
@@ -6,13 +6,18 @@ and stand where these commands take a password or token:
     curl -u name:x            mysql -u root -px        sshpass -p x
     rclone obscure x          net user name x          htpasswd -b file name x
     echo x | docker login --password-stdin             echo name:x | chpasswd
+    login("name", "x")        new PDO(dsn, "name", "x")
 
-Not here: flags with telling names such as --token x (assigned_secrets.py).
+Not here: which commands and calls (commanded_secrets.toml), and flags with telling names such as
+--token x (assigned_secrets.py).
 """
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
+from codling.core.packaged import packaged_table
 from codling.corpus.redaction.assigned_secrets import MEDIUM, STRONG, UNASSIGNED, looks_random
 
 FLAGS = "pukaw"
@@ -22,7 +27,8 @@ _FLAG = re.compile(r" -[pPuUkaw](?:[ \t]*[\"']?)(?:[\w.@\\/-]{1,40}:)?([^\s\"'`<
 _COMMAND = re.compile(
     r"(?:^|[\s;|&\"'`$(])(?:curl|http|wget|mysql\w*|maria\w*|redis-cli|docker|podman|helm|az|oc|"
     r"openssl|mongo\w*|sshpass|ldap\w+|smbclient|sqlcmd|psql|rsync|svn|nexus|skopeo|zip|7z|htpasswd|"
-    r"mosquitto_\w+|rabbitmqadmin|keytool|winexe|evil-winrm|crackmapexec|security|psexec)\b"
+    r"mosquitto_\w+|rabbitmqadmin|keytool|winexe|evil-winrm|crackmapexec|security|psexec|"
+    r"ipmitool|ncftp\w*|lftp|useradd|usermod)\b"
     r"[^\n]{0,200}\Z"
 )
 _VALUE = r"[\"']?([^\s\"'`<>;|&$()]{8,100})[\"']?"
@@ -30,17 +36,47 @@ _BEFORE_PIPE = re.compile(
     r"(?:echo|printf|print)[ \t]+(?:-\w+[ \t]+)*(?:[\"']?%s(?:\\n)?[\"']?[ \t]+)?"
     rf"(?:(?=[\"'\w])[\"']?[\w.@-]{{1,40}}:)?{_VALUE}[ \t]*\|[^\n|]{{0,200}}\Z"
 )
-_BY_MARK = {
-    "-stdin": _BEFORE_PIPE,
-    "with-token": _BEFORE_PIPE,
-    "chpasswd": _BEFORE_PIPE,
-    "htpasswd": re.compile(
-        rf"[ \t]+(?:-\w+[ \t]+)*-\w*b\w*[ \t]+(?:[^\s-]\S*[ \t]+){{1,2}}{_VALUE}"
-    ),
-    "net use": re.compile(rf"r?[ \t]+(?:[^\s/]\S*[ \t]+){{1,2}}?(?!\\\\){_VALUE}(?=\s|$)"),
-    "obscure ": re.compile(rf"[ \t]*{_VALUE}"),
-}
-"""Where the value stands, before or behind words that are rare elsewhere."""
+_ARGUMENT = re.compile(r",\s*(?:\w{1,30}\s*[=:]\s*)?([\"'`])([^\s\"'`]{8,100})\1\s*(?=[,)])")
+"""A quoted argument that is not the first."""
+_MAX_ARGUMENTS = 400
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where one command takes its secret, before or behind words that are rare elsewhere."""
+
+    mark: str
+    before_pipe: bool = False
+    arguments: bool = False
+    behind: str = ""
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What stands behind the mark."""
+        return re.compile(self.behind.format(value=_VALUE))
+
+    def find(self, text: str, at: int) -> Iterator[re.Match[str]]:
+        """What may be a secret, in the last group, of the command whose mark stands at `at`."""
+        after = at + len(self.mark)
+        if self.before_pipe:
+            first = max(0, text.rfind("\n", 0, at) + 1, at - _MAX_LINE)
+            found = _BEFORE_PIPE.search(text, first, at)
+        elif self.arguments:
+            last = text.find(")", after, after + _MAX_ARGUMENTS) + 1
+            yield from _ARGUMENT.finditer(text, after, last)
+            return
+        else:
+            line_end = text.find("\n", at)
+            last = min(line_end if line_end >= 0 else len(text), at + _MAX_LINE)
+            found = self.pattern.match(text, after, last)
+        if found is not None:
+            yield found
+
+
+_COMMANDS = tuple(
+    Command(**row)
+    for row in packaged_table("codling.corpus.redaction", "commanded_secrets.toml")["command"]
+)
 
 
 def find_commanded(text: str) -> Iterator[tuple[int, int]]:
@@ -50,12 +86,14 @@ def find_commanded(text: str) -> Iterator[tuple[int, int]]:
     ['xNKu8iS2G8NP']
     """
     yield from _behind_flags(text)
-    for mark, pattern in _BY_MARK.items():
-        at = text.find(mark)
+    for command in _COMMANDS:
+        at = text.find(command.mark)
         while at >= 0:
-            if found := _at_mark(text, at, mark, pattern):
-                yield found
-            at = text.find(mark, at + len(mark))
+            for match in command.find(text, at):
+                group = match.lastindex or 0
+                if looks_random(match[group], STRONG + UNASSIGNED):
+                    yield match.span(group)
+            at = text.find(command.mark, at + len(command.mark))
 
 
 def _behind_flags(text: str) -> Iterator[tuple[int, int]]:
@@ -66,15 +104,3 @@ def _behind_flags(text: str) -> Iterator[tuple[int, int]]:
             if looks_random(match[1], MEDIUM) and _COMMAND.search(line):
                 yield match.span(1)
         at = text.find(" -", at + 2)
-
-
-def _at_mark(text: str, at: int, mark: str, pattern: re.Pattern[str]) -> tuple[int, int] | None:
-    if pattern is _BEFORE_PIPE:
-        first = max(0, text.rfind("\n", 0, at) + 1, at - _MAX_LINE)
-        match = pattern.search(text, first, at)
-    else:
-        line_end = text.find("\n", at)
-        last = min(line_end if line_end >= 0 else len(text), at + _MAX_LINE)
-        match = pattern.match(text, at + len(mark), last)
-    found = match is not None and looks_random(match[1], STRONG + UNASSIGNED)
-    return match.span(1) if match is not None and found else None

@@ -9,7 +9,7 @@ words that may stand between a name and its value.
 Not here: the rule itself (assigned_secrets.py). This may say yes where the rule finds nothing,
 never the other way round.
 
-Digest of what is compiled in from other files: d60872ee242bf122.
+Digest of what is compiled in from other files: b0cccfc659ecc1b4.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202
@@ -30,7 +30,9 @@ from codling.corpus.redaction.assigned_secrets import (
     SIGNS,
 )
 
-_MIN_VALUE, _MIN_CHANGES, _REACH, _MAX_REST = MIN_VALUE, MIN_CHANGES, REACH, MAX_REST
+_MIN_VALUE, _MIN_CHANGES = MIN_VALUE, MIN_CHANGES
+_REACH, _MAX_REST = 4 * REACH, 4 * MAX_REST
+"""In bytes, of which a character has four at most."""
 _SMALL, _CAPITAL, _DIGIT, _VALUE, _NAME, _SIGN, _QUOTE, _CUT, _INNER = (1 << i for i in range(9))
 _LETTER = _SMALL | _CAPITAL
 _LONGEST = max(map(len, FILLERS))
@@ -44,6 +46,7 @@ def tables() -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
     classes[65:91] |= _CAPITAL | _NAME
     classes[48:58] |= _DIGIT | _NAME
     classes[[ord(c) for c in "_.-"]] |= _NAME
+    classes[128:] |= _NAME
     classes[[ord(c) for c in SIGNS]] |= _SIGN
     classes[[ord(c) for c in "\"'`"]] |= _QUOTE
     classes[[ord(c) for c in CUTS]] |= _CUT
@@ -98,9 +101,33 @@ def _find_stems(source, hits):
         stdi = (a == 115) & (b == 116) & (c == 100) & (d == 105)
         net = (a == 110) & (b == 101) & (c == 116) & (source[j + 3] == 32)
         obsc = (a == 111) & (b == 98) & (c == 115) & (d == 99)
+        rase = (a == 114) & (b == 97) & (c == 115) & (d == 101)
+        senh = (a == 115) & (b == 101) & (c == 110) & (d == 104)
+        clav = (a == 99) & (b == 108) & (c == 97) & (d == 118)
+        hasl = (a == 104) & (b == 97) & (c == 115) & ((d == 108) | (source[j + 3] > 127))
+        paro = (a == 112) & (b == 97) & (c == 114) & (d == 111)
+        kenn = (a == 107) & (b == 101) & (c == 110) & (d == 110)
+        # With the bit that makes letters small set: п and П are then the same bytes, too.
+        cyrillic = (a == 0xF0) & (b == 0xBF) & (c == 0xF0) & (d == 0xB0)
+        han = (a == 0xE5) & (b == 0xAF) & (c == 0xA6) & (d == 0xE7)
+        foreign = rase | senh | clav | hasl | paro | kenn | cyrillic | han
+        kini = (a == 107) & (b == 105) & (c == 110) & (d == 105)
+        bitm = (a == 98) & (b == 105) & (c == 116) & (d == 109)
+        nsea = (a == 110) & (b == 115) & (c == 101) & (d == 97)
+        ogin = (a == 111) & (b == 103) & (c == 105) & (d == 110)
+        nnec = (a == 110) & (b == 110) & (c == 101) & (d == 99)
+        pdo = (a == 112) & (b == 100) & (c == 111) & (source[j + 3] == 40)
+        sql = (a == 115) & (b == 113) & (c == 108) & ((d == 105) | (d == 112))
+        sudo = (a == 115) & (b == 117) & (c == 100) & (d == 111)
+        thin = (a == 116) & (b == 104) & (c == 105) & (d == 110)
+        user = (source[j] == 45) & (source[j + 1] == 45) & (c == 117) & (d == 115)
+        port = (source[j] == 53) & (b == 52) & (c == 51) & (d == 50)
+        stars = (source[j] == 58) & (b == 42) & (c == 58)
+        foreign |= kini | bitm | nsea | ogin | nnec | pdo | sql | sudo | thin | user | port | stars
         flag = (source[j] == 32) & (source[j + 1] == 45)
         flag &= np.uint8(c - np.uint8(97)) <= 22  # any letter up to w
-        hits[j] = np.uint8(p | key | secr | toke | auth | cred | iden | stdi | net | obsc | flag)
+        known = p | key | secr | toke | auth | cred | iden | stdi | net | obsc | flag
+        hits[j] = np.uint8(known | foreign)
 
 
 @njit(nogil=True, cache=True)
@@ -165,25 +192,64 @@ def _is_stem(data, i, bounds, classes):
             i + 2 >= end or not classes[data[i + 2]] & _LETTER
         )
         return is_pwd or alone
-    is_net_or_stdin = (first == 110 and second == 101) or (first == 115 and second == 116)
-    return not is_net_or_stdin
+    if first == 110 or first == 98 or not classes[data[i]] & _NAME:
+        return False  # net us, nsea, nnec, bitm, and signs
+    if first == 111 and second == 103:  # ogin; obsc is read like a name
+        return False
+    if first == 115 and second != 101:  # stdi, sql, sudo: only secr and senh name something
+        return False
+    of_command = (first == 107 and second == 105) or (first == 112 and second == 100)
+    of_command = of_command or (first == 116 and second == 104) or 48 <= first <= 57
+    return not of_command
 
 
 @njit(nogil=True, cache=True)
 def _is_command(data, i, bounds):
-    """Whether at `i` a command is named that is given secrets elsewhere than behind a name:
-    -stdin, with-token, chpasswd, htpasswd, net use."""
+    """Whether at `i` a command is named that is given secrets elsewhere than behind a name."""
+    return _is_fed(data, i, bounds) or _is_called(data, i, bounds)
+
+
+@njit(nogil=True, cache=True)
+def _is_fed(data, i, bounds):
+    """-stdin, with-token, chpasswd, htpasswd, net use."""
     start, end = bounds
     first, before = data[i] | np.uint16(32), data[i - 1] if i > start else np.uint16(0)
+    second = data[i + 1] | np.uint16(32)
     if first == 115:  # s
-        return before == 45 and data[i + 1] | np.uint16(32) == 116  # - t
+        return before == 45 and second == 116  # - t
     if first == 116:  # t
-        return before == 45 and i > start + 1 and data[i - 2] == 104  # - h
-    if first == 112:  # p
+        return before == 45 and i > start + 1 and data[i - 2] == 104 and second == 111  # - h o
+    if first == 112 and second == 97:  # pa
         return before == 104 or (before == 116 and i > start + 1 and data[i - 2] == 104)  # h, ht
-    if first == 110:  # n
+    if first == 110 and second == 101:  # ne
         return i + 5 < end and data[i + 4] == 117 and data[i + 5] == 115  # u s
     return False
+
+
+@njit(nogil=True, cache=True)
+def _is_called(data, i, bounds):
+    """The other marks of commanded_secrets.toml, each by its four bytes and some beside them."""
+    start, end = bounds
+    first, second = data[i] | np.uint16(32), data[i + 1] | np.uint16(32)
+    behind = data[i + 4] if i + 4 < end else np.uint16(0)
+    if first == 111 and second == 103:  # login( vault login addlogin
+        return behind == 40 or behind == 32
+    if first == 110 and second == 110:  # connect( connection(
+        while i < end and 97 <= data[i] | np.uint16(32) <= 122:
+            i += 1
+        return i < end and data[i] == 40
+    if first == 115 and second == 117:  # sudo -
+        return behind == 32 and i + 5 < end and data[i + 5] == 45
+    if first == 116:  # thin:
+        return second == 104 and behind == 58
+    if first == 53:  # 5432
+        return i > start and data[i - 1] == 58 and behind == 58
+    is_unseal = first == 110 and second == 115
+    is_sql = first == 115 and second == 113
+    is_kinit = first == 107 and second == 105
+    is_pdo = first == 112 and second == 100
+    is_sign_or_rabbit = first == 45 or first == 58 or first == 98  # --us :*: bitm
+    return is_unseal or is_sql or is_kinit or is_pdo or is_sign_or_rabbit
 
 
 @njit(nogil=True, cache=True)
