@@ -104,15 +104,17 @@ def test_examples_use_runs_that_the_reader_has(
     [
         (["data", "dedup"], "codling data dedup: --documents-dir and --out-dir are missing; see"),
         (["trace"], "codling trace: PATH is missing; see codling trace --help"),
-        (["pretrain", "--max-steps", "0"], "codling: --max-steps is 0; at least 1 is needed"),
+        (
+            ["pretrain", "--max-steps", "0"],
+            "codling pretrain: --max-steps is 0; choose a number from 1",
+        ),
         (
             ["data", "collect", "--heldout-fraction", "3", "--out-dir", "x"],
-            "codling: --heldout-fraction is 3.0; choose from 0 to 1",
+            "codling data collect: --heldout-fraction is 3; choose a number from 0 and below 1",
         ),
         (
             ["pretrain", "--optimizer.learning-rate", "-1"],
-            "codling: optimizer: --optimizer.learning-rate, --optimizer.muon-learning-rate and "
-            "--optimizer.clip-norm must be positive",
+            "codling pretrain: --optimizer.learning-rate is -1; choose a number above 0",
         ),
     ],
 )
