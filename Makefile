@@ -28,7 +28,7 @@ test: $(VENV)/installed-dev
 	$(TEST_ENV) $(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
 oldest: .venv-oldest/installed
-	$(TEST_ENV) .venv-oldest/bin/pytest -n 2 $(PYTEST_ARGS)
+	$(TEST_ENV) NUMBA_CACHE_DIR=.venv-oldest/numba .venv-oldest/bin/pytest -n 2 $(PYTEST_ARGS)
 
 slow: $(VENV)/installed-dev
 	$(TEST_ENV) $(BIN)/pytest -n 2 -m slow $(PYTEST_ARGS)

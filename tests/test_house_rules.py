@@ -461,6 +461,9 @@ def test_every_public_function_and_class_has_a_caller() -> None:
     outside = [p for top in ("tools", "benchmarks", "examples") for p in (ROOT / top).rglob("*.py")]
     every = [*trees().values(), *(ast.parse(p.read_text()) for p in outside)]
     total = sum(map(mentions, every), Counter[str]())
+    for page in (ROOT / "docs").rglob("*.md"):  # what a page imports is promised to readers
+        imported = re.findall(r"^from codling[\w.]* import (.+)$", page.read_text(), re.MULTILINE)
+        total.update(re.findall(r"\w+", " ".join(imported)))
     without = [
         f"{module}: {node.name}"
         for module, tree in trees().items()

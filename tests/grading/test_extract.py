@@ -7,6 +7,7 @@ import pytest
 from codling.grading.deepseek_rules import deepseek_block, deepseek_program
 from codling.grading.extract import (
     cut_at,
+    extract_block,
     extract_boxed,
     extract_stated,
     last_number,
@@ -19,6 +20,12 @@ PROMPT = 'import math\n\ndef area(r):\n    """The area."""\n'
 
 def test_a_base_model_is_cut_at_the_next_top_level_statement():
     assert cut_at("    return 1\n\nprint(f())", ("\ndef", "\nprint")) == "    return 1\n"
+
+
+def test_the_first_code_block_counts_even_unclosed():
+    assert extract_block("a\n```py\nx = 1\n```\n```\ny\n```") == "x = 1"
+    assert extract_block("```\nx = 1\ny = 2") == "x = 1\ny = 2"
+    assert extract_block("no block") == "no block"
 
 
 def test_a_chat_answer_keeps_the_prompts_imports():
@@ -76,6 +83,13 @@ def test_blocks_are_found_as_markdown_has_them(text, found):
 )
 def test_thoughts_are_no_answer(text, left):
     assert strip_thoughts(text) == left
+
+
+def test_the_block_in_the_right_language_counts():
+    text = "```bash\npip install x\n```\n```json\n{}\n```\n```python\nx = 1\n```"
+    assert extract_block(text) == "x = 1"
+    assert extract_block(text, "sh") == "pip install x"
+    assert extract_block("```json\n{}\n```\n```\nx = 1\n```") == "x = 1"
 
 
 CPP = "#include<vector>\n// doubles\nlong twice(long n) {\n"

@@ -29,7 +29,9 @@ def browser() -> Iterator[object]:
     if not Path(CHROMIUM).exists():
         pytest.skip(f"needs Chromium at {CHROMIUM}")
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        opened = started.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS.split(), timeout=600_000
+        )
         yield opened
         opened.close()
 
@@ -38,6 +40,7 @@ def browser() -> Iterator[object]:
 def opened(browser, server: Running):
     """The page, opened once; it asks only when told to."""
     context = browser.new_context(viewport={"width": 1100, "height": 700})
+    context.set_default_timeout(600_000)
     page = context.new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -205,8 +208,10 @@ def test_stop_ends_the_answer(browser, servers: Servers, model_dir: Path) -> Non
     from serve.test_streams import SlowBackend
 
     backend = SlowBackend(TextEngine.open(model_dir))
+    backend.seconds = 5.0  # before every token: the answer lasts until it is stopped
     slow = servers.start(backend)
     context = browser.new_context()
+    context.set_default_timeout(600_000)
     page = context.new_page()
     page.goto(f"{slow.url}/#chat")
     page.fill("#say", "hello")
@@ -226,6 +231,7 @@ def test_a_server_with_a_key_is_opened_with_it(browser, servers: Servers, model_
         LocalBackend(TextEngine.open(model_dir)), ServeConfig(model=model_dir), api_key="s3cret"
     )
     context = browser.new_context()
+    context.set_default_timeout(600_000)
     page = context.new_page()
     page.goto(locked.url)
     expect(page.locator("#settings")).to_be_visible()
@@ -237,6 +243,7 @@ def test_a_server_with_a_key_is_opened_with_it(browser, servers: Servers, model_
 
 def test_a_phone_needs_no_sideways_scrolling_and_has_buttons(browser, server: Running) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True)
+    context.set_default_timeout(600_000)
     page = context.new_page()
     page.goto(server.url)
     expect(page.locator("#dot")).to_have_attribute("data-state", "up")
@@ -266,6 +273,7 @@ def test_what_becomes_of_a_suggestion_is_told_to_a_server_that_logs(
     config = ServeConfig(model=model_dir, log_completions=log, log_text=True)
     logging = servers.start(LocalBackend(TextEngine.open(model_dir)), config)
     context = browser.new_context()
+    context.set_default_timeout(600_000)
     page = context.new_page()
     page.add_init_script("localStorage.setItem('codling.on-pause', 'false')")
     page.goto(logging.url)

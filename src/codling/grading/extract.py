@@ -8,6 +8,8 @@ Not here: judging, and code in chat answers (chat_code.py, python_code.py).
 import re
 from collections.abc import Sequence
 
+from codling.grading.fences import find_blocks, strip_thoughts
+
 _SAID = re.compile(
     r"(?:answer(?:\s+(?:to|of|for)[^.\n:]{0,60}?)?\s*(?:\*\*|__)?(?:\s+is|\s*:|\s+=)"
     r"(?:\s*:)?(?:\*\*|__)?|^\s*####)\s*(?=([^\n]+))",
@@ -37,6 +39,19 @@ def cut_at(text: str, stops: Sequence[str]) -> str:
     """
     ends = [end for stop in stops if (end := text.find(stop)) != -1]
     return text[: min(ends, default=len(text))]
+
+
+def extract_block(text: str, language: str = "python") -> str:
+    """The first code block in a language, else the first without one, else the first; the whole
+    text if there is none. Thoughts before the answer do not count; an unclosed fence does.
+
+    >>> extract_block("First:\\n```bash\\npip install x\\n```\\n```python\\nx = 1\\n```\\nDone.")
+    'x = 1'
+    """
+    said = strip_thoughts(text)
+    found = find_blocks(said)
+    named = [b for b in found if b.is_in(language)] or [b for b in found if not b.language]
+    return (named or found)[0].code if found else said
 
 
 def last_number(text: str) -> str:
