@@ -51,6 +51,12 @@ export class Chat {
     const watch = new Stopwatch();
     const body = { messages: this.messages, temperature: this.temperature() };
     let text = "";
+    let frame = 0;
+    const show = () => {
+      cancelAnimationFrame(frame);
+      frame = 0;
+      if (text) this.#show(box, text);
+    };
     this.abort = new AbortController();
     this.#busy(true);
     this.#state("busy", "writing");
@@ -61,11 +67,13 @@ export class Chat {
         if (!piece) continue;
         watch.sawText();
         text += piece;
-        this.#show(box, text);
+        frame ||= requestAnimationFrame(show); // pieces come faster than a long answer is laid out
       }
+      show();
       this.#state("idle", "done");
       this.onStats(watch.facts());
     } catch (error) {
+      show();
       if (error.name === "AbortError") this.#state("idle", "stopped");
       else this.#failed(box, error.message, text);
     } finally {
