@@ -191,8 +191,8 @@ def test_the_plan_counts_what_is_trained(adapt_config: Config) -> None:
 @pytest.mark.parametrize(
     ("changes", "gib", "message"),
     [
-        ({"batch_size": 64}, 4.5, "--batch-size 32 would fit"),
-        ({"batch_size": 1}, 0.6, "--context 512 would fit"),
+        ({"batch_size": 64}, 5.0, "--batch-size 32 would fit"),
+        ({"batch_size": 1}, 0.4, "--context 512 would fit"),
         ({"batch_size": 1}, 0.2, "a base of about 0M parameters would fit"),
     ],
 )

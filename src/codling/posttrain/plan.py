@@ -1,26 +1,34 @@
 """What an adaptation will cost, before it begins: parameters, memory, and what would fit instead.
 
 Input: the base's shape, the settings, the memory that is left. Output: sentences, or ConfigError
-with the cure. Counted are weights, gradients, moments, activations and the logits of a chunk; what
-was measured besides is in docs/adapting.md.
+with the cure. Counted are weights, gradients, moments, what the backward pass needs of every layer,
+the logits of a chunk, and the holes between all these that the allocator keeps. The shares were
+measured on the CPU (docs/adapting.md); a test holds the sum to the peak of a real run.
 
 Not here: how long it takes (trainer.py times its first steps and says so).
+
+Legend: E hidden width, Q width of all query heads, F width of the MLP.
 """
 
 from dataclasses import dataclass, replace
 
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
+from codling.model.device import choose_device
+from codling.model.ops.blocked import query_blocks
 from codling.model.sizes import sizes
 from codling.posttrain.config import AdaptConfig, AdaptMode
 from codling.posttrain.lora import n_lora_parameters
+from codling.train.machine import has_compiler
 
 _TRAINED_BYTES = 24
 """Per trained parameter: fp32 master, best, gradient and two moments, bf16 weight and gradient."""
 _LOADED_BYTES = 28
 """Per parameter where all are trained: the temporaries of an update too."""
-_FIXED_BYTES = 600_000_000
-"""The program and its libraries."""
+_FIXED_BYTES, _COMPILER_BYTES = 350_000_000, 150_000_000
+"""The program and its libraries; what torch.compile loads besides."""
+_HOLES, _EAGER_HOLES = 1.15, 1.9
+"""Memory taken per byte of states: uncompiled, large temporaries leave holes between them."""
 _LOGIT_BYTES = 16
 _CHUNK_LOGITS = 1 << 25
 _GIB = 2**30
@@ -53,12 +61,14 @@ def plan(shape: ModelConfig, config: AdaptConfig, context: int) -> MemoryPlan:
         else total * (2 if config.precision == "bf16" else 4) + _TRAINED_BYTES * trained
     )
     n_tokens = config.batch_size * context
+    compiles = _compiles(config)
+    states = n_tokens * shape.n_layers * _state_bytes(shape, config, context)
     return MemoryPlan(
         n_parameters=total,
         n_trained=trained,
-        n_bytes=_FIXED_BYTES
+        n_bytes=_fixed_bytes(config)
         + weights
-        + n_tokens * _activation_bytes(shape, context)
+        + int((_HOLES if compiles else _EAGER_HOLES) * states)
         + _head_bytes(shape, n_tokens, config.mode),
     )
 
@@ -89,25 +99,46 @@ def _what_fits(shape: ModelConfig, config: AdaptConfig, context: int, available:
                     flags = (f"--{k} {now}" for k, (was, now) in wanted.items() if was != now)
                     return f"{' '.join(flags)} would fit"
     per_parameter = plan(shape, replace(config, mode="lora", batch_size=1), min(context, 256))
-    least = per_parameter.n_bytes - _FIXED_BYTES
-    room = max(0, available - _FIXED_BYTES)
+    fixed = _fixed_bytes(config)
+    least, room = per_parameter.n_bytes - fixed, max(0, available - fixed)
     n_fitting = int(per_parameter.n_parameters * room / least)
     return f"a base of about {n_fitting / 1e6:,.0f}M parameters would fit"
 
 
-def _activation_bytes(shape: ModelConfig, context: int) -> int:
-    """Kept for the backward pass per token: bf16 states, and the attention weights."""
-    if shape.mla is None:
-        queries, keys = shape.n_heads * shape.head_size, shape.kv_heads * shape.head_size
-    else:
-        queries = keys = shape.n_heads * shape.mla.qk_head_dim
-    width = shape.intermediate_size
-    if shape.moe is not None:
-        moe = shape.moe
-        width = moe.moe_intermediate_size * (moe.n_experts_per_token + moe.n_shared_experts)
-    states = 2 * (6 * shape.hidden_size + 6 * queries + 4 * keys + 5 * width)
-    weights = 10 * shape.n_heads * context * 5 // 8
-    return shape.n_layers * (states + weights)
+def _compiles(config: AdaptConfig) -> bool:
+    return config.compile and has_compiler(choose_device(config.device))
+
+
+def _fixed_bytes(config: AdaptConfig) -> int:
+    return _FIXED_BYTES + (_COMPILER_BYTES if _compiles(config) else 0)
+
+
+def _state_bytes(shape: ModelConfig, config: AdaptConfig, context: int) -> int:
+    """What one token leaves in one layer for the backward pass.
+
+    Compiled: five states of E, three of Q, three of F. Uncompiled: one more of F, and norms keep
+    fp32 copies. The softmax keeps its weights in fp32, and rounded where the products are bf16.
+    """
+    size = 2 if config.precision == "bf16" else 4
+    hidden, queries, width = shape.hidden_size, _query_width(shape), _mlp_width(shape)
+    n_scores = sum((end - start) * end for start, end in query_blocks(context))
+    softmax = shape.n_heads * n_scores * (6 if size == 2 else 4) // context
+    if _compiles(config):
+        return size * (5 * hidden + 3 * queries + 3 * width) + softmax
+    norms = 4 * hidden * (4 if config.mode == "full" else 2)
+    return size * (3 * hidden + 3 * queries + 4 * width) + norms + softmax
+
+
+def _query_width(shape: ModelConfig) -> int:
+    return shape.n_heads * (shape.head_size if shape.mla is None else shape.mla.qk_head_dim)
+
+
+def _mlp_width(shape: ModelConfig) -> int:
+    """Of routed experts those that a token meets."""
+    if shape.moe is None:
+        return shape.intermediate_size
+    n_experts = shape.moe.n_experts_per_token + shape.moe.n_shared_experts
+    return shape.moe.moe_intermediate_size * n_experts
 
 
 def _head_bytes(shape: ModelConfig, n_tokens: int, mode: AdaptMode) -> int:

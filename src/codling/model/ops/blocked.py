@@ -18,14 +18,21 @@ _MIN_BLOCK, _MAX_BLOCK = 128, 512
 
 def blocked_attention(q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, scale: float) -> Tensor:
     """softmax(scale x q k^T) v, causally: [B, H, L, D]; softmax in fp32."""
-    length = q_BHLD.shape[2]
-    size = min(max(length // 4, _MIN_BLOCK), _MAX_BLOCK)
     blocks = []
-    for start in range(0, length, size):
-        end = min(start + size, length)
+    for start, end in query_blocks(q_BHLD.shape[2]):
         scores_BHQS = (q_BHLD[:, :, start:end] @ k_BHLD[:, :, :end].mT).float() * scale
         rows_Q = torch.arange(start, end, device=q_BHLD.device)
         hidden_QS = torch.arange(end, device=q_BHLD.device) > rows_Q[:, None]
         weights_BHQS = scores_BHQS.masked_fill(hidden_QS, float("-inf")).softmax(-1)
         blocks.append(weights_BHQS.to(v_BHLD.dtype) @ v_BHLD[:, :, :end])
     return torch.cat(blocks, dim=2)
+
+
+def query_blocks(length: int) -> list[tuple[int, int]]:
+    """The first query of each block and one past its last.
+
+    >>> query_blocks(300)
+    [(0, 128), (128, 256), (256, 300)]
+    """
+    size = min(max(length // 4, _MIN_BLOCK), _MAX_BLOCK)
+    return [(start, min(start + size, length)) for start in range(0, length, size)]
