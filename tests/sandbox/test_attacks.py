@@ -162,6 +162,12 @@ def test_the_failure_of_a_child_is_not_that_of_the_program(run):
     )
 
 
+def test_children_that_run_to_the_end_end(run):
+    assert run("import os\nif os.fork(): assert os.wait()[1] == 0").passed
+    assert run("import os\nif os.fork():\n    os.wait()\n    os._exit(0)").status == "left early"
+    assert run("import os\nif os.fork():\n    os.wait()\n    assert False").status == "failed"
+
+
 def test_the_checker_cannot_be_patched(run):
     forge_by_pipe = """
 import os
