@@ -36,9 +36,9 @@ slow: $(VENV)/installed-dev
 check: lint
 	$(TEST_ENV) $(BIN)/pytest -n 2 -q $(NOT_LONG) $(PYTEST_ARGS)
 
-# The floor is a first guess, not yet held to a measurement: set it a little below the next one.
+# The floor is in pyproject.toml, two points below what was measured (CONTRIBUTING.md).
 coverage: $(VENV)/installed-dev
-	$(TEST_ENV) $(BIN)/pytest -n 2 -q --cov --cov-report term --cov-fail-under 80 $(PYTEST_ARGS)
+	$(TEST_ENV) $(BIN)/pytest -n 2 -q --cov --cov-report term $(PYTEST_ARGS)
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python tools/site_pages.py build/pages
