@@ -59,8 +59,10 @@ ProperShare = Annotated[float, Range(0, 1, below=True)]
 """Not all of it."""
 InnerShare = Annotated[float, Range(0, 1, above=True, below=True)]
 """Neither nothing nor all."""
-Strength = Annotated[float, Range(0, 1e6)]
-PositiveStrength = Annotated[float, Range(0, 1e6, above=True)]
+_BOUNDLESS = 1e12
+"""Above what anybody sets: a clip norm far above all gradients is how nothing is clipped."""
+Strength = Annotated[float, Range(0, _BOUNDLESS)]
+PositiveStrength = Annotated[float, Range(0, _BOUNDLESS, above=True)]
 Count = Annotated[int, Range(1, _MANY)]
 CountFromZero = Annotated[int, Range(0, _MANY)]
 """0 where none is meant too, or stands for another number."""
