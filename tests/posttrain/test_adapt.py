@@ -214,6 +214,7 @@ def test_the_same_settings_are_done_already(adapt_config: Config) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_compiled_it_learns_what_it_learns_uncompiled(adapt_config: Config, tmp_path: Path) -> None:
     plain = adapt(adapt_config(precision="fp32", optimizer=FAST))
     compiled = adapt(

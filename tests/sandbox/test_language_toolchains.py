@@ -156,7 +156,7 @@ def test_right_wrong_and_early_exits_are_told_apart(executor, language):
     except ToolMissingError as error:
         pytest.skip(str(error))
     right, wrong, early = (PROGRAMS[language].replace("BODY", b) for b in BODIES[language])
-    outcome = executor.run(Program(language=language, source=right))
+    outcome = executor.run(Program(language=language, source=right, seconds=60.0))
     assert outcome.passed, outcome
     outcome = executor.run(Program(language=language, source=wrong))
     assert outcome.status in ("failed", "killed"), outcome
