@@ -127,6 +127,12 @@ VERBS = (
         "file",
     ),
     Verb(
+        "data dialogues",
+        "codling.tokens.dialogues:dialogues",
+        "Instruction data as people have it: tokens of which only the answers count.",
+        "files",
+    ),
+    Verb(
         "replay",
         "codling.posttrain.replay:replay",
         "Pack other code, which adapting mixes in against forgetting.",
@@ -136,6 +142,11 @@ VERBS = (
         "adapt",
         "codling.posttrain.adapt:adapt",
         "Adapt a published model to packed tokens: LoRA, or all weights.",
+    ),
+    Verb(
+        "tune",
+        "codling.posttrain.tune:tune",
+        "Teach a published model to answer: LoRA, or all weights, loss on answers only.",
     ),
     Verb(
         "merge",

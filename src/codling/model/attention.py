@@ -46,7 +46,7 @@ class Attention(nn.Module):
         q_BHLD, k_BKLD = rotate_halves(q_BHLD, rotation), rotate_halves(k_BKLD, rotation)
         v_BKLD = self._heads(self.v_proj(x_BLE))
         if cache is None or span is None:
-            out_BHLD = attend(q_BHLD, k_BKLD, v_BKLD, None, self.scale)
+            out_BHLD = attend(q_BHLD, k_BKLD, v_BKLD, span, self.scale)
         else:
             k_BKSD, v_BKSD = cache.write(self.layer, span, k_BKLD, v_BKLD)
             out_BHLD = attend(q_BHLD, k_BKSD, v_BKSD, span, self.scale)

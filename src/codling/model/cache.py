@@ -43,6 +43,18 @@ class Span:
     """The rows are empty so far: plain causal attention among the new tokens."""
 
 
+def separate_documents(documents_BL: Tensor, dtype: torch.dtype) -> Span:
+    """What tokens of several documents in a row see without a cache: those before them in their own
+    document, and themselves."""
+    B, L = documents_BL.shape
+    places_L = torch.arange(L, device=documents_BL.device)
+    is_own_BLL = documents_BL[:, :, None] == documents_BL[:, None, :]
+    is_seen_BLL = is_own_BLL & (places_L[:, None] >= places_L)
+    bias_BLL = torch.zeros(B, L, L, dtype=dtype, device=documents_BL.device)
+    bias_B1LL = bias_BLL.masked_fill(~is_seen_BLL, float("-inf")).unsqueeze(1)
+    return Span(L, L, 0, places_L.expand(B, L), bias_B1LL, is_causal=False)
+
+
 class KVCache:
     """Keys and values of all layers for a fixed number of rows.
 

@@ -67,7 +67,8 @@ class MLA(nn.Module):
         latents_B1SC = self._latents(x_BLE, rotation)
         if cache is not None and span is not None:
             (latents_B1SC,) = cache.write(self.layer, span, latents_B1SC)
-        if span is not None and not span.is_causal and span.length < self.absorb_below:
+        is_decoding = cache is not None and span is not None and not span.is_causal
+        if is_decoding and span is not None and span.length < self.absorb_below:
             out_BHLV = self._attend_absorbed(q_BHLN, q_BHLR, latents_B1SC.squeeze(1), span.bias)
         else:
             out_BHLV = self._attend_expanded(q_BHLN, q_BHLR, latents_B1SC.squeeze(1), span)

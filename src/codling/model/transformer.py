@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from codling.model.attention import Attention
-from codling.model.cache import KVCache, Span
+from codling.model.cache import KVCache, Span, separate_documents
 from codling.model.config import ModelConfig
 from codling.model.mla import MLA
 from codling.model.mlp import MLP
@@ -97,18 +97,22 @@ class Transformer(nn.Module):
         *,
         cache: KVCache | None = None,
         routings: list[Routing] | None = None,
+        documents_BL: Tensor | None = None,
     ) -> Tensor:
         """Hidden states after the final norm, [B, L, E].
 
         Without a cache the tokens stand at positions 0 to L - 1. With one, row b's tokens take the
         positions from cache.lengths_B[b] on; call cache.advance afterwards. The routing of every
-        layer with experts is appended to `routings`, for balance losses.
+        layer with experts is appended to `routings`, for balance losses. `documents_BL`, without a
+        cache, numbers the document of every token: tokens see their own document alone. Positions
+        run on through a row; what a rotation tells is how far two tokens are apart.
         """
         x_BLE: Tensor = self.embed_tokens(tokens_BL)
         if cache is None:
             rotation = self.rope.span(0, tokens_BL.shape[1])
+            apart = None if documents_BL is None else separate_documents(documents_BL, x_BLE.dtype)
             for block in self.layers:
-                x_BLE = block(x_BLE, rotation, None, None, routings)
+                x_BLE = block(x_BLE, rotation, None, apart, routings)
         else:
             span = cache.span(tokens_BL.shape[1])
             rotation = self._rotation(span)

@@ -5,33 +5,31 @@ its own FIM marks. Output: with LoRA an artefact of kind "adapter" in peft's for
 weights trained (`--mode full`) one of kind "checkpoint". Either way the weights are those that did
 best on a part of the training text that was set aside; the base's own weights included.
 
-Not here: the loop (train/trainer.py), what is trained (lora.py), what it costs (plan.py).
+Not here: the loop (train/trainer.py), what is trained and written (weights.py), and what it costs
+(plan.py).
 """
 
 import math
 from pathlib import Path
 
-import torch
-
-from codling.checkpoint.adapter import ADAPTER, save_adapter
+from codling.checkpoint.adapter import ADAPTER
 from codling.checkpoint.hub import local_path
-from codling.checkpoint.load import load_config, load_model
+from codling.checkpoint.load import load_config
 from codling.checkpoint.settings import to_published
 from codling.checkpoint.verify import check_files, model_input
-from codling.core.artifact import Draft, open_artifact
+from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
 from codling.core.log import say
 from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
-from codling.model.transformer import Transformer
-from codling.posttrain.adopt import open_tokenizer, write_tokenizer
+from codling.posttrain.adopt import open_tokenizer
 from codling.posttrain.config import AdaptConfig
-from codling.posttrain.lora import add_lora, matrices
 from codling.posttrain.plan import check_memory
+from codling.posttrain.weights import check_vocabulary, prepare, publish
 from codling.tokens.token_files import StreamMeta, read_meta
 from codling.train.parallel.ranks import join_ranks
-from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
+from codling.train.run import counts_of, produce_on_ranks, train_on_tokens
 from codling.train.trainer import Summary
 
 _DEFAULT_CONTEXT = 512
@@ -67,7 +65,7 @@ def adapt(config: AdaptConfig) -> Work:
     draft = yield inputs
     made = check_memory(shape, config, context, available_bytes())
     say(f"{made}; the text is {meta.splits['train'].n_tokens:,} tokens long")
-    model = _prepare(path, config)
+    model = prepare(path, config)
     summary = train_on_tokens(
         model,
         config.loop(),
@@ -79,7 +77,7 @@ def adapt(config: AdaptConfig) -> Work:
         replay=(config.replay_dir, config.replay_share) if config.replay_dir else None,
     )
     if ranks.is_main:
-        _publish(draft, model, config, path, meta)
+        publish(draft, model, config, path, meta.fim_mode)
         counts = {"parameters": made.n_parameters, "trained": made.n_trained}
         draft.counts |= counts | counts_of(summary, meta) | _bits(summary, meta)
 
@@ -93,7 +91,7 @@ def foresee(config: AdaptConfig, context: int) -> str:
     path = local_path(config.model)
     check_files(path)
     shape = load_config(path)
-    _check_vocabulary(config, shape, open_tokenizer(path).vocab_size)
+    check_vocabulary(config.model, shape, open_tokenizer(path).vocab_size)
     made = check_memory(shape, config, config.context or context, available_bytes())
     length = f"{config.max_steps:,} steps" if config.max_steps else f"{config.minutes:g} minutes"
     return f"adapting {config.model} for {length}: {made}"
@@ -108,7 +106,7 @@ def _check_tokens(config: AdaptConfig, path: Path, shape: ModelConfig, meta: Str
             f"and end at {meta.eos}, but {config.model} has {tokenizer.vocab_size} tokens and ends "
             f"at {tokenizer.specials.eos}; {cure}"
         )
-    _check_vocabulary(config, shape, meta.vocab_size)
+    check_vocabulary(config.model, shape, meta.vocab_size)
     if config.mode == "lora" and meta.splits["train"].n_fim and meta.fim_mode != tokenizer.fim_mode:
         raise ConfigError(
             f"the tokens in {config.tokens_dir} teach insertion in the order {meta.fim_mode}, but "
@@ -117,41 +115,6 @@ def _check_tokens(config: AdaptConfig, path: Path, shape: ModelConfig, meta: Str
         )
     if config.mode == "full":
         to_published(shape)  # refuses, before any training, what could not be saved
-
-
-def _check_vocabulary(config: AdaptConfig, shape: ModelConfig, n_tokens: int) -> None:
-    if n_tokens > shape.vocab_size:
-        raise ConfigError(
-            f"{config.model}: its tokenizer has {n_tokens} tokens but the model only "
-            f"{shape.vocab_size}; take both from the same checkpoint"
-        )
-
-
-def _prepare(path: Path, config: AdaptConfig) -> Transformer:
-    """The base, ready to be trained: frozen and with LoRA beside it, or whole in fp32."""
-    if config.mode == "full":
-        return load_model(path)
-    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-    model = load_model(path, dtype=dtype)
-    add_lora(model, config.rank, config.alpha, torch.Generator().manual_seed(config.seed))
-    return model
-
-
-def _publish(
-    draft: Draft, model: Transformer, config: AdaptConfig, path: Path, meta: StreamMeta
-) -> None:
-    if config.mode == "lora":
-        save_adapter(
-            matrices(model),
-            draft.path,
-            rank=config.rank,
-            alpha=config.alpha,
-            base_name=str(config.model),
-        )
-        return
-    tokenizer_dir = draft.inner("tokenizer").path
-    write_tokenizer(path, tokenizer_dir)
-    publish_checkpoint(draft, model, model.config, tokenizer_dir, meta.fim_mode)
 
 
 def _bits(summary: Summary, meta: StreamMeta) -> dict[str, float]:

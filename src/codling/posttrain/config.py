@@ -1,11 +1,11 @@
-"""The settings of the stage adapt, which plan.py reads too. No torch.
+"""The settings of the stages that train a published model, which plan.py reads too. No torch.
 
-Not here: what the settings do (adapt.py), and those of the loop (train/config.py).
+Not here: what the settings do (adapt.py, tune.py), and those of the loop (train/config.py).
 """
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from codling.core.ranges import (
     MAX_CONTEXT,
@@ -16,30 +16,24 @@ from codling.core.ranges import (
     ProperShare,
     Range,
 )
-from codling.core.recipe import aside
-from codling.train.config import LoopConfig, OptimizerConfig
+from codling.core.recipe import aside, length
+from codling.train.config import LoopConfig, OptimizerConfig, ScheduleConfig
 
-AdaptMode = Literal["lora", "full"]
+TrainMode = Literal["lora", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptConfig(LoopConfig):
-    """Settings of adapt."""
+class PosttrainConfig(LoopConfig):
+    """What training a published model needs, whatever it learns."""
 
     model: Path = aside()
     """The base: a checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub."""
-    tokens_dir: Path = aside(Path("runs/tokens"))
-    """Artefact of kind "tokens", packed with the base's own tokenizer (codling adopt)."""
-    out_dir: Path = aside(Path("runs/adapter"))
-    """Where the adapter goes, or with --mode full the checkpoint."""
-    mode: AdaptMode = "lora"
+    mode: TrainMode = "lora"
     """lora: small matrices beside the linear layers, in files of their own; full: all weights."""
     rank: Annotated[int, Range(1, 65_536)] = 16
     """lora: rank of the small matrices; 32 for more than 5 MB of code."""
     alpha: PositiveStrength = 32.0
     """lora: the change is multiplied by alpha / rank."""
-    context: Annotated[int, Range(0, MAX_CONTEXT)] = 0
-    """Tokens that the model sees at once; 0 takes what the tokens were packed for, or 512."""
     batch_size: Batch = 4
     """Windows per micro-batch."""
     optimizer: OptimizerConfig = field(
@@ -49,18 +43,12 @@ class AdaptConfig(LoopConfig):
     full_rate_share: PositiveShare = 0.1
     """full: all weights learn at this share of optimizer.learning_rate; LoRA needs about ten times
     the rate of full tuning."""
-    validation_share: Annotated[float, Range(0, 0.5, above=True)] = 0.05
-    """Share of the training text that is set aside: the weights that do best on it are kept."""
     n_heldout_evals: Annotated[int, Range(0, 1_000_000)] = 5
     """How often the set-aside part is measured on the way; the best of these is kept."""
     heldout_tokens: Count = 4_096
     """Tokens of the set-aside part at most: measuring counts towards the minutes."""
-    replay_dir: Path | None = aside(None)
-    """Tokens of other code, packed with the same tokenizer, against forgetting."""
-    replay_share: ProperShare = 0.15
-    """Share of the windows that come from replay_dir."""
 
-    def loop(self) -> "AdaptConfig":
+    def loop(self) -> Self:
         """The settings of the loop, with the learning rate of the mode."""
         if self.mode == "lora":
             return self
@@ -68,3 +56,45 @@ class AdaptConfig(LoopConfig):
         muon_rate = self.optimizer.muon_learning_rate * self.full_rate_share
         optimizer = replace(self.optimizer, learning_rate=rate, muon_learning_rate=muon_rate)
         return replace(self, optimizer=optimizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptConfig(PosttrainConfig):
+    """Settings of adapt."""
+
+    tokens_dir: Path = aside(Path("runs/tokens"))
+    """Artefact of kind "tokens", packed with the base's own tokenizer (codling adopt)."""
+    out_dir: Path = aside(Path("runs/adapter"))
+    """Where the adapter goes, or with --mode full the checkpoint."""
+    context: Annotated[int, Range(0, MAX_CONTEXT)] = 0
+    """Tokens that the model sees at once; 0 takes what the tokens were packed for, or 512."""
+    validation_share: Annotated[float, Range(0, 0.5, above=True)] = 0.05
+    """Share of the training text that is set aside: the weights that do best on it are kept."""
+    replay_dir: Path | None = aside(None)
+    """Tokens of other code, packed with the same tokenizer, against forgetting."""
+    replay_share: ProperShare = 0.15
+    """Share of the windows that come from replay_dir."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(PosttrainConfig):
+    """Settings of tune."""
+
+    dialogues_dir: Path = aside(Path("runs/dialogues"))
+    """Artefact of kind "dialogues", made with the base's own tokenizer (codling data dialogues)."""
+    out_dir: Path = aside(Path("runs/tuned"))
+    """Where the adapter goes, or with --mode full the checkpoint."""
+    context: Annotated[int, Range(0, MAX_CONTEXT)] = 0
+    """Tokens of a window; 0 takes what the dialogues were made for."""
+    packing: bool = True
+    """Several dialogues share a window, without seeing each other; otherwise each has its own."""
+    epochs: Annotated[float, Range(0, 10_000)] = length(3.0)
+    """How often every answer is seen; 0 takes `minutes`. `max_steps` counts before both."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(name="adamw", learning_rate=2e-4, eps=1e-8)
+    )
+    """How gradients become updates."""
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(name="cosine", warmup_steps=10)
+    )
+    """The learning rate over the run."""

@@ -1,4 +1,4 @@
-"""What an adaptation will cost, before it begins: parameters, memory, and what would fit instead.
+"""What training a published model will cost, before it begins: parameters, memory, what would fit.
 
 Input: the base's shape, the settings, the memory that is left. Output: sentences, or ConfigError
 with the cure. Counted are weights, gradients, moments, what the backward pass needs of every layer,
@@ -17,7 +17,7 @@ from codling.model.config import ModelConfig
 from codling.model.device import choose_device
 from codling.model.ops.blocked import query_blocks
 from codling.model.sizes import sizes
-from codling.posttrain.config import AdaptConfig, AdaptMode
+from codling.posttrain.config import PosttrainConfig, TrainMode
 from codling.posttrain.lora import n_lora_parameters
 from codling.train.machine import has_compiler
 
@@ -36,7 +36,7 @@ _GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """The size of one adaptation."""
+    """The size of one run."""
 
     n_parameters: int
     n_trained: int
@@ -51,7 +51,7 @@ class MemoryPlan:
         )
 
 
-def plan(shape: ModelConfig, config: AdaptConfig, context: int) -> MemoryPlan:
+def plan(shape: ModelConfig, config: PosttrainConfig, context: int) -> MemoryPlan:
     """The plan of `config` in windows of `context` tokens."""
     total = sizes(shape).total
     trained = total if config.mode == "full" else n_lora_parameters(shape, config.rank)
@@ -74,21 +74,21 @@ def plan(shape: ModelConfig, config: AdaptConfig, context: int) -> MemoryPlan:
 
 
 def check_memory(
-    shape: ModelConfig, config: AdaptConfig, context: int, available: int | None
+    shape: ModelConfig, config: PosttrainConfig, context: int, available: int | None
 ) -> MemoryPlan:
     """The plan; ConfigError, with what would fit, if `available` bytes are too few for it."""
     found = plan(shape, config, context)
     if available is None or found.n_bytes <= available:
         return found
     raise ConfigError(
-        f"adapting {config.model} needs about {found.n_bytes / _GIB:.1f} GiB, and "
+        f"training {config.model} needs about {found.n_bytes / _GIB:.1f} GiB, and "
         f"{available / _GIB:.1f} GiB are free; {_what_fits(shape, config, context, available)}"
     )
 
 
-def _what_fits(shape: ModelConfig, config: AdaptConfig, context: int, available: int) -> str:
+def _what_fits(shape: ModelConfig, config: PosttrainConfig, context: int, available: int) -> str:
     """The smallest change of the settings that fits, or how large a model may be."""
-    modes: list[AdaptMode] = [config.mode, "lora"] if config.mode == "full" else ["lora"]
+    modes: list[TrainMode] = [config.mode, "lora"] if config.mode == "full" else ["lora"]
     for mode in modes:
         for length in (context, 512, 256):
             for batch in (max(1, config.batch_size >> n) for n in range(8)):
@@ -141,7 +141,7 @@ def _mlp_width(shape: ModelConfig) -> int:
     return shape.moe.moe_intermediate_size * n_experts
 
 
-def _head_bytes(shape: ModelConfig, n_tokens: int, mode: AdaptMode) -> int:
+def _head_bytes(shape: ModelConfig, n_tokens: int, mode: TrainMode) -> int:
     logits = _LOGIT_BYTES * min(_CHUNK_LOGITS, n_tokens * shape.vocab_size)
     gradient = 12 * shape.vocab_size * shape.hidden_size if mode == "full" else 0
     return logits + gradient

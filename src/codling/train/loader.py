@@ -13,10 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-Batch = tuple[Tensor, Tensor]
-"""Inputs and targets [B, L]."""
+Batch = tuple[Tensor, ...]
+"""Inputs and targets [B, L]; of rows with several documents also the number of each token's
+document [B, L], and the weight of the batch's mean loss [] among those of its update."""
 Batches = Callable[[int], Batch]
-"""Micro-batch number -> inputs and targets; a pure function, so that runs can resume."""
+"""Micro-batch number -> batch; a pure function, so that runs can resume."""
 Clock = Callable[[], float]
 """Seconds since some moment."""
 
@@ -43,12 +44,9 @@ class Loader:
     def __call__(self, number: int) -> Batch:
         """Batch `number`; the one after it is the next to be read."""
         started = self.clock()
-        inputs_BL, targets_BL = self._take(number)
+        batch = self._take(number)
         self.seconds_waited += self.clock() - started
-        return (
-            inputs_BL.to(self.device, non_blocking=True),
-            targets_BL.to(self.device, non_blocking=True),
-        )
+        return tuple(each.to(self.device, non_blocking=True) for each in batch)
 
     def close(self) -> None:
         """Read nothing more."""
@@ -65,7 +63,5 @@ class Loader:
         return batch
 
     def _read(self, number: int) -> Batch:
-        inputs_BL, targets_BL = self.batches(number)
-        if self.device.type == "cuda":
-            return inputs_BL.pin_memory(), targets_BL.pin_memory()
-        return inputs_BL, targets_BL
+        batch = self.batches(number)
+        return tuple(each.pin_memory() for each in batch) if self.device.type == "cuda" else batch

@@ -60,11 +60,7 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     `replay`: other tokens, and the share of the windows that come from them.
     """
     context = context or model.config.max_position
-    if config.batch_size % ranks.n_ranks:
-        raise ConfigError(
-            f"batch_size is {config.batch_size}, which {ranks.n_ranks} processes cannot share "
-            "evenly; choose a multiple"
-        )
+    check_rows(config, ranks)
     meta = read_meta(tokens_dir)
     dataset = TokenDataset(tokens_dir, "train", context, config.batch_size, config.seed)
     heldout = (
@@ -88,6 +84,15 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
         keep_best=validation_share > 0,
     )
     return trainer.run()
+
+
+def check_rows(config: LoopConfig, ranks: Ranks) -> None:
+    """ConfigError if the rows of a batch cannot be shared by the processes."""
+    if config.batch_size % ranks.n_ranks:
+        raise ConfigError(
+            f"batch_size is {config.batch_size}, which {ranks.n_ranks} processes cannot share "
+            "evenly; choose a multiple"
+        )
 
 
 def publish_checkpoint(

@@ -38,11 +38,22 @@ class LossStep:
         if compiled:
             self._compile()
 
-    def loss(self, inputs_BL: Tensor, targets_BL: Tensor) -> Tensor:
-        """Mean cross entropy, plus the expert balance loss where there are experts."""
+    def loss(
+        self,
+        inputs_BL: Tensor,
+        targets_BL: Tensor,
+        documents_BL: Tensor | None = None,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Mean cross entropy, times `weight`, plus the expert balance loss where there are experts.
+
+        Tokens of other `documents_BL` are not seen.
+        """
         routings: list[Routing] | None = [] if self.has_experts else None
-        hidden_BLE = self.model(inputs_BL, routings=routings)
+        hidden_BLE = self.model(inputs_BL, routings=routings, documents_BL=documents_BL)
         loss = self._head(hidden_BLE.flatten(0, 1), self.model.lm_head.weight, targets_BL.flatten())
+        if weight is not None:
+            loss = loss * weight
         for routing in routings or []:
             shape = (*inputs_BL.shape, -1)
             loss = loss + expert_balance_loss(
@@ -51,10 +62,12 @@ class LossStep:
         return loss
 
     @torch.no_grad()
-    def evaluate(self, inputs_BL: Tensor, targets_BL: Tensor) -> float:
+    def evaluate(
+        self, inputs_BL: Tensor, targets_BL: Tensor, documents_BL: Tensor | None = None
+    ) -> float:
         """Mean cross entropy without gradients, eagerly: not worth a compilation of its own."""
         with self.disable_compile():
-            hidden_BLE = self.model(inputs_BL)
+            hidden_BLE = self.model(inputs_BL, documents_BL=documents_BL)
             targets_N = targets_BL.flatten()
             weight = self.model.lm_head.weight
             return float(chunked_cross_entropy(hidden_BLE.flatten(0, 1), weight, targets_N))
@@ -65,17 +78,17 @@ class LossStep:
         with torch.compiler.set_stance("force_eager"):
             yield
 
-    def warm_up(self, inputs_BL: Tensor, targets_BL: Tensor) -> None:
+    def warm_up(self, *batch: Tensor) -> None:
         """One pass that compiles; if compiling fails, say so once and go on eagerly."""
         try:
-            self.loss(inputs_BL, targets_BL).backward()  # type: ignore[no-untyped-call]
+            self.loss(*batch).backward()  # type: ignore[no-untyped-call]
         except Exception as error:
             if not self.compiled or not _is_compile_error(error):
                 raise
             why = _reason(error)
             say(f"torch.compile does not work here ({why}); training runs eagerly, slower")
             self.release()
-            self.loss(inputs_BL, targets_BL).backward()  # type: ignore[no-untyped-call]
+            self.loss(*batch).backward()  # type: ignore[no-untyped-call]
         for parameter in self.model.parameters():
             parameter.grad = None
 

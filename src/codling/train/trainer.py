@@ -37,7 +37,8 @@ from codling.model.device import choose_device
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
 from codling.train.interrupt import StopSignal
-from codling.train.loader import Batches, Clock, Loader
+from codling.train.loader import Batch, Batches, Clock, Loader
+from codling.train.loss import IGNORED
 from codling.train.machine import keep_freed_memory, set_threads
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
@@ -83,7 +84,7 @@ class Trainer:
         config: LoopConfig,
         folder: Path,
         *,
-        heldout: tuple[tuple[Tensor, Tensor], ...] = (),
+        heldout: tuple[Batch, ...] = (),
         bytes_per_token: float | None = None,
         balance_alpha: float = 0.0,
         ranks: Ranks | None = None,
@@ -313,17 +314,22 @@ class Trainer:
         if at.n_heldout_batches:
             self.heldout = self.heldout[: at.n_heldout_batches]
 
-    def _measure_seconds(self, heldout: tuple[tuple[Tensor, Tensor], ...]) -> float:
+    def _measure_seconds(self, heldout: tuple[Batch, ...]) -> float:
         started = self.clock()
-        for x, y in heldout:
-            self.step_fn.evaluate(x.to(self.device), y.to(self.device))
+        for batch in heldout:
+            self.step_fn.evaluate(*(each.to(self.device) for each in batch))
         return self.clock() - started
 
     def _measure_heldout(self) -> float:
+        """Mean over the targets that count."""
         losses = [
-            self.step_fn.evaluate(x.to(self.device), y.to(self.device)) for x, y in self.heldout
+            self.step_fn.evaluate(*(each.to(self.device) for each in batch))
+            for batch in self.heldout
         ]
-        return statistics.fmean(losses) if losses else math.nan
+        counts = [int((batch[1] != IGNORED).sum()) for batch in self.heldout]
+        # Without weights where all are equal: their rounding would differ.
+        weights = counts if len(set(counts)) > 1 else None
+        return statistics.fmean(losses, weights) if losses else math.nan
 
     def _bits_per_byte(self, loss: float) -> float | None:
         return loss / math.log(2) / self.bytes_per_token if self.bytes_per_token else None

@@ -1,0 +1,160 @@
+"""The stage tune: a published model learns to answer, from dialogues.
+
+Input: a base (Hugging Face folder or GGUF file) and dialogues made with its own tokenizer
+(tokens/dialogues.py). Output: with LoRA an artefact of kind "adapter" in peft's format; with all
+weights trained (`--mode full`) one of kind "checkpoint". The chat template by which the dialogues
+were written is saved with either, so that the model is asked as it was taught. Where dialogues are
+held out, the weights are those that did best on them; the base's own weights included.
+
+Only answers count, each counted token of an update the same (windows.py); the losses of
+metrics.jsonl are means over counted tokens, and its bits those of the answers.
+
+Not here: the loop (train/trainer.py), and what is trained and written (weights.py).
+"""
+
+import math
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from codling.checkpoint.adapter import ADAPTER
+from codling.checkpoint.hub import local_path
+from codling.checkpoint.load import load_config
+from codling.checkpoint.settings import to_published
+from codling.checkpoint.verify import check_files, model_input
+from codling.core.artifact import Draft, open_artifact
+from codling.core.errors import ConfigError
+from codling.core.log import say
+from codling.core.memory import available_bytes
+from codling.core.stage import Work, stage
+from codling.model.config import ModelConfig
+from codling.posttrain.adopt import open_tokenizer
+from codling.posttrain.config import TuneConfig
+from codling.posttrain.plan import check_memory
+from codling.posttrain.weights import check_vocabulary, prepare, publish
+from codling.posttrain.windows import Windows
+from codling.tokens.dialogue_files import (
+    KIND,
+    TEMPLATE,
+    DialogueMeta,
+    open_labelled,
+    read_dialogue_meta,
+)
+from codling.tokens.tokenizer import Tokenizer
+from codling.train.loader import Batch
+from codling.train.parallel.ranks import join_ranks
+from codling.train.run import check_rows, produce_on_ranks
+from codling.train.trainer import Summary, Trainer
+
+
+@stage(
+    lambda config: ADAPTER if config.mode == "lora" else "checkpoint",
+    version=1,
+    produce=produce_on_ranks,
+)
+def tune(config: TuneConfig) -> Work:
+    """Tune a published model on dialogues, resumably: an adapter, or with --mode full all weights.
+
+    Raises ConfigError if dialogues and base do not fit together, or the memory is too small, with
+    what would fit; SystemExit(143) after SIGTERM, with the state saved.
+
+    Example:
+        codling tune --model models/qwen2.5-coder-0.5b --dialogues-dir runs/sft/dialogues \
+--out-dir runs/sft/adapter --epochs 3
+    """
+    path = local_path(config.model)
+    check_files(path)
+    shape, meta = load_config(path), read_dialogue_meta(config.dialogues_dir)
+    tokenizer = open_tokenizer(path)
+    _check_dialogues(config, shape, meta, tokenizer)
+    ranks = join_ranks()
+    check_rows(config, ranks)
+    draft = yield [model_input(path), open_artifact(config.dialogues_dir, KIND)]
+    context = config.context or meta.context
+    made = check_memory(shape, config, context, available_bytes())
+    stream = open_labelled(config.dialogues_dir, "train")
+    windows = Windows(stream, context, meta.eos, config.seed, packing=config.packing)
+    answers = meta.splits["train"]
+    say(
+        f"{made}; {answers.n_documents:,} dialogues in {len(windows):,} windows of {context:,} "
+        f"tokens, {windows.filled:.1%} full; {answers.n_counted:,} tokens count"
+    )
+    model = prepare(path, config)
+    trainer = Trainer(
+        model,
+        lambda number: windows.micro_batch(number, config.batch_size, config.accumulate, ranks),
+        _length_of(config, len(windows)),
+        draft.path,
+        heldout=_heldout(config, meta, context),
+        bytes_per_token=answers.n_bytes / max(1, answers.n_counted),
+        ranks=ranks,
+        keep_best=True,
+    )
+    summary = trainer.run()
+    if ranks.is_main:
+        publish(draft, model, config, path, tokenizer.fim_mode)
+        _save_template(draft, config.dialogues_dir)
+        counts = {"parameters": made.n_parameters, "trained": made.n_trained}
+        draft.counts |= counts | _counts(summary, windows, meta)
+
+
+def _check_dialogues(
+    config: TuneConfig, shape: ModelConfig, meta: DialogueMeta, tokenizer: Tokenizer
+) -> None:
+    if (meta.vocab_size, meta.eos) != (tokenizer.vocab_size, tokenizer.specials.eos):
+        raise ConfigError(
+            f"the dialogues in {config.dialogues_dir} were made with a vocabulary of "
+            f"{meta.vocab_size} that ends at {meta.eos}, but {config.model} has "
+            f"{tokenizer.vocab_size} tokens and ends at {tokenizer.specials.eos}; make them again "
+            f"with --tokenizer-dir {config.model}"
+        )
+    check_vocabulary(config.model, shape, meta.vocab_size)
+    context = config.context or meta.context
+    if context > shape.max_position:
+        raise ConfigError(
+            f"context is {context}, but {config.model} reads {shape.max_position} tokens; make the "
+            f"dialogues again with --context {shape.max_position}"
+        )
+    if config.mode == "full":
+        to_published(shape)  # refuses, before any training, what could not be saved
+
+
+def _length_of(config: TuneConfig, n_windows: int) -> TuneConfig:
+    """The loop's settings, with the epochs as steps."""
+    loop = config.loop()
+    if config.max_steps is not None or not config.epochs:
+        return loop
+    n_steps = math.ceil(config.epochs * n_windows / (config.batch_size * config.accumulate))
+    return replace(loop, max_steps=max(1, n_steps))
+
+
+def _heldout(config: TuneConfig, meta: DialogueMeta, context: int) -> tuple[Batch, ...]:
+    """The held-out dialogues in batches, up to `heldout_tokens`; the same throughout the run."""
+    stream = open_labelled(config.dialogues_dir, "heldout")
+    windows = Windows(stream, context, meta.eos, 0)
+    if not len(windows):
+        say("no dialogues are held out; the last weights are kept, not the best")
+        return ()
+    wanted = list(range(min(len(windows), max(1, config.heldout_tokens // context))))
+    size = config.batch_size
+    return tuple(windows.batch(wanted[i : i + size]) for i in range(0, len(wanted), size))
+
+
+def _save_template(draft: Draft, dialogues_dir: Path) -> None:
+    """Where transformers, vLLM and our own engine look for it."""
+    source = dialogues_dir / TEMPLATE
+    if source.is_file():
+        shutil.copyfile(source, draft.file(TEMPLATE))
+
+
+def _counts(summary: Summary, windows: Windows, meta: DialogueMeta) -> dict[str, Any]:
+    answers = meta.splits["train"]
+    per_nat = answers.n_counted / max(1, answers.n_bytes) / math.log(2)
+    named = {
+        "validation_bits_before": summary.heldout_loss_before,
+        "validation_bits": summary.heldout_loss,
+    }
+    bits = {name: loss * per_nat for name, loss in named.items() if loss is not None}
+    counts = {"counted_tokens": int(windows.n_counted.sum()), "filled": round(windows.filled, 4)}
+    return asdict(summary) | counts | bits

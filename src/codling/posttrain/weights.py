@@ -1,0 +1,59 @@
+"""Which weights of a published model are trained, and what is written of them.
+
+Input: a base and how it is trained. Output: a model for the loop; afterwards an adapter in peft's
+format, or with all weights a checkpoint with the base's tokenizer.
+
+Not here: LoRA itself (lora.py), and what is learned (adapt.py, tune.py).
+"""
+
+from pathlib import Path
+
+import torch
+
+from codling.checkpoint.adapter import save_adapter
+from codling.checkpoint.load import load_model
+from codling.core.artifact import Draft
+from codling.core.errors import ConfigError
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+from codling.posttrain.adopt import write_tokenizer
+from codling.posttrain.config import PosttrainConfig
+from codling.posttrain.lora import add_lora, matrices
+from codling.train.run import publish_checkpoint
+
+
+def check_vocabulary(model: Path, shape: ModelConfig, n_tokens: int) -> None:
+    """ConfigError if a tokenizer has more tokens than the model of that shape."""
+    if n_tokens > shape.vocab_size:
+        raise ConfigError(
+            f"{model}: its tokenizer has {n_tokens} tokens but the model only "
+            f"{shape.vocab_size}; take both from the same checkpoint"
+        )
+
+
+def prepare(path: Path, config: PosttrainConfig) -> Transformer:
+    """The base, ready to be trained: frozen and with LoRA beside it, or whole in fp32."""
+    if config.mode == "full":
+        return load_model(path)
+    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    model = load_model(path, dtype=dtype)
+    add_lora(model, config.rank, config.alpha, torch.Generator().manual_seed(config.seed))
+    return model
+
+
+def publish(
+    draft: Draft, model: Transformer, config: PosttrainConfig, path: Path, fim_mode: str
+) -> None:
+    """Write what was trained into the draft."""
+    if config.mode == "lora":
+        save_adapter(
+            matrices(model),
+            draft.path,
+            rank=config.rank,
+            alpha=config.alpha,
+            base_name=str(config.model),
+        )
+        return
+    tokenizer_dir = draft.inner("tokenizer").path
+    write_tokenizer(path, tokenizer_dir)
+    publish_checkpoint(draft, model, model.config, tokenizer_dir, fim_mode)

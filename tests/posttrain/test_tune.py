@@ -1,0 +1,165 @@
+"""The stage tune: it learns answers, gives them in a chat, resumes, and refuses what cannot fit."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codling.cli import main
+from codling.core.errors import ConfigError
+from codling.core.files import read_json_lines
+from codling.posttrain.config import TuneConfig
+from codling.posttrain.tune import tune
+from codling.tokens.dialogues import DialoguesConfig, dialogues
+from codling.train.config import OptimizerConfig, ScheduleConfig
+from codling.train.trainer import Trainer
+
+Config = Callable[..., TuneConfig]
+WORDS = ["red", "blue", "green", "grey", "black", "white", "pink", "gold", "teal", "plum"]
+ROWS = [
+    {"instruction": f"Which colour has number {i}?", "output": f"{WORDS[i % 10]}-{i * 7}"}
+    for i in range(20)
+]
+FAST = OptimizerConfig(name="adamw", learning_rate=2e-2, eps=1e-8)
+
+
+@pytest.fixture(scope="session")
+def colours_dir(base_dir: Path) -> Path:
+    """Twenty rows to be learned by heart."""
+    file = base_dir.with_name("rows.jsonl")
+    file.write_text("".join(json.dumps(row | {"system": "Answer.\n"}) + "\n" for row in ROWS))
+    config = DialoguesConfig(
+        files=(file,),
+        tokenizer_dir=base_dir,
+        out_dir=base_dir.with_name("colours"),
+        template="coder-v1",
+        context=128,
+        heldout_share=0.0,
+    )
+    return dialogues(config).path
+
+
+@pytest.fixture
+def tune_config(base_dir: Path, colours_dir: Path, tmp_path: Path) -> Config:
+    def config(**changes: Any) -> TuneConfig:
+        settings: dict[str, Any] = {
+            "model": base_dir,
+            "dialogues_dir": colours_dir,
+            "out_dir": tmp_path / "tuned",
+            "rank": 4,
+            "alpha": 8.0,
+            "batch_size": 2,
+            "max_steps": 6,
+            "threads": 1,
+            "compile": False,
+            "device": "cpu",
+            "precision": "fp32",
+        }
+        return TuneConfig(**(settings | changes))
+
+    return config
+
+
+def losses(folder: Path) -> list[float]:
+    return [row["loss"] for row in read_json_lines(folder / "metrics.jsonl")]
+
+
+@pytest.mark.long
+def test_rows_learned_by_heart_are_answered_in_a_chat(
+    tune_config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schedule = ScheduleConfig(name="cosine", warmup_steps=5)
+    made = tune(
+        tune_config(
+            mode="full",
+            full_rate_share=1.0,
+            max_steps=None,
+            epochs=60.0,
+            optimizer=FAST,
+            schedule=schedule,
+        )
+    )
+    assert made.kind == "checkpoint"
+    assert made.counts["loss"] < 0.05
+    # Each row is a window's share; 60 epochs of all windows, two a step.
+    assert made.counts["n_steps"] == len(losses(made.path))
+    for row in (ROWS[3], ROWS[16]):
+        command = ["chat", str(made.path), "--message", row["instruction"], "--system", "Answer.\n"]
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, "--temperature", "0", "--max-tokens", "40"])
+        assert stopped.value.code == 0
+        assert capsys.readouterr().out.strip() == row["output"]
+
+
+def test_lora_makes_an_adapter_with_the_template_beside_it(tune_config: Config) -> None:
+    made = tune(tune_config(optimizer=FAST, max_steps=12))
+    assert made.kind == "adapter"
+    names = sorted(f.name for f in made.manifest.files)
+    assert names == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "chat_template.jinja",
+        "metrics.jsonl",
+    ]
+    found = losses(made.path)
+    assert found[-1] < found[0]
+    assert 0.5 < made.counts["filled"] <= 1.0
+
+
+def test_the_best_weights_on_held_out_dialogues_are_kept(
+    tune_config: Config, base_dir: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    config = DialoguesConfig(
+        files=(file,),
+        tokenizer_dir=base_dir,
+        out_dir=tmp_path / "dialogues",
+        template="coder-v1",
+        context=255,
+        heldout_share=0.3,
+    )
+    made = tune(tune_config(dialogues_dir=dialogues(config).path, optimizer=FAST, max_steps=8))
+    assert made.counts["validation_bits"] < made.counts["validation_bits_before"]
+    assert made.counts["best_step"] > 0
+
+
+def test_an_interrupted_run_ends_bit_for_bit_like_a_calm_one(
+    tune_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tune_config(max_steps=6, accumulate=2, save_seconds=0.0, optimizer=FAST)
+    calm = tune(replace(config, out_dir=tmp_path / "calm"))
+    one_step = Trainer._one_step
+
+    def stops_at_4(self: Trainer, log: Any) -> None:
+        if self.position.step == 4:
+            raise KeyboardInterrupt
+        one_step(self, log)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_one_step", stops_at_4)
+        with pytest.raises(KeyboardInterrupt):
+            tune(config)
+    assert not config.out_dir.exists()
+    resumed = tune(config)
+    assert losses(resumed.path) == losses(calm.path)
+    name = "adapter_model.safetensors"
+    assert (resumed.path / name).read_bytes() == (calm.path / name).read_bytes()
+
+
+def test_dialogues_of_another_tokenizer_or_length_are_one_line(
+    tune_config: Config, colours_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="reads 256 tokens"):
+        tune(tune_config(context=300))
+    other = tmp_path / "other"
+    shutil.copytree(colours_dir, other)
+    meta = json.loads((other / "meta.json").read_text())
+    text = json.dumps(meta | {"eos": meta["eos"] - 1})
+    (other / "meta.json").write_text(text.ljust((other / "meta.json").stat().st_size))
+    with pytest.raises(ConfigError, match="make them again"):
+        tune(tune_config(dialogues_dir=other))
