@@ -12,6 +12,7 @@ import pytest
 from codling.cli import main
 from codling.core.errors import ConfigError
 from codling.core.files import read_json_lines
+from codling.core.recipe import build_partial, read_recipe
 from codling.posttrain.config import TuneConfig
 from codling.posttrain.tune import tune
 from codling.tokens.dialogues import DialoguesConfig, dialogues
@@ -163,3 +164,10 @@ def test_dialogues_of_another_tokenizer_or_length_are_one_line(
     (other / "meta.json").write_text(text.ljust((other / "meta.json").stat().st_size))
     with pytest.raises(ConfigError, match="make them again"):
         tune(tune_config(dialogues_dir=other))
+
+
+def test_the_recipe_sets_both_stages() -> None:
+    recipe = read_recipe(Path("sft"))
+    tuning = build_partial(TuneConfig, recipe["tune"], "sft")
+    assert (tuning["mode"], tuning["schedule"].name) == ("lora", "cosine")
+    assert build_partial(DialoguesConfig, recipe["dialogues"], "sft")["context"] == 2048

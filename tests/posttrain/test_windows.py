@@ -48,7 +48,7 @@ def test_the_longest_are_placed_first_where_they_leave_the_least_room() -> None:
     placed = place_whole(lengths, 64)
     assert sorted(i for window in placed for i in window) == list(range(400))
     assert max(sum(lengths[i] for i in window) for window in placed) <= 64
-    assert len(placed) <= 1.02 * sum(lengths) / 64
+    assert len(placed) <= 1.1 * sum(lengths) / 64
 
 
 def test_documents_without_answers_take_no_room_and_long_ones_are_refused() -> None:

@@ -21,6 +21,7 @@ from codling.core.errors import RequestError, TokenizerError
 from codling.tokens.chat import ChatFormat, ChatTemplate, Message
 from codling.tokens.dialogue_rows import Dialogue, RowError
 from codling.tokens.families import EOT
+from codling.tokens.template_files import PRESETS
 from codling.tokens.tokenizer import Piece, Tokenizer
 
 PUBLISHED_SYSTEM = (
@@ -52,9 +53,12 @@ class DialogueEncoder:
     """Dialogues of one model, by its own chat template or one that is named."""
 
     def __init__(self, tokenizer: Tokenizer, template: str | None, context: int) -> None:
-        """TokenizerError if there is no such template."""
+        """TokenizerError if there is no such template.
+
+        A base that brings none is taught that of its family.
+        """
         self._tokenizer, self._context = tokenizer, context
-        self._format = ChatFormat(tokenizer, template)
+        self._format = ChatFormat(tokenizer, template or _of_family(tokenizer))
         self._stops = {tokenizer.special_text(i) for i in tokenizer.stop_ids("chat")}
         self._longest_token = max(1, int(tokenizer.token_lengths.max()))
         self.source = self._format.template().source
@@ -200,6 +204,18 @@ def published_labels(
     ids = encode(f"{prompt}{output}\n{EOT}")
     n_prompt = sum(i != tokenizer.specials.pad for i in encode(prompt))
     return Labelled(ids, [place >= n_prompt for place in range(len(ids))])
+
+
+def _of_family(tokenizer: Tokenizer) -> str | None:
+    """The preset that a tokenizer without a template of its own is taught; None: it has one."""
+    if ChatFormat(tokenizer).can_chat:
+        return None
+    if tokenizer.family.template is None:
+        raise TokenizerError(
+            f"the model has no chat template; name one with --template ({', '.join(PRESETS)}, or "
+            "a file)"
+        )
+    return tokenizer.family.template
 
 
 def _exchange_starts(messages: Sequence[Message]) -> list[int]:

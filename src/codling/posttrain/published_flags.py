@@ -1,0 +1,243 @@
+"""The flags of DeepSeek-Coder's finetune_deepseekcoder.py: its own and all of transformers 4.35's
+TrainingArguments. What codling does with each: a setting of ours, a reason why it does nothing, or
+a refusal.
+
+Input: words of a command line, and a DeepSpeed config. Output: values by name, and lines that say
+what has no effect.
+
+Not here: what the values become (published_command.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codling.core.errors import ConfigError
+from codling.core.foreign_json import read_object
+from codling.core.recipe import explain_unknown_key
+
+Value = str | int | float | bool | list[str]
+
+DEFAULTS: Mapping[str, Value] = {
+    "model_name_or_path": "deepseek-ai/deepseek-coder-6.7b-instruct",
+    "data_path": [],
+    "output_dir": "",
+    "model_max_length": 512,
+    "num_train_epochs": 3.0,
+    "max_steps": -1,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 5e-5,
+    "weight_decay": 0.0,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.999,
+    "adam_epsilon": 1e-8,
+    "max_grad_norm": 1.0,
+    "warmup_steps": 0,
+    "warmup_ratio": 0.0,
+    "lr_scheduler_type": "linear",
+    "bf16": False,
+    "fp16": False,
+    "seed": 42,
+    "deepspeed": "",
+    "optim": "adamw_torch",
+    "use_cpu": False,
+    "no_cuda": False,
+    "per_gpu_train_batch_size": 0,
+    "use_peft": False,
+    "lora_rank": 16,
+    "lora_alpha": 32.0,
+    "faithful": False,
+}
+"""What is used, with the published defaults; the last four are ours."""
+
+_SILENT = (
+    "do_train overwrite_output_dir local_rank save_safetensors remove_unused_columns report_to "
+    "disable_tqdm log_level log_level_replica log_on_each_node logging_nan_inf_filter ddp_timeout "
+    "ddp_backend dataloader_pin_memory skip_memory_metrics run_name cache_dir tf32"
+)
+"""Without a word: what they ask for is so, or nobody would miss it; `report_to` has a line of its
+own where it names something."""
+_IGNORED = {
+    "metrics.jsonl has every step": (
+        "logging_steps logging_strategy logging_first_step logging_dir include_tokens_per_second"
+    ),
+    "the state is saved every minute and the same command resumes; only the end is published": (
+        "save_strategy save_steps save_total_limit save_on_each_node resume_from_checkpoint "
+        "ignore_data_skip"
+    ),
+    "make a held-out part with codling data dialogues, which chooses the best weights": (
+        "evaluation_strategy eval_steps eval_delay per_device_eval_batch_size "
+        "per_gpu_eval_batch_size eval_accumulation_steps do_eval do_predict prediction_loss_only "
+        "load_best_model_at_end metric_for_best_model greater_is_better bf16_full_eval "
+        "fp16_full_eval include_inputs_for_metrics jit_mode_eval"
+    ),
+    "activations are kept: memory is what codling says before it begins": (
+        "gradient_checkpointing gradient_checkpointing_kwargs auto_find_batch_size"
+    ),
+    "weights are whole on every process; sharding them is not built yet": (
+        "fsdp fsdp_min_num_params fsdp_config fsdp_transformer_layer_cls_to_wrap"
+    ),
+    "documents are packed": "group_by_length length_column_name dataloader_drop_last",
+    "it does not change what is learned here": (
+        "data_seed use_ipex fp16_opt_level half_precision_backend tpu_num_cores tpu_metrics_debug "
+        "debug dataloader_num_workers past_index label_names optim_args "
+        "ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers "
+        "use_legacy_prediction_loop hub_strategy hub_private_repo hub_always_push fp16_backend "
+        "_n_gpu mp_parameters full_determinism torchdynamo ray_scope torch_compile "
+        "torch_compile_backend torch_compile_mode dispatch_batches split_batches use_mps_device"
+    ),
+    "nothing is uploaded": (
+        "push_to_hub hub_model_id hub_token push_to_hub_model_id push_to_hub_organization "
+        "push_to_hub_token"
+    ),
+}
+_REFUSED = "label_smoothing_factor neftune_noise_alpha adafactor"
+"""Flags that would change what is learned, and that codling does not have."""
+_WHY = {name: why for why, names in _IGNORED.items() for name in names.split()}
+KNOWN = {*DEFAULTS, *_SILENT.split(), *_WHY, *_REFUSED.split()}
+_TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
+_OF_CONFIG = {
+    "bf16.enabled": "bf16",
+    "fp16.enabled": "fp16",
+    "optimizer.params.lr": "learning_rate",
+    "optimizer.params.eps": "adam_epsilon",
+    "optimizer.params.weight_decay": "weight_decay",
+    "scheduler.params.warmup_max_lr": "learning_rate",
+    "scheduler.params.warmup_num_steps": "warmup_steps",
+    "gradient_accumulation_steps": "gradient_accumulation_steps",
+    "gradient_clipping": "max_grad_norm",
+    "train_micro_batch_size_per_gpu": "per_device_train_batch_size",
+}
+"""Keys of a DeepSpeed config that say what a flag says."""
+_QUIET_KEYS = ("steps_per_print", "wall_clock_breakdown", "scheduler.params.warmup_min_lr")
+_SHARDING = "zero_optimization."
+
+
+def read_flags(words: Sequence[str]) -> tuple[dict[str, Value], list[str]]:
+    """The values that a command line gives, and lines about those that do nothing.
+
+    Raises ConfigError for an unknown flag, a missing or ill-typed value, and what is refused.
+    """
+    given: dict[str, Value] = {}
+    said: dict[str, list[str]] = {}
+    for name, values in _split(words):
+        if name in _REFUSED.split() and values not in (["0"], ["0.0"], ["False"]):
+            raise ConfigError(
+                f"--{name} changes what is learned, and is not there yet; leave it out"
+            )
+        if name in DEFAULTS:
+            given[name] = _convert(name, values)
+        elif name in _WHY:
+            said.setdefault(_WHY[name], []).append(f"--{name}")
+        elif name == "report_to" and values not in (["none"], []):
+            said.setdefault("metrics.jsonl has every step", []).append(f"--report_to {values[0]}")
+    return given, [f"{', '.join(names)}: no effect, {why}" for why, names in said.items()]
+
+
+def read_deepspeed(path: Path, given: Mapping[str, Value]) -> tuple[dict[str, Value], list[str]]:
+    """What a DeepSpeed config sets beside the flags, and lines about what has no effect.
+
+    Raises ConfigError if a value contradicts a flag.
+    """
+    found: dict[str, Value] = {}
+    unknown: list[str] = []
+    sharding = False
+    config = dict(_flatten(read_object(path, ConfigError, cure="correct it")))
+    for key, value in config.items():
+        sharding |= key.startswith(_SHARDING)
+        if value == "auto" or key in _QUIET_KEYS or key.startswith(_SHARDING):
+            continue
+        flags = _flags_of(key, value)
+        if flags is None:
+            unknown.append(key)
+        for name, wanted in (flags or {}).items():
+            if name in given and given[name] != wanted:
+                raise ConfigError(
+                    f"{path} sets {key} to {wanted}, but --{name} is {given[name]}; "
+                    'write "auto" there'
+                )
+            found[name] = wanted
+    lines = []
+    if unknown:
+        lines.append(f"{path}: no effect, codling knows no {', '.join(unknown)}")
+    if sharding:
+        lines.append(
+            f"{path}: zero_optimization has no effect, weights are whole on every process; so the "
+            "final folder holds all of them, where ZeRO-3 left empty ones"
+        )
+    return found, lines
+
+
+def has_scheduler(path: Path) -> bool:
+    """Whether a DeepSpeed config brings a scheduler, which then ran in place of
+    --lr_scheduler_type."""
+    return "scheduler" in read_object(path, ConfigError, cure="correct it")
+
+
+def _flags_of(key: str, value: Any) -> dict[str, Value] | None:  # noqa: ANN401 -- JSON
+    """The flags that a key of a DeepSpeed config stands for; None if it is unknown."""
+    if key in ("optimizer.type", "scheduler.type"):
+        return {} if value in ("AdamW", "Adam", "WarmupLR") else None
+    if key == "optimizer.params.betas" and isinstance(value, list) and len(value) == 2:
+        return {"adam_beta1": float(value[0]), "adam_beta2": float(value[1])}
+    if key == "train_batch_size":
+        return {}  # follows from the other sizes and the number of processes
+    name = _OF_CONFIG.get(key)
+    if name is None or isinstance(value, (list, dict)):
+        return None
+    return {name: _convert(name, [str(value)])}
+
+
+def _split(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Flags with the words after each."""
+    found: list[tuple[str, list[str]]] = []
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            name = name.replace("-", "_")
+            if name not in KNOWN:
+                raise ConfigError(explain_unknown_key(name, KNOWN, "finetune"))
+            found.append((name, [value] if equals else []))
+        elif found:
+            found[-1][1].append(word)
+        else:
+            raise ConfigError(f"{word} stands before any flag; begin with --model_name_or_path")
+    return found
+
+
+def _convert(name: str, values: list[str]) -> Value:
+    default = DEFAULTS[name]
+    if isinstance(default, list):
+        if not values:
+            raise ConfigError(f"--{name} has no value")
+        return values
+    if isinstance(default, bool) and not values:
+        return True
+    if len(values) != 1 or not values[0]:
+        hint = (
+            "; the published README sets MODEL and then uses $MODEL_PATH, which is empty"
+            if name == "model_name_or_path"
+            else ""
+        )
+        raise ConfigError(f"--{name} needs one value and has {len(values)}{hint}")
+    (value,) = values
+    try:
+        if isinstance(default, bool):
+            if value.lower() not in _TRUE + _FALSE:
+                raise ValueError
+            return value.lower() in _TRUE
+        return type(default)(value)
+    except ValueError:
+        raise ConfigError(f"--{name} is {value}; a value such as {default} is needed") from None
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """`{"bf16": {"enabled": "auto"}}` as `bf16.enabled`."""
+    found: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            found += _flatten(value, f"{prefix}{key}.")
+        else:
+            found.append((prefix + key, value))
+    return found

@@ -1,0 +1,138 @@
+"""The published finetune command: its words are taken, its faults mended, and nothing is silent."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codling.core.errors import ConfigError
+from codling.posttrain.published_command import plan_run
+from codling.posttrain.published_flags import KNOWN
+
+ROOT = Path(__file__).resolve().parents[2]
+ARGUMENTS = ROOT.parent / "shared" / "data" / "training-arguments-4.35.0.tsv"
+EXAMPLE = ROOT / "examples" / "finetune_deepseekcoder.py"
+PUBLISHED = (
+    "--model_name_or_path MODEL --data_path DATA --output_dir OUT --num_train_epochs 3 "
+    "--model_max_length 1024 --per_device_train_batch_size 16 --gradient_accumulation_steps 4 "
+    "--evaluation_strategy no --save_strategy steps --save_steps 100 --save_total_limit 100 "
+    "--learning_rate 2e-5 --warmup_steps 10 --logging_steps 1 --lr_scheduler_type cosine "
+    "--gradient_checkpointing True --report_to tensorboard --deepspeed DEEPSPEED --bf16 True"
+)
+ZERO3: dict[str, Any] = {
+    "bf16": {"enabled": "auto"},
+    "optimizer": {
+        "type": "AdamW",
+        "params": {"lr": "auto", "betas": "auto", "eps": "auto", "weight_decay": "auto"},
+    },
+    "scheduler": {
+        "type": "WarmupLR",
+        "params": {"warmup_min_lr": "auto", "warmup_max_lr": "auto", "warmup_num_steps": "auto"},
+    },
+    "zero_optimization": {
+        "stage": 3,
+        "offload_optimizer": {"device": "cpu", "pin_memory": True},
+        "offload_param": {"device": "cpu", "pin_memory": True},
+        "overlap_comm": True,
+        "stage3_gather_16bit_weights_on_model_save": True,
+    },
+    "gradient_accumulation_steps": "auto",
+    "gradient_clipping": "auto",
+    "steps_per_print": 20,
+    "train_batch_size": "auto",
+    "train_micro_batch_size_per_gpu": "auto",
+    "wall_clock_breakdown": False,
+}
+
+
+def words(tmp_path: Path, config: dict[str, Any] | None = None, more: str = "") -> list[str]:
+    (tmp_path / "ds.json").write_text(json.dumps(config or ZERO3))
+    text = PUBLISHED.replace("DEEPSPEED", str(tmp_path / "ds.json"))
+    return f"{text} {more}".split()
+
+
+def test_the_published_command_means_these_settings(tmp_path: Path) -> None:
+    run = plan_run(words(tmp_path, more="--local_rank=1"), n_ranks=2)
+    tuning = run.tuning
+    assert (tuning.mode, tuning.epochs, tuning.accumulate, tuning.batch_size) == ("full", 3, 4, 32)
+    assert tuning.loop().optimizer.learning_rate == 2e-5
+    assert tuning.optimizer.betas == (0.9, 0.999)
+    assert (tuning.schedule.name, tuning.schedule.warmup_steps) == ("cosine", 10)
+    assert (tuning.precision, tuning.seed, tuning.packing) == ("bf16", 42, True)
+    assert (run.dialogues.context, run.dialogues.labels) == (1024, "answers")
+    assert run.dialogues.files == (Path("DATA"),)
+    said = "\n".join(run.lines)
+    for named in ("--save_steps", "--logging_steps", "--report_to tensorboard", "--eval"):
+        assert named in said
+    assert "the rate follows --lr_scheduler_type cosine" in said
+    assert "zero_optimization has no effect" in said
+
+
+def test_faithful_keeps_what_was_published(tmp_path: Path) -> None:
+    run = plan_run(words(tmp_path, more="--faithful"))
+    assert run.dialogues.labels == "published"
+    assert not run.tuning.packing
+    assert (run.tuning.schedule.name, run.tuning.schedule.floor) == ("wsd", 1.0)
+    assert any("scheduler holds the rate" in line for line in run.lines)
+
+
+def test_defaults_are_the_published_ones() -> None:
+    tuning = plan_run(["--data_path", "d", "--output_dir", "o"]).tuning
+    assert str(tuning.model) == "deepseek-ai/deepseek-coder-6.7b-instruct"
+    assert (tuning.batch_size, tuning.optimizer.learning_rate) == (8, 5e-5)
+    assert (tuning.schedule.name, tuning.precision) == ("wsd", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--learning_rat 1", "learning_rate"),
+        ("--seed x", "--seed is x"),
+        ("--bf16 maybe", "--bf16 is maybe"),
+        ("--model_name_or_path --seed 1", r"sets MODEL and then uses \$MODEL_PATH"),
+        ("--lr_scheduler_type polynomial", "choose from cosine"),
+        ("--neftune_noise_alpha 5", "changes what is learned"),
+    ],
+)
+def test_what_the_command_cannot_mean_is_one_line(tmp_path: Path, more: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_run(words(tmp_path, more=more))
+
+
+def test_a_deepspeed_config_that_contradicts_a_flag_names_both(tmp_path: Path) -> None:
+    config = ZERO3 | {"gradient_accumulation_steps": 8}
+    with pytest.raises(ConfigError, match="gradient_accumulation_steps to 8, but --gradient"):
+        plan_run(words(tmp_path, config))
+    literal = ZERO3 | {"gradient_clipping": 0.5, "nvme": 1}
+    run = plan_run(words(tmp_path, literal))
+    assert run.tuning.optimizer.clip_norm == 0.5
+    assert any("knows no nvme" in line for line in run.lines)
+
+
+def test_every_training_argument_of_2023_is_known() -> None:
+    if not ARGUMENTS.is_file():
+        pytest.skip(f"needs the arguments of transformers 4.35 in the data folder: {ARGUMENTS}")
+    names = {line.split("\t")[0] for line in ARGUMENTS.read_text().splitlines()[1:]}
+    assert {n for n in names if n.isidentifier()} - KNOWN == set()
+
+
+@pytest.mark.long
+def test_the_published_script_ends_with_a_whole_model(
+    base_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    rows = [{"instruction": f"Number {i}?", "output": f"It is {i}."} for i in range(64)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = words(tmp_path, more="--max_steps 2 --model_max_length 256")
+    places = {"MODEL": base_dir, "DATA": tmp_path / "rows.jsonl", "OUT": tmp_path / "out"}
+    replaced = [str(places.get(word, word)) for word in command]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [EXAMPLE.name, *replaced])
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert "'n_steps': 2" in capsys.readouterr().out
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert all(0 not in weight.shape for weight in model.state_dict().values())
+    assert (tmp_path / "out" / "chat_template.jinja").is_file()
