@@ -115,7 +115,7 @@ def test_the_best_weights_on_held_out_dialogues_are_kept(
     tune_config: Config, base_dir: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    file.write_text("".join(json.dumps(row | {"system": "S\n"}) + "\n" for row in ROWS))
     config = DialoguesConfig(
         files=(file,),
         tokenizer_dir=base_dir,

@@ -125,6 +125,7 @@ def _tune_config(flags: Mapping[str, Any], schedule: ScheduleConfig, n_ranks: in
         precision="bf16" if flags["bf16"] or flags["fp16"] else "fp32",
         device="cpu" if flags["use_cpu"] or flags["no_cuda"] else "auto",
         seed=flags["seed"],
+        compile=flags["torch_compile"],
     )
 
 

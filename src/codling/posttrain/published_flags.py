@@ -44,6 +44,7 @@ DEFAULTS: Mapping[str, Value] = {
     "use_cpu": False,
     "no_cuda": False,
     "per_gpu_train_batch_size": 0,
+    "torch_compile": False,
     "use_peft": False,
     "lora_rank": 16,
     "lora_alpha": 32.0,
@@ -84,7 +85,7 @@ _IGNORED = {
         "debug dataloader_num_workers past_index label_names optim_args "
         "ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers "
         "use_legacy_prediction_loop hub_strategy hub_private_repo hub_always_push fp16_backend "
-        "_n_gpu mp_parameters full_determinism torchdynamo ray_scope torch_compile "
+        "_n_gpu mp_parameters full_determinism torchdynamo ray_scope "
         "torch_compile_backend torch_compile_mode dispatch_batches split_batches use_mps_device"
     ),
     "nothing is uploaded": (
