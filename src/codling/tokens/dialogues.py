@@ -184,10 +184,11 @@ class _Writer:
     def __enter__(self) -> Self:
         self._open = ExitStack()
         for split in _SPLITS:
-            files = [self.draft.file(f"{split}.{kind}").open("wb") for kind in ("bin", "mask")]
-            for file in files:
-                self._open.enter_context(file)
-            self.streams[split] = _Stream(*files)
+            ids, mask = (
+                self._open.enter_context(self.draft.file(f"{split}.{kind}").open("wb"))
+                for kind in ("bin", "mask")
+            )
+            self.streams[split] = _Stream(ids, mask)
         return self
 
     def __exit__(self, *_: object) -> None:
