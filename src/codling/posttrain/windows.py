@@ -105,14 +105,14 @@ class Windows:
         `batch_size` counts the rows of all ranks.
         """
         first = number - number % accumulate
-        update = self._visited(first * batch_size, accumulate * batch_size)
+        update = self._visit(first * batch_size, accumulate * batch_size)
         at = (number - first) * batch_size
         own = update[at : at + batch_size][ranks.rows(batch_size)]
         share = self.n_counted[own].sum() / self.n_counted[update].sum()
         weight = torch.tensor(share * accumulate * ranks.n_ranks, dtype=torch.float32)
         return *self.batch(own), weight
 
-    def _visited(self, first: int, n: int) -> list[int]:
+    def _visit(self, first: int, n: int) -> list[int]:
         """Windows number `first` to `first + n` over all epochs."""
         places = (divmod(i, len(self)) for i in range(first, first + n))
         return [int(self._order(epoch)[place]) for epoch, place in places]

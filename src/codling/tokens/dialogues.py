@@ -133,7 +133,7 @@ class _Labeller:
             raise row
         dialogue = read_dialogue(row)
         if self.encoder is None:
-            documents = [self._published(row)]
+            documents = [self._label_published(row)]
         else:
             self._refuse_repeated(dialogue)
             documents = self.encoder.documents(dialogue)
@@ -141,7 +141,7 @@ class _Labeller:
         self.n_unlabelled += sum(document.n_counted == 0 for document in documents)
         return self._split(dialogue), documents
 
-    def _published(self, row: Any) -> Labelled:  # noqa: ANN401 -- JSON, read as a dialogue already
+    def _label_published(self, row: Any) -> Labelled:  # noqa: ANN401 -- JSON, read as a dialogue already
         if not all(isinstance(row.get(key), str) for key in ("instruction", "output")):
             raise RowError("unknown-shape", "published labels need instruction and output")
         context = self._config.context
