@@ -11,7 +11,7 @@ import torch
 from codling.checkpoint.store import save_hf
 from codling.core.artifact import Artifact
 from codling.model.transformer import Transformer
-from codling.posttrain.config import AdaptConfig
+from codling.posttrain.adapt import AdaptConfig
 from codling.tokens.pack import PackConfig, pack
 from posttrain.tiny_base import SHAPE
 from train.conftest import samples, tokenizer_dir  # noqa: F401

@@ -24,8 +24,7 @@ from codling.core.files import read_json_lines
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.model.transformer import Transformer
-from codling.posttrain.adapt import adapt
-from codling.posttrain.config import AdaptConfig
+from codling.posttrain.adapt import AdaptConfig, adapt
 from codling.posttrain.merge import MergeConfig, merge
 from codling.posttrain.plan import check_memory, plan
 from codling.tokens.pack import PackConfig, pack

@@ -11,9 +11,8 @@ from checkpoint.test_gguf import convert
 from codling.checkpoint.load import load_model
 from codling.core.artifact import Artifact
 from codling.model.transformer import Transformer
-from codling.posttrain.adapt import adapt
+from codling.posttrain.adapt import AdaptConfig, adapt
 from codling.posttrain.adopt import AdoptConfig, adopt, open_tokenizer
-from codling.posttrain.config import AdaptConfig
 from codling.posttrain.merge import MergeConfig, merge
 from codling.tokens.pack import PackConfig, pack
 from posttrain.tiny_base import SHAPE

@@ -120,14 +120,22 @@ def parse_lines(
     error: ErrorClass = SourceError,
     *,
     decode: Callable[[bytes], str | None] | None = None,
+    instead: Callable[[CodlingError], Any] | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """The rows of JSON Lines with their numbers, one in memory at a time, read leniently.
 
-    `decode` turns a line into text where it may be in another encoding than UTF-8.
+    `decode` turns a line into text where it may be in another encoding than UTF-8. `instead` gives
+    what takes the place of a line that is no JSON; without it such a line is an error.
     """
     for number, line in lines(path, error):
         text = decode(line) if decode else None
-        yield number, parse_row(text or line, f"{path} line {number}", error)
+        try:
+            row = parse_row(text or line, f"{path} line {number}", error)
+        except error as wrong:
+            if instead is None:
+                raise
+            row = instead(wrong)
+        yield number, row
 
 
 def lines(

@@ -10,7 +10,9 @@ Not here: the loop (train/trainer.py), what is trained and written (weights.py),
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from codling.checkpoint.adapter import ADAPTER
 from codling.checkpoint.hub import local_path
@@ -21,10 +23,12 @@ from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
 from codling.core.log import say
 from codling.core.memory import available_bytes
+from codling.core.ranges import MAX_CONTEXT, ProperShare, Range
+from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.posttrain.adopt import open_tokenizer
-from codling.posttrain.config import AdaptConfig
+from codling.posttrain.config import PosttrainConfig
 from codling.posttrain.plan import check_memory
 from codling.posttrain.weights import check_vocabulary, prepare, publish
 from codling.tokens.token_files import StreamMeta, read_meta
@@ -34,6 +38,24 @@ from codling.train.trainer import Summary
 
 _DEFAULT_CONTEXT = 512
 """Used where neither the config nor the tokens say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptConfig(PosttrainConfig):
+    """Settings of adapt."""
+
+    tokens_dir: Path = aside(Path("runs/tokens"))
+    """Artefact of kind "tokens", packed with the base's own tokenizer (codling adopt)."""
+    out_dir: Path = aside(Path("runs/adapter"))
+    """Where the adapter goes, or with --mode full the checkpoint."""
+    context: Annotated[int, Range(0, MAX_CONTEXT)] = 0
+    """Tokens that the model sees at once; 0 takes what the tokens were packed for, or 512."""
+    validation_share: Annotated[float, Range(0, 0.5, above=True)] = 0.05
+    """Share of the training text that is set aside: the weights that do best on it are kept."""
+    replay_dir: Path | None = aside(None)
+    """Tokens of other code, packed with the same tokenizer, against forgetting."""
+    replay_share: ProperShare = 0.15
+    """Share of the windows that come from replay_dir."""
 
 
 @stage(

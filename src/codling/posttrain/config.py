@@ -13,7 +13,6 @@ from codling.core.ranges import (
     Count,
     PositiveShare,
     PositiveStrength,
-    ProperShare,
     Range,
 )
 from codling.core.recipe import aside, length
@@ -56,24 +55,6 @@ class PosttrainConfig(LoopConfig):
         muon_rate = self.optimizer.muon_learning_rate * self.full_rate_share
         optimizer = replace(self.optimizer, learning_rate=rate, muon_learning_rate=muon_rate)
         return replace(self, optimizer=optimizer)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdaptConfig(PosttrainConfig):
-    """Settings of adapt."""
-
-    tokens_dir: Path = aside(Path("runs/tokens"))
-    """Artefact of kind "tokens", packed with the base's own tokenizer (codling adopt)."""
-    out_dir: Path = aside(Path("runs/adapter"))
-    """Where the adapter goes, or with --mode full the checkpoint."""
-    context: Annotated[int, Range(0, MAX_CONTEXT)] = 0
-    """Tokens that the model sees at once; 0 takes what the tokens were packed for, or 512."""
-    validation_share: Annotated[float, Range(0, 0.5, above=True)] = 0.05
-    """Share of the training text that is set aside: the weights that do best on it are kept."""
-    replay_dir: Path | None = aside(None)
-    """Tokens of other code, packed with the same tokenizer, against forgetting."""
-    replay_share: ProperShare = 0.15
-    """Share of the windows that come from replay_dir."""
 
 
 @dataclass(frozen=True, kw_only=True)

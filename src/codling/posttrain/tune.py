@@ -60,8 +60,8 @@ def tune(config: TuneConfig) -> Work:
     what would fit; SystemExit(143) after SIGTERM, with the state saved.
 
     Example:
-        codling tune --model models/qwen2.5-coder-0.5b --dialogues-dir runs/sft/dialogues \
---out-dir runs/sft/adapter --epochs 3
+        codling tune --model models/qwen2.5-coder-0.5b --dialogues-dir runs/app/dialogues \
+--out-dir runs/app/adapter --epochs 3
     """
     path = local_path(config.model)
     check_files(path)

@@ -25,7 +25,7 @@ import pyarrow as pa
 from codling.core.artifact import Draft
 from codling.core.errors import ConfigError, SourceError, TokenizerError
 from codling.core.files import write_json, write_json_lines
-from codling.core.foreign_json import lines, parse_row, read_rows
+from codling.core.foreign_json import parse_lines, read_rows
 from codling.core.inputs import source_input, tokenizer_input
 from codling.core.log import say
 from codling.core.ranges import Context, ProperShare, Ranged, Seed
@@ -91,14 +91,14 @@ def dialogues(config: DialoguesConfig) -> Work:
 
     Example:
         codling data dialogues rows.jsonl --tokenizer-dir models/qwen2.5-coder-0.5b --out-dir \
-runs/sft/dialogues
+runs/app/dialogues
     """
     tokenizer = Tokenizer.open(config.tokenizer_dir)
     if tokenizer.specials.eos is None:
         raise TokenizerError(f"{config.tokenizer_dir} names no eos token; tuning needs one")
     labeller = _Labeller(tokenizer, config)
     draft = yield [*map(source_input, config.files), tokenizer_input(config.tokenizer_dir)]
-    with _Writer(draft, tokenizer) as writer:
+    with _DialogueWriter(draft, tokenizer) as writer:
         for file in config.files:
             for number, row in _rows(file):
                 try:
@@ -160,7 +160,7 @@ class _Labeller:
 
 
 @dataclass
-class _Stream:
+class _OpenStream:
     """One split under construction."""
 
     ids: BinaryIO
@@ -172,27 +172,27 @@ class _Stream:
 
 
 @dataclass
-class _Writer:
+class _DialogueWriter:
     """Writes documents and what was dropped into the draft."""
 
     draft: Draft
     tokenizer: Tokenizer
-    streams: dict[Split, _Stream] = field(default_factory=dict)
+    streams: dict[Split, _OpenStream] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     dropped: list[dict[str, Any]] = field(default_factory=list)
+    open_files: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
-        self._open = ExitStack()
         for split in _SPLITS:
             ids, mask = (
-                self._open.enter_context(self.draft.file(f"{split}.{kind}").open("wb"))
+                self.open_files.enter_context(self.draft.file(f"{split}.{kind}").open("wb"))
                 for kind in ("bin", "mask")
             )
-            self.streams[split] = _Stream(ids, mask)
+            self.streams[split] = _OpenStream(ids, mask)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self.open_files.close()
 
     def add(self, file: Path, number: int, split: Split, document: Labelled) -> None:
         """Append one document to its stream."""
@@ -227,14 +227,12 @@ def _rows(file: Path) -> Iterator[tuple[int, object]]:
     if file.suffix == ".json":
         yield from enumerate(read_rows(file), 1)
         return
-    for number, line in lines(file):
-        try:
-            yield number, parse_row(line, "it")
-        except SourceError as error:
-            yield number, RowError(_NOT_JSON, str(error))
+    yield from parse_lines(file, instead=lambda error: RowError(_NOT_JSON, str(error)))
 
 
-def _publish(draft: Draft, writer: _Writer, labeller: _Labeller, config: DialoguesConfig) -> None:
+def _publish(
+    draft: Draft, writer: _DialogueWriter, labeller: _Labeller, config: DialoguesConfig
+) -> None:
     table = pa.Table.from_pylist(writer.rows, DIALOGUE_SCHEMA)
     write_table(draft.file("index-00000.parquet"), table)
     write_json_lines(draft.file(DROPPED), writer.dropped)
@@ -263,7 +261,7 @@ def _publish(draft: Draft, writer: _Writer, labeller: _Labeller, config: Dialogu
     write_json(draft.file(META), asdict(_meta(writer, config)))
 
 
-def _meta(writer: _Writer, config: DialoguesConfig) -> DialogueMeta:
+def _meta(writer: _DialogueWriter, config: DialoguesConfig) -> DialogueMeta:
     eos = writer.tokenizer.specials.eos
     assert eos is not None
     splits = {
