@@ -13,7 +13,7 @@ import torch
 from codling.checkpoint.store import save_hf
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
-from codling.posttrain.config import AdaptConfig
+from codling.posttrain.adapt import AdaptConfig
 from codling.posttrain.plan import plan
 
 SHAPE = ModelConfig(
@@ -30,7 +30,7 @@ RUN = """
 import json, resource, sys
 from pathlib import Path
 from codling.posttrain.adapt import adapt
-from codling.posttrain.config import AdaptConfig
+from codling.posttrain.adapt import AdaptConfig
 settings = json.loads(sys.argv[1])
 adapt(AdaptConfig(**{k: Path(v) if k in ("model", "tokens_dir", "out_dir") else v
                      for k, v in settings.items()}))

@@ -105,15 +105,15 @@ def _what_fits(shape: ModelConfig, config: PosttrainConfig, context: int, availa
     return f"a base of about {n_fitting / 1e6:,.0f}M parameters would fit"
 
 
-def _compiles(config: AdaptConfig) -> bool:
+def _compiles(config: PosttrainConfig) -> bool:
     return config.compile and has_compiler(choose_device(config.device))
 
 
-def _fixed_bytes(config: AdaptConfig) -> int:
+def _fixed_bytes(config: PosttrainConfig) -> int:
     return _FIXED_BYTES + (_COMPILER_BYTES if _compiles(config) else 0)
 
 
-def _state_bytes(shape: ModelConfig, config: AdaptConfig, context: int) -> int:
+def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int) -> int:
     """What one token leaves in one layer for the backward pass.
 
     Compiled: five states of E, three of Q, three of F. Uncompiled: one more of F, and norms keep
