@@ -167,7 +167,7 @@ def test_dialogues_of_another_tokenizer_or_length_are_one_line(
 
 
 def test_the_recipe_sets_both_stages() -> None:
-    recipe = read_recipe(Path("sft"))
+    recipe = read_recipe(Path(__file__).parents[2] / "examples" / "sft.toml")
     tuning = build_partial(TuneConfig, recipe["tune"], "sft")
     assert (tuning["mode"], tuning["schedule"].name) == ("lora", "cosine")
     assert build_partial(DialoguesConfig, recipe["dialogues"], "sft")["context"] == 2048
