@@ -196,6 +196,43 @@ def test_a_tar_header_of_a_gigabyte_is_not_read(kind: bytes, tmp_path: Path) -> 
         run(tmp_path, _tar(tmp_path / "a.tar", member))
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_chain_of_tar_headers_that_describe_headers_is_one_line(
+    kind: bytes, tmp_path: Path
+) -> None:
+    chain = b""
+    for _ in range(1200):
+        member = tarfile.TarInfo("header")
+        member.type, member.size = kind, 11
+        chain += member.tobuf(tarfile.GNU_FORMAT) + b"11 path=ab\n".ljust(512, b"\0")
+    (tmp_path / "a.tar").write_bytes(chain + bytes(1024))
+    with pytest.raises(SourceError, match=r"a\.tar is damaged or no archive"):
+        run(tmp_path, tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "n_members", "is_read"),
+    [(1_000_000, 101, False), (1_000_000, 99, True), (40_000_000, 3, True)],
+    ids=["over 100 MB", "below", "of members that are never read"],
+)
+def test_a_zip_file_whose_members_together_unpack_too_far_is_refused(
+    n_bytes: int, n_members: int, is_read: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        for number in range(n_members):
+            zipped.writestr(f"{number}.py", "x = 1\n")
+        for member in zipped.filelist:
+            member.file_size = n_bytes
+    archive = Archive("bomb", str(path), path.stat().st_size, "0")
+    if is_read:
+        with open_archive(archive, tmp_path) as repository:
+            assert len(repository.entries) == n_members
+    else:
+        with pytest.raises(SourceError, match="more than 250 times its size"):
+            open_archive(archive, tmp_path).__enter__()
+
+
 def test_a_zip_member_that_states_2_to_the_64_bytes_is_too_large(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as zipped:

@@ -27,6 +27,7 @@ from typing import IO, Literal, cast
 
 from codling.core.artifact import sha256_of
 from codling.core.errors import SourceError
+from codling.corpus.config import MAX_DOCUMENT_BYTES
 from codling.corpus.sources.repository import (
     Archive,
     Entry,
@@ -62,6 +63,7 @@ DAMAGE = (
     OverflowError,  # a size of 2^90
     struct.error,
     NotImplementedError,  # zipfile's word for a compression method that it does not know
+    RecursionError,  # tarfile's, at some hundred headers in a row that only describe the next one
     OSError,  # bz2's and gzip's word for damage, without an errno
 )
 MAX_HEADER_BYTES = 1_000_000
@@ -99,6 +101,9 @@ def open_archive(archive: Archive, scratch: Path) -> Iterator[Repository]:
     path = Path(archive.path)
     with _name_damage(path), _open_archive(path, scratch) as reader:
         entries = list(_check_members(path, reader))
+        if isinstance(reader, ZipMembers):
+            # Never read in one go, so counted before: no member gives more than it states.
+            _check_growth(path, sum(e.n_bytes for e in entries if e.n_bytes <= MAX_DOCUMENT_BYTES))
         if not entries:
             raise SourceError(f"{path} holds no files; give a folder, repository or archive")
         top = _top_folder(entries)
@@ -222,14 +227,18 @@ def _open_packed(path: Path, compression: str) -> IO[bytes]:
 
 def _copy(packed: IO[bytes], whole: IO[bytes], path: Path) -> None:
     """Unpack into a temporary file, but not endlessly."""
-    limit = max(SMALL_BYTES, MAX_GROWTH * path.stat().st_size)
     n_bytes = 0
     while block := packed.read(1 << 20):
         n_bytes += len(block)
-        if n_bytes > limit:
-            raise SourceError(f"{path} unpacks to more than {MAX_GROWTH} times its size; not read")
+        _check_growth(path, n_bytes)
         whole.write(block)
     whole.seek(0)
+
+
+def _check_growth(path: Path, n_bytes: int) -> None:
+    """Refuse an archive whose contents are far more than its own size."""
+    if n_bytes > max(SMALL_BYTES, MAX_GROWTH * path.stat().st_size):
+        raise SourceError(f"{path} unpacks to more than {MAX_GROWTH} times its size; not read")
 
 
 def _check_members(path: Path, members: TarMembers | ZipMembers) -> Iterator[Entry]:
