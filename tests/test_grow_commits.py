@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from codling.checkpoint.of_run import model_and_adapter
+from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.core.adapted import tuning_helped
 from codling.core.artifact import open_artifact
 from codling.core.errors import CodlingError
 from codling.core.shards import read_rows
 from codling.pipeline import GrowConfig, grow, prepare
-from codling.posttrain.adopt import open_tokenizer
 from codling.tokens.token_files import open_stream
 from git_repositories import repository
 from later_project import CANARY, CANARY_WORDS, project

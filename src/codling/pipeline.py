@@ -179,7 +179,7 @@ def _settings_of_base(config: GrowConfig) -> dict[str, dict[str, Any]]:
     """What follows from the base: who asks for it, and insertion tasks in its own order if any."""
     if config.base == "none":
         return {}
-    from codling.posttrain.adopt import open_tokenizer  # which loads torch
+    from codling.checkpoint.tokenizer_files import open_tokenizer  # which loads torch
 
     model = {"model": Path(config.base)}
     tokenizer = open_tokenizer(model["model"])

@@ -154,6 +154,12 @@ VERBS = (
         "Add an adapter to its base: a plain checkpoint.",
     ),
     Verb(
+        "export",
+        "codling.export.export:export",
+        "Write a model for llama.cpp and Ollama (GGUF), transformers and vLLM.",
+        "model",
+    ),
+    Verb(
         "score",
         "codling.evaluate.heldout.score:score",
         "Bits per byte and insertion on held-out code, beside an n-gram baseline.",

@@ -450,13 +450,13 @@ def outcome_of(files: Files) -> tuple[object, str]:
     import torch
 
     from codling.checkpoint.load import load_model
+    from codling.checkpoint.tokenizer_files import open_tokenizer
     from codling.core.errors import CodlingError
-    from codling.engine.text import _open_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         path = put(Path(folder), files)
         try:
-            tokenizer, model = _open_tokenizer(path), load_model(path)
+            tokenizer, model = open_tokenizer(path), load_model(path)
             ids = tokenizer.encode(TEXT)
             with torch.no_grad():
                 logits = model.logits(model(torch.tensor([ids])))

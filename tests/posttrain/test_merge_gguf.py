@@ -9,10 +9,11 @@ import torch
 
 from checkpoint.test_gguf import convert
 from codling.checkpoint.load import load_model
+from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.core.artifact import Artifact
 from codling.model.transformer import Transformer
 from codling.posttrain.adapt import AdaptConfig, adapt
-from codling.posttrain.adopt import AdoptConfig, adopt, open_tokenizer
+from codling.posttrain.adopt import AdoptConfig, adopt
 from codling.posttrain.merge import MergeConfig, merge
 from codling.tokens.pack import PackConfig, pack
 from posttrain.tiny_base import SHAPE

@@ -25,11 +25,11 @@ from random import Random
 
 import numpy as np
 
+from codling.checkpoint.tokenizer_files import TOKENIZER_FILES
 from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce
 from codling.core.errors import ArtifactError
 from codling.core.files import write_json
 from codling.tokens.token_files import META, open_stream, read_meta
-from codling.train.run import TOKENIZER_FILES
 
 BLOCK_TOKENS = 1 << 21
 _PRESET = 6

@@ -202,6 +202,15 @@ def merge(model: Transformer, adapter: Adapter) -> None:
 
     Raises CheckpointError, with nothing changed, if the adapter does not fit the model.
     """
+    for part, change in match_changes(model, adapter):
+        part.copy_(part.float() + change.delta().to(part.device))
+
+
+def match_changes(model: Transformer, adapter: Adapter) -> list[tuple[Tensor, LowRank]]:
+    """The part of the model that each change is for; CheckpointError if one does not fit.
+
+    The model may be an empty one.
+    """
     parameters = dict(model.named_parameters())
     known = parameter_parts(model)
     found: list[tuple[Tensor, LowRank]] = []
@@ -221,8 +230,7 @@ def merge(model: Transformer, adapter: Adapter) -> None:
                 f"one{_base_name(adapter)}"
             )
         found.append((part, change))
-    for part, change in found:
-        part.copy_(part.float() + change.delta().to(part.device))
+    return found
 
 
 def _base_name(adapter: Adapter) -> str:

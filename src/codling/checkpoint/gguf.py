@@ -63,7 +63,22 @@ _IN_LAYER = {
     "ffn_down_shexp": "mlp.shared_experts.down_proj",
 }
 _STACKED = {"ffn_gate_exps": "gate_proj", "ffn_up_exps": "up_proj", "ffn_down_exps": "down_proj"}
+_TOP_OF = {ours: theirs for theirs, ours in _TOP.items()}
+_IN_LAYER_OF = {ours: theirs for theirs, ours in _IN_LAYER.items()}
 _LAYER = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
+
+
+def gguf_name(published: str) -> str:
+    """What a tensor of a dense model is called in the file.
+
+    >>> gguf_name("model.layers.3.self_attn.q_proj.bias"), gguf_name("lm_head.weight")
+    ('blk.3.attn_q.bias', 'output.weight')
+    """
+    if published in _TOP_OF:
+        return _TOP_OF[published]
+    _, _, layer, rest = published.split(".", 3)
+    kind, _, ending = rest.rpartition(".")
+    return f"blk.{layer}.{_IN_LAYER_OF[kind]}.{ending}"
 
 
 def gguf_config(file: GgufFile) -> ModelConfig:
@@ -289,7 +304,7 @@ def _rows_of(tensor: GgufTensor, n_heads: int) -> Tensor:
             f"{tensor.path}: tensor {tensor.name} has shape {list(tensor.shape)}, whose rows do "
             f"not divide into {n_heads} heads"
         )
-    return _unpermute(tensor.shape[0], n_heads)
+    return interleaved_rows(tensor.shape[0], n_heads)
 
 
 def _split(name: str, file: GgufFile) -> tuple[str, str, str]:
@@ -300,10 +315,12 @@ def _split(name: str, file: GgufFile) -> tuple[str, str, str]:
     return match[1], match[2], match[3]
 
 
-def _unpermute(n_rows: int, n_heads: int) -> Tensor:
+def interleaved_rows(n_rows: int, n_heads: int) -> Tensor:
     """Where stored row r belongs: row (head, i, half) of the file is (head, half, i) of the model.
 
-    >>> _unpermute(4, 1).tolist()
+    So `model[interleaved_rows(...)]` is what the file holds.
+
+    >>> interleaved_rows(4, 1).tolist()
     [0, 2, 1, 3]
     """
     half = n_rows // n_heads // 2

@@ -22,11 +22,15 @@ _WANTED = ["*.json", "*.safetensors", "*.jinja"]
 def local_path(path: Path) -> Path:
     """Where the model is: in `path`, in the checkpoint of the run `path`, or fetched from the hub.
 
+    A folder with one .gguf file and nothing else of a model, as export makes it, is that file.
     A path that is none of these is given back as it is, for its reader to refuse.
     Raises ToolMissingError without the extra `hub`, CheckpointError if the download fails.
     """
     if path.is_dir() and not (path / _CONFIG).exists() and (path / _OF_RUN / _CONFIG).exists():
         return path / _OF_RUN
+    if path.is_dir() and not (path / _CONFIG).exists():
+        files = [p for p in path.glob("*.gguf") if p.is_file()]
+        return files[0] if len(files) == 1 else path
     if path.exists() or not is_hub_name(path):
         return path
     try:

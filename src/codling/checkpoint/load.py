@@ -9,7 +9,7 @@ Not here: tokenizers (tokens/), the optimiser's state (train/).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from codling.checkpoint.adapter import check_base, load_adapter, merge
 from codling.checkpoint.gguf import gguf_config, gguf_tensors
 from codling.checkpoint.gguf_file import read_gguf
 from codling.checkpoint.hub import local_path
-from codling.checkpoint.names import parameter_parts
+from codling.checkpoint.names import ParameterPart, parameter_parts
 from codling.checkpoint.safetensors_file import read_safetensors
 from codling.checkpoint.settings import from_published
 from codling.checkpoint.store import CONFIG, INDEX, WEIGHTS
@@ -99,6 +99,14 @@ def load_model(
 
 
 def _load(path: Path, dtype: torch.dtype | None, device: torch.device) -> Transformer:
+    config, stored = read_stored(path)
+    model = build_empty(config)
+    _fill(model, stored, dtype or _stored_type(stored), device)
+    return model.eval()
+
+
+def read_stored(path: Path) -> tuple[ModelConfig, list[StoredTensor]]:
+    """The shape of a local checkpoint, and its tensors where they lie."""
     stored: list[StoredTensor]
     if is_gguf(path):
         file = read_gguf(path)
@@ -109,10 +117,13 @@ def _load(path: Path, dtype: torch.dtype | None, device: torch.device) -> Transf
         config = load_config(path)
         stored = list(_stored_tensors(path))
         _check_counts(config, {tensor.name for tensor in stored}, path, stacked=False)
+    return config, stored
+
+
+def build_empty(config: ModelConfig) -> Transformer:
+    """A model without weights, on the meta device."""
     with torch.device("meta"):
-        model = Transformer(config)
-    _fill(model, stored, dtype or _stored_type(stored), device)
-    return model.eval()
+        return Transformer(config)
 
 
 def _check_counts(config: ModelConfig, names: set[str], path: Path, *, stacked: bool) -> None:
@@ -187,16 +198,16 @@ def _shard_names(folder: Path) -> list[str]:
     return names
 
 
-def _fill(
-    model: Transformer,
-    stored: list[StoredTensor],
-    dtype: torch.dtype,
-    device: torch.device,
-) -> None:
-    """Give every parameter of a meta model its weights."""
+def place_tensors(
+    model: Transformer, stored: Iterable[StoredTensor]
+) -> list[tuple[StoredTensor, ParameterPart]]:
+    """Which part of the model each stored tensor is; tensors that it shares are left out.
+
+    Raises CheckpointError if one is missing, left over or of the wrong shape.
+    """
     open_places = parameter_parts(model)
     parameters = dict(model.named_parameters())
-    weights: dict[str, Tensor] = {}
+    placed: list[tuple[StoredTensor, ParameterPart]] = []
     for tensor in stored:
         if _is_left_out(tensor.name, model.config):
             continue
@@ -212,18 +223,33 @@ def _fill(
                 f"{tensor.where}: tensor {tensor.name} has shape {list(tensor.shape)}, but the "
                 f"config asks for {list(wanted)}"
             )
+        placed.append((tensor, place))
+    if open_places:
+        first, n_more = next(iter(open_places)), len(open_places) - 1
+        more = f" and {n_more} more" if n_more else ""
+        raise CheckpointError(f"tensor {first}{more} missing from the checkpoint")
+    return placed
+
+
+def _fill(
+    model: Transformer,
+    stored: list[StoredTensor],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> None:
+    """Give every parameter of a meta model its weights."""
+    parameters = dict(model.named_parameters())
+    weights: dict[str, Tensor] = {}
+    for tensor, place in place_tensors(model, stored):
         mapped = tensor.map_as(dtype) if device.type == "cpu" and not place.index else None
         if mapped is not None:
             weights[place.parameter] = mapped
             continue
         if place.parameter not in weights:
-            weights[place.parameter] = torch.empty(target.shape, dtype=dtype, device=device)
+            shape = parameters[place.parameter].shape
+            weights[place.parameter] = torch.empty(shape, dtype=dtype, device=device)
         whole = weights[place.parameter]
         tensor.copy_into(whole[place.index] if place.index else whole)
-    if open_places:
-        first, n_more = next(iter(open_places)), len(open_places) - 1
-        more = f" and {n_more} more" if n_more else ""
-        raise CheckpointError(f"tensor {first}{more} missing from the checkpoint")
     for name, weight in weights.items():
         owner, _, attribute = name.rpartition(".")
         model.get_submodule(owner).register_parameter(attribute, nn.Parameter(weight))

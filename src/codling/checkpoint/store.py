@@ -1,14 +1,15 @@
 """Writing a checkpoint that transformers, vLLM and SGLang load unchanged.
 
-Input: a model. Output in a folder: config.json, generation_config.json, and model.safetensors or
-shards with model.safetensors.index.json. Each file is whole or absent (core/files.py);
-config.json comes last.
+Input: a model, or its tensors one by one. Output in a folder: config.json, generation_config.json,
+and model.safetensors or shards with model.safetensors.index.json. Each file is whole or absent
+(core/files.py); config.json comes last.
 
 Not here: tokenizer files (tokens/), the optimiser's state (train/), manifests (core/artifact.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,20 @@ CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class PublishedTensor:
+    """A tensor under its published name, which is read when it is asked for."""
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +66,36 @@ def save_hf(  # noqa: PLR0913 (settings of one file format, each with a plain me
     `dtype` None keeps the type of the weights; beyond `max_shard_bytes` they are split into shards.
     Weight files of an earlier checkpoint in the same folder are removed.
     """
+    stored_type = dtype or model.embed_tokens.weight.dtype
+    tensors = [_held(name, tensor) for name, tensor in published_tensors(model)]
+    save_tensors(
+        tensors, config, folder, dtype=stored_type, ids=ids, max_shard_bytes=max_shard_bytes
+    )
+
+
+def _held(name: str, tensor: Tensor) -> PublishedTensor:
+    return PublishedTensor(name, tuple(tensor.shape), lambda: tensor)
+
+
+def save_tensors(  # noqa: PLR0913 (as save_hf)
+    tensors: Sequence[PublishedTensor],
+    config: ModelConfig,
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    ids: TokenIds | None = None,
+    max_shard_bytes: int = 5_000_000_000,
+) -> None:
+    """`save_hf` of a model whose tensors are read one shard at a time."""
     settings = to_published(config)
     folder.mkdir(parents=True, exist_ok=True)
-    stored_type = dtype or model.embed_tokens.weight.dtype
-    written = _write_weights(model, folder, stored_type, max_shard_bytes)
+    written = _write_weights(tensors, folder, dtype, max_shard_bytes)
     for stale in folder.glob("model*.safetensors*"):
         if stale.name not in written:
             stale.unlink()
     numbers = _id_settings(ids or TokenIds())
     write_json(folder / GENERATION_CONFIG, {"_from_model_config": True, **numbers})
-    type_name = str(stored_type).removeprefix("torch.")
+    type_name = str(dtype).removeprefix("torch.")
     write_json(
         folder / CONFIG, {**settings, **numbers, "torch_dtype": type_name, "use_cache": True}
     )
@@ -73,43 +108,40 @@ def _id_settings(ids: TokenIds) -> dict[str, Any]:
 
 
 def _write_weights(
-    model: Transformer, folder: Path, dtype: torch.dtype, max_shard_bytes: int
+    tensors: Sequence[PublishedTensor], folder: Path, dtype: torch.dtype, max_shard_bytes: int
 ) -> set[str]:
     """Write all shards, one in memory at a time; returns the names of the files."""
-    plan = _plan_shards(model, dtype, max_shard_bytes)
+    plan = _plan_shards(tensors, dtype, max_shard_bytes)
     if len(plan) == 1:
-        _write_shard(model, folder / WEIGHTS, plan[0], dtype)
+        _write_shard(plan[0], folder / WEIGHTS, dtype)
         return {WEIGHTS}
     weight_map: dict[str, str] = {}
-    for number, names in enumerate(plan, start=1):
+    for number, shard in enumerate(plan, start=1):
         file_name = f"model-{number:05d}-of-{len(plan):05d}.safetensors"
-        _write_shard(model, folder / file_name, names, dtype)
-        weight_map |= dict.fromkeys(names, file_name)
-    total = sum(p.numel() for p in model.parameters()) * dtype.itemsize
+        _write_shard(shard, folder / file_name, dtype)
+        weight_map |= dict.fromkeys((t.name for t in shard), file_name)
+    total = sum(t.n_numbers for t in tensors) * dtype.itemsize
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
     return {INDEX, *weight_map.values()}
 
 
-def _plan_shards(model: Transformer, dtype: torch.dtype, max_bytes: int) -> list[list[str]]:
-    plan: list[list[str]] = [[]]
+def _plan_shards(
+    tensors: Sequence[PublishedTensor], dtype: torch.dtype, max_bytes: int
+) -> list[list[PublishedTensor]]:
+    plan: list[list[PublishedTensor]] = [[]]
     room = max_bytes
-    for name, tensor in published_tensors(model):
-        n_bytes = tensor.numel() * dtype.itemsize
+    for tensor in tensors:
+        n_bytes = tensor.n_numbers * dtype.itemsize
         if plan[-1] and n_bytes > room:
             plan.append([])
             room = max_bytes
-        plan[-1].append(name)
+        plan[-1].append(tensor)
         room -= n_bytes
     return plan
 
 
-def _write_shard(model: Transformer, path: Path, names: list[str], dtype: torch.dtype) -> None:
-    wanted = set(names)
-    shard = {
-        name: tensor.to("cpu", dtype).contiguous()
-        for name, tensor in published_tensors(model)
-        if name in wanted
-    }
+def _write_shard(tensors: Sequence[PublishedTensor], path: Path, dtype: torch.dtype) -> None:
+    shard = {t.name: t.read().to("cpu", dtype).contiguous() for t in tensors}
     with replace_file(path) as temporary:
         save_file(shard, temporary, metadata={"format": "pt"})
 

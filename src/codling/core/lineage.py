@@ -86,6 +86,17 @@ def walk(artifact: Artifact) -> Iterator[Ancestor]:
             ]
 
 
+def count_licenses(artifact: Artifact) -> Counter[str]:
+    """How many of the files that an artefact was made from are under each licence."""
+    found: Counter[str] = Counter()
+    for ancestor in walk(artifact):
+        # Only the last documents were learned from.
+        documents = ancestor.artifact
+        if documents and documents.kind == "documents" and ancestor.taken_by != "documents":
+            found.update(row["license"] for row in read_rows(documents, "documents", ["license"]))
+    return found
+
+
 def _find(artifact: Artifact, entry: Input) -> Artifact | None:
     if entry.kind in OUTSIDE:
         return None

@@ -22,12 +22,12 @@ from typing import Self
 import torch
 from torch.nn import functional as F
 
-from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import model_name
-from codling.checkpoint.load import is_gguf, load_model
+from codling.checkpoint.load import load_model
 from codling.checkpoint.of_run import model_and_adapter
+from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.checkpoint.verify import check_files
-from codling.core.errors import CheckpointError, RequestError, TokenizerError, name_faults
+from codling.core.errors import CheckpointError, RequestError
 from codling.corpus.context import Cursor, RepositoryContext, SnapshotContext
 from codling.engine.config import Precision
 from codling.engine.engine import Engine
@@ -51,7 +51,6 @@ from codling.model.device import choose_device
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.fim import CursorPrompt, insertion_prompt
-from codling.tokens.from_gguf import tokenizer_from_gguf
 from codling.tokens.healing import Healing, TokenIndex, continuation_prompt
 from codling.tokens.tokenizer import Tokenizer
 
@@ -138,7 +137,7 @@ class TextEngine:
         """
         found, adapter = model_and_adapter(path, adapter)
         check_files(found)
-        tokenizer = _open_tokenizer(found)
+        tokenizer = open_tokenizer(found)
         chat_format = ChatFormat(tokenizer, chat_template)
         if must_chat:
             chat_format.template()
@@ -371,13 +370,6 @@ class TextEngine:
                     else:
                         time.sleep(0.01)
         return done + [stream.result() for stream in streams[len(done) :]]
-
-
-def _open_tokenizer(path: Path) -> Tokenizer:
-    if not is_gguf(path):
-        return Tokenizer.open(path)
-    with name_faults(path, TokenizerError):
-        return tokenizer_from_gguf(read_gguf_metadata(path))
 
 
 def _choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:

@@ -1,4 +1,6 @@
-"""CHECKPOINTS FOR OTHER ENGINES: GGUF, quantised weights. Nothing is here yet.
+"""CHECKPOINTS FOR OTHER ENGINES: GGUF for llama.cpp and Ollama, plain folders for transformers and
+vLLM.
 
-Not here: reading and writing of our own checkpoints and of published ones (checkpoint/).
+Not here: reading and writing of our own checkpoints and of published ones (checkpoint/); GPTQ and
+other weights quantised for vLLM, which are not written yet.
 """

@@ -18,6 +18,7 @@ from codling.checkpoint.adapter import ADAPTER
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config
 from codling.checkpoint.settings import to_published
+from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
@@ -27,7 +28,6 @@ from codling.core.ranges import MAX_CONTEXT, ProperShare, Range
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
-from codling.posttrain.adopt import open_tokenizer
 from codling.posttrain.config import PosttrainConfig
 from codling.posttrain.plan import check_memory
 from codling.posttrain.weights import check_vocabulary, prepare, publish

@@ -6,24 +6,18 @@ published files; of a GGUF file they are made from its metadata.
 Not here: learning a tokenizer (tokens/bpe.py).
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import is_gguf
+from codling.checkpoint.tokenizer_files import write_tokenizer
 from codling.core.artifact import sha256_of
-from codling.core.errors import TokenizerError, name_faults
-from codling.core.files import write_json
+from codling.core.errors import TokenizerError
 from codling.core.inputs import source_input
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
-from codling.tokens.from_gguf import tokenizer_files, tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
-from codling.train.run import TOKENIZER_FILES
-
-_CONFIG = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,40 +45,3 @@ def adopt(config: AdoptConfig) -> Work:
     write_tokenizer(path, draft.path)
     tokenizer = Tokenizer.open(draft.path)
     draft.counts |= {"tokens": tokenizer.vocab_size, "can_insert": tokenizer.can_insert}
-
-
-def open_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a model; TokenizerError if there is none in a known format."""
-    path = local_path(path)
-    if not is_gguf(path):
-        return Tokenizer.open(path)
-    with name_faults(path, TokenizerError):
-        return tokenizer_from_gguf(read_gguf_metadata(path))
-
-
-def write_tokenizer(model: Path, folder: Path) -> None:
-    """The files of a model's tokenizer into `folder`, config.json too: ids depend on it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_gguf(model):
-        _write_from_gguf(model, folder)
-        return
-    found = [p for pattern in (*TOKENIZER_FILES, _CONFIG) for p in model.glob(pattern)]
-    for source in (p for p in found if p.is_file()):
-        target = folder / source.relative_to(model)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-
-
-def _write_from_gguf(model: Path, folder: Path) -> None:
-    with name_faults(model, TokenizerError):
-        files = tokenizer_files(read_gguf_metadata(model))
-    config = dict(files.tokenizer_config)
-    templates = config.pop("chat_template", {})
-    if "default" in templates:
-        config["chat_template"] = templates["default"]
-    write_json(folder / "tokenizer.json", files.tokenizer_json)
-    # The class that reads tokenizer.json as it is, whatever the model.
-    write_json(
-        folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"} | config
-    )
-    write_json(folder / _CONFIG, files.model_config)

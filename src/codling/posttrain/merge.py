@@ -13,10 +13,10 @@ from codling.checkpoint.adapter import adapter_input, load_adapter
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.settings import to_published
+from codling.checkpoint.tokenizer_files import write_tokenizer
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
-from codling.posttrain.adopt import write_tokenizer
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.run import publish_checkpoint
 

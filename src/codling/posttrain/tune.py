@@ -22,6 +22,7 @@ from codling.checkpoint.adapter import ADAPTER
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config
 from codling.checkpoint.settings import to_published
+from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import ConfigError
@@ -29,7 +30,6 @@ from codling.core.log import say
 from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
-from codling.posttrain.adopt import open_tokenizer
 from codling.posttrain.config import TuneConfig
 from codling.posttrain.plan import check_memory
 from codling.posttrain.weights import check_vocabulary, prepare, publish

@@ -12,11 +12,11 @@ import torch
 
 from codling.checkpoint.adapter import save_adapter
 from codling.checkpoint.load import load_model
+from codling.checkpoint.tokenizer_files import write_tokenizer
 from codling.core.artifact import Draft
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
-from codling.posttrain.adopt import write_tokenizer
 from codling.posttrain.config import PosttrainConfig
 from codling.posttrain.lora import add_lora, matrices
 from codling.train.run import publish_checkpoint

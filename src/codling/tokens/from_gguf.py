@@ -18,6 +18,8 @@ from codling.tokens.families import CODER_V1, CODER_V1_SPLITS, QWEN2_SPLIT, Toke
 from codling.tokens.tokenizer import ByteChars, Tokenizer
 from codling.tokens.validation import check_names, token_at
 
+FIM_MODE = "codling.fim_mode"
+"""Our own key: the order of insertion prompts, where it is not PSM."""
 _TEMPLATE = "tokenizer.chat_template"
 _KEYS = "tokenizer.ggml."
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
@@ -86,7 +88,7 @@ def tokenizer_files(metadata: Mapping[str, Any]) -> TokenizerFiles:
         {
             "version": "1.0",
             "normalizer": {"type": "NFC"} if splitter in _NFC and not is_ours else None,
-            "pre_tokenizer": {"type": "Sequence", "pretokenizers": _SPLITTERS[splitter]},
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": SPLITTERS[splitter]},
             "decoder": _byte_level(regex=True),
             "added_tokens": [_added_token(t, i, types[i] == _CONTROL) for t, i in marks.items()],
             "model": {
@@ -102,12 +104,12 @@ def tokenizer_files(metadata: Mapping[str, Any]) -> TokenizerFiles:
 
 
 def _splitter(pre: object, family: TokenizerFamily | None) -> str:
-    """The key in `_SPLITTERS`; old files say "default" or nothing; then the vocabulary decides."""
+    """The key in `SPLITTERS`; old files say "default" or nothing; then the vocabulary decides."""
     if pre in (None, "default"):
         return _SPLITTER_OF.get(family.name, "gpt-2") if family else "gpt-2"
     name = _SAME_SPLITTER.get(pre, pre) if isinstance(pre, str) else ""
-    if name not in _SPLITTERS:
-        known = ", ".join(sorted([*_SPLITTERS, *_SAME_SPLITTER]))
+    if name not in SPLITTERS:
+        known = ", ".join(sorted([*SPLITTERS, *_SAME_SPLITTER]))
         raise TokenizerError(
             f"the GGUF file's tokenizer.ggml.pre is {str(pre)[:60]!r}; known: {known}"
         )
@@ -142,6 +144,8 @@ def _tokenizer_config(metadata: Mapping[str, Any], names: list[str], pre: object
     default = True if _SAME_SPLITTER.get(str(pre), pre) == "llama-bpe" else None
     if (adds := metadata.get(f"{_KEYS}add_bos_token", default)) is not None:
         config["add_bos_token"] = bool(adds)
+    if metadata.get(FIM_MODE) == "spm":
+        config["fim_mode"] = "spm"
     config["chat_template"] = {
         key.removeprefix(_TEMPLATE).removeprefix(".") or "default": source
         for key, source in metadata.items()
@@ -186,7 +190,7 @@ _NOT_ADDED = (_NORMAL, _UNUSED)
 _DIGITS = {"type": "Digits", "individual_digits": True}
 _GPT2 = [_byte_level(regex=True)]
 _SINGLE_DIGITS = [_DIGITS, *_GPT2]
-_SPLITTERS: dict[str, list[dict[str, Any]]] = {
+SPLITTERS: dict[str, list[dict[str, Any]]] = {
     "gpt-2": _GPT2,
     "smollm": _SINGLE_DIGITS,
     "starcoder": _SINGLE_DIGITS,

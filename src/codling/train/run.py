@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from codling.checkpoint.store import TokenIds, save_hf
+from codling.checkpoint.tokenizer_files import TOKENIZER_FILES
 from codling.core.artifact import Artifact, Draft, Input, is_complete, open_artifact, produce
 from codling.core.errors import ConfigError, TokenizerError
 from codling.core.files import write_json
@@ -29,14 +30,6 @@ from codling.train.loader import Batches
 from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.trainer import Summary, Trainer
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "additional_chat_templates/*.jinja",
-)
 _MIN_WINDOWS = 8
 """Fewer windows of training text are all trained on."""
 

@@ -1,0 +1,74 @@
+"""What Ollama is told of a model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codling.checkpoint.tokenizer_files import open_tokenizer
+from codling.export.export import ExportConfig, export
+from codling.export.modelfile import make_modelfile
+from codling.tokens.families import EOS, EOT, FIM_BEGIN, FIM_END, FIM_HOLE
+from codling.tokens.template_files import preset_source
+from export.exported import LLAMA, save
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("modelfile") / "m"
+    save(path, LLAMA)
+    return path
+
+
+def settle(folder: Path, **settings: object) -> None:
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def test_a_model_that_only_inserts(folder: Path) -> None:
+    settle(folder)
+    text = make_modelfile("m.gguf", open_tokenizer(folder), 4096, "MIT")
+    assert text == (
+        "FROM ./m.gguf\n"
+        f'TEMPLATE """{{{{- if .Suffix }}}}{FIM_BEGIN}{{{{ .Prompt }}}}{FIM_HOLE}'
+        f"{{{{ .Suffix }}}}{FIM_END}\n"
+        '{{- else }}{{ .Prompt }}{{ end }}"""\n'
+        f'PARAMETER stop "{EOS}"\n'
+        f'PARAMETER stop "{EOT}"\n'
+        "PARAMETER num_ctx 4096\n"
+        "PARAMETER temperature 0\n"
+        'LICENSE """MIT"""\n'
+    )
+
+
+def test_suffix_first_where_the_model_was_taught_so(folder: Path) -> None:
+    settle(folder, fim_mode="spm")
+    text = make_modelfile("m.gguf", open_tokenizer(folder), 4096, None)
+    assert f"{FIM_BEGIN}{FIM_HOLE}{{{{ .Suffix }}}}{FIM_END}{{{{ .Prompt }}}}" in text
+    assert "LICENSE" not in text
+
+
+@pytest.mark.parametrize(
+    ("preset", "turn"),
+    [
+        ("codling", "### Response:\n{{ .Content }}\n<|EOT|>"),
+        ("v2", f"Assistant: {{{{ .Content }}}}{EOS}"),
+        ("chatml", "<|im_start|>{{ .Role }}\n"),
+    ],
+)
+def test_known_turns_are_carried_over(folder: Path, preset: str, turn: str) -> None:
+    settle(folder, chat_template=preset_source(preset))
+    text = make_modelfile("m.gguf", open_tokenizer(folder), 4096, None)
+    assert "{{- else if .Messages }}" in text
+    assert turn in text
+
+
+def test_an_unknown_template_is_left_out(folder: Path) -> None:
+    settle(folder, chat_template="{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert ".Messages" not in make_modelfile("m.gguf", open_tokenizer(folder), 4096, None)
+
+
+def test_it_lies_beside_the_file_that_it_names(folder: Path, tmp_path: Path) -> None:
+    made = export(ExportConfig(model=folder, name="a", modelfile=True, out_dir=tmp_path / "out"))
+    first = (made.path / "Modelfile").read_text("utf-8").partition("\n")[0]
+    assert first == "FROM ./a-q8_0.gguf"
+    assert (made.path / "a-q8_0.gguf").is_file()
