@@ -53,7 +53,7 @@ def write_gguf(
     with replace_file(path) as temporary, temporary.open("wb") as file:
         file.write(_MAGIC + struct.pack("<IQQ", _VERSION, len(tensors), len(metadata)))
         for key, value in metadata.items():
-            file.write(_text(key) + _typed(value))
+            file.write(_text(key) + _encode(value))
         file.writelines(_entries(tensors))
         for tensor in tensors:
             _align(file)
@@ -82,10 +82,10 @@ def _text(value: str) -> bytes:
     return struct.pack("<Q", len(raw)) + raw
 
 
-def _typed(value: GgufValue) -> bytes:
+def _encode(value: GgufValue) -> bytes:
     """The number of the type, and the value.
 
-    >>> _typed(True), _typed(7)
+    >>> _encode(True), _encode(7)
     (b'\\x07\\x00\\x00\\x00\\x01', b'\\x04\\x00\\x00\\x00\\x07\\x00\\x00\\x00')
     """
     if isinstance(value, str):

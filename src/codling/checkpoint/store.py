@@ -67,13 +67,13 @@ def save_hf(  # noqa: PLR0913 (settings of one file format, each with a plain me
     Weight files of an earlier checkpoint in the same folder are removed.
     """
     stored_type = dtype or model.embed_tokens.weight.dtype
-    tensors = [_held(name, tensor) for name, tensor in published_tensors(model)]
+    tensors = [_offer(name, tensor) for name, tensor in published_tensors(model)]
     save_tensors(
         tensors, config, folder, dtype=stored_type, ids=ids, max_shard_bytes=max_shard_bytes
     )
 
 
-def _held(name: str, tensor: Tensor) -> PublishedTensor:
+def _offer(name: str, tensor: Tensor) -> PublishedTensor:
     return PublishedTensor(name, tuple(tensor.shape), lambda: tensor)
 
 

@@ -43,10 +43,10 @@ def stream_tensors(
         match_changes(model, loaded)
         changes = {f"{name}.weight": change for name, change in loaded.changes.items()}
     ordered = (found[name] for name in parameter_parts(model))
-    return config, [_published(tensor, changes.get(tensor.name)) for tensor in ordered]
+    return config, [_offer(tensor, changes.get(tensor.name)) for tensor in ordered]
 
 
-def _published(tensor: StoredTensor, change: LowRank | None) -> PublishedTensor:
+def _offer(tensor: StoredTensor, change: LowRank | None) -> PublishedTensor:
     return PublishedTensor(tensor.name, tensor.shape, lambda: _read(tensor, change))
 
 

@@ -28,7 +28,7 @@ from codling.core.stage import Work, stage
 from codling.export.gguf import GgufType, check_shape, write_gguf_model
 from codling.export.hf import HF_TYPES, write_hf_model
 from codling.export.modelfile import make_modelfile
-from codling.export.origin import Origin, read_origin
+from codling.export.origin import ModelOrigin, read_origin
 from codling.model.config import ModelConfig
 from codling.tokens.tokenizer import Tokenizer
 
@@ -117,7 +117,7 @@ def _write_gguf(  # noqa: PLR0913  a model in parts
     shape: ModelConfig,
     tensors: Sequence[PublishedTensor],
     tokenizer_dir: Path,
-    origin: Origin,
+    origin: ModelOrigin,
 ) -> None:
     name, stored = config.name or model_name(config.model), config.stored_type
     file = draft.file(f"{name}-{stored}.gguf")

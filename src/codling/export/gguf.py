@@ -27,7 +27,7 @@ from codling.checkpoint.settings import model_type
 from codling.checkpoint.store import PublishedTensor
 from codling.core.errors import CheckpointError
 from codling.core.log import Bar
-from codling.export.origin import Origin
+from codling.export.origin import ModelOrigin
 from codling.model.config import ModelConfig, RopeConfig
 from codling.tokens.to_gguf import tokenizer_metadata
 from codling.tokens.tokenizer import Tokenizer
@@ -58,7 +58,7 @@ def write_gguf_model(  # noqa: PLR0913  a model in parts, and what it is called
     tokenizer_dir: Path,
     stored: GgufType,
     name: str,
-    origin: Origin,
+    origin: ModelOrigin,
 ) -> None:
     """Write the model with its weights in type `stored`, and all that llama.cpp needs to run it.
 
@@ -142,7 +142,7 @@ def _to_write(
     kind = _stored_kind(tensor, stored, is_output=_is_output(tensor.name, shape))
 
     def pieces() -> Iterator[npt.NDArray[np.uint8]]:
-        yield from _quantized(tensor, rows, kind)
+        yield from _quantize_rows(tensor, rows, kind)
         bar.advance(1)
 
     return TensorToWrite(gguf_name(tensor.name), tensor.shape, kind, pieces)
@@ -163,7 +163,7 @@ def _stored_kind(
     return kind if fits else GGMLQuantizationType.F16
 
 
-def _quantized(
+def _quantize_rows(
     tensor: PublishedTensor, rows: Tensor | None, kind: GGMLQuantizationType
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """The bytes of a tensor, some rows at a time."""

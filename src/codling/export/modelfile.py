@@ -35,7 +35,7 @@ def make_modelfile(
 ) -> str:
     """The Modelfile of a model in the file `gguf_name` beside it."""
     parts = [f"FROM ./{gguf_name}", f'TEMPLATE """{_template(tokenizer)}"""']
-    parts += [f"PARAMETER stop {_quoted(text)}" for text in _stops(tokenizer)]
+    parts += [f"PARAMETER stop {_quote(text)}" for text in _stops(tokenizer)]
     parts += [f"PARAMETER num_ctx {context}", "PARAMETER temperature 0"]
     if license_name is not None:
         parts.append(f'LICENSE """{license_name}"""')
@@ -84,5 +84,5 @@ def _stops(tokenizer: Tokenizer) -> list[str]:
     return [tokenizer.special_text(i) for i in ids]
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return '"' + text.replace('"', '\\"') + '"'

@@ -1,7 +1,7 @@
 """What an exported model says of where it comes from: its licence, and those of what it learned.
 
 Input: the files of the model, what the user says, and the counts of licences from its lineage.
-Output: an Origin. Names of repositories and paths stay in the manifest: an exported file travels.
+Output: an ModelOrigin. Names of repositories and paths stay in the manifest: an exported file travels.
 
 Not here: the walk to the sources (core/lineage.py).
 """
@@ -24,7 +24,7 @@ _KEPT = ("general.license", "general.author", "general.organization", "general.d
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class ModelOrigin:
     """Licences of the weights and of the files behind them."""
 
     license: str | None
@@ -47,11 +47,13 @@ class Origin:
         return found
 
 
-def read_origin(model: Path, license_name: str | None, learned_from: Mapping[str, int]) -> Origin:
+def read_origin(
+    model: Path, license_name: str | None, learned_from: Mapping[str, int]
+) -> ModelOrigin:
     """The origin of the model at `model`; `license_name` wins over what its files say."""
     kept = _kept_metadata(model) if is_gguf(model) else {}
     stated = kept.get("general.license") if kept else _license_of_card(model / _CARD)
-    return Origin(
+    return ModelOrigin(
         license=license_name or (stated if isinstance(stated, str) else None),
         learned_from=learned_from,
         kept=kept,
