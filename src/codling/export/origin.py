@@ -1,7 +1,8 @@
 """What an exported model says of where it comes from: its licence, and those of what it learned.
 
 Input: the files of the model, what the user says, and the counts of licences from its lineage.
-Output: an ModelOrigin. Names of repositories and paths stay in the manifest: an exported file travels.
+Output: a ModelOrigin. Names of repositories and paths stay in the manifest: an exported file
+travels.
 
 Not here: the walk to the sources (core/lineage.py).
 """
