@@ -261,6 +261,12 @@ def test_bars_of_what_was_dropped_are_in_bytes_with_the_files_as_text() -> None:
     assert ">90<" in page
 
 
+def test_a_run_that_kept_or_dropped_only_empty_files_has_bars_without_length() -> None:
+    empty = [Tally("empty", 3, 0)]
+    page = render(replace(view(), kept=empty, dropped=empty), 0)
+    assert re.findall(r'class="bar(?: drop)?" style="width: ([\d.]+)rem', page) == ["0.0", "0.0"]
+
+
 def test_insertions_shown_are_spread_over_files_then_languages() -> None:
     asked = [("a.sh", "shell")] * 5 + [("b.py", "python")] * 2 + [("c.py", "python")]
     rows = [{"path": p, "language": lang, "n": i} for i, (p, lang) in enumerate(asked)]

@@ -24,7 +24,7 @@ from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.report.drawing import draw, script, style
 from codling.report.page import duration_text, render_page
-from codling.report.run_view import RunView, pick_examples, serve_command, view_run
+from codling.report.run_view import RunView, Tally, pick_examples, serve_command, view_run
 from codling.report.verdict import judge
 
 
@@ -98,9 +98,14 @@ def render(view: RunView, n_examples: int) -> str:
         subgraphs=drawn,
         graph_style=style(),
         graph_script=script(),
-        largest_kept=max((t.n_bytes for t in view.kept), default=1),
-        largest_dropped=max((t.n_bytes for t in view.dropped), default=1),
+        largest_kept=_largest(view.kept),
+        largest_dropped=_largest(view.dropped),
     )
+
+
+def _largest(tallies: Sequence[Tally]) -> int:
+    """The bytes that the longest bar stands for, at least 1: the files may all be empty."""
+    return max((t.n_bytes for t in tallies), default=0) or 1
 
 
 def _loss_curve(rows: Sequence[dict[str, Any]]) -> str:
