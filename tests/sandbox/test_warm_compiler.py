@@ -6,7 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from codling.sandbox.interpreter import own
-from codling.sandbox.warm_compiler import CompileError, WarmCompiler, talk_typescript
+from codling.sandbox.warm_compiler import (
+    CompileError,
+    CompilerLostError,
+    WarmCompiler,
+    talk_typescript,
+)
 
 STAND_IN = """
 import os, struct, sys
@@ -43,6 +48,6 @@ def test_errors_are_the_compilers_own(compiler: WarmCompiler) -> None:
 
 
 def test_one_that_ended_is_started_anew(compiler: WarmCompiler) -> None:
-    with pytest.raises(CompileError, match="ended or hung"):
+    with pytest.raises(CompilerLostError, match="ended or hung"):
         compiler.compile("leave")
     assert compiler.compile("right")

@@ -29,6 +29,7 @@ from codling.sandbox.toolchains import Toolchain
 from codling.sandbox.warm_compiler import (
     HERE,
     CompileError,
+    CompilerLostError,
     WarmCompiler,
     talk_java,
     talk_typescript,
@@ -172,6 +173,8 @@ class Executor:
             except CompileError as error:
                 text = str(error)
                 return Outcome(status="compile error", detail=telling_line(text), stderr=text)
+            except CompilerLostError as error:  # on a busy machine it may only have been slow
+                return Outcome(status="lost", detail=str(error))
         elif chain.compile:
             slow = replace(limits, wall_seconds=chain.compile_seconds, cpu_seconds=60)
             argv = chain.compile if program.strict else chain.compile_deepseek or chain.compile

@@ -28,6 +28,10 @@ class CompileError(Exception):
     """The source does not compile; the message is the compiler's."""
 
 
+class CompilerLostError(Exception):
+    """The compiler has ended or gives no answer: nothing is known of the source."""
+
+
 class WarmCompiler:
     """One compiler process, started at the first source; calls from several threads take turns."""
 
@@ -44,7 +48,10 @@ class WarmCompiler:
         self._lock = threading.Lock()
 
     def compile(self, source: str) -> dict[str, bytes]:
-        """The files made from `source`; CompileError if it does not compile."""
+        """The files made from `source`.
+
+        CompileError if it does not compile; CompilerLostError if that cannot be said.
+        """
         with self._lock:
             if self._process is None:
                 self._start()
@@ -53,7 +60,7 @@ class WarmCompiler:
                 return self._talk(Pipe(self._process), source.encode())
             except (OSError, EOFError) as error:
                 self._end()
-                raise CompileError(f"the compiler ended or hung: {error}") from None
+                raise CompilerLostError(f"the compiler ended or hung: {error}") from None
 
     def close(self) -> None:
         """End the process."""
