@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codling.core.artifact import Artifact
+from codling.core.artifact import Artifact, open_artifact
 from codling.core.errors import CodlingError, SourceError
 from codling.core.shards import read_rows
 from codling.corpus.collect import collect
@@ -317,3 +317,23 @@ def test_the_git_folder_of_an_archive_is_passed_over_and_none_of_it_is_run(tmp_p
     assert paths(raw) == ["a.py", ".gitignore.py"]
     assert {rule for rule, _ in dropped(raw).values()} == {"passed-over"}
     assert not marker.exists()
+
+
+def test_the_folder_one_stands_in_is_no_artefact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CodlingError):
+        open_artifact(Path(), "raw")
+
+
+def test_a_zip_file_whose_table_would_begin_before_it_is_one_line(tmp_path: Path) -> None:
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w") as made:
+        made.writestr("a/a.py", "x = 1\n")
+    data = bytearray(place.read_bytes())
+    data[-10:-6] = (1 << 20).to_bytes(4, "little")  # the size of the table
+    place.write_bytes(data)
+    config = CollectConfig(sources=(place,), out_dir=tmp_path / "raw", own=True)
+    with pytest.raises(SourceError, match=r"a\.zip"):
+        collect(config)

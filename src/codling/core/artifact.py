@@ -274,7 +274,8 @@ def _complete(out_dir: Path) -> Artifact | None:
 
 
 def _partial(out_dir: Path) -> Path:
-    return out_dir.with_name(out_dir.name + ".partial")
+    named = out_dir if out_dir.name else out_dir.absolute()  # "." has no name of its own
+    return named.with_name(named.name + ".partial")
 
 
 def _plan(kind: str, version: int, config: object, inputs: Sequence[Input]) -> Plan:

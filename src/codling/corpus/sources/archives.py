@@ -9,6 +9,7 @@ Not here: archives inside archives.
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import posixpath
@@ -290,7 +291,8 @@ def _name_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # EINVAL: the archive sends its reader to a place before its beginning.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # the disk's fault, not the archive's
         reason = " ".join(str(error).split()) or "it ends too early"
         raise SourceError(f"{path} is damaged or no archive: {reason}") from None
