@@ -6,16 +6,15 @@ import re
 import subprocess
 import tomllib
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from codling.core.recipe import config_class
 from codling.verbs import VERBS, Verb
+from package_trees import SOURCE, called, trees
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = ROOT / "src" / "codling"
 MAX_LINES = 500
 PARSES_JSON = {
     "core/foreign_json.py": "the one place",
@@ -201,14 +200,6 @@ def test_no_address_of_a_package_registry_stands_in_the_repository() -> None:
     assert found == []
 
 
-@cache
-def trees() -> dict[str, ast.Module]:
-    """Every module of the package, by its path below src/codling."""
-    return {
-        p.relative_to(SOURCE).as_posix(): ast.parse(p.read_text()) for p in SOURCE.rglob("*.py")
-    }
-
-
 def callers(name: str) -> set[str]:
     """The modules that call a function of this name."""
     return {
@@ -217,11 +208,6 @@ def callers(name: str) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and called(node) == name
     }
-
-
-def called(node: ast.Call) -> str:
-    """The last part of what is called: `f` of f(x) and of a.f(x)."""
-    return getattr(node.func, "attr", "") or getattr(node.func, "id", "")
 
 
 def test_every_stage_stands_in_the_one_frame() -> None:
@@ -398,31 +384,6 @@ def test_a_test_says_how_long_it_waits_for_an_answer() -> None:
         if not {"timeout", None} & {keyword.arg for keyword in call.keywords}
     ]
     assert silent == []
-
-
-MAX_ENTRIES = 50
-
-
-def test_long_tables_are_data_beside_the_code() -> None:
-    found = {
-        module
-        for module, tree in trees().items()
-        for statement in tree.body
-        if isinstance(statement, ast.Assign | ast.AnnAssign)
-        for node in ast.walk(statement)
-        if len(getattr(node, "elts", getattr(node, "keys", ()))) > MAX_ENTRIES
-    }
-    assert found == set()
-
-
-def test_every_table_is_read_in_one_place() -> None:
-    read = [
-        tuple(ast.unparse(argument) for argument in node.args)
-        for tree in trees().values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and called(node) == "packaged_table"
-    ]
-    assert [each for each in read if read.count(each) > 1] == []
 
 
 MAX_FUNCTION_LINES = 50

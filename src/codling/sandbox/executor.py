@@ -61,6 +61,11 @@ class Program:
     proc: bool = False
     """Whether a Python program needs /proc: some large libraries do."""
 
+    @property
+    def needs_toolchain(self) -> bool:
+        """Whether it runs in a process of its own; Python runs in the box's interpreter."""
+        return self.language != toolchains.BOX_LANGUAGE
+
 
 class Executor:
     """A pool of boxes with compilers; use it in a `with` block. Threads may call `run` at once."""
@@ -106,7 +111,7 @@ class Executor:
     def require(self, language: str) -> str:
         """The version of a language's tools; ToolMissingError with the cure where there are
         none."""
-        if language == "python":
+        if language == toolchains.BOX_LANGUAGE:
             return self._python.describe()
         if language not in self._chains:
             raise ToolMissingError(f"no toolchain for {language}; see `codling evaluate doctor`")
@@ -124,23 +129,23 @@ class Executor:
         """Run and judge one program."""
         if (caught := _find_tampering(program)) is not None:
             return caught
-        if program.language == "python":
-            job = _python_job(program)
-            return _python_outcome(program, job, self.pool.run(job))
-        return self._run_other(program, self._chains[program.language])
+        if program.needs_toolchain:
+            return self._run_other(program, self._chains[program.language])
+        job = _python_job(program)
+        return _python_outcome(program, job, self.pool.run(job))
 
     def run_alone(self, program: Program) -> Outcome:
         """Run one program that is not an answer to a test: it passes if it ends with status 0."""
-        if program.language == "python":
-            job = _python_job(program)
-            return judge(job, self.pool.run(job), _has_ended_well)
-        alone = replace(program, strict=False)
-        return self._run_other(alone, self._chains[program.language], _has_ended_well)
+        if program.needs_toolchain:
+            alone = replace(program, strict=False)
+            return self._run_other(alone, self._chains[program.language], _has_ended_well)
+        job = _python_job(program)
+        return judge(job, self.pool.run(job), _has_ended_well)
 
     def map(self, programs: Iterable[Program]) -> Iterator[tuple[int, Outcome]]:
         """Run all programs; pairs of index and outcome, as they come."""
         listed = list(programs)
-        if any(program.language != "python" for program in listed):
+        if any(program.needs_toolchain for program in listed):
             yield from in_threads(self.run, listed, self.pool.workers)
             return
         caught = {i: c for i, each in enumerate(listed) if (c := _find_tampering(each)) is not None}

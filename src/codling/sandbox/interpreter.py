@@ -88,9 +88,8 @@ def interpreter(path: Path | None) -> Interpreter:
         told = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ToolMissingError(
-            f"{path} is not a Python that starts ({type(error).__name__}); give the interpreter of "
-            "a "
-            "virtual environment, such as FOLDER/bin/python"
+            f"{path} is not a Python that starts ({type(error).__name__}); give the interpreter "
+            "of a virtual environment, such as FOLDER/bin/python"
         ) from None
     if tuple(map(int, told["version"].split(".")[:2])) < _OLDEST:
         raise ToolMissingError(f"{path} is Python {told['version']}; the sandbox needs 3.11")

@@ -10,7 +10,7 @@ Not here: what the sandbox itself holds (inside/notary.py, runners/).
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -79,8 +79,8 @@ def find_tampering(language: str, answer: str) -> str:
     >>> find_tampering("python", "import sys\\nsys._getframe(1)")
     '_getframe'
     """
-    if language == "python":
-        return next(_find_in_python(answer), "")
+    if search := _BY_SYNTAX_TREE.get(language):
+        return next(search(answer), "")
     answer = signs().idioms.sub("", answer)
     if language in signs().awk_in:
         answer = signs().awk.sub(lambda call: _without_lines(call[0]), answer)
@@ -163,3 +163,7 @@ def _find_always_true(node: ast.FunctionDef | ast.Assign) -> Iterator[str]:
     always = said and all(isinstance(v, ast.Constant) and v.value is True for v in said)
     found = signs().comparisons.intersection(names) if always else ()
     yield from (f"{name} that is always true" for name in names if name in found)
+
+
+_BY_SYNTAX_TREE: dict[str, Callable[[str], Iterator[str]]] = {"python": _find_in_python}
+"""Languages whose answers are parsed; those of the others are searched by patterns."""

@@ -30,6 +30,8 @@ CACHE_DIR = Path(os.environ.get("CODLING_CACHE", "~/.cache/codling")).expanduser
 PCH_DIR = CACHE_DIR / "pch"
 RUNNERS = Path(__file__).parent / "runners"
 JAVA_CLASSES = "/usr/share/java/javatuples.jar"
+BOX_LANGUAGE = "python"
+"""The one language without a toolchain: boxes are warm interpreters of it."""
 _CHOICES = {"warm": ("", "java", "typescript"), "passes": ("exit", "silent", "any")}
 
 
@@ -190,7 +192,7 @@ def doctor() -> str:
     width = max(map(len, found))
     import sys
 
-    lines = [f"{'python':{width}}  Python {sys.version.split()[0]}"]
+    lines = [f"{BOX_LANGUAGE:{width}}  Python {sys.version.split()[0]}"]
     lines += [f"{name:{width}}  {text or 'unavailable'}" for name, text in found.items()]
     missing = [toolchains()[name] for name, text in found.items() if text is None]
     if missing:

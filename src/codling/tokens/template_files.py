@@ -73,8 +73,8 @@ def choose_template(
         cure = fitting or f"one of {', '.join(PRESETS)} or a file"
         raise TokenizerError(
             "this model has no chat template, so it is not a chat model: ask for a completion; if "
-            "it "
-            f"was taught to chat all the same, name its template with --chat-template ({cure})"
+            "it was taught to chat all the same, name its template with --chat-template "
+            f"({cure})"
         )
     if tools and "tool_use" in own:
         return own["tool_use"]

@@ -40,6 +40,8 @@ class Language:
     extensions: tuple[str, ...] = ()
     file_names: tuple[str, ...] = ()
     shebangs: tuple[str, ...] = ()
+    docstrings: bool = False
+    """Whether a string in triple quotes that begins a line counts as a comment."""
     is_extended: bool = False
     """Whether only DeepSeek-Coder-V2 names it."""
 

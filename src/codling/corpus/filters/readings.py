@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 
 C_FAMILY = frozenset({"c", "cpp", "cuda", "objective-c"})
+_TYPESCRIPT = frozenset({"typescript"})
 _DIRECTIVE = re.compile(
     rb"(?P<comment>/\*[\s\S]*?(?:\*/|(?P<unended>\Z)))|//[^\n]*|"
     rb"\"[^\"\\\n]*+(?>(?:\\.[^\"\\\n]*+)*)\"|'[^'\\\n]*+(?>(?:\\.[^'\\\n]*+)*)'|"
@@ -42,7 +43,7 @@ _HEADER_LANGUAGES = ("c", "cpp", "objective-c")
 
 def readings(language: str, path: str, data: bytes) -> Iterator[tuple[str, bytes]]:
     """Other ways to read a file, as languages and texts."""
-    if language == "typescript":
+    if language in _TYPESCRIPT:
         named = _TYPE_IMPORT.sub(_blank_match, data)
         yield from ((language, text) for text in (named, _CALL_SIGNATURE.sub(b";", named)))
     elif language in C_FAMILY:

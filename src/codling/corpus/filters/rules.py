@@ -18,6 +18,7 @@ Not here: licences, secrets and duplicates (clean.py), and the values (profiles.
 
 import re
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import NamedTuple
 
 from codling.corpus.filters import marks
@@ -49,7 +50,20 @@ class FileText(NamedTuple):
     marks: int = marks.ALL
 
 
-Rule = Callable[[FileText, Thresholds], Reason | None]
+Check = Callable[[FileText, Thresholds], Reason | None]
+
+
+class Rule(NamedTuple):
+    """A check, and the languages whose files it is for: all unless `only` or `but` names some."""
+
+    check: Check
+    only: frozenset[str] = frozenset()
+    but: frozenset[str] = frozenset()
+
+    def is_for(self, language: str) -> bool:
+        """Whether it is asked of the files of a language."""
+        return language not in self.but and (not self.only or language in self.only)
+
 
 XML_CHARS = 100
 GENERATED_LINES = 5
@@ -61,14 +75,20 @@ def drop_reason(
     """Why `file` leaves the corpus, or None if it stays; no `languages` means all."""
     if languages and file.language not in languages:
         return Reason("language", file.language)
-    for rule in RULES:
-        if reason := rule(file, limits):
+    for check in _checks(file.language):
+        if reason := check(file, limits):
             return reason
     return None
 
 
+@cache
+def _checks(language: str) -> tuple[Check, ...]:
+    """What files of a language are asked, in the order of RULES."""
+    return tuple(rule.check for rule in RULES if rule.is_for(language))
+
+
 def _xml(file: FileText, limits: Thresholds) -> Reason | None:
-    if not limits.drop_xml or file.language == "xslt" or not file.marks & marks.XML:
+    if not limits.drop_xml or not file.marks & marks.XML:
         return None
     at = file.text.find("<?xml version=", 0, XML_CHARS)
     return Reason("xml", f"<?xml at {at}") if at >= 0 else None
@@ -103,8 +123,6 @@ _UNSEEN = re.compile(r"<(script|style|template)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>"
 
 
 def _html(file: FileText, limits: Thresholds) -> Reason | None:
-    if file.language != "html":
-        return None
     visible = len(" ".join(_UNSEEN.sub(" ", file.text).split()))
     share = visible / max(1, len(file.text))
     if limits.min_visible_text is not None and share < limits.min_visible_text:
@@ -115,8 +133,6 @@ def _html(file: FileText, limits: Thresholds) -> Reason | None:
 
 
 def _data(file: FileText, limits: Thresholds) -> Reason | None:
-    if file.language not in ("json", "yaml"):
-        return None
     n_chars = len(file.text)
     low, high = limits.min_data_chars, limits.max_data_chars
     if (low is not None and n_chars < low) or (high is not None and n_chars > high):
@@ -224,7 +240,7 @@ MAX_PYTHON_LINES = {
 
 
 def _python(file: FileText, limits: Thresholds) -> Reason | None:
-    if not limits.parse_python or file.language != "python":
+    if not limits.parse_python:
         return None
     for rule, share in python_line_shares(file.text).items():
         if share > MAX_PYTHON_LINES[rule]:
@@ -232,16 +248,16 @@ def _python(file: FileText, limits: Thresholds) -> Reason | None:
     return None if parses(file.text) else Reason("not-parsed", "syntax error")
 
 
-RULES: tuple[Rule, ...] = (
-    _xml,
-    _line_lengths,
-    _characters,
-    _html,
-    _data,
-    _check_generated,
-    _check_encoded,
-    _comments,
-    _words,
-    _python,
+RULES = (
+    Rule(_xml, but=frozenset({"xslt"})),
+    Rule(_line_lengths),
+    Rule(_characters),
+    Rule(_html, only=frozenset({"html"})),
+    Rule(_data, only=frozenset({"json", "yaml"})),
+    Rule(_check_generated),
+    Rule(_check_encoded),
+    Rule(_comments),
+    Rule(_words),
+    Rule(_python, only=frozenset({"python"})),
 )
 """All rules, cheap ones first."""

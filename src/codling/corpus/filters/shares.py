@@ -101,6 +101,6 @@ def _comments(language: str) -> re.Pattern[str] | None:
     if row.block_comment is not None:
         opening, closing = map(re.escape, row.block_comment)
         forms.append(rf"{opening}[\s\S]*?{closing}")
-    if language == "python":
+    if row.docstrings:
         forms.append(r'^[^\S\n]*[rR]?"""[\s\S]*?"""|^[^\S\n]*[rR]?\'\'\'[\s\S]*?\'\'\'')
     return re.compile("|".join(forms), re.MULTILINE)

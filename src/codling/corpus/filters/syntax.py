@@ -16,9 +16,11 @@ Not here: which share is too much (screen.py), and what counts as unread (parse_
 import importlib
 import platform
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import metadata
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import tree_sitter
 
@@ -27,13 +29,13 @@ from codling.corpus.filters.parse_errors import unread_share
 from codling.corpus.filters.readings import C_FAMILY, one_branch, readings
 from codling.corpus.filters.shares import parses
 
+_TABLE = packaged_table("codling.corpus.filters", "grammars.toml")
 GRAMMARS = {
-    language: (package, function)
-    for language, (package, function) in packaged_table(
-        "codling.corpus.filters", "grammars.toml"
-    ).items()
+    language: (package, function) for language, (package, function) in _TABLE["grammars"].items()
 }
 """For each language the package `tree_sitter_NAME` and the function in it."""
+DIALECTS: dict[str, dict[str, str]] = _TABLE["dialects"]
+"""For some languages: the functions for files of other endings, in the same package."""
 WELL_READ = 0.01
 """With so small a share no further reading is tried."""
 CYTHON = (".pyx", ".pxd", ".pxi")
@@ -45,9 +47,8 @@ def error_share(language: str, path: str, text: str) -> float | None:
     >>> error_share("python", "a.py", "x = 1"), error_share("python", "a.py", "x = ")
     (0.0, 1.0)
     """
-    if language == "python":
-        # Cython counts as Python among the 89 languages, but Python does not parse it.
-        return None if path.endswith(CYTHON) else 0.0 if parses(text) else 1.0
+    if own := OWN_PARSERS.get(language):
+        return own.error_share(path, text)
     data = text.encode("utf-8", "replace")
     least = _unread(language, path, data)
     if least is None or least == 0.0:
@@ -63,21 +64,21 @@ def error_share(language: str, path: str, text: str) -> float | None:
 
 
 def _unread(language: str, path: str, data: bytes) -> float | None:
-    parser = _parser(language, path.endswith(".tsx"))
+    parser = _parser(language, PurePosixPath(path).suffix)
     return None if parser is None else unread_share(parser.parse(data).root_node, data, language)
 
 
 def has_grammar(language: str) -> bool:
     """Whether files of a language can be screened in this installation."""
-    return language == "python" or _parser(language, False) is not None
+    return language in OWN_PARSERS or _parser(language) is not None
 
 
 def tools(languages: Iterable[str]) -> list[tuple[str, str]]:
     """Name and version of the parsers that judge these languages in this installation."""
     found = {}
     for language in languages:
-        if language == "python":
-            found["python"] = platform.python_version()
+        if own := OWN_PARSERS.get(language):
+            found[language] = own.version
         elif language in GRAMMARS and has_grammar(language):
             name = package(language)
             found |= {p: metadata.version(p) for p in ("tree-sitter", name)}
@@ -90,10 +91,9 @@ def package(language: str) -> str:
 
 
 @cache
-def _parser(language: str, jsx: bool) -> tree_sitter.Parser | None:
+def _parser(language: str, suffix: str = "") -> tree_sitter.Parser | None:
     name, function = GRAMMARS.get(language, ("", ""))
-    if jsx and language == "typescript":
-        function = "language_tsx"
+    function = DIALECTS.get(language, {}).get(suffix, function)
     try:
         grammar = getattr(importlib.import_module(f"tree_sitter_{name}"), function)()
     except ImportError:
@@ -102,3 +102,18 @@ def _parser(language: str, jsx: bool) -> tree_sitter.Parser | None:
         # Some grammars still hand over an address where a capsule is wanted.
         warnings.simplefilter("ignore", DeprecationWarning)
         return tree_sitter.Parser(tree_sitter.Language(grammar))
+
+
+class OwnParser(NamedTuple):
+    """A language that is judged by itself instead of a grammar."""
+
+    error_share: Callable[[str, str], float | None]
+    version: str
+
+
+def _python_share(path: str, text: str) -> float | None:
+    # Cython counts as Python among the 89 languages, but Python does not parse it.
+    return None if path.endswith(CYTHON) else 0.0 if parses(text) else 1.0
+
+
+OWN_PARSERS = {"python": OwnParser(_python_share, platform.python_version())}
