@@ -25,7 +25,7 @@ from random import Random
 
 import numpy as np
 
-from codling.checkpoint.tokenizer_files import TOKENIZER_FILES
+from codling.checkpoint.store import TOKENIZER_FILES
 from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce
 from codling.core.errors import ArtifactError
 from codling.core.files import write_json

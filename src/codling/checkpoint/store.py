@@ -23,6 +23,15 @@ from codling.core.files import replace_file, write_json
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
+)
+"""What a published tokenizer consists of."""
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 WEIGHTS = "model.safetensors"

@@ -12,20 +12,11 @@ from pathlib import Path
 from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import is_gguf
-from codling.checkpoint.store import CONFIG
+from codling.checkpoint.store import CONFIG, TOKENIZER_FILES
 from codling.core.errors import TokenizerError, name_faults
 from codling.core.files import write_json
 from codling.tokens.from_gguf import tokenizer_files, tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "additional_chat_templates/*.jinja",
-)
 
 
 def open_tokenizer(path: Path) -> Tokenizer:

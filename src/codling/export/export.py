@@ -23,6 +23,7 @@ from codling.core.artifact import Artifact, Draft, Input
 from codling.core.errors import ConfigError
 from codling.core.files import write_text
 from codling.core.lineage import count_licenses
+from codling.core.ranges import Count, Ranged
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.export.gguf import GgufType, check_shape, write_gguf_model
@@ -36,7 +37,7 @@ ExportFormat = Literal["gguf", "hf"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(Ranged):
     """Settings of export."""
 
     model: Path = aside()
@@ -54,12 +55,13 @@ class ExportConfig:
     """Licence of the weights, as SPDX names it; by default what the model's files say."""
     modelfile: bool = False
     """Write a Modelfile beside the .gguf file, with which Ollama completes, inserts and chats."""
-    shard_bytes: int = 5_000_000_000
+    shard_bytes: Count = 5_000_000_000
     """Weights beyond this many bytes are split into several files (hf)."""
     out_dir: Path = aside(Path("runs/export"))
     """Where the artefact goes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.format == "hf" and self.type not in (None, *HF_TYPES):
             raise ConfigError(
                 f"export: type {self.type} is one of GGUF's; take --format gguf, or one of "
@@ -67,8 +69,6 @@ class ExportConfig:
             )
         if self.format == "hf" and self.modelfile:
             raise ConfigError("export: a Modelfile names a .gguf file; take --format gguf")
-        if self.shard_bytes < 1:
-            raise ConfigError(f"export: shard-bytes is {self.shard_bytes}, but must be positive")
         if self.name is not None and (not self.name or "/" in self.name or "\0" in self.name):
             raise ConfigError("export: name must be that of a file, without a slash")
 

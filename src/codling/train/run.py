@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codling.checkpoint.store import TokenIds, save_hf
-from codling.checkpoint.tokenizer_files import TOKENIZER_FILES
+from codling.checkpoint.store import TOKENIZER_FILES, TokenIds, save_hf
 from codling.core.artifact import Artifact, Draft, Input, is_complete, open_artifact, produce
 from codling.core.errors import ConfigError, TokenizerError
 from codling.core.files import write_json
