@@ -22,10 +22,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from measuring import Seconds, cpu_name, now, report, since, versions
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +35,6 @@ WARM_STEPS = 2
 SETTINGS = ("steps", "batch", "length", "rank", "threads")
 ADAPTED = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RATE = 5e-4
-Seconds = tuple[float, float]
-"""By the clock, and of processor time: the second kind stands a busy machine."""
 
 
 def main() -> None:
@@ -131,7 +130,7 @@ def ours(arguments: argparse.Namespace) -> list[Seconds]:
     import torch
 
     from codling.checkpoint.load import load_model
-    from codling.posttrain.config import AdaptConfig
+    from codling.posttrain.adapt import AdaptConfig
     from codling.posttrain.lora import add_lora
     from codling.train.trainer import Trainer
 
@@ -221,36 +220,6 @@ def random_tokens(arguments: argparse.Namespace, vocabulary: int, number: int) -
 def peak_bytes() -> int:
     """The most memory that this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def now() -> Seconds:
-    """By the clock, and of this process's work on all processors."""
-    return time.monotonic(), time.process_time()
-
-
-def since(start: Seconds, end: Seconds) -> Seconds:
-    """The seconds between, of both kinds."""
-    return end[0] - start[0], end[1] - start[1]
-
-
-def versions() -> dict[str, str]:
-    """The versions of what is compared; peft's is that of its Python."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("codling", "torch", "transformers")}
-
-
-def cpu_name() -> str:
-    """How many cores of which processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()
-
-
-def report(**values: object) -> None:
-    """One JSON line."""
-    print(json.dumps(values), flush=True)
 
 
 if __name__ == "__main__":

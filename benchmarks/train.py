@@ -17,18 +17,17 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from measuring import Seconds, cpu_name, now, report, since, versions
 
 if TYPE_CHECKING:
     import torch
 
 VOCABULARY, WIDTH, FFN, LAYERS, HEADS, CONTEXT = 8192, 384, 1024, 6, 6, 1024
 WARM_STEPS = 2
-Seconds = tuple[float, float]
-"""By the clock, and of processor time: the second kind stands a busy machine."""
 
 
 def main() -> None:
@@ -190,16 +189,6 @@ def hf_trainer(batch: int, n_steps: int, threads: int) -> list[Seconds]:
     return steps[WARM_STEPS:]
 
 
-def now() -> Seconds:
-    """By the clock, and of this process's work on all processors."""
-    return time.monotonic(), time.process_time()
-
-
-def since(start: Seconds, end: Seconds) -> Seconds:
-    """The seconds between, of both kinds."""
-    return end[0] - start[0], end[1] - start[1]
-
-
 SIDES = {"ours": ours, "hf-trainer": hf_trainer}
 
 
@@ -209,26 +198,6 @@ def random_tokens(batch: int, number: int) -> "torch.Tensor":
 
     generator = torch.Generator().manual_seed(number)
     return torch.randint(0, VOCABULARY, (batch, CONTEXT + 1), generator=generator)
-
-
-def versions() -> dict[str, str]:
-    """The versions of what is compared."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("codling", "torch", "transformers")}
-
-
-def cpu_name() -> str:
-    """How many cores of which processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()
-
-
-def report(**values: object) -> None:
-    """One JSON line."""
-    print(json.dumps(values), flush=True)
 
 
 if __name__ == "__main__":

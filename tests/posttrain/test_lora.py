@@ -1,14 +1,16 @@
 """LoRA in training equals merged weights: the same logits, and gradients by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from codling.checkpoint.adapter import Adapter, LowRank, merge
-from codling.model.config import MLAConfig, ModelConfig, MoEConfig
+from codling.model.config import ModelConfig, MoEConfig
 from codling.model.transformer import Transformer
 from codling.posttrain.lora import LoraLinear, add_lora, matrices, n_lora_parameters
+from posttrain.tiny_base import LATENT
 
 DENSE = ModelConfig(
     vocab_size=64,
@@ -32,22 +34,13 @@ QWEN = ModelConfig(
     tie_embeddings=True,
     attention_bias=True,
 )
-LATENT = ModelConfig(
-    vocab_size=64,
-    hidden_size=32,
-    intermediate_size=48,
-    n_layers=2,
-    n_heads=4,
-    max_position=64,
-    init_std=0.2,
-    mla=MLAConfig(
-        kv_lora_rank=16, q_lora_rank=12, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12
-    ),
+V2 = replace(
+    LATENT,
     moe=MoEConfig(
         n_routed_experts=8, n_shared_experts=2, n_experts_per_token=3, moe_intermediate_size=16
     ),
 )
-SHAPES = [pytest.param(s, id=i) for s, i in ((DENSE, "llama"), (QWEN, "qwen2"), (LATENT, "v2"))]
+SHAPES = [pytest.param(s, id=i) for s, i in ((DENSE, "llama"), (QWEN, "qwen2"), (V2, "v2"))]
 TOKENS = torch.arange(40).reshape(1, 40) % 64
 
 
@@ -123,7 +116,7 @@ def test_only_the_small_matrices_are_trained(config: ModelConfig) -> None:
 
 
 def test_every_linear_layer_is_adapted_and_of_models_with_experts_those_of_the_attention() -> None:
-    ends = {n.split("layers.1.")[-1] for n in matrices(trained(LATENT)) if "layers.1." in n}
+    ends = {n.split("layers.1.")[-1] for n in matrices(trained(V2)) if "layers.1." in n}
     latent = {"q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"}
     assert ends == {f"self_attn.{n}" for n in latent}
     ends = {n.split("layers.1.")[-1] for n in matrices(trained(DENSE)) if "layers.1." in n}

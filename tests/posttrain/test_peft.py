@@ -11,11 +11,11 @@ from codling.checkpoint.store import save_hf
 from codling.core.errors import CheckpointError
 from codling.model.config import ModelConfig
 from codling.posttrain.lora import matrices
-from posttrain.test_lora import DENSE, LATENT, QWEN, TOKENS, logits, make, trained
+from posttrain.test_lora import DENSE, QWEN, TOKENS, V2, logits, make, trained
 
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft", reason="peft is not installed (extra finetune)")
-SHAPES = [pytest.param(s, id=i) for s, i in ((DENSE, "llama"), (QWEN, "qwen2"), (LATENT, "v2"))]
+SHAPES = [pytest.param(s, id=i) for s, i in ((DENSE, "llama"), (QWEN, "qwen2"), (V2, "v2"))]
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -72,14 +72,14 @@ def test_we_load_adapters_of_latent_attention_and_refuse_those_of_stacked_expert
 ) -> None:
     for name, targets in (("a", ["kv_b_proj", "q_a_proj"]), ("b", ["o_proj", "down_proj"])):
         lora = peft.LoraConfig(task_type="CAUSAL_LM", r=3, target_modules=targets)
-        theirs = peft.get_peft_model(published(LATENT, tmp_path / "m"), lora).eval()
+        theirs = peft.get_peft_model(published(V2, tmp_path / "m"), lora).eval()
         torch.manual_seed(0)
         for parameter_name, parameter in theirs.named_parameters():
             if "lora_B" in parameter_name:
                 parameter.data.normal_(0, 0.1)
         theirs.save_pretrained(tmp_path / name)
         if name == "a":
-            ours = make(LATENT)
+            ours = make(V2)
             merge(ours, load_adapter(tmp_path / "a"))
             with torch.no_grad():
                 torch.testing.assert_close(theirs(TOKENS).logits, logits(ours), rtol=0, atol=1e-4)

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from codling.core.errors import ConfigError
-from codling.model.config import MLAConfig, ModelConfig
+from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.posttrain.windows import Windows, place_whole
 from codling.tokens.dialogue_files import LabelledStream
 from codling.train.loss import IGNORED
 from codling.train.parallel.ranks import Ranks
 from codling.train.step import LossStep
-from posttrain.tiny_base import SHAPE
+from posttrain.tiny_base import LATENT, SHAPE
 
 FILLER = 1
 
@@ -60,20 +60,6 @@ def test_documents_without_answers_take_no_room_and_long_ones_are_refused() -> N
 
 def model_of(shape: ModelConfig) -> Transformer:
     return Transformer(shape, torch.Generator().manual_seed(2))
-
-
-LATENT = ModelConfig(
-    vocab_size=64,
-    hidden_size=32,
-    intermediate_size=48,
-    n_layers=2,
-    n_heads=4,
-    max_position=64,
-    init_std=0.2,
-    mla=MLAConfig(
-        kv_lora_rank=16, q_lora_rank=12, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12
-    ),
-)
 
 
 @pytest.mark.parametrize("shape", [SHAPE, LATENT], ids=["dense", "latent"])

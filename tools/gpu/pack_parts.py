@@ -25,7 +25,7 @@ from random import Random
 
 import numpy as np
 
-from codling.checkpoint.store import TOKENIZER_FILES
+from codling.checkpoint.store import find_tokenizer_files
 from codling.core.artifact import Artifact, Draft, Input, open_artifact, produce
 from codling.core.errors import ArtifactError
 from codling.core.files import write_json
@@ -112,9 +112,8 @@ def _once(tokens: Path, tokenizer: Path) -> Iterator[tuple[str, bytes]]:
     origin = open_artifact(tokens, "tokens")
     about = {"id": origin.id, "meta": json.loads((tokens / META).read_text())}
     yield "about.json", json.dumps(about).encode()
-    for pattern in TOKENIZER_FILES:
-        for path in sorted(tokenizer.glob(pattern)):
-            yield f"tokenizer-{path.name}", path.read_bytes()
+    for path in find_tokenizer_files(tokenizer):
+        yield f"tokenizer-{path.name}", path.read_bytes()
     heldout = open_stream(tokens, "heldout").tobytes()
     yield "heldout.xz", lzma.compress(heldout, filters=_FILTERS)
 

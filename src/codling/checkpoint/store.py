@@ -23,7 +23,7 @@ from codling.core.files import replace_file, write_json
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 
-TOKENIZER_FILES = (
+_TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -31,11 +31,16 @@ TOKENIZER_FILES = (
     "chat_template.json",
     "additional_chat_templates/*.jinja",
 )
-"""What a published tokenizer consists of."""
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+
+
+def find_tokenizer_files(folder: Path) -> list[Path]:
+    """The files in `folder` of which a published tokenizer consists."""
+    found = (path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern))
+    return [path for path in found if path.is_file()]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import is_gguf
-from codling.checkpoint.store import CONFIG, TOKENIZER_FILES
+from codling.checkpoint.store import CONFIG, find_tokenizer_files
 from codling.core.errors import TokenizerError, name_faults
 from codling.core.files import write_json
 from codling.tokens.from_gguf import tokenizer_files, tokenizer_from_gguf
@@ -34,8 +34,7 @@ def write_tokenizer(model: Path, folder: Path) -> None:
     if is_gguf(model):
         _write_from_gguf(model, folder)
         return
-    found = [p for pattern in (*TOKENIZER_FILES, CONFIG) for p in model.glob(pattern)]
-    for source in (p for p in found if p.is_file()):
+    for source in (*find_tokenizer_files(model), *filter(Path.is_file, [model / CONFIG])):
         target = folder / source.relative_to(model)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

@@ -109,15 +109,17 @@ def _row(
     if not isinstance(text, str) or not isinstance(other, str):
         return None
     (before, text, after), _ = redact_parts((before, text, after), _REDACTED)
-    (_, other, _), _ = redact_parts((shown["prompt"], other, shown["suffix"]), _REDACTED)
     if len(text.strip()) < config.min_chars:
         return None
+    shown_text = None
+    if event["outcome"] == "typed":
+        (_, shown_text, _), _ = redact_parts((shown["prompt"], other, shown["suffix"]), _REDACTED)
     return {
         "path": redact(path, _REDACTED)[0] if isinstance(path, str) else "",
         "before": before[-config.before_chars :] if config.before_chars else "",
         "text": text,
         "after": after[: config.after_chars],
-        "shown": other if event["outcome"] == "typed" else None,
+        "shown": shown_text,
         "outcome": event["outcome"],
         "model": shown.get("model", ""),
         "time": event.get("time"),

@@ -45,9 +45,9 @@ from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence
 from codling.engine.stream import Stream
 from codling.engine.worker import Worker, token_logprob
-from codling.model.cache import KVCache
 from codling.model.config import ModelConfig
 from codling.model.device import choose_device
+from codling.model.next_tokens import predict_pieces
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.fim import CursorPrompt, insertion_prompt
@@ -63,8 +63,6 @@ _DTYPES = {
 }
 _N_MARKS = 4
 """Special tokens of an insertion prompt: bos and three FIM marks."""
-_SCORE_CHUNK = 256
-"""Positions whose logits are in memory at a time."""
 
 
 class TextEngine:
@@ -260,8 +258,8 @@ class TextEngine:
         ends = end_ids | frozenset(params.stop_token_ids)
         lead = self._lead(prompt_ids, mode)
         sequence = Sequence(list(prompt_ids), params, ends, lead)
-        if lead and isinstance(prompt_ids, CursorPrompt) and prompt_ids.is_certain:
-            sequence.healing = self.heal(lead)
+        if isinstance(prompt_ids, CursorPrompt) and prompt_ids.forced:
+            sequence.healing = self.heal(prompt_ids.forced)
         if self.memory is not None and mode != "chat":
             n_most = params.max_tokens + len(lead.encode())
             sequence.recall = Recall(self.memory, prompt_ids, n_most)
@@ -288,22 +286,14 @@ class TextEngine:
             raise RequestError(
                 f"cannot score {len(ids)} tokens; give 1 to {self.max_length}", param="prompt"
             )
-        device, dtype = self._runner.device, self._model.embed_tokens.weight.dtype
-        cache = KVCache.allocate(self.config, 1, len(ids), dtype, device)
         entries: list[TokenLogprob | None] = [None]
-        for start in range(0, len(ids) - 1, _SCORE_CHUNK):
+        for logits_LV, targets_L in predict_pieces(self._model, torch.tensor(list(ids))):
             if check is not None:
                 check()
-            chunk_1L = torch.tensor([list(ids[start : start + _SCORE_CHUNK])], device=device)
-            hidden_LE = self._model(chunk_1L, cache=cache)[0]
-            cache.advance(chunk_1L.shape[1])
-            logits_LV = self._model.logits(hidden_LE).float().cpu()
-            logprobs_LV = F.log_softmax(logits_LV, dim=-1)
-            values_LK, ids_LK = logprobs_LV.topk(top) if top else (None, None)
-            for i, token_id in enumerate(ids[start + 1 : start + 1 + _SCORE_CHUNK]):
-                best: tuple[tuple[int, float], ...] = ()
-                if values_LK is not None and ids_LK is not None:
-                    best = tuple(zip(ids_LK[i].tolist(), values_LK[i].tolist(), strict=True))
+            logprobs_LV = F.log_softmax(logits_LV.cpu(), dim=-1)
+            values_LK, ids_LK = logprobs_LV.topk(top)
+            for i, token_id in enumerate(targets_L.tolist()):
+                best = tuple(zip(ids_LK[i].tolist(), values_LK[i].tolist(), strict=True))
                 value = float(logprobs_LV[i, token_id])
                 entries.append(token_logprob(self.tokenizer, token_id, value, best))
         return entries

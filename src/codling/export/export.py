@@ -7,6 +7,7 @@ one by one, so that a model larger than memory can be exported.
 Not here: the formats (gguf.py, hf.py), Ollama's file (modelfile.py).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,11 +129,6 @@ def _write_gguf(  # noqa: PLR0913  a model in parts
         write_text(draft.file("Modelfile"), text)
 
 
-def _licenses(inputs: Sequence[Artifact | Input]) -> dict[str, int]:
+def _licenses(inputs: Sequence[Artifact | Input]) -> Counter[str]:
     """Licences of the files that the model and its adapter learned from."""
-    found: dict[str, int] = {}
-    for each in inputs:
-        if isinstance(each, Artifact):
-            for name, n_files in count_licenses(each).items():
-                found[name] = found.get(name, 0) + n_files
-    return found
+    return sum((count_licenses(each) for each in inputs if isinstance(each, Artifact)), Counter())

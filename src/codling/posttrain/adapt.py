@@ -9,12 +9,10 @@ Not here: the loop (train/trainer.py), what is trained and written (weights.py),
 (plan.py).
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from codling.checkpoint.adapter import ADAPTER
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config
 from codling.checkpoint.settings import to_published
@@ -30,11 +28,16 @@ from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.posttrain.config import PosttrainConfig
 from codling.posttrain.plan import check_memory
-from codling.posttrain.weights import check_vocabulary, prepare, publish
+from codling.posttrain.weights import (
+    check_vocabulary,
+    kind_of,
+    prepare,
+    publish,
+    validation_bits,
+)
 from codling.tokens.token_files import StreamMeta, read_meta
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, train_on_tokens
-from codling.train.trainer import Summary
 
 _DEFAULT_CONTEXT = 512
 """Used where neither the config nor the tokens say."""
@@ -58,11 +61,7 @@ class AdaptConfig(PosttrainConfig):
     """Share of the windows that come from replay_dir."""
 
 
-@stage(
-    lambda config: ADAPTER if config.mode == "lora" else "checkpoint",
-    version=1,
-    produce=produce_on_ranks,
-)
+@stage(kind_of, version=1, produce=produce_on_ranks)
 def adapt(config: AdaptConfig) -> Work:
     """Adapt a published model to packed tokens, resumably: an adapter, or with --mode full all
     weights.
@@ -101,7 +100,9 @@ def adapt(config: AdaptConfig) -> Work:
     if ranks.is_main:
         publish(draft, model, config, path, meta.fim_mode)
         counts = {"parameters": made.n_parameters, "trained": made.n_trained}
-        draft.counts |= counts | counts_of(summary, meta) | _bits(summary, meta)
+        text = meta.splits["train"]
+        bits = validation_bits(summary, text.n_tokens, text.n_bytes)
+        draft.counts |= counts | counts_of(summary, meta) | bits
 
 
 def foresee(config: AdaptConfig, context: int) -> str:
@@ -137,14 +138,3 @@ def _check_tokens(config: AdaptConfig, path: Path, shape: ModelConfig, meta: Str
         )
     if config.mode == "full":
         to_published(shape)  # refuses, before any training, what could not be saved
-
-
-def _bits(summary: Summary, meta: StreamMeta) -> dict[str, float]:
-    """The losses on what was set aside, as bits per byte of the training text."""
-    split = meta.splits["train"]
-    per_nat = split.n_tokens / max(1, split.n_bytes) / math.log(2)
-    named = {
-        "validation_bits_before": summary.heldout_loss_before,
-        "validation_bits": summary.heldout_loss,
-    }
-    return {name: loss * per_nat for name, loss in named.items() if loss is not None}

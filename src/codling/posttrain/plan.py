@@ -42,6 +42,8 @@ class MemoryPlan:
     n_trained: int
     n_bytes: int
     """Memory at its peak, about."""
+    n_fixed: int
+    """What the program takes of it, whatever the model."""
 
     def __str__(self) -> str:
         share = self.n_trained / self.n_parameters
@@ -61,12 +63,14 @@ def plan(shape: ModelConfig, config: PosttrainConfig, context: int) -> MemoryPla
         else total * (2 if config.precision == "bf16" else 4) + _TRAINED_BYTES * trained
     )
     n_tokens = config.batch_size * context
-    compiles = _compiles(config)
-    states = n_tokens * shape.n_layers * _state_bytes(shape, config, context)
+    compiles = config.compile and has_compiler(choose_device(config.device))
+    fixed = _FIXED_BYTES + (_COMPILER_BYTES if compiles else 0)
+    states = n_tokens * shape.n_layers * _state_bytes(shape, config, context, compiles)
     return MemoryPlan(
         n_parameters=total,
         n_trained=trained,
-        n_bytes=_fixed_bytes(config)
+        n_fixed=fixed,
+        n_bytes=fixed
         + weights
         + int((_HOLES if compiles else _EAGER_HOLES) * states)
         + _head_bytes(shape, n_tokens, config.mode),
@@ -99,21 +103,13 @@ def _what_fits(shape: ModelConfig, config: PosttrainConfig, context: int, availa
                     flags = (f"--{k} {now}" for k, (was, now) in wanted.items() if was != now)
                     return f"{' '.join(flags)} would fit"
     per_parameter = plan(shape, replace(config, mode="lora", batch_size=1), min(context, 256))
-    fixed = _fixed_bytes(config)
-    least, room = per_parameter.n_bytes - fixed, max(0, available - fixed)
+    least = per_parameter.n_bytes - per_parameter.n_fixed
+    room = max(0, available - per_parameter.n_fixed)
     n_fitting = int(per_parameter.n_parameters * room / least)
     return f"a base of about {n_fitting / 1e6:,.0f}M parameters would fit"
 
 
-def _compiles(config: PosttrainConfig) -> bool:
-    return config.compile and has_compiler(choose_device(config.device))
-
-
-def _fixed_bytes(config: PosttrainConfig) -> int:
-    return _FIXED_BYTES + (_COMPILER_BYTES if _compiles(config) else 0)
-
-
-def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int) -> int:
+def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, compiles: bool) -> int:
     """What one token leaves in one layer for the backward pass.
 
     Compiled: five states of E, three of Q, three of F. Uncompiled: one more of F, and norms keep
@@ -123,7 +119,7 @@ def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int) -> i
     hidden, queries, width = shape.hidden_size, _query_width(shape), _mlp_width(shape)
     n_scores = sum((end - start) * end for start, end in query_blocks(context))
     softmax = shape.n_heads * n_scores * (6 if size == 2 else 4) // context
-    if _compiles(config):
+    if compiles:
         return size * (5 * hidden + 3 * queries + 3 * width) + softmax
     norms = 4 * hidden * (4 if config.mode == "full" else 2)
     return size * (3 * hidden + 3 * queries + 4 * width) + norms + softmax

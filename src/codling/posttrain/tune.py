@@ -16,9 +16,7 @@ import math
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from codling.checkpoint.adapter import ADAPTER
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config
 from codling.checkpoint.settings import to_published
@@ -32,7 +30,13 @@ from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.posttrain.config import TuneConfig
 from codling.posttrain.plan import check_memory
-from codling.posttrain.weights import check_vocabulary, prepare, publish
+from codling.posttrain.weights import (
+    check_vocabulary,
+    kind_of,
+    prepare,
+    publish,
+    validation_bits,
+)
 from codling.posttrain.windows import Windows
 from codling.tokens.dialogue_files import (
     KIND,
@@ -45,14 +49,10 @@ from codling.tokens.tokenizer import Tokenizer
 from codling.train.loader import Batch
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import check_rows, produce_on_ranks
-from codling.train.trainer import Summary, Trainer
+from codling.train.trainer import Trainer
 
 
-@stage(
-    lambda config: ADAPTER if config.mode == "lora" else "checkpoint",
-    version=1,
-    produce=produce_on_ranks,
-)
+@stage(kind_of, version=1, produce=produce_on_ranks)
 def tune(config: TuneConfig) -> Work:
     """Tune a published model on dialogues, resumably: an adapter, or with --mode full all weights.
 
@@ -95,8 +95,14 @@ def tune(config: TuneConfig) -> Work:
     if ranks.is_main:
         publish(draft, model, config, path, tokenizer.fim_mode)
         _save_template(draft, config.dialogues_dir)
-        counts = {"parameters": made.n_parameters, "trained": made.n_trained}
-        draft.counts |= counts | _counts(summary, windows, meta)
+        draft.counts |= {
+            "parameters": made.n_parameters,
+            "trained": made.n_trained,
+            **asdict(summary),
+            "counted_tokens": int(windows.n_counted.sum()),
+            "filled": round(windows.filled, 4),
+            **validation_bits(summary, answers.n_counted, answers.n_bytes),
+        }
 
 
 def _check_dialogues(
@@ -146,15 +152,3 @@ def _save_template(draft: Draft, dialogues_dir: Path) -> None:
     source = dialogues_dir / TEMPLATE
     if source.is_file():
         shutil.copyfile(source, draft.file(TEMPLATE))
-
-
-def _counts(summary: Summary, windows: Windows, meta: DialogueMeta) -> dict[str, Any]:
-    answers = meta.splits["train"]
-    per_nat = answers.n_counted / max(1, answers.n_bytes) / math.log(2)
-    named = {
-        "validation_bits_before": summary.heldout_loss_before,
-        "validation_bits": summary.heldout_loss,
-    }
-    bits = {name: loss * per_nat for name, loss in named.items() if loss is not None}
-    counts = {"counted_tokens": int(windows.n_counted.sum()), "filled": round(windows.filled, 4)}
-    return asdict(summary) | counts | bits

@@ -6,11 +6,12 @@ format, or with all weights a checkpoint with the base's tokenizer.
 Not here: LoRA itself (lora.py), and what is learned (adapt.py, tune.py).
 """
 
+import math
 from pathlib import Path
 
 import torch
 
-from codling.checkpoint.adapter import save_adapter
+from codling.checkpoint.adapter import ADAPTER, save_adapter
 from codling.checkpoint.load import load_model
 from codling.checkpoint.tokenizer_files import write_tokenizer
 from codling.core.artifact import Draft
@@ -20,6 +21,12 @@ from codling.model.transformer import Transformer
 from codling.posttrain.config import PosttrainConfig
 from codling.posttrain.lora import add_lora, matrices
 from codling.train.run import publish_checkpoint
+from codling.train.trainer import Summary
+
+
+def kind_of(config: PosttrainConfig) -> str:
+    """The kind of the artefact that training gives."""
+    return ADAPTER if config.mode == "lora" else "checkpoint"
 
 
 def check_vocabulary(model: Path, shape: ModelConfig, n_tokens: int) -> None:
@@ -57,3 +64,14 @@ def publish(
     tokenizer_dir = draft.inner("tokenizer").path
     write_tokenizer(path, tokenizer_dir)
     publish_checkpoint(draft, model, model.config, tokenizer_dir, fim_mode)
+
+
+def validation_bits(summary: Summary, n_tokens: int, n_bytes: int) -> dict[str, float]:
+    """The losses on what was set aside, before and after, as bits per byte of a text of so many
+    tokens and bytes."""
+    per_nat = n_tokens / max(1, n_bytes) / math.log(2)
+    named = {
+        "validation_bits_before": summary.heldout_loss_before,
+        "validation_bits": summary.heldout_loss,
+    }
+    return {name: loss * per_nat for name, loss in named.items() if loss is not None}

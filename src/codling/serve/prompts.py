@@ -75,11 +75,11 @@ def _continuation_ids(
     Not where the answer shows the prompt or every token: all of it has to be there. Another server
     cannot be held to a beginning: only the cursor's indentation is left to it.
     """
-    ids = plain_ids(check, backend, prompt)
     if isinstance(prompt, list) or request.echo or request.logprobs is not None:
-        return ids
+        return plain_ids(check, backend, prompt)
     if backend.can_heal:
-        return continuation_prompt(backend.tokenizer, prompt, literal=False, whole=ids)
+        whole = plain_ids(check, backend, prompt)
+        return continuation_prompt(backend.tokenizer, prompt, literal=False, whole=whole)
     text, lead = without_indentation(prompt)
     ids = plain_ids(check, backend, text if text.strip() else prompt)
     return CursorPrompt(ids, lead) if text.strip() and lead else ids

@@ -145,6 +145,11 @@ class CursorPrompt(list[int]):
         super().__init__(ids)
         self.lead, self.is_certain = lead, is_certain
 
+    @property
+    def forced(self) -> str:
+        """What the answer must begin with; empty where nothing is certain."""
+        return self.lead if self.is_certain else ""
+
 
 def line_hole(raw: bytes, at: int) -> tuple[int, int] | None:
     """Begin and end, in bytes, of the line around byte `at` without its indentation and line end.

@@ -53,11 +53,12 @@ def continuation_prompt(
 
     Raises TokenizerError for look-alikes of special tokens, unless `literal`.
     """
-    whole = _encode(tokenizer, text, literal) if whole is None else whole
     before, lead = split_run(text)
     ids = _encode(tokenizer, before, literal) if before and lead else []
-    if not ids or _n_special(tokenizer, ids) != _n_special(tokenizer, whole):
-        return CursorPrompt(whole)
+    if not ids or not literal:
+        whole = _encode(tokenizer, text, literal) if whole is None else whole
+        if not ids or _n_special(tokenizer, ids) != _n_special(tokenizer, whole):
+            return CursorPrompt(whole)
     return CursorPrompt(ids, lead, is_certain=True)
 
 

@@ -89,13 +89,15 @@ def extend(config: ExtendConfig) -> Work:
     model = Transformer(shape)
     model.load_state_dict(old.state_dict())
     old_length = old.config.max_position
-    before = _measure(old, config, meta, old_length) if ranks.is_main else None
+    measures = ranks.is_main and _can_measure(config, meta)
+    before = _measure(old, config, meta, old_length) if measures else None
     summary = train_on_tokens(
         model, config, config.tokens_dir, draft.path, ranks, context=config.context
     )
     if ranks.is_main:
         if before is not None:
-            _report(draft, before, _measure(model, config, meta, old_length), old_length)
+            after = _measure(model, config, meta, old_length)
+            _report(draft, before, after, old_length)
         publish_checkpoint(draft, model, shape, config.checkpoint_dir, meta.fim_mode)
         draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
 
@@ -136,7 +138,7 @@ def _lengthen(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
             f"{rope.factor:g}) and keeps that; leave out {', '.join(changed)}, or extend the "
             "checkpoint that it was made from"
         )
-    reach = int(rope.factor * (rope.original_max_position or old.max_position))
+    reach = int(rope.factor * rope.original_max_position)
     if config.context > max(reach, old.max_position):
         raise ConfigError(
             f"{config.checkpoint_dir} is stretched to {reach} tokens; {config.context} need a "
@@ -145,13 +147,14 @@ def _lengthen(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
     return replace(old, max_position=max(old.max_position, config.context))
 
 
-def _measure(
-    model: Transformer, config: ExtendConfig, meta: StreamMeta, old_length: int
-) -> Reach | None:
-    """How far the model reads; None without held-out text of one window."""
+def _can_measure(config: ExtendConfig, meta: StreamMeta) -> bool:
+    """Whether there is held-out text of one window, and it is to be looked at."""
+    return config.n_heldout_evals > 0 and meta.splits["heldout"].n_tokens > config.context
+
+
+def _measure(model: Transformer, config: ExtendConfig, meta: StreamMeta, old_length: int) -> Reach:
+    """How far the model reads."""
     n_tokens = meta.splits["heldout"].n_tokens
-    if n_tokens <= config.context or not config.n_heldout_evals:
-        return None
     training = model.training
     model.eval()
     found = measure_reach(
@@ -166,8 +169,7 @@ def _measure(
     return found
 
 
-def _report(draft: Draft, before: Reach, after: Reach | None, old_length: int) -> None:
-    assert after is not None
+def _report(draft: Draft, before: Reach, after: Reach, old_length: int) -> None:
     table = compare_reach(before, after, old_length)
     write_json(draft.file("long-context.json"), table)
     rise = table["rise_at_old_length_percent"]

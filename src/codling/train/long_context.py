@@ -5,11 +5,11 @@ between powers of two; the share of needles that are found again. A needle is an
 random number somewhere in code; at the window's end the number is asked for, and it counts as found
 if every token of it is the likeliest.
 
-Shapes: L tokens of a window, E hidden size, V vocabulary. Not here: training (extend.py).
+Shapes: L tokens of a window, V vocabulary. Not here: training (extend.py).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
@@ -19,15 +19,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from codling.model.cache import KVCache
+from codling.model.next_tokens import predict_pieces
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import Ids
 from codling.tokens.tokenizer import Tokenizer
 
 FIRST_BORDER = 256
 """The first tokens of a window, which are hard for any model, are a bucket of their own."""
-_PIECE = 512
-"""Tokens that are computed at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +81,7 @@ def token_bits(model: Transformer, window: Ids) -> torch.Tensor:
     """Bits of every token of a window after its first, [L - 1]."""
     parts = [
         F.cross_entropy(logits_LV, targets_L, reduction="none")
-        for logits_LV, targets_L in _logits(model, window)
+        for logits_LV, targets_L in predict_pieces(model, torch.from_numpy(window.astype(np.int64)))
     ]
     return torch.cat(parts) / math.log(2)
 
@@ -101,23 +99,9 @@ def finds_needle(  # noqa: PLR0913 (a model, its text, and where the needle lies
         return False
     filler = stream[:n_filler].tolist()
     at = int(depth * n_filler)
-    ids = np.array([*filler[:at], *needle, *filler[at:], *question, *answer])
-    likeliest = [logits_LV.argmax(-1) for logits_LV, _ in _logits(model, ids)]
+    ids_L = torch.tensor([*filler[:at], *needle, *filler[at:], *question, *answer])
+    likeliest = [logits_LV.argmax(-1) for logits_LV, _ in predict_pieces(model, ids_L)]
     return torch.cat(likeliest)[-len(answer) :].tolist() == answer
-
-
-@torch.inference_mode()
-def _logits(model: Transformer, window: Ids) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Logits [l, V] and targets [l] of a window, a piece at a time."""
-    weight = model.embed_tokens.weight
-    ids_1L = torch.from_numpy(window.astype(np.int64))[None].to(weight.device)
-    cache = KVCache.allocate(model.config, 1, ids_1L.shape[1], weight.dtype, weight.device)
-    for start in range(0, ids_1L.shape[1] - 1, _PIECE):
-        piece_1L = ids_1L[:, start : min(start + _PIECE, ids_1L.shape[1] - 1)]
-        hidden_LE = model(piece_1L, cache=cache)[0]
-        cache.advance(piece_1L.shape[1])
-        targets_L = ids_1L[0, start + 1 : start + 1 + piece_1L.shape[1]]
-        yield model.logits(hidden_LE).float(), targets_L
 
 
 def _buckets(longest: int, lengths: Sequence[int]) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codling.checkpoint.store import TOKENIZER_FILES, TokenIds, save_hf
+from codling.checkpoint.store import TokenIds, find_tokenizer_files, save_hf
 from codling.core.artifact import Artifact, Draft, Input, is_complete, open_artifact, produce
 from codling.core.errors import ConfigError, TokenizerError
 from codling.core.files import write_json
@@ -99,7 +99,7 @@ def publish_checkpoint(
     `fim_mode` goes into tokenizer_config.json, where insertion prompts look for it.
     """
     folder = tokenizer_dir if tokenizer_dir.is_dir() else tokenizer_dir.parent
-    for path in (p for pattern in TOKENIZER_FILES for p in folder.glob(pattern) if p.is_file()):
+    for path in find_tokenizer_files(folder):
         shutil.copyfile(path, draft.file(path.relative_to(folder).as_posix()))
     settings = draft.file("tokenizer_config.json")
     if settings.is_file():

@@ -151,7 +151,7 @@ def _names() -> dict[str, dict[str, str]]:
 
 
 @cache
-def _read_ids(name: str) -> dict[str, str]:
+def _read_ids(file_name: str) -> dict[str, str]:
     """SPDX's identifiers in a file, by their names in lower case."""
-    file = resources.files("codling.corpus.licenses").joinpath(name)
+    file = resources.files("codling.corpus.licenses").joinpath(file_name)
     return {name.lower(): name for name in file.read_text(encoding="utf-8").split()}

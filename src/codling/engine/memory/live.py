@@ -127,7 +127,7 @@ class LiveRepository:
         text, _ = redact(text, _REDACTED, marks.ALL)
         return {
             "path": path,
-            "repo": self._name_file(path).repo,
+            "repo": self._tree.folder.name,
             "license": license,
             "language": detect(path, b"") or "",
             "content": text,

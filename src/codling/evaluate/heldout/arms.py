@@ -129,7 +129,7 @@ def build_prompt(
     )
     truth_ids = engine.tokenizer.encode(ids.lead + question.truth)[: engine.max_length - len(ids)]
     mode: Mode = "insert" if engine.can_insert else "complete"
-    n_given = _count_given(engine.tokenizer, truth_ids, ids) if ids.is_certain else 0
+    n_given = _count_given(engine.tokenizer, truth_ids, ids.forced)
     return CommitPrompt(ids, mode, truth_ids, limit, n_given)
 
 
@@ -155,7 +155,7 @@ def score_truth(
 ) -> TruthScore:
     """The score of the truth's tokens in rows of logits, mixed with a memory or not."""
     bits, hits = 0.0, []
-    healing = engine.heal(prompt.lead if prompt.ids.is_certain else "")
+    healing = engine.heal(prompt.ids.forced)
     for row_V, token in zip(rows_NV, prompt.truth_ids, strict=True):
         logits_V = row_V.copy()
         if recall is not None:
@@ -202,7 +202,7 @@ def answer_memory(
     """The continuation of the memory alone: the model's part is a uniform distribution."""
     begun = time.perf_counter()
     recall = Recall(memory, prompt.ids, prompt.limit)
-    healing = engine.heal(prompt.lead if prompt.ids.is_certain else "")
+    healing = engine.heal(prompt.ids.forced)
     ids: list[int] = []
     text = ""
     while len(ids) < prompt.limit and text.count("\n") < question.n_lines:
@@ -231,8 +231,8 @@ def _tail(tokenizer: Tokenizer, question: CommitQuestion, prompt: CommitPrompt) 
     return [*tokenizer.encode(before[-NGRAM_PROMPT_CHARS:])[-32:], *given]
 
 
-def _count_given(tokenizer: Tokenizer, truth_ids: list[int], prompt: CursorPrompt) -> int:
-    lead, n = prompt.lead.encode(), 0
+def _count_given(tokenizer: Tokenizer, truth_ids: list[int], forced: str) -> int:
+    lead, n = forced.encode(), 0
     while n < len(truth_ids) and lead.startswith(tokenizer.join_bytes(truth_ids[: n + 1])):
         n += 1
     return n

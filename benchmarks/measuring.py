@@ -1,0 +1,42 @@
+"""What benchmarks beside a peer share: both kinds of seconds, what was measured with, JSON lines.
+
+Not here: what is measured (train.py, adapt.py).
+"""
+
+import json
+import platform
+import time
+from pathlib import Path
+
+Seconds = tuple[float, float]
+"""By the clock, and of processor time: the second kind stands a busy machine."""
+
+
+def now() -> Seconds:
+    """By the clock, and of this process's work on all processors."""
+    return time.monotonic(), time.process_time()
+
+
+def since(start: Seconds, end: Seconds) -> Seconds:
+    """The seconds between, of both kinds."""
+    return end[0] - start[0], end[1] - start[1]
+
+
+def versions() -> dict[str, str]:
+    """The versions of what is compared."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("codling", "torch", "transformers")}
+
+
+def cpu_name() -> str:
+    """How many cores of which processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+def report(**values: object) -> None:
+    """One JSON line."""
+    print(json.dumps(values), flush=True)
