@@ -4,7 +4,7 @@ They import late, and most of them run for minutes, so that no other test would 
 """
 
 import ast
-import importlib.util
+import importlib
 from pathlib import Path
 
 import pytest
@@ -19,18 +19,24 @@ PROGRAMS = sorted(
 
 def missing_names(source: str) -> list[str]:
     """What a program takes from codling and does not find there."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("codling"):
-            module = importlib.import_module(str(node.module))
-            for name in (alias.name for alias in node.names):
-                if not hasattr(module, name) and not is_module(f"{node.module}.{name}"):
-                    found.append(f"{node.module}.{name}")
-    return found
+    return [
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("codling")
+        for alias in node.names
+        if not is_there(str(node.module), alias.name)
+    ]
 
 
-def is_module(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+def is_there(module: str, name: str) -> bool:
+    """Whether a module has something of this name, or is a folder with such a module."""
+    if hasattr(importlib.import_module(module), name):
+        return True
+    try:
+        importlib.import_module(f"{module}.{name}")
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=str)

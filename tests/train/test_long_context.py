@@ -1,6 +1,5 @@
 """How far a model reads."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -39,17 +38,6 @@ def tokenizer(tokenizer_dir: Any) -> Tokenizer:
     return Tokenizer.open(tokenizer_dir)
 
 
-def test_bits_in_pieces_are_those_of_one_pass(
-    model: Transformer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    window = np.random.default_rng(0).integers(0, 400, 131)
-    monkeypatch.setattr(long_context, "_PIECE", 40)
-    with torch.inference_mode():
-        logits = model.logits(model(torch.from_numpy(window[None, :-1])))[0].float()
-    expected = logits.log_softmax(-1)[torch.arange(130), torch.from_numpy(window[1:])]
-    torch.testing.assert_close(token_bits(model, window), -expected / math.log(2))
-
-
 def test_a_bucket_holds_the_mean_of_its_places(model: Transformer, tokenizer: Tokenizer) -> None:
     stream = np.random.default_rng(1).integers(0, 400, 601)
     found = measure_reach(model, tokenizer, stream, lengths=[100, 600], n_windows=1, n_needles=0)
@@ -67,15 +55,14 @@ def test_a_needle_counts_if_all_of_its_number_is_the_likeliest(
     assert not finds_needle(model, tokenizer, filler, **asked)
     assert not finds_needle(model, tokenizer, filler[:50], **asked)
 
-    def answer_all(_: Any, window: Any) -> Any:
-        ids = torch.from_numpy(window)
+    def answer_all(_: Any, ids: torch.Tensor) -> Any:
         assert len(ids) == 200
         text = tokenizer.decode(ids.tolist())
         name, number = text.rsplit("assert ", 1)[1].split(" == ")
         assert f"{name} = {number}" in text[:-20]
         yield torch.nn.functional.one_hot(ids[1:], 400).float(), ids[1:]
 
-    monkeypatch.setattr(long_context, "_logits", answer_all)
+    monkeypatch.setattr(long_context, "predict_pieces", answer_all)
     assert finds_needle(model, tokenizer, filler, **asked)
 
 
