@@ -186,6 +186,17 @@ def test_a_weight_too_large_for_f16_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.gguf*"))
 
 
+@pytest.mark.parametrize("stored", ["q4_0", "bf16"])
+def test_a_weight_that_is_no_number_is_refused(tmp_path: Path, stored: Any) -> None:
+    model = save(tmp_path / "m", LLAMA)
+    with torch.no_grad():
+        model.embed_tokens.weight[3, 4] = torch.nan
+    save_hf(model, LLAMA, tmp_path / "m")
+    with pytest.raises(CheckpointError, match=r"model\.embed_tokens\.weight holds NaN"):
+        export_to(tmp_path / "out", tmp_path / "m", type=stored)
+    assert not list(tmp_path.rglob("*.gguf*"))
+
+
 def test_an_unknown_splitter_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "m", LLAMA)
     file = tmp_path / "m" / "tokenizer.json"

@@ -27,8 +27,9 @@ from codling.core.lineage import count_licenses
 from codling.core.ranges import Count, Ranged
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
-from codling.export.gguf import GgufType, check_shape, write_gguf_model
+from codling.export.gguf import check_shape, write_gguf_model
 from codling.export.hf import HF_TYPES, write_hf_model
+from codling.export.mixture import GgufType
 from codling.export.modelfile import make_modelfile
 from codling.export.origin import ModelOrigin, read_origin
 from codling.model.config import ModelConfig

@@ -2,23 +2,20 @@
 
 Input: a shape, tensors that are read one by one, and the folder of a tokenizer. Output: the file.
 Architectures llama, qwen2 and qwen3: the rows of llama's q and k are permuted within each head.
-Vectors stay in fp32. Types of four and five bits keep the output matrix, or the embedding that
-takes its place, in q8_0, and rows that are no whole number of blocks stay in f16.
+Pieces of a tensor are quantised on all cores and written in order.
 
-Quantisation is that of the `gguf` package, equal to llama.cpp's reference bit for bit.
-
-Not here: latent attention and experts (refused), K-quants, the file format (gguf_writer.py).
+Not here: latent attention and experts (refused), which tensor gets which type (mixture.py), blocks
+of weights (block_types.py), the file format (gguf_writer.py).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
-from gguf.quants import quantize
+from gguf import GGMLQuantizationType
 from torch import Tensor
 
 from codling.checkpoint.gguf import gguf_name, interleaved_rows
@@ -27,24 +24,16 @@ from codling.checkpoint.settings import model_type
 from codling.checkpoint.store import PublishedTensor
 from codling.core.errors import CheckpointError
 from codling.core.log import Bar
+from codling.core.shards import available_cores
+from codling.core.threads import in_order, in_threads
+from codling.export.block_types import quantize_rows
+from codling.export.mixture import GgufType, choose_type, file_type
 from codling.export.origin import ModelOrigin
 from codling.model.config import ModelConfig, RopeConfig
 from codling.tokens.to_gguf import tokenizer_metadata
 from codling.tokens.tokenizer import Tokenizer
 from codling.tokens.validation import read_tokenizer_json
 
-GgufType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
-_FILE_TYPES: Mapping[GgufType, LlamaFileType] = {
-    "f32": LlamaFileType.ALL_F32,
-    "f16": LlamaFileType.MOSTLY_F16,
-    "bf16": LlamaFileType.MOSTLY_BF16,
-    "q8_0": LlamaFileType.MOSTLY_Q8_0,
-    "q5_1": LlamaFileType.MOSTLY_Q5_1,
-    "q5_0": LlamaFileType.MOSTLY_Q5_0,
-    "q4_1": LlamaFileType.MOSTLY_Q4_1,
-    "q4_0": LlamaFileType.MOSTLY_Q4_0,
-}
-_COARSE = ("q5_1", "q5_0", "q4_1", "q4_0")
 _PIECE_NUMBERS = 1 << 20
 """Numbers quantised at a time."""
 _QUANTIZATION_VERSION = 2
@@ -69,7 +58,7 @@ def write_gguf_model(  # noqa: PLR0913  a model in parts, and what it is called
         "general.architecture": architecture,
         "general.type": "model",
         "general.name": name,
-        "general.file_type": int(_FILE_TYPES[stored]),
+        "general.file_type": int(file_type(stored)),
         "general.quantization_version": _QUANTIZATION_VERSION,
         **origin.metadata(),
         **{f"{architecture}.{key}": value for key, value in _shape_metadata(shape).items()},
@@ -139,45 +128,31 @@ def _to_write(
     rows = None
     if architecture == "llama" and module in heads:
         rows = interleaved_rows(tensor.shape[0], heads[module])
-    kind = _stored_kind(tensor, stored, is_output=_is_output(tensor.name, shape))
+    name = gguf_name(tensor.name)
+    kind = choose_type(name, tensor.shape, stored, shape)
 
     def pieces() -> Iterator[npt.NDArray[np.uint8]]:
-        yield from _quantize_rows(tensor, rows, kind)
+        yield from _in_pieces(tensor, rows, kind)
         bar.advance(1)
 
-    return TensorToWrite(gguf_name(tensor.name), tensor.shape, kind, pieces)
+    return TensorToWrite(name, tensor.shape, kind, pieces)
 
 
-def _is_output(name: str, shape: ModelConfig) -> bool:
-    return name == ("model.embed_tokens.weight" if shape.tie_embeddings else "lm_head.weight")
-
-
-def _stored_kind(
-    tensor: PublishedTensor, stored: GgufType, *, is_output: bool
-) -> GGMLQuantizationType:
-    if len(tensor.shape) == 1:
-        return GGMLQuantizationType.F32
-    wanted = "q8_0" if stored in _COARSE and is_output else stored
-    kind = GGMLQuantizationType[wanted.upper()]
-    fits = tensor.shape[-1] % GGML_QUANT_SIZES[kind][0] == 0
-    return kind if fits else GGMLQuantizationType.F16
-
-
-def _quantize_rows(
+def _in_pieces(
     tensor: PublishedTensor, rows: Tensor | None, kind: GGMLQuantizationType
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """The bytes of a tensor, some rows at a time."""
     whole = tensor.read()
     matrix = whole.view(-1, whole.shape[-1])
     step = max(1, _PIECE_NUMBERS // matrix.shape[-1])
-    for first in range(0, matrix.shape[0], step):
+
+    def store(first: int) -> npt.NDArray[np.uint8]:
         part = slice(first, first + step)
         piece = matrix[part] if rows is None else matrix[rows[part]]
-        with np.errstate(over="ignore"):
-            stored = quantize(piece.to(torch.float32).numpy(), kind)
-        if kind == GGMLQuantizationType.F16 and not np.isfinite(stored).all():
-            raise CheckpointError(
-                f"tensor {tensor.name} has weights beyond the 65,504 that f16 can hold; choose "
-                "--type bf16"
-            )
-        yield np.ascontiguousarray(stored).view(np.uint8).reshape(-1)
+        try:
+            return quantize_rows(piece.to(torch.float32).numpy(), kind).reshape(-1)
+        except CheckpointError as error:
+            raise CheckpointError(f"tensor {tensor.name} {error}") from None
+
+    firsts = range(0, matrix.shape[0], step)
+    yield from in_order(in_threads(store, firsts, available_cores()))

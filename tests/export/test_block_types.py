@@ -1,0 +1,119 @@
+"""K-quants: blocks by hand, and bytes equal to those of ggml."""
+
+import json
+
+import numpy as np
+import pytest
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
+
+from codling.core.errors import CheckpointError
+from codling.export.block_types import quantize_rows
+from export.ggml import quantize_with_ggml
+from export.golden import GOLDEN, KINDS, golden_importance, golden_rows
+
+Q4_K, Q5_K, Q6_K = KINDS
+
+
+def test_a_block_of_q4_k_by_hand() -> None:
+    """63 times 0 to 15: step d = 1, every scale 63, no lows, so a code is its place."""
+    codes = np.arange(256) % 16
+    stored = quantize_rows((63 * codes).astype(np.float32)[None], Q4_K)[0]
+    assert stored[:4].view(np.float16).tolist() == [1.0, 0.0]
+    # Scales 63: six ones, two bits of a later 63 above them; lows 0; the low halves of the later.
+    assert stored[4:16].tolist() == [255] * 4 + [0] * 4 + [15] * 4
+    # The first of a pair of sub-blocks lies in the low half of a byte, the second in the high.
+    assert stored[16:].tolist() == [17 * (i % 16) for i in range(128)]
+
+
+def test_a_low_of_q4_k_by_hand() -> None:
+    """From -63 in steps of 63: dmin = 1 and every low is 63."""
+    codes = np.arange(256) % 16
+    stored = quantize_rows((63 * codes - 63).astype(np.float32)[None], Q4_K)[0]
+    assert stored[:4].view(np.float16).tolist() == [1.0, 1.0]
+    assert stored[4:16].tolist() == [255] * 12
+
+
+def test_a_block_of_q5_k_by_hand() -> None:
+    """63 times 0 to 31: the fifth bit of the codes above 15 lies apart."""
+    codes = np.arange(256) % 32
+    stored = quantize_rows((63 * codes).astype(np.float32)[None], Q5_K)[0]
+    assert stored[:4].view(np.float16).tolist() == [1.0, 0.0]
+    assert stored[16:48].tolist() == [0] * 16 + [255] * 16
+    assert stored[48:].tolist() == [17 * (i % 16) for i in range(128)]
+
+
+def test_a_block_of_q6_k_by_hand() -> None:
+    """128 times -32 to 31 with the peak below: d = -1 and every scale -128."""
+    codes = np.tile([-32, 31, 0, 1, -1, 5, 16, -16], 32)
+    stored = quantize_rows((128 * codes).astype(np.float32)[None], Q6_K)[0]
+    assert stored[208:].view(np.float16)[0] == -1.0
+    assert stored[192:208].view(np.int8).tolist() == [-128] * 16
+    # Shifted by 32 the first are 0, 63, 32, 33: low four bits 0, 15, 0, 1, high two 0, 3, 2, 2.
+    assert stored[:4].tolist() == [0, 255, 0, 17]
+    assert stored[128:132].tolist() == [0, 255, 0b10101010, 0b10101010]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("weighing", ["plain", "importance"])
+def test_bytes_are_those_that_ggml_made(kind: GGMLQuantizationType, weighing: str) -> None:
+    wanted = json.loads(GOLDEN.read_text("utf-8"))[kind.name][weighing]
+    importance = golden_importance() if weighing == "importance" else None
+    assert quantize_rows(golden_rows(), kind, importance).tobytes().hex() == wanted
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_importance_lowers_the_error_that_it_weighs(kind: GGMLQuantizationType) -> None:
+    rows, importance = golden_rows(), golden_importance()
+    errors = [
+        float(np.sum(importance * np.square(dequantize(stored, kind) - rows)))
+        for stored in (quantize_rows(rows, kind, importance), quantize_rows(rows, kind))
+    ]
+    assert errors[0] < errors[1]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_blocks_of_nothing_and_of_one_value_are_exact_enough(kind: GGMLQuantizationType) -> None:
+    rows = np.stack([np.zeros(256), np.full(256, -0.3), np.full(256, 0.3)]).astype(np.float32)
+    np.testing.assert_allclose(dequantize(quantize_rows(rows, kind), kind), rows, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "NaN"), (1e9, "too large")])
+def test_what_no_block_can_hold_is_refused(value: float, words: str) -> None:
+    rows = np.zeros((1, 256), np.float32)
+    rows[0, 7] = value
+    with pytest.raises(CheckpointError, match=words):
+        quantize_rows(rows, Q4_K)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("spread", ["even", "heavy", "sparse", "mixed"])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_blocks_equal_ggmls(kind: GGMLQuantizationType, spread: str, weighed: bool) -> None:
+    """All of them here; a ggml built to fuse multiplications rounds a few differently."""
+    rows, importance = spread_rows(spread), None
+    if weighed:
+        drawn = np.random.default_rng(1).gamma(0.5, 1.0, rows.shape[1])
+        importance = np.asarray(drawn, dtype=np.float32)
+    ours = quantize_rows(rows, kind, importance)
+    theirs = quantize_with_ggml(rows, kind, importance)
+    block_bytes = GGML_QUANT_SIZES[kind][1]
+    equal = (ours.reshape(-1, block_bytes) == theirs.reshape(-1, block_bytes)).all(axis=1)
+    assert equal.mean() >= 0.97
+    errors = [float(np.std(dequantize(stored, kind) - rows)) for stored in (ours, theirs)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
+
+
+def spread_rows(spread: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    size = (1024, 1024)
+    if spread == "heavy":
+        rows = 0.02 * rng.standard_t(2, size)
+    elif spread == "mixed":
+        rows = rng.normal(0, 1, size) * 10.0 ** rng.integers(-9, 3, (1024, 32)).repeat(32, 1)
+    else:
+        rows = rng.normal(0, 0.02, size)
+    if spread == "sparse":
+        rows *= rng.random(size) < 0.03
+    return np.asarray(rows, dtype=np.float32)
