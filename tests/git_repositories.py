@@ -10,7 +10,7 @@ from types import FrameType
 
 from codling.corpus.context import WorkingTree
 from codling.corpus.sources.history import read_history
-from codling.corpus.sources.opened import open_sources
+from codling.corpus.sources.open import open_sources
 from codling.corpus.sources.repository import Archive
 
 FILES = {"a.py": "x = 1\n", "pkg/b.py": "import a\n", "LICENSE": "MIT License\n"}

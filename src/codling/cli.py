@@ -28,7 +28,7 @@ from codling import __version__
 from codling.core import recipe as recipes
 from codling.core.artifact import Artifact, fresh_start
 from codling.core.errors import CodlingError, ConfigError, RequestError, from_os_error
-from codling.core.exit_status import Said
+from codling.core.exit_status import TextWithStatus
 from codling.core.flags import (
     Setting,
     missing_flags,
@@ -95,7 +95,7 @@ def _run(tokens: Sequence[str]) -> int:
         result_action="return_value",
     )
     _show(result)
-    if isinstance(result, Said):
+    if isinstance(result, TextWithStatus):
         return result.status
     return result if isinstance(result, int) else 0
 
@@ -343,7 +343,7 @@ def _deep_merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(result: object) -> None:
-    if isinstance(result, str | Said):
+    if isinstance(result, str | TextWithStatus):
         print(result)
     elif isinstance(result, Artifact):
         counts = ", ".join(f"{k} {v:,}" for k, v in result.counts.items() if isinstance(v, int))

@@ -16,7 +16,7 @@ from codling.core import git_place, provenance
 from codling.core.errors import SourceError
 from codling.core.git import open_git
 from codling.core.git_place import find_place
-from codling.corpus.sources.opened import open_sources
+from codling.corpus.sources.open import open_sources
 from git_repositories import FILES, git, read_all, repository, within, write
 
 SOURCE = Path(git_place.__file__).parents[1]

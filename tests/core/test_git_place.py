@@ -10,7 +10,7 @@ from codling.core.errors import SourceError
 from codling.core.git_place import find_place
 from codling.corpus.context import WorkingTree
 from codling.corpus.sources.history import read_history
-from codling.corpus.sources.opened import open_sources
+from codling.corpus.sources.open import open_sources
 from codling.corpus.sources.repository import Archive
 from git_repositories import FILES, git, read_all, repository, write
 

@@ -22,7 +22,7 @@ from codling.corpus.config import CollectConfig
 from codling.corpus.sources.archives import open_archive
 from codling.corpus.sources.dumps import DumpRow, read_dump
 from codling.corpus.sources.folders import open_folder
-from codling.corpus.sources.opened import open_sources
+from codling.corpus.sources.open import open_sources
 from codling.corpus.sources.repository import Archive
 
 GOOD = {"content": "x = 1\n", "path": "a.py"}

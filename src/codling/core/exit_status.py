@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Said:
+class TextWithStatus:
     """A verb's text, and the exit status with which its command ends."""
 
     text: str

@@ -35,7 +35,7 @@ from codling.core.stage import Work, stage
 from codling.corpus.config import CleanConfig
 from codling.corpus.filters.profiles import thresholds
 from codling.corpus.filters.rules import Reason
-from codling.corpus.judge import Judge, Judged, dropped_rows
+from codling.corpus.judge import BatchVerdicts, Judge, dropped_rows
 from codling.corpus.redaction.redact import REDACTION_SCHEMA, Edit, apply_edits
 from codling.corpus.tables.counts import nest_counts
 from codling.corpus.tables.reader import batches
@@ -196,7 +196,7 @@ def _names(shards: list[Path], places: pl.Series) -> dict[tuple[int, int], str]:
     return found
 
 
-def _keys(batch: pa.RecordBatch, judged: Judged, first_row: int) -> pa.RecordBatch:
+def _keys(batch: pa.RecordBatch, judged: BatchVerdicts, first_row: int) -> pa.RecordBatch:
     """Hashes of the texts that stay: those of the files unless something is replaced."""
     hashes = pc.utf8_slice_codeunits(batch["sha256"], 0, 32)
     if judged.edits:
@@ -260,7 +260,7 @@ def _read_whole(path: Path, schema: pa.Schema) -> pa.RecordBatch:
     return found[0] if found else pa.RecordBatch.from_pylist([], schema=schema)
 
 
-def _count(counts: Counter[str], judged: Judged) -> None:
+def _count(counts: Counter[str], judged: BatchVerdicts) -> None:
     counts["dropped"] += len(judged.dropped)
     for rule in judged.dropped["rule"].to_pylist():
         counts[f"dropped_by_rule/{rule}"] += 1

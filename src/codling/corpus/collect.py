@@ -10,7 +10,7 @@ per source file) and dropped (every other file, with the rule that dropped it an
 
 The work is cut into shards by bytes, so the result is the same for any number of workers.
 
-Not here: the judgement of licences and quality (clean.py); reading (sources/opened.py).
+Not here: the judgement of licences and quality (clean.py); reading (sources/open.py).
 """
 
 import hashlib
@@ -41,7 +41,7 @@ from codling.corpus.sources.commits import open_commits
 from codling.corpus.sources.dumps import read_dump
 from codling.corpus.sources.git import open_commit
 from codling.corpus.sources.history import read_history
-from codling.corpus.sources.opened import open_sources
+from codling.corpus.sources.open import open_sources
 from codling.corpus.sources.repository import Archive, Entry, Reader, Repository, apply_bounds
 from codling.corpus.tables.counts import document_counts, largest_rule, nest_counts
 from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA

@@ -35,7 +35,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Judged:
+class BatchVerdicts:
     """The verdicts on one batch."""
 
     stays: Mask
@@ -67,7 +67,7 @@ class Judge:
         self._languages = frozenset(config.filters.languages)
         self._allowed = allowed_licenses(config.licenses)
 
-    def judge(self, batch: pa.RecordBatch) -> Judged:
+    def judge(self, batch: pa.RecordBatch) -> BatchVerdicts:
         """The verdict on every row of a batch with DOCUMENT_SCHEMA."""
         column = batch["content"]
         measures = measure_column(column) if self._compiled else measure_texts(column.to_pylist())
@@ -82,7 +82,9 @@ class Judge:
                 reasons[i] = reason
         stays = np.ones(len(batch), np.bool_)
         stays[list(reasons)] = False
-        return Judged(stays, dropped_rows(batch, reasons), self._edits(column, measures, stays))
+        return BatchVerdicts(
+            stays, dropped_rows(batch, reasons), self._edits(column, measures, stays)
+        )
 
     def _apply_license_gate(self, licenses: pa.Array) -> dict[int, Reason]:
         """The rows that do not pass the licence gate."""

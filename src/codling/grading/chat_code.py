@@ -90,7 +90,7 @@ def answer_block(answer: str, language: str, name: str) -> str:
     fitting = [b for b in found if b.is_in(language) or not _names_other_language(b)] or found
     if not fitting:
         return _skip_prose(text, language, name)
-    codes = [b.code for i, b in enumerate(fitting) if not _quotes(b, fitting[:i])]
+    codes = [b.code for i, b in enumerate(fitting) if not b.repeats_one_of(fitting[:i])]
     whole = [i for i, code in enumerate(codes) if defines(code, language, name)]
     if not whole:
         named = [b.code for b in fitting if b.is_in(language)]
@@ -105,11 +105,6 @@ def answer_block(answer: str, language: str, name: str) -> str:
 def _names_other_language(block: FencedBlock) -> bool:
     """Whether its fence names some other language."""
     return any(block.is_in(language) for language in languages())
-
-
-def _quotes(block: FencedBlock, before: Sequence[FencedBlock]) -> bool:
-    lines = {line.strip() for line in block.code.splitlines()} - {""}
-    return any(lines < {line.strip() for line in b.code.splitlines()} for b in before)
 
 
 def _defines_used(code: str, chosen: str, language: str) -> bool:

@@ -9,6 +9,7 @@ Not here: which block is the answer (chat_code.py), and DeepSeek-Coder's rule (d
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codling.grading.languages import language_of, languages
@@ -31,6 +32,11 @@ class FencedBlock:
     def is_in(self, language: str) -> bool:
         """Whether its fence names the language, by any of its names (languages.toml)."""
         return self.language in language_of(language).aliases
+
+    def repeats_one_of(self, earlier: "Sequence[FencedBlock]") -> bool:
+        """Whether it only quotes lines of an earlier block, as explanations do."""
+        lines = {line.strip() for line in self.code.splitlines()} - {""}
+        return any(lines < {line.strip() for line in b.code.splitlines()} for b in earlier)
 
 
 def find_blocks(text: str) -> list[FencedBlock]:

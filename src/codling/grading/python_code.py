@@ -10,7 +10,7 @@ import ast
 import re
 import textwrap
 
-from codling.grading.fences import FencedBlock, find_blocks, strip_thoughts
+from codling.grading.fences import find_blocks, strip_thoughts
 
 _STARTS = re.compile(r"(?:def|class|import|from|async def|@\w)")
 
@@ -37,7 +37,7 @@ def python_block(answer: str, name: str = "") -> str:
     text = strip_thoughts(answer).replace("\r\n", "\n").replace("\u00a0", " ")
     found = [b for b in find_blocks(text) if b.code.strip()]
     fitting = [b for b in found if b.is_in("python")] or [b for b in found if not b.language]
-    fitting = [b for i, b in enumerate(fitting) if not _quotes(b, fitting[:i])]
+    fitting = [b for i, b in enumerate(fitting) if not b.repeats_one_of(fitting[:i])]
     if not fitting:
         return found[0].code if found else _skip_prose(text)
     defining = [b for b in fitting if _defines(b.code, name)]
@@ -72,12 +72,6 @@ def _defines(code: str, name: str) -> bool:
     return bool(name) and bool(
         re.search(rf"^[ \t]*(?:async def|def|class) {re.escape(name)}\b", code, re.M)
     )
-
-
-def _quotes(block: FencedBlock, before: list[FencedBlock]) -> bool:
-    """Whether it only repeats lines of an earlier block, as explanations do."""
-    lines = {line.strip() for line in block.code.splitlines()} - {""}
-    return any(lines < {line.strip() for line in b.code.splitlines()} for b in before)
 
 
 def _helps(code: str, chosen: str) -> bool:

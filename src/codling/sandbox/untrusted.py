@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from codling.core.errors import ConfigError, SourceError
-from codling.core.exit_status import Said
+from codling.core.exit_status import TextWithStatus
 from codling.core.ranges import Range, Ranged, Seconds
 from codling.sandbox.box import describe
 from codling.sandbox.executor import Executor, Program
@@ -47,7 +47,7 @@ class UntrustedConfig(Ranged):
     """Run it without bubblewrap: it can then read and change whatever you can."""
 
 
-def run_untrusted(config: UntrustedConfig) -> Said:
+def run_untrusted(config: UntrustedConfig) -> TextWithStatus:
     """Run an untrusted file in the sandbox, and say how it ended.
 
     Its name says the language (.py, .sh, .js, .cpp ...), without a suffix its #! line. The exit
@@ -75,7 +75,7 @@ def run_untrusted(config: UntrustedConfig) -> Said:
     text = "".join(f"{part.rstrip()}\n" for part in (outcome.stdout, outcome.stderr) if part)
     line = f"{outcome.status} after {outcome.seconds:.2f} s {outcome.detail}".rstrip()
     shown = f"{text}{line}\n[{describe(unsafe=config.unsafe)}]"
-    return Said(shown, status=exit_status(outcome))
+    return TextWithStatus(shown, status=exit_status(outcome))
 
 
 def exit_status(outcome: Outcome) -> int:

@@ -98,6 +98,14 @@ class Constrained(BaseModel):
     response_format: dict[str, Any] | None = None
     logit_bias: Any = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _absent_is_default(cls, values: object) -> object:
+        """A null means the default, as OpenAI has it."""
+        if isinstance(values, dict):
+            return {k: v for k, v in values.items() if v is not None}
+        return values
+
     def refuse_unsupported(self) -> None:
         """Raise RequestError for a setting that would change the answer and is not implemented."""
         for name in Constrained.model_fields:
@@ -127,14 +135,6 @@ class GenerationRequest(Constrained):
     user: str | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _absent_is_default(cls, values: object) -> object:
-        """A null means the default, as OpenAI has it."""
-        if isinstance(values, dict):
-            return {k: v for k, v in values.items() if v is not None}
-        return values
 
     @property
     def wants_usage(self) -> bool:
@@ -301,13 +301,6 @@ class Native(Constrained):
     t_max_predict_ms: float = 0
     response_fields: list[str] = Field(default_factory=list, max_length=64)
     user: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _absent_is_default(cls, values: object) -> object:
-        if isinstance(values, dict):
-            return {k: v for k, v in values.items() if v is not None}
-        return values
 
 
 class NativeRequest(Native):

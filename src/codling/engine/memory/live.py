@@ -25,7 +25,7 @@ from codling.corpus.licenses.notices import (
     read_notices,
 )
 from codling.corpus.redaction.redact import RedactConfig, redact
-from codling.corpus.sources.opened import open_sources
+from codling.corpus.sources.open import open_sources
 from codling.corpus.sources.repository import Archive
 from codling.engine.memory.mixture import Weights
 from codling.engine.memory.repository import FileName, Memory
