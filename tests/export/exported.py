@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from codling.checkpoint.store import TokenIds, save_hf
-from codling.model.config import ModelConfig, RopeConfig
+from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 from codling.model.transformer import Transformer
 from codling.tokens.bpe import train
 from codling.tokens.families import SplitsName
@@ -32,6 +32,29 @@ QWEN2 = replace(
     rope=RopeConfig(theta=1e6, scaling="yarn", factor=4.0, original_max_position=64),
 )
 QWEN3 = replace(LLAMA, qk_norm=True, tie_embeddings=True, head_dim=32, rope=RopeConfig())
+LATENT = replace(
+    LLAMA,
+    n_layers=3,
+    n_kv_heads=None,
+    rope=RopeConfig(
+        scaling="yarn", factor=4.0, original_max_position=64, mscale=0.707, mscale_all_dim=0.707
+    ),
+    mla=MLAConfig(
+        kv_lora_rank=32, q_lora_rank=48, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=24
+    ),
+    moe=MoEConfig(
+        n_routed_experts=6,
+        n_shared_experts=2,
+        n_experts_per_token=2,
+        moe_intermediate_size=32,
+        routed_scaling_factor=2.5,
+    ),
+)
+LATENT_SHAPES = {
+    "latent": LATENT,
+    "latent-dense": replace(LATENT, moe=None, rope=RopeConfig()),
+    "latent-normalised": replace(LATENT, moe=replace(LATENT.moe, norm_topk_prob=True)),
+}
 SHAPES = {"llama": LLAMA, "qwen2": QWEN2, "qwen3": QWEN3}
 TOKENS = torch.arange(60).reshape(1, 60) * 5
 

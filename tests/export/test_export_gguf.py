@@ -19,8 +19,8 @@ from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.core.artifact import open_artifact
 from codling.core.errors import CheckpointError, ConfigError, TokenizerError
 from codling.export.export import ExportConfig, export
-from codling.model.config import MLAConfig, ModelConfig, RopeConfig
-from export.exported import LLAMA, QWEN2, SHAPES, logits_of, save
+from codling.model.config import ModelConfig, RopeConfig
+from export.exported import LATENT, LATENT_SHAPES, LLAMA, QWEN2, SHAPES, logits_of, save
 
 TEXT = "class Größe(Stack):\r\n\tdef pop(self):  # 漢字, it's 1234 <|EOT|>\n\n    return x_2\n"
 
@@ -38,6 +38,32 @@ def test_a_model_comes_back_with_equal_logits(tmp_path: Path, kind: str, stored:
     path = export_to(tmp_path / "out", tmp_path / "m", type=stored)
     assert load_config(path) == replace(load_config(tmp_path / "m"), init_std=0.02)
     torch.testing.assert_close(logits_of(load_model(path)), logits_of(model), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", LATENT_SHAPES)
+def test_latent_attention_and_experts_come_back_with_equal_logits(
+    tmp_path: Path, kind: str
+) -> None:
+    model = save(tmp_path / "m", LATENT_SHAPES[kind])
+    path = export_to(tmp_path / "out", tmp_path / "m", type="bf16")
+    torch.testing.assert_close(logits_of(load_model(path)), logits_of(model), rtol=0, atol=0)
+
+
+def test_kv_b_is_split_and_experts_are_stacked(tmp_path: Path) -> None:
+    """Sizes as llama.cpp's loader demands them; the router stays in fp32."""
+    save(tmp_path / "m", LATENT)
+    path = export_to(tmp_path / "out", tmp_path / "m", type="q8_0")
+    tensors = {t.name: t for t in gguf.GGUFReader(path).tensors}
+    assert tensors["blk.0.attn_k_b.weight"].shape.tolist() == [16, 32, 4]
+    assert tensors["blk.0.attn_v_b.weight"].shape.tolist() == [32, 24, 4]
+    assert tensors["blk.1.ffn_down_exps.weight"].shape.tolist() == [32, 64, 6]
+    assert tensors["blk.1.ffn_gate_inp.weight"].tensor_type.name == "F32"
+    metadata = read_gguf_metadata(path)
+    assert metadata["general.architecture"] == "deepseek2"
+    assert metadata["deepseek2.attention.head_count_kv"] == 1
+    assert metadata["deepseek2.attention.key_length"] == 32 + 8
+    assert metadata["deepseek2.attention.key_length_mla"] == 16 + 8
+    assert metadata["deepseek2.rope.scaling.yarn_log_multiplier"] == pytest.approx(0.0707)
 
 
 @pytest.mark.parametrize("stored", ["f16", "q8_0", "q5_1", "q4_0"])
@@ -150,13 +176,21 @@ def test_what_is_exported_can_be_exported_again(tmp_path: Path) -> None:
     [
         (
             replace(
-                LLAMA,
-                n_kv_heads=None,
-                mla=MLAConfig(
-                    kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16
+                LATENT,
+                rope=RopeConfig(
+                    scaling="yarn", factor=4.0, original_max_position=64, mscale_all_dim=0.7
                 ),
             ),
-            "latent attention",
+            "mscale",
+        ),
+        (
+            replace(
+                LLAMA,
+                rope=RopeConfig(
+                    scaling="yarn", factor=4.0, original_max_position=64, beta_fast=16.0
+                ),
+            ),
+            "beta",
         ),
         (
             replace(

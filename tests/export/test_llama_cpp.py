@@ -14,12 +14,13 @@ import pytest
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.export.export import ExportConfig, export
-from export.exported import SHAPES, save
+from export.exported import LATENT_SHAPES, SHAPES, save
 from export.ggml import llama_library
 
 pytestmark = pytest.mark.slow
 
 N_NEW = 64
+TINY = SHAPES | LATENT_SHAPES
 PROMPTS = [
     "def fibonacci(n):\n",
     "def quicksort(items):\n    ",
@@ -34,9 +35,9 @@ PROMPTS = [
 ]
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", TINY)
 def test_tiny_models_say_the_same(tmp_path: Path, kind: str) -> None:
-    save(tmp_path / "m", SHAPES[kind])
+    save(tmp_path / "m", TINY[kind])
     made = export(ExportConfig(model=tmp_path / "m", type="f32", out_dir=tmp_path / "out"))
     compare(tmp_path / "m", made.files("*.gguf")[0])
 

@@ -65,11 +65,12 @@ _IN_LAYER = {
 _STACKED = {"ffn_gate_exps": "gate_proj", "ffn_up_exps": "up_proj", "ffn_down_exps": "down_proj"}
 _TOP_OF = {ours: theirs for theirs, ours in _TOP.items()}
 _IN_LAYER_OF = {ours: theirs for theirs, ours in _IN_LAYER.items()}
+_STACKED_OF = {ours: theirs for theirs, ours in _STACKED.items()}
 _LAYER = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 
 
 def gguf_name(published: str) -> str:
-    """What a tensor of a dense model is called in the file.
+    """What a tensor is called in the file that it goes into as it is.
 
     >>> gguf_name("model.layers.3.self_attn.q_proj.bias"), gguf_name("lm_head.weight")
     ('blk.3.attn_q.bias', 'output.weight')
@@ -79,6 +80,15 @@ def gguf_name(published: str) -> str:
     _, _, layer, rest = published.split(".", 3)
     kind, _, ending = rest.rpartition(".")
     return f"blk.{layer}.{_IN_LAYER_OF[kind]}.{ending}"
+
+
+def stacked_name(layer: str, projection: str) -> str:
+    """What the tensor is called that holds one matrix of every routed expert of a layer.
+
+    >>> stacked_name("3", "gate_proj")
+    'blk.3.ffn_gate_exps.weight'
+    """
+    return f"blk.{layer}.{_STACKED_OF[projection]}.weight"
 
 
 def gguf_config(file: GgufFile) -> ModelConfig:

@@ -27,7 +27,8 @@ from codling.core.lineage import count_licenses
 from codling.core.ranges import Count, Ranged
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
-from codling.export.gguf import check_shape, write_gguf_model
+from codling.export.gguf import write_gguf_model
+from codling.export.gguf_shape import gguf_architecture
 from codling.export.hf import HF_TYPES, write_hf_model
 from codling.export.mixture import GgufType
 from codling.export.modelfile import make_modelfile
@@ -96,7 +97,7 @@ def export(config: ExportConfig) -> Work:
     shape, tensors = stream_tensors(path, adapter)
     inputs = [model_input(path)] + ([] if adapter is None else [adapter_input(adapter)])
     if config.format == "gguf":
-        check_shape(shape)
+        gguf_architecture(shape)
     draft = yield inputs
     tokenizer_dir = draft.inner("tokenizer").path
     write_tokenizer(path, tokenizer_dir)
