@@ -9,12 +9,7 @@ python examples/finetune_deepseekcoder.py --model_name_or_path MODEL --data_path
 
 import sys
 
-from codling.core.errors import CodlingError
-from codling.posttrain.published_command import finetune
+from codling.cli import main
 
 if __name__ == "__main__":
-    try:
-        print(finetune(sys.argv[1:]).counts)
-    except CodlingError as error:
-        print(f"finetune: {error}", file=sys.stderr)
-        sys.exit(2)
+    main(["finetune", *sys.argv[1:]])

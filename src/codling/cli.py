@@ -213,7 +213,7 @@ def _command(verb: Verb) -> Callable[..., object]:
             result = stage(_merge(config_class, verb, values, given))
         return _name_flags_late(result, names) if isinstance(result, Iterator) else result
 
-    parameters = list(_parameters(config_class, verb.positional))
+    parameters = list(_parameters(config_class, verb))
     parameters.append(
         inspect.Parameter(
             "recipe",
@@ -227,7 +227,7 @@ def _command(verb: Verb) -> Callable[..., object]:
             ],
         )
     )
-    if {"out_dir", "run_dir"} & {f.name for f in fields(config_class)}:
+    if verb.takes_words or {"out_dir", "run_dir"} & {f.name for f in fields(config_class)}:
         note = Parameter(
             help="Drop unfinished work of the output folder and start again.",
             negative=(),
@@ -277,8 +277,9 @@ def _merge(
     return recipes.build(config_class, merged, where)
 
 
-def _parameters(config_class: type, positional: str | None) -> Iterator[inspect.Parameter]:
+def _parameters(config_class: type, verb: Verb) -> Iterator[inspect.Parameter]:
     """The config's settings as parameters of a function, the positional one first."""
+    positional = verb.positional
     settings = [each for each in settings_of(config_class) if each.path != "recipe"]
     for each in sorted(settings, key=lambda setting: setting.path != positional):
         note = Parameter(
@@ -288,6 +289,7 @@ def _parameters(config_class: type, positional: str | None) -> Iterator[inspect.
             negative_iterable=(),
             # `--benchmarks *.jsonl`; only where no argument without a flag could be swallowed.
             consume_multiple=positional is None,
+            allow_leading_hyphen=verb.takes_words and each.path == positional,
         )
         name = each.path.replace(".", "__")
         if each.path != positional:

@@ -23,6 +23,8 @@ class Verb:
     help: str
     positional: str | None = None
     """The config's field that plain arguments fill."""
+    takes_words: bool = False
+    """Flags that codling does not know are for the stage to read, with all other words."""
     own_table: str | None = None
     """The recipe's table, where it is not named like the verb."""
 
@@ -147,6 +149,13 @@ VERBS = (
         "tune",
         "codling.posttrain.tune:tune",
         "Teach a published model to answer: LoRA, or all weights, loss on answers only.",
+    ),
+    Verb(
+        "finetune",
+        "codling.posttrain.finetune:finetune",
+        "DeepSeek-Coder's published fine-tuning command, with its flags of 2023.",
+        "words",
+        takes_words=True,
     ),
     Verb(
         "merge",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -234,6 +235,7 @@ def test_a_template_whose_answers_never_end_is_one_line(
         encoder.documents(read_dialogue({"messages": [ASK, ANSWER]}))
 
 
+PAD = "<\uff5cend\u2581of\u2581sentence\uff5c>"
 PUBLISHED_ROWS = [
     {"instruction": "  Write add.\n", "output": "def add(a, b):\n    return a + b\n"},
     {"instruction": "Say <|EOT|> twice", "output": "<|EOT|><|EOT|>"},
@@ -263,21 +265,63 @@ def script_labels(
     return both[0], [-100] * min(n_ignored, len(both[0])) + both[0][n_ignored:]
 
 
-@pytest.mark.parametrize("row", PUBLISHED_ROWS, ids=lambda row: row["instruction"][:12].strip())
-def test_published_labels_are_those_of_the_published_script(
-    made: Callable[..., Artifact], tokenizer_dir: Path, tokenizer: Tokenizer, row: dict[str, str]
+def published_rows(n: int) -> list[dict[str, str]]:
+    """The rows above and random ones: seams, look-alikes of tokens, lengths around the limit."""
+    rng = Random(15)
+    parts = [
+        " ",
+        "\n",
+        "\n\n",
+        "  ",
+        "x",
+        "é",
+        "漢字",
+        "🙂",
+        "def ",
+        "return",
+        "<|EOT|>",
+        "### ",
+        "\t",
+    ]
+    parts += [PAD, "<|pad|>", "\r\n", "0", "12", "It's", "\u3000", "_", ":"]
+
+    def text(length: int) -> str:
+        return "".join(rng.choice(parts) for _ in range(length)) + "."
+
+    drawn = (
+        {"instruction": text(rng.randint(0, 150)), "output": text(rng.randint(0, 150))}
+        for _ in range(n - len(PUBLISHED_ROWS))
+    )
+    return [*PUBLISHED_ROWS, *drawn]
+
+
+def test_published_labels_are_those_of_the_published_script_on_200_rows(
+    made: Callable[..., Artifact],
+    tokenizer_dir: Path,
+    tokenizer: Tokenizer,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     bos, pad = tokenizer.specials.bos or 0, tokenizer.specials.pad or 0
     theirs = Published.from_file(str(tokenizer_dir / "tokenizer.json"))
-    ids, labels = script_labels(theirs, row, 400, bos, pad)
-    # A row of which all counts stands beside it, for a run without any is refused.
-    artifact = made([{"instruction": "x", "output": "y"}, row], labels="published", context=400)
+    rows = published_rows(200)
+    limit = 300
+    artifact = made(rows, labels="published", context=limit)
     stream = open_labelled(artifact.path, "train")
-    ours = stream.ids[stream.starts[1] :].tolist()
-    counted = stream.counted[stream.starts[1] :].tolist()
-    assert ours == ids
-    assert [i if c else -100 for i, c in zip(ours, counted, strict=True)] == labels
-    assert artifact.counts["unlabelled"] == int(all(label == -100 for label in labels))
+    n_cut = n_unlabelled = 0
+    for row, start, length in zip(rows, stream.starts, stream.lengths, strict=True):
+        ids, labels = script_labels(theirs, row, limit, bos, pad)
+        ours, counted = (part[start : start + length] for part in (stream.ids, stream.counted))
+        assert ours.tolist() == ids
+        assert [int(i) if c else -100 for i, c in zip(ours, counted, strict=True)] == labels
+        is_unlabelled = all(label == -100 for label in labels)
+        n_unlabelled += is_unlabelled
+        whole, _ = script_labels(theirs, row, 10**6, bos, pad)
+        n_cut += len(whole) > limit and not is_unlabelled
+    assert (artifact.counts["unlabelled"], artifact.counts["cut_answers"]) == (n_unlabelled, n_cut)
+    assert min(n_cut, n_unlabelled) > 0
+    said = capsys.readouterr().err
+    assert f"{n_cut} answers are cut and teach no end; give a longer context than 300" in said
+    assert f"{n_unlabelled} rows are cut before their answer and teach nothing" in said
 
 
 def test_the_held_out_part_is_a_share_of_the_questions(made: Callable[..., Artifact]) -> None:

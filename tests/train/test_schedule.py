@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 
 from codling.core.errors import ConfigError
 from codling.train.config import ScheduleConfig
@@ -43,3 +44,31 @@ def test_wsd_holds_and_then_falls_in_a_line() -> None:
 def test_drops_out_of_order_are_refused() -> None:
     with pytest.raises(ConfigError, match="must rise"):
         ScheduleConfig(name="steps", drops=(0.9, 0.8))
+
+
+def test_the_schedules_of_transformers_are_repeated() -> None:
+    transformers = pytest.importorskip("transformers")
+    forms: dict[str, dict[str, Any]] = {
+        "linear": {"name": "wsd"},
+        "cosine": {"name": "cosine"},
+        "constant_with_warmup": {"name": "wsd", "floor": 1.0},
+    }
+    for name, settings in forms.items():
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        theirs = transformers.get_scheduler(name, optimizer, 3, 12)
+        expected = []
+        for _ in range(12):
+            expected.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            theirs.step()
+        ours = rates(12, form="transformers", warmup_steps=3, **settings)
+        assert ours == pytest.approx(expected)
+        by_share = rates(12, form="transformers", warmup_steps=0, warmup_share=0.21, **settings)
+        assert by_share == ours
+
+
+def test_deepspeeds_warm_up_is_logarithmic_and_then_constant() -> None:
+    """The rates that DeepSpeed 0.19.8 was seen to use at 2e-5 with ten steps of warm-up."""
+    seen = [0, 0, 0.602, 0.954, 1.204, 1.398, 1.556, 1.69, 1.806, 1.908, 2, 2, 2]
+    ours = rates(13, form="deepspeed", warmup_steps=10)
+    assert [round(2 * rate, 3) for rate in ours] == seen

@@ -69,6 +69,9 @@ class TuneConfig(PosttrainConfig):
     """Tokens of a window; 0 takes what the dialogues were made for."""
     packing: bool = True
     """Several dialogues share a window, without seeing each other; otherwise each has its own."""
+    weigh: Literal["tokens", "batches"] = "tokens"
+    """tokens: every counted token of an update weighs the same; batches: every micro-batch does, as
+    in transformers' Trainer of 2023."""
     epochs: Annotated[float, Range(0, 10_000)] = length(3.0)
     """How often every answer is seen; 0 takes `minutes`. `max_steps` counts before both."""
     optimizer: OptimizerConfig = field(

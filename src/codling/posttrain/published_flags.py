@@ -5,7 +5,7 @@ a refusal.
 Input: words of a command line, and a DeepSpeed config. Output: values by name, and lines that say
 what has no effect.
 
-Not here: what the values become (published_command.py).
+Not here: what the values become (finetune.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,9 +48,10 @@ DEFAULTS: Mapping[str, Value] = {
     "use_peft": False,
     "lora_rank": 16,
     "lora_alpha": 32.0,
+    "heldout_share": 0.0,
     "faithful": False,
 }
-"""What is used, with the published defaults; the last four are ours."""
+"""What is used, with the published defaults; the last five are ours."""
 
 _SILENT = (
     "do_train overwrite_output_dir local_rank save_safetensors remove_unused_columns report_to "
@@ -67,7 +68,7 @@ _IGNORED = {
         "save_strategy save_steps save_total_limit save_on_each_node resume_from_checkpoint "
         "ignore_data_skip"
     ),
-    "make a held-out part with codling data dialogues, which chooses the best weights": (
+    "--heldout_share 0.02 sets rows aside, by which the best weights are chosen": (
         "evaluation_strategy eval_steps eval_delay per_device_eval_batch_size "
         "per_gpu_eval_batch_size eval_accumulation_steps do_eval do_predict prediction_loss_only "
         "load_best_model_at_end metric_for_best_model greater_is_better bf16_full_eval "
@@ -93,6 +94,8 @@ _IGNORED = {
         "push_to_hub_token"
     ),
 }
+_NOTHING = (["no"], ["none"], ["False"], ["false"], ["0"])
+"""Values with which a flag without effect asks for nothing."""
 _REFUSED = "label_smoothing_factor neftune_noise_alpha adafactor"
 """Flags that would change what is learned, and that codling does not have."""
 _WHY = {name: why for why, names in _IGNORED.items() for name in names.split()}
@@ -129,14 +132,16 @@ def read_flags(words: Sequence[str]) -> tuple[dict[str, Value], list[str]]:
             )
         if name in DEFAULTS:
             given[name] = _convert(name, values)
-        elif name in _WHY:
+        elif name in _WHY and values not in _NOTHING:
             said.setdefault(_WHY[name], []).append(f"--{name}")
         elif name == "report_to" and values not in (["none"], []):
             said.setdefault("metrics.jsonl has every step", []).append(f"--report_to {values[0]}")
     return given, [f"{', '.join(names)}: no effect, {why}" for why, names in said.items()]
 
 
-def read_deepspeed(path: Path, given: Mapping[str, Value]) -> tuple[dict[str, Value], list[str]]:
+def read_deepspeed(
+    path: Path, given: Mapping[str, Value], n_ranks: int
+) -> tuple[dict[str, Value], list[str]]:
     """What a DeepSpeed config sets beside the flags, and lines about what has no effect.
 
     Raises ConfigError if a value contradicts a flag.
@@ -159,6 +164,7 @@ def read_deepspeed(path: Path, given: Mapping[str, Value]) -> tuple[dict[str, Va
                     'write "auto" there'
                 )
             found[name] = wanted
+    _check_batch(path, config.get("train_batch_size"), {**DEFAULTS, **found, **given}, n_ranks)
     lines = []
     if unknown:
         lines.append(f"{path}: no effect, codling knows no {', '.join(unknown)}")
@@ -168,6 +174,18 @@ def read_deepspeed(path: Path, given: Mapping[str, Value]) -> tuple[dict[str, Va
             "final folder holds all of them, where ZeRO-3 left empty ones"
         )
     return found, lines
+
+
+def _check_batch(path: Path, wanted: object, flags: Mapping[str, Value], n_ranks: int) -> None:
+    """ConfigError if train_batch_size is not what the other sizes come to."""
+    names = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    each, accumulate = (int(str(flags[name])) for name in names)
+    if wanted not in (None, "auto", n_ranks * each * accumulate):
+        raise ConfigError(
+            f"{path} sets train_batch_size to {wanted}, but {n_ranks} processes x "
+            f"--per_device_train_batch_size {each} x --gradient_accumulation_steps {accumulate} "
+            f'are {n_ranks * each * accumulate}; write "auto" there'
+        )
 
 
 def has_scheduler(path: Path) -> bool:
@@ -183,7 +201,7 @@ def _flags_of(key: str, value: Any) -> dict[str, Value] | None:  # noqa: ANN401 
     if key == "optimizer.params.betas" and isinstance(value, list) and len(value) == 2:
         return {"adam_beta1": float(value[0]), "adam_beta2": float(value[1])}
     if key == "train_batch_size":
-        return {}  # follows from the other sizes and the number of processes
+        return {}  # _check_batch
     name = _OF_CONFIG.get(key)
     if name is None or isinstance(value, (list, dict)):
         return None

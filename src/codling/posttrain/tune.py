@@ -74,7 +74,9 @@ def tune(config: TuneConfig) -> Work:
     context = config.context or meta.context
     made = check_memory(shape, config, context, available_bytes())
     stream = open_labelled(config.dialogues_dir, "train")
-    windows = Windows(stream, context, meta.eos, config.seed, packing=config.packing)
+    windows = Windows(
+        stream, context, meta.eos, config.seed, packing=config.packing, weigh=config.weigh
+    )
     answers = meta.splits["train"]
     say(
         f"{made}; {answers.n_documents:,} dialogues in {len(windows):,} windows of {context:,} "

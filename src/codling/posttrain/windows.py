@@ -14,6 +14,7 @@ Not here: the loop (train/trainer.py).
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from codling.tokens.dialogue_files import LabelledStream
 from codling.train.loader import Batch
 from codling.train.loss import IGNORED
 from codling.train.parallel.ranks import Ranks
+
+Weigh = Literal["tokens", "batches"]
 
 
 def place_whole(lengths: Sequence[int], size: int) -> list[list[int]]:
@@ -51,16 +54,24 @@ class Windows:
     Legend: B batch, T tokens of a window.
     """
 
-    def __init__(
-        self, stream: LabelledStream, context: int, filler: int, seed: int, *, packing: bool = True
+    def __init__(  # noqa: PLR0913 (a stream, and how it is laid out)
+        self,
+        stream: LabelledStream,
+        context: int,
+        filler: int,
+        seed: int,
+        *,
+        packing: bool = True,
+        weigh: Weigh = "tokens",
     ) -> None:
         """`context` is T, `filler` the token at ignored places; without `packing` every document
-        has a window of its own.
+        has a window of its own. `weigh`: what weighs the same in an update.
 
         A document of n tokens takes n - 1 places: its last token is only a target. Documents of
         which nothing counts are left out. Raises ConfigError if one does not fit.
         """
         self._stream, self._context, self._filler, self._seed = stream, context, filler, seed
+        self._weigh = weigh
         spans = zip(stream.starts.tolist(), stream.lengths.tolist(), strict=True)
         self._spans = [(s, s + n) for s, n in spans if stream.counted[s + 1 : s + n].any()]
         places = [end - start - 1 for start, end in self._spans]
@@ -108,6 +119,8 @@ class Windows:
         update = self._visit(first * batch_size, accumulate * batch_size)
         at = (number - first) * batch_size
         own = update[at : at + batch_size][ranks.rows(batch_size)]
+        if self._weigh == "batches":
+            return *self.batch(own), torch.tensor(1.0)
         share = self.n_counted[own].sum() / self.n_counted[update].sum()
         weight = torch.tensor(share * accumulate * ranks.n_ranks, dtype=torch.float32)
         return *self.batch(own), weight

@@ -42,6 +42,8 @@ class Labelled:
 
     ids: list[int]
     counted: list[bool]
+    is_cut: bool = False
+    """Whether its end is missing; only DeepSeek-Coder's script makes such."""
 
     @property
     def n_counted(self) -> int:
@@ -199,11 +201,13 @@ def published_labels(
     begin = [bos] if tokenizer.adds_bos and bos is not None else []
 
     def encode(text: str) -> list[int]:
-        return [*begin, *tokenizer.encode(text, allow_special=True)][:max_length]
+        return [*begin, *tokenizer.encode(text, allow_special=True)]
 
-    ids = encode(f"{prompt}{output}\n{EOT}")
-    n_prompt = sum(i != tokenizer.specials.pad for i in encode(prompt))
-    return Labelled(ids, [place >= n_prompt for place in range(len(ids))])
+    whole = encode(f"{prompt}{output}\n{EOT}")
+    ids = whole[:max_length]
+    n_prompt = sum(i != tokenizer.specials.pad for i in encode(prompt)[:max_length])
+    counted = [place >= n_prompt for place in range(len(ids))]
+    return Labelled(ids, counted, is_cut=len(ids) < len(whole))
 
 
 def _of_family(tokenizer: Tokenizer) -> str | None:

@@ -126,6 +126,8 @@ class _Labeller:
         self.shapes: Counter[str] = Counter()
         self.n_unlabelled = 0
         """Documents of which no token counts; only DeepSeek-Coder's script makes such."""
+        self.n_cut = 0
+        """Answers without their end; only DeepSeek-Coder's script makes such."""
 
     def label(self, row: object) -> tuple[Split, list[Labelled]]:
         """The split of a row and its documents; RowError if it has none."""
@@ -139,6 +141,7 @@ class _Labeller:
             documents = self.encoder.documents(dialogue)
         self.shapes[dialogue.shape] += 1
         self.n_unlabelled += sum(document.n_counted == 0 for document in documents)
+        self.n_cut += sum(document.is_cut and document.n_counted > 0 for document in documents)
         return self._split(dialogue), documents
 
     def _label_published(self, row: Any) -> Labelled:  # noqa: ANN401 -- JSON, read as a dialogue already
@@ -243,9 +246,8 @@ def _publish(
         say(f"{n:,} rows left out: {reason}; the first is {where} ({first['detail']})")
     if not writer.streams["train"].n_counted:
         raise SourceError(f"no row of {config.files[0]} can be learnt; {dict(reasons)}")
-    if labeller.n_unlabelled:
-        say(f"{labeller.n_unlabelled:,} rows are cut before their answer and teach nothing")
     encoder = labeller.encoder
+    _warn(labeller, config)
     if encoder is not None:
         draft.file(TEMPLATE).write_text(encoder.source, encoding="utf-8")
     draft.counts |= {
@@ -255,10 +257,25 @@ def _publish(
         "shapes": dict(labeller.shapes),
         "dropped": dict(reasons),
         "unlabelled": labeller.n_unlabelled,
+        "cut_answers": labeller.n_cut,
         "answers_after_a_cut": encoder.n_cut if encoder else 0,
         "answers_too_long": encoder.n_too_long if encoder else 0,
     }
     write_json(draft.file(META), asdict(_meta(writer, config)))
+
+
+def _warn(labeller: _Labeller, config: DialoguesConfig) -> None:
+    """Say what the length of the context costs."""
+    longer = f"give a longer context than {config.context:,}"
+    if labeller.n_unlabelled:
+        say(
+            f"{labeller.n_unlabelled:,} rows are cut before their answer and teach nothing; "
+            f"{longer}"
+        )
+    if labeller.n_cut:
+        say(f"{labeller.n_cut:,} answers are cut and teach no end; {longer}")
+    if labeller.encoder is not None and labeller.encoder.n_too_long:
+        say(f"{labeller.encoder.n_too_long:,} answers do not fit and are left out; {longer}")
 
 
 def _meta(writer: _DialogueWriter, config: DialoguesConfig) -> DialogueMeta:

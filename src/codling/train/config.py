@@ -61,6 +61,12 @@ class ScheduleConfig(Ranged):
     by `drop_factor` at each of `drops` (DeepSeek's multi-step schedules)."""
     warmup_steps: CountFromZero = 20
     """Linear warm-up; at most a tenth of the run."""
+    form: Literal["own", "transformers", "deepspeed"] = "own"
+    """Whose arithmetic, to repeat a run of theirs. transformers: the first update has rate 0,
+    warm-up is as long as it says, the rate falls after it; deepspeed: WarmupLR, a logarithmic rise,
+    then constant."""
+    warmup_share: Share = 0.0
+    """transformers: warm-up as a share of the run, where warmup_steps is 0."""
     decay_from: ProperShare = 0.0
     """wsd: share of the run after which the rate falls; 0 falls from the start."""
     floor: Share = 0.0

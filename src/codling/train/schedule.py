@@ -11,6 +11,10 @@ The published recipes in these terms:
     Coder-V2        cosine to 10%
     short runs      wsd with decay_from 0: linear to zero
 
+Runs of other programs are repeated with `form`: transformers' get_scheduler (a linear or cosine
+fall after the warm-up, whose first update has rate 0), and DeepSpeed's WarmupLR as version 0.19.8
+was measured.
+
 Not here: the peaks themselves (OptimizerConfig).
 """
 
@@ -28,14 +32,34 @@ def rate_at(step: int, n_steps: int, config: ScheduleConfig) -> float:
     >>> [round(rate_at(s, 10, steps), 3) for s in (0, 7, 8, 9)]
     [1.0, 1.0, 0.316, 0.1]
     """
-    warmup = min(config.warmup_steps, int(n_steps * _MAX_WARMUP_SHARE))
-    warm = min(1.0, (step + 1) / (warmup + 1))
-    done = step / n_steps
+    match config.form:
+        case "deepspeed":
+            return _warmup_lr(step, config.warmup_steps)
+        case "transformers":
+            warmup = config.warmup_steps or math.ceil(n_steps * config.warmup_share)
+            warm = min(1.0, step / max(1, warmup)) if warmup else 1.0
+            done = max(0, step - warmup) / max(1, n_steps - warmup)
+        case "own":
+            warmup = min(config.warmup_steps, int(n_steps * _MAX_WARMUP_SHARE))
+            warm = min(1.0, (step + 1) / (warmup + 1))
+            done = step / n_steps
+    return warm * _share_after(done, config)
+
+
+def _share_after(done: float, config: ScheduleConfig) -> float:
+    """The share of the peak when `done` of the run is behind, without warm-up."""
     match config.name:
         case "steps":
-            return warm * float(config.drop_factor ** sum(done >= d for d in config.drops))
+            return float(config.drop_factor ** sum(done >= d for d in config.drops))
         case "cosine":
             fallen = (1 - math.cos(math.pi * done)) / 2
         case "wsd":
             fallen = max(0.0, done - config.decay_from) / (1 - config.decay_from)
-    return warm * (1 - (1 - config.floor) * fallen)
+    return 1 - (1 - config.floor) * fallen
+
+
+def _warmup_lr(step: int, warmup: int) -> float:
+    """WarmupLR: ln(step) / ln(warmup), so that the first two updates do nothing; then 1."""
+    if step == 0:
+        return 0.0
+    return min(1.0, math.log(step) / math.log(max(2, warmup)))

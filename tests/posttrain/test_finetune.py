@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from codling.cli import main
 from codling.core.errors import ConfigError
-from codling.posttrain.published_command import plan_run
+from codling.posttrain.finetune import plan_run
 from codling.posttrain.published_flags import KNOWN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,12 +62,14 @@ def test_the_published_command_means_these_settings(tmp_path: Path) -> None:
     assert tuning.loop().optimizer.learning_rate == 2e-5
     assert tuning.optimizer.betas == (0.9, 0.999)
     assert (tuning.schedule.name, tuning.schedule.warmup_steps) == ("cosine", 10)
+    assert (tuning.schedule.form, tuning.weigh) == ("transformers", "tokens")
     assert (tuning.precision, tuning.seed, tuning.packing) == ("bf16", 42, True)
     assert (run.dialogues.context, run.dialogues.labels) == (1024, "answers")
     assert run.dialogues.files == (Path("DATA"),)
     said = "\n".join(run.lines)
-    for named in ("--save_steps", "--logging_steps", "--report_to tensorboard", "--eval"):
+    for named in ("--save_steps", "--logging_steps", "--report_to tensorboard"):
         assert named in said
+    assert "--evaluation_strategy" not in said  # it asks for nothing
     assert "the rate follows --lr_scheduler_type cosine" in said
     assert "zero_optimization has no effect" in said
 
@@ -75,8 +78,9 @@ def test_faithful_keeps_what_was_published(tmp_path: Path) -> None:
     run = plan_run(words(tmp_path, more="--faithful"))
     assert run.dialogues.labels == "published"
     assert not run.tuning.packing
-    assert (run.tuning.schedule.name, run.tuning.schedule.floor) == ("wsd", 1.0)
-    assert any("scheduler holds the rate" in line for line in run.lines)
+    assert (run.tuning.schedule.form, run.tuning.schedule.warmup_steps) == ("deepspeed", 10)
+    assert run.tuning.weigh == "batches"
+    assert any("rises with the logarithm" in line for line in run.lines)
 
 
 def test_defaults_are_the_published_ones() -> None:
@@ -93,7 +97,11 @@ def test_defaults_are_the_published_ones() -> None:
         ("--seed x", "--seed is x"),
         ("--bf16 maybe", "--bf16 is maybe"),
         ("--model_name_or_path --seed 1", r"sets MODEL and then uses \$MODEL_PATH"),
-        ("--lr_scheduler_type polynomial", "choose from cosine"),
+        ("--lr_scheduler_type polynomial", "choose from linear, cosine"),
+        ("--optim lion_32bit", "which learns otherwise; choose adamw_torch"),
+        ("--per_device_train_batch_size 0", "--per_device_train_batch_size is 0"),
+        ("--warmup_ratio 2", "--warmup_ratio is 2"),
+        ("--data_path", "--data_path has no value"),
         ("--neftune_noise_alpha 5", "changes what is learned"),
     ],
 )
@@ -106,10 +114,28 @@ def test_a_deepspeed_config_that_contradicts_a_flag_names_both(tmp_path: Path) -
     config = ZERO3 | {"gradient_accumulation_steps": 8}
     with pytest.raises(ConfigError, match="gradient_accumulation_steps to 8, but --gradient"):
         plan_run(words(tmp_path, config))
+    whole = ZERO3 | {"train_batch_size": 64}
+    assert plan_run(words(tmp_path, whole)).tuning.batch_size == 16
+    with pytest.raises(ConfigError, match="train_batch_size to 64, but 2 processes x --per_dev"):
+        plan_run(words(tmp_path, whole), n_ranks=2)
     literal = ZERO3 | {"gradient_clipping": 0.5, "nvme": 1}
     run = plan_run(words(tmp_path, literal))
     assert run.tuning.optimizer.clip_norm == 0.5
     assert any("knows no nvme" in line for line in run.lines)
+
+
+def test_the_verb_takes_the_flags_as_they_were_written(capsys: pytest.CaptureFixture[str]) -> None:
+    for more, message in (
+        (["--learning_rat", "1"], "unknown key learning_rat; did you mean learning_rate?"),
+        (["--seed", "-1", "--data_path", "x", "--output_dir", "y"], "codling: --seed is -1"),
+        (["--bf16", "True", "--output-dir", "y"], "codling: --data_path is missing"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["finetune", *more])
+        assert stopped.value.code == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
 
 
 def test_every_training_argument_of_2023_is_known() -> None:
@@ -126,13 +152,15 @@ def test_the_published_script_ends_with_a_whole_model(
     transformers = pytest.importorskip("transformers")
     rows = [{"instruction": f"Number {i}?", "output": f"It is {i}."} for i in range(64)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = words(tmp_path, more="--max_steps 2 --model_max_length 256")
+    command = words(tmp_path, more="--max_steps 2 --model_max_length 256")  # the last one counts
     places = {"MODEL": base_dir, "DATA": tmp_path / "rows.jsonl", "OUT": tmp_path / "out"}
     replaced = [str(places.get(word, word)) for word in command]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [EXAMPLE.name, *replaced])
-        runpy.run_path(str(EXAMPLE), run_name="__main__")
-    assert "'n_steps': 2" in capsys.readouterr().out
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert stopped.value.code == 0
+    assert "n_steps 2" in capsys.readouterr().out
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert all(0 not in weight.shape for weight in model.state_dict().values())
     assert (tmp_path / "out" / "chat_template.jinja").is_file()
