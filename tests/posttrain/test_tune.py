@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from codling.cli import main
 from codling.core.errors import ConfigError
 from codling.core.files import read_json_lines
 from codling.core.recipe import build_partial, read_recipe
+from codling.engine.text import TextEngine
 from codling.posttrain.config import TuneConfig
+from codling.posttrain.merge import MergeConfig, merge
 from codling.posttrain.tune import tune
+from codling.tokens.chat import ChatFormat
 from codling.tokens.dialogues import DialoguesConfig, dialogues
+from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import OptimizerConfig, ScheduleConfig
 from codling.train.trainer import Trainer
 
@@ -69,6 +74,22 @@ def losses(folder: Path) -> list[float]:
     return [row["loss"] for row in read_json_lines(folder / "metrics.jsonl")]
 
 
+def assert_generation_ends_in_transformers(folder: Path, row: dict[str, str]) -> None:
+    """By the folder's own generation_config.json alone."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = Tokenizer.open(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    messages = [
+        {"role": "system", "content": "Answer.\n"},
+        {"role": "user", "content": row["instruction"]},
+    ]
+    prompt = ChatFormat(tokenizer).ids(messages)
+    out = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=40)
+    answer = out[0, len(prompt) :].tolist()
+    assert tokenizer.decode(answer).strip() == row["output"]
+    assert answer[-1] in tokenizer.stop_ids("chat")
+
+
 @pytest.mark.long
 def test_rows_learned_by_heart_are_answered_in_a_chat(
     tune_config: Config, capsys: pytest.CaptureFixture[str]
@@ -88,6 +109,7 @@ def test_rows_learned_by_heart_are_answered_in_a_chat(
     assert made.counts["loss"] < 0.05
     # Each row is a window's share; 60 epochs of all windows, two a step.
     assert made.counts["n_steps"] == len(losses(made.path))
+    assert_generation_ends_in_transformers(made.path, ROWS[3])
     for row in (ROWS[3], ROWS[16]):
         command = ["chat", str(made.path), "--message", row["instruction"], "--system", "Answer.\n"]
         with pytest.raises(SystemExit) as stopped:
@@ -104,11 +126,51 @@ def test_lora_makes_an_adapter_with_the_template_beside_it(tune_config: Config) 
         "adapter_config.json",
         "adapter_model.safetensors",
         "chat_template.jinja",
+        "generation_config.json",
         "metrics.jsonl",
     ]
     found = losses(made.path)
     assert found[-1] < found[0]
     assert 0.5 < made.counts["filled"] <= 1.0
+
+
+def test_template_and_ends_lie_where_others_look_and_go_with_a_merge(
+    tune_config: Config, base_dir: Path, tmp_path: Path
+) -> None:
+    base = Tokenizer.open(base_dir)
+    made = tune(tune_config(max_steps=1))
+    merged = merge(MergeConfig(model=base_dir, adapter=made.path, out_dir=tmp_path / "merged"))
+    full = tune(tune_config(max_steps=1, mode="full", out_dir=tmp_path / "full"))
+    template = (made.path / "chat_template.jinja").read_text()
+    for folder in (merged.path, full.path):
+        assert (folder / "chat_template.jinja").read_text() == template
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        assert settings["chat_template"] == template
+        for name in ("generation_config.json", "config.json"):
+            stops = json.loads((folder / name).read_text())["eos_token_id"]
+            assert set(stops if isinstance(stops, list) else [stops]) <= base.stop_ids("chat")
+        tuned = Tokenizer.open(folder)
+        assert (tuned.specials, tuned.fim_mode) == (base.specials, base.fim_mode)
+    engine = TextEngine.open(base_dir, adapter=made.path, must_chat=True)
+    assert engine.tokenizer.vocab_size == base.vocab_size
+
+
+def test_insertion_tasks_are_the_share_that_was_asked_for(
+    tune_config: Config, base_dir: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = ({"instruction": f"{i}?", "output": f"total = total + {i}\n" * 3} for i in range(20))
+    file.write_text("".join(json.dumps(row | {"system": "S\n"}) + "\n" for row in rows))
+    config = DialoguesConfig(
+        files=(file,),
+        tokenizer_dir=base_dir,
+        out_dir=tmp_path / "dialogues",
+        template="coder-v1",
+        context=128,
+        heldout_share=0.0,
+    )
+    made = tune(tune_config(dialogues_dir=dialogues(config).path, max_steps=1, fim_rate=0.2))
+    assert made.counts["insertions"] == 5  # beside 20 dialogues
 
 
 def test_the_best_weights_on_held_out_dialogues_are_kept(

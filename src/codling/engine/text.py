@@ -22,6 +22,7 @@ from typing import Self
 import torch
 from torch.nn import functional as F
 
+from codling.checkpoint.adapter import adapter_path
 from codling.checkpoint.hub import model_name
 from codling.checkpoint.load import load_model
 from codling.checkpoint.of_run import model_and_adapter
@@ -50,6 +51,7 @@ from codling.model.device import choose_device
 from codling.model.next_tokens import predict_pieces
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
+from codling.tokens.dialogue_files import TEMPLATE
 from codling.tokens.fim import CursorPrompt, insertion_prompt
 from codling.tokens.healing import Healing, TokenIndex, continuation_prompt
 from codling.tokens.tokenizer import Tokenizer
@@ -136,7 +138,7 @@ class TextEngine:
         found, adapter = model_and_adapter(path, adapter)
         check_files(found)
         tokenizer = open_tokenizer(found)
-        chat_format = ChatFormat(tokenizer, chat_template)
+        chat_format = ChatFormat(tokenizer, chat_template or _taught_template(adapter))
         if must_chat:
             chat_format.template()
         chosen = choose_device(device or "auto")
@@ -366,6 +368,12 @@ def _choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
         precision = "float32" if device.type == "cpu" else "bfloat16"
     return _DTYPES[precision]
+
+
+def _taught_template(adapter: Path | None) -> str | None:
+    """The chat template that an adapter was taught with, where it brings one."""
+    file = None if adapter is None else adapter_path(adapter) / TEMPLATE
+    return str(file) if file is not None and file.is_file() else None
 
 
 def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> None:

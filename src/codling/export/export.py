@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from codling.checkpoint.adapter import adapter_input
+from codling.checkpoint.adapter import adapter_input, adapter_path
 from codling.checkpoint.hub import model_name
 from codling.checkpoint.of_run import model_and_adapter
 from codling.checkpoint.store import PublishedTensor
 from codling.checkpoint.stream import stream_tensors
 from codling.checkpoint.tokenizer_files import write_tokenizer
+from codling.checkpoint.turns import read_turns, write_turns
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import Artifact, Draft, Input
 from codling.core.errors import ConfigError
@@ -101,6 +102,8 @@ def export(config: ExportConfig) -> Work:
     draft = yield inputs
     tokenizer_dir = draft.inner("tokenizer").path
     write_tokenizer(path, tokenizer_dir)
+    if adapter is not None and (turns := read_turns(adapter_path(adapter))):
+        write_turns(tokenizer_dir, turns)
     origin = read_origin(path, config.license, _licenses(inputs))
     if config.format == "gguf":
         _write_gguf(draft, config, shape, tensors, tokenizer_dir, origin)

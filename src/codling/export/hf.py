@@ -40,7 +40,8 @@ def write_hf_model(  # noqa: PLR0913  a model in parts
 ) -> None:
     """Write the model that lay at `model` to `folder`, its weights in type `stored`.
 
-    A published model's generation_config.json goes with it, for the tokens that end its answers.
+    A published model's generation_config.json goes with it, for the tokens that end its answers;
+    that of a tuned model's tokenizer comes before it.
     """
     shutil.copytree(tokenizer_dir, folder, dirs_exist_ok=True)
     save_tensors(
@@ -51,8 +52,9 @@ def write_hf_model(  # noqa: PLR0913  a model in parts
         ids=_token_ids(model, tokenizer_dir),
         max_shard_bytes=shard_bytes,
     )
-    published = model / GENERATION_CONFIG
-    if published.is_file():
+    places = (folder / GENERATION_CONFIG for folder in (tokenizer_dir, model))
+    published = next((place for place in places if place.is_file()), None)
+    if published is not None:
         shutil.copyfile(published, folder / GENERATION_CONFIG)
 
 
@@ -60,7 +62,7 @@ def _token_ids(model: Path, tokenizer_dir: Path) -> TokenIds:
     """What config.json says of special tokens: as before, else what the tokenizer says."""
     special = Tokenizer.open(tokenizer_dir).specials
     stated: Mapping[str, Any] = (
-        {} if is_gguf(model) else read_object(model / CONFIG, CheckpointError)
+        {} if is_gguf(model) else read_object(tokenizer_dir / CONFIG, CheckpointError)
     )
     eos = stated.get("eos_token_id", special.eos)
     return TokenIds(

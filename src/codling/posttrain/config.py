@@ -13,6 +13,7 @@ from codling.core.ranges import (
     Count,
     PositiveShare,
     PositiveStrength,
+    ProperShare,
     Range,
 )
 from codling.core.recipe import aside, length
@@ -69,6 +70,9 @@ class TuneConfig(PosttrainConfig):
     """Tokens of a window; 0 takes what the dialogues were made for."""
     packing: bool = True
     """Several dialogues share a window, without seeing each other; otherwise each has its own."""
+    fim_rate: ProperShare = 0.0
+    """Share of the training documents that are insertion tasks, cut from the answers' code, so that
+    the tuned model still inserts."""
     weigh: Literal["tokens", "batches"] = "tokens"
     """tokens: every counted token of an update weighs the same; batches: every micro-batch does, as
     in transformers' Trainer of 2023."""

@@ -68,6 +68,7 @@ _FLAG_OF = {
     "weight_decay": "--weight_decay",
     "clip_norm": "--max_grad_norm",
     "warmup_steps": "--warmup_steps",
+    "fim_rate": "--fim_rate",
     "warmup_share": "--warmup_ratio",
     "rank": "--lora_rank",
     "alpha": "--lora_alpha",
@@ -97,8 +98,8 @@ def finetune(config: FinetuneConfig) -> Artifact:
 
     All flags of its script and of transformers 4.35 are known: what has no effect here is said, and
     so are the faults of then that are mended (--faithful keeps them). Ours beside them:
-    --heldout-share, --use-peft with --lora-rank and --lora-alpha, --faithful. Under torchrun or
-    `deepspeed`, name examples/finetune_deepseekcoder.py. The pages: docs/tuning.md.
+    --fim-rate, --heldout-share, --use-peft with --lora-rank and --lora-alpha, --faithful. Under
+    torchrun or `deepspeed`, name examples/finetune_deepseekcoder.py. The pages: docs/tuning.md.
 
     Raises ConfigError for what the words cannot mean, in one line.
 
@@ -174,6 +175,7 @@ def _tune_config(flags: Mapping[str, Any], schedule: ScheduleConfig, n_ranks: in
         epochs=flags["num_train_epochs"],
         max_steps=flags["max_steps"] if flags["max_steps"] > 0 else None,
         packing=not flags["faithful"],
+        fim_rate=flags["fim_rate"],
         weigh="batches" if flags["faithful"] else "tokens",
         optimizer=optimizer,
         schedule=schedule,

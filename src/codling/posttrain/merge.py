@@ -9,11 +9,12 @@ Not here: the sum itself (checkpoint/adapter.py).
 from dataclasses import dataclass
 from pathlib import Path
 
-from codling.checkpoint.adapter import adapter_input, load_adapter
+from codling.checkpoint.adapter import adapter_input, adapter_path, load_adapter
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.settings import to_published
 from codling.checkpoint.tokenizer_files import write_tokenizer
+from codling.checkpoint.turns import read_turns, write_turns
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
@@ -52,4 +53,6 @@ def merge(config: MergeConfig) -> Work:
     write_tokenizer(path, tokenizer_dir)
     order = Tokenizer.open(tokenizer_dir).fim_mode
     publish_checkpoint(draft, model, model.config, tokenizer_dir, order)
+    if turns := read_turns(adapter_path(config.adapter)):
+        write_turns(draft.path, turns)
     draft.counts["parameters"] = model.n_parameters()

@@ -48,10 +48,11 @@ DEFAULTS: Mapping[str, Value] = {
     "use_peft": False,
     "lora_rank": 16,
     "lora_alpha": 32.0,
+    "fim_rate": 0.0,
     "heldout_share": 0.0,
     "faithful": False,
 }
-"""What is used, with the published defaults; the last five are ours."""
+"""What is used, with the published defaults; the last six are ours."""
 
 _SILENT = (
     "do_train overwrite_output_dir local_rank save_safetensors remove_unused_columns report_to "

@@ -13,14 +13,14 @@ Not here: the loop (train/trainer.py), and what is trained and written (weights.
 """
 
 import math
-import shutil
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config
 from codling.checkpoint.settings import to_published
 from codling.checkpoint.tokenizer_files import open_tokenizer
+from codling.checkpoint.turns import Turns, write_adapter_turns, write_turns
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import ConfigError
@@ -29,6 +29,7 @@ from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.posttrain.config import TuneConfig
+from codling.posttrain.insertions import join_streams, make_insertions
 from codling.posttrain.plan import check_memory
 from codling.posttrain.weights import (
     check_vocabulary,
@@ -42,6 +43,7 @@ from codling.tokens.dialogue_files import (
     KIND,
     TEMPLATE,
     DialogueMeta,
+    LabelledStream,
     open_labelled,
     read_dialogue_meta,
 )
@@ -73,20 +75,15 @@ def tune(config: TuneConfig) -> Work:
     draft = yield [model_input(path), open_artifact(config.dialogues_dir, KIND)]
     context = config.context or meta.context
     made = check_memory(shape, config, context, available_bytes())
-    stream = open_labelled(config.dialogues_dir, "train")
-    windows = Windows(
-        stream, context, meta.eos, config.seed, packing=config.packing, weigh=config.weigh
-    )
-    answers = meta.splits["train"]
-    say(
-        f"{made}; {answers.n_documents:,} dialogues in {len(windows):,} windows of {context:,} "
-        f"tokens, {windows.filled:.1%} full; {answers.n_counted:,} tokens count"
-    )
+    answers = _read_answers(config, meta, tokenizer, context)
+    say(f"{made}; {answers}")
     model = prepare(path, config)
     trainer = Trainer(
         model,
-        lambda number: windows.micro_batch(number, config.batch_size, config.accumulate, ranks),
-        _length_of(config, len(windows)),
+        lambda number: answers.windows.micro_batch(
+            number, config.batch_size, config.accumulate, ranks
+        ),
+        _length_of(config, len(answers.windows)),
         draft.path,
         heldout=_heldout(config, meta, context),
         bytes_per_token=answers.n_bytes / max(1, answers.n_counted),
@@ -96,15 +93,51 @@ def tune(config: TuneConfig) -> Work:
     summary = trainer.run()
     if ranks.is_main:
         publish(draft, model, config, path, tokenizer.fim_mode)
-        _save_template(draft, config.dialogues_dir)
+        _save_turns(draft, config, tokenizer)
         draft.counts |= {
             "parameters": made.n_parameters,
             "trained": made.n_trained,
             **asdict(summary),
-            "counted_tokens": int(windows.n_counted.sum()),
-            "filled": round(windows.filled, 4),
+            "counted_tokens": answers.n_counted,
+            "insertions": answers.n_insertions,
+            "filled": round(answers.windows.filled, 4),
             **validation_bits(summary, answers.n_counted, answers.n_bytes),
         }
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What is learned: dialogues, and insertion tasks among them."""
+
+    windows: Windows
+    n_dialogues: int
+    n_insertions: int
+    n_counted: int
+    n_bytes: int
+
+    def __str__(self) -> str:
+        tasks = f" and {self.n_insertions:,} insertion tasks" if self.n_insertions else ""
+        return (
+            f"{self.n_dialogues:,} dialogues{tasks} in {len(self.windows):,} windows of "
+            f"{self.windows.context:,} tokens, {self.windows.filled:.1%} full; {self.n_counted:,} "
+            "tokens count"
+        )
+
+
+def _read_answers(
+    config: TuneConfig, meta: DialogueMeta, tokenizer: Tokenizer, context: int
+) -> _Answers:
+    stream, own = open_labelled(config.dialogues_dir, "train"), meta.splits["train"]
+    n_insertions, n_counted, n_bytes = 0, own.n_counted, own.n_bytes
+    if config.fim_rate:
+        tasks = make_insertions(stream, tokenizer, config.fim_rate, context, config.seed)
+        stream = join_streams(stream, tasks.stream)
+        n_insertions = len(tasks.stream.starts)
+        n_counted, n_bytes = n_counted + tasks.n_counted, n_bytes + tasks.n_bytes
+    windows = Windows(
+        stream, context, meta.eos, config.seed, packing=config.packing, weigh=config.weigh
+    )
+    return _Answers(windows, own.n_documents, n_insertions, n_counted, n_bytes)
 
 
 def _check_dialogues(
@@ -149,8 +182,14 @@ def _heldout(config: TuneConfig, meta: DialogueMeta, context: int) -> tuple[Batc
     return tuple(windows.batch(wanted[i : i + size]) for i in range(0, len(wanted), size))
 
 
-def _save_template(draft: Draft, dialogues_dir: Path) -> None:
-    """Where transformers, vLLM and our own engine look for it."""
-    source = dialogues_dir / TEMPLATE
-    if source.is_file():
-        shutil.copyfile(source, draft.file(TEMPLATE))
+def _save_turns(draft: Draft, config: TuneConfig, tokenizer: Tokenizer) -> None:
+    """Template and ends of answers, where other programs and our own engine look for them."""
+    template = (config.dialogues_dir / TEMPLATE).read_text(encoding="utf-8")
+    turns = Turns(template, _ends(open_labelled(config.dialogues_dir, "train"), tokenizer))
+    (write_adapter_turns if config.mode == "lora" else write_turns)(draft.path, turns)
+
+
+def _ends(stream: LabelledStream, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The special tokens with which the dialogues end, the most frequent first."""
+    last = Counter(stream.ids[stream.starts + stream.lengths - 1].tolist())
+    return tuple(i for i, _ in last.most_common() if tokenizer.is_special(i))

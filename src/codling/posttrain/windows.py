@@ -70,7 +70,8 @@ class Windows:
         A document of n tokens takes n - 1 places: its last token is only a target. Documents of
         which nothing counts are left out. Raises ConfigError if one does not fit.
         """
-        self._stream, self._context, self._filler, self._seed = stream, context, filler, seed
+        self._stream, self._filler, self._seed = stream, filler, seed
+        self.context = context
         self._weigh = weigh
         spans = zip(stream.starts.tolist(), stream.lengths.tolist(), strict=True)
         self._spans = [(s, s + n) for s, n in spans if stream.counted[s + 1 : s + n].any()]
@@ -94,7 +95,7 @@ class Windows:
 
     def batch(self, windows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, targets and documents of these windows, [B, T] each."""
-        inputs = np.full((len(windows), self._context), self._filler, dtype=np.int64)
+        inputs = np.full((len(windows), self.context), self._filler, dtype=np.int64)
         targets = np.full_like(inputs, IGNORED)
         documents = np.zeros_like(inputs)
         for row, window in enumerate(windows):

@@ -210,6 +210,12 @@ def published_labels(
     return Labelled(ids, counted, is_cut=len(ids) < len(whole))
 
 
+def published_template(tokenizer: Tokenizer) -> str:
+    """The template for a model that learned published labels: its own, or DeepSeek-Coder's."""
+    asked = None if ChatFormat(tokenizer).can_chat else "coder-v1"
+    return ChatFormat(tokenizer, asked).template().source
+
+
 def _of_family(tokenizer: Tokenizer) -> str | None:
     """The preset that a tokenizer without a template of its own is taught; None: it has one."""
     if ChatFormat(tokenizer).can_chat:

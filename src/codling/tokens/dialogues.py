@@ -41,7 +41,12 @@ from codling.tokens.dialogue_files import (
     DialogueMeta,
     DialogueSplit,
 )
-from codling.tokens.dialogue_labels import DialogueEncoder, Labelled, published_labels
+from codling.tokens.dialogue_labels import (
+    DialogueEncoder,
+    Labelled,
+    published_labels,
+    published_template,
+)
 from codling.tokens.dialogue_rows import Dialogue, RowError, read_dialogue
 from codling.tokens.token_files import META, dtype_for
 from codling.tokens.tokenizer import Tokenizer
@@ -248,8 +253,8 @@ def _publish(
         raise SourceError(f"no row of {config.files[0]} can be learnt; {dict(reasons)}")
     encoder = labeller.encoder
     _warn(labeller, config)
-    if encoder is not None:
-        draft.file(TEMPLATE).write_text(encoder.source, encoding="utf-8")
+    source = published_template(writer.tokenizer) if encoder is None else encoder.source
+    draft.file(TEMPLATE).write_text(source, encoding="utf-8")
     draft.counts |= {
         "documents": len(writer.rows),
         "counted_tokens": sum(s.n_counted for s in writer.streams.values()),

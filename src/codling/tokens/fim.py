@@ -111,6 +111,12 @@ def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] |
 
     None if the run of tokens does not begin and end between characters.
     """
+    made = make_task(tokenizer, spans, draw)
+    return None if made is None else made[0]
+
+
+def make_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> tuple[list[int], int] | None:
+    """As `training_task`, with the number of ids that stand before the middle."""
     n_bytes = len(spans.raw)
     line = line_hole(spans.raw, int(draw.start * (n_bytes + 1))) if draw.is_line else None
     start, end = line or (
@@ -126,7 +132,8 @@ def training_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> list[int] |
         return None
     eos = tokenizer.specials.eos
     assert eos is not None
-    return [*_head(tokenizer), *join(tokenizer, prefix, middle, suffix, draw.mode), eos]
+    ids = [*_head(tokenizer), *join(tokenizer, prefix, middle, suffix, draw.mode), eos]
+    return ids, len(ids) - len(middle) - 1
 
 
 class CursorPrompt(list[int]):
