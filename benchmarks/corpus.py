@@ -39,7 +39,7 @@ import pyarrow.parquet as pq
 from corpus_sources import fetch_all
 
 from codling.core.artifact import Artifact
-from codling.core.shards import available_cores
+from codling.core.threads import available_cores
 from codling.corpus.arrange import ArrangeConfig, arrange
 from codling.corpus.clean import clean
 from codling.corpus.collect import collect

@@ -230,7 +230,7 @@ def test_what_comes_from_outside_becomes_an_input_in_one_place() -> None:
 REPLACES_FILES = {
     "core/files.py": "the one place",
     "core/artifact.py": "whole folders, which are moved into place",
-    "sandbox/toolchains.py": "what a compiler wrote, which may be absent; core is not there",
+    "sandbox/toolchains.py": "what a compiler wrote, which may be absent",
 }
 """Modules that give a file its name only when it is whole, and why."""
 

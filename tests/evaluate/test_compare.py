@@ -54,7 +54,7 @@ def test_the_sentence_says_what_was_measured() -> None:
         "It helped: bits per byte on held-out code -10.0% (95% interval -10.0% to -10.0%; fewer "
         "are better), 2 of 40 hidden lines exactly instead of 1."
     )
-    assert "Of 4 files nothing is concluded" in verdict(bits([9.0] * 8), hits)["text"]
+    assert "4 files are too few to tell" in verdict(bits([9.0] * 8), hits)["text"]
 
 
 def test_a_place_of_the_stream_lies_in_a_file() -> None:

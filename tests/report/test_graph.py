@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from codling.core.errors import SourceError
-from codling.report.drawing import Subgraph, draw, standalone
+from codling.report.drawing import Subgraph, draw, draw_file
 from codling.report.graph import GraphConfig, graph
 
 
@@ -51,7 +51,7 @@ def test_the_drawing_of_a_few_files_holds_an_arc_per_edge_and_a_label_per_file(
 
 
 def test_many_files_are_a_matrix_with_a_point_per_edge() -> None:
-    svg = ElementTree.fromstring(standalone(chain(300)))
+    svg = ElementTree.fromstring(draw_file(chain(300)))
     marks = {e.get("class"): e.get("d", "") for e in svg.iter() if e.tag.endswith("path")}
     assert marks["first"].count("M") == 299
     assert marks["late"].count("M") == 1
@@ -61,11 +61,11 @@ def test_many_files_are_a_matrix_with_a_point_per_edge() -> None:
 
 
 def test_thousands_of_files_are_drawn_by_folder() -> None:
-    svg = ElementTree.fromstring(standalone(chain(3000, 80)))
+    svg = ElementTree.fromstring(draw_file(chain(3000, 80)))
     names = json.loads(svg.get("data-names", ""))
     assert len(names) == 80
     assert names[0] == "pkg/part0/ (38)"
-    assert len(standalone(chain(3000, 80))) < 50_000
+    assert len(draw_file(chain(3000, 80))) < 50_000
 
 
 def test_the_page_shows_the_largest_subgraphs_and_fetches_nothing(tmp_path: Path) -> None:

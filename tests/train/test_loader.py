@@ -55,6 +55,6 @@ def test_rows_are_ready_a_step_later_and_none_is_lost() -> None:
     found = []
     for step in range(3):
         readings.add({"step": step}, torch.tensor(step + 0.5), torch.tensor(2.0))
-        found.append([row["step"] for row, _, _ in readings.ready()])
+        found.append([row["step"] for row, _, _ in readings.take_ready()])
     assert found == [[], [0], [1]]
-    assert readings.ready(all_of_them=True) == [({"step": 2}, 2.5, 2.0)]
+    assert readings.take_ready(all_of_them=True) == [({"step": 2}, 2.5, 2.0)]

@@ -40,7 +40,7 @@ def backward(model: Toy, weights: FlatWeights) -> None:
 
 def test_parameters_are_views_of_one_tensor_grouped_by_kind() -> None:
     model, weights = toy()
-    kinds = {slot.name: slot.kind for slot in weights.slots}
+    kinds = {span.name: span.kind for span in weights.spans}
     assert kinds["embed_tokens.weight"] == kinds["lm_head.weight"] == "table"
     assert kinds["up.weight"] == "matrix"
     assert kinds["norm.weight"] == "vector"
@@ -149,10 +149,10 @@ def test_where_nobody_waits_a_gradient_that_is_not_finite_counts_as_zero() -> No
 def test_matrices_of_one_shape_are_seen_as_one_stack() -> None:
     model = nn.ModuleList([nn.Linear(3, 5, bias=False) for _ in range(4)])
     weights = FlatWeights(model, torch.float32)
-    stack = stack_of(weights.master, weights.slots)
+    stack = stack_of(weights.master, weights.spans)
     assert torch.equal(stack, torch.stack([p.data for p in model.parameters()]))
     stack[2].fill_(7.0)
-    assert view(weights.master, weights.slots[2]).eq(7.0).all()
+    assert view(weights.master, weights.spans[2]).eq(7.0).all()
     assert int(weights.master.eq(7.0).sum()) == 15
 
 

@@ -110,9 +110,9 @@ def is_adapter_at(path: Path) -> bool:
 
 
 def check_base(adapter: Path, model: Path) -> None:
-    """Refuse an adapter of codling's that was trained beside other weights than `model`'s.
+    """Refuse an adapter of codling's that was trained for other weights than `model`'s.
 
-    Adapters from elsewhere do not say beside which; `merge` looks at names and shapes.
+    Adapters from elsewhere do not say for which; `merge` compares names and shapes.
     """
     folder = adapter_path(adapter)
     if not (folder / MANIFEST).is_file():

@@ -108,7 +108,7 @@ class GgufTensor:
             # As one long row: blocks know no rows, and gguf takes 16 rows at a time.
             with np.errstate(all="ignore"):
                 numbers = dequantize(raw.reshape(1, -1), self.kind)
-                # The sum of finite numbers may be infinite: only then all are looked at.
+                # The sum of finite numbers may be infinite: only then each is checked.
                 if not np.isfinite(numbers.sum()) and not np.isfinite(numbers).all():
                     raise CheckpointError(
                         f"{self.path}: tensor {self.name} holds NaN or infinities, in its numbers "

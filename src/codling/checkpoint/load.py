@@ -127,7 +127,7 @@ def build_empty(config: ModelConfig) -> Transformer:
 
 
 def _check_counts(config: ModelConfig, names: set[str], path: Path, *, stacked: bool) -> None:
-    """Layers and experts that the weights cannot hold are refused before anything is built.
+    """Refuse layers and experts that the weights cannot hold, before anything is built.
 
     `stacked`: the experts of a layer are one tensor per kind, not one each.
     """

@@ -32,7 +32,7 @@ DTYPES = {
 _MAX_HEADER_BYTES = 100_000_000
 _MAX_DIMENSIONS = 8
 _PIECE_BYTES = 1 << 22
-"""Converted or looked at at a time."""
+"""Bytes that are converted or checked at a time."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class SafeTensor:
             target[first : first + len(piece)] = piece
 
     def _pieces(self) -> Iterator[tuple[int, Tensor]]:
-        """The numbers piece by piece, looked at, with their places; pages are given back."""
+        """The numbers piece by piece, checked, with their places; pages are given back."""
         if self.begin == self.end:
             return
         flat = self.view().view(-1)

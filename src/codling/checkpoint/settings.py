@@ -152,7 +152,7 @@ def from_published(settings: Mapping[str, Any], where: str) -> ModelConfig:
         raise CheckpointError(f"{where}: {error}") from None
     for key in ("bos_token_id", "eos_token_id"):
         found.check_token_id(key, shape.vocab_size)
-    # Llama's first conversions have -1 for "no padding", others an id behind the vocabulary.
+    # Llama's first conversions have -1 for "no padding", others an id beyond the vocabulary.
     found.check_token_id("pad_token_id", MAX_VOCAB, none=(-1,))
     return shape
 
@@ -190,7 +190,7 @@ def _head_dim(settings: Settings) -> int | None:
 
 
 def _refuse_variants(settings: Mapping[str, Any], where: str) -> None:
-    """What looks like a supported architecture but computes something else."""
+    """Refuse what looks like a supported architecture but computes something else."""
     expected = {
         "hidden_act": "silu",
         "mlp_bias": False,

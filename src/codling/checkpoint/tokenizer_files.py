@@ -29,7 +29,7 @@ def open_tokenizer(path: Path) -> Tokenizer:
 
 
 def write_tokenizer(model: Path, folder: Path) -> None:
-    """The files of a model's tokenizer into `folder`, config.json too: ids depend on it."""
+    """Write a model's tokenizer files into `folder`, config.json too: ids depend on it."""
     folder.mkdir(parents=True, exist_ok=True)
     if is_gguf(model):
         _write_from_gguf(model, folder)

@@ -12,7 +12,6 @@ Not here: whether weights are finite and fit the config (load.py looks at every 
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -20,7 +19,7 @@ from typing import Any
 
 from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact, sha256_of
 from codling.core.errors import CheckpointError, name_faults
-from codling.core.files import write_json
+from codling.core.files import cache_dir, write_json
 from codling.core.foreign_json import read_object
 from codling.core.inputs import input_at
 
@@ -100,7 +99,7 @@ def _check_size(path: Path, n_bytes: int) -> None:
 
 
 def _cache_path() -> Path:
-    return Path(os.environ.get("CODLING_CACHE", "~/.cache/codling")).expanduser() / "hashes.json"
+    return cache_dir() / "hashes.json"
 
 
 class _Cache:

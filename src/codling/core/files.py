@@ -2,11 +2,11 @@
 
 Input: a path and what belongs there. Output: the file, on disk when the call returns.
 
-    replace_file(path)         write beside `path`; at the block's end synced and renamed there
+    replace_file(path)      write beside `path`; synced and renamed there at the end of the block
     write_text, write_json  the same for a text, for a JSON value
     write_json_lines        the same for the rows of a .jsonl
-append_json(path, row)  append one line to a .jsonl; read_json_lines leaves out a half last line
-    sync_tree(folder)       every file and folder below, whoever wrote it
+    append_json(path, row)  append a line to a .jsonl; read_json_lines leaves out a half last line
+    sync_tree(folder)       sync every file and folder below, whoever wrote it
 
 A power cut may empty a file that was not synced, and may undo a rename whose folder was not synced.
 So a file is synced before it is renamed and its folder after it, and what marks finished work
@@ -33,6 +33,11 @@ _FULL_TEXT = re.compile(
 write."""
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
 """Some network file systems cannot sync a folder; their renames are durable by themselves."""
+
+
+def cache_dir() -> Path:
+    """Where codling keeps what can be made again: $CODLING_CACHE, or ~/.cache/codling."""
+    return Path(os.environ.get("CODLING_CACHE", "~/.cache/codling")).expanduser()
 
 
 @contextmanager

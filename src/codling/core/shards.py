@@ -36,15 +36,11 @@ from codling.core.files import make_folder, replace_file, sync_file, sync_folder
 from codling.core.log import Bar
 from codling.core.ranges import Ranged, Workers
 from codling.core.recipe import aside
+from codling.core.threads import available_cores
 
 Task = TypeVar("Task")
 Item = TypeVar("Item")
 Counts = dict[str, int]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)

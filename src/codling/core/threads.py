@@ -17,6 +17,13 @@ Out = TypeVar("Out")
 _PASSIVE = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def wait_passively() -> None:
     """Let OpenMP's threads sleep while they wait for each other; before torch is loaded.
 

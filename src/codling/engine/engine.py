@@ -66,7 +66,7 @@ class Engine:
     def _run(self, batch: Batch) -> list[Token]:
         sequences = [batch.sequences[i] for i in batch.ready]
         logits_RV = self.runner.run(batch)
-        self.scheduler.ran(batch)
+        self.scheduler.record(batch)
         for sequence, logits_V in zip(sequences, logits_RV, strict=True):
             if sequence.recall is not None:
                 sequence.recall.mix(logits_V.numpy())

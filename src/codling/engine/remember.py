@@ -54,15 +54,15 @@ class MemoryConfig(Ranged):
     own: bool = False
     """With a repository: the code is yours, so files without any licence are remembered too."""
     model: Path = aside()
-    """Checkpoint whose tokenizer reads the files, and whose mistakes the weights are fitted to."""
+    """Checkpoint whose tokenizer reads the files, and for which the weights are fitted."""
     adapter: Path | None = aside(None)
-    """Adapter of that model: the weights are fitted to the mistakes of the two together."""
+    """Adapter of that model: the weights are fitted for the two together."""
     out_dir: Path = aside()
     """Where the memory goes."""
     fit_tokens: CountFromZero = 8000
     """Tokens of the repository that the weights are fitted on; 0 takes the default weights."""
     precision: Precision = "bfloat16"
-    """How the model's weights are held meanwhile."""
+    """How the model's weights are held while the memory is fitted."""
     seed: Seed = 0
     """Which files the weights are fitted on."""
 

@@ -3,7 +3,7 @@
 Input: nothing. Output: the frozen records that engine/text.py takes and gives. Torch-free, so that
 the command line and the server's schema may import it.
 
-Not here: the state of a request while it runs (scheduler.py) and its stream (stream.py).
+Not here: the state of a request while it runs (sequence.py) and its stream (stream.py).
 """
 
 import dataclasses

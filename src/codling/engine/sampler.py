@@ -4,7 +4,7 @@ Input: logits and each row's parameters and random generator. Output: token ids,
 log-probabilities where they are asked for. Each row is drawn by inverting its own cumulative
 distribution at one number from its own generator, so its tokens do not depend on the batch.
 
-Shapes: B rows, V vocabulary, K alternatives. Not here: stopping (scheduler.py), text (text.py).
+Shapes: B rows, V vocabulary, K alternatives. Not here: stopping (sequence.py), text (stream.py).
 """
 
 from collections.abc import Sequence as Many

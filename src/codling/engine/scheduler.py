@@ -42,7 +42,7 @@ class Scheduler:
     def __init__(
         self, n_slots: int, max_length: int, *, chunk: int = 256, budget: int = 1024
     ) -> None:
-        """`chunk`: prompt tokens per sequence and step; `budget`: of all of them, with padding."""
+        """`chunk`: prompt tokens per sequence and step; `budget`: per step in all, with padding."""
         self.max_length = max_length
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -65,7 +65,7 @@ class Scheduler:
             self.waiting.remove(sequence)
 
     def forget(self) -> list[Sequence]:
-        """Drop everything after an error, when rows may be half written; gives who was there."""
+        """Drop all sequences after an error, when rows may be half written; returns them."""
         dropped = [*self.running, *self.waiting]
         self.running.clear()
         self.waiting.clear()
@@ -94,8 +94,8 @@ class Scheduler:
             batches.append(_batch(singles, [s.tokens[-1:] for s in singles]))
         return batches
 
-    def ran(self, batch: Batch) -> None:
-        """Note that the batch is in the cache."""
+    def record(self, batch: Batch) -> None:
+        """Note that the tokens of the batch are in the cache."""
         for sequence, chunk in zip(batch.sequences, batch.chunks, strict=True):
             assert sequence.slot is not None
             sequence.slot.tokens.extend(chunk)

@@ -21,9 +21,9 @@ class Sequence:
     end_ids: frozenset[int] = frozenset()
     """Tokens that end it."""
     lead: str = ""
-    """What the text may begin with and the caller has already (CursorPrompt)."""
+    """What the text may begin with that the caller has already (CursorPrompt)."""
     healing: Healing | None = None
-    """Holds the text to begin with it, where it must."""
+    """Allows only tokens with which the text begins with `lead`, where it must."""
     recall: Recall | None = None
     """The memory of the repository that is mixed in, if there is one."""
     slot: Slot | None = None
@@ -32,9 +32,9 @@ class Sequence:
     """Prompt tokens taken over from another sequence."""
     finish_reason: FinishReason | None = None
     repeats: bool = False
-    """Whether its last token only repeats the lead: such do not count towards `max_tokens`."""
+    """Whether its last token only repeats the lead, and so does not count for `max_tokens`."""
     n_repeated: int = 0
-    """How many of them there were."""
+    """How many such tokens there were."""
     tokens: list[int] = field(init=False)
     random: Random = field(init=False)
     """Draws one number per sampled token: the same seed, the same numbers, in any batch."""

@@ -45,7 +45,7 @@ class Slot:
     tokens: list[int] = field(default_factory=list)
     """The tokens whose keys and values the row holds, from position 0."""
     prompt_ids: list[int] | None = None
-    """The prompt that has taken it and that it will hold; None while it is free."""
+    """The prompt that has taken the slot and that the slot will hold; None while it is free."""
     last_used: int = 0
 
     @property
@@ -61,7 +61,7 @@ class Placing(NamedTuple):
     n_cached: int
     """Tokens of the prompt that need no computing."""
     copy: Copy | None
-    """What brings them there, where they are in another row."""
+    """The copy that brings them there, where they are in another row."""
 
 
 class SlotTable:

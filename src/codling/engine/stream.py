@@ -9,7 +9,7 @@ decoder holds back the bytes of an unfinished character.
     Transcript   one request's tokens in, deltas out
     Stream       the caller's end: an iterable of deltas, fed by the engine's thread
 
-Not here: which tokens end a completion (scheduler.py), and the thread (text.py).
+Not here: which tokens end a completion (sequence.py), and the thread (worker.py).
 """
 
 import asyncio

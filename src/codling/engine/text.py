@@ -143,7 +143,7 @@ class TextEngine:
             chat_format.template()
         chosen = choose_device(device or "auto")
         remembered = None if memory is None else Memory.open(memory, tokenizer)
-        dtype = dtype or _choose_dtype(precision, chosen)
+        dtype = dtype or choose_dtype(precision, chosen)
         engine = cls(
             load_model(found, dtype=dtype, device=str(chosen), adapter=adapter),
             tokenizer,
@@ -228,8 +228,8 @@ class TextEngine:
         return self.insert_prompt(text, cursor.suffix, max_tokens=max_tokens)
 
     def chat_prompt(self, messages: Many[Message], *, begun: str = "") -> list[int]:
-        """The ids of a conversation, up to where the assistant answers; `begun` is how it begins
-        to.
+        """The ids of a conversation, up to where the assistant answers; its answer continues
+        `begun`.
 
         RequestError or TokenizerError if the model's template does not take it, or there is none.
         """
@@ -268,7 +268,7 @@ class TextEngine:
         return self._worker.submit(sequence)
 
     def heal(self, lead: str) -> Healing:
-        """Holds an answer to begin with `lead`."""
+        """What lets an answer begin with `lead` only."""
         return Healing(self._token_index, self.tokenizer, lead)
 
     @cached_property
@@ -364,7 +364,8 @@ class TextEngine:
         return done + [stream.result() for stream in streams[len(done) :]]
 
 
-def _choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The type in which weights of a precision are held; that of int8 for all but decoding."""
     if precision == "auto":
         precision = "float32" if device.type == "cpu" else "bfloat16"
     return _DTYPES[precision]
@@ -387,7 +388,7 @@ def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> N
 def _cache_shape(
     model: Transformer, max_streams: int, max_length: int | None, cache_gib: float
 ) -> tuple[int, int]:
-    """Rows, and tokens per row, that fit into the budget; if it can be, four rows or more."""
+    """Rows, and tokens per row, that fit into the budget; four rows or more where possible."""
     config = model.config
     per_token = config.kv_elements_per_token * model.embed_tokens.weight.element_size()
     n_tokens = int(cache_gib * 2**30 / per_token)

@@ -43,8 +43,8 @@ class ForeignAnswers:
     """Answers to the benchmark's problems in their order, of formats without ids."""
 
     def order_by(self, prompts: Sequence[str]) -> "ForeignAnswers":
-        """Answers without ids at the places of the prompts that they begin with, if these are
-        other places: files of one benchmark have other orders elsewhere, or begin later."""
+        """Answers without ids, each moved to the place of the prompt that it begins with: other
+        harnesses order the problems of a benchmark otherwise, or leave out the first ones."""
         starts = {prompt.strip(): place for place, prompt in enumerate(prompts)}
         if len(starts) < len(prompts) or "" in starts:
             return self
@@ -66,8 +66,8 @@ class ForeignAnswers:
             return exact
         return next((a for other, a in self.by_id.items() if is_same_id(other, name)), [])
 
-    def strangers(self, names: Sequence[str]) -> list[str]:
-        """The ids that none of `names` means."""
+    def unknown_ids(self, names: Sequence[str]) -> list[str]:
+        """The ids that belong to none of the problems `names`."""
         ours = {*map(_family, names)}
         return [
             other

@@ -33,18 +33,18 @@ def read_samples(
         for position, problem in enumerate(problems)
         for index, answer in enumerate(answers.of(problem.id, position))
     ]
-    strangers = answers.strangers([problem.id for problem in problems])
-    theirs = f"{len(strangers)} that {task.name} does not have ({', '.join(strangers[:3])})"
+    unknown = answers.unknown_ids([problem.id for problem in problems])
+    theirs = f"{len(unknown)} that {task.name} does not have ({', '.join(unknown[:3])})"
     if not samples:
         raise SourceError(
             f"{config.samples} answers none of the problems of {task.name} ({problems[0].id}, ...)"
-            + (f", only {theirs}" if strangers else "")
+            + (f", only {theirs}" if unknown else "")
         )
-    return samples, [f"left out: answers to {theirs}"] if strangers else []
+    return samples, [f"left out: answers to {theirs}"] if unknown else []
 
 
 def fence_notes(samples: Sequence[Sample], config: BenchmarkConfig) -> list[str]:
-    """That failed answers look like what a chat model said, if they were not taken as such."""
+    """A note where failed answers look like chat answers, but were not taken as such."""
     fenced = sum(not s.passed and bool(_FENCE.search(s.text)) for s in samples)
     if config.raw or not fenced:
         return []

@@ -167,8 +167,8 @@ def _run_all(
     bar: Bar,
     last: bool = False,
 ) -> Iterator[str]:
-    """Run and store; gives the keys of programs that should run again, alone, and are not stored
-    yet."""
+    """Run and store; yields the keys of programs that are not stored, as they should run again,
+    alone."""
     keys = list(todo)
     for at, outcome in run(list(todo.values())):
         if outcome.status in _REPEATED_ALONE and not last:

@@ -14,11 +14,11 @@ from codling.evaluate.rows import Rows, content_key
 from codling.evaluate.task import Check, Prompt, Question, Sampling
 
 MAX_TOKENS = 1024
-"""Of the judge's reply."""
+"""Tokens of the judge's reply at most."""
 
 
 def judge_by_model(checks: Sequence[Check], config: BenchmarkConfig, rows: Rows) -> list[Check]:
-    """Ask the judge what is asked and not yet in `rows`; ConfigError if there is no judge."""
+    """Ask the judge the questions that `rows` has no reply to; ConfigError if there is no judge."""
     if not any(isinstance(check, Question) for check in checks):
         return list(checks)
     judge = open_judge(config)

@@ -31,7 +31,7 @@ AS_SETS = ("similar_elements", "find_char_long", "common_in_nested_lists", "extr
            "larg_nnum", "intersection_array", "find_dissimilar", "Diff")  # fmt: skip
 """Functions of MBPP+ whose outputs are compared as sets."""
 FOUND_OR_NOT = ("check_str", "text_match_three", "text_starta_endb")
-"""Functions of MBPP+ of whose outputs only counts whether they are None."""
+"""Functions of MBPP+ whose outputs only count as None or not None."""
 
 
 def judge_outputs(  # noqa: PLR0913 - what a program hands over

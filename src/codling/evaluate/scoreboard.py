@@ -6,17 +6,18 @@ hold no time, so that they are the same for two runs of the same thing: times ar
 Not here: running anything (harness.py).
 """
 
-import html
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codling.core.files import write_json, write_text
+from markupsafe import Markup
+
+from codling.core.files import write_json, write_json_lines, write_text
 from codling.evaluate.harness import Sample
 from codling.grading.pass_at_k import mean_with_interval
 from codling.report.heatmap import heat_map
+from codling.report.page import render_page
 
 KS = (1, 10, 100)
 
@@ -66,11 +67,10 @@ def outcome_rows(samples: Sequence[Sample]) -> list[dict[str, Any]]:
 
 
 def write_report(folder: Path, summary: Mapping[str, Any], samples: Sequence[Sample]) -> None:
-    """The report's files."""
+    """Write the files of the report."""
     rows = outcome_rows(samples)
     write_json(folder / "report.json", summary)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(folder / "outcomes.jsonl", lines)
+    write_json_lines(folder / "outcomes.jsonl", rows)
     write_text(folder / "report.md", to_markdown(summary))
     write_text(folder / "report.html", to_html(summary, rows))
 
@@ -108,30 +108,14 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 def to_html(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """The report as one self-contained page, with a line per sample."""
-    text = html.escape(to_markdown(summary))
-    cells = "".join(map(_html_row, rows))
-    title = html.escape(str(summary["settings"].get("benchmark", "evaluation")))
-    return (
-        f"<!doctype html><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
-        f"{heat_map(summary['groups'])}<pre>{text}</pre><table>{cells}</table>\n"
+    return render_page(
+        "codling.evaluate",
+        "scoreboard.html",
+        title=summary["settings"].get("benchmark", "evaluation"),
+        text=to_markdown(summary),
+        heat_map=Markup(heat_map(summary["groups"])),
+        rows=rows,
     )
-
-
-def _html_row(row: Mapping[str, Any]) -> str:
-    names = ("problem", "sample", "status", "detail")
-    cells = "".join(f"<td>{html.escape(str(row[name]))}</td>" for name in names)
-    answer = f"<details><summary>answer</summary><pre>{html.escape(row['answer'])}</pre></details>"
-    kind = "ok" if row["status"] == "passed" else "no"
-    return f"<tr class='{kind}'>{cells}<td>{answer}</td></tr>"
-
-
-_STYLE = (
-    "body{font:14px system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse}"
-    ".map td,.map th{border:1px solid #8884;text-align:right;color:#000}.map th{color:inherit}"
-    "td{border-top:1px solid #8884;padding:.2rem .6rem;vertical-align:top}"
-    ".ok td:nth-child(3){color:#080}.no td:nth-child(3){color:#b00}pre{white-space:pre-wrap}"
-)
 
 
 def _scores(samples: Sequence[Sample], seed: int, ks: Sequence[int]) -> dict[str, dict[str, float]]:

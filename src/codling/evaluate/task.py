@@ -30,7 +30,7 @@ class Prompt:
     hole: tuple[str, str] | None = None
     """Prefix and suffix, to be filled."""
     options: tuple[str, ...] = ()
-    """With `text`: not to be continued freely, but which of these is likeliest."""
+    """With `text`: the model says which of these is the likeliest continuation."""
 
     @property
     def contents(self) -> list[object]:

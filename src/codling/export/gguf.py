@@ -21,8 +21,7 @@ from codling.checkpoint.gguf_writer import TensorToWrite, write_gguf
 from codling.checkpoint.store import PublishedTensor
 from codling.core.errors import CheckpointError
 from codling.core.log import Bar
-from codling.core.shards import available_cores
-from codling.core.threads import in_order, in_threads
+from codling.core.threads import available_cores, in_order, in_threads
 from codling.export.block_types import quantize_rows
 from codling.export.gguf_shape import gguf_architecture, shape_metadata
 from codling.export.gguf_tensors import GgufPart, gguf_parts

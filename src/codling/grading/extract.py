@@ -65,8 +65,8 @@ def last_number(text: str) -> str:
 
 
 def extract_stated(text: str) -> str | None:
-    """What a text gives after "the answer is" or "####", without the sentence around it; None if
-    it has no such phrase. The last one counts.
+    """The value after "the answer is" or "####", without the sentence around it; None if there is
+    no such phrase. The last one counts.
 
     >>> extract_stated("The answer is **18**, which is what she makes.")
     '18'

@@ -18,7 +18,7 @@ _OPEN = re.compile(r"^([ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(`{3,}|~{3,})[ \t]*([
 _INLINE = re.compile(r"```(.+?)```", re.S)
 _THOUGHT = "think|thinking|thought|reasoning|scratchpad"
 _DEEPER = 3
-"""By so many blanks a closing fence may be deeper than its opening one (CommonMark)."""
+"""Blanks by which a closing fence may be deeper than its opening one (CommonMark)."""
 
 
 @dataclass(frozen=True, kw_only=True)

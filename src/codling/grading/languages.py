@@ -71,7 +71,7 @@ def languages() -> dict[str, AnswerLanguage]:
 
 
 def read_languages(table: Mapping[str, Mapping[str, Any]]) -> dict[str, AnswerLanguage]:
-    """The rows of a table as languages.toml has them; ValueError names one that says nothing."""
+    """The rows of a table as languages.toml has them; ValueError names a wrong one."""
     columns = {field.name for field in dataclasses.fields(AnswerLanguage)} - {"key"}
     found = {}
     for key, row in table.items():

@@ -31,7 +31,7 @@ def mean_with_interval(
 ) -> tuple[float, float, float]:
     """pass@k over problems, given as (samples, passed), with a 95% interval: (mean, low, high).
 
-    With one sample per problem it is Wilson's interval; else problems are drawn again 2000 times.
+    With one sample per problem it is Wilson's interval; else problems are resampled 2000 times.
     """
     values = np.array([pass_at_k(n, passed, k) for n, passed in counts])
     mean = float(values.mean())

@@ -7,7 +7,7 @@ import ast
 
 _OF_NO_USE = {"type", "object", "super", "eval", "exec", "compile", "open", "globals", "locals",
               "vars", "getattr", "setattr", "delattr", "breakpoint", "exit", "quit"}  # fmt: skip
-"""What arguments do not need, but an object that claims to equal everything does."""
+"""Names that no arguments need, but an object that claims to equal everything does."""
 
 
 def is_plain_call(text: str) -> bool:

@@ -90,8 +90,8 @@ def _indent_body(code: str) -> str:
 
 
 def _skip_prose(text: str) -> str:
-    """Of an answer without fences: from its first top-level line of code to its last that still
-    belongs to it."""
+    """An answer without fences, from its first top-level line of code to the last line with which
+    that still parses."""
     lines = text.split("\n")
     first = next((i for i, line in enumerate(lines) if _STARTS.match(line)), None)
     if first is None:
@@ -124,7 +124,7 @@ def _tests(node: ast.stmt) -> bool:
 
 
 def _alias(tree: ast.Module, name: str) -> str:
-    """A method of a class Solution is what was asked for where no function is."""
+    """A line that names the method of a class Solution, where there is no such function."""
     if not name or any(isinstance(n, ast.FunctionDef) and n.name == name for n in tree.body):
         return ""
     for node in tree.body:

@@ -99,7 +99,7 @@ class MoEConfig(Ranged):
     moe_intermediate_size: Width = 1408
     """Width of one expert."""
     first_k_dense_replace: Annotated[int, Range(0, MAX_LAYERS)] = 1
-    """So many first layers keep a dense MLP."""
+    """How many of the first layers keep a dense MLP."""
     topk_method: Literal["greedy", "group_limited_greedy"] = "greedy"
     """Choose among all experts, or only among the experts of the best groups."""
     n_group: Annotated[int, Range(1, MAX_EXPERTS)] = 1

@@ -78,7 +78,7 @@ class MLA(nn.Module):
 
     @property
     def absorb_below(self) -> int:
-        """From so many new tokens on, expanding costs less than attending in the latent space.
+        """From this many new tokens on, expanding costs less than attending in the latent space.
 
         Per visible token and head, expanding takes C (N + V) multiplications; the absorbed form
         takes (C + R) + C for each new token instead of (N + R) + V.

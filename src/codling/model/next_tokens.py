@@ -1,7 +1,7 @@
 """What a model expects at every place of a text, without the logits of all places at once.
 
-Input: token ids. Output: logits and the tokens that stand there, a piece at a time. Not here:
-sampling (engine/), the loss that is trained on (train/loss.py).
+Input: token ids. Output: logits and the tokens that stand there, a piece at a time.
+Not here: sampling (engine/), the training loss (train/loss.py).
 
 Shapes: L tokens of a piece, E hidden size, V vocabulary.
 """

@@ -38,7 +38,7 @@ def before_after_page(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any
     groups = [
         (f"Gains of {about}", gains),
         (f"Losses of {about}", losses),
-        ("No closer and no further", same),
+        ("No change", same),
     ]
     return render_page(
         "codling.report",

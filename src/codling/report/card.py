@@ -30,14 +30,13 @@ from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
 from codling.report.page import render_page
+from codling.report.tallies import Drop, count_redactions, read_drops
 
 KINDS = ("tokens", "samples", "documents", "raw")
 """What a card may describe, the last station first."""
 DUPLICATE_RULES = ("duplicate", "near-duplicate")
 MAX_ROWS = 40
 """Rows of a table on the page; card.json holds all."""
-MAX_EXAMPLES = 20
-"""Examples of a rule in card.json; the page shows three."""
 SAMPLE_CHARS = 1600
 """Characters shown of a sample."""
 
@@ -63,18 +62,6 @@ class Group:
     name: str
     n_files: int
     n_bytes: int
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Files that one rule of one stage dropped."""
-
-    stage: str
-    rule: str
-    n_files: int
-    n_bytes: int
-    examples: list[str]
-    """Some of the files, each with the value that decided: a survivor, a text, a number."""
 
 
 @dataclass(frozen=True)
@@ -168,11 +155,11 @@ def describe(used: Sequence[Artifact], config: CardConfig) -> Card:
         languages=_groups(table, "language"),
         licenses=_groups(table, "license"),
         repositories=_groups(table, "repository"),
-        dropped=(dropped := [d for a in used for d in _read_drops(a)]),
+        dropped=(dropped := [d for a in used for d in read_drops(a)]),
         duplicates=_duplicates(dropped),
         hits=[h for a in used for h in _hits(a)],
         left_out=[n for a in used for n in a.manifest.config.get("left_out", ())],
-        redactions=_redactions(used),
+        redactions=dict(count_redactions(used).most_common()),
         tokens={a.path.name: _tokens(a) for a in used if a.kind == "tokens"},
         language_tokens=_language_tokens(used),
         mixture=mixtures[0] if mixtures else {},
@@ -244,21 +231,6 @@ def _groups(table: pl.DataFrame, column: str) -> list[Group]:
     return [Group(*row) for row in sums.sort([-pl.col("n_bytes"), column]).iter_rows()]
 
 
-def _read_drops(artifact: Artifact) -> Iterator[Drop]:
-    """What one stage dropped, by rule, the largest number of files first."""
-    files: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    examples: dict[str, list[str]] = {}
-    for row in read_rows(artifact, "dropped", ["repo", "path", "n_bytes", "rule", "value"]):
-        rule = row["rule"]
-        files[rule] += 1
-        sizes[rule] += row["n_bytes"]
-        if files[rule] <= MAX_EXAMPLES:
-            examples.setdefault(rule, []).append(f"{row['repo']}/{row['path']}: {row['value']}")
-    for rule in sorted(files, key=lambda r: (-files[r], r)):
-        yield Drop(artifact.path.name, rule, files[rule], sizes[rule], examples[rule])
-
-
 def _hits(artifact: Artifact) -> Iterator[BenchmarkHit]:
     """What `decontaminate` found, by benchmark, the most documents first."""
     n_documents: Counter[str] = Counter()
@@ -280,14 +252,6 @@ def _duplicates(dropped: Sequence[Drop]) -> list[Group]:
         )
         for rule in DUPLICATE_RULES
     ]
-
-
-def _redactions(used: Sequence[Artifact]) -> dict[str, int]:
-    """Placeholders by kind, in the stages that wrote them."""
-    kinds: Counter[str] = Counter()
-    for artifact in used:
-        kinds.update(row["kind"] for row in read_rows(artifact, "redactions", ["kind"]))
-    return dict(kinds.most_common())
 
 
 def _tokens(artifact: Artifact) -> dict[str, int]:

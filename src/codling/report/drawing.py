@@ -10,7 +10,7 @@ with the script it reacts to the pointer.
              samples; a point below the diagonal is a dependency that comes first, as intended
     folders  more than 1,000: the files of a folder are one row of the matrix
 
-Not here: finding edges (graph.py), ordering (order.py), whole pages (graph.py, report.py).
+Not here: finding edges (graph.py), ordering (order.py), whole pages (graph.py, run_page.py).
 """
 
 import json
@@ -61,7 +61,7 @@ def draw(graph: Subgraph) -> Markup:
     return Markup(_matrix(graph if len(graph.paths) <= MAX_ROWS else by_folder(graph)))
 
 
-def standalone(graph: Subgraph) -> str:
+def draw_file(graph: Subgraph) -> str:
     """The graph as an SVG file."""
     head, _, rest = draw(graph).partition(">")
     return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{style()}</style>{rest}\n'
@@ -119,7 +119,7 @@ def _lines(graph: Subgraph, left: float, end: float) -> Iterator[str]:
 
 
 def _reach(rows: int) -> float:
-    """How far out the handles of an arc over this many rows are."""
+    """How far out the handles of an arc over `rows` rows are."""
     return 0.0 if rows == 0 else 16 + 90 * rows**0.5 - 60
 
 

@@ -17,7 +17,7 @@ from codling.core.recipe import aside
 from codling.corpus.context import WorkingTree
 from codling.corpus.dependencies.graph import SourceFile, dependency_graph
 from codling.corpus.dependencies.order import EdgeCounts, Order, arrange_files, count_edges
-from codling.report.drawing import Subgraph, draw, script, standalone, style
+from codling.report.drawing import Subgraph, draw, draw_file, script, style
 from codling.report.page import render_page
 
 MAX_DRAWN = 8
@@ -59,7 +59,7 @@ def graph(config: GraphConfig) -> str:
     found = repository_graph(config)
     if config.svg is not None:
         files = [file for part in sorted(found.orders, key=len, reverse=True) for file in part]
-        config.svg.write_text(standalone(subgraph("", files, found)), encoding="utf-8")
+        config.svg.write_text(draw_file(subgraph("", files, found)), encoding="utf-8")
     if config.html is not None:
         config.html.write_text(page(config.path.resolve().name, found), encoding="utf-8")
     return "\n".join(_lines(found))

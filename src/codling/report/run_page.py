@@ -104,7 +104,7 @@ def render(view: RunView, n_examples: int) -> str:
 
 
 def _largest(tallies: Sequence[Tally]) -> int:
-    """The bytes that the longest bar stands for, at least 1: the files may all be empty."""
+    """The bytes of the longest bar, at least 1: the files may all be empty."""
     return max((t.n_bytes for t in tallies), default=0) or 1
 
 

@@ -6,7 +6,7 @@ Not here: how any of it is shown (run_summary.py, run_page.py).
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -18,6 +18,7 @@ from codling.core.files import read_json_lines
 from codling.core.lineage import walk
 from codling.core.shards import read_rows
 from codling.report.drawing import Subgraph
+from codling.report.tallies import count_redactions, read_drops
 from codling.stations import FOLDERS
 
 CORPUS = ("raw", "documents")
@@ -63,18 +64,18 @@ class RunView:
     redactions: list[tuple[str, int]] = field(default_factory=list)
     heldout: Tally = Tally("heldout", 0, 0)
     subgraphs: list[Subgraph] = field(default_factory=list)
-    """The training samples of the most files, with their dependencies."""
+    """The training samples with the most files, with their dependencies."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """Rows of metrics.jsonl that have a loss."""
     scores: dict[str, Any] = field(default_factory=dict)
     insertions: list[dict[str, Any]] = field(default_factory=list)
     commits: list[CommitScores] = field(default_factory=list)
-    """What later commits of each repository said of an adapted model."""
+    """Scores of the adapted model on later commits of each repository."""
 
 
 def serve_command(view: RunView, grown: str) -> str:
-    """What serves the best model of a run: its own at `grown`; an adapted one if it is better than
-    its base, else the base; with the memory of the repository where that helps.
+    """The command that serves the best model of a run: its own at `grown`, or an adapted one if it
+    is better than its base, else the base; with the memory of the repository where that helps.
     """
     if not view.commits:
         return f"codling serve {view.scores.get('comparison', {}).get('serve', grown)}"
@@ -104,9 +105,9 @@ def view_run(run_dir: Path) -> RunView:
         artifacts=found,
         kept=kept,
         licenses=licenses,
-        dropped=[tally for artifact in gates for tally in _read_drops(artifact)],
+        dropped=[tally for artifact in gates for tally in _rank_drops(artifact)],
         left_out=tuple(samples.manifest.config.get("left_out", ())) if samples else (),
-        redactions=_redactions(gates),
+        redactions=count_redactions(gates).most_common(),
         heldout=heldout,
         subgraphs=_subgraphs(samples) if samples else [],
         curve=_curve(trained) if trained else [],
@@ -143,8 +144,7 @@ def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, An
     """`n` insertions for people to read, right and wrong ones in their order.
 
     No file comes a second time before every file came once, and so on; among files the languages
-    take turns. The order of the questions is random already, so taking the first is not a choice of
-    ours.
+    take turns. The order of the questions is random, so the first ones are a fair sample.
     """
     seen: Counter[str] = Counter()
     rounds: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -185,28 +185,14 @@ def _documents(artifact: Artifact) -> tuple[list[Tally], list[Tally], Tally]:
     )
 
 
-def _read_drops(artifact: Artifact) -> list[Tally]:
-    """What one station dropped, by rule."""
-    files: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    examples: dict[str, str] = {}
-    for row in read_rows(artifact, "dropped", ["repo", "path", "n_bytes", "rule", "value"]):
-        files[row["rule"]] += 1
-        sizes[row["rule"]] += row["n_bytes"]
-        examples.setdefault(row["rule"], f"{row['repo']}/{row['path']}: {row['value']}")
-    return [
-        Tally(t.name, t.n_files, t.n_bytes, examples[t.name], artifact.path.name)
-        for t in _rank(files, sizes)
-    ]
-
-
-def _redactions(artifacts: Iterable[Artifact]) -> list[tuple[str, int]]:
-    kinds = Counter(r["kind"] for a in artifacts for r in read_rows(a, "redactions", ["kind"]))
-    return kinds.most_common()
+def _rank_drops(artifact: Artifact) -> list[Tally]:
+    """What one station dropped, by rule, the most bytes first."""
+    ranked = sorted(read_drops(artifact), key=lambda d: (-d.n_bytes, d.rule))
+    return [Tally(d.rule, d.n_files, d.n_bytes, d.examples[0], d.stage) for d in ranked]
 
 
 def _subgraphs(samples: Artifact) -> list[Subgraph]:
-    """The training samples of the most files, if they have two or more."""
+    """The training samples with the most files, if they have two or more."""
     found: list[tuple[int, str, Subgraph]] = []
     for row in read_rows(samples, "samples", ["id", "repo", "split", "paths"]):
         n = len(row["paths"])

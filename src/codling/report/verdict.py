@@ -1,4 +1,4 @@
-"""What a run is worth, said first: whether the model beats the simplest baseline, and what to do.
+"""The verdict on a run: whether the model beats the simplest baseline, and what to do.
 
 Input: what a run made. Output: one sentence and its cures. Not here: how it is shown
 (run_summary.py, report.html).
@@ -16,7 +16,7 @@ FEW_STEPS = 100
 """Below this a model has hardly begun to learn."""
 CURES = (
     "train longer: the same command with more --minutes",
-    "keep the machine free meanwhile: training beside other work makes far fewer steps",
+    "keep the machine free while it trains: beside other work it makes far fewer steps",
     "or serve a published model of code as it is: codling serve FOLDER or FILE.gguf",
 )
 
@@ -77,7 +77,7 @@ def _faults(view: RunView) -> Iterator[str]:
     n_steps = view.artifacts["checkpoint"].counts.get("n_steps") if _is_trained(view) else None
     if isinstance(n_steps, int) and n_steps < FEW_STEPS:
         steps = "step" if n_steps == 1 else "steps"
-        yield f"Hardly trained: {n_steps} {steps}, where {FEW_STEPS} are the least that tell."
+        yield f"Hardly trained: {n_steps} {steps}; a verdict needs at least {FEW_STEPS}."
     if view.scores:
         model, ngram = view.scores["model"], view.scores["ngram"]
         # Written so that a score that is not a number counts as a fault.

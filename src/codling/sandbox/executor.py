@@ -81,8 +81,8 @@ class Executor:
         """`python` runs Python programs, our own if none is given."""
         self._chains = toolchains.toolchains()
         self._unsafe, self._python = unsafe, python or own()
-        with suppress(OSError):  # `require` says so, to who needs it
-            # Made later, the boxes that run by then would never see it.
+        with suppress(OSError):  # `require` reports it, to those who need the folder
+            # Made now: boxes that already run would not see a folder that is made later.
             toolchains.PCH_DIR.mkdir(parents=True, exist_ok=True)
         shown = [path for chain in self._chains.values() for path in chain.shown]
         self.pool = Pool(

@@ -5,7 +5,6 @@ input. Not here: one box (box.py), and other languages than Python (toolchains.p
 """
 
 import functools
-import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
+from codling.core.threads import available_cores
 from codling.sandbox.box import Box, Job, Reply, Step
 from codling.sandbox.interpreter import Interpreter
 from codling.sandbox.limits import Limits
@@ -35,11 +35,11 @@ class Pool:
         preload: Sequence[str] = (),
         python: Interpreter | None = None,
     ) -> None:
-        """`workers` 0: as many as there are processors."""
+        """`workers` 0: as many as the cores that we may use."""
         self._make = functools.partial(
             Box, limits=limits, unsafe=unsafe, shown=shown, preload=preload, python=python
         )
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or available_cores()
         self._idle: list[Box] = []
         self._lock = threading.Lock()
 
@@ -111,7 +111,7 @@ class _SharedQueue:
         return len(self._jobs)
 
     def take(self, ahead: bool) -> tuple[int, Job] | None:
-        """The next job; ahead of time only while there are more than boxes that may want one."""
+        """The next job; `ahead` of time only while there are more jobs than boxes."""
         with self._lock:
             return self._jobs.popleft() if len(self._jobs) > ahead * self._n_boxes else None
 

@@ -46,7 +46,7 @@ def signs() -> Signs:
 
 
 def read_signs(table: Mapping[str, Any]) -> Signs:
-    """A table as tampering.toml has it; ValueError names a row that says nothing."""
+    """A table as tampering.toml has it; ValueError names a wrong row."""
     text, patterns = table["text"], dict(table["patterns"])
     for language, other in table["like"].items():
         if other not in patterns:
@@ -74,7 +74,7 @@ def _join(pattern: str | list[str]) -> str:
 
 
 def find_tampering(language: str, answer: str) -> str:
-    """What `answer` reaches for that a solution does not need; "" if nothing is seen.
+    """What `answer` uses that a solution does not need; "" if nothing is found.
 
     >>> find_tampering("python", "import sys\\nsys._getframe(1)")
     '_getframe'

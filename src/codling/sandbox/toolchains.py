@@ -16,17 +16,19 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from codling.core.files import cache_dir
 from codling.core.packaged import packaged_table
 from codling.sandbox.box import StepReply
 from codling.sandbox.warm_compiler import typescript_path
 
-CACHE_DIR = Path(os.environ.get("CODLING_CACHE", "~/.cache/codling")).expanduser() / "toolchains"
+CACHE_DIR = cache_dir() / "toolchains"
 PCH_DIR = CACHE_DIR / "pch"
 RUNNERS = Path(__file__).parent / "runners"
 JAVA_CLASSES = "/usr/share/java/javatuples.jar"
@@ -99,7 +101,7 @@ def toolchains() -> dict[str, Toolchain]:
 
 
 def read_toolchain(language: str, row: Mapping[str, Any], places: Mapping[str, str]) -> Toolchain:
-    """A row of toolchains.toml; ValueError names one that says nothing."""
+    """A row of toolchains.toml; ValueError says what is wrong with it."""
     fields = {field.name: field for field in dataclasses.fields(Toolchain)}
     where = f"toolchains.toml, {language}"
     if unknown := set(row) - set(fields):
@@ -190,8 +192,6 @@ def doctor() -> str:
     rest."""
     found = {language: version(language) for language in toolchains()}
     width = max(map(len, found))
-    import sys
-
     lines = [f"{BOX_LANGUAGE:{width}}  Python {sys.version.split()[0]}"]
     lines += [f"{name:{width}}  {text or 'unavailable'}" for name, text in found.items()]
     missing = [toolchains()[name] for name, text in found.items() if text is None]

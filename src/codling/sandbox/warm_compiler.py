@@ -29,7 +29,7 @@ class CompileError(Exception):
 
 
 class CompilerLostError(Exception):
-    """The compiler has ended or gives no answer: nothing is known of the source."""
+    """The compiler has ended or gives no answer, so nothing is known about the source."""
 
 
 class WarmCompiler:

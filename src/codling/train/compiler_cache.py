@@ -1,10 +1,10 @@
-"""Mending the cache that torch.compile shares between runs.
+"""Repairing the cache that torch.compile shares between runs.
 
 Input: torch's cache folder. Output: the same without compiled libraries that were cut short.
 
 The compiler writes a library in place, so that a run that is killed meanwhile leaves a cut one, and
 every later run takes it for whole: it fails to load, or is taken as a sign that the processor lacks
-vector instructions. What is being written now, by whomever, is let be.
+vector instructions. While any process is compiling, nothing is removed.
 
 Not here: what is compiled (step.py).
 """
@@ -24,7 +24,7 @@ _TABLE_AT, _TABLE_ENTRIES_AT = 40, 58
 """Where the header of a 64-bit ELF file says where its section table is, and how large."""
 
 
-def mend_compiler_cache() -> None:
+def repair_compiler_cache() -> None:
     """Remove cut libraries of torch's cache, and say so."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 

@@ -37,7 +37,7 @@ from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
 
 MAX_RISE_PERCENT = 1.0
-"""More bits per token within the old length than this are said to be a loss."""
+"""Where the bits per token within the old length rise by more, a warning says so."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,10 +33,12 @@ class Loader:
         ahead: bool | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`ahead`: read the next batch meanwhile; by default where the device is a GPU."""
+        """`ahead`: read the next batch in the background; by default where the device is a GPU.
+        `clock` gives seconds.
+        """
         self.batches, self.device, self.clock = batches, device, clock
         self.seconds_waited = 0.0
-        """For batches that were not there when they were asked for."""
+        """Seconds spent waiting for batches."""
         ahead = device.type != "cpu" if ahead is None else ahead
         self._thread = ThreadPoolExecutor(1) if ahead else None
         self._next: tuple[int, Future[Batch]] | None = None

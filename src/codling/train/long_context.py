@@ -30,7 +30,7 @@ FIRST_BORDER = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """What was measured of one model."""
+    """The measurements of one model."""
 
     bits_per_token: dict[str, float]
     """By place in the window: "0-256", "256-512", "512-1024", ..."""
@@ -121,7 +121,7 @@ def _ends(name: str) -> tuple[int, int]:
 
 
 def compare_reach(before: Reach, after: Reach, old_length: int) -> dict[str, Any]:
-    """Both as a table, and by how much the loss within the old length has risen, in percent."""
+    """Both as a table, and the rise of the loss within the old length, in percent."""
     was, now = before.bits_up_to(old_length), after.bits_up_to(old_length)
     return {
         "bits_per_token": {"before": before.bits_per_token, "after": after.bits_per_token},

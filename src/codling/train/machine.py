@@ -12,6 +12,8 @@ import sys
 
 import torch
 
+from codling.core.threads import available_cores
+
 # Parameters of glibc's mallopt (malloc.h).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _TOP_PAD_BYTES = 64 << 20
@@ -19,8 +21,7 @@ _TOP_PAD_BYTES = 64 << 20
 
 def set_threads(n_threads: int) -> int:
     """Let torch use `n_threads` CPU threads (0: one per core that we may use)."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    n_threads = n_threads or available or 1
+    n_threads = n_threads or available_cores()
     torch.set_num_threads(n_threads)
     return n_threads
 

@@ -21,7 +21,7 @@ class Readings:
     """Rows of metrics whose loss and gradient norm may still be on their way."""
 
     def __init__(self, device: torch.device, *, late: int | None = None) -> None:
-        """`late`: so many steps later a row is ready; by default one where the device is a GPU."""
+        """`late`: how many steps later a row is read; by default one where the device is a GPU."""
         self.late = (0 if device.type == "cpu" else 1) if late is None else late
         self._waiting: deque[tuple[Row, Callable[[], list[float]]]] = deque()
 
@@ -29,7 +29,7 @@ class Readings:
         """A step's row, without its loss and norm."""
         self._waiting.append((row, _send(torch.stack([loss.double(), norm.double()]))))
 
-    def ready(self, *, all_of_them: bool = False) -> list[tuple[Row, float, float]]:
+    def take_ready(self, *, all_of_them: bool = False) -> list[tuple[Row, float, float]]:
         """The rows, losses and norms that it is time to read, the oldest first."""
         found = []
         while len(self._waiting) > (0 if all_of_them else self.late):
@@ -40,7 +40,7 @@ class Readings:
 
 
 def _send(numbers: Tensor) -> Callable[[], list[float]]:
-    """Begin to copy; what comes back reads the copy, and waits for it alone."""
+    """Start a copy to the host; the returned function waits for that copy only, and reads it."""
     if numbers.device.type != "cuda":
         return numbers.tolist
     copied = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)

@@ -111,7 +111,7 @@ def publish_checkpoint(
 
 
 def counts_of(summary: Summary, meta: StreamMeta) -> dict[str, float | int | None]:
-    """What the manifest says of a run."""
+    """The counts of a run for its manifest."""
     counts = asdict(summary)
     held = meta.splits["heldout"]
     if summary.heldout_loss is not None and held.n_tokens:

@@ -36,13 +36,13 @@ class Position:
     seconds: float = 0.0
     """Spent in steps so far."""
     n_threads: int = 0
-    """A resumed run keeps these two: both change the last bits of a sum."""
+    """A resumed run keeps this and `compiled`: both change the last bits of a sum."""
     compiled: bool = False
     minutes: float | None = None
     """The length for which `n_steps` was decided: minutes, or steps."""
     max_steps: int | None = None
     n_heldout_batches: int = 0
-    """So many batches of what is held out are measured; 0: all, or not decided."""
+    """How many held-out batches are measured; 0: all, or not yet decided."""
     first_loss: float | None = None
     """Runs that keep their best weights: the held-out loss before the first step, ..."""
     best_loss: float | None = None

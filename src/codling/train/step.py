@@ -22,7 +22,7 @@ from codling.core.log import say
 from codling.model.balance import expert_balance_loss
 from codling.model.moe import Routing
 from codling.model.transformer import Transformer
-from codling.train.compiler_cache import mend_compiler_cache
+from codling.train.compiler_cache import repair_compiler_cache
 from codling.train.loss import chunked_cross_entropy, loss_of_chunk
 from codling.train.machine import has_compiler
 
@@ -105,7 +105,7 @@ class LossStep:
             say("no C++ compiler here; training runs eagerly, about a fifth slower")
             return
         logging.getLogger("torch._inductor").setLevel(logging.ERROR)
-        mend_compiler_cache()
+        repair_compiler_cache()
         for block in self.model.layers:
             assert isinstance(block, nn.Module)
             block.compile(dynamic=False)
@@ -124,7 +124,7 @@ def _is_compile_error(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, on one line: the first error that a compiler or loader names, if any."""
+    """The cause on one line: the first error that a compiler or loader names, if any."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [
         line for line in lines if re.search(r"\b(?:fatal )?error: |: file too short|: No ", line)

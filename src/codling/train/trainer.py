@@ -52,7 +52,7 @@ from codling.train.step import LossStep
 METRICS = "metrics.jsonl"
 _STATE = f"{SHARDS}/training.safetensors"
 MAX_HELDOUT_SHARE = 0.1
-"""Of the minutes, for measuring what is held out."""
+"""Share of the minutes that may be spent on measuring the held-out loss."""
 _MAX_SKIPPED_IN_A_ROW = 20
 _TIMED_STEPS, _TIMED_SECONDS = 3, 4.0
 
@@ -113,13 +113,13 @@ class Trainer:
             self.model, compiled=self.position.compiled, balance_alpha=balance_alpha
         )
         self._in_a_row, self._shown = 0, ""
-        """Steps without effect, and what the last one says of itself."""
+        """Steps in a row that were skipped, and the progress bar's note on the last one."""
         weights = self.optimizer.weights()
         self.best = {n: w.clone() for n, w in weights.items()} if keep_best and heldout else None
         if saved:
             load_state(self._state_path, self.optimizer, self.best)
         self._checked = (self.position.step, self.position.seconds)
-        """When the plan was last held against the clock: steps and seconds."""
+        """When the plan was last compared with the clock: steps and seconds."""
 
     def run(self) -> Summary:
         """Train to the end; afterwards the model's weights are the fp32 master copy.
@@ -187,7 +187,7 @@ class Trainer:
             "seconds_waited": round(self.loader.seconds_waited - waited, 6),
         }
         self.readings.add(row, loss, norm)
-        read = self.readings.ready()
+        read = self.readings.take_ready()
         row["tokens_per_second"] = round(self._tokens_per_step / (self.clock() - started), 1)
         at.step += 1
         if self._heldout_is_due():
@@ -234,7 +234,7 @@ class Trainer:
         return mean, self.optimizer.step(rate, n_summed=n)
 
     def _steps_in_time(self) -> int:
-        """How many steps fill the minutes: a few are timed at rate 0, and undone."""
+        """How many steps fill the minutes: a few are timed at rate 0, then undone."""
         seconds: list[float] = []
         while len(seconds) < _TIMED_STEPS or sum(seconds) < _TIMED_SECONDS:
             started = self.clock()
@@ -274,7 +274,7 @@ class Trainer:
         )
 
     def _replan_if_needed(self) -> int:
-        """From time to time: keep to the minutes although the machine became slower or faster."""
+        """Twenty times a run: keep to the minutes if the machine became slower or faster."""
         at, config = self.position, self.config
         every = max(1, at.n_steps // 20)
         if config.max_steps is None and at.step % every == 0 and at.step < at.n_steps:
@@ -300,7 +300,7 @@ class Trainer:
         return now > before
 
     def _limit_heldout(self) -> None:
-        """Measure on no more of what is held out than MAX_HELDOUT_SHARE of the minutes pays for.
+        """Measure on no more held-out batches than MAX_HELDOUT_SHARE of the minutes allows.
 
         A resumed run measures on the same part: which weights are best depends on it.
         """
@@ -335,7 +335,7 @@ class Trainer:
         return loss / math.log(2) / self.bytes_per_token if self.bytes_per_token else None
 
     def _save(self, log: MetricsLog) -> None:
-        self._write(self.readings.ready(all_of_them=True), log)
+        self._write(self.readings.take_ready(all_of_them=True), log)
         if self.ranks.is_main:
             log.sync()
             save_state(self._state_path, self.position, self.optimizer, self.best)

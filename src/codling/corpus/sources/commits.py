@@ -103,7 +103,7 @@ class Commits:
         if total < MIN_COMMITS:
             raise SourceError(
                 f"{self.git.where} has {total} commits, too few to keep later ones for questions "
-                f"({MIN_COMMITS} are the least); use --heldout-by package"
+                f"(at least {MIN_COMMITS} are needed); use --heldout-by package"
             )
         wanted = min(max(math.ceil(share * total), MIN_COMMITS), int(total * MAX_SHARE))
         return self._cut_at(self._main_line_commit(total, wanted))

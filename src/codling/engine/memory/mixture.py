@@ -3,7 +3,7 @@
     P = (1 - v) [(1 - w) P_model + w P_repository] + v P_open_file
 
 `w` and `v` are read from tables by the length of the match and by how unanimous its continuations
-are, and fitted by expectation maximisation on text whose own file was forgotten. (Relatives: the
+are, and fitted by expectation maximisation on text whose own file was forgotten. (Related work: the
 nested cache models of Hellendoorn and Devanbu 2017, kNN-LM, infini-gram.)
 
 Input: matches and the model's probabilities. Output: weights, and rows of logits whose softmax is

@@ -24,7 +24,7 @@ _BORDER = -1
 
 
 class Recall:
-    """What one request remembers."""
+    """The memory as one request uses it."""
 
     def __init__(self, memory: Memory, prompt_ids: Sequence[int], max_tokens: int) -> None:
         """`max_tokens`: how many may be generated."""
@@ -48,7 +48,7 @@ class Recall:
         self._leaders = {i: from_tree[i] for i in leaders.tolist() if i in from_tree}
 
     def accept(self, token_id: int) -> None:
-        """The token that was chosen."""
+        """Note the token that was chosen."""
         self._text[self._n] = token_id
         self._n += 1
         self._places.append(self._leaders.get(token_id))

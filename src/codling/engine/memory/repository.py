@@ -181,8 +181,7 @@ class Memory:
         self.update_all({name: row})
 
     def update_all(self, rows: Mapping[FileName, Mapping[str, Any] | None]) -> None:
-        """Files as they are now, rows with license, language and content; None: not to be
-        remembered."""
+        """Replace files by rows with license, language and content; None drops a file."""
         edited = dict(self._edited)
         for name, row in rows.items():
             self.index.alive[self._numbers.get(name, [])] = False
@@ -197,8 +196,8 @@ class Memory:
             self._fresh = _EditedIndex(index, tuple(file for file, _ in edited.values()))
 
     def snapshot(self) -> "Memory":
-        """The same files, and edited ones as they are now, for one request: places that it is given
-        stay what they are while others change the memory."""
+        """A copy for one request: the places that it is given keep their meaning while others
+        change the memory."""
         return copy(self)
 
     def recall(self, context: Ids) -> Continuations:

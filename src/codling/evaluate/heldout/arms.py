@@ -65,14 +65,14 @@ class Arm:
 REFERENCE = Arm("base", context=True)
 FEW = (Arm("ngram"), Arm("base"), REFERENCE, Arm("base", context=True, memory=True))
 REMEMBERING = FEW[-1]
-"""The base with all that needs no training: what tuning itself is held against."""
+"""The base with all that needs no training; tuning is compared with it."""
 TUNED = Arm("tuned", context=True, memory=True)
 MORE = (Arm("base", memory=True), Arm("nobody", memory=True))
 MORE_TUNED = (Arm("tuned"), Arm("tuned", context=True))
 
 
 def chosen_arms(which: Literal["few", "all"], *, has_tuned: bool) -> list[Arm]:
-    """The arms of a table, the one that it is about last."""
+    """The arms of a table; the last is the one that the verdict is about."""
     arms = [*FEW, *(MORE if which == "all" else ())]
     if has_tuned:
         arms += [*(MORE_TUNED if which == "all" else ()), TUNED]
@@ -80,7 +80,7 @@ def chosen_arms(which: Literal["few", "all"], *, has_tuned: bool) -> list[Arm]:
 
 
 def subject(arms: Sequence[Arm]) -> Arm:
-    """The arm that the sentence is about."""
+    """The arm that the verdict is about."""
     return TUNED if TUNED in arms else REMEMBERING
 
 
@@ -91,7 +91,7 @@ class TruthScore:
     bits: float
     n_bytes: int
     saved: int
-    """Characters that need not be typed (measures.not_typed)."""
+    """Characters that need not be typed (measures.count_saved_chars)."""
     n_chars: int
 
 
@@ -102,7 +102,7 @@ class CommitPrompt:
     ids: CursorPrompt
     mode: Mode
     truth_ids: list[int]
-    """The lead of the prompt, which is not counted, and the truth."""
+    """Tokens of the prompt's lead, which is not counted, and of the truth."""
     limit: int
     """Tokens of an answer at most."""
     n_given: int

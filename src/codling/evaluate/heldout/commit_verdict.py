@@ -2,7 +2,7 @@
 
 Input: the differences between the arm in question and the base with context, with intervals.
 Output: the outcome, the sentence, and what to do. Bits per byte decide, because they are the most
-precise; lines that are exactly right less often turn a gain down.
+precise; a gain in them does not count if fewer lines are exactly right.
 
 Not here: the numbers (measures.py).
 """
@@ -16,7 +16,7 @@ from codling.evaluate.heldout.measures import Interval
 Outcome = Literal["helped", "no difference", "worse"]
 ENOUGH_PLACES = 300
 ENOUGH_COMMITS = 20
-"""With fewer the draws are too similar: their interval would be too narrow."""
+"""With fewer commits the draws are too similar, and the interval would be too narrow."""
 
 
 @dataclass(frozen=True)

@@ -243,11 +243,11 @@ class _AskableLine:
     key: str
 
     def question(self, known: set[str] | None) -> CommitQuestion:
-        """About the line; or, given the keys that are in the tree, about the block it begins."""
+        """The question about the line or, given the keys in the tree, about the block it begins."""
         new, old = self.edit.new, self.edit.old
         line = new[self.at]
         width = len(line) - len(line.lstrip())
-        n = 1 if known is None else block_length(new[self.at : self._end_of_news(known)])
+        n = 1 if known is None else block_length(new[self.at : self._end_of_new_lines(known)])
         return CommitQuestion(
             commit=self.commit.id,
             second=self.commit.second,
@@ -260,7 +260,7 @@ class _AskableLine:
             suffix="".join(f"\n{each}" for each in old[self.hunk.old_end :]),
         )
 
-    def _end_of_news(self, known: set[str]) -> int:
+    def _end_of_new_lines(self, known: set[str]) -> int:
         """The first line after this one that existed before, or the end of the hunk."""
         for at in range(self.at + 1, min(self.hunk.new_end, self.at + MAX_BLOCK)):
             if at in self.edit.copies or without_blanks(self.edit.new[at]) in known:

@@ -33,7 +33,7 @@ from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
 from codling.engine.config import Precision
 from codling.engine.request import SamplingParams
-from codling.engine.text import TextEngine
+from codling.engine.text import TextEngine, choose_dtype
 from codling.evaluate.heldout.insertion import HiddenLine, count_by_part, questions, score_answers
 from codling.evaluate.heldout.measures import Interval, Resampling, interval
 from codling.evaluate.heldout.score import (
@@ -51,9 +51,8 @@ from codling.tokens.token_files import open_stream, read_index
 from codling.tokens.tokenizer import Tokenizer
 
 ENOUGH_FILES = 5
-"""Of fewer the draws are too much alike: their interval is too narrow to be believed."""
+"""With fewer files the draws are too similar, and the interval would be too narrow."""
 _CHARS_PER_TOKEN = 8
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +70,18 @@ class CompareConfig(HeldoutConfig):
     context: Context = 1024
     """Tokens of a window, and of a question with its answer."""
     precision: Precision = "bfloat16"
-    """How weights are held, of both."""
+    """How the weights of both are held."""
     batch: Batch = 8
     """Windows per model call, and insertions at a time."""
 
 
 @dataclass(frozen=True)
 class _HeldoutCode:
-    """What every model is asked."""
+    """The held-out code on which every model is scored."""
 
     asked: Sequence[HiddenLine]
     windows: Sequence[Ids]
-    """Of the held-out tokens, one id longer than what is predicted."""
+    """Windows of the held-out tokens, one id longer than what is predicted."""
     files: Sequence[str]
     """The file that the middle of each window lies in."""
 
@@ -125,7 +124,7 @@ class Measured:
     files: Sequence[str]
 
     def change(self, seed: int) -> Interval:
-        """Mean difference with its 95% interval: files drawn again with all that is theirs."""
+        """Mean difference with its 95% interval: files are resampled with all their pairs."""
         return self._ratio([1.0] * len(self.base), seed)
 
     def relative_change(self, seed: int) -> Interval:
@@ -141,9 +140,9 @@ class Measured:
 def verdict(bits: Measured, hits: Measured, seed: int = 0) -> dict[str, Any]:
     """Whether tuning helped: intervals, and the verdict as a word and as a sentence.
 
-    Helped: fewer bits, the interval clear of zero, and lines not shown to be fewer. Worse: more
-    bits, or fewer lines, clear of zero. Otherwise, or of fewer than ENOUGH_FILES files, no
-    difference can be shown.
+    Helped: fewer bits, with an interval below zero, and no interval that shows fewer lines. Worse:
+    an interval that shows more bits, or fewer lines. Otherwise, or with fewer than ENOUGH_FILES
+    files, no difference can be shown.
     """
     change, lines = bits.relative_change(seed), hits.change(seed)
     n_files = len(set(bits.files))
@@ -153,7 +152,9 @@ def verdict(bits: Measured, hits: Measured, seed: int = 0) -> dict[str, Any]:
     answer = "worse" if worse else "helped" if helped else "no difference"
     start = {"worse": "It made things worse", "helped": "It helped"}
     few = (
-        "" if enough else f" Of {n_files} files nothing is concluded; {ENOUGH_FILES} are the least."
+        ""
+        if enough
+        else f" {n_files} files are too few to tell; at least {ENOUGH_FILES} are needed."
     )
     return {
         "answer": answer,
@@ -257,10 +258,10 @@ def files_at(
     index: Iterable[Mapping[str, Any]],
     samples: Iterable[Mapping[str, Any]],
 ) -> list[str]:
-    """The file that each place of a token stream lies in, of rows of its index and of samples.
+    """The file that each place of a token stream lies in, by rows of its index and of its samples.
 
-    Within a sample tokens are taken to be as long as each other, so near the border of two files
-    it may be the other one.
+    All tokens of a sample count as equally long, so near the border of two files the answer may be
+    the other one.
     """
     rows = {row["id"]: row for row in samples}
     starts: list[int] = []
@@ -281,7 +282,7 @@ def _ask(
     heldout: _HeldoutCode,
 ) -> tuple[_Results, Tokenizer]:
     """Bits of every window and answers to every question of one model."""
-    dtype = _DTYPES.get(config.precision, torch.bfloat16)
+    dtype = choose_dtype(config.precision, torch.device("cpu"))
     bits = window_bits(
         load_model(path, dtype=dtype, adapter=adapter), heldout.windows, config.batch
     )

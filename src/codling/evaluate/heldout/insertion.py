@@ -21,10 +21,10 @@ from codling.corpus.parts import Part, part_of
 COMMENT_STARTS = ("#", "//", "/*", "*", "--", ";", "%", '"""', "'''", "<!--")
 """Marks that begin a comment or documentation in the languages of the table."""
 SIDE_WEIGHT = 0.05
-"""Of tests, examples, docs and scripts, each, beside 1 for code."""
+"""The weight of tests, of examples, of docs and of scripts; that of code is 1."""
 PREFIX_CHARS = 16_000
 SUFFIX_CHARS = 4_000
-"""How much around a line is kept; more would not fit into a small model's window."""
+"""Characters kept before and after a line; more would not fit into a small model's window."""
 
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -156,7 +156,7 @@ class _LineGroup:
 def _spread(
     pools: list[list["_LinePosition"]], n: int, rng: random.Random
 ) -> list["_LinePosition"]:
-    """`n` lines, of every file one before any has two."""
+    """`n` lines, one of every file before a second of any."""
     for pool in pools:
         rng.shuffle(pool)
     rng.shuffle(pools)

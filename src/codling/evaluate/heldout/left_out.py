@@ -114,7 +114,7 @@ def without_numbers(key: str) -> str:
 
 
 def without_style(text: str) -> str:
-    """What is left of a text when everything is taken away that a formatter changes.
+    """A text without all that a formatter changes.
 
     >>> without_style("f('a',\\n  b,\\n)") == without_style('f("a", b)')
     True

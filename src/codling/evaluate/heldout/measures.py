@@ -1,8 +1,9 @@
 """How good an answer is, and how sure a mean over answers is.
 
 Input: what was typed and what a model wrote. Output: numbers per question, and for sums of them
-95% intervals: commits are resampled with all their questions, the same draws for every arm, so
-that the difference of two arms has an interval of its own (paired bootstrap, clustered by commit).
+95% intervals: groups (the questions of a commit, or of a file) are resampled as wholes, the same
+draws for every arm, so that the difference of two arms has an interval of its own (paired
+bootstrap, clustered by group).
 
 Not here: asking (arms.py) and the sentence about the numbers (commit_verdict.py).
 """
@@ -44,18 +45,18 @@ class Interval:
 
 
 class Resampling:
-    """Draws of commits, the same for everything that is compared."""
+    """Draws of groups with replacement, the same for everything that is compared."""
 
-    def __init__(self, commits: Sequence[str], seed: int) -> None:
-        """`commits[i]`: the commit of question i."""
-        self._names, self._of = np.unique(np.array(commits), return_inverse=True)
+    def __init__(self, groups: Sequence[str], seed: int) -> None:
+        """`groups[i]`: the commit or file of question i."""
+        self._names, self._of = np.unique(np.array(groups), return_inverse=True)
         rng = np.random.default_rng(seed)
         n = len(self._names)
         self._times = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
 
     def ratio(self, above: Numbers, below: Numbers) -> tuple[float, Numbers]:
         """Sum of `above` by sum of `below`: in the sample, and in every draw."""
-        parts = [self._times @ self._by_commit(each) for each in (above, below)]
+        parts = [self._times @ self._sum_groups(each) for each in (above, below)]
         value = float(above.sum() / max(below.sum(), 1e-12))
         return value, parts[0] / np.maximum(parts[1], 1e-12)
 
@@ -67,7 +68,7 @@ class Resampling:
         drawn = values[order][np.minimum(places, len(values) - 1)]
         return float(np.quantile(values, share, method="inverted_cdf")), drawn
 
-    def _by_commit(self, values: Numbers) -> Numbers:
+    def _sum_groups(self, values: Numbers) -> Numbers:
         return np.bincount(self._of, values, minlength=len(self._names)).astype(np.float64)
 
 
@@ -107,7 +108,7 @@ def first_statement(text: str) -> str:
 
 
 def count_saved_chars(pieces: Sequence[int], hits: Sequence[bool]) -> int:
-    """Characters that a typist saves who is shown the likeliest continuation at every token.
+    """Characters saved by a typist who sees the likeliest continuation at every token.
 
     `pieces[i]`: characters of token i of the truth; `hits[i]`: whether it was the likeliest after
     those before. A suggestion whose first MIN_TAKEN characters or more are right is taken as far as

@@ -108,11 +108,11 @@ class ScoreCommitsConfig(Ranged):
     ngram_order: Annotated[int, Range(1, 64)] = 6
     """Longest n-gram of the baseline."""
     cutoff: str | None = None
-    """Day up to which the base has read public code: older and newer places are told apart."""
+    """Day up to which the base has read public code: older and newer places are counted apart."""
     foreign: Path | None = None
     """Folder or repository of other code, on which forgetting is measured."""
     foreign_tokens: CountFromZero = 8000
-    """Tokens of it."""
+    """Tokens of that code that are scored."""
     precision: Precision = "bfloat16"
     """How the models' weights are held."""
     seed: Seed = 0
@@ -414,8 +414,8 @@ def _foreign_bits(engine: TextEngine, config: ScoreCommitsConfig) -> float:
 def _row(
     question: CommitQuestion, number: int, arms: list[Arm], found: Mapping[Any, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What people read of a question and its answers, without secrets and addresses; asked and
-    measured was the text as it is."""
+    """A question and its answers for people to read, without secrets and addresses; the model was
+    asked with the text as it is."""
     said = [(arm.name, found[arm.name, number]["answer"]) for arm in arms]
     prefix, truth, suffix = _redact_inside(question, question.truth)
     return {

@@ -72,7 +72,7 @@ def commit_table(
 
 
 def _gains(table: Mapping[str, Any], n_commits: int) -> dict[str, bool]:
-    """What is shown to be worth serving: the memory beside the base, tuning beside both."""
+    """Which of them is shown to help: the memory beside the base, tuning beside both."""
     changes = {"memory": table["differences"][REMEMBERING.name], "tuned": table["tuning"]}
     return {
         name: change is not None and shows_gain(_intervals(change), n_commits)
@@ -122,7 +122,7 @@ def _table(
 
 
 def _differences(values: Estimates, others: Estimates) -> dict[str, dict[str, float]]:
-    """Each measure: by how much it is more than another arm's, draw by draw."""
+    """The difference of each measure from another arm's, draw by draw."""
     return {
         name: as_json(interval(value - others[name][0], drawn - others[name][1]))
         for name, (value, drawn) in values.items()

@@ -10,12 +10,12 @@ from codling.train.config import OptimizerConfig
 from codling.train.optim.flat import FlatWeights
 
 
-class _AdamSpan:
+class AdamSpan:
     """AdamW on all parameters of one kind; Kingma & Ba with decoupled decay (arXiv:1711.05101)."""
 
     def __init__(self, weights: FlatWeights, kind: str, config: OptimizerConfig) -> None:
         self.kind, self.config = kind, config
-        span = weights.span(kind)
+        span = weights.slice_of(kind)
         self.master, self.gradient = weights.master[span], weights.gradient[span]
         self.mean = torch.zeros_like(self.master)
         self.square = torch.zeros_like(self.master)
@@ -23,6 +23,7 @@ class _AdamSpan:
         self.decay = config.weight_decay if kind == "matrix" else 0.0
 
     def step(self, rate: float) -> None:
+        """Update the master weights at `rate` times the peak learning rate."""
         if not self.master.numel():
             return
         beta1, beta2 = self.config.betas
@@ -37,6 +38,7 @@ class _AdamSpan:
         self.master.addcdiv_(self.mean, scale, value=-rate / (1 - beta1**n))
 
     def state(self) -> dict[str, Tensor]:
+        """What the next update depends on, by name: views, not copies."""
         return {
             f"adam.{self.kind}.mean": self.mean,
             f"adam.{self.kind}.square": self.square,

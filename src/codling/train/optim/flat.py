@@ -30,16 +30,16 @@ class ParameterSpan:
         return self.start + self.shape.numel()
 
 
-def view(flat: Tensor, slot: ParameterSpan) -> Tensor:
+def view(flat: Tensor, span: ParameterSpan) -> Tensor:
     """A parameter inside one of the flat tensors."""
-    return flat[slot.start : slot.end].view(slot.shape)
+    return flat[span.start : span.end].view(span.shape)
 
 
-def stack_of(flat: Tensor, slots: list[ParameterSpan]) -> Tensor:
+def stack_of(flat: Tensor, spans: list[ParameterSpan]) -> Tensor:
     """Neighbours of one shape inside one of the flat tensors, seen as one tensor."""
-    first = view(flat, slots[0])
-    stride = slots[1].start - slots[0].start if len(slots) > 1 else first.numel()
-    shape = (len(slots), *first.shape)
+    first = view(flat, spans[0])
+    stride = spans[1].start - spans[0].start if len(spans) > 1 else first.numel()
+    shape = (len(spans), *first.shape)
     return first.as_strided(shape, (stride, *first.stride()), first.storage_offset())
 
 
@@ -57,25 +57,25 @@ class FlatWeights:
         named = [(kind_of(n, p, model), n, p) for n, p in trained]
         # Matrices of one shape lie side by side: Muon treats them as one stack.
         named.sort(key=lambda each: (each[0], tuple(each[2].shape)))
-        self.slots: list[ParameterSpan] = []
+        self.spans: list[ParameterSpan] = []
         start = 0
         for kind, name, parameter in named:
-            self.slots.append(ParameterSpan(name, parameter.shape, start, kind))
-            start = -(-self.slots[-1].end // _ALIGN) * _ALIGN
+            self.spans.append(ParameterSpan(name, parameter.shape, start, kind))
+            start = -(-self.spans[-1].end // _ALIGN) * _ALIGN
         device = named[0][2].device
         self.master = torch.zeros(start, dtype=torch.float32, device=device)
         self.working = torch.zeros(start, dtype=dtype, device=device)
         self.gradient = torch.zeros(start, dtype=torch.float32, device=device)
         self._parameters = [parameter for _, _, parameter in named]
-        for slot, parameter in zip(self.slots, self._parameters, strict=True):
-            view(self.master, slot).copy_(parameter.detach())
-            parameter.data = view(self.working, slot)
+        for span, parameter in zip(self.spans, self._parameters, strict=True):
+            view(self.master, span).copy_(parameter.detach())
+            parameter.data = view(self.working, span)
         self.publish()
 
     def add_gradients(self, *, first: bool) -> None:
         """Add the parameters' gradients to the fp32 sum (or begin the sum) and drop them."""
-        for slot, parameter in zip(self.slots, self._parameters, strict=True):
-            total = view(self.gradient, slot)
+        for span, parameter in zip(self.spans, self._parameters, strict=True):
+            total = view(self.gradient, span)
             if parameter.grad is None:
                 total.mul_(0.0 if first else 1.0)
             elif first:
@@ -90,12 +90,12 @@ class FlatWeights:
 
     def restore_master(self) -> None:
         """Make the trained parameters fp32 again, with the exact master weights."""
-        for slot, parameter in zip(self.slots, self._parameters, strict=True):
-            parameter.data = view(self.master, slot)
+        for span, parameter in zip(self.spans, self._parameters, strict=True):
+            parameter.data = view(self.master, span)
 
-    def span(self, kind: str) -> slice:
+    def slice_of(self, kind: str) -> slice:
         """The elements of all parameters of a kind; they are contiguous."""
-        chosen = [s for s in self.slots if s.kind == kind]
+        chosen = [s for s in self.spans if s.kind == kind]
         return slice(chosen[0].start, chosen[-1].end) if chosen else slice(0, 0)
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from codling.train.config import OptimizerConfig
-from codling.train.optim.adamw import _AdamSpan
+from codling.train.optim.adamw import AdamSpan
 from codling.train.optim.flat import FlatWeights
-from codling.train.optim.muon import _MuonSpan
+from codling.train.optim.muon import MuonSpan
 from codling.train.parallel.ranks import Ranks
 
 _TINY = 1e-12
@@ -23,9 +23,9 @@ class FlatOptimizer:
     def __init__(self, weights: FlatWeights, config: OptimizerConfig) -> None:
         self._weights, self.config = weights, config
         kinds = ("matrix", "table", "vector") if config.name == "adamw" else ("table", "vector")
-        self._adam = [_AdamSpan(weights, kind, config) for kind in kinds]
-        self._muon = _MuonSpan(weights, config) if config.name == "muon" else None
-        self._parts: list[_AdamSpan | _MuonSpan] = [
+        self._adam = [AdamSpan(weights, kind, config) for kind in kinds]
+        self._muon = MuonSpan(weights, config) if config.name == "muon" else None
+        self._parts: list[AdamSpan | MuonSpan] = [
             *self._adam,
             *([self._muon] if self._muon else []),
         ]

@@ -16,32 +16,34 @@ from codling.train.optim.flat import FlatWeights, stack_of
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
-class _MuonSpan:
+class MuonSpan:
     """Muon on the matrices of the layers, a stack of equal shapes at a time."""
 
     def __init__(self, weights: FlatWeights, config: OptimizerConfig) -> None:
         self.weights, self.config = weights, config
-        span = weights.span("matrix")
+        span = weights.slice_of("matrix")
         self.momentum = torch.zeros_like(weights.master[span])
         self.span = span
-        matrices = [s for s in weights.slots if s.kind == "matrix"]
+        matrices = [s for s in weights.spans if s.kind == "matrix"]
         self.stacks = [list(group) for _, group in groupby(matrices, key=lambda s: s.shape)]
 
     def step(self, rate: float) -> None:
+        """Update the master weights at `rate` times the peak learning rate."""
         momentum, gradient = self.momentum, self.weights.gradient[self.span]
         momentum.lerp_(gradient, 1 - self.config.muon_momentum)
         gradient.lerp_(momentum, self.config.muon_momentum)  # Nesterov's look ahead
         rate = rate * self.config.muon_learning_rate
-        for slots in self.stacks:
-            direction_NRC = stack_of(self.weights.gradient, slots)
+        for spans in self.stacks:
+            direction_NRC = stack_of(self.weights.gradient, spans)
             update_NRC = orthogonalize(direction_NRC.flatten(0, -3), self.config.muon_iterations)
             rows, columns = update_NRC.shape[-2:]
             scale = math.sqrt(max(1.0, rows / columns))
-            master_NRC = stack_of(self.weights.master, slots)
+            master_NRC = stack_of(self.weights.master, spans)
             master_NRC.mul_(1 - rate * self.config.weight_decay)
             master_NRC.add_(update_NRC.view(direction_NRC.shape), alpha=-rate * scale)
 
     def state(self) -> dict[str, Tensor]:
+        """What the next update depends on, by name: views, not copies."""
         return {"muon.momentum": self.momentum}
 
 
