@@ -109,8 +109,8 @@ def test_by_default_the_log_holds_no_text(tmp_path: Path) -> None:
     log.note_shown(
         "cmpl-1", "tiny", About("secret prompt", "secret suffix", "secret.py"), ["secret"]
     )
-    assert log.outcome("cmpl-1", "typed", 0, "secret words")
-    assert not log.outcome("cmpl-1", "taken", 1, None)
+    assert log.note_outcome("cmpl-1", "typed", 0, "secret words")
+    assert not log.note_outcome("cmpl-1", "taken", 1, None)
     log.close()
     assert "secret" not in (tmp_path / "log.jsonl").read_text()
     shown, told = log_of(tmp_path / "log.jsonl")

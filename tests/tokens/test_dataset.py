@@ -50,7 +50,6 @@ def test_an_epoch_visits_every_token_and_the_next_in_another_order(tokens_dir: P
     assert np.array_equal(
         stream, np.fromfile(tokens_dir / "train.bin", data.meta.dtype)[: len(stream)]
     )
-    assert data.epoch(data.n_windows) == 1.0
 
 
 def test_a_batch_may_span_epochs(tokens_dir: Path) -> None:

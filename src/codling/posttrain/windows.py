@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from codling.core.errors import ConfigError
+from codling.tokens.dataset import EpochOrders
 from codling.tokens.dialogue_files import LabelledStream
 from codling.train.loader import Batch
 from codling.train.loss import IGNORED
@@ -70,7 +70,7 @@ class Windows:
         A document of n tokens takes n - 1 places: its last token is only a target. Documents of
         which nothing counts are left out. Raises ConfigError if one does not fit.
         """
-        self._stream, self._filler, self._seed = stream, filler, seed
+        self._stream, self._filler = stream, filler
         self.context = context
         self._weigh = weigh
         spans = zip(stream.starts.tolist(), stream.lengths.tolist(), strict=True)
@@ -87,7 +87,7 @@ class Windows:
         """Targets that count, of every window."""
         self.filled = sum(places) / max(1, len(self._windows) * context)
         """Share of the places that hold a document's token."""
-        self._orders: dict[int, npt.NDArray[np.int64]] = {}
+        self._orders = EpochOrders(seed)
 
     def __len__(self) -> int:
         """Windows of an epoch."""
@@ -129,14 +129,7 @@ class Windows:
     def _visit(self, first: int, n: int) -> list[int]:
         """Windows number `first` to `first + n` over all epochs."""
         places = (divmod(i, len(self)) for i in range(first, first + n))
-        return [int(self._order(epoch)[place]) for epoch, place in places]
-
-    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        if epoch not in self._orders:
-            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
-            rng = np.random.default_rng([self._seed, epoch])
-            self._orders[epoch] = rng.permutation(len(self))
-        return self._orders[epoch]
+        return [int(self._orders.order(epoch, len(self))[place]) for epoch, place in places]
 
     def _count(self, window: Sequence[int]) -> int:
         spans = (self._spans[index] for index in window)

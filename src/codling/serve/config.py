@@ -86,7 +86,7 @@ class ServeConfig(Ranged):
     max_body_bytes: Count = 8 * 2**20
     """Longest request body."""
     request_seconds: Seconds = Patience.request_seconds
-    """A request must have arrived whole so long after its first byte."""
+    """Seconds within which a whole request must arrive after its first byte."""
     max_connections: Annotated[int, Range(1, 1_000_000)] = Patience.max_connections
     """Open connections; beyond that the oldest that only waits is closed for a new one."""
     cors_origins: tuple[str, ...] = ()

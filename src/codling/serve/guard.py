@@ -22,7 +22,7 @@ OPEN_PATHS = frozenset({"/", "/favicon.ico", "/health", "/v1/health"})
 """Addresses that need no key: the page (which then asks for the key) and the health check."""
 
 _BODIES_AT_ONCE = 16
-"""Together, unanswered requests may be as long as so many of the longest."""
+"""All unanswered requests together may be as long as this many of the longest."""
 
 PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -102,7 +102,7 @@ class Guard:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         length = headers.get("content-length", "0")
-        # So many digits at most, since Python refuses to read thousands of them.
+        # At most 19 digits: Python refuses to read thousands of them.
         n_bytes = int(length[:19]) if length.isascii() and length.isdigit() else 0
         if n_bytes > self._room.limit:
             return _too_large_error(self._room.limit)
@@ -118,7 +118,7 @@ class _Room:
     """How much request text may be in memory: of one request, and of all that are not answered."""
 
     def __init__(self, limit: int) -> None:
-        """`limit`: bytes of one body; all together may have so many times that."""
+        """`limit`: bytes of one body; all together may have _BODIES_AT_ONCE times that."""
         self.limit = limit
         self.left = limit * _BODIES_AT_ONCE
 

@@ -5,11 +5,11 @@ Input: llama.cpp's requests. Output: its answers: `content`, `timings`, `tokens_
 the end of the prefix: models learn to insert at any character, and so no token border is forced
 between the two.
 
-With `n_predict` 0 the prompt is read into the cache and nothing is said: one token is made all the
-same, and neither sent nor counted.
+With `n_predict` 0 the prompt is read into the cache and no text is sent: one token is generated all
+the same, but not counted.
 
-Not here: llama.cpp's slots and samplers, fields that name them are let pass; its grammars, fields
-that name them are refused.
+Not here: llama.cpp's slots and samplers (fields that name them are ignored) and its grammars
+(fields that name them are refused).
 """
 
 import time
@@ -101,7 +101,7 @@ class _NativeAnswer:
         self.run, self.asked, self.server, self.session = run, asked, server, session
         self.content = ""
         self.cut = False
-        """True once the text ends for n_indent or for time, not for the model."""
+        """True once n_indent or the time limit ends the text, not the model."""
 
     async def answer_at_once(self) -> dict[str, Any]:
         await self.run.open(self.server.backend)
@@ -205,7 +205,7 @@ def keep_indent(text: str, n_indent: int) -> str:
 
 
 def select(answer: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
-    """llama.cpp's `response_fields`: only these; the path timings/prompt_n becomes a flat key."""
+    """Only llama.cpp's `response_fields`; a path such as timings/prompt_n becomes a flat key."""
     if not wanted:
         return answer
     chosen = {}

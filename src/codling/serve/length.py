@@ -1,4 +1,4 @@
-"""Whether a prompt can fit into the context, told before all of it is encoded.
+"""Whether a prompt can fit into the context, decided before all of it is encoded.
 
 Input: a text, a tokenizer, the context's length. Output: nothing, or the error that a client would
 get after the encoding, at a cost that depends on the context and not on the text.
@@ -13,7 +13,7 @@ from codling.serve.side_work import Check
 from codling.tokens.tokenizer import Tokenizer
 
 _CHARS_PER_TOKEN = 8
-"""More than in any code: a piece of so many characters per token of the context shows enough."""
+"""More than in any code: it decides how long the pieces are that are encoded."""
 _SLACK = 64
 """Tokens that a cut between two pieces may add at most, generously."""
 _SHRINKING = 3

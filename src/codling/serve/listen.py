@@ -22,7 +22,7 @@ from codling.serve.connection import connection_class
 
 KEY_VARIABLE = "CODLING_API_KEY"
 _GRACE_SECONDS = 5
-"""How long open connections may go on once the server is told to stop."""
+"""How long open connections may go on once the server has been asked to stop."""
 
 
 def find_key(config: ServeConfig, environment: Mapping[str, str]) -> str | None:

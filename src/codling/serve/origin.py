@@ -1,8 +1,8 @@
 """Who is asked and who asks: the Host and Origin headers of a request, read strictly.
 
 Input: header values as the client sent them. Output: whether they name this machine. A page on the
-web can point its own name at 127.0.0.1 (DNS rebinding) or send requests to localhost; what is not
-certainly this machine's own name is therefore somebody else's.
+web can point its own name at 127.0.0.1 (DNS rebinding) or send requests to localhost; so every name
+that is not certainly this machine's own counts as foreign.
 
 Not here: keys (guard.py), and what a browser asks before it sends (CORS, app.py).
 """

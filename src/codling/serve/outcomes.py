@@ -1,7 +1,7 @@
 """What became of completions: a log of what was shown, taken, or typed instead. Off by default.
 
-Input: finished runs of completions and insertions, and what clients tell of them. Output: lines of
-JSON in a file that only its owner can read.
+Input: finished runs of completions and insertions, and what clients report about them. Output:
+lines of JSON in a file that only its owner can read.
 
     {"event": "shown", "id": "cmpl-...", "prompt_sha256": "...", "suffix_sha256": "...", ...}
     {"event": "outcome", "id": "cmpl-...", "outcome": "taken", "n_chars": 24, ...}
@@ -58,7 +58,7 @@ class CompletionLog:
         self._known: OrderedDict[str, int] = OrderedDict()
 
     def note_shown(self, id: str, model: str, about: About, texts: Sequence[str]) -> None:
-        """These choices were given; nothing is written of a run without any text."""
+        """Note the choices that were shown; a run without any text is not noted."""
         if not any(texts):
             return
         self._known[id] = len(texts)
@@ -75,8 +75,8 @@ class CompletionLog:
             row["texts"] = list(texts)
         self._write("shown", id, row)
 
-    def outcome(self, id: str, outcome: str, index: int, text: str | None) -> bool:
-        """What became of a choice; False for a completion that is not known here."""
+    def note_outcome(self, id: str, outcome: str, index: int, text: str | None) -> bool:
+        """Note what became of a choice; False for a completion that is not known here."""
         if index >= self._known.get(id, 0):
             return False
         row: dict[str, Any] = {"outcome": outcome, "index": index}

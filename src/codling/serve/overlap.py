@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 _TELLING = 16
-"""A repeated line with fewer visible characters (`return x`, `}`) may be meant: it is cut only if
-the insertion ends with it, while a longer one ends the insertion."""
+"""A repeated line with fewer visible characters (`return x`, `}`) may be intended: it is cut only
+if the insertion ends with it, while a longer one ends the insertion."""
 _LONGEST = 2000
 _TAB_WIDTHS = (2, 3, 4, 8)
 
@@ -37,7 +37,7 @@ class OverlapFilter:
 
     def __init__(self, suffix: str) -> None:
         self.stopped = False
-        """Whether the insertion should end here: it repeats a line that says much."""
+        """Whether the insertion should end here, as it repeats a long line."""
         own, *lines = suffix[:_LONGEST].split("\n")
         self._is_cut = len(suffix) > _LONGEST
         if self._is_cut and lines:
@@ -104,7 +104,7 @@ class OverlapFilter:
         return "a line" if n_same else "so far"
 
     def _count_begun(self) -> int:
-        """How much of the held text's end may be the beginning of the cursor line's rest."""
+        """Length of the longest end of the held text that may begin the cursor line's rest."""
         line = self._held[self._held.rfind("\n") + 1 :]
         if not self._rest:
             return len(line) - len(line.rstrip("\r"))

@@ -59,7 +59,7 @@ def _add_completions(app: FastAPI, server: Server) -> None:
         return await infill(request, asked, server)
 
     async def outcome(id: str, told: OutcomeRequest) -> Response:
-        return tell_outcome(id, told, server)
+        return note_outcome(id, told, server)
 
     async def forget(asked: ForgetRequest) -> Response:
         known = await asyncio.to_thread(server.backend.forget, asked.path, asked.repo)
@@ -74,12 +74,12 @@ def _add_completions(app: FastAPI, server: Server) -> None:
     app.post("/infill", summary="Insert, as llama.cpp does")(insertion)
 
 
-def tell_outcome(id: str, told: OutcomeRequest, server: Server) -> Response:
+def note_outcome(id: str, told: OutcomeRequest, server: Server) -> Response:
     """Note what became of a completion, if a log is kept; ApiError 404 for one not shown here."""
     if server.log is None:
         return JSONResponse({"id": id, "recorded": False})
-    if not server.log.outcome(id, told.outcome, told.index, told.text):
-        raise ApiError(404, f"no completion {id} was shown here lately", param="id")
+    if not server.log.note_outcome(id, told.outcome, told.index, told.text):
+        raise ApiError(404, f"no completion {id} was shown here recently", param="id")
     return JSONResponse({"id": id, "recorded": True})
 
 

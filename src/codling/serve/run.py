@@ -33,7 +33,7 @@ class Choice:
     params: SamplingParams
     mode: Mode = "complete"
     suffix: str = ""
-    """Of an insertion that may not repeat it: the text after the cursor."""
+    """The text after the cursor, of an insertion that may not repeat it."""
     stream: DeltaStream | None = field(default=None, init=False)
     """Where its deltas come from, once it has begun."""
     text: str = field(default="", init=False)
@@ -48,7 +48,7 @@ class Run:
     def __init__(self, choices: Iterable[Choice], metrics: Metrics) -> None:
         self.choices = list(choices)
         self.about: About | None = None
-        """What was asked, of runs that may be logged."""
+        """What was asked; None for runs that are not logged."""
         self.metrics = metrics
         self.id = uuid.uuid4().hex
         self.created = time.time()

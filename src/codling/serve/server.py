@@ -81,7 +81,7 @@ class Server:
             run.stop()
 
     def close(self) -> None:
-        """Let go of what is left when all requests have ended."""
+        """Close the log, after all requests have ended."""
         if self.log is not None:
             self.log.close()
 

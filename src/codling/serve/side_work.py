@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from codling.serve.errors import ApiError, overload_error
 
 Check = Callable[[], None]
-"""Long work calls it now and then; it raises once nobody waits for the result."""
+"""Long work calls it regularly; it raises once nobody waits for the result."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -76,7 +76,7 @@ class SideWork:
 
 
 async def _shield(running: "asyncio.Future[R]") -> R:
-    """The result; if the caller is cancelled the work is told so, but stays counted."""
+    """The result; if the caller is cancelled the work goes on to its next check, still counted."""
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

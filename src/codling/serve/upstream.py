@@ -134,7 +134,7 @@ class UpstreamStream:
         self._reason: FinishReason | None = None
 
     def cancel(self) -> None:
-        """The reading task's end closes the connection, which is how the other server is told."""
+        """Nothing to do: the end of the reading task closes the connection, which cancels it."""
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         async with self._stack:
@@ -144,7 +144,7 @@ class UpstreamStream:
                         yield delta
             except httpx.HTTPError as error:
                 raise _unreachable_error(error) from None
-            # Token counts come after the last text: the end is told only now.
+            # Token counts come after the last text, so the end is sent only now.
             n_rest = max(0, self._n_tokens)
             yield Delta(text="", token_ids=(0,) * n_rest, finish_reason=self._reason or "stop")
 

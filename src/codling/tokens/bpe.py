@@ -50,8 +50,8 @@ class TokenizerConfig(Ranged):
     ] = 4096
     """Tokens in all, the nine special ones included."""
     splits: SplitsName = "coder-v1"
-    """What a token never crosses: coder-v1's or Qwen2's rules. Qwen2's need an eighth fewer tokens
-    for code."""
+    """Rules for borders that no token crosses: coder-v1's or Qwen2's, which give an eighth fewer
+    tokens for code."""
     sample_bytes: Count = 32_000_000
     """About this much text is read, drawn evenly from the whole training split."""
     seed: Seed = 0
@@ -60,7 +60,7 @@ class TokenizerConfig(Ranged):
 
 @stage("tokenizer", version=2)
 def learn_tokenizer(config: TokenizerConfig) -> Work:
-    """Learn a byte-level BPE from the training samples, with coder-v1's splits and special tokens.
+    """Learn a byte-level BPE from the training samples, with coder-v1's special tokens.
 
     Example:
         codling learn-tokenizer --samples-dir runs/stdlib/samples --out-dir runs/stdlib/tokenizer
@@ -124,7 +124,7 @@ def _draw_pieces(samples: Artifact, total: int, config: TokenizerConfig) -> Iter
 
 
 def _fraction(seed: int, sample_id: str, start: int) -> float:
-    """A number from 0 to 1 that depends on these three alone."""
+    """A number from 0 to 1 that depends only on these three."""
     digest = hashlib.blake2b(f"{seed}\0{sample_id}\0{start}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 

@@ -23,6 +23,7 @@ from codling.tokens.template_files import choose_template, named_templates
 from codling.tokens.template_marks import ROLES, StandIns, rewrite
 from codling.tokens.template_sandbox import BoundedEnvironment
 from codling.tokens.tokenizer import Piece, Tokenizer, surrogate_at
+from codling.tokens.validation import token_text
 
 Message = Mapping[str, Any]
 
@@ -209,10 +210,9 @@ def _named_tokens(tokenizer: Tokenizer) -> dict[str, str]:
     ids = {"bos_token": tokenizer.specials.bos, "eos_token": tokenizer.specials.eos}
     found = {}
     for name in _NAMED_TOKENS:
-        entry = tokenizer.config.get(name)
-        text = entry.get("content") if isinstance(entry, Mapping) else entry
+        text = token_text(tokenizer.config.get(name))
         token_id = ids.get(name)
-        if isinstance(text, str):
+        if text is not None:
             found[name] = text
         elif token_id is not None:
             found[name] = tokenizer.special_text(token_id)

@@ -23,6 +23,22 @@ _ASIDE = 1 << 31
 """Takes the place of an epoch's number among the seeds."""
 
 
+class EpochOrders:
+    """The order in which each epoch visits its windows; those of the last two epochs are kept."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._orders: dict[int, npt.NDArray[np.int64]] = {}
+
+    def order(self, epoch: int, n_windows: int) -> npt.NDArray[np.int64]:
+        """A permutation of `n_windows`, which must be the same for every call."""
+        if epoch not in self._orders:
+            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
+            rng = np.random.default_rng([self._seed, epoch])
+            self._orders[epoch] = rng.permutation(n_windows)
+        return self._orders[epoch]
+
+
 class TokenDataset:
     """A token stream seen as shuffled windows."""
 
@@ -36,7 +52,7 @@ class TokenDataset:
         if len(self._ids) < context + 1:
             self._ids = np.resize(self._ids, context + 1)
         self._windows = np.arange(-(-(len(self._ids) - 1) // context))
-        self._orders: dict[int, npt.NDArray[np.int64]] = {}
+        self._orders = EpochOrders(seed)
 
     @property
     def n_windows(self) -> int:
@@ -57,13 +73,15 @@ class TokenDataset:
         """The [B, T+1] batch of `step`; it depends on (seed, step) alone."""
         first = step * self.batch_size
         places = (divmod(first + i, self.n_windows) for i in range(self.batch_size))
+        orders, n = self._orders, self.n_windows
         rows = [
-            self.window(int(self._windows[self._order(epoch)[place]])) for epoch, place in places
+            self.window(int(self._windows[orders.order(epoch, n)[place]]))
+            for epoch, place in places
         ]
         return torch.from_numpy(np.stack(rows))
 
     def set_aside(self, n_windows: int) -> list[int]:
-        """Take about so many windows out of the batches, in scattered runs; their indices.
+        """Take about `n_windows` windows out of the batches, in scattered runs; their indices.
 
         Runs, because neighbouring windows are about the same text. The same for the same
         seed.
@@ -77,17 +95,5 @@ class TokenDataset:
             runs.append(section[start : start + length])
         aside = np.concatenate(runs)
         self._windows = np.setdiff1d(self._windows, aside)
-        self._orders.clear()
+        self._orders = EpochOrders(self.seed)
         return [int(i) for i in aside]
-
-    def epoch(self, step: int) -> float:
-        """How many times the stream has been seen before `step`."""
-        return step * self.batch_size / self.n_windows
-
-    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        """The windows of an epoch in the order of their visits; the last two epochs are kept."""
-        if epoch not in self._orders:
-            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
-            rng = np.random.default_rng([self.seed, epoch])
-            self._orders[epoch] = rng.permutation(self.n_windows)
-        return self._orders[epoch]

@@ -4,8 +4,8 @@ Input: a Dialogue. Output: Labelled documents of at most `context` tokens. Count
 and the token that ends each of them, nothing else.
 
 The text is what the model's chat template makes of the messages. Each answer is encoded apart from
-what stands before it, for so it is when the model is asked: the prompt is given, the answer
-written. What stands after the last answer is left off. A dialogue that is too long is cut between
+what stands before it, as it is when the model is asked: the prompt is given, the answer is
+generated. What stands after the last answer is left out. A dialogue that is too long is cut between
 exchanges (a question up to its last answer): as many as fit from its beginning are one document;
 each later one is a document of its own, after as much of what was said before as there is room for.
 
@@ -57,7 +57,7 @@ class DialogueEncoder:
     def __init__(self, tokenizer: Tokenizer, template: str | None, context: int) -> None:
         """TokenizerError if there is no such template.
 
-        A base that brings none is taught that of its family.
+        A base without any is taught that of its family.
         """
         self._tokenizer, self._context = tokenizer, context
         self._format = ChatFormat(tokenizer, template or _of_family(tokenizer))
@@ -123,7 +123,7 @@ class DialogueEncoder:
         return 0
 
     def _least_size(self, messages: Sequence[Message]) -> int:
-        """Tokens that are needed at least; the template adds more."""
+        """A lower bound of the tokens that messages need; the template adds more."""
         texts = [str(message.get("content") or "") for message in messages]
         return sum(len(text.encode()) for text in texts) // self._longest_token
 
@@ -155,7 +155,7 @@ class DialogueEncoder:
     def _start_of_answer(
         self, template: ChatTemplate, dialogue: Dialogue, before: Sequence[Message], text: str
     ) -> int:
-        """Where the answer to `before` begins in the text: after what the model is given."""
+        """Where the answer to `before` begins in the text: after the prompt."""
         prompt = template.render(before, True, tools=dialogue.tools)
         if not text.startswith(prompt):
             raise RowError(_REWRITES, "a prompt is not how the whole dialogue begins")
@@ -191,14 +191,13 @@ class DialogueEncoder:
 def published_labels(
     tokenizer: Tokenizer, instruction: str, output: str, max_length: int
 ) -> Labelled:
-    """What DeepSeek-Coder's script makes of a row: cut on the right, perhaps without any label.
+    """The labels that DeepSeek-Coder's script makes of a row: cut on the right, perhaps to none.
 
     The prompt is encoded alone to find its length, in which padding tokens do not count; special
     tokens in the texts are read as such.
     """
     prompt = f"{PUBLISHED_SYSTEM}### Instruction:\n{instruction.strip()}\n### Response:\n"
-    bos = tokenizer.specials.bos
-    begin = [bos] if tokenizer.adds_bos and bos is not None else []
+    begin = tokenizer.start_ids
 
     def encode(text: str) -> list[int]:
         return [*begin, *tokenizer.encode(text, allow_special=True)]

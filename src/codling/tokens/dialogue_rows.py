@@ -11,7 +11,7 @@ Input: a row of JSON. Output: a Dialogue, or RowError with the reason for which 
     ShareGPT                         conversations [{from, value}], system
     OpenAI                           messages [{role, content, tool_calls}], tools
 
-What follows the last answer is left off. Texts are never changed.
+What follows the last answer is left out. Texts are never changed.
 
 Not here: how a dialogue becomes tokens (dialogue_labels.py).
 """
@@ -113,7 +113,7 @@ def _system(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _read_turn(turn: object) -> dict[str, Any]:
-    """A message from {role, content} or {from, value}; what else OpenAI's have stays with it."""
+    """A message from {role, content} or {from, value}; OpenAI's other fields are kept."""
     if not isinstance(turn, Mapping):
         raise RowError("not-an-object", "a turn that is not an object")
     said_by = turn.get("role", turn.get("from"))

@@ -117,7 +117,7 @@ runs/app/dialogues
 
 
 class _Labeller:
-    """Rows to labelled documents, with what was met on the way."""
+    """Turns rows into labelled documents, and counts what it meets."""
 
     def __init__(self, tokenizer: Tokenizer, config: DialoguesConfig) -> None:
         self._tokenizer, self._config = tokenizer, config

@@ -104,7 +104,7 @@ def tokenizer_files(metadata: Mapping[str, Any]) -> TokenizerFiles:
 
 
 def _splitter(pre: object, family: TokenizerFamily | None) -> str:
-    """The key in `SPLITTERS`; old files say "default" or nothing; then the vocabulary decides."""
+    """The key in `SPLITTERS`; if the file says "default" or nothing, the vocabulary decides."""
     if pre in (None, "default"):
         return _SPLITTER_OF.get(family.name, "gpt-2") if family else "gpt-2"
     name = _SAME_SPLITTER.get(pre, pre) if isinstance(pre, str) else ""

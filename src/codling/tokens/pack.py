@@ -52,7 +52,7 @@ _MIN_TASK = 16
 _OVERHEAD = 5
 """Tokens that a task adds: bos, begin, hole, end, eos."""
 _SLACK = 4
-"""Tokens that the two cuts add, as a rule: the pieces of a token that is cut are more than one."""
+"""Tokens that the two cuts usually add: a token that is cut becomes several."""
 
 
 FimLevel = Literal["auto", "document", "chunk"]
@@ -75,7 +75,7 @@ class PackConfig(Ranged):
     does."""
     fim_spm_share: Share = 0.5
     """Share of the insertion tasks that show the suffix first (SPM) instead of the prefix (PSM).
-    From one half on the model is asked in SPM. DeepSeek-Coder: 0."""
+    From one half on, prompts are in SPM too. DeepSeek-Coder: 0."""
     fim_line_share: Share = 0.5
     """Share of the insertion tasks whose hole is one line without its indentation; the others are
     cut between any two characters. DeepSeek-Coder: 0."""
@@ -266,9 +266,9 @@ class _Layout:
     """Lays samples into the training stream, one after the other."""
 
     def __init__(self, tokenizer: Tokenizer, config: PackConfig) -> None:
-        bos, eos = tokenizer.specials.bos, tokenizer.specials.eos
+        eos = tokenizer.specials.eos
         self._tokenizer, self._config = tokenizer, config
-        self._bos = [bos] if tokenizer.adds_bos and bos is not None else []
+        self._bos = tokenizer.start_ids
         assert eos is not None
         self._eos = [eos]
         self.by_chunk = config.fim_unit == "chunk" and config.fim_rate > 0

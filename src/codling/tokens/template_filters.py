@@ -25,7 +25,7 @@ from codling.tokens.template_budget import Budget, as_text, bound_parts, budget
 from codling.tokens.template_marks import StandIns
 
 _MAX_WIDTH = 1000
-"""The widest field of a format, and the most characters in what only separates."""
+"""The widest field of a format, and the longest separator, in characters."""
 
 
 def _names(listed: str) -> frozenset[str]:
@@ -63,7 +63,7 @@ def call_str(
 
 
 def _str_length(text: str, name: str, args: Sequence[Any]) -> int:
-    """At most how long the result of a string's method is."""
+    """An upper bound of the length of a string method's result."""
     if name in ("center", "ljust", "rjust", "zfill") and isinstance(args[0], int):
         return max(len(text), args[0])
     if name == "join":
@@ -87,7 +87,7 @@ def format_percent(text: str, values: object) -> str:
 
 
 def format_length(text: str, longest: int) -> int:
-    """At most how long `text.format(...)` is, if the longest argument has this many characters."""
+    """An upper bound of the length of `text.format(...)`; `longest`: characters of an argument."""
     n_fields = 0
     for _, field, spec, _ in Formatter().parse(text):
         if field is None:

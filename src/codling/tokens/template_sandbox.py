@@ -4,8 +4,8 @@
 Input: expressions of a template, one operation at a time. Output: their values, or a TemplateError
 once they exceed the budget. Every loop turn, call, operator, filter, comparison and piece of output
 is paid from a budget that grows with the conversation; the size of a result is computed before
-the result is made. So an endless loop, `' ' * 2000000000` or `|center(10**9)` ends in one line, on
-any machine at the same place, without a thread to kill.
+the result is made. So an endless loop, `' ' * 2000000000` or `|center(10**9)` ends with a one-line
+error, on any machine at the same place, without a thread to kill.
 
 What is not listed here (a filter, a method of a string) is refused: the lists hold what published
 templates use.

@@ -17,6 +17,7 @@ import tokenizers
 from codling.core.errors import TokenizerError
 from codling.tokens.from_gguf import FIM_MODE, SPLITTERS, tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
+from codling.tokens.validation import token_text
 
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 _CURE = "export it with --format hf"
@@ -103,11 +104,10 @@ def _vocabulary(
 
 def _special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     special = tokenizer.specials
-    chat_end = tokenizer.config.get("eos_token")
-    text = chat_end.get("content") if isinstance(chat_end, Mapping) else chat_end
+    text = token_text(tokenizer.config.get("eos_token"))
     ids = {
         "bos": special.bos,
-        "eos": tokenizer.token_id(text) if isinstance(text, str) else None,
+        "eos": None if text is None else tokenizer.token_id(text),
         "padding": special.pad,
         "eot": special.eot,
     }

@@ -29,7 +29,12 @@ from codling.core.errors import TokenizerError, name_faults
 from codling.tokens.families import SPLITS, SplitsName, TokenizerFamily, resolve
 from codling.tokens.template_files import read_templates
 from codling.tokens.text_core import inside_core, text_core
-from codling.tokens.validation import read_optional, read_tokenizer_config, read_tokenizer_json
+from codling.tokens.validation import (
+    read_optional,
+    read_tokenizer_config,
+    read_tokenizer_json,
+    token_text,
+)
 
 ByteChars = Literal["round-trip", "exact"]
 StopMode = Literal["complete", "insert", "chat"]
@@ -133,6 +138,12 @@ class Tokenizer:
         return None not in ids and not (self.family.name == "v2" and is_236b)
 
     @property
+    def start_ids(self) -> list[int]:
+        """What documents and prompts begin with: bos where the model wants it, else nothing."""
+        bos = self.specials.bos
+        return [bos] if self.adds_bos and bos is not None else []
+
+    @property
     def adds_bos(self) -> bool:
         """Whether documents and prompts begin with `specials.bos`."""
         return self.specials.bos is not None and bool(
@@ -196,10 +207,8 @@ class Tokenizer:
         """
         self.refuse_lookalikes(text)
         ids = self.encode_pieces(self.split_special(text))
-        bos = self.specials.bos
-        if self.adds_bos and bos is not None and ids[:1] != [bos]:
-            return [bos, *ids]
-        return ids
+        start = self.start_ids
+        return ids if ids[: len(start)] == start else start + ids
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
@@ -252,7 +261,7 @@ class Tokenizer:
             ids |= {self._control.get(t) for t in self.family.insert_stops}
         if mode == "chat":
             ids.add(self.specials.eot)
-            ids.add(self._control.get(_token_text(self.config.get("eos_token")) or ""))
+            ids.add(self._control.get(token_text(self.config.get("eos_token")) or ""))
         return frozenset(i for i in ids if i is not None)
 
     def refuse_lookalikes(self, text: str, *, at_start: bool = False) -> None:
@@ -283,8 +292,8 @@ class Tokenizer:
 
 
 def _name_panic(error: BaseException) -> None:
-    """A panic of the library is not an Exception: as our own error, for a foreign tokenizer's
-    expressions can be such that some texts are beyond their matcher."""
+    """Raise a panic of the library, which is no Exception, as our own error: there are texts on
+    which a foreign tokenizer's regular expressions fail."""
     if type(error).__name__ == "PanicException":
         reason = " ".join(str(error).split())[:100]
         raise TokenizerError(
@@ -341,12 +350,6 @@ def _vocabulary(tokenizer_json: Mapping[str, Any]) -> dict[str, int]:
     return vocabulary
 
 
-def _token_text(entry: object) -> str | None:
-    """The text of a token as tokenizer_config.json names it: a string or an AddedToken."""
-    text = entry.get("content") if isinstance(entry, Mapping) else entry
-    return text if isinstance(text, str) else None
-
-
 def _describe_unknown(
     config: Mapping[str, Any], model_config: Mapping[str, Any], added: Mapping[str, int]
 ) -> TokenizerFamily:
@@ -356,7 +359,7 @@ def _describe_unknown(
     def find_named(key: str) -> str | None:
         token_id = model_config.get(f"{key}_id")
         by_id = names.get(token_id) if isinstance(token_id, int) else None
-        return _token_text(config.get(key)) or by_id
+        return token_text(config.get(key)) or by_id
 
     return TokenizerFamily(
         name="other",

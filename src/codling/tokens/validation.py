@@ -86,12 +86,17 @@ def check_tokenizer_config(value: Mapping[str, Any], where: str) -> None:
     """Refuse a tokenizer_config.json whose special tokens or switches are not of their types."""
     for key in (*_TEXTS, *_MARKS):
         entry = value.get(key)
-        text = entry.get("content") if isinstance(entry, Mapping) else entry
-        if not isinstance(text, str | None) or (isinstance(entry, Mapping) and text is None):
+        if entry is not None and token_text(entry) is None:
             _refuse(where, key, entry, "a token's text")
     for key in _FLAGS:
         if not isinstance(value.get(key), bool | None):
             _refuse(where, key, value[key], "true or false")
+
+
+def token_text(entry: object) -> str | None:
+    """The text of a token as tokenizer_config.json names it: a string or an AddedToken."""
+    text = entry.get("content") if isinstance(entry, Mapping) else entry
+    return text if isinstance(text, str) else None
 
 
 def check_names(names: object, types: object, merges: object, prefix: str) -> None:

@@ -213,8 +213,8 @@ def _qwen2_end(data: Array, start: int, end: int, classes: Array) -> int:
 
 @njit(cache=True, nogil=True)
 def _blanks_end(data: Array, start: int, end: int, classes: Array) -> int:
-    """Of a run of white space: up to its last line end; else all, or all but what precedes a
-    word."""
+    """Where a run of white space ends: at its last line end; else at its end, or one before it if a
+    word follows."""
     at, last, lines = start, start, -1
     while at < end:
         here, here_end = _class_at(data, at, end, classes)
@@ -244,8 +244,8 @@ def _run_end(data: Array, at: int, classes: Array, wanted: int, others: int) -> 
 
 @njit(cache=True, nogil=True)
 def _contraction(data: Array, start: int, end: int) -> int:
-    """Bytes of 's, 't, 'm, 'd, 're, 've or 'll in any case; 0 for others, -1 where it is written
-    with the long s of old prints."""
+    """Bytes of 's, 't, 'm, 'd, 're, 've or 'll in any case; 0 for others, -1 where the s is the
+    long one (U+017F)."""
     if data[start] != _APOSTROPHE or start + 1 >= end:
         return 0
     first = data[start + 1] | 32
