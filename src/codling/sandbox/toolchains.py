@@ -4,7 +4,7 @@ get the rest.
 Input: a language and a source. Output: files and steps for a box, and the rule for the verdict: the
 rows of toolchains.toml. There are two rules:
 
-- deepseek: DeepSeek-Coder's own: mostly the exit status (see FACTS in docs/evaluation.md);
+- deepseek: DeepSeek-Coder's own: mostly the exit status (docs/evaluation.md);
 - strict: the program must also reach its end, which is proved by a key that a runner (runners/)
   keeps from the program, or by a line that is printed last.
 
