@@ -98,6 +98,7 @@ def adapter_of(folder: Path, size: int) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ["complete", "memory", "score-commits", "evaluate", "merge"])
 def test_an_adapter_of_another_model_is_refused_wherever_it_is_named(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str

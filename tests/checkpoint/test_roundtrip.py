@@ -87,6 +87,7 @@ def test_transformers_loads_what_we_save(
     assert load_config(tmp_path / "b") == load_config(tmp_path / "a")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("max_shard_bytes", [10**9, 20_000], ids=["single", "sharded"])
 def test_experts_go_through_transformers_and_back_unchanged(
     tmp_path: Path, max_shard_bytes: int

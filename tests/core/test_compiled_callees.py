@@ -87,6 +87,7 @@ def digest(others: dict[str, str]) -> str:
     return hashlib.sha256(repr(sorted(others.items())).encode()).hexdigest()[:16]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMPILED)
 def test_a_compiled_file_names_the_state_of_what_it_takes_from_others(name: str) -> None:
     module = importlib.import_module(name)

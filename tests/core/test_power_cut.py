@@ -62,6 +62,7 @@ def calm(tmp_path: Path) -> Artifact:
     return stage(tmp_path / "calm", {"n": 3})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "every_kind", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["in turn", "every kind"]
 )

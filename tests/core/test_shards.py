@@ -88,6 +88,7 @@ def new(folder: Path) -> Draft:
     return Draft(folder, "toy", "id")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [0, 1, 2, 7])
 def test_tasks_that_nobody_counted_become_the_same_shards(tmp_path: Path, n: int) -> None:
     counted, uncounted = new(tmp_path / "a"), new(tmp_path / "b")

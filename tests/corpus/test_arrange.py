@@ -93,6 +93,7 @@ def test_a_repository_spread_over_shards_is_put_together(tmp_path: Path) -> None
     assert rows[0] == rows[1]
 
 
+@pytest.mark.long
 def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
     documents_dir = write_documents(tmp_path / "d", [[A, B], [ALONE], [document("p", "k.py", "")]])
     hashes = [

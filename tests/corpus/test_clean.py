@@ -141,6 +141,7 @@ def test_languages_can_be_chosen(tmp_path: Path) -> None:
         run(tmp_path / "2", rows, filters=FilterConfig(languages=("pyton",)))
 
 
+@pytest.mark.long
 def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     shards = [[document(f"{i}{j}.py", f"{CODE}# {j}\n") for j in range(5)] for i in range(3)]
     one = run(tmp_path / "1", *shards)

@@ -68,6 +68,7 @@ def test_a_solution_is_found_reindented_recased_and_split_over_lines(tmp_path: P
     assert not is_found(index, SOLUTION.replace("value", "item").replace("total", "sum_"))
 
 
+@pytest.mark.long
 def test_a_short_text_is_looked_for_as_a_whole_with_its_punctuation(tmp_path: Path) -> None:
     index = index_of(tmp_path, LINE, SHORT)
     assert is_found(index, f"def f(values):\n\t{LINE.upper()}")

@@ -101,6 +101,7 @@ def test_biases_and_tied_embeddings_are_taken_along() -> None:
     assert model.lm_head.weight is model.embed_tokens.weight
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("int8", [False, True])
 def test_norms_of_queries_and_keys_are_taken_along(int8: bool) -> None:
     model = random_model(replace(CONFIG, qk_norm=True, tie_embeddings=True))

@@ -120,6 +120,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(config, monkeypatch):
     assert table.n_asked == 5
 
 
+@pytest.mark.long
 def test_another_timeout_judges_again_without_asking_again(config, monkeypatch):
     rest = "    import time; time.sleep(0.5); return "
     table = with_table(monkeypatch, rest + "2 * x", rest + "x + 1", rest + "x * x")

@@ -105,6 +105,7 @@ def report(out_dir: Path) -> dict[str, bytes]:
     return {name: (out_dir / name).read_bytes() for name in REPORT}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_run_asks_nothing_twice_and_reports_the_same(url, data_dir, calm, tmp_path, seed):
     killed = tmp_path / "killed"

@@ -78,6 +78,7 @@ def test_answers_written_as_programs_pass(config, subset):
     assert set(canonical(config, "pal-math", 50, subset=subset)) == {"passed"}
 
 
+@pytest.mark.long
 def test_broken_solutions_fail_for_their_reason(config, tmp_path):
     task = find_task("humaneval")
     problem = task.load(config.data_dir, config)[0]
@@ -133,6 +134,7 @@ def _signature(problem: Problem) -> str:
     return problem.data["prompt"].strip().splitlines()[-1].strip()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("language", ["js", "php", "sh"])
 def test_empty_bodies_fail(config, language, tmp_path):
     task = find_task("multipl-e")
@@ -175,6 +177,7 @@ WRONG_BESIDE = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("language", "tests"),
     [("js", JS_TESTS), pytest.param("ts", TS_TESTS, marks=pytest.mark.slow)],

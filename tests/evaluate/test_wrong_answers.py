@@ -257,6 +257,7 @@ def test_every_benchmark_is_in_the_table():
     assert {name.split(" ")[0] for name in CASES} == set(TASKS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_wrong_and_cheating_answers_fail_and_the_right_one_passes(executor, name):
     _, right, wrong = CASES[name]

@@ -54,6 +54,7 @@ def test_a_block_of_q6_k_by_hand() -> None:
     assert stored[128:132].tolist() == [0, 255, 0b10101010, 0b10101010]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("weighing", ["plain", "importance"])
 def test_bytes_are_those_that_ggml_made(kind: GGMLQuantizationType, weighing: str) -> None:

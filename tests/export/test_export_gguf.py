@@ -31,6 +31,7 @@ def export_to(folder: Path, model: Path, **more: Any) -> Path:
     return made.files("*.gguf")[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("stored", ["f32", "bf16"])
 def test_a_model_comes_back_with_equal_logits(tmp_path: Path, kind: str, stored: Any) -> None:
@@ -66,6 +67,7 @@ def test_kv_b_is_split_and_experts_are_stacked(tmp_path: Path) -> None:
     assert metadata["deepseek2.rope.scaling.yarn_log_multiplier"] == pytest.approx(0.0707)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stored", ["f16", "q8_0", "q5_1", "q4_0"])
 def test_weights_are_those_of_the_quantizer_and_the_rest_is_exact(
     tmp_path: Path, stored: Any
@@ -105,6 +107,7 @@ def test_rows_that_are_no_whole_number_of_blocks_stay_in_f16(tmp_path: Path) -> 
     assert kinds["blk.0.attn_norm.weight"] == "F32"
 
 
+@pytest.mark.long
 def test_the_gguf_package_reads_the_same_metadata_and_shapes(tmp_path: Path) -> None:
     save(tmp_path / "m", QWEN2)
     path = export_to(tmp_path / "out", tmp_path / "m", license="Apache-2.0", name="tiny")
@@ -125,6 +128,7 @@ def test_the_gguf_package_reads_the_same_metadata_and_shapes(tmp_path: Path) -> 
     assert "output.weight" not in shapes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("splits", ["coder-v1", "qwen2"])
 def test_the_tokenizer_comes_back_with_equal_ids(tmp_path: Path, splits: Any) -> None:
     save(tmp_path / "m", LLAMA, splits)
@@ -144,6 +148,7 @@ def test_the_tokenizer_comes_back_with_equal_ids(tmp_path: Path, splits: Any) ->
     assert metadata["tokenizer.ggml.token_type"][-1] == 5
 
 
+@pytest.mark.long
 def test_an_adapter_is_merged_on_the_way(tmp_path: Path) -> None:
     save(tmp_path / "m", LLAMA)
     generator = torch.Generator().manual_seed(1)
@@ -161,6 +166,7 @@ def test_an_adapter_is_merged_on_the_way(tmp_path: Path) -> None:
     assert len(open_artifact(tmp_path / "out").manifest.inputs) == 2
 
 
+@pytest.mark.long
 def test_what_is_exported_can_be_exported_again(tmp_path: Path) -> None:
     """From GGUF to GGUF: the same weights, the licence kept; a folder stands for its one file."""
     save(tmp_path / "m", LLAMA)

@@ -46,6 +46,7 @@ def test_shards_have_an_index_and_the_same_weights(tmp_path: Path) -> None:
     assert open_tokenizer(made.path).encode(TEXT) == open_tokenizer(tmp_path / "m").encode(TEXT)
 
 
+@pytest.mark.long
 def test_a_gguf_file_becomes_a_folder(tmp_path: Path) -> None:
     model = save(tmp_path / "m", QWEN3)
     export(ExportConfig(model=tmp_path / "m", type="bf16", out_dir=tmp_path / "one"))

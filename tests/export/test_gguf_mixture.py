@@ -69,6 +69,7 @@ def test_vectors_and_gates_of_experts_stay_exact() -> None:
     assert choose_type("blk.1.ffn_gate_inp.weight", (8, 256), "q4_0", WIDE).name == "F32"
 
 
+@pytest.mark.long
 def test_a_file_of_k_quants_is_read_back(tmp_path: Path) -> None:
     """Our loader's weights are those that the gguf package reads, and near the model's."""
     shape = replace(QWEN3, hidden_size=256, intermediate_size=256, init_std=0.02)

@@ -19,6 +19,7 @@ LATENT = replace(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "config",
     [pytest.param(DENSE, id="dense", marks=pytest.mark.slow), pytest.param(LATENT, id="latent")],

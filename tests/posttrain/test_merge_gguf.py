@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gguf
+import pytest
 import torch
 
 from checkpoint.test_gguf import convert
@@ -51,6 +52,7 @@ def as_gguf(path: Path, model: Transformer, tokenizer_json: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_an_adapter_of_a_gguf_base_is_merged_into_a_checkpoint(
     adapt_config: Callable[..., AdaptConfig], base_dir: Path, samples: Artifact, tmp_path: Path
 ) -> None:

@@ -173,6 +173,7 @@ def test_insertion_tasks_are_the_share_that_was_asked_for(
     assert made.counts["insertions"] == 5  # beside 20 dialogues
 
 
+@pytest.mark.long
 def test_the_best_weights_on_held_out_dialogues_are_kept(
     tune_config: Config, base_dir: Path, tmp_path: Path
 ) -> None:
@@ -191,6 +192,7 @@ def test_the_best_weights_on_held_out_dialogues_are_kept(
     assert made.counts["best_step"] > 0
 
 
+@pytest.mark.long
 def test_an_interrupted_run_ends_bit_for_bit_like_a_calm_one(
     tune_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

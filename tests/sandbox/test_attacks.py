@@ -83,6 +83,7 @@ def test_a_memory_hog_is_stopped(run):
     assert outcome.status == "out of memory"
 
 
+@pytest.mark.long
 def test_many_hogs_together_are_stopped_by_the_control_group(run):
     if not isinstance(run.box.group, ControlGroup):
         pytest.skip(f"no control group bounds memory here: {run.box.group}")
@@ -107,6 +108,7 @@ def test_an_endless_loop_is_stopped_in_time(run):
     assert time.monotonic() - started < Limits().wall_seconds
 
 
+@pytest.mark.long
 def test_processor_time_is_bounded_too(run):
     outcome = run("while True: pass", wall_seconds=60.0, cpu_seconds=0.5)
     assert outcome.status in ("timed out", "killed")
@@ -228,6 +230,7 @@ def claim(*_, **__):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "source",
     [

@@ -50,6 +50,7 @@ def executor() -> Iterator[Executor]:
         yield executor
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("language", "body", "status", "detail"),
     [

@@ -111,6 +111,7 @@ def executor() -> Iterator[Executor]:
         yield executor
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(PYTHON))
 def test_a_python_answer_cannot_forge_its_verdict(executor, name):
     program = Program(language="python", source=PYTHON[name] + TESTS, seconds=3.0)
@@ -118,6 +119,7 @@ def test_a_python_answer_cannot_forge_its_verdict(executor, name):
     assert not outcome.passed, outcome
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("language", "name", "body"),
     [
@@ -137,6 +139,7 @@ def test_no_answer_forges_its_verdict(executor, language, name, body):
     assert not outcome.passed, (name, outcome)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("language", ["js", "cpp", "php", "pl"])
 def test_the_walls_hold_where_the_names_are_not_seen(executor, language, monkeypatch):
     """The same without the list of names, for what a runner keeps from the program."""

@@ -167,6 +167,7 @@ def test_an_id_to_give_away_is_never_roots():
     assert find_unprivileged_id("0 1000 1\n") is None
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("walls")
 @pytest.mark.parametrize("where", ["/tmp", "/dev/shm", "a folder in no temporary place"])
 @pytest.mark.parametrize("keep", [(), ("*.txt",)], ids=["one program", "steps in one cell"])

@@ -149,6 +149,7 @@ def languages() -> list[object]:
     return [pytest.param(name, marks=() if name in FAST else slow) for name in PROGRAMS]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("language", languages())
 def test_right_wrong_and_early_exits_are_told_apart(executor, language):
     try:
@@ -174,6 +175,7 @@ with Executor(workers=1) as executor:
 """
 
 
+@pytest.mark.long
 def test_boxes_that_ran_before_see_what_the_first_program_of_a_language_needs(executor, tmp_path):
     """On a machine where no C++ has run yet: its header and seal are made while boxes run."""
     try:
@@ -186,6 +188,7 @@ def test_boxes_that_ran_before_see_what_the_first_program_of_a_language_needs(ex
     assert done.stdout.startswith("passed\nOutcome(status='passed'"), done.stdout
 
 
+@pytest.mark.long
 def test_a_source_that_does_not_compile_says_why(executor):
     try:
         executor.require("ts")

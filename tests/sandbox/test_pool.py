@@ -37,6 +37,7 @@ def test_verdicts_come_in_the_order_of_the_programs():
     assert statuses == ["passed", "failed", "passed", "failed"] * 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [2, 4])
 @pytest.mark.usefixtures("walls")
 def test_sleeping_programs_overlap(n: int):

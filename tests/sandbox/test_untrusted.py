@@ -31,6 +31,7 @@ def test_a_shell_file_runs_as_shell(tmp_path):
     assert "no\nfailed after" in run_untrusted(UntrustedConfig(file=path)).text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("source", "status"),
     [

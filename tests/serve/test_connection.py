@@ -51,6 +51,7 @@ def test_a_client_that_says_nothing_is_closed(hasty: Running) -> None:
         assert rest_of(connection).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "begun",
     [

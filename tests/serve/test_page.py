@@ -204,6 +204,7 @@ def test_the_tabs_obey_the_arrow_keys(page) -> None:
     expect(page.locator("#tab-chat")).to_be_focused()
 
 
+@pytest.mark.long
 def test_stop_ends_the_answer(browser, servers: Servers, model_dir: Path) -> None:
     from serve.test_streams import SlowBackend
 
@@ -226,6 +227,7 @@ def test_stop_ends_the_answer(browser, servers: Servers, model_dir: Path) -> Non
     context.close()
 
 
+@pytest.mark.long
 def test_a_server_with_a_key_is_opened_with_it(browser, servers: Servers, model_dir: Path) -> None:
     locked = servers.start(
         LocalBackend(TextEngine.open(model_dir)), ServeConfig(model=model_dir), api_key="s3cret"
@@ -241,6 +243,7 @@ def test_a_server_with_a_key_is_opened_with_it(browser, servers: Servers, model_
     context.close()
 
 
+@pytest.mark.long
 def test_a_phone_needs_no_sideways_scrolling_and_has_buttons(browser, server: Running) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True)
     context.set_default_timeout(600_000)
@@ -266,6 +269,7 @@ def test_dark_and_light_can_be_switched_and_stay(page) -> None:
     expect(page.locator("html")).to_have_attribute("data-theme", chosen)
 
 
+@pytest.mark.long
 def test_what_becomes_of_a_suggestion_is_told_to_a_server_that_logs(
     browser, servers: Servers, model_dir: Path, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_the_heldout_stream_is_plain_text_with_its_bytes_counted(
     assert stream.tolist() == [i for ids in expected for i in ids]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_worker_count_gives_the_same_bytes(
     chunked: Path, samples: Artifact, tokenizer_dir: Path, tmp_path: Path, workers: int

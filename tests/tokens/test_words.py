@@ -86,6 +86,7 @@ def test_every_character_splits_as_in_the_library(splitter: Tokenizer) -> None:
     assert (found[0].tolist(), found[1].tolist()) == expected
 
 
+@pytest.mark.long
 def test_a_character_of_unknown_class_goes_to_the_library(
     splitter: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

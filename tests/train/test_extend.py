@@ -14,6 +14,7 @@ from codling.train.extend import ExtendConfig, extend, extend_positions
 from codling.train.pretrain import PretrainConfig, pretrain
 
 
+@pytest.mark.long
 def test_a_checkpoint_learns_to_read_twice_as_far(
     pretrain_config: Callable[..., PretrainConfig], tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def test_the_checkpoint_holds_model_tokenizer_metrics_and_counts(pretrain_config
     assert settings["bos_token_id"] == tokenizer.specials.bos
 
 
+@pytest.mark.long
 def test_transformers_loads_the_checkpoint_unchanged(pretrain_config: Configs) -> None:
     transformers = pytest.importorskip("transformers")
     checkpoint = pretrain(pretrain_config())
@@ -83,6 +84,7 @@ def test_the_same_settings_again_are_skipped(pretrain_config: Configs) -> None:
     assert (first.path / "model.safetensors").stat().st_mtime_ns == written
 
 
+@pytest.mark.long
 def test_the_loss_falls(pretrain_config: Configs) -> None:
     checkpoint = pretrain(pretrain_config(max_steps=40))
     losses = [row["loss"] for row in read_json_lines(checkpoint.path / "metrics.jsonl")]
@@ -142,6 +144,7 @@ def test_impossible_settings_are_refused(
         pretrain_config(**wrong)
 
 
+@pytest.mark.long
 def test_terminated_and_killed_the_run_ends_byte_for_byte_like_a_calm_one(
     pretrain_config: Configs, tmp_path: Path
 ) -> None:

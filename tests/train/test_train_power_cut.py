@@ -29,6 +29,7 @@ def losses(folder: Path) -> list[float]:
     return [row["loss"] for row in rows(folder)]
 
 
+@pytest.mark.long
 @ONCE_OR_EVERY
 def test_a_cut_at_any_call_of_a_training_run_changes_no_bit(
     tmp_path: Path, every_kind: bool
@@ -69,6 +70,7 @@ def weights(artifact: Artifact) -> dict[str, Any]:
     return hashes | {"metrics.jsonl": losses(artifact.path)}
 
 
+@pytest.mark.long
 @ONCE_OR_EVERY
 def test_a_cut_at_any_call_of_writing_a_checkpoint_changes_nothing(
     tmp_path: Path, every_kind: bool

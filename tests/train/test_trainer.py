@@ -56,6 +56,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return list(read_json_lines(folder / METRICS))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["muon", "adamw"])
 def test_it_learns_to_count(tmp_path: Path, name: str) -> None:
     optimizer = OptimizerConfig(name=name, learning_rate=1e-2)  # type: ignore[arg-type]
@@ -284,6 +285,7 @@ def test_without_a_compiler_training_is_eager_and_says_so_once(
     assert capsys.readouterr().err.count("no C++ compiler") == 1
 
 
+@pytest.mark.long
 @TORCH_WARNS
 def test_a_compiler_that_fails_is_no_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -336,6 +338,7 @@ def backwards(number: int) -> tuple[torch.Tensor, torch.Tensor]:
     return targets.contiguous(), inputs.contiguous()
 
 
+@pytest.mark.long
 def test_the_weights_of_the_lowest_heldout_loss_are_kept_if_asked(tmp_path: Path) -> None:
     for name, heldout in (("learned", counting(999)), ("unlearned", backwards(999))):
         (tmp_path / name).mkdir()

@@ -56,6 +56,7 @@ def test_the_comment_that_holds_a_licence_ends_where_the_code_begins(
     assert text[found_end(text) :].strip() == "int value = 1;"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "text",
     [

@@ -49,6 +49,7 @@ def test_the_numbers_are_those_of_a_plain_reference(text: str) -> None:
     assert asdict(measure_readability(text.encode())) == pytest.approx(reference(text.encode()))
 
 
+@pytest.mark.long
 def test_files_of_this_package_measure_like_the_reference_and_are_readable() -> None:
     for path in sorted(Path(__file__).parents[3].glob("src/codling/**/*.py")):
         data = path.read_bytes()

@@ -169,6 +169,7 @@ def dense_texts(n: int) -> list[str]:
     return ["".join(source.choices(parts, k=source.randint(4, 60))) for _ in range(n)]
 
 
+@pytest.mark.long
 def test_no_search_finds_anything_in_a_text_without_its_mark() -> None:
     known = [
         "mail jane.doe@acme-tools.io now",

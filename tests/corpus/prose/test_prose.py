@@ -99,6 +99,7 @@ def test_packed_dumps_give_the_same(tmp_path: Path) -> None:
     assert len({row["content"] for row in rows}) == 1
 
 
+@pytest.mark.long
 def test_posts_far_apart_meet_in_their_bucket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

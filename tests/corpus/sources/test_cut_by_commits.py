@@ -86,6 +86,7 @@ def test_a_rename_is_known_as_one(tmp_path: Path) -> None:
     assert [(c.status, c.path) for c in first.changes] == [("R", "new.py")]
 
 
+@pytest.mark.long
 def test_collect_reads_the_tree_at_the_cut_and_says_which(project: Path, tmp_path: Path) -> None:
     made = run(tmp_path, project, heldout_fraction=0.0)
     texts = {row["path"]: row["content"] for row in read_rows(made, "documents")}

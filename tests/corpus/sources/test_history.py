@@ -76,6 +76,7 @@ def test_a_file_has_the_time_of_its_last_change(tmp_path: Path) -> None:
     assert len(found) == 20
 
 
+@pytest.mark.long
 def test_a_folder_inside_and_a_bare_clone_have_the_same_times(tmp_path: Path) -> None:
     root = grown(tmp_path / "app")
     assert days(root / "p0") == {"a.py": 10, "b.py": 0}
@@ -86,6 +87,7 @@ def test_a_folder_inside_and_a_bare_clone_have_the_same_times(tmp_path: Path) ->
     assert times["p4/a.py"] == START + 4 * DAY
 
 
+@pytest.mark.long
 def test_a_change_on_a_branch_keeps_its_time_and_a_merge_dates_only_its_own(tmp_path: Path) -> None:
     root = tmp_path / "app"
     root.mkdir()

@@ -66,6 +66,7 @@ def test_what_is_redacted_in_training_is_not_remembered(live: LiveRepository) ->
     assert "<EMAIL>" in texts
 
 
+@pytest.mark.long
 def test_changed_new_and_removed_files_are_followed(live: LiveRepository, tmp_path: Path) -> None:
     root = tmp_path / "app"
     later(root / "app/money.py", "def add_tax(cost):\n    return cost\n")

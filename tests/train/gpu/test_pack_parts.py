@@ -30,6 +30,7 @@ def test_no_part_is_larger_than_was_allowed(parts: Path) -> None:
     assert all(path.stat().st_size <= 40_000 for path in parts.glob("part-*.tar"))
 
 
+@pytest.mark.long
 def test_some_parts_are_a_smaller_stream_and_more_of_them_a_larger_one(
     parts: Path, tmp_path: Path
 ) -> None:

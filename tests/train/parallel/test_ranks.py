@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -24,6 +25,7 @@ def test_alone_nothing_is_averaged() -> None:
     assert gradient.tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.long
 def test_two_processes_train_the_same_model_as_one(
     pretrain_config: Callable[..., PretrainConfig], tmp_path: Path
 ) -> None:
