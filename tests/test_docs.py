@@ -1,5 +1,6 @@
-"""The commands that README and docs show are ones that codling takes."""
+"""The commands, flags and files that README and docs name are there."""
 
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -8,11 +9,23 @@ from pathlib import Path
 import pytest
 
 from codling.cli import GROUPS, VERBS, _app
+from codling.core.flags import settings_of
+from codling.core.recipe import config_class
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _SHOWN = re.compile(r"^ {4}(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(codling (?:.*\\\n)*.*)", re.M)
 _END = re.compile(r"\s#\s|[|>&;]|\.\.\.")
+_PROSE = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
+_QUOTED = re.compile(r"`codling ([a-z][^`]*)`")
+_NAMED_FILE = re.compile(r"`([\w-]+(?:/[\w.-]+)+)`")
+_FOLDERS = {
+    each.name
+    for place in (ROOT, ROOT / "src" / "codling")
+    for each in place.iterdir()
+    if each.is_dir()
+} - {"src", "runs", "build", "data", "shared"}
+"""A path that begins with another name is an example's, or a file that a run writes."""
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -34,6 +47,48 @@ def test_a_command_in_the_docs_parses(page: str, line: str) -> None:
 
 def test_the_docs_show_commands() -> None:
     assert len(set(commands())) >= 40
+
+
+def quoted_commands() -> list[tuple[str, str, list[str]]]:
+    """(page, verb, the words after it) of every `codling ...` within a sentence."""
+    found = []
+    for page in _PROSE:
+        for match in _QUOTED.finditer(page.read_text("utf-8")):
+            words = match[1].split()
+            n_words = 2 if words[0] in GROUPS else 1
+            name = str(page.relative_to(ROOT))
+            found.append((name, " ".join(words[:n_words]), words[n_words:]))
+    return found
+
+
+def test_a_sentence_names_verbs_that_exist() -> None:
+    known = {verb.name for verb in VERBS} | {"help", *GROUPS}
+    unknown = {(page, verb) for page, verb, _ in quoted_commands() if verb not in known}
+    assert unknown == set()
+
+
+@pytest.mark.long
+def test_a_sentence_gives_a_verb_flags_that_it_has() -> None:
+    targets = {verb.name: verb.target for verb in VERBS}
+    unknown = set()
+    for page, verb, words in quoted_commands():
+        flags = {word for word in words if word.startswith("--")} - {"--help", "--recipe"}
+        if flags:
+            module, _, function = targets[verb].partition(":")
+            config = config_class(getattr(importlib.import_module(module), function))
+            known = {setting.flag for setting in settings_of(config)}
+            unknown |= {(page, verb, flag) for flag in flags - known}
+    assert unknown == set()
+
+
+def test_the_files_that_the_docs_name_are_there() -> None:
+    missing = set()
+    for page in _PROSE:
+        for path in _NAMED_FILE.findall(page.read_text("utf-8")):
+            places = (ROOT / path, ROOT / "src" / "codling" / path)
+            if path.split("/")[0] in _FOLDERS and not any(place.exists() for place in places):
+                missing.add((page.name, path))
+    assert missing == set()
 
 
 MAP = (ROOT / "docs" / "map.md").read_text("utf-8")

@@ -175,7 +175,7 @@ class _ByteCursor:
         return value
 
     def count(self, what: str, least_bytes: int) -> int:
-        """How many things follow, each of at least so many bytes."""
+        """How many items of `what` follow, each of at least `least_bytes`."""
         count: int = self.number("Q")
         if count * least_bytes > len(self.data) - self.at or count > _MAX_COUNT:
             raise _DamageError(f"{count:,} {what} at byte {self.at:,} do not fit into the file")

@@ -274,8 +274,8 @@ class GitProcess:
         return line
 
     def content(self, n_bytes: int) -> bytes:
-        """The object whose header, the line before, says so many bytes; SourceError if it has
-        more or fewer."""
+        """The next object, which has `n_bytes` by its header (the line before); SourceError if it
+        has more or fewer."""
         data = self.exactly(n_bytes + 1)
         if len(data) != n_bytes + 1 or not data.endswith(b"\n"):
             raise self._damage()

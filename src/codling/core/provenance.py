@@ -1,4 +1,4 @@
-"""What a manifest says of the code and the machine that made an artefact.
+"""What a manifest states about the code and the machine that made an artefact.
 
 Not here: the manifest (artifact.py).
 """

@@ -92,7 +92,8 @@ class Ranged:
 
 
 def check_ranges(hint: object, value: object, name: str) -> None:
-    """Raise ConfigError unless all numbers in `value` lie where `hint` says; `name` is theirs."""
+    """Raise ConfigError, with the setting's `name`, unless all numbers in `value` lie within the
+    ranges of `hint`."""
     for where, number, bounds in _numbers(hint, value, name):
         if number not in bounds:
             shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"

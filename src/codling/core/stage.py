@@ -59,8 +59,8 @@ def stage(
 ) -> Callable[[Callable[[Config], Work]], Callable[[Config], Artifact]]:
     """Turn a function that yields its inputs into a stage that makes an artefact of `kind`.
 
-    The artefact lies in the config's `out_dir`. A new `version` makes it anew: it is raised when
-    the same settings give something else. `kind` may depend on the config.
+    The artefact lies in the config's `out_dir`. Raise `version` when the same settings give
+    something else: existing artefacts are then made again. `kind` may depend on the config.
     """
 
     def frame(steps_of: Callable[[Config], Work]) -> Callable[[Config], Artifact]:

@@ -86,11 +86,11 @@ class DecontaminateConfig(Parallel):
     fields: tuple[str, ...] = ()
     """The columns or keys that are looked for; by default every text in the files."""
     n: Annotated[int, Range(1, 1000)] = 10
-    """A document with so many words in a row of a benchmark's text goes."""
+    """A document is left out that shares this many consecutive words with a benchmark's text."""
     min_words: Annotated[int, Range(1, 1000)] = 3
-    """A benchmark's text of so many words, fewer than `n`, is looked for as a whole."""
+    """A benchmark's text of at least this many words, but fewer than `n`, is searched whole."""
     min_distinct: Annotated[int, Range(0, 1000)] = 4
-    """So many of the `n` words must be different and have two letters: numbers are not evidence."""
+    """At least this many of the `n` words must differ and have two letters (numbers have none)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -49,9 +49,9 @@ _BASE64_RUN, _CODED_PARTS = marks.BASE64_RUN, marks.CODED_PARTS
 _CHUNK = 4096
 _EACH = 0x0101010101010101
 _KEY_RUN = 15
-"""Every key has so many key characters in a row; a run of so many bytes fills an aligned word."""
+"""Key characters in a row that every key has; a run of that many bytes fills an aligned word."""
 _PEM_RUN = 40
-"""A private key has so many characters of base64 in a row."""
+"""Characters of base64 in a row that every private key has."""
 _BASE64_WORDS = (_BASE64_RUN - 7) // 8
 """Aligned words that a run of base64 fills at least."""
 _HASH = 0x9E3779B1

@@ -1,8 +1,8 @@
-"""What an exported model says of where it comes from: its licence, and those of what it learned.
+"""What an exported model states about its origin: its licence, and those of its training data.
 
-Input: the files of the model, what the user says, and the counts of licences from its lineage.
-Output: a ModelOrigin. Names of repositories and paths stay in the manifest: an exported file
-travels.
+Input: the files of the model, the user's settings, and the counts of licences from its lineage.
+Output: a ModelOrigin. Names of repositories and paths stay in the manifest, because an exported
+file is passed on to others.
 
 Not here: the walk to the sources (core/lineage.py).
 """

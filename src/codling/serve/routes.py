@@ -156,7 +156,7 @@ def _add_page(app: FastAPI) -> None:
 
 
 class _Fresh(StaticFiles):
-    """Files that a browser asks for anew after every update of the package."""
+    """Files that a browser asks for again after every update of the package."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """See StaticFiles."""

@@ -68,10 +68,10 @@ class Summary:
     loss: float | None
     """Mean over the last twentieth of the steps, nats per token."""
     heldout_loss: float | None
-    """The last one; of runs that keep their best weights, theirs."""
+    """The last one measured; in runs that keep their best weights, that of these weights."""
     heldout_loss_before: float | None = None
     best_step: int | None = None
-    """Of runs that keep their best weights: after how many steps they were the model's."""
+    """In runs that keep their best weights: the step after which the model had them."""
 
 
 class Trainer:

@@ -36,7 +36,7 @@ _LOOK_BACK = 400
 _LONGEST = 2000
 """A longer regular expression is none: on one line without an end each `/` would cost the rest."""
 _MOST_OPEN = 8
-"""After so many template literals without an end a backtick is only a character."""
+"""Most template literals that may be open at once; a further backtick is only a character."""
 
 
 def code_of(text: str) -> str:

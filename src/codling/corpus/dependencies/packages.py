@@ -108,7 +108,7 @@ _SYNTAX = {
 
 
 class PackageFile(NamedTuple):
-    """What a file says of itself and of others."""
+    """What a file states about its own package and those it uses."""
 
     package: str
     """Parts separated by points in every language; "" for the unnamed one."""

@@ -27,7 +27,7 @@ _BUILT = re.compile(r"^(?:dist|build|lib|out|es|esm|cjs)(?:/(?:esm|cjs|es|types|
 _COMMENT_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
 _MAX_CONFIGS = 16
-"""So many files may extend, or refer to, one another."""
+"""Most files of one chain in which each extends, or refers to, the next."""
 
 
 class Project(NamedTuple):

@@ -18,7 +18,7 @@ from codling.corpus.duplicates import minhash
 from codling.corpus.tables.reader import text_columns
 
 BLOCK_SHINGLES = 32_000_000
-"""About so many shingles (4 bytes each) are in memory while pairs are compared."""
+"""About how many shingles (4 bytes each) are in memory while pairs are compared."""
 
 
 def write_shingles(path: Path, units: Ids, wanted: NDArray[np.bool_], shard: Shard) -> int:

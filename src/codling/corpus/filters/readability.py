@@ -26,7 +26,7 @@ _SPACE, _SYMBOL, _DIGIT, _LETTER = range(4)
 MIN_LINE = 10
 """A shorter line, without its indentation, is no repetition: `}` and `else:` stand everywhere."""
 LONG = 128
-"""Names up to so many bytes count wherever they stand, in strings and comments too."""
+"""Names of at most this many bytes count everywhere, in strings and comments too."""
 _WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
 _STRING_OR_COMMENT = re.compile(
     rb"\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z)|\br(#+)\"[\s\S]*?(?:\"\1|\Z)|"

@@ -182,7 +182,7 @@ def _check_encoded(file: FileText, limits: Thresholds) -> Reason | None:
 
 
 _CODED_CHARACTERS = re.compile(r"[0-9a-fA-Fxu\\,\s]{23,}")
-"""What CODED matches consists of these, and of so many at least."""
+"""What CODED matches consists of at least 23 of these characters in a row."""
 
 
 def coded_spans(text: str) -> list[tuple[int, int]]:

@@ -30,7 +30,7 @@ MIN_TELLING = 5
 HALF_TELLING = 0.35
 """A share of these triples that decides where neither licence has most of them."""
 SAMPLED = 1200
-"""A text with so many hashes has more triples than these (tools/license_index.py)."""
+"""Triples that are kept of a longer text (tools/license_index.py)."""
 ALL_HASHES = 1 << 32
 CHOICE_CHARS = 1000
 """How much of a file's beginning can say that it offers a choice."""

@@ -46,7 +46,7 @@ class LinearConfig(Ranged):
     l2: Strength = 1e-5
     """Strength of the L2 penalty on the weights."""
     max_chars: Count = 20_000
-    """Only so much of a text's beginning is read."""
+    """Characters that are read from the beginning of each text."""
 
 
 @dataclass(frozen=True)

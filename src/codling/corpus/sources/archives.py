@@ -68,7 +68,7 @@ DAMAGE = (
     OSError,  # bz2's and gzip's word for damage, without an errno
 )
 MAX_HEADER_BYTES = 1_000_000
-"""Of what a tar file says of its next member: it is read into memory."""
+"""Most bytes of the header of a tar file's member: it is read into memory."""
 MAX_STATED_BYTES = 1 << 60
 """A zip file may state a larger size, which no table could hold."""
 _DRIVE = re.compile(r"[A-Za-z]:")

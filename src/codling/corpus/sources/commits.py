@@ -22,8 +22,8 @@ from codling.core.git import Git, GitProcess, open_git
 from codling.core.git_place import find_place
 
 MIN_COMMITS = 50
-"""A repository of fewer commits (merges left out) is not cut; where there are enough, so many come
-after the cut at least."""
+"""A repository of fewer commits (without merges) is not cut; where there are enough commits, at
+least this many come after the cut."""
 LATER_SHARE = 0.1
 """Share of the commits that come after the cut."""
 MAX_SHARE = 0.5

@@ -1,7 +1,7 @@
 """Reading a table of documents in a bounded part of memory, however long a document is.
 
-Input: a Parquet file with DOCUMENT_SCHEMA. Output: batches of rows with about so many bytes of text
-(and always one row at least), and texts as Arrow buffers that never become Python strings.
+Input: a Parquet file with DOCUMENT_SCHEMA. Output: batches of rows with about a given number of
+bytes of text (at least one row each), and texts as Arrow buffers that never become Python strings.
 
 Not here: writing (writer.py) and what is done with the rows.
 """

@@ -103,7 +103,7 @@ def _count(ids: Counts, length: int) -> _Order:
 
 
 def _contexts(ids: Counts, length: int) -> tuple[Hashes, Counts]:
-    """Hashes of the `length` tokens before each token that has so many, and those tokens."""
+    """Hashes of the `length` tokens before each token that has that many, and those tokens."""
     n = len(ids) - length
     contexts = np.zeros(n, dtype=np.uint64)
     for offset in range(length):
