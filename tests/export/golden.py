@@ -7,6 +7,7 @@ from gguf import GGMLQuantizationType
 
 GOLDEN = Path(__file__).with_name("golden_blocks.json")
 KINDS = [GGMLQuantizationType[name] for name in ("Q4_K", "Q5_K", "Q6_K")]
+PAIR_KINDS = [GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1")]
 _COLUMNS = 512
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from export.ggml import quantize_with_ggml
-from export.golden import GOLDEN, KINDS, golden_importance, golden_rows
+from export.golden import GOLDEN, KINDS, PAIR_KINDS, golden_importance, golden_rows
 
 if __name__ == "__main__":
     found = {
@@ -17,6 +17,6 @@ if __name__ == "__main__":
             .tobytes()
             .hex(),
         }
-        for kind in KINDS
+        for kind in [*KINDS, *PAIR_KINDS]
     }
     Path(GOLDEN).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from gguf.quants import dequantize
 from codling.core.errors import CheckpointError
 from codling.export.block_types import quantize_rows
 from export.ggml import quantize_with_ggml
-from export.golden import GOLDEN, KINDS, golden_importance, golden_rows
+from export.golden import GOLDEN, KINDS, PAIR_KINDS, golden_importance, golden_rows
 
 Q4_K, Q5_K, Q6_K = KINDS
 
@@ -55,7 +55,7 @@ def test_a_block_of_q6_k_by_hand() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS + PAIR_KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("weighing", ["plain", "importance"])
 def test_bytes_are_those_that_ggml_made(kind: GGMLQuantizationType, weighing: str) -> None:
     wanted = json.loads(GOLDEN.read_text("utf-8"))[kind.name][weighing]
@@ -63,7 +63,7 @@ def test_bytes_are_those_that_ggml_made(kind: GGMLQuantizationType, weighing: st
     assert quantize_rows(golden_rows(), kind, importance).tobytes().hex() == wanted
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS + PAIR_KINDS, ids=lambda kind: kind.name)
 def test_importance_lowers_the_error_that_it_weighs(kind: GGMLQuantizationType) -> None:
     rows, importance = golden_rows(), golden_importance()
     errors = [
@@ -88,11 +88,13 @@ def test_what_no_block_can_hold_is_refused(value: float, words: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS + PAIR_KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("spread", ["even", "heavy", "sparse", "mixed"])
 @pytest.mark.parametrize("weighed", [False, True])
 def test_blocks_equal_ggmls(kind: GGMLQuantizationType, spread: str, weighed: bool) -> None:
     """All of them here; a ggml built to fuse multiplications rounds a few differently."""
+    if kind in PAIR_KINDS and not weighed:
+        pytest.skip("the gguf package's, in which a block of zeros has the scale 0 and not -0")
     rows, importance = spread_rows(spread), None
     if weighed:
         drawn = np.random.default_rng(1).gamma(0.5, 1.0, rows.shape[1])

@@ -1,7 +1,8 @@
 """Weights in the block types of ggml: the K-quants by our own kernels, the others by `gguf`.
 
 Input: rows of fp32, and how much each column matters, where that was measured. Output: the bytes,
-those of llama.cpp's own quantiser. A K-quant has blocks of 256 weights with scales of their own:
+those of llama.cpp's own quantiser. Where importance is given, Q4_0 to Q5_1 are searched by our
+kernels, too, as llama.cpp does. A K-quant has blocks of 256 weights with scales of their own:
 
     Q4_K  144 bytes  f16 d, f16 dmin, 12 bytes of scales and lows, 128 bytes of codes
     Q5_K  176 bytes  the same head, 32 bytes with the fifth bit of every code, 128 bytes with four
@@ -33,6 +34,13 @@ from codling.export.block_search import (
 Bytes = NDArray[np.uint8]
 
 K_QUANTS = (GGMLQuantizationType.Q4_K, GGMLQuantizationType.Q5_K, GGMLQuantizationType.Q6_K)
+_PAIR_TYPES = {
+    GGMLQuantizationType.Q4_0: (4, False),
+    GGMLQuantizationType.Q4_1: (4, True),
+    GGMLQuantizationType.Q5_0: (5, False),
+    GGMLQuantizationType.Q5_1: (5, True),
+}
+"""Bits of a code, and whether each block has a low; two codes share a byte."""
 _BLOCK = 256
 _F = np.float32
 
@@ -68,6 +76,8 @@ def quantize_rows(
         raise CheckpointError("holds NaN or infinities; take another checkpoint")
     if kind in K_QUANTS:
         return _quantize_k(rows, kind, importance)
+    if importance is not None and kind in _PAIR_TYPES:
+        return _encode_pairs(np.ascontiguousarray(rows, _F), kind, importance)
     with np.errstate(over="ignore"):
         stored = quantize(rows, kind)
     if kind == GGMLQuantizationType.F16 and not np.isfinite(stored).all():
@@ -195,3 +205,24 @@ def _pack_six_bits(codes_BH432: Bytes) -> list[Bytes]:
     shifts = np.array([0, 2, 4, 6], dtype=np.uint8)[:, None]
     pairs: Bytes = np.bitwise_or.reduce((codes_BH432 >> 4) << shifts, axis=2)
     return [nibbles.reshape(-1, 128), pairs.reshape(-1, 64)]
+
+
+def _encode_pairs(rows: Floats, kind: GGMLQuantizationType, importance: Floats) -> Bytes:
+    """Q4_0, Q4_1, Q5_0 and Q5_1 with weights: one scale, and perhaps one low, per 32 numbers."""
+    n_bits, has_low = _PAIR_TYPES[kind]
+    squares = sum_rows(rows * rows)[:, None]
+    weight = importance.astype(_F) * np.sqrt(squares / _F(rows.shape[1]) + rows * rows)
+    x_B32, weight_B32 = rows.reshape(-1, 32), np.asarray(weight, _F).reshape(-1, 32)
+    if has_low:
+        scale_B, low_B, codes_B32 = search_scale_and_low(
+            x_B32, weight_B32, (1 << n_bits) - 1, *_FINE
+        )
+        head = [_halves(np.stack([scale_B, -low_B], axis=1)).view(np.uint8)]
+    else:
+        scale_B, codes_B32 = search_scale(x_B32, weight_B32, 1 << n_bits - 1)
+        head = [_halves(scale_B[:, None]).view(np.uint8)]
+    if n_bits == 5:
+        head.append(np.packbits(codes_B32 >> 4, axis=1, bitorder="little"))
+    low_bits = codes_B32 & 15
+    nibbles = low_bits[:, :16] | low_bits[:, 16:] << 4
+    return np.concatenate([*head, nibbles], axis=1).reshape(len(rows), -1)

@@ -24,13 +24,22 @@ from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import Artifact, Draft, Input
 from codling.core.errors import ConfigError
 from codling.core.files import write_text
+from codling.core.inputs import source_input
 from codling.core.lineage import count_licenses
 from codling.core.ranges import Count, Ranged
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
+from codling.export.calibrate import (
+    LayerWalk,
+    cut_windows,
+    measure_importance,
+    name_code,
+    read_code,
+)
 from codling.export.gguf import write_gguf_model
 from codling.export.gguf_shape import gguf_architecture
 from codling.export.hf import HF_TYPES, write_hf_model
+from codling.export.imatrix import Importance, read_imatrix, write_imatrix
 from codling.export.mixture import GgufType
 from codling.export.modelfile import make_modelfile
 from codling.export.origin import ModelOrigin, read_origin
@@ -38,6 +47,9 @@ from codling.model.config import ModelConfig
 from codling.tokens.tokenizer import Tokenizer
 
 ExportFormat = Literal["gguf", "hf"]
+_EXACT = ("f32", "f16", "bf16", "q8_0")
+_IMATRIX = "imatrix.dat"
+"""Not .gguf, although that is what it is inside: a folder with one .gguf file is a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +69,15 @@ class ExportConfig(Ranged):
     """What the model is called; by default as its run, folder or file is."""
     license: str | None = None
     """Licence of the weights, as SPDX names it; by default what the model's files say."""
+    imatrix: Path | None = aside(None)
+    """Importance matrix of llama.cpp, by which weights that matter are rounded better (gguf, less
+    than 8 bits)."""
+    calibrate: Path | None = aside(None)
+    """Code of yours, a file or a folder, on which to measure what matters."""
+    calibration_windows: Count = 128
+    """Windows of the code that are measured, at most."""
+    calibration_length: Count = 512
+    """Tokens of a window."""
     modelfile: bool = False
     """Write a Modelfile beside the .gguf file, with which Ollama completes, inserts and chats."""
     shard_bytes: Count = 5_000_000_000
@@ -73,8 +94,19 @@ class ExportConfig(Ranged):
             )
         if self.format == "hf" and self.modelfile:
             raise ConfigError("export: a Modelfile names a .gguf file; take --format gguf")
+        self._check_calibration()
         if self.name is not None and (not self.name or "/" in self.name or "\0" in self.name):
             raise ConfigError("export: name must be that of a file, without a slash")
+
+    def _check_calibration(self) -> None:
+        if self.imatrix is not None and self.calibrate is not None:
+            raise ConfigError("export: take --imatrix or --calibrate, not both")
+        asked = self.imatrix is not None or self.calibrate is not None
+        if asked and (self.format != "gguf" or self.stored_type in _EXACT):
+            raise ConfigError(
+                f"export: {self.stored_type} does not ask what matters; take --format gguf and a "
+                "type of less than 8 bits, such as q4_k_m, or leave the calibration out"
+            )
 
     @property
     def stored_type(self) -> GgufType:
@@ -99,6 +131,7 @@ def export(config: ExportConfig) -> Work:
     inputs = [model_input(path)] + ([] if adapter is None else [adapter_input(adapter)])
     if config.format == "gguf":
         gguf_architecture(shape)
+    inputs += _calibration_inputs(config)
     draft = yield inputs
     tokenizer_dir = draft.inner("tokenizer").path
     write_tokenizer(path, tokenizer_dir)
@@ -127,11 +160,44 @@ def _write_gguf(  # noqa: PLR0913  a model in parts
 ) -> None:
     name, stored = config.name or model_name(config.model), config.stored_type
     file = draft.file(f"{name}-{stored}.gguf")
-    write_gguf_model(file, shape, tensors, tokenizer_dir, stored, name, origin)
+    importance = _find_importance(draft, config, shape, tensors, tokenizer_dir)
+    write_gguf_model(file, shape, tensors, tokenizer_dir, stored, name, origin, importance)
     if config.modelfile:
         tokenizer = Tokenizer.open(tokenizer_dir)
         text = make_modelfile(file.name, tokenizer, shape.max_position, origin.license)
         write_text(draft.file("Modelfile"), text)
+
+
+def _calibration_inputs(config: ExportConfig) -> list[Input]:
+    if config.imatrix is not None:
+        read_imatrix(config.imatrix)
+        return [source_input(config.imatrix)]
+    if config.calibrate is not None:
+        return [source_input(config.calibrate, name_code(read_code(config.calibrate))[:16])]
+    return []
+
+
+def _find_importance(
+    draft: Draft,
+    config: ExportConfig,
+    shape: ModelConfig,
+    tensors: Sequence[PublishedTensor],
+    tokenizer_dir: Path,
+) -> dict[str, Importance] | None:
+    """As the user's file says, or as the user's code shows; then it lies beside the model."""
+    if config.imatrix is not None:
+        return read_imatrix(config.imatrix)
+    if config.calibrate is None:
+        return None
+    windows_WL = cut_windows(
+        read_code(config.calibrate),
+        Tokenizer.open(tokenizer_dir),
+        config.calibration_windows,
+        config.calibration_length,
+    )
+    found = measure_importance(LayerWalk(shape, tensors, windows_WL))
+    write_imatrix(draft.file(_IMATRIX), found, *windows_WL.shape)
+    return found
 
 
 def _licenses(inputs: Sequence[Artifact | Input]) -> Counter[str]:

@@ -7,7 +7,7 @@ Not here: what a shape and its tensors are called (gguf_shape.py, gguf_tensors.p
 gets which type (mixture.py), blocks of weights (block_types.py), the file format (gguf_writer.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from codling.core.threads import available_cores, in_order, in_threads
 from codling.export.block_types import quantize_rows
 from codling.export.gguf_shape import gguf_architecture, shape_metadata
 from codling.export.gguf_tensors import GgufPart, gguf_parts
+from codling.export.imatrix import Importance, fit_importance
 from codling.export.mixture import GgufType, choose_type, file_type
 from codling.export.origin import ModelOrigin
 from codling.model.config import ModelConfig
@@ -45,9 +46,11 @@ def write_gguf_model(  # noqa: PLR0913  a model in parts, and what it is called
     stored: GgufType,
     name: str,
     origin: ModelOrigin,
+    importance: Mapping[str, Importance] | None = None,
 ) -> None:
     """Write the model with its weights in type `stored`, and all that llama.cpp needs to run it.
 
+    `importance` by GGUF's names: what it holds is rounded so that what matters errs less.
     Raises CheckpointError or TokenizerError for what a GGUF file cannot say exactly.
     """
     architecture = gguf_architecture(shape)
@@ -66,24 +69,41 @@ def write_gguf_model(  # noqa: PLR0913  a model in parts, and what it is called
             architecture,
         ),
     }
+    if importance:
+        metadata["quantize.imatrix.entries_count"] = len(importance)
     parts = gguf_parts(tensors, shape)
+    weights = fit_importance(importance, parts) if importance else {}
     with Bar(path.name, len(parts), unit="tensors") as bar:
-        write_gguf(path, metadata, [_to_write(part, shape, stored, bar) for part in parts])
+        write_gguf(
+            path,
+            metadata,
+            [_to_write(part, shape, stored, bar, weights) for part in parts],
+        )
 
 
-def _to_write(part: GgufPart, shape: ModelConfig, stored: GgufType, bar: Bar) -> TensorToWrite:
-    kind = choose_type(part.name, part.shape, stored, shape)
+def _to_write(
+    part: GgufPart,
+    shape: ModelConfig,
+    stored: GgufType,
+    bar: Bar,
+    weights: Mapping[str, Sequence[npt.NDArray[np.float32]]],
+) -> TensorToWrite:
+    kind = choose_type(part.name, part.shape, stored, shape, has_importance=bool(weights))
+    known = weights.get(part.name)
 
     def pieces() -> Iterator[npt.NDArray[np.uint8]]:
-        for read in part.matrices:
-            yield from _in_pieces(part, read(), kind)
+        for index, read in enumerate(part.matrices):
+            yield from _in_pieces(part, read(), kind, None if known is None else known[index])
         bar.advance(1)
 
     return TensorToWrite(part.name, part.shape, kind, pieces)
 
 
 def _in_pieces(
-    part: GgufPart, whole: Tensor, kind: GGMLQuantizationType
+    part: GgufPart,
+    whole: Tensor,
+    kind: GGMLQuantizationType,
+    weights: npt.NDArray[np.float32] | None,
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """The bytes of a matrix, some rows at a time."""
     matrix = whole.view(-1, whole.shape[-1])
@@ -92,7 +112,7 @@ def _in_pieces(
     def store(first: int) -> npt.NDArray[np.uint8]:
         piece = matrix[first : first + step].to(torch.float32).numpy()
         try:
-            return quantize_rows(piece, kind).reshape(-1)
+            return quantize_rows(piece, kind, weights).reshape(-1)
         except CheckpointError as error:
             raise CheckpointError(f"tensor {part.published} {error}") from None
 
