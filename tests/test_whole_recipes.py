@@ -7,7 +7,13 @@ import pytest
 from codling.pipeline import PATH, GrowConfig, prepare
 from codling.train.pretrain import PretrainConfig
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+OF_OTHER_VERBS = ("sft.toml",)
+"""For the verbs whose tables they hold; their own tests read them."""
+RECIPES = sorted(
+    path
+    for path in (Path(__file__).parents[1] / "recipes").glob("*.toml")
+    if path.name not in OF_OTHER_VERBS
+)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.name)

@@ -49,6 +49,21 @@ def colours_dir(base_dir: Path) -> Path:
     return dialogues(config).path
 
 
+def held_out(base_dir: Path, tmp_path: Path) -> Path:
+    """The twenty rows, of which a part is held out."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row | {"system": "S\n"}) + "\n" for row in ROWS))
+    config = DialoguesConfig(
+        files=(file,),
+        tokenizer_dir=base_dir,
+        out_dir=tmp_path / "dialogues",
+        template="coder-v1",
+        context=255,
+        heldout_share=0.3,
+    )
+    return dialogues(config).path
+
+
 @pytest.fixture
 def tune_config(base_dir: Path, colours_dir: Path, tmp_path: Path) -> Config:
     def config(**changes: Any) -> TuneConfig:
@@ -177,19 +192,37 @@ def test_insertion_tasks_are_the_share_that_was_asked_for(
 def test_the_best_weights_on_held_out_dialogues_are_kept(
     tune_config: Config, base_dir: Path, tmp_path: Path
 ) -> None:
-    file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps(row | {"system": "S\n"}) + "\n" for row in ROWS))
-    config = DialoguesConfig(
-        files=(file,),
-        tokenizer_dir=base_dir,
-        out_dir=tmp_path / "dialogues",
-        template="coder-v1",
-        context=255,
-        heldout_share=0.3,
-    )
-    made = tune(tune_config(dialogues_dir=dialogues(config).path, optimizer=FAST, max_steps=8))
+    dialogues_dir = held_out(base_dir, tmp_path)
+    made = tune(tune_config(dialogues_dir=dialogues_dir, optimizer=FAST, max_steps=8))
     assert made.counts["validation_bits"] < made.counts["validation_bits_before"]
     assert made.counts["best_step"] > 0
+    # Each evaluation has answers to the same held-out questions, the first before any training.
+    answers = list(read_json_lines(made.path / "answers.jsonl"))
+    assert len({row["step"] for row in answers}) == 6
+    assert answers[0]["step"] == 0
+    first = [row for row in answers if row["number"] == 0]
+    assert len({row["question"] for row in first}) == 1
+    assert ROWS[0]["instruction"][:12] in first[0]["question"]
+    page = (made.path / "answers.html").read_text()
+    assert page.count("After 0 steps") == len(answers) / 6 == 3
+
+
+def test_a_run_that_no_longer_gains_ends_early(
+    tune_config: Config, base_dir: Path, tmp_path: Path
+) -> None:
+    made = tune(
+        tune_config(
+            dialogues_dir=held_out(base_dir, tmp_path),
+            optimizer=replace(FAST, learning_rate=10.0),
+            max_steps=20,
+            n_heldout_evals=10,
+            patience=2,
+            n_samples=0,
+        )
+    )
+    # Measured every second step; two measurements after the best one nothing was better.
+    assert made.counts["n_steps"] == made.counts["best_step"] + 4 < 20
+    assert made.counts["n_steps"] == len(losses(made.path))
 
 
 @pytest.mark.long
@@ -231,7 +264,8 @@ def test_dialogues_of_another_tokenizer_or_length_are_one_line(
 
 
 def test_the_recipe_sets_both_stages() -> None:
-    recipe = read_recipe(Path(__file__).parents[2] / "examples" / "sft.toml")
+    recipe = read_recipe(Path(__file__).parents[2] / "recipes" / "sft.toml")
     tuning = build_partial(TuneConfig, recipe["tune"], "sft")
-    assert (tuning["mode"], tuning["schedule"].name) == ("lora", "cosine")
+    assert (tuning["mode"], tuning["schedule"].name, tuning["packing"]) == ("lora", "cosine", True)
+    assert tuning["patience"] > 0
     assert build_partial(DialoguesConfig, recipe["dialogues"], "sft")["context"] == 2048

@@ -112,3 +112,20 @@ def test_every_epoch_visits_all_windows_in_another_order() -> None:
     epochs = [[i for batch in part for i in batch] for part in (firsts[:3], firsts[3:])]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(2, 14))
     assert epochs[0] != epochs[1]
+
+
+def test_without_packing_batches_are_of_about_one_length_and_as_long_as_their_longest() -> None:
+    lengths = np.random.default_rng(1).integers(3, 65, size=101).tolist()
+    documents = [([5] * n, [0] + [1] * (n - 1)) for n in lengths]
+    windows = Windows(stream(*documents), 64, FILLER, 0, packing=False, group=4)
+    rows: list[list[int]] = []
+    for number in range(101):  # four epochs: a batch may hold rows of two
+        inputs, targets, _, _ = windows.micro_batch(number, 4, 1, Ranks())
+        rows.append((targets != IGNORED).sum(1).tolist())
+        assert inputs.shape[1] == min(64, -(-max(rows[-1]) // 8) * 8)
+    seen = sorted(n for row in rows for n in row)
+    assert seen == sorted(n - 1 for n in lengths for _ in range(4))
+    spread = np.mean([max(row) - min(row) for row in rows])
+    mixed = Windows(stream(*documents), 64, FILLER, 0, packing=False)
+    unsorted = [(mixed.micro_batch(i, 4, 1, Ranks())[1] != IGNORED).sum(1) for i in range(101)]
+    assert spread < 0.25 * np.mean([int(n.max() - n.min()) for n in unsorted])

@@ -70,6 +70,14 @@ class TuneConfig(PosttrainConfig):
     """Tokens of a window; 0 takes what the dialogues were made for."""
     packing: bool = True
     """Several dialogues share a window, without seeing each other; otherwise each has its own."""
+    group_by_length: bool = True
+    """Without packing: rows of about one length share a batch, which is as long as its longest."""
+    patience: Annotated[int, Range(0, 1_000_000)] = 0
+    """End after so many measurements in a row without a lower held-out loss; 0: never."""
+    n_samples: Annotated[int, Range(0, 1_000)] = aside(3)
+    """Held-out questions that the model answers at each measurement, for people to read."""
+    sample_tokens: Annotated[int, Range(1, MAX_CONTEXT)] = aside(128)
+    """Tokens of such an answer at most."""
     fim_rate: ProperShare = 0.0
     """Share of the training documents that are insertion tasks, cut from the answers' code, so that
     the tuned model still inserts."""

@@ -175,6 +175,7 @@ def _tune_config(flags: Mapping[str, Any], schedule: ScheduleConfig, n_ranks: in
         epochs=flags["num_train_epochs"],
         max_steps=flags["max_steps"] if flags["max_steps"] > 0 else None,
         packing=not flags["faithful"],
+        group_by_length=flags["group_by_length"],
         fim_rate=flags["fim_rate"],
         weigh="batches" if flags["faithful"] else "tokens",
         optimizer=optimizer,

@@ -45,6 +45,7 @@ DEFAULTS: Mapping[str, Value] = {
     "no_cuda": False,
     "per_gpu_train_batch_size": 0,
     "torch_compile": False,
+    "group_by_length": False,
     "use_peft": False,
     "lora_rank": 16,
     "lora_alpha": 32.0,
@@ -81,7 +82,7 @@ _IGNORED = {
     "weights are whole on every process; sharding them is not built yet": (
         "fsdp fsdp_min_num_params fsdp_config fsdp_transformer_layer_cls_to_wrap"
     ),
-    "documents are packed": "group_by_length length_column_name dataloader_drop_last",
+    "rows are measured, and none is dropped": "length_column_name dataloader_drop_last",
     "it does not change what is learned here": (
         "data_seed use_ipex fp16_opt_level half_precision_backend tpu_num_cores tpu_metrics_debug "
         "debug dataloader_num_workers past_index label_names optim_args "

@@ -15,6 +15,7 @@ Not here: the loop (train/trainer.py), and what is trained and written (weights.
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config
@@ -24,10 +25,12 @@ from codling.checkpoint.turns import Turns, write_adapter_turns, write_turns
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import ConfigError
+from codling.core.files import read_json_lines
 from codling.core.log import say
 from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
+from codling.posttrain.answers import SampleAnswers, take_questions
 from codling.posttrain.config import TuneConfig
 from codling.posttrain.insertions import join_streams, make_insertions
 from codling.posttrain.plan import check_memory
@@ -51,7 +54,7 @@ from codling.tokens.tokenizer import Tokenizer
 from codling.train.loader import Batch
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import check_rows, produce_on_ranks
-from codling.train.trainer import Trainer
+from codling.train.trainer import METRICS, Summary, Trainer
 
 
 @stage(kind_of, version=1, produce=produce_on_ranks)
@@ -78,6 +81,7 @@ def tune(config: TuneConfig) -> Work:
     answers = _read_answers(config, meta, tokenizer, context)
     say(f"{made}; {answers}")
     model = prepare(path, config)
+    samples = _samples(config, tokenizer, context, draft)
     trainer = Trainer(
         model,
         lambda number: answers.windows.micro_batch(
@@ -89,20 +93,17 @@ def tune(config: TuneConfig) -> Work:
         bytes_per_token=answers.n_bytes / max(1, answers.n_counted),
         ranks=ranks,
         keep_best=True,
+        patience=config.patience,
+        on_heldout=lambda step: samples.ask(model, step, write=ranks.is_main),
     )
     summary = trainer.run()
     if ranks.is_main:
         publish(draft, model, config, path, tokenizer.fim_mode)
         _save_turns(draft, config, tokenizer)
-        draft.counts |= {
-            "parameters": made.n_parameters,
-            "trained": made.n_trained,
-            **asdict(summary),
-            "counted_tokens": answers.n_counted,
-            "insertions": answers.n_insertions,
-            "filled": round(answers.windows.filled, 4),
-            **validation_bits(summary, answers.n_counted, answers.n_bytes),
-        }
+        samples.publish(_heldout_losses(draft.path, summary))
+        counts = {"parameters": made.n_parameters, "trained": made.n_trained}
+        draft.counts |= counts | asdict(summary) | answers.counts
+        draft.counts |= validation_bits(summary, answers.n_counted, answers.n_bytes)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,15 @@ class _Answers:
     n_insertions: int
     n_counted: int
     n_bytes: int
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """What the manifest says of them."""
+        return {
+            "counted_tokens": self.n_counted,
+            "insertions": self.n_insertions,
+            "filled": round(self.windows.filled, 4),
+        }
 
     def __str__(self) -> str:
         tasks = f" and {self.n_insertions:,} insertion tasks" if self.n_insertions else ""
@@ -135,7 +145,13 @@ def _read_answers(
         n_insertions = len(tasks.stream.starts)
         n_counted, n_bytes = n_counted + tasks.n_counted, n_bytes + tasks.n_bytes
     windows = Windows(
-        stream, context, meta.eos, config.seed, packing=config.packing, weigh=config.weigh
+        stream,
+        context,
+        meta.eos,
+        config.seed,
+        packing=config.packing,
+        weigh=config.weigh,
+        group=config.batch_size if config.group_by_length else 0,
     )
     return _Answers(windows, own.n_documents, n_insertions, n_counted, n_bytes)
 
@@ -180,6 +196,21 @@ def _heldout(config: TuneConfig, meta: DialogueMeta, context: int) -> tuple[Batc
     wanted = list(range(min(len(windows), max(1, config.heldout_tokens // context))))
     size = config.batch_size
     return tuple(windows.batch(wanted[i : i + size]) for i in range(0, len(wanted), size))
+
+
+def _samples(config: TuneConfig, tokenizer: Tokenizer, context: int, draft: Draft) -> SampleAnswers:
+    stream = open_labelled(config.dialogues_dir, "heldout")
+    room = context - config.sample_tokens
+    questions = list(take_questions(stream, config.n_samples, room))
+    return SampleAnswers(questions, tokenizer, draft.path, config.sample_tokens)
+
+
+def _heldout_losses(folder: Path, summary: Summary) -> list[tuple[int, float]]:
+    """After how many steps which held-out loss was measured."""
+    first = summary.heldout_loss_before
+    rows = read_json_lines(folder / METRICS)
+    later = [(row["step"] + 1, row["heldout_loss"]) for row in rows if "heldout_loss" in row]
+    return later if first is None else [(0, first), *later]
 
 
 def _save_turns(draft: Draft, config: TuneConfig, tokenizer: Tokenizer) -> None:

@@ -7,7 +7,8 @@ update, so that every counted token of an update weighs the same, however unequa
 spread over micro-batches and processes.
 
 Documents are placed by best fit, the longest first; what remains free at a window's end is filled
-and ignored. Each epoch visits all windows in a fresh order.
+and ignored. Where each has a window of its own, batches can be grouped by length. Each epoch visits
+all windows in a fresh order.
 
 Not here: the loop (train/trainer.py).
 """
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,6 +30,8 @@ from codling.train.loss import IGNORED
 from codling.train.parallel.ranks import Ranks
 
 Weigh = Literal["tokens", "batches"]
+_SORTED_BATCHES, _WIDTHS = 50, 8
+"""Rows are sorted by length among those of so many batches; so many widths of batches."""
 
 
 def place_whole(lengths: Sequence[int], size: int) -> list[list[int]]:
@@ -63,16 +67,18 @@ class Windows:
         *,
         packing: bool = True,
         weigh: Weigh = "tokens",
+        group: int = 0,
     ) -> None:
         """`context` is T, `filler` the token at ignored places; without `packing` every document
-        has a window of its own. `weigh`: what weighs the same in an update.
+        has a window of its own. `weigh`: what weighs the same in an update. `group`, without
+        packing: so many rows, those of a batch, are of about one length.
 
         A document of n tokens takes n - 1 places: its last token is only a target. Documents of
         which nothing counts are left out. Raises ConfigError if one does not fit.
         """
         self._stream, self._filler = stream, filler
         self.context = context
-        self._weigh = weigh
+        self._weigh, self._group = weigh, 0 if packing else group
         spans = zip(stream.starts.tolist(), stream.lengths.tolist(), strict=True)
         self._spans = [(s, s + n) for s, n in spans if stream.counted[s + 1 : s + n].any()]
         places = [end - start - 1 for start, end in self._spans]
@@ -87,15 +93,16 @@ class Windows:
         """Targets that count, of every window."""
         self.filled = sum(places) / max(1, len(self._windows) * context)
         """Share of the places that hold a document's token."""
-        self._orders = EpochOrders(seed)
+        self._orders = EpochOrders(seed, self._group_by_length if self._group else None)
 
     def __len__(self) -> int:
         """Windows of an epoch."""
         return len(self._windows)
 
     def batch(self, windows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs, targets and documents of these windows, [B, T] each."""
-        inputs = np.full((len(windows), self.context), self._filler, dtype=np.int64)
+        """Inputs, targets and documents of these windows, [B, T] each; grouped by length, [B, W]
+        with W the least multiple of an eighth of T that holds them (few lengths to compile for)."""
+        inputs = np.full((len(windows), self._width(windows)), self._filler, dtype=np.int64)
         targets = np.full_like(inputs, IGNORED)
         documents = np.zeros_like(inputs)
         for row, window in enumerate(windows):
@@ -130,6 +137,36 @@ class Windows:
         """Windows number `first` to `first + n` over all epochs."""
         places = (divmod(i, len(self)) for i in range(first, first + n))
         return [int(self._orders.order(epoch, len(self))[place]) for epoch, place in places]
+
+    def _group_by_length(
+        self, order: npt.NDArray[np.int64], epoch: int, rng: np.random.Generator
+    ) -> npt.NDArray[np.int64]:
+        """The epoch's order, in which every batch has rows of about one length.
+
+        Batches do not end where epochs do: the first rows complete the last batch of the epoch
+        before.
+        """
+        first = -epoch * len(order) % self._group
+        runs = range(first, len(order), _SORTED_BATCHES * self._group)
+        pieces = [order[: min(first, len(order))]]
+        for start in runs:
+            run = order[start : start + _SORTED_BATCHES * self._group]
+            run = run[np.argsort([-self._places(window) for window in run], kind="stable")]
+            pieces += np.split(run, range(self._group, len(run), self._group))
+        whole = [piece for piece in pieces[1:] if len(piece) == self._group]
+        rest = [piece for piece in pieces[1:] if len(piece) < self._group]
+        return np.concatenate([pieces[0], *(whole[i] for i in rng.permutation(len(whole))), *rest])
+
+    def _width(self, windows: Sequence[int]) -> int:
+        if not self._group:
+            return self.context
+        step = -(-self.context // _WIDTHS)
+        return min(self.context, -(-max(map(self._places, windows)) // step) * step)
+
+    def _places(self, window: int) -> int:
+        """How many tokens of a window are of a document."""
+        spans = (self._spans[index] for index in self._windows[window])
+        return sum(end - start - 1 for start, end in spans)
 
     def _count(self, window: Sequence[int]) -> int:
         spans = (self._spans[index] for index in window)

@@ -7,6 +7,7 @@ epoch; the last one is moved back to be whole. Every epoch visits all windows in
 Not here: making the stream (pack.py), and moving batches to a device.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +24,26 @@ _ASIDE = 1 << 31
 """Takes the place of an epoch's number among the seeds."""
 
 
+Order = npt.NDArray[np.int64]
+Arrange = Callable[[Order, int, np.random.Generator], Order]
+"""An order, the number of its epoch, and what it was drawn by -> the order that is taken."""
+
+
 class EpochOrders:
     """The order in which each epoch visits its windows; those of the last two epochs are kept."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._orders: dict[int, npt.NDArray[np.int64]] = {}
+    def __init__(self, seed: int, arrange: Arrange | None = None) -> None:
+        """`arrange` makes another order of a drawn one."""
+        self._seed, self._arrange = seed, arrange
+        self._orders: dict[int, Order] = {}
 
-    def order(self, epoch: int, n_windows: int) -> npt.NDArray[np.int64]:
+    def order(self, epoch: int, n_windows: int) -> Order:
         """A permutation of `n_windows`, which must be the same for every call."""
         if epoch not in self._orders:
             self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
             rng = np.random.default_rng([self._seed, epoch])
-            self._orders[epoch] = rng.permutation(n_windows)
+            order = rng.permutation(n_windows)
+            self._orders[epoch] = self._arrange(order, epoch, rng) if self._arrange else order
         return self._orders[epoch]
 
 

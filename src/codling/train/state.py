@@ -48,6 +48,8 @@ class Position:
     best_loss: float | None = None
     best_step: int = 0
     """... the lowest so far, and after how many steps it was measured."""
+    n_worse: int = 0
+    """Measurements in a row that were not lower."""
 
 
 def save_state(

@@ -20,7 +20,7 @@ posttrain/).
 import math
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -89,11 +89,15 @@ class Trainer:
         balance_alpha: float = 0.0,
         ranks: Ranks | None = None,
         keep_best: bool = False,
+        patience: int = 0,
+        on_heldout: Callable[[int], None] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte.
 
-        `keep_best` ends with the weights of the lowest held-out loss, the first ones included.
+        `keep_best` ends with the weights of the lowest held-out loss, the first ones included;
+        after `patience` measurements in a row without a lower one (0: never) the run ends early.
+        `on_heldout` is called after each of them with the number of steps.
         `clock` gives the seconds that steps are timed with and minutes planned.
         """
         self.config, self.batches, self.heldout = config, batches, heldout
@@ -112,6 +116,7 @@ class Trainer:
         self.step_fn = LossStep(
             self.model, compiled=self.position.compiled, balance_alpha=balance_alpha
         )
+        self._patience, self._on_heldout = patience, on_heldout
         self._in_a_row, self._shown = 0, ""
         """Steps in a row that were skipped, and the progress bar's note on the last one."""
         weights = self.optimizer.weights()
@@ -133,6 +138,7 @@ class Trainer:
             self._limit_heldout()
             if self.best is not None and self.position.first_loss is None:
                 self.position.first_loss = self.position.best_loss = self._measure_heldout()
+                self._tell_heldout()
             if not self.position.n_steps:
                 self.position.n_steps = self.config.max_steps or self._steps_in_time()
             log = MetricsLog(self.folder / METRICS, keep_below_step=self.position.step)
@@ -193,6 +199,7 @@ class Trainer:
         if self._heldout_is_due():
             row["heldout_loss"] = heldout_loss = self._measure_heldout()
             self._note_best(heldout_loss)
+            self._tell_heldout()
         at.seconds += self.clock() - started
         row["seconds"] = round(at.seconds, 3)
         self._write(read, log)
@@ -217,9 +224,24 @@ class Trainer:
 
     def _note_best(self, heldout_loss: float) -> None:
         at = self.position
-        if self.best is not None and at.best_loss is not None and heldout_loss < at.best_loss:
+        if self.best is None or at.best_loss is None:
+            return
+        if heldout_loss < at.best_loss:
             _copy(self.optimizer.weights(), self.best)
-            at.best_loss, at.best_step = heldout_loss, at.step
+            at.best_loss, at.best_step, at.n_worse = heldout_loss, at.step, 0
+            return
+        at.n_worse += 1
+        if self._patience and at.n_worse >= self._patience and at.step < at.n_steps:
+            say(
+                f"no lower held-out loss in {at.n_worse} measurements: training ends at step "
+                f"{at.step:,} of {at.n_steps:,}"
+            )
+            at.n_steps = at.step
+
+    def _tell_heldout(self) -> None:
+        if self._on_heldout is not None:
+            with self.step_fn.disable_compile():
+                self._on_heldout(self.position.step)
 
     def _update(self, step: int, rate: float) -> tuple[Tensor, Tensor]:
         """Mean loss and gradient norm of update `step`, made at `rate` times the peak."""
