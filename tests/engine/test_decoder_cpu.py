@@ -54,7 +54,7 @@ def logits_of_both(
             tensor.copy_(old)
     order = [2, 0, 1]
     chunks = [[int(prompts[r, 0])] for r in order]
-    got = decoder.step(chunks, order, [int(lengths[r]) for r in order])
+    got = decoder.step(chunks, order, [int(lengths[r]) for r in order], [[0]] * 3)
     decoder.close()
     if not int8:
         # In bfloat16 the rounding of one layer moves the keys of the next.
@@ -79,7 +79,7 @@ def test_a_few_tokens_at_once_see_each_other_in_order() -> None:
     plain = torch.stack([model.logits(model(torch.tensor([c]))[0, -1]) for c in chunks])
     _, keys, values = stacked_cache(model.config, 3, 32, torch.float32)
     decoder = FusedDecoder(model, keys, values, n_threads=2)
-    got = decoder.step(chunks, [1, 0, 2], [0, 0, 0])
+    got = decoder.step(chunks, [1, 0, 2], [0, 0, 0], [[4], [0], [1]])
     torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
     decoder.close()
 

@@ -91,25 +91,31 @@ class FusedDecoder:
         self._scratch = self._new_scratch(config)
         self._sync = np.zeros(16, dtype=np.int64)
         self._paces: dict[int, Pace] = {}
-        self.step([[0]], [0], [0])  # compiles at the first use, and touches all weights
+        self.step([[0]], [0], [0], [[0]])  # compiles at the first use, and touches all weights
         self._paces.clear()
 
     def step(
-        self, chunks: Sequence[Sequence[int]], rows: Sequence[int], starts: Sequence[int]
+        self,
+        chunks: Sequence[Sequence[int]],
+        rows: Sequence[int],
+        starts: Sequence[int],
+        wanted: Sequence[Sequence[int]],
     ) -> Tensor:
-        """Logits [W, V] after the last token of each of W chunks; valid until the next step.
+        """Logits [W, V] after the tokens at the places `wanted[i]` of each chunk i; valid until the
+        next step.
 
         Chunk i goes into cache row `rows[i]` from position `starts[i]` on; at most `max_tokens`
         tokens in all.
         """
-        lengths = [len(chunk) for chunk in chunks]
+        before = accumulate(map(len, chunks), initial=0)
+        places = [n + at for n, each in zip(before, wanted, strict=False) for at in each]
         flat = [
             (token, row, start + i)
             for chunk, row, start in zip(chunks, rows, starts, strict=True)
             for i, token in enumerate(chunk)
         ]
         assert len(flat) <= self.max_tokens
-        columns = (*zip(*flat, strict=True), [end - 1 for end in accumulate(lengths)])
+        columns = (*zip(*flat, strict=True), places)
         step = tuple(np.array(values, dtype=np.int64) for values in columns)
         parts = (self._sync, self._shape, step, self._weights, self._rope, self._cache)
         pace = self._paces.setdefault(len(flat), Pace(self._team.n_threads))
@@ -117,7 +123,7 @@ class FusedDecoder:
         started = time.perf_counter()
         self._team.run(lambda thread: kernels.decode(thread, n, *parts, self._scratch), n)
         pace.record(n, time.perf_counter() - started)
-        return torch.from_numpy(self._scratch[-1][: len(chunks)])
+        return torch.from_numpy(self._scratch[-1][: len(places)])
 
     def close(self) -> None:
         """End the helper threads."""

@@ -6,6 +6,9 @@ once. Sequences join and leave between steps. Single-threaded: one caller steps 
 Not here: text, stop strings, threads (text.py, stream.py).
 """
 
+import time
+from collections.abc import Iterator
+from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +19,7 @@ from codling.engine.runner import Runner
 from codling.engine.sampler import choose, top_logprobs
 from codling.engine.scheduler import Batch, Scheduler
 from codling.engine.sequence import Sequence
+from codling.engine.speculate import MAX_DRAFT, Odds, Price
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Engine:
         self.runner = runner
         self.scheduler = Scheduler(runner.n_slots, runner.max_length)
         self.max_waiting = max_waiting
+        self.odds, self.price = Odds(), Price()
+        """Of drafts: how often they are right, and what they cost."""
 
     @property
     def busy(self) -> bool:
@@ -56,43 +62,77 @@ class Engine:
         sequence.finish_reason = reason
         self.scheduler.remove(sequence)
 
-    @torch.inference_mode()
     def step(self) -> list[Token]:
-        """Compute one chunk of waiting prompts and one token of every running sequence."""
+        """Compute one chunk of waiting prompts, and of every running sequence one token or more."""
+        return list(self.next_tokens())
+
+    @torch.inference_mode()
+    def next_tokens(self) -> Iterator[Token]:
+        """A step whose tokens are given as they are chosen; read it to its end.
+
+        A sequence that is finished when it has been given a token takes no more.
+        """
         for move in self.scheduler.admit():
             self.runner.apply(move)
-        return [token for batch in self.scheduler.schedule() for token in self._run(batch)]
+        for batch in self.scheduler.schedule():
+            yield from self._run(self._add_drafts(batch) if batch.is_decoding else batch)
 
-    def _run(self, batch: Batch) -> list[Token]:
-        sequences = [batch.sequences[i] for i in batch.ready]
-        logits_RV = self.runner.run(batch)
+    def _add_drafts(self, batch: Batch) -> Batch:
+        """The batch with the tokens that are worth a try, as many as the runner takes."""
+        n_sequences = len(batch.sequences)
+        price, room = self.price.of(n_sequences), self.runner.max_decoded - n_sequences
+        drafts: list[list[int]] = []
+        for n_asked, sequence in enumerate(batch.sequences):
+            n = min(MAX_DRAFT, room // (n_sequences - n_asked))
+            n = min(n, sequence.n_left(self.scheduler.max_length) - 1)
+            speculation = sequence.speculation
+            drafts.append(speculation.plan(sequence.tokens, n, price) if speculation else [])
+            room -= len(drafts[-1])
+        return batch.extend(drafts)
+
+    def _run(self, batch: Batch) -> Iterator[Token]:
+        started = time.perf_counter()
+        logits_WV = self.runner.run(batch)
+        if batch.is_decoding or any(batch.n_drafted):
+            seconds = time.perf_counter() - started
+            self.price.record(len(batch.sequences), sum(batch.n_drafted), seconds)
         self.scheduler.record(batch)
-        for sequence, logits_V in zip(sequences, logits_RV, strict=True):
-            if sequence.recall is not None:
-                sequence.recall.mix(logits_V.numpy())
-        chosen = choose(_heal(logits_RV, sequences), sequences)
-        tokens = []
-        for sequence, token_id, logits_V in zip(sequences, chosen, logits_RV, strict=True):
-            logprob: float | None = None
-            top: list[tuple[int, float]] = []
-            if sequence.params.logprobs is not None:
-                logprob, top = top_logprobs(logits_V, token_id, sequence.params.logprobs)
-            tokens.append(Token(sequence, token_id, logprob, tuple(top)))
-            sequence.append(token_id, self.scheduler.max_length)
-            if sequence.recall is not None:
-                sequence.recall.accept(token_id)
-            if sequence.finish_reason:
-                self.scheduler.remove(sequence)
-        return tokens
+        rows = iter(logits_WV)
+        for sequence, wanted in zip(batch.sequences, batch.wanted, strict=True):
+            if wanted:
+                yield from self._take(sequence, [next(rows) for _ in wanted])
+
+    def _take(self, sequence: Sequence, logits_WV: Many[Tensor]) -> Iterator[Token]:
+        """The tokens that the sequence takes: those of its draft that are chosen, and one more."""
+        for logits_V in logits_WV:
+            token = self._choose(sequence, logits_V)
+            yield token
+            goes_on = sequence.speculation is not None and sequence.speculation.judge(token.id)
+            if sequence.finish_reason is not None:
+                return
+            if not goes_on:
+                break
+        self.scheduler.cut(sequence)
+
+    def _choose(self, sequence: Sequence, logits_V: Tensor) -> Token:
+        if sequence.recall is not None:
+            sequence.recall.mix(logits_V.numpy())
+        token_id = choose(_heal(logits_V, sequence), sequence)
+        logprob: float | None = None
+        top: list[tuple[int, float]] = []
+        if sequence.params.logprobs is not None:
+            logprob, top = top_logprobs(logits_V, token_id, sequence.params.logprobs)
+        sequence.append(token_id, self.scheduler.max_length)
+        if sequence.recall is not None:
+            sequence.recall.accept(token_id)
+        if sequence.finish_reason:
+            self.scheduler.remove(sequence)
+        return Token(sequence, token_id, logprob, tuple(top))
 
 
-def _heal(logits_RV: Tensor, sequences: list[Sequence]) -> Tensor:
-    """The rows from which tokens are chosen: in those of answers that must begin with a text, only
-    tokens that agree with it."""
-    healing = {i: s.healing for i, s in enumerate(sequences) if s.healing and not s.healing.is_done}
-    if not healing:
-        return logits_RV
-    chosen_RV = logits_RV.clone()
-    for i, each in healing.items():
-        chosen_RV[i] = torch.from_numpy(each.mask(logits_RV[i].numpy()))
-    return chosen_RV
+def _heal(logits_V: Tensor, sequence: Sequence) -> Tensor:
+    """The row from which a token is chosen: of an answer that must begin with a text, only tokens
+    that agree with it."""
+    if sequence.healing is None or sequence.healing.is_done:
+        return logits_V
+    return torch.from_numpy(sequence.healing.mask(logits_V.numpy()))

@@ -122,6 +122,10 @@ class Completion:
     n_prompt_tokens: int
     n_cached_tokens: int = 0
     """Prompt tokens whose keys and values were reused from an earlier or a running request."""
+    n_drafted_tokens: int = 0
+    """Guessed tokens that the model read on the way (engine/speculate.py)."""
+    n_accepted_tokens: int = 0
+    """Those of them that it chose: each saved a pass."""
     origins: tuple[Origin, ...] = ()
     """Lines of the repository that the answer repeats (engine/memory)."""
 

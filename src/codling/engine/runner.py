@@ -5,8 +5,9 @@ run through the plain model, which works on rows that lie side by side, so a bat
 in pieces (the scheduler keeps running slots together). A few tokens on the CPU run through the
 compiled loop of decoder_cpu.py where it supports the model.
 
-Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, R sequences that need
-logits. Not here: which tokens to run (scheduler.py), what a row of the cache is (model/cache.py).
+Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, W tokens after which
+logits are wanted. Not here: which tokens to run (scheduler.py), what a row of the cache is
+(model/cache.py).
 """
 
 from itertools import groupby
@@ -20,6 +21,9 @@ from codling.engine.scheduler import Batch
 from codling.engine.slots import Copy, Move, Swap
 from codling.model.cache import KVCache
 from codling.model.transformer import Transformer
+
+_MAX_DECODED = 256
+"""Tokens of all sequences together in a pass of the plain model, those of their drafts included."""
 
 
 class Runner:
@@ -61,6 +65,11 @@ class Runner:
             )
         self._views: dict[tuple[int, int], KVCache] = {}
 
+    @property
+    def max_decoded(self) -> int:
+        """How many tokens, drafts included, a pass takes before another way would be faster."""
+        return self.fused.max_tokens if self.fused else _MAX_DECODED
+
     def apply(self, move: Move) -> None:
         """Copy or swap rows of the cache."""
         match move:
@@ -70,27 +79,30 @@ class Runner:
                 self.cache.swap_rows(a, b, n_a, n_b)
 
     def run(self, batch: Batch) -> Tensor:
-        """Feed each chunk into its row; gives logits for batch.ready, fp32 on the CPU, [R, V]."""
+        """Feed each chunk into its row; gives logits for batch.wanted, fp32 on the CPU, [W, V].
+
+        They are valid until the next run.
+        """
         if self.fused is not None and sum(map(len, batch.chunks)) <= self.fused.max_tokens:
-            return self.fused.step(batch.chunks, batch.rows, batch.starts)[batch.ready]
+            return self.fused.step(batch.chunks, batch.rows, batch.starts, batch.wanted)
         order = sorted(range(len(batch.chunks)), key=lambda i: batch.rows[i])
         hidden: dict[int, Tensor] = {}
         # Rows that lie side by side have the same distance from their place in the order.
         for _, piece in groupby(enumerate(order), key=lambda pair: batch.rows[pair[1]] - pair[0]):
             members = [i for _, i in piece]
             hidden |= zip(members, self._forward(batch, members), strict=True)
-        if not batch.ready:
+        hidden_WE = torch.cat([hidden[i] for i in range(len(order))])
+        if not len(hidden_WE):
             return torch.empty(0, self.model.config.vocab_size)
-        hidden_RE = torch.stack([hidden[i] for i in batch.ready])
-        return self.model.logits(hidden_RE).float().cpu()
+        return self.model.logits(hidden_WE).float().cpu()
 
     def close(self) -> None:
         """End the threads of the compiled loop."""
         if self.fused is not None:
             self.fused.close()
 
-    def _forward(self, batch: Batch, members: list[int]) -> Tensor:
-        """The hidden state [B, E] after each member's last token."""
+    def _forward(self, batch: Batch, members: list[int]) -> list[Tensor]:
+        """The hidden states [W, E] after each member's wanted tokens."""
         chunks = [batch.chunks[i] for i in members]
         n_longest = max(map(len, chunks))
         tokens_BL = torch.tensor([c + [0] * (n_longest - len(c)) for c in chunks])
@@ -98,10 +110,11 @@ class Runner:
         view = self._rows(first, first + len(members))
         view.lengths_B = torch.tensor([batch.starts[i] for i in members])
         hidden_BLE: Tensor = self.model(tokens_BL.to(self.device), cache=view)
-        if n_longest == 1:
-            return hidden_BLE[:, 0]
-        last_B = torch.tensor([len(c) - 1 for c in chunks], device=self.device)
-        return hidden_BLE[torch.arange(len(chunks), device=self.device), last_B]
+        spans = (batch.wanted[i] for i in members)
+        return [
+            hidden_LE[span[0] : span[-1] + 1] if span else hidden_LE[:0]
+            for hidden_LE, span in zip(hidden_BLE, spans, strict=True)
+        ]
 
     def _rows(self, start: int, stop: int) -> KVCache:
         """The rows as a cache on the same memory; kept, since slicing every layer takes time."""

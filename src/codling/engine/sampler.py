@@ -1,13 +1,12 @@
-"""The next token of each row of logits: greedy, or drawn by temperature, top-k and top-p.
+"""The next token of a row of logits: greedy, or drawn by temperature, top-k and top-p.
 
-Input: logits and each row's parameters and random generator. Output: token ids, and
-log-probabilities where they are asked for. Each row is drawn by inverting its own cumulative
-distribution at one number from its own generator, so its tokens do not depend on the batch.
+Input: logits, and the parameters and random generator of their sequence. Output: a token id, and
+log-probabilities where they are asked for. A token is drawn by inverting its cumulative
+distribution at one number from the sequence's own generator, so it depends neither on the batch nor
+on drafts.
 
-Shapes: B rows, V vocabulary, K alternatives. Not here: stopping (sequence.py), text (stream.py).
+Shapes: V vocabulary, K alternatives. Not here: stopping (sequence.py), text (stream.py).
 """
-
-from collections.abc import Sequence as Many
 
 import torch
 from torch import Tensor
@@ -18,13 +17,10 @@ NUCLEUS = 1024
 """top-p looks at this many likeliest tokens first; only a flat distribution needs a full sort."""
 
 
-def choose(logits_BV: Tensor, sequences: Many[Sequence]) -> list[int]:
-    """One token id for each row."""
-    greedy: list[int] = logits_BV.argmax(dim=-1).tolist()
-    return [
-        best if s.params.temperature == 0 else _draw(logits_V, s)
-        for best, logits_V, s in zip(greedy, logits_BV, sequences, strict=True)
-    ]
+def choose(logits_V: Tensor, sequence: Sequence) -> int:
+    """The next token's id."""
+    greedy = sequence.params.temperature == 0
+    return int(logits_V.argmax()) if greedy else _draw(logits_V, sequence)
 
 
 def top_logprobs(

@@ -9,7 +9,7 @@ Not here: which slot a sequence takes (slots.py), the model (runner.py), the cho
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codling.engine.sequence import Sequence
 from codling.engine.slots import Move, SlotTable
@@ -25,6 +25,8 @@ class Batch:
     """The cache row of each sequence."""
     starts: list[int]
     """How many tokens the row holds before the chunk."""
+    n_drafted: list[int]
+    """How many tokens at the end of each chunk are a draft, not yet part of the sequence."""
 
     @property
     def ready(self) -> list[int]:
@@ -32,8 +34,27 @@ class Batch:
         return [
             i
             for i, sequence in enumerate(self.sequences)
-            if self.starts[i] + len(self.chunks[i]) == len(sequence.tokens)
+            if self.starts[i] + len(self.chunks[i]) >= len(sequence.tokens)
         ]
+
+    @property
+    def wanted(self) -> list[list[int]]:
+        """The places in each chunk after which logits are needed: of ready ones, the last token of
+        the sequence and the draft."""
+        ready = set(self.ready)
+        ends = map(len, self.chunks)
+        pairs = enumerate(zip(ends, self.n_drafted, strict=True))
+        return [list(range(end - 1 - n, end)) if i in ready else [] for i, (end, n) in pairs]
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether each sequence only awaits the token after its last one."""
+        return all(len(chunk) == 1 for chunk in self.chunks)
+
+    def extend(self, drafts: list[list[int]]) -> "Batch":
+        """The same with tokens after each chunk that may come next."""
+        chunks = [chunk + draft for chunk, draft in zip(self.chunks, drafts, strict=True)]
+        return replace(self, chunks=chunks, n_drafted=[len(draft) for draft in drafts])
 
 
 class Scheduler:
@@ -100,6 +121,11 @@ class Scheduler:
             assert sequence.slot is not None
             sequence.slot.tokens.extend(chunk)
 
+    def cut(self, sequence: Sequence) -> None:
+        """Forget what the cache holds of a draft beyond the tokens of the sequence."""
+        assert sequence.slot is not None
+        del sequence.slot.tokens[max(0, len(sequence.tokens) - 1) :]
+
     def _prompt_batch(self, prompts: list[Sequence]) -> Batch:
         """The oldest prompts whose padded chunks fit into the budget."""
         chosen: list[Sequence] = []
@@ -117,4 +143,5 @@ class Scheduler:
 
 def _batch(sequences: list[Sequence], chunks: list[list[int]]) -> Batch:
     slots = [s.slot for s in sequences if s.slot is not None]
-    return Batch(sequences, chunks, [s.index for s in slots], [len(s.tokens) for s in slots])
+    rows, starts = [s.index for s in slots], [len(s.tokens) for s in slots]
+    return Batch(sequences, chunks, rows, starts, n_drafted=[0] * len(chunks))

@@ -9,6 +9,7 @@ from random import Random
 from codling.engine.memory.recall import Recall
 from codling.engine.request import FinishReason, SamplingParams
 from codling.engine.slots import Slot
+from codling.engine.speculate import Speculation
 from codling.tokens.healing import Healing
 
 
@@ -26,6 +27,8 @@ class Sequence:
     """Allows only tokens with which the text begins with `lead`, where it must."""
     recall: Recall | None = None
     """The memory of the repository that is mixed in, if there is one."""
+    speculation: Speculation | None = None
+    """Its drafts, where it takes any."""
     slot: Slot | None = None
     """Its row of the cache, while it runs."""
     n_cached: int = 0
@@ -54,13 +57,17 @@ class Sequence:
         """Tokens generated so far."""
         return len(self.tokens) - len(self.prompt_ids)
 
+    def n_left(self, max_length: int) -> int:
+        """How many more tokens it may take at least, unless something ends it."""
+        n_counted = self.n_output - self.n_repeated
+        return min(self.params.max_tokens - n_counted, max_length - len(self.tokens))
+
     def append(self, token_id: int, max_length: int) -> None:
         """Add a generated token; ends the sequence at an end token or a limit."""
         self.tokens.append(token_id)
         self.repeats = self.healing is not None and self.healing.accept(token_id)
         self.n_repeated += self.repeats
-        n_counted = self.n_output - self.n_repeated
         if token_id in self.end_ids:
             self.finish_reason = "stop"
-        elif n_counted >= self.params.max_tokens or len(self.tokens) >= max_length:
+        elif self.n_left(max_length) <= 0:
             self.finish_reason = "length"

@@ -146,6 +146,10 @@ class Stream:
         """Makes the deltas; only the engine's thread uses it."""
         self.n_cached_tokens = 0
         """Prompt tokens that needed no computing; known from the first delta on."""
+        self.n_drafted_tokens = 0
+        """Guessed tokens that the model has read so far (speculate.py)."""
+        self.n_accepted_tokens = 0
+        """Those of them that it chose."""
         self.origins: tuple[Origin, ...] = ()
         """Lines of the repository that the answer repeats; known with the last delta."""
         self.finish_reason: FinishReason | None = None
@@ -191,6 +195,8 @@ class Stream:
             finish_reason=self.finish_reason,
             n_prompt_tokens=self.n_prompt_tokens,
             n_cached_tokens=self.n_cached_tokens,
+            n_drafted_tokens=self.n_drafted_tokens,
+            n_accepted_tokens=self.n_accepted_tokens,
             origins=self.origins,
         )
 

@@ -31,8 +31,10 @@ from codling.checkpoint.verify import check_files
 from codling.core.errors import CheckpointError, RequestError
 from codling.corpus.context import Cursor, RepositoryContext, SnapshotContext
 from codling.engine.config import Precision
+from codling.engine.draft import DraftSource
 from codling.engine.engine import Engine
 from codling.engine.memory.live import LiveRepository
+from codling.engine.memory.open_text import OpenText, PromptLookup
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory
 from codling.engine.request import (
@@ -44,6 +46,7 @@ from codling.engine.request import (
 )
 from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence
+from codling.engine.speculate import Speculation
 from codling.engine.stream import Stream
 from codling.engine.worker import Worker, token_logprob
 from codling.model.config import ModelConfig
@@ -83,6 +86,7 @@ class TextEngine:
         fuse: bool = False,
         int8: bool = False,
         chat_format: ChatFormat | None = None,
+        speculate: bool = True,
     ) -> None:
         """`max_streams` requests run at once and `max_waiting` more may wait.
 
@@ -90,7 +94,8 @@ class TextEngine:
         context, as far as `cache_gib` of keys and values allow. `fuse` decodes dense models on the
         CPU with the compiled loop (decoder_cpu.py) and takes the weights over: not for one that is
         still trained. `int8` (with `fuse`) rounds the weights that it decodes with. `chat_format`
-        None takes the checkpoint's own chat template, if it has one.
+        None takes the checkpoint's own chat template, if it has one. `speculate` lets the model try
+        tokens that followed the same text elsewhere (speculate.py): the answer stays the same.
         """
         self.tokenizer = tokenizer
         self.config: ModelConfig = model.config
@@ -104,7 +109,9 @@ class TextEngine:
         self._runner = Runner(
             model, n_slots=n_slots, max_length=self.max_length, fuse=fuse, int8=int8
         )
-        self._worker = Worker(Engine(self._runner, max_waiting=max_waiting), tokenizer)
+        self._engine = Engine(self._runner, max_waiting=max_waiting)
+        self._worker = Worker(self._engine, tokenizer)
+        self._speculates = speculate
 
     @classmethod
     def open(  # noqa: PLR0913 -- what to load, and the limits
@@ -122,6 +129,7 @@ class TextEngine:
         must_chat: bool = False,
         memory: Path | None = None,
         adapter: Path | None = None,
+        speculate: bool = True,
     ) -> Self:
         """Load a checkpoint: a run's folder, a Hugging Face folder, a .gguf file, or a hub name.
 
@@ -154,6 +162,7 @@ class TextEngine:
             fuse=fuse,
             int8=precision == "int8",
             chat_format=chat_format,
+            speculate=speculate,
         )
         engine.memory = remembered
         return engine
@@ -262,10 +271,24 @@ class TextEngine:
         sequence = Sequence(list(prompt_ids), params, ends, lead)
         if isinstance(prompt_ids, CursorPrompt) and prompt_ids.forced:
             sequence.healing = self.heal(prompt_ids.forced)
-        if self.memory is not None and mode != "chat":
-            n_most = params.max_tokens + len(lead.encode())
-            sequence.recall = Recall(self.memory, prompt_ids, n_most)
+        self._remember(sequence, mixes=mode != "chat")
         return self._worker.submit(sequence)
+
+    def _remember(self, sequence: Sequence, *, mixes: bool) -> None:
+        """Give a sequence the memory, which `mixes` into what it may answer, and drafts."""
+        n_most = sequence.params.max_tokens + len(sequence.lead.encode())
+        room = min(n_most, self.max_length - len(sequence.prompt_ids))
+        source: DraftSource
+        if self.memory is not None and (mixes or self._speculates):
+            source = recall = Recall(self.memory, sequence.prompt_ids, room)
+            sequence.recall = recall if mixes else None
+        elif self._speculates:
+            specials = self.tokenizer.specials
+            source = PromptLookup(OpenText(sequence.prompt_ids, specials, room))
+        else:
+            return
+        if self._speculates:
+            sequence.speculation = Speculation(source, self._engine.odds.of_one_sequence())
 
     def heal(self, lead: str) -> Healing:
         """What lets an answer begin with `lead` only."""

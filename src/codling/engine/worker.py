@@ -60,7 +60,7 @@ class Worker:
         while self._wait():
             self._remove_cancelled()
             try:
-                for token in self._engine.step():
+                for token in self._engine.next_tokens():
                     self._deliver(token)
             except Exception as error:  # noqa: BLE001 -- raised where the streams are read
                 self._fail(error)
@@ -95,6 +95,9 @@ class Worker:
         if delta.finish_reason is not None:
             self._end(sequence, delta.finish_reason)
         stream.n_cached_tokens = sequence.n_cached
+        if sequence.speculation is not None:
+            stream.n_drafted_tokens = sequence.speculation.n_drafted
+            stream.n_accepted_tokens = sequence.speculation.n_accepted
         if delta.finish_reason is not None and sequence.recall is not None:
             stream.origins = sequence.recall.origins()
         stream.put(delta)

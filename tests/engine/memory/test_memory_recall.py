@@ -9,7 +9,8 @@ import pytest
 from codling.core.errors import ArtifactError, RequestError
 from codling.engine.memory.index import NOTHING
 from codling.engine.memory.mixture import LENGTHS, N_KINDS, Weights, mix_into
-from codling.engine.memory.recall import Recall, split_prompt
+from codling.engine.memory.open_text import split_prompt
+from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import FileName, Memory
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine

@@ -49,6 +49,11 @@ class Continuations:
         """Share of the places that continue with the likeliest token."""
         return float(self.counts.max()) / self.n_read if self.length else 0.0
 
+    @property
+    def likeliest(self) -> int:
+        """A place that continues with the token that follows most often."""
+        return int(self.places[self.counts.argmax()])
+
 
 NOTHING = Continuations(0, *(np.zeros(0, np.int64) for _ in range(3)))
 
@@ -98,6 +103,15 @@ class SuffixIndex:
         if number + 1 < len(self.file_starts):
             end = int(self.file_starts[number + 1])
         return self.tokens[int(self.file_starts[number]) + 1 : end]
+
+    def read(self, position: int, n: int) -> list[int]:
+        """At most `n` tokens from a position on, up to the end of its file.
+
+        >>> SuffixIndex.build([[1, 2, 3], [4]], vocab_size=9).read(2, 5)
+        [2, 3]
+        """
+        found: list[int] = self.tokens[position : position + n].tolist()
+        return found[: found.index(self.separator)] if self.separator in found else found
 
     def file_of(self, position: int) -> int:
         """The number of the file that holds a position."""

@@ -57,6 +57,13 @@ class Weights:
                 raise ValueError("the tables of weights are damaged")
         return cls(*tables)
 
+    def of(self, tree: Continuations, own: Continuations) -> tuple[float, float]:
+        """The weights (w, v) of a match in the repository and of one in the open file."""
+        tree_class, own_class = class_of(tree), class_of(own)
+        w = float(self.repository[tree_class]) if tree_class else 0.0
+        v = float(self.open_file[own_class]) if own_class else 0.0
+        return w, v
+
     def to_lists(self) -> dict[str, list[list[float]]]:
         """For JSON, rounded."""
         return {
@@ -127,9 +134,7 @@ def mix_into(
     Only the tokens that a memory knows change: all others keep their ratio to each other. Gives the
     ids to which the memory gives more probability than the model.
     """
-    tree_class, own_class = class_of(tree), class_of(own)
-    w = float(weights.repository[tree_class]) if tree_class else 0.0
-    v = float(weights.open_file[own_class]) if own_class else 0.0
+    w, v = weights.of(tree, own)
     kept = (1 - v) * (1 - w)
     ids = np.union1d(tree.ids, own.ids)
     added = np.zeros(len(ids))

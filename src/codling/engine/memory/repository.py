@@ -213,19 +213,25 @@ class Memory:
         moved = Continuations(new.length, new.ids, new.counts, places)
         return moved if new.length > old.length else _merge_matches(old, moved)
 
+    def read(self, place: int, n: int) -> list[int]:
+        """At most `n` tokens from a place that `recall` gave, up to the end of its file."""
+        index, position = self._at(place)
+        return index.read(position, n)
+
     def locate(self, place: int) -> Origin:
         """The file and line of a place that `recall` gave."""
-        n, fresh = len(self.index.tokens), self._fresh
-        index: SuffixIndex = self.index
-        files: Sequence[MemoryFile] = self._files
-        if place >= n:
-            index, files = fresh.index, fresh.files
-        position = place if place < n else place - n
+        index, position = self._at(place)
+        files: Sequence[MemoryFile] = self._files if index is self.index else self._fresh.files
         number = index.file_of(position)
         file, start = files[number], int(index.file_starts[number]) + 1
         before = self.tokenizer.join_bytes(int(t) for t in index.tokens[start:position])
         # The path comment is not a line of the file.
         return Origin(file.path, file.repo, file.license, max(1, before.count(b"\n")))
+
+    def _at(self, place: int) -> tuple[SuffixIndex, int]:
+        """The index that holds a place, and where in it."""
+        n = len(self.index.tokens)
+        return (self.index, place) if place < n else (self._fresh.index, place - n)
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
