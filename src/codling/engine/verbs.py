@@ -58,6 +58,9 @@ class GenerateConfig(Ranged):
     """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     memory: Path | None = None
     """Memory of a repository (codling memory) that completions and insertions may repeat."""
+    speculate: bool = True
+    """Let the model try tokens that followed the same text in the prompt or the memory: the answer
+    stays the same, and comes sooner where code repeats itself."""
     threads: Workers | None = aside(None)
     """CPU threads; by default torch decides."""
 
@@ -231,6 +234,7 @@ def _open(
         must_chat=must_chat,
         memory=config.memory,
         adapter=config.adapter,
+        speculate=config.speculate,
     )
 
 

@@ -118,6 +118,7 @@ def _load(config: ServeConfig) -> Backend:
         chat_template=config.chat_template,
         memory=config.memory,
         adapter=config.adapter,
+        speculate=config.speculate,
     )
     repository = None
     if config.repo is not None:

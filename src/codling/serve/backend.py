@@ -27,6 +27,10 @@ class DeltaStream(Protocol):
 
     n_cached_tokens: int
     """Prompt tokens that needed no computing; known from the first delta on."""
+    n_drafted_tokens: int
+    """Guessed tokens that the model has read so far."""
+    n_accepted_tokens: int
+    """Those of them that it chose."""
 
     def __aiter__(self) -> AsyncIterator[Delta]:
         """The deltas, once; the last has a finish_reason."""

@@ -66,6 +66,9 @@ class ServeConfig(Ranged):
     """Repository or folder whose code completions and insertions may repeat, followed while it
     changes; requests that name their `path` get the files that theirs depends on in front. Takes
     the weights of --memory, if given."""
+    speculate: bool = True
+    """Let the model try tokens that followed the same text in the prompt or the memory: the answer
+    stays the same, and comes sooner where code repeats itself."""
     log_completions: Path | None = None
     """File that notes which completions were shown and, where clients tell, taken or typed over;
     only hashes and lengths of their text. Off by default."""

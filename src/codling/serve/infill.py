@@ -179,6 +179,8 @@ class _NativeAnswer:
         prompt_ms, predicted_ms = (first - self.run.started) * 1000, (now - first) * 1000
         return {
             "cache_n": self.run.n_cached_tokens,
+            "draft_n": self.run.n_drafted_tokens,
+            "draft_n_accepted": self.run.n_accepted_tokens,
             "prompt_n": n_prompt,
             "prompt_ms": round(prompt_ms, 3),
             "prompt_per_token_ms": round(prompt_ms / max(1, n_prompt), 3),

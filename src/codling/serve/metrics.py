@@ -46,6 +46,14 @@ class Metrics:
         self.generated_tokens = Counter(
             "codling_generated_tokens", "Tokens generated", registry=own
         )
+        self.drafted_tokens = Counter(
+            "codling_drafted_tokens", "Guessed tokens that the model read", registry=own
+        )
+        self.accepted_tokens = Counter(
+            "codling_accepted_draft_tokens",
+            "Guessed tokens that the model chose: each saved a pass",
+            registry=own,
+        )
         self.running = Gauge(
             "codling_completions_running", "Completions computed or waiting", registry=own
         )

@@ -94,6 +94,8 @@ class Run:
                 task.cancel()
             self.cancel(reason)
             self.metrics.cached_tokens.inc(self.n_cached_tokens)
+            self.metrics.drafted_tokens.inc(self.n_drafted_tokens)
+            self.metrics.accepted_tokens.inc(self.n_accepted_tokens)
             self.metrics.running.dec(len(tasks))
             # Not gather: if the request's own task is cancelled here, that would cancel these a
             # second time, while they close what they hold (an upstream's connection).
@@ -172,6 +174,16 @@ class Run:
             if choice.stream is not None:
                 seen.setdefault(choice.prompt_index, choice.stream.n_cached_tokens)
         return sum(seen.values())
+
+    @property
+    def n_drafted_tokens(self) -> int:
+        """Guessed tokens that the model has read."""
+        return sum(c.stream.n_drafted_tokens for c in self.choices if c.stream is not None)
+
+    @property
+    def n_accepted_tokens(self) -> int:
+        """Those of them that it chose."""
+        return sum(c.stream.n_accepted_tokens for c in self.choices if c.stream is not None)
 
     @property
     def n_generated_tokens(self) -> int:

@@ -128,7 +128,7 @@ class UpstreamStream:
 
     def __init__(self, response: httpx.Response, stack: AsyncExitStack, lead: str = "") -> None:
         """`lead` is left out where the answer begins with it (CursorPrompt)."""
-        self.n_cached_tokens = 0
+        self.n_cached_tokens = self.n_drafted_tokens = self.n_accepted_tokens = 0
         self._response, self._stack, self._lead = response, stack, LeadFilter(lead)
         self._n_tokens = 0
         self._reason: FinishReason | None = None
