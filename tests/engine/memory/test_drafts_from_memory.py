@@ -85,7 +85,7 @@ def ask(engine: TextEngine, params: SamplingParams) -> list[Completion]:
     """Texts that go on at a cursor (the end of each is healed), just as they stand, and in a
     gap."""
     texts = [CODE[:n] for n in (10, 25, 60, 61, 62)]
-    prompts = [engine.cursor_prompt(text) for text in texts]
+    prompts: list[list[int]] = [engine.cursor_prompt(text) for text in texts]
     prompts += [engine.complete_prompt(text) for text in texts[:2]]
     prompts += [engine.insert_prompt(CODE[:30], CODE[40:])] if engine.can_insert else []
     streams = [engine.submit(ids, params) for ids in prompts]
