@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from codling.engine.draft import Draft
+from codling.engine.draft import TokenDraft
 from codling.engine.engine import Engine
 from codling.engine.memory.recall import Recall
 from codling.engine.request import SamplingParams
@@ -60,12 +60,12 @@ class Guesses:
     def __init__(self, n_prompt: int, answer: Many[int], wrong_every: int) -> None:
         self._n_prompt, self._answer, self._every = n_prompt, answer, wrong_every
 
-    def propose(self, tokens: Many[int], n: int) -> Draft:
+    def propose(self, tokens: Many[int], n: int) -> TokenDraft:
         start = len(tokens) - self._n_prompt
         places = range(start, min(start + n, len(self._answer)))
         wrong = [i % self._every == self._every - 1 for i in places]
         drafted = [(self._answer[i] + w) % 97 for i, w in zip(places, wrong, strict=True)]
-        return Draft(drafted, 5, True)
+        return TokenDraft(drafted, 5, True)
 
 
 def engine_of(kind: str, n_slots: int = 4) -> Engine:
@@ -199,8 +199,8 @@ class Mixed(Recall):
 class Always:
     """Proposes one token again and again."""
 
-    def propose(self, tokens: Many[int], n: int) -> Draft:  # noqa: ARG002 -- as DraftSource
-        return Draft([3] * n, 1, True)
+    def propose(self, tokens: Many[int], n: int) -> TokenDraft:  # noqa: ARG002 -- as DraftSource
+        return TokenDraft([3] * n, 1, True)
 
 
 @torch.inference_mode()

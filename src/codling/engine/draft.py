@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
-class Draft(NamedTuple):
+class TokenDraft(NamedTuple):
     """Tokens that followed the end of a sequence elsewhere."""
 
     tokens: Sequence[int]
@@ -20,11 +20,11 @@ class Draft(NamedTuple):
     """Whether all places that match go on with the first of them."""
 
 
-NO_DRAFT = Draft((), 0, False)
+NO_DRAFT = TokenDraft((), 0, False)
 
 
 class DraftSource(Protocol):
     """Proposes what may come next in one sequence."""
 
-    def propose(self, tokens: Sequence[int], n: int) -> Draft:
+    def propose(self, tokens: Sequence[int], n: int) -> TokenDraft:
         """At most `n` tokens that may follow `tokens`: the prompt and all that was generated."""

@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
-from codling.engine.draft import NO_DRAFT, Draft, DraftSource
+from codling.engine.draft import NO_DRAFT, DraftSource, TokenDraft
 
 MAX_DRAFT = 15
 """Tokens that are tried at a time at most."""
@@ -117,7 +117,7 @@ class Speculation:
     """Tokens that were tried."""
     n_accepted: int = 0
     """Those that the model chose too."""
-    _draft: Draft = NO_DRAFT
+    _draft: TokenDraft = NO_DRAFT
     _n_tried: int = 0
     _n_judged: int = 0
 

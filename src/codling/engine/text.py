@@ -111,7 +111,8 @@ class TextEngine:
         )
         self._engine = Engine(self._runner, max_waiting=max_waiting)
         self._worker = Worker(self._engine, tokenizer)
-        self._speculates = speculate
+        self.speculates = speculate
+        """Whether requests from now on take drafts."""
 
     @classmethod
     def open(  # noqa: PLR0913 -- what to load, and the limits
@@ -134,12 +135,11 @@ class TextEngine:
         """Load a checkpoint: a run's folder, a Hugging Face folder, a .gguf file, or a hub name.
 
         `precision` "auto" is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
-        `dtype` says the same as a torch type. `device` None takes a GPU where there is one.
-        `fuse` decodes with one compiled loop where it can, which is compiled at the first use.
-        `chat_template` names one of the checkpoint's, a preset or a file; `must_chat` refuses a
-        model without any before its weights are read.
-        `memory` is the folder of a repository's memory (engine/memory) that answers may repeat;
-        `adapter` is added to the model's weights.
+        `dtype` says the same as a torch type. `device` None takes a GPU where there is one. `fuse`
+        decodes with one loop where it can, which is compiled at the first use. `chat_template`
+        names one of the checkpoint's, a preset or a file; `must_chat` refuses a model without any
+        before its weights are read. `memory` is the folder of a repository's memory that answers
+        may repeat (engine/memory); `adapter` is added to the model's weights.
 
         Raises CheckpointError, TokenizerError, or ArtifactError for the memory.
         """
@@ -279,15 +279,15 @@ class TextEngine:
         n_most = sequence.params.max_tokens + len(sequence.lead.encode())
         room = min(n_most, self.max_length - len(sequence.prompt_ids))
         source: DraftSource
-        if self.memory is not None and (mixes or self._speculates):
+        if self.memory is not None and (mixes or self.speculates):
             source = recall = Recall(self.memory, sequence.prompt_ids, room)
             sequence.recall = recall if mixes else None
-        elif self._speculates:
+        elif self.speculates:
             specials = self.tokenizer.specials
             source = PromptLookup(OpenText(sequence.prompt_ids, specials, room))
         else:
             return
-        if self._speculates:
+        if self.speculates:
             sequence.speculation = Speculation(source, self._engine.odds.of_one_sequence())
 
     def heal(self, lead: str) -> Healing:

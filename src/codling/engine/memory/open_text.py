@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from codling.engine.draft import NO_DRAFT, Draft
+from codling.engine.draft import NO_DRAFT, TokenDraft
 from codling.engine.memory.index import MAX_MATCH, Continuations, recall_in_text
 from codling.engine.memory.kernels import Ids
 from codling.tokens.tokenizer import SpecialTokens
@@ -68,14 +68,14 @@ class PromptLookup:
     def __init__(self, text: OpenText) -> None:
         self._text = text
 
-    def propose(self, tokens: Sequence[int], n: int) -> Draft:
+    def propose(self, tokens: Sequence[int], n: int) -> TokenDraft:
         """As DraftSource."""
         for token_id in tokens[self._text.n_tokens :]:
             self._text.append(token_id)
         found = self._text.recall()
         if not found.length:
             return NO_DRAFT
-        return Draft(self._text.read(found.likeliest, n), found.length, found.unanimity == 1.0)
+        return TokenDraft(self._text.read(found.likeliest, n), found.length, found.unanimity == 1.0)
 
 
 def split_prompt(ids: Sequence[int], specials: SpecialTokens) -> tuple[list[int], list[int]]:

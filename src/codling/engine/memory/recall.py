@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from codling.engine.draft import NO_DRAFT, Draft
+from codling.engine.draft import NO_DRAFT, TokenDraft
 from codling.engine.memory.index import Continuations
 from codling.engine.memory.mixture import mix_into
 from codling.engine.memory.open_text import OpenText
@@ -44,7 +44,7 @@ class Recall:
         self._found = None
         self._places.append(self._leaders.get(token_id))
 
-    def propose(self, tokens: Sequence[int], n: int) -> Draft:
+    def propose(self, tokens: Sequence[int], n: int) -> TokenDraft:
         """As DraftSource: what followed where the mixture gives one token most."""
         for token_id in tokens[self._text.n_tokens :]:
             self.accept(token_id)
@@ -57,7 +57,7 @@ class Recall:
             match, read = (tree, self._memory.read)
         if not match.length:
             return NO_DRAFT
-        return Draft(read(match.likeliest, n), match.length, match.unanimity == 1.0)
+        return TokenDraft(read(match.likeliest, n), match.length, match.unanimity == 1.0)
 
     def origins(self) -> tuple[Origin, ...]:
         """The lines of the repository that the answer's tokens came from, each once, in order."""
