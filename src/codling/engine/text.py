@@ -136,10 +136,9 @@ class TextEngine:
 
         `precision` "auto" is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
         `dtype` says the same as a torch type. `device` None takes a GPU where there is one. `fuse`
-        decodes with one loop where it can, which is compiled at the first use. `chat_template`
-        names one of the checkpoint's, a preset or a file; `must_chat` refuses a model without any
-        before its weights are read. `memory` is the folder of a repository's memory that answers
-        may repeat (engine/memory); `adapter` is added to the model's weights.
+        and `speculate` are as above. `chat_template` names one of the checkpoint's, a preset or a
+        file; `must_chat` refuses a model without any before its weights are read. `memory` is the
+        folder of a memory (engine/memory); `adapter` is added to the model's weights.
 
         Raises CheckpointError, TokenizerError, or ArtifactError for the memory.
         """
