@@ -71,6 +71,20 @@ def test_every_folder_says_what_does_not_belong_there() -> None:
     ] == []
 
 
+def test_a_file_to_which_a_docstring_points_is_there() -> None:
+    # "Not here: the search (contamination/ngrams.py)": beside the module, above it, or by its path.
+    missing = set()
+    for name, tree in trees().items():
+        module = SOURCE / name
+        places = (module.parent, module.parent.parent, SOURCE, ROOT)
+        pointers = (ast.get_docstring(tree) or "").partition("Not here:")[2].partition("\n\n")[0]
+        for path in re.findall(r"[\w./]*\w\.(?:py|toml|md)\b", pointers):
+            folders = [*places, *(each for each in module.parent.iterdir() if each.is_dir())]
+            if not any((folder / path).is_file() for folder in folders):
+                missing.add((name, path))
+    assert missing == set()
+
+
 def test_nothing_from_the_shared_folder_is_committed() -> None:
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -4,8 +4,7 @@ Input: a model's shape and tensors, which are read as they are needed, and a fil
 code. Output: each block in turn with its weights, and the hidden states of all windows before it.
 Memory holds the embedding, one block and the hidden states, not the model.
 
-Not here: what is measured on the way: importance (measure_importance below, imatrix.py) or the
-second moments that GPTQ needs (gptq.py).
+Not here: the files that hold what `measure_importance` finds (imatrix.py).
 
 Legend: W windows, L tokens of a window, E hidden width.
 """

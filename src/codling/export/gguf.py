@@ -4,7 +4,8 @@ Input: a shape, tensors that are read one by one, and the folder of a tokenizer.
 Pieces of a tensor are quantised on all cores and written in order.
 
 Not here: what a shape and its tensors are called (gguf_shape.py, gguf_tensors.py), which tensor
-gets which type (mixture.py), blocks of weights (block_types.py), the file format (gguf_writer.py).
+gets which type (mixture.py), blocks of weights (block_types.py), and the file format
+(checkpoint/gguf_writer.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

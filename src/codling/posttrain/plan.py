@@ -5,7 +5,7 @@ with the cure. Counted are weights, gradients, moments, what the backward pass n
 the logits of a chunk, and the holes between all these that the allocator keeps. The shares were
 measured on the CPU (docs/adapting.md); a test holds the sum to the peak of a real run.
 
-Not here: how long it takes (trainer.py times its first steps and says so).
+Not here: how long it takes (train/trainer.py times its first steps and says so).
 
 Legend: E hidden width, Q width of all query heads, F width of the MLP.
 """

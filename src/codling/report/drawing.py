@@ -10,7 +10,7 @@ with the script it reacts to the pointer.
              samples; a point below the diagonal is a dependency that comes first, as intended
     folders  more than 1,000: the files of a folder are one row of the matrix
 
-Not here: finding edges (graph.py), ordering (order.py), whole pages (graph.py, run_page.py).
+Not here: finding and ordering edges (corpus/dependencies), whole pages (graph.py, run_page.py).
 """
 
 import json

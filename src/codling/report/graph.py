@@ -3,7 +3,7 @@
 Input: a folder. Output: text with one line per file, in the order of the training samples, and
 optionally a drawing: one SVG of all files, or a page with the largest subgraphs.
 
-Not here: finding edges (dependencies/graph.py), ordering (order.py) and drawing (drawing.py).
+Not here: finding and ordering edges (corpus/dependencies), and drawing (drawing.py).
 """
 
 from collections.abc import Iterator, Sequence

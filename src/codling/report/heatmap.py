@@ -1,7 +1,7 @@
 """Scores of groups that are cells of a grid, such as "4096 tokens at 50%", as a coloured table.
 
 Input: scores by group. Output: HTML, or nothing if the groups are not a grid. Not here: the rest of
-the report (scoreboard.py).
+the report (evaluate/scoreboard.py).
 """
 
 import html

@@ -132,7 +132,7 @@ def make_task(tokenizer: Tokenizer, spans: Spans, draw: Draw) -> tuple[list[int]
         return None
     eos = tokenizer.specials.eos
     assert eos is not None
-    ids = [*_head(tokenizer), *join(tokenizer, prefix, middle, suffix, draw.mode), eos]
+    ids = [*tokenizer.start_ids, *join(tokenizer, prefix, middle, suffix, draw.mode), eos]
     return ids, len(ids) - len(middle) - 1
 
 
@@ -203,7 +203,7 @@ def insertion_prompt(
         prefix = prefix.removesuffix(lead)
     for text in (prefix, suffix):
         tokenizer.refuse_lookalikes(text, at_start=True)
-    head = _head(tokenizer)
+    head = tokenizer.start_ids
     if max_tokens is None:
         before, after = tokenizer.encode(prefix), tokenizer.encode(suffix)
     else:
@@ -238,11 +238,6 @@ def _lead(prefix: str, suffix: str, mode: FimMode) -> str:
         return " " if prefix.endswith(" ") else ""
     line = prefix[prefix.rfind("\n") + 1 :]
     return line if line and not line.strip(" \t") and not suffix.strip() else ""
-
-
-def _head(tokenizer: Tokenizer) -> list[int]:
-    bos = tokenizer.specials.bos
-    return [bos] if tokenizer.adds_bos and bos is not None else []
 
 
 def _marks(tokenizer: Tokenizer) -> tuple[int, int, int]:

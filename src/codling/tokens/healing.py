@@ -65,9 +65,7 @@ def continuation_prompt(
 def _encode(tokenizer: Tokenizer, text: str, literal: bool) -> list[int]:
     if not literal:
         return tokenizer.encode_prompt(text)
-    bos = tokenizer.specials.bos
-    start = [bos] if tokenizer.adds_bos and bos is not None else []
-    return start + tokenizer.encode(text)
+    return tokenizer.start_ids + tokenizer.encode(text)
 
 
 def _n_special(tokenizer: Tokenizer, ids: Sequence[int]) -> int:

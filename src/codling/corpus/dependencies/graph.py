@@ -12,8 +12,8 @@ times as fast as a parse; benchmarks/imports.py compares the edges with those of
 -MM`), and resolved by path alone: nothing is executed, and a name outside the repository leads
 nowhere.
 
-Not here: the finding and resolving, one module per family of languages (imports_*.py), and the
-order itself (order.py).
+Not here: finding and resolving the imports, one module per family of languages (python.py, c.py,
+...), and the order itself (order.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -6,9 +6,9 @@ tree-sitter, which goes on after an error: real C and C++ files have some in 40%
 macros are not expanded, so that "any error" would be too strict for them. A file that has errors is
 read in the other ways that it may be meant (readings.py), and the best one counts.
 
-Grammars are the wheels `tree-sitter-LANGUAGE`. Those that corpus/dependencies needs come with
-codling; the rest are the extra `grammars` (27 wheels, 8 MB to fetch, 100 MB on disk).
-tree-sitter-language-pack has more, but fetches them when they are used, or weighs 192 MB.
+Grammars are the wheels `tree-sitter-LANGUAGE`. Those of Python, C, C++, Java, JavaScript and
+TypeScript come with codling; the rest are the extra `grammars` (27 wheels, 8 MB to fetch, 100 MB on
+disk). tree-sitter-language-pack has more, but fetches them when they are used, or weighs 192 MB.
 
 Not here: which share is too much (screen.py), and what counts as unread (parse_errors.py).
 """

@@ -1,6 +1,6 @@
 """What a source is opened as: repositories, their files unread, and a reader to read them.
 
-Input and output: nothing; these are the values that opened.py makes and collect.py takes.
+Input and output: nothing; these are the values that open.py makes and collect.py takes.
 
 Not here: how each kind of source is listed and read (folders.py, git.py, archives.py).
 """

@@ -2,7 +2,7 @@
 
 Data: `--subset gsm8k` (the default), math, aime24, amc23, cmath, minerva_math, sat_math, aqua.
 Equality is decided by our rule, with `--verdicts deepseek` what DeepSeek-Coder's does. The
-comparison (math_equal.py) runs in the sandbox, for sympy evaluates what it parses.
+comparison (grading/math_equal.py) runs in the sandbox, because sympy evaluates what it parses.
 """
 
 import ast

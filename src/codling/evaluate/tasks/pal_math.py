@@ -2,7 +2,7 @@
 
 Data: pal-math; `--subset gsm8k` (the default), math, gsm-hard, svamp, asdiv or mawps. Three
 examples (four for MATH), 512 tokens, 5 s. Answers are compared by our rule, with `--verdicts
-deepseek` by DeepSeek-Coder's (math_equal.py), inside the sandbox.
+deepseek` by DeepSeek-Coder's (grading/math_equal.py), inside the sandbox.
 """
 
 import inspect
