@@ -19,6 +19,7 @@ from codling.model.ops.blocked import query_blocks
 from codling.model.sizes import sizes
 from codling.posttrain.config import PosttrainConfig, TrainMode
 from codling.posttrain.lora import n_lora_parameters
+from codling.train.loss import CHUNK_LOGITS
 from codling.train.machine import has_compiler
 
 _TRAINED_BYTES = 24
@@ -30,7 +31,6 @@ _FIXED_BYTES, _COMPILER_BYTES = 350_000_000, 150_000_000
 _HOLES, _EAGER_HOLES = 1.15, 1.9
 """Memory taken per byte of states: uncompiled, large temporaries leave holes between them."""
 _LOGIT_BYTES = 16
-_CHUNK_LOGITS = 1 << 25
 _GIB = 2**30
 
 
@@ -138,6 +138,6 @@ def _mlp_width(shape: ModelConfig) -> int:
 
 
 def _head_bytes(shape: ModelConfig, n_tokens: int, mode: TrainMode) -> int:
-    logits = _LOGIT_BYTES * min(_CHUNK_LOGITS, n_tokens * shape.vocab_size)
+    logits = _LOGIT_BYTES * min(CHUNK_LOGITS, n_tokens * shape.vocab_size)
     gradient = 12 * shape.vocab_size * shape.hidden_size if mode == "full" else 0
     return logits + gradient

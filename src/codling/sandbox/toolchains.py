@@ -43,6 +43,8 @@ class Toolchain:
 
     language: str
     file: str
+    suffixes: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     run: tuple[str, ...]
     compile: tuple[str, ...] = ()
     compile_deepseek: tuple[str, ...] = ()

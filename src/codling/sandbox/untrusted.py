@@ -8,6 +8,7 @@ Not here: verdicts on answers (executor.py).
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -17,18 +18,7 @@ from codling.core.ranges import Range, Ranged, Seconds
 from codling.sandbox.box import describe
 from codling.sandbox.executor import Executor, Program
 from codling.sandbox.outcome import Outcome
-
-_BY_SUFFIX = {
-    ".py": "python", ".sh": "sh", ".bash": "sh", ".js": "js", ".cjs": "js", ".ts": "ts",
-    ".php": "php", ".rb": "rb", ".lua": "lua", ".pl": "pl", ".r": "r", ".rkt": "rkt",
-    ".jl": "jl", ".cpp": "cpp",
-    ".cc": "cpp", ".cxx": "cpp", ".rs": "rs", ".d": "d", ".cs": "cs",
-}  # fmt: skip
-_BY_PROGRAM = {
-    "python": "python", "python3": "python", "sh": "sh", "bash": "sh", "dash": "sh", "node": "js",
-    "php": "php", "ruby": "rb", "lua": "lua", "perl": "pl", "Rscript": "r", "racket": "rkt",
-    "julia": "jl",
-}  # fmt: skip
+from codling.sandbox.toolchains import BOX_LANGUAGE, toolchains
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +89,21 @@ def language_of(name: str, source: str) -> str:
     >>> language_of("setup", "#!/usr/bin/env bash\\necho hello\\n")
     'sh'
     """
+    languages = _languages()
     ending = re.search(r"(?<=.)\.\w+$", name)
-    if ending is not None and ending[0].lower() in _BY_SUFFIX:
-        return _BY_SUFFIX[ending[0].lower()]
+    if ending is not None and ending[0].lower() in languages:
+        return languages[ending[0].lower()]
     first = re.match(r"#!\s*(?:\S*/env\s+(?:-S\s+)?)?(?:\S*/)?([A-Za-z]+3?)[\d.]*\b", source)
-    if first is not None and first[1] in _BY_PROGRAM:
-        return _BY_PROGRAM[first[1]]
-    known = ", ".join(sorted(set(_BY_SUFFIX.values())))
+    if first is not None and first[1] in languages:
+        return languages[first[1]]
+    known = ", ".join(sorted(set(languages.values())))
     raise ConfigError(f"which language is {name}? give --language, one of {known}")
+
+
+@cache
+def _languages() -> dict[str, str]:
+    """Languages by the endings of their files, as ".rb", and by the programs that run them."""
+    found = dict.fromkeys((".py", "python", "python3"), BOX_LANGUAGE)
+    for chain in toolchains().values():
+        found |= dict.fromkeys((*chain.suffixes, *chain.programs), chain.language)
+    return found

@@ -23,7 +23,7 @@ ChunkLoss = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 IGNORED = -100
 """Targets with this value take no part in the loss."""
 _MAX_ROWS = 1024
-_CHUNK_LOGITS = 1 << 25
+CHUNK_LOGITS = 1 << 25
 """Logits of a chunk at most: a vocabulary of 150,000 would take gigabytes for 1,024 rows."""
 _GPU_CHUNK_LOGITS = 1 << 28
 """The same on a GPU, which small products leave idle."""
@@ -112,7 +112,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def _chunk_rows(weight_VH: Tensor) -> int:
     n_rows = weight_VH.shape[0]
     if weight_VH.device.type == "cpu":
-        return min(_MAX_ROWS, max(1, _CHUNK_LOGITS // n_rows))
+        return min(_MAX_ROWS, max(1, CHUNK_LOGITS // n_rows))
     return max(1, _GPU_CHUNK_LOGITS // n_rows)
 
 

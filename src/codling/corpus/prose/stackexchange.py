@@ -45,7 +45,7 @@ class Post:
     score: int
     license: str
     author: str
-    """The author's number at the site_name, or name: CC BY-SA asks for it."""
+    """The author's number at the site, or name: CC BY-SA asks for it."""
     changed_at: int
     """Unix seconds of the creation or the last activity."""
     title: str
@@ -86,7 +86,7 @@ def is_posts(path: Path) -> bool:
 
 
 def site_name(path: Path) -> str:
-    """The site_name that a dump is of: the folder of a Posts.xml, else the file's own name."""
+    """The site that a dump is of: the folder of a Posts.xml, else the file's own name."""
     stem = path.name[: path.name.lower().index("posts")].rstrip("-_.")
     return stem or path.absolute().parent.name or "stackexchange"
 
