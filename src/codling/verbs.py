@@ -158,6 +158,12 @@ VERBS = (
         takes_words=True,
     ),
     Verb(
+        "dpo",
+        "codling.posttrain.dpo:dpo",
+        "Teach a tuned model which of two answers is better (DPO).",
+        "files",
+    ),
+    Verb(
         "merge",
         "codling.posttrain.merge:merge",
         "Add an adapter to its base: a plain checkpoint.",

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from codling.checkpoint.adapter import check_base, load_adapter, merge
+from codling.checkpoint.adapter import ADAPTER_CONFIG, check_base, load_adapter, merge
 from codling.checkpoint.gguf import gguf_config, gguf_tensors
 from codling.checkpoint.gguf_file import read_gguf
 from codling.checkpoint.hub import local_path
@@ -158,6 +158,10 @@ def _folder(path: Path) -> Path:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists() and (path.parent / ADAPTER_CONFIG).exists():
+        raise CheckpointError(
+            f"{path.parent} is an adapter, not a model; name its base, or codling merge them"
+        )
     if not path.exists():
         raise CheckpointError(f"{path.parent} has no {path.name}; it is not a checkpoint")
     return read_object(path, CheckpointError, cure="download it again")

@@ -83,6 +83,17 @@ class DialogueEncoder:
             raise RowError(_TOO_LONG, f"no answer fits into {self._context} tokens")
         return found
 
+    def last_answer(self, dialogue: Dialogue) -> Labelled:
+        """The dialogue whole, of which only the last answer counts; RowError if it is too long."""
+        messages = dialogue.messages
+        try:
+            found = self._encode(dialogue, messages, len(messages) - 1)
+        except RequestError as error:
+            raise RowError("template-refuses", str(error)) from None
+        if len(found.ids) > self._context:
+            raise RowError(_TOO_LONG, f"{len(found.ids)} tokens, and {self._context} fit")
+        return found
+
     def _cut(self, dialogue: Dialogue) -> Iterator[Labelled]:
         messages = dialogue.messages
         starts = _exchange_starts(messages)

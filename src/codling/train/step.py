@@ -23,7 +23,8 @@ from codling.model.balance import expert_balance_loss
 from codling.model.moe import Routing
 from codling.model.transformer import Transformer
 from codling.train.compiler_cache import repair_compiler_cache
-from codling.train.loss import chunked_cross_entropy, loss_of_chunk
+from codling.train.loader import Batch
+from codling.train.loss import IGNORED, chunked_cross_entropy, loss_of_chunk
 from codling.train.machine import has_compiler
 
 
@@ -71,6 +72,10 @@ class LossStep:
             targets_N = targets_BL.flatten()
             weight = self.model.lm_head.weight
             return float(chunked_cross_entropy(hidden_BLE.flatten(0, 1), weight, targets_N))
+
+    def n_counted(self, batch: Batch) -> int:
+        """How much a batch weighs in the mean over several: its targets that count."""
+        return int((batch[1] != IGNORED).sum())
 
     @contextmanager
     def disable_compile(self) -> Iterator[None]:

@@ -38,7 +38,6 @@ from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
 from codling.train.interrupt import StopSignal
 from codling.train.loader import Batch, Batches, Clock, Loader
-from codling.train.loss import IGNORED
 from codling.train.machine import keep_freed_memory, set_threads
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
@@ -91,6 +90,7 @@ class Trainer:
         keep_best: bool = False,
         patience: int = 0,
         on_heldout: Callable[[int], None] | None = None,
+        make_step: Callable[..., LossStep] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte.
@@ -98,6 +98,7 @@ class Trainer:
         `keep_best` ends with the weights of the lowest held-out loss, the first ones included;
         after `patience` measurements in a row without a lower one (0: never) the run ends early.
         `on_heldout` is called after each of them with the number of steps.
+        `make_step`, called as LossStep is, makes another loss than the language model's.
         `clock` gives the seconds that steps are timed with and minutes planned.
         """
         self.config, self.batches, self.heldout = config, batches, heldout
@@ -113,7 +114,7 @@ class Trainer:
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.model = model.train().to(self.device)
         self.optimizer: Optimizer = FlatOptimizer(FlatWeights(self.model, dtype), config.optimizer)
-        self.step_fn = LossStep(
+        self.step_fn = (make_step or LossStep)(
             self.model, compiled=self.position.compiled, balance_alpha=balance_alpha
         )
         self._patience, self._on_heldout = patience, on_heldout
@@ -348,7 +349,7 @@ class Trainer:
             self.step_fn.evaluate(*(each.to(self.device) for each in batch))
             for batch in self.heldout
         ]
-        counts = [int((batch[1] != IGNORED).sum()) for batch in self.heldout]
+        counts = [self.step_fn.n_counted(batch) for batch in self.heldout]
         # Without weights where all are equal: their rounding would differ.
         weights = counts if len(set(counts)) > 1 else None
         return statistics.fmean(losses, weights) if losses else math.nan
