@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from codling.sandbox.interpreter import own
+from codling.sandbox.interpreter import own_interpreter
 from codling.sandbox.warm_compiler import (
     CompileError,
     CompilerLostError,
@@ -30,7 +30,7 @@ while head := sys.stdin.buffer.read(4):
 def compiler() -> Iterator[WarmCompiler]:
     if shutil.which("bwrap") is None:
         pytest.skip("needs bubblewrap: apt-get install bubblewrap")
-    made = WarmCompiler([own().path, "-P", "-s", "-S", "-c", STAND_IN], talk_typescript)
+    made = WarmCompiler([own_interpreter().path, "-P", "-s", "-S", "-c", STAND_IN], talk_typescript)
     yield made
     made.close()
 

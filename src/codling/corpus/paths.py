@@ -34,10 +34,10 @@ def ancestors(folder: str) -> Iterator[str]:
     yield ""
 
 
-def normal(folder: str, relative: str) -> str | None:
+def resolve(folder: str, relative: str) -> str | None:
     """Where `relative`, written in a file of `folder`, leads; None if outside the repository.
 
-    >>> normal("a/b", "../c/./d.h"), normal("a", "../../x")
+    >>> resolve("a/b", "../c/./d.h"), resolve("a", "../../x")
     ('a/c/d.h', None)
     """
     parts = folder.split("/") if folder else []
@@ -65,6 +65,6 @@ def shared_depth(a: str, b: str) -> int:
     return depth
 
 
-def nearest(candidates: Iterable[str], to: str) -> str | None:
+def find_nearest(candidates: Iterable[str], to: str) -> str | None:
     """The candidate that shares most folders with `to`; then the shallowest; then by name."""
     return min(candidates, key=lambda c: (-shared_depth(c, to), c.count("/"), c), default=None)

@@ -25,12 +25,12 @@ from codling.evaluate.foreign_samples import fence_notes, read_samples
 from codling.evaluate.harness import Sample, rows_in
 from codling.evaluate.prelude import imports_of
 from codling.evaluate.rows import content_key
-from codling.evaluate.scoreboard import headline, summarize, write_report
+from codling.evaluate.scoreboard import headline, summarise, write_report
 from codling.evaluate.task import Problem, Task
 from codling.evaluate.tasks import TASKS, find_task
 from codling.evaluate.tasks.ds1000 import LIBRARIES_LINE
 from codling.sandbox import describe
-from codling.sandbox.interpreter import interpreter
+from codling.sandbox.interpreter import find_interpreter
 from codling.sandbox.toolchains import doctor, toolchains
 from codling.sandbox.toolchains import version as toolchain_version
 
@@ -65,7 +65,7 @@ def _report(config: BenchmarkConfig) -> Work:
     ]
     samples, notes = run(task, whole, config)
     settings = _settings(task, problems, config, source)
-    summary = summarize(samples, settings, config.k, n_asked=len(problems), notes=notes)
+    summary = summarise(samples, settings, config.k, n_asked=len(problems), notes=notes)
     write_report(draft.path, summary, samples)
     draft.counts |= {"headline": headline(summary), "outcomes": summary["outcomes"]}
 
@@ -153,7 +153,7 @@ def _own_files(config: BenchmarkConfig) -> list[Input]:
     """What the user provides besides model and data: an interpreter, the file of a benchmark."""
     inputs = []
     if config.python is not None:
-        name = interpreter(config.python).describe()
+        name = find_interpreter(config.python).describe()
         inputs.append(source_input(config.python, name))
     if config.benchmark.endswith(".py"):
         inputs.append(source_input(Path(config.benchmark)))
@@ -194,5 +194,5 @@ def _settings(
         "tools": toolchain_version(config.language) if config.language in toolchains() else "",
         "sandbox": describe(unsafe=config.unsafe),
         "codling": __version__,
-        "python": interpreter(config.python).describe(task.libraries),
+        "python": find_interpreter(config.python).describe(task.libraries),
     }

@@ -25,7 +25,7 @@ from codling.evaluate.rows import Rows, content_key
 from codling.evaluate.task import Check, Problem, Sampling, Task, Verdict
 from codling.sandbox.executor import VERSION as SANDBOX_VERSION
 from codling.sandbox.executor import Executor, Program
-from codling.sandbox.interpreter import interpreter
+from codling.sandbox.interpreter import find_interpreter
 from codling.sandbox.outcome import Outcome
 
 _REPEATED_ALONE = ("timed out", "lost", "out of memory")
@@ -142,7 +142,7 @@ def _apply_row(sample: Sample, check: Check, row: dict[str, Any] | None) -> Samp
 def _run(
     task: Task, programs: dict[int, Program], config: BenchmarkConfig, rows: Rows
 ) -> dict[int, dict[str, Any]]:
-    python = interpreter(config.python)
+    python = find_interpreter(config.python)
     with Executor(
         config.workers, unsafe=config.unsafe, preload=task.preload, python=python
     ) as executor:

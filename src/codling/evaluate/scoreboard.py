@@ -22,7 +22,7 @@ from codling.report.page import render_page
 KS = (1, 10, 100)
 
 
-def summarize(
+def summarise(
     samples: Sequence[Sample],
     settings: Mapping[str, Any],
     ks: Sequence[int] = KS,

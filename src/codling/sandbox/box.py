@@ -22,7 +22,7 @@ from typing import Any, Self
 from codling.core.errors import ToolMissingError
 from codling.sandbox import bubblewrap, cgroup
 from codling.sandbox.identity import USER
-from codling.sandbox.interpreter import Interpreter, own
+from codling.sandbox.interpreter import Interpreter, own_interpreter
 from codling.sandbox.launch import end, launch
 from codling.sandbox.limits import Limits
 
@@ -126,7 +126,7 @@ class Box:
     ) -> None:
         """`limits` bound the whole box (its control group); `shown` are folders to see
         read-only; `python` runs the programs, our own if none is given."""
-        self.limits, self.unsafe, self.python = limits, unsafe, python or own()
+        self.limits, self.unsafe, self.python = limits, unsafe, python or own_interpreter()
         self.shown, self.preload = tuple(shown), tuple(preload)
         self.group: cgroup.ControlGroup | str = "not started"
         self.exposed = ""

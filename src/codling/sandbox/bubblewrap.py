@@ -24,7 +24,7 @@ from pathlib import Path
 from codling.core.errors import ToolMissingError
 from codling.sandbox.identity import USER, write_id_maps
 from codling.sandbox.inside.seccomp import filter_bytes
-from codling.sandbox.interpreter import Interpreter, own
+from codling.sandbox.interpreter import Interpreter, own_interpreter
 from codling.sandbox.launch import end, launch
 
 _SYSTEM = ("/usr",)
@@ -91,7 +91,7 @@ def command(  # noqa: PLR0913 - three of them are descriptors
     for name, value in ENVIRONMENT.items():
         argv += ["--setenv", name, value]
     argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--dir", "/work"]
-    python = python or own()
+    python = python or own_interpreter()
     for folder in _parent_folders(
         [*python.folders, *_SETTINGS, *map(str, shown), f"{INSIDE}/inside"]
     ):
@@ -128,7 +128,7 @@ def argv_without_rights(argv: Sequence[str]) -> list[str]:
         f"import sys; sys.path.insert(0, {INSIDE!r}); from inside.linux import become; "
         f"become({list(argv)!r}, {USER})"
     )
-    return [own().path, "-P", "-s", "-S", "-c", source]
+    return [own_interpreter().path, "-P", "-s", "-S", "-c", source]
 
 
 @dataclass(frozen=True, kw_only=True)

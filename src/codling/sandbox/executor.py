@@ -20,7 +20,7 @@ from codling.core.threads import in_threads
 from codling.sandbox import toolchains
 from codling.sandbox.box import Job, Reply, Step, StepReply
 from codling.sandbox.bubblewrap import INSIDE
-from codling.sandbox.interpreter import Interpreter, own
+from codling.sandbox.interpreter import Interpreter, own_interpreter
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, has_proved_end, judge, telling_line
 from codling.sandbox.pool import Pool
@@ -80,7 +80,7 @@ class Executor:
     ) -> None:
         """`python` runs Python programs, our own if none is given."""
         self._chains = toolchains.toolchains()
-        self._unsafe, self._python = unsafe, python or own()
+        self._unsafe, self._python = unsafe, python or own_interpreter()
         with suppress(OSError):  # `require` reports it, to those who need the folder
             # Made now: boxes that already run would not see a folder that is made later.
             toolchains.PCH_DIR.mkdir(parents=True, exist_ok=True)

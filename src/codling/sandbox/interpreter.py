@@ -65,8 +65,8 @@ class Interpreter:
 
 
 @cache
-def own() -> Interpreter:
-    """The one that runs us."""
+def own_interpreter() -> Interpreter:
+    """The interpreter that runs this program."""
     paths = sysconfig.get_paths()
     return Interpreter(
         path=str(Path(sys.executable).resolve()),
@@ -77,10 +77,10 @@ def own() -> Interpreter:
 
 
 @cache
-def interpreter(path: Path | None) -> Interpreter:
+def find_interpreter(path: Path | None) -> Interpreter:
     """The one at `path`; ToolMissingError if it is not usable."""
     if path is None:
-        return own()
+        return own_interpreter()
     try:
         done = subprocess.run(
             [str(path), "-I", "-c", _ASK], capture_output=True, text=True, timeout=60, check=True

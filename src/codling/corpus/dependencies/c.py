@@ -69,7 +69,7 @@ class CResolver:
     def _find(self, path: str, name: str, quoted: bool) -> str | None:
         here = paths.parent(path)
         if quoted:
-            beside = paths.normal(here, name)
+            beside = paths.resolve(here, name)
             if beside in self._files:
                 return beside
         elif name.removesuffix(".h") in STANDARD_HEADERS:
@@ -84,7 +84,7 @@ class CResolver:
         ]
         if not quoted and "/" not in tail and len(candidates) > 1:
             candidates = [p for p in candidates if self._is_include_dir(paths.parent(p), here)]
-        return paths.nearest(candidates, path)
+        return paths.find_nearest(candidates, path)
 
     @staticmethod
     def _is_include_dir(folder: str, here: str) -> bool:

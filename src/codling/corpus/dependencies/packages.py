@@ -212,7 +212,7 @@ class PackageResolver:
     @staticmethod
     def _nearest(candidates: Sequence[str], path: str) -> Iterator[str]:
         # A class in several files (partial classes, copies of a module): one of them, or itself.
-        hit = path if path in candidates else paths.nearest(candidates, path)
+        hit = path if path in candidates else paths.find_nearest(candidates, path)
         if hit is not None:
             yield hit
 

@@ -127,7 +127,7 @@ class RustResolver:
     def _moved_file(self, path: str, name: Name) -> str | None:
         inner = name.parts[1:-1]
         folder = paths.join(self._below(path), *inner) if inner else paths.parent(path)
-        return self._file(paths.normal(folder, name.file or ""))
+        return self._file(paths.resolve(folder, name.file or ""))
 
     def _find(self, path: str, parts: tuple[str, ...]) -> str | None:
         if parts[:1] == ("self",):
@@ -141,7 +141,7 @@ class RustResolver:
         if parts[:1] == ("crate",):
             root = self._crate_root(path)
             return None if root is None else self._deepest(root, parts[1:])
-        root = paths.nearest(self._crates.get(parts[0], ()), path) if parts else None
+        root = paths.find_nearest(self._crates.get(parts[0], ()), path) if parts else None
         if root is not None:
             return self._deepest(root, parts[1:]) or self._file(paths.join(root, "lib.rs"))
         # Since the 2018 edition a path may begin with a module of the file itself.

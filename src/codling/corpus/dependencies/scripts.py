@@ -84,11 +84,11 @@ class _Places:
 
     def find(self, path: str, name: str, *, beside: bool) -> str | None:
         """The file that `name`, written in `path`, means: beside it, or the nearest such end."""
-        target = paths.normal(paths.parent(path), name) if beside else None
+        target = paths.resolve(paths.parent(path), name) if beside else None
         if target in self._files:
             return target
         tail = name
         while tail.startswith(("../", "./")):
             tail = tail.partition("/")[2]
         named = self._by_name.get(paths.name(tail), ())
-        return paths.nearest([p for p in named if p == tail or p.endswith("/" + tail)], path)
+        return paths.find_nearest([p for p in named if p == tail or p.endswith("/" + tail)], path)

@@ -62,7 +62,7 @@ class Specifiers:
 
     def beside(self, here: str, name: str) -> Iterator[str]:
         """Where a relative module may lie: from its folder, then from those that count as it."""
-        place = paths.normal(here, name)
+        place = paths.resolve(here, name)
         if place is None:
             return
         yield place
@@ -92,7 +92,7 @@ class Specifiers:
         found = [project] if project != Project() else []
         references = self._json(path).get("references")
         for each in references if isinstance(references, list) else ():
-            place = paths.normal(paths.parent(path), _text(_mapping(each).get("path")))
+            place = paths.resolve(paths.parent(path), _text(_mapping(each).get("path")))
             for config in self._config_files(place, "tsconfig.json"):
                 is_around = paths.parent(config) in paths.ancestors(here)
                 if is_around and config not in seen and len(seen) < _MAX_CONFIGS:
@@ -132,12 +132,12 @@ class Specifiers:
             found |= {} if config is None else self._options(config, depth + 1)
         own = _mapping(raw.get("compilerOptions"))
         if isinstance(own.get("baseUrl"), str):
-            found["baseUrl"] = paths.normal(folder, own["baseUrl"])
+            found["baseUrl"] = paths.resolve(folder, own["baseUrl"])
         if isinstance(own.get("paths"), dict):
             lists = {k: v for k, v in own["paths"].items() if isinstance(v, list)}
             found["paths"] = (folder, lists)
         if isinstance(own.get("rootDirs"), list):
-            roots = (paths.normal(folder, _text(each)) for each in own["rootDirs"])
+            roots = (paths.resolve(folder, _text(each)) for each in own["rootDirs"])
             found["rootDirs"] = [root for root in roots if root is not None]
         if isinstance(own.get("moduleSuffixes"), list):
             found["moduleSuffixes"] = [_text(each) for each in own["moduleSuffixes"]]
@@ -145,7 +145,7 @@ class Specifiers:
 
     def _parents(self, folder: str, name: str) -> Iterator[str]:
         """The file that `extends` names: a path, or a file of one of the repository's packages."""
-        places = [paths.normal(folder, name)] if name else []
+        places = [paths.resolve(folder, name)] if name else []
         if name and not name.startswith("."):
             places += self._package(name)
         for place in places:
@@ -252,7 +252,7 @@ def _targets(value: object) -> list[str]:
 def _with_source(folder: str, target: str) -> Iterator[str]:
     """The target, and where its source would be: `dist/x.js` from `src/x` or from `x`."""
     for place in (target, f"src/{target}"):
-        if (path := paths.normal(folder, place)) is not None:
+        if (path := paths.resolve(folder, place)) is not None:
             yield path
     relative = target.removeprefix("./")
     if built := _BUILT.match(relative):
@@ -263,7 +263,7 @@ def _with_source(folder: str, target: str) -> Iterator[str]:
 def _from_config(target: str, root: str, folder: str) -> str | None:
     """A place that `paths` names, from its root or, by `${configDir}`, from the config's folder."""
     inside = target.removeprefix("${configDir}")
-    return paths.normal(root if inside == target else folder, inside)
+    return paths.resolve(root if inside == target else folder, inside)
 
 
 def _text(value: object) -> str:

@@ -18,7 +18,7 @@ from codling.grading import math_equal
 from codling.grading.extract import extract_boxed, extract_stated, last_number
 from codling.grading.fences import strip_thoughts
 from codling.sandbox.executor import Program
-from codling.sandbox.interpreter import interpreter
+from codling.sandbox.interpreter import find_interpreter
 
 NO_SYMPY = "no sympy: pip install 'codling[benchmarks]'"
 INSTRUCTION = "{prompt}\nReason step by step, and give the final answer in \\boxed{}."
@@ -69,7 +69,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
     if problem.group in _CHOICES or not answer.strip():
         return Verdict(passed=False, detail="no answer" if not answer else "another choice")
     plain = (math_equal.number(math_equal.normal(side)) for side in (answer[:300], target))
-    if None in plain and not interpreter(config.python).has("sympy"):
+    if None in plain and not find_interpreter(config.python).has("sympy"):
         return Verdict(passed=False, skipped=True, detail=NO_SYMPY)
     call = math_equal.call(answer[:300], target, problem.data["question"], config.verdicts)
     source = f"{inspect.getsource(math_equal)}\nassert {call}, 'another answer'\n"

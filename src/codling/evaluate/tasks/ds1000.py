@@ -14,7 +14,7 @@ from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask,
 from codling.grading.extract import cut_at
 from codling.grading.python_code import python_block
 from codling.sandbox.executor import Program
-from codling.sandbox.interpreter import interpreter
+from codling.sandbox.interpreter import find_interpreter
 
 INSTRUCTION = (
     "Solve the problem by writing the missing Python code only: no imports or definitions that are "
@@ -76,7 +76,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
         detail = f"{problem.group}: fetches its data from the network"
         return Verdict(passed=False, skipped=True, detail=detail)
     named = dict.fromkeys(re.findall(r"^\s*(?:import|from) (\w+)", data, re.M))
-    python = interpreter(config.python)
+    python = find_interpreter(config.python)
     missing = [name for name in named if not python.has(name)]
     if missing:
         return Verdict(passed=False, skipped=True, detail=f"{problem.group}: no {missing[0]}")

