@@ -77,7 +77,7 @@ class LowRank:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the matrix that it changes."""
+        """(O, I) of the matrix that it changes."""
         return (self.b_OR.shape[0], self.a_RI.shape[1])
 
     def delta(self) -> Tensor:

@@ -227,7 +227,7 @@ def verify(artifact: Artifact) -> None:
 
 @contextmanager
 def name_damage(inputs: Sequence[Artifact | Input]) -> Iterator[None]:
-    """Where a table cannot be read, ArtifactError names the damaged file of the inputs."""
+    """Within the block, a table that cannot be read gives ArtifactError with the damaged input."""
     try:
         yield
     except (OSError, ValueError) as error:

@@ -217,7 +217,7 @@ def open_regular(path: Path, error: ErrorClass = SourceError) -> IO[bytes]:
 
 
 def _text(data: bytes | bytearray | str) -> str:
-    """Text without a byte-order mark; ValueError if the bytes are none."""
+    """Text without a byte-order mark; ValueError if the bytes are not text."""
     if isinstance(data, str):
         return data.removeprefix("\ufeff")
     return data.decode(json.detect_encoding(data)).removeprefix("\ufeff")

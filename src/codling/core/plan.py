@@ -57,7 +57,7 @@ class Plan:
         return replace(self, earlier=(*begun.earlier, before))
 
     def differences(self, begun: "Plan") -> str:
-        """In words, what differs from the plan that work was begun under."""
+        """What differs from the plan that the work was begun with, in words."""
         found = list(_differences(self.settings, begun.settings, ""))
         if self.version != begun.version:
             found.append("another version of the stage")

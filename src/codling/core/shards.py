@@ -238,7 +238,7 @@ def _pool(workers: int, *, threads: bool) -> Executor:
 
 
 def _end_with_parent() -> None:
-    """In a worker: exit when the parent is gone, also by kill -9, instead of waiting forever."""
+    """Exit this worker when its parent is gone, also by kill -9, instead of waiting forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     sentinel = parent.sentinel

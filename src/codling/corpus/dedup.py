@@ -119,7 +119,7 @@ def shingle_shard(task: ShingleTask, shard: Shard) -> Counts:
 def _without_copies(
     moves: Sequence[Subset], draft: Draft, own: Sequence[Path], config: DedupConfig
 ) -> list[Subset]:
-    """Of repositories that stay, held-out files go that resemble a training file of any.
+    """Remove, from repositories that stay, held-out files that resemble a training file of any.
 
     A repository is one unit with both, so nothing else would keep a copy out of the score.
     """

@@ -232,7 +232,7 @@ def _declared_names(code: str, language: str) -> set[str]:
 
 
 def _strip_export(item: Item, language: AnswerLanguage) -> Item:
-    """Without `export`, and for plain JavaScript with `require` for `import`."""
+    """Remove `export`; for plain JavaScript also turn `import` into `require`."""
     if not language.exports:
         return item
     text = re.sub(r"^(\s*)export\s+(?:default\s+)?(?=\w)", r"\1", item.text, count=1)
@@ -284,7 +284,7 @@ def _nest_type(item: Item, language: AnswerLanguage) -> str:
 
 
 def _rename_host(text: str, host: str, language: str) -> str:
-    """With the answer's own class called Problem, as the tests' is."""
+    """Rename the answer's own class to Problem, as the tests call it."""
     if host in ("", "Problem"):
         return text
     parts, at = [], 0

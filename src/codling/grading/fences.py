@@ -86,7 +86,7 @@ def _end(lines: list[str], start: int, fence: str, indent: int) -> int:
 
 
 def _cut_glued(body: list[str], fence: str) -> list[str]:
-    """Of a block that no line closes: up to a fence at the end of a line of code."""
+    """The lines of a block that no line closes, up to a fence at the end of a line of code."""
     for i, line in enumerate(body):
         if line.rstrip().endswith(fence) and line.count(fence) == 1:
             return [*body[:i], line.rstrip()[: -len(fence)]]

@@ -136,7 +136,7 @@ def _alias(tree: ast.Module, name: str) -> str:
 
 
 def _move_future_first(code: str) -> str:
-    """With `from __future__` at the top, where Python wants it."""
+    """Move `from __future__` imports to the top, where Python wants them."""
     found = re.findall(r"^from __future__ import [^\n]+\n", code, re.M)
     if not found:
         return code

@@ -130,7 +130,7 @@ def _query_width(shape: ModelConfig) -> int:
 
 
 def _mlp_width(shape: ModelConfig) -> int:
-    """Of routed experts those that a token meets."""
+    """Width of the MLP that a token passes: with routed experts, of those that it is sent to."""
     if shape.moe is None:
         return shape.intermediate_size
     n_experts = shape.moe.n_experts_per_token + shape.moe.n_shared_experts

@@ -2,7 +2,7 @@
 
 Input: a script. Output: the same with comments and regular expressions blanked, template literals
 reduced to the code in their `${...}`, and strings that hold quotes emptied; other strings, and
-template literals that are one line without `${...}`, stay, for they may name a module.
+template literals that are one line without `${...}`, stay: they may name a module.
 
 Whether `/` divides or begins a regular expression is decided by what precedes it: a value is
 divided; after an operator, `return`, `=>`, or the `)` of `if (...)` a value begins. `/>` and

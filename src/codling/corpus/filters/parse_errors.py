@@ -7,7 +7,7 @@ functions too, so its extent says little: lz4.c lies in one from end to end, for
 in fact out of place. Counted are the tokens directly under ERROR nodes and those that are missing,
 as a share of all tokens without comments. Two things make a file useless however few tokens they
 leave in error, and count as 1: a bracket, block or comment that the end of the file leaves open
-(the file was cut), and the marks of a merge conflict, but for those in a string.
+(the file was cut), and the marks of a merge conflict, except in a string.
 
 Not here: grammars (syntax.py), and what else a file may mean (readings.py).
 """
@@ -59,7 +59,7 @@ def unread_share(root: tree_sitter.Node, data: bytes, language: str) -> float:
 
 
 def _tokens(root: tree_sitter.Node) -> Iterator[tuple[tree_sitter.Node, bool]]:
-    """The leaves of a tree but for comments, and whether each is out of place or missing."""
+    """The leaves of a tree except comments, and whether each is out of place or missing."""
     waiting = [(root, False)]
     while waiting:
         node, is_in_error = waiting.pop()

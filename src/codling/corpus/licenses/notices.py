@@ -56,7 +56,7 @@ _ADDITION_NAME = re.compile(
     r"additional[-_. ](?:terms|conditions|use)|terms(?:[-_. ](?:of[-_. ](?:use|service)|and.*))?|"
     r"(?:acceptable[-_. ])?(?:usage|use)[-_. ]policy)(?:\.(?:md|txt|rst))?"
 )
-"""Names of files that may add terms to a licence; by themselves they are none."""
+"""Names of files that may add terms to a licence; by themselves they are no licence."""
 _README = re.compile(r"(?i)readme(?:\.(?:md|markdown|rst|txt|adoc))?")
 _LICENSE_SECTION = re.compile(
     r"(?im)^(?:#{1,6}[ \t]*|=+[ \t]+)?[^\n\w#]{0,4}licen[cs](?:e|es|ing)\b[^\n]{0,40}\n"
@@ -79,7 +79,7 @@ class LicenseConfig:
     also: tuple[str, ...] = ()
     """SPDX identifiers that pass besides, for example MPL-2.0."""
     allow_unknown: bool = False
-    """Let files pass whose licence is not known. They are counted all the same."""
+    """Let files pass whose licence is not known. They are counted anyway."""
 
 
 def is_notice(path: str) -> bool:

@@ -94,7 +94,7 @@ def _family(name: str) -> str:
 
 
 def triples(text: str) -> Triples:
-    """Hashes of the word triples of a text, but of lines that say who holds the copyright."""
+    """Hashes of the word triples of a text, without the lines that say who holds the copyright."""
     words = re.findall(r"[a-z0-9]+", _without_copyright_lines(text).lower())
     grams = zip(words, words[1:], words[2:], strict=False)
     return frozenset(zlib.crc32(" ".join(triple).encode()) for triple in grams)

@@ -60,7 +60,7 @@ DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    ValueError,  # numbers and names of a header that are none
+    ValueError,  # invalid numbers or names in a header
     OverflowError,  # a size of 2^90
     struct.error,
     NotImplementedError,  # zipfile's word for a compression method that it does not know

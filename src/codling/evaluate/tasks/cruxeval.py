@@ -63,9 +63,9 @@ def extract(problem: Problem, text: str, style: Style) -> str:
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
-    """Run the function. An output may be any expression that gives the value, as CRUXEval's own
-    scorer has it, but for a call of what the code defines, which would always be right; and
-    neither outputs nor arguments may be made to equal anything."""
+    """Run the function. An output may be any expression that gives the value, as for CRUXEval's own
+    scorer, except a call of what the code defines, which would always be right. Neither outputs nor
+    arguments may be objects that equal anything."""
     data = problem.data
     if data["subset"] == "output":
         if not is_plain_value(answer, data["code"]):

@@ -80,7 +80,7 @@ def _stops(problem: Problem) -> tuple[str, ...]:
 
 
 def _close_function(completion: str, problem: Problem) -> str:
-    """With the closing brace that a stop string has taken and the tests do not bring."""
+    """Add the closing brace that a stop string has taken and the tests do not bring."""
     is_open = completion.count("{") >= completion.count("}")
     wants = BY_SUFFIX[problem.group].wants_brace and is_open
     return completion + ("\n}" if wants else "")

@@ -126,7 +126,7 @@ def _serve_by_keeper(job: dict[str, Any], isolated: bool, place: int) -> dict[st
 
 
 def _keep(job: dict[str, Any], write: int, isolated: bool, place: int) -> None:
-    """In the forked keeper: run the job, answer; never returns."""
+    """Run the job in the forked keeper and send the answer; never returns."""
     try:
         linux.die_with_parent()
         if isolated:
