@@ -36,18 +36,20 @@ def main() -> None:
     """Read the command line, export, score, print a line of JSON for each format."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
-    parser.add_argument("--formats", nargs="+", default=FORMATS, help="FORMAT:TYPE")
+    parser.add_argument("--formats", nargs="+", default=FORMATS, help="FORMAT[:TYPE][+code]")
     parser.add_argument("--code", type=Path, default=Path("src/codling/engine"))
     parser.add_argument("--bytes", type=int, default=60_000)
+    parser.add_argument("--calibrate", type=Path, default=Path("src/codling/corpus"))
+    parser.add_argument("--windows", type=int, default=128, help="of 512 tokens, to calibrate on")
     args = parser.parse_args()
     windows, lengths = cut_windows(args.model, args.code, args.bytes)
     for name in args.formats:
         with tempfile.TemporaryDirectory() as folder:
             begun = now()
-            made = export(export_config(args.model, name, Path(folder) / "out"))
+            made = export(export_config(args, name, Path(folder) / "out"))
             seconds = since(begun, now())
             weights = [*made.files("*.gguf"), *made.files("*.safetensors")]
-            path = made.path if name.startswith("hf") else weights[0]
+            path = weights[0] if name.startswith("gguf") else made.path
             model = load_model(path, dtype=torch.float32)
             report(
                 format=name,
@@ -57,11 +59,14 @@ def main() -> None:
             )
 
 
-def export_config(model: Path, name: str, out_dir: Path) -> ExportConfig:
-    """The settings of "FORMAT:TYPE"."""
+def export_config(args: argparse.Namespace, name: str, out_dir: Path) -> ExportConfig:
+    """The settings of "FORMAT", "FORMAT:TYPE", and either with "+code" where it is calibrated."""
+    name, _, calibrated = name.partition("+")
     kind, _, stored = name.partition(":")
     settings: dict[str, Any] = {"format": kind, "type": stored or None}
-    return ExportConfig(model=model, out_dir=out_dir, **settings)
+    if calibrated:
+        settings |= {"calibrate": args.calibrate, "calibration_windows": args.windows}
+    return ExportConfig(model=args.model, out_dir=out_dir, **settings)
 
 
 def cut_windows(model: Path, code: Path, n_bytes: int) -> tuple[list[np.ndarray], np.ndarray]:

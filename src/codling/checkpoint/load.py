@@ -9,7 +9,7 @@ Not here: tokenizers (tokens/), the optimiser's state (train/).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from codling.checkpoint.adapter import ADAPTER_CONFIG, check_base, load_adapter, merge
+from codling.checkpoint.compressed import expand_names, is_compressed
 from codling.checkpoint.gguf import gguf_config, gguf_tensors
 from codling.checkpoint.gguf_file import read_gguf
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.names import ParameterPart, parameter_parts
-from codling.checkpoint.safetensors_file import read_safetensors
+from codling.checkpoint.safetensors_file import (
+    COMPRESSED_DTYPES,
+    DTYPES,
+    SafeTensor,
+    read_safetensors,
+)
 from codling.checkpoint.settings import from_published
 from codling.checkpoint.store import CONFIG, INDEX, WEIGHTS
 from codling.core.errors import CheckpointError, name_faults
@@ -168,11 +174,17 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _stored_tensors(folder: Path) -> Iterator[StoredTensor]:
+    if not is_compressed(_read_json(folder / CONFIG), str(folder / CONFIG)):
+        return _safe_tensors(folder, DTYPES)
+    return expand_names(_safe_tensors(folder, COMPRESSED_DTYPES))
+
+
+def _safe_tensors(folder: Path, dtypes: Mapping[str, torch.dtype]) -> Iterator[SafeTensor]:
     if (folder / INDEX).exists():
         for name in _shard_names(folder):
-            yield from read_safetensors(folder / name)
+            yield from read_safetensors(folder / name, dtypes)
     elif (folder / WEIGHTS).exists():
-        yield from read_safetensors(folder / WEIGHTS)
+        yield from read_safetensors(folder / WEIGHTS, dtypes)
     else:
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
         reason = (

@@ -10,7 +10,7 @@ Not here: names and shapes of a model's tensors (names.py, load.py).
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite, prod
 from pathlib import Path
@@ -29,6 +29,13 @@ DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+COMPRESSED_DTYPES = DTYPES | {
+    "I8": torch.int8,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F8_E4M3": torch.float8_e4m3fn,
+}
+"""What compressed checkpoints may hold (compressed.py)."""
 _MAX_HEADER_BYTES = 100_000_000
 _MAX_DIMENSIONS = 8
 _PIECE_BYTES = 1 << 22
@@ -107,8 +114,8 @@ class SafeTensor:
         return torch.frombuffer(raw, dtype=self.dtype).view(self.shape) if raw else self.view()
 
 
-def read_safetensors(path: Path) -> list[SafeTensor]:
-    """The tensors of a file; CheckpointError if it is damaged or holds types we do not read.
+def read_safetensors(path: Path, dtypes: Mapping[str, torch.dtype] = DTYPES) -> list[SafeTensor]:
+    """The tensors of a file; CheckpointError if it is damaged or holds types beside `dtypes`.
 
     As the format demands, the tensors fill the file without holes or overlaps. Buffers that models
     compute themselves are left out, whatever their type.
@@ -126,11 +133,11 @@ def read_safetensors(path: Path) -> list[SafeTensor]:
     header = parse(data[8 : 8 + length], where, CheckpointError, cure="download it again")
     if not isinstance(header, dict):
         raise CheckpointError(f"{where} is not an object; download it again")
-    entries = [_entry(path, n, e) for n, e in header.items() if n != "__metadata__"]
+    entries = [_entry(path, n, e, dtypes) for n, e in header.items() if n != "__metadata__"]
     _check_places(path, entries, size - 8 - length)
     start = 8 + length
     return [
-        SafeTensor(e.name, path, e.shape, DTYPES[e.code], data, start + e.begin, start + e.end)
+        SafeTensor(e.name, path, e.shape, dtypes[e.code], data, start + e.begin, start + e.end)
         for e in entries
         if not is_buffer(e.name)
     ]
@@ -147,20 +154,21 @@ class _TensorEntry:
     end: int
 
 
-def _entry(path: Path, name: str, entry: object) -> _TensorEntry:
+def _entry(path: Path, name: str, entry: object, dtypes: Mapping[str, torch.dtype]) -> _TensorEntry:
     found = entry if isinstance(entry, dict) else {}
     code, shape, place = (found.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not (_are_counts(shape) and _are_counts(place) and len(place) == 2):
         raise CheckpointError(
             f"{path}: its header is damaged at tensor {name[:60]}; download it again"
         )
-    if code not in DTYPES and not is_buffer(name):
+    dtype = dtypes.get(str(code))
+    if dtype is None and not is_buffer(name):
         raise CheckpointError(
-            f"{path}: tensor {name} has type {str(code)[:20]}; supported are {', '.join(DTYPES)}"
+            f"{path}: tensor {name} has type {str(code)[:20]}; supported are {', '.join(dtypes)}"
         )
     tensor = _TensorEntry(name, str(code), tuple(shape), *place)
     n_bytes = tensor.end - tensor.begin
-    fits = n_bytes >= 0 if code not in DTYPES else n_bytes == prod(shape) * DTYPES[code].itemsize
+    fits = n_bytes >= 0 if dtype is None else n_bytes == prod(shape) * dtype.itemsize
     if not fits:
         raise CheckpointError(
             f"{path}: tensor {name} does not fit into its place; the file is damaged"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from math import log
 from typing import Any, Literal
 
+from codling.checkpoint.compressed import is_compressed
 from codling.checkpoint.validation import Settings
 from codling.core.errors import CheckpointError, ConfigError
 from codling.model.config import (
@@ -146,6 +147,7 @@ def from_published(settings: Mapping[str, Any], where: str) -> ModelConfig:
             f"{where}: model_type {kind!r:.60} is not supported, only {', '.join(ARCHITECTURES)}"
         )
     _refuse_variants(settings, where)
+    is_compressed(settings, where)
     try:
         shape = _shape(found)
     except ConfigError as error:
@@ -198,7 +200,6 @@ def _refuse_variants(settings: Mapping[str, Any], where: str) -> None:
         "use_sliding_window": False,
         "moe_layer_freq": 1,
         "scoring_func": "softmax",
-        "quantization_config": None,
     }
     for key, value in expected.items():
         if (found := settings.get(key) or value) != value:

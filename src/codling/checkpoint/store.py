@@ -7,7 +7,7 @@ and model.safetensors or shards with model.safetensors.index.json. Each file is 
 Not here: tokenizer files (tokens/), the optimiser's state (train/), manifests (core/artifact.py).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -50,6 +50,8 @@ class PublishedTensor:
     name: str
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
+    dtype: torch.dtype | None = None
+    """Its type in the file, where that is not the one of the whole file."""
 
     @property
     def n_numbers(self) -> int:
@@ -99,8 +101,12 @@ def save_tensors(  # noqa: PLR0913 (as save_hf)
     dtype: torch.dtype,
     ids: TokenIds | None = None,
     max_shard_bytes: int = 5_000_000_000,
+    more_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """`save_hf` of a model whose tensors are read one shard at a time."""
+    """`save_hf` of a model whose tensors are read one shard at a time.
+
+    `more_settings` goes into config.json, too.
+    """
     settings = to_published(config)
     folder.mkdir(parents=True, exist_ok=True)
     written = _write_weights(tensors, folder, dtype, max_shard_bytes)
@@ -111,7 +117,9 @@ def save_tensors(  # noqa: PLR0913 (as save_hf)
     write_json(folder / GENERATION_CONFIG, {"_from_model_config": True, **numbers})
     type_name = str(dtype).removeprefix("torch.")
     write_json(
-        folder / CONFIG, {**settings, **numbers, "torch_dtype": type_name, "use_cache": True}
+        folder / CONFIG,
+        {**settings, **numbers, "torch_dtype": type_name, "use_cache": True}
+        | dict(more_settings or {}),
     )
 
 
@@ -134,7 +142,7 @@ def _write_weights(
         file_name = f"model-{number:05d}-of-{len(plan):05d}.safetensors"
         _write_shard(shard, folder / file_name, dtype)
         weight_map |= dict.fromkeys((t.name for t in shard), file_name)
-    total = sum(t.n_numbers for t in tensors) * dtype.itemsize
+    total = sum(_n_bytes(t, dtype) for t in tensors)
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
     return {INDEX, *weight_map.values()}
 
@@ -145,7 +153,7 @@ def _plan_shards(
     plan: list[list[PublishedTensor]] = [[]]
     room = max_bytes
     for tensor in tensors:
-        n_bytes = tensor.n_numbers * dtype.itemsize
+        n_bytes = _n_bytes(tensor, dtype)
         if plan[-1] and n_bytes > room:
             plan.append([])
             room = max_bytes
@@ -154,8 +162,12 @@ def _plan_shards(
     return plan
 
 
+def _n_bytes(tensor: PublishedTensor, dtype: torch.dtype) -> int:
+    return tensor.n_numbers * (tensor.dtype or dtype).itemsize
+
+
 def _write_shard(tensors: Sequence[PublishedTensor], path: Path, dtype: torch.dtype) -> None:
-    shard = {t.name: t.read().to("cpu", dtype).contiguous() for t in tensors}
+    shard = {t.name: t.read().to("cpu", t.dtype or dtype).contiguous() for t in tensors}
     with replace_file(path) as temporary:
         save_file(shard, temporary, metadata={"format": "pt"})
 

@@ -1,6 +1,5 @@
-"""CHECKPOINTS FOR OTHER ENGINES: GGUF for llama.cpp and Ollama, plain folders for transformers and
-vLLM.
+"""CHECKPOINTS FOR OTHER ENGINES: GGUF for llama.cpp and Ollama, folders for transformers and vLLM,
+plain or with quantised weights.
 
-Not here: reading and writing of our own checkpoints and of published ones (checkpoint/); GPTQ and
-other weights quantised for vLLM, which are not written yet.
+Not here: reading and writing of our own checkpoints and of published ones (checkpoint/).
 """

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from codling.checkpoint.adapter import adapter_input, adapter_path
 from codling.checkpoint.hub import model_name
 from codling.checkpoint.of_run import model_and_adapter
@@ -36,6 +38,12 @@ from codling.export.calibrate import (
     name_code,
     read_code,
 )
+from codling.export.compressed import (
+    choose_group,
+    compress_tensors,
+    quantization_config,
+    run_gptq,
+)
 from codling.export.gguf import write_gguf_model
 from codling.export.gguf_shape import gguf_architecture
 from codling.export.hf import HF_TYPES, write_hf_model
@@ -43,10 +51,12 @@ from codling.export.imatrix import Importance, read_imatrix, write_imatrix
 from codling.export.mixture import GgufType
 from codling.export.modelfile import make_modelfile
 from codling.export.origin import ModelOrigin, read_origin
+from codling.export.rounding import Scheme
 from codling.model.config import ModelConfig
 from codling.tokens.tokenizer import Tokenizer
 
-ExportFormat = Literal["gguf", "hf"]
+ExportFormat = Literal["gguf", "hf", "w4a16", "w8a8", "fp8", "fp8-block"]
+_COMPRESSED: tuple[Scheme, ...] = ("w4a16", "w8a8", "fp8", "fp8-block")
 _EXACT = ("f32", "f16", "bf16", "q8_0")
 _IMATRIX = "imatrix.dat"
 """Not .gguf, although that is what it is inside: a folder with one .gguf file is a model."""
@@ -61,7 +71,9 @@ class ExportConfig(Ranged):
     adapter: Path | None = aside(None)
     """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     format: ExportFormat = "gguf"
-    """gguf: one file for llama.cpp and Ollama; hf: a folder for transformers, vLLM and SGLang."""
+    """gguf: one file for llama.cpp and Ollama; hf: a folder for transformers, vLLM and SGLang;
+    w4a16: the same with weights of 4 bits; w8a8: of 8 bits, activations too; fp8: of 8 bits for
+    GPUs that compute with them; fp8-block: with scales as DeepSeek-V3's."""
     type: GgufType | None = None
     """How weights are stored; by default q8_0 in gguf, bf16 in hf, which takes f32, f16 and bf16
     alone."""
@@ -73,7 +85,8 @@ class ExportConfig(Ranged):
     """Importance matrix of llama.cpp, by which weights that matter are rounded better (gguf, less
     than 8 bits)."""
     calibrate: Path | None = aside(None)
-    """Code of yours, a file or a folder, on which to measure what matters."""
+    """Code of yours, a file or a folder, on which to measure what matters (gguf of less than 8
+    bits; GPTQ in w4a16)."""
     calibration_windows: Count = 128
     """Windows of the code that are measured, at most."""
     calibration_length: Count = 512
@@ -87,12 +100,14 @@ class ExportConfig(Ranged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.format in _COMPRESSED and self.type is not None:
+            raise ConfigError(f"export: format {self.format} is a type already; leave --type out")
         if self.format == "hf" and self.type not in (None, *HF_TYPES):
             raise ConfigError(
                 f"export: type {self.type} is one of GGUF's; take --format gguf, or one of "
                 f"{', '.join(HF_TYPES)}"
             )
-        if self.format == "hf" and self.modelfile:
+        if self.format != "gguf" and self.modelfile:
             raise ConfigError("export: a Modelfile names a .gguf file; take --format gguf")
         self._check_calibration()
         if self.name is not None and (not self.name or "/" in self.name or "\0" in self.name):
@@ -101,11 +116,14 @@ class ExportConfig(Ranged):
     def _check_calibration(self) -> None:
         if self.imatrix is not None and self.calibrate is not None:
             raise ConfigError("export: take --imatrix or --calibrate, not both")
-        asked = self.imatrix is not None or self.calibrate is not None
-        if asked and (self.format != "gguf" or self.stored_type in _EXACT):
+        coarse = self.format == "gguf" and self.stored_type not in _EXACT
+        if (self.imatrix is not None and not coarse) or (
+            self.calibrate is not None and not (coarse or self.format == "w4a16")
+        ):
+            name = self.stored_type if self.format in ("gguf", "hf") else self.format
             raise ConfigError(
-                f"export: {self.stored_type} does not ask what matters; take --format gguf and a "
-                "type of less than 8 bits, such as q4_k_m, or leave the calibration out"
+                f"export: {name} does not ask what matters; take --format gguf and a type of less "
+                "than 8 bits, such as q4_k_m, or leave the calibration out"
             )
 
     @property
@@ -118,7 +136,7 @@ def _kind(config: ExportConfig) -> str:
     return "gguf" if config.format == "gguf" else "checkpoint"
 
 
-@stage(_kind, version=1)
+@stage(_kind, version=2)
 def export(config: ExportConfig) -> Work:
     """Write a model for llama.cpp, Ollama, vLLM or transformers.
 
@@ -140,6 +158,8 @@ def export(config: ExportConfig) -> Work:
     origin = read_origin(path, config.license, _licenses(inputs))
     if config.format == "gguf":
         _write_gguf(draft, config, shape, tensors, tokenizer_dir, origin)
+    elif config.format in _COMPRESSED:
+        _write_compressed(draft, config, shape, tensors, path, tokenizer_dir)
     else:
         stored = HF_TYPES[config.stored_type]
         write_hf_model(draft.path, shape, tensors, path, tokenizer_dir, stored, config.shard_bytes)
@@ -168,6 +188,39 @@ def _write_gguf(  # noqa: PLR0913  a model in parts
         write_text(draft.file("Modelfile"), text)
 
 
+def _write_compressed(  # noqa: PLR0913  a model in parts
+    draft: Draft,
+    config: ExportConfig,
+    shape: ModelConfig,
+    tensors: Sequence[PublishedTensor],
+    model: Path,
+    tokenizer_dir: Path,
+) -> None:
+    scheme = next(each for each in _COMPRESSED if each == config.format)
+    group = choose_group(tensors) if scheme == "w4a16" else 0
+    spool = None
+    if config.calibrate is not None:
+        spool = draft.inner("gptq").path
+        windows_WL = _cut_windows(config, config.calibrate, tokenizer_dir)
+        run_gptq(shape, tensors, windows_WL, group, spool)
+    write_hf_model(
+        draft.path,
+        shape,
+        compress_tensors(tensors, scheme, group, spool),
+        model,
+        tokenizer_dir,
+        torch.bfloat16,
+        config.shard_bytes,
+        quantization_config(tensors, scheme, group),
+    )
+
+
+def _cut_windows(config: ExportConfig, code: Path, tokenizer_dir: Path) -> torch.Tensor:
+    tokenizer = Tokenizer.open(tokenizer_dir)
+    count, length = config.calibration_windows, config.calibration_length
+    return cut_windows(read_code(code), tokenizer, count, length)
+
+
 def _calibration_inputs(config: ExportConfig) -> list[Input]:
     if config.imatrix is not None:
         read_imatrix(config.imatrix)
@@ -189,12 +242,7 @@ def _find_importance(
         return read_imatrix(config.imatrix)
     if config.calibrate is None:
         return None
-    windows_WL = cut_windows(
-        read_code(config.calibrate),
-        Tokenizer.open(tokenizer_dir),
-        config.calibration_windows,
-        config.calibration_length,
-    )
+    windows_WL = _cut_windows(config, config.calibrate, tokenizer_dir)
     found = measure_importance(LayerWalk(shape, tensors, windows_WL))
     write_imatrix(draft.file(_IMATRIX), found, *windows_WL.shape)
     return found

@@ -3,7 +3,7 @@
 Input: a shape, tensors that are read one by one, and a tokenizer's folder. Output: config.json,
 safetensors (in shards with an index where they are large), and the tokenizer's files.
 
-Not here: the files themselves (checkpoint/store.py), quantised weights.
+Not here: the files themselves (checkpoint/store.py), rounding (compressed.py).
 """
 
 import shutil
@@ -37,8 +37,11 @@ def write_hf_model(  # noqa: PLR0913  a model in parts
     tokenizer_dir: Path,
     stored: torch.dtype,
     shard_bytes: int,
+    quantization: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the model that lay at `model` to `folder`, its weights in type `stored`.
+
+    `quantization` is what config.json says of tensors that have a type of their own.
 
     A published model's generation_config.json goes with it, for the tokens that end its answers;
     that of a tuned model's tokenizer comes before it.
@@ -51,6 +54,7 @@ def write_hf_model(  # noqa: PLR0913  a model in parts
         dtype=stored,
         ids=_token_ids(model, tokenizer_dir),
         max_shard_bytes=shard_bytes,
+        more_settings={"quantization_config": quantization} if quantization else None,
     )
     places = (folder / GENERATION_CONFIG for folder in (tokenizer_dir, model))
     published = next((place for place in places if place.is_file()), None)
