@@ -1,7 +1,7 @@
 """How many planted secrets redaction finds, and what it takes for one in files that have none.
 
-Input: the forms of secret_forms.py, filled with drawn secrets; a folder of unpacked packages.
-Output: the share that is found, for the forms of development and those held out; hits per MB of
+Input: the forms of secret_forms.py and secret_forms_foreign.py, filled with drawn secrets; a folder
+of unpacked packages. Output: the share that is found, for each part of the forms; hits per MB of
 every kind in the folder, with their lines to be judged by hand.
 
     python benchmarks/redaction.py plant [--part held-out] [--repeats 10] [--missed]
@@ -21,11 +21,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from secret_forms import FORMS, Form
+from secret_forms_foreign import COMMAND_FORMS, NAME_FORMS
 
 from codling.corpus.redaction.redact import RedactConfig, find_edits, redact
 
 ALNUM = string.ascii_letters + string.digits
 CONFIG = RedactConfig()
+PARTS = {
+    "development": [form for form in FORMS if not form.is_held_out],
+    "held-out": [form for form in FORMS if form.is_held_out],
+    "commands": COMMAND_FORMS,
+    "names": NAME_FORMS,
+}
 MAX_BYTES, MAX_LINE = 1_000_000, 1000
 _ENDINGS = """
     .py .js .ts .jsx .tsx .mjs .cjs .json .yml .yaml .toml .ini .cfg .conf .md .rst .txt .sh .c .h
@@ -39,14 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("plant", "clean"))
     parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--part", choices=("development", "held-out", "all"), default="all")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="all")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--missed", action="store_true")
     parser.add_argument("--show", default="")
     parser.add_argument("--limit", type=int, default=100)
     arguments = parser.parse_args()
     if arguments.what == "plant":
-        for part in ("development", "held-out"):
+        for part in PARTS:
             if arguments.part in (part, "all"):
                 plant(part, arguments.repeats, arguments.missed)
     else:
@@ -60,9 +67,7 @@ def plant(part: str, repeats: int, show: bool) -> None:
     by_shape: Counter[str] = Counter()
     examples: dict[str, str] = {}
     n = 0
-    for form in FORMS:
-        if form.is_held_out != (part == "held-out"):
-            continue
+    for form in PARTS[part]:
         for _ in range(repeats):
             shape, value = secret(draw, form)
             text = form.template.format(n=draw.choice(form.names), v=value)

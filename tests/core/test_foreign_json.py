@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import inspect
 import json
 import os
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from codling.core.errors import CheckpointError, SourceError
+from codling.core.foreign_files import open_regular
 from codling.core.foreign_json import (
     MAX_DEPTH,
     lines,
-    open_regular,
     parse,
     parse_row,
     read_bytes,
@@ -65,6 +66,15 @@ def test_all_encodings_of_json_are_read(encoding: str) -> None:
 def test_nesting_up_to_the_bound_is_read() -> None:
     assert parse(nested(MAX_DEPTH), "there")
     assert parse_row(nested(MAX_DEPTH), "there")
+
+
+@pytest.mark.parametrize("used", [0, 500, 800, 900])
+def test_how_deep_the_callers_stack_is_changes_nothing(used: int) -> None:
+    def after(depth: int, parser: Callable[[str, str], object]) -> object:
+        return after(depth - 1, parser) if depth else parser(nested(MAX_DEPTH), "there")
+
+    used = max(0, used - len(inspect.stack(0)))
+    assert after(used, parse) == after(used, parse_row) == json.loads(nested(MAX_DEPTH))
 
 
 def test_whole_surrogate_pairs_are_characters() -> None:

@@ -278,6 +278,21 @@ def test_a_commit_that_names_a_billion_files_is_refused(
         list(open_sources([root / ".git"]))
 
 
+def test_a_commit_whose_folders_name_each_other_without_a_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = repository(tmp_path / "app")
+    tree = git(root, "mktree", data=b"")
+    for _ in range(9):
+        names = "".join(f"040000 tree {tree}\tt{i}\n" for i in range(10))
+        tree = git(root, "mktree", data=names.encode())
+    commit = git(root, "commit-tree", "-m", "bomb", tree)
+    git(root, "update-ref", "refs/heads/main", commit)
+    monkeypatch.setattr(core_git, "LISTING_SECONDS", 1)
+    with within(600), pytest.raises(SourceError, match="too many folders"):
+        list(open_sources([root / ".git"]))
+
+
 def _loose(root: Path, kind: str, stated: int, data: bytes) -> str:
     raw = f"{kind} {stated}\0".encode() + data
     made = hashlib.sha1(raw, usedforsecurity=False).hexdigest()

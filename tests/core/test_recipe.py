@@ -1,3 +1,4 @@
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -51,6 +52,24 @@ def test_a_mistake_is_named_with_its_place_and_its_cure(table: dict, message: st
 def test_a_number_is_finite(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match="a finite number is needed"):
         build(Outer, {"out_dir": "a", name: value}, "r.toml [outer]")
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\nb", "a\x1b[31mb", "\x85"])
+def test_a_path_has_no_control_characters(path: str) -> None:
+    with pytest.raises(ConfigError, match="control characters") as caught:
+        build(Outer, {"out_dir": path}, "r.toml [outer]")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_is_a_regular_file_in_utf_8(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        read_recipe(tmp_path / "pipe")
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 5_000 + "]" * 5_000)
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        read_recipe(tmp_path / "deep.toml")
+    (tmp_path / "marked.toml").write_bytes(b"\xef\xbb\xbf[collect]\nworkers = 1\n")
+    assert read_recipe(tmp_path / "marked.toml") == {"collect": {"workers": 1}}
 
 
 def test_an_unknown_table_is_refused_with_the_nearest() -> None:

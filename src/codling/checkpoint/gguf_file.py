@@ -22,7 +22,7 @@ from gguf.quants import dequantize
 from torch import Tensor
 
 from codling.core.errors import CheckpointError
-from codling.core.foreign_json import open_regular
+from codling.core.foreign_files import open_regular
 
 _MAGIC = b"GGUF"
 _SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from codling.checkpoint.names import is_buffer
 from codling.core.errors import CheckpointError
-from codling.core.foreign_json import open_regular, parse
+from codling.core.foreign_files import open_regular
+from codling.core.foreign_json import parse
 
 DTYPES = {
     "F64": torch.float64,

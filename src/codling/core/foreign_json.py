@@ -10,7 +10,6 @@ wrong ends in one line that names the file and the place, in the caller's own cl
     parse_row(line, ..)  a row of somebody's table, read leniently
     lines(path)          the numbered lines of a file, plain or .gz, none longer than a bound
     read_rows(path)      the rows of a file that fits in memory: lines, one list, or one object
-    open_regular(path)   a file for reading, never a pipe, device or folder
 
 Bounds: bytes, also unpacked; nesting (MAX_DEPTH); digits of a number (Python's own limit of 4,300).
 Encodings: UTF-8, and UTF-16 and UTF-32 where a file is read whole; a byte-order mark is allowed.
@@ -25,16 +24,16 @@ that is read back by the same stage or over a wire of our own.
 
 import gzip
 import json
-import os
 import re
-import stat
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from codling.core.errors import CodlingError, SourceError
+from codling.core.foreign_files import open_regular
 
 MAX_BYTES = 256_000_000
 """Of a settings file: the largest tokenizer.json known has 40 MB."""
@@ -45,13 +44,6 @@ MAX_DEPTH = 200
 _PIECE = 1 << 20
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 ErrorClass = type[CodlingError]
 
@@ -84,14 +76,7 @@ def parse(
     {'a': [1, 2.5]}
     """
     try:
-        text = _text(data)
-        value = json.loads(
-            text,
-            object_pairs_hook=_refuse_duplicates,
-            parse_constant=_refuse_constant,
-            parse_float=_parse_finite,
-        )
-        return _check_value(text, value, replace=False)
+        return _with_whole_stack(_parse_strictly, _text(data))
     except (ValueError, RecursionError) as wrong:
         raise error(f"{where} is not valid JSON ({_reason(wrong)}); {cure}") from None
 
@@ -109,8 +94,7 @@ def parse_row(
     {'a': nan}
     """
     try:
-        text = _text(line).strip()
-        return _check_value(text, json.loads(text), replace=True)
+        return _with_whole_stack(_parse_leniently, _text(line).strip())
     except (ValueError, RecursionError) as wrong:
         raise error(f"{where} is not valid JSON ({_reason(wrong)}); {cure}") from None
 
@@ -198,22 +182,31 @@ def read_bytes(
     return bytes(found)
 
 
-def open_regular(path: Path, error: ErrorClass = SourceError) -> IO[bytes]:
-    """The file open for reading; `error` if it is absent, not readable, or no regular file.
+def _parse_strictly(text: str) -> Any:  # noqa: ANN401 -- JSON
+    value = json.loads(
+        text,
+        object_pairs_hook=_refuse_duplicates,
+        parse_constant=_refuse_constant,
+        parse_float=_parse_finite,
+    )
+    return _check_value(text, value, replace=False)
 
-    A pipe is never waited for. A link is followed, and counts as what it leads to.
+
+def _parse_leniently(text: str) -> Any:  # noqa: ANN401 -- JSON
+    return _check_value(text, json.loads(text), replace=True)
+
+
+def _with_whole_stack(parser: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401 -- JSON
+    """What `parser` makes of a text, however deep the stack of its caller is.
+
+    Python's limit of recursion counts the caller's frames too. A thread has a stack of its own, in
+    which MAX_DEPTH levels always fit: what is too deep there is too deep.
     """
     try:
-        # Without O_NONBLOCK the call would wait until somebody writes to the pipe.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as wrong:
-        raise error(f"cannot read {path}: {_reason(wrong)}") from None
-    mode = os.fstat(handle).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(handle)
-        kind = next((name for test, name in _KINDS if test(mode)), "special")
-        raise error(f"cannot read {path}: it is {kind}, not a regular file")
-    return os.fdopen(handle, "rb")
+        return parser(text)
+    except RecursionError:
+        with ThreadPoolExecutor(1) as other_stack:
+            return other_stack.submit(parser, text).result()
 
 
 def _text(data: bytes | bytearray | str) -> str:
@@ -228,12 +221,12 @@ def _parse_as_one(text: str) -> list[Any] | None:
     # The first line alone tells lines of JSON from one value without parsing a long text twice.
     first, _, rest = text.strip().partition("\n")
     try:
-        value = json.loads(first)
+        value = _with_whole_stack(json.loads, first)
         if rest:
             return None
     except (ValueError, RecursionError):
         try:
-            value = json.loads(text) if rest else None
+            value = _with_whole_stack(json.loads, text) if rest else None
         except (ValueError, RecursionError):
             value = None
     if value is None:

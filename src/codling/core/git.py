@@ -19,9 +19,9 @@ import re
 import resource
 import select
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +38,7 @@ from codling.core.git_place import (
     is_ordinary,
     read_ordinary,
 )
+from codling.core.private_dirs import private_dir
 
 LIMIT_SECONDS = 300
 """How long a command may take; for a streamed output, how long it may be silent."""
@@ -46,9 +47,12 @@ WALK_SECONDS = 20
 MEMORY_BYTES = 4 << 30
 """What git may allocate (packs are mapped and do not count): an object can be packed a
 thousandfold."""
-OUTPUT_BYTES = 256_000_000
-"""The longest list of files: about two million of them. A few small objects can name a
+OUTPUT_BYTES = 128_000_000
+"""The longest list of files: about a million of them. A few small objects can name a
 billion."""
+LISTING_SECONDS = 30
+"""CPU time of listing a commit, which takes five for half a million files. Ten trees can name a
+billion, and name no file at all."""
 PROCESSOR_SECONDS = 3600
 """CPU time of a single command: the history of the largest repositories takes minutes."""
 HASHED_BYTES = 32_000_000
@@ -100,17 +104,25 @@ class Git:
     place: GitPlace
     private_dir: Path
 
-    def run(self, *arguments: str, seconds: float | None = None, in_tree: bool = False) -> bytes:
+    def run(
+        self,
+        *arguments: str,
+        seconds: float | None = None,
+        processor_seconds: int = PROCESSOR_SECONDS,
+        in_tree: bool = False,
+    ) -> bytes:
         """What a command prints. Raises SourceError where it fails, takes too long or prints too
         much."""
         parts: list[bytes] = []
         n_bytes, end = 0, time.monotonic() + (seconds or LIMIT_SECONDS)
-        with self._start(arguments, in_tree=in_tree) as stream:
+        with self._start(arguments, processor_seconds, in_tree=in_tree) as stream:
             for block in stream.blocks(end):
                 parts.append(block)
                 n_bytes += len(block)
                 if n_bytes > OUTPUT_BYTES:
                     raise SourceError(f"the repository {self.where} names too many files to read")
+            if stream.ran_out_of_time():
+                raise SourceError(f"the repository {self.where} names too many folders to read")
             if not stream.has_succeeded():
                 message = _reason((self.private_dir / _SAID).read_bytes())
                 raise CommandFailedError(f"the repository {self.where} cannot be read: {message}")
@@ -172,7 +184,10 @@ class Git:
         if place and not self.run("ls-tree", "-z", commit, "--", place):
             return b""
         try:
-            return self.run("ls-tree", "-r", "-z", *options, f"{commit}:{place}")
+            return self.run(
+                *("ls-tree", "-r", "-z", *options, f"{commit}:{place}"),
+                processor_seconds=LISTING_SECONDS,
+            )
         except CommandFailedError:
             raise SourceError(
                 f"the repository {self.where} lacks folders of its commit; {self.cure}"
@@ -200,7 +215,13 @@ class Git:
         )
 
     @contextmanager
-    def _start(self, arguments: Sequence[str], *, in_tree: bool = False) -> Iterator["GitProcess"]:
+    def _start(
+        self,
+        arguments: Sequence[str],
+        processor_seconds: int = PROCESSOR_SECONDS,
+        *,
+        in_tree: bool = False,
+    ) -> Iterator["GitProcess"]:
         """A running git, killed at the end of the block if it is still running."""
         with (
             (self.private_dir / _SAID).open("wb") as said,
@@ -214,7 +235,7 @@ class Git:
                 bufsize=0,
             ) as process,
         ):
-            _limit(process.pid)
+            _limit(process.pid, processor_seconds)
             try:
                 yield GitProcess(process, self.where)
             finally:
@@ -295,6 +316,10 @@ class GitProcess:
         """Whether the command succeeded; call it at the end of its output."""
         return self._process.wait() == 0
 
+    def ran_out_of_time(self) -> bool:
+        """Whether the limit of CPU time ended the command; call it at the end of its output."""
+        return self._process.wait() in (-signal.SIGXCPU, -signal.SIGKILL)
+
     def _damage(self) -> SourceError:
         return SourceError(f"the repository {self._where} is damaged; check it with git fsck")
 
@@ -316,9 +341,9 @@ def open_git(place: GitPlace) -> Iterator[Git]:
             f"{place.git_dir} keeps its refs in a reftable, which is not read; "
             "git refs migrate --ref-format=files changes that"
         )
-    with tempfile.TemporaryDirectory(prefix="codling-git-") as private:
-        _fill(Path(private), place)
-        yield Git(place, Path(private))
+    with private_dir("codling-git-") as private:
+        _fill(private, place)
+        yield Git(place, private)
 
 
 def _fill(private: Path, place: GitPlace) -> None:
@@ -386,11 +411,11 @@ def _environment(private: Path, work_tree: Path | None) -> dict[str, str]:
     )
 
 
-def _limit(pid: int) -> None:
+def _limit(pid: int, seconds: int) -> None:
     if sys.platform == "linux":
         with suppress(ProcessLookupError):  # it has ended already
             resource.prlimit(pid, resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-            resource.prlimit(pid, resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS))
+            resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds + 5))
 
 
 def _reason(message: bytes) -> str:

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from codling.core.errors import ConfigError
+from codling.core.foreign_files import read_text
 from codling.core.packaged import packaged_dir
 from codling.core.ranges import check_ranges, ranged_fields
 
 Config = TypeVar("Config")
+_MAX_RECIPE_BYTES = 1_000_000
 
 
 def aside(  # what dataclasses.field returns has no useful type either
@@ -58,14 +60,18 @@ def read_recipe(path: Path) -> dict[str, Any]:
     ours = packaged_dir("recipes")
     if path.name == str(path) and not path.exists() and (ours / f"{path.stem}.toml").is_file():
         path = ours / f"{path.stem}.toml"
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
+    if not path.exists():
         names = ", ".join(sorted(each.stem for each in ours.glob("*.toml")))
-        raise ConfigError(f"no recipe at {path}; codling comes with {names}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"no recipe at {path}; codling comes with {names}")
+    try:
+        return tomllib.loads(_read(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _read(path: Path) -> str:
+    # Windows editors begin a file with a byte-order mark.
+    return read_text(path, ConfigError, max_bytes=_MAX_RECIPE_BYTES, encoding="utf-8-sig")
 
 
 def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
@@ -178,6 +184,10 @@ def _convert_union(choices: tuple[object, ...], value: object, where: str) -> ob
 
 def _convert_scalar(hint: object, value: object, where: str) -> object:
     if hint is Path and isinstance(value, (str, Path)):
+        if any(not c.isprintable() for c in str(value) if c < "\xa0"):
+            raise ConfigError(
+                f"{where} is {str(value)!r}; a path without control characters is needed"
+            )
         return Path(value)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         # Settings are amounts: every comparison with nan is false, and inf never ends.

@@ -21,7 +21,7 @@ redaction/ in one pass and knows both, so it lies in neither: redaction/ imports
 Not here: the searches themselves (rules.py, redact.py), and where a secret may be assigned to a
 name (redaction/name_kernel.py).
 
-Digest of what is compiled in from other files: d546b44f7fadc9f5.
+Digest of what is compiled in from other files: 8590538229632a28.
 """
 
 # ruff: noqa: ANN001, ANN202, C901, PLR0913, SIM102
@@ -138,11 +138,10 @@ def _mark(data, offsets, anchors, tables, marked, held, base64):
     classes, name_tables = tables
     named = anchors[3]
     room = np.zeros(_CHUNK, np.uint8), np.zeros(64, np.uint8)
-    name_block = np.zeros(68, np.uint8)
     for row in range(len(offsets) - 1):
         start, end = offsets[row], offsets[row + 1]
         found, formats = _mark_text(data, start, end, anchors, classes, room, base64[row])
-        if named and may_assign(data, start, end, name_tables, name_block):
+        if named and may_assign(data, start, end, name_tables):
             formats |= named
         if base64[row, 0] >= _BASE64_RUN:
             found |= np.uint8(_BASE64)

@@ -13,7 +13,8 @@ from typing import ClassVar
 
 import torch
 
-from codling.core.errors import ConfigError, SourceError
+from codling.core.errors import ConfigError
+from codling.core.foreign_files import read_text
 from codling.core.ranges import (
     Count,
     CountFromZero,
@@ -189,10 +190,7 @@ def read_cursor(path: Path, line: int | None, column: int | None) -> Cursor:
 
     `line` counts from 1, `column` the characters before the cursor in that line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise SourceError(f"{path} is not UTF-8 text; convert it first") from None
+    text = read_text(path)
     name = path.absolute().as_posix()
     if line is None:
         return Cursor(name, text, "")

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from codling.core.errors import SourceError
 from codling.core.folder_walk import files_below
+from codling.core.foreign_files import read_text
 from codling.core.foreign_json import read_rows
 from codling.evaluate.foreign_rows import FORMATS, ForeignAnswer, answer, answers_of
 
@@ -196,10 +197,7 @@ def _in_order(path: Path) -> list[tuple[int, str]]:
 
 def _one_text(file: Path, top: Path, raw: bool) -> tuple[str, ForeignAnswer]:
     """A file that holds one answer; EvalPlus names folders after ids, others the files."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise SourceError(f"cannot read {file}: {wrong}") from None
+    text = read_text(file, encoding="utf-8-sig")
     name = file.parent.name if file.parent != top and file != top else file.stem
     whole = file.suffix == ".py"
     if not whole and not raw:

@@ -12,8 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from codling.core.errors import ConfigError, SourceError
+from codling.core.errors import ConfigError
 from codling.core.exit_status import TextWithStatus
+from codling.core.foreign_files import read_text
 from codling.core.ranges import Range, Ranged, Seconds
 from codling.sandbox.box import describe
 from codling.sandbox.executor import Executor, Program
@@ -47,12 +48,7 @@ def run_untrusted(config: UntrustedConfig) -> TextWithStatus:
     Example:
         codling run-untrusted downloaded.py
     """
-    if not config.file.is_file():
-        raise SourceError(f"no file {config.file} to run")
-    try:
-        source = config.file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise SourceError(f"{config.file} is not UTF-8 text; only source files are run") from None
+    source = read_text(config.file)
     program = Program(
         language=config.language or language_of(config.file.name, source),
         source=source,

@@ -17,10 +17,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from codling.core.errors import ConfigError
+from codling.core.foreign_files import read_text
 from codling.serve.config import Patience, ServeConfig
 from codling.serve.connection import connection_class
 
 KEY_VARIABLE = "CODLING_API_KEY"
+_MAX_KEY_BYTES = 1_000_000
 _GRACE_SECONDS = 5
 """How long open connections may go on once the server has been asked to stop."""
 
@@ -29,12 +31,7 @@ def find_key(config: ServeConfig, environment: Mapping[str, str]) -> str | None:
     """The API key: from the settings, from its file, or from the environment."""
     if config.api_key_file is None:
         return config.api_key or environment.get(KEY_VARIABLE) or None
-    try:
-        lines = config.api_key_file.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the key file {config.api_key_file}: {error.strerror}"
-        ) from None
+    lines = read_text(config.api_key_file, ConfigError, max_bytes=_MAX_KEY_BYTES).split("\n")
     if not lines[0].strip():
         raise ConfigError(f"the first line of {config.api_key_file} is empty; write the key there")
     return lines[0].strip()

@@ -201,3 +201,24 @@ def test_a_split_by_time_that_cannot_be_is_one_line(tmp_path: Path) -> None:
         run(tmp_path, root, heldout_since="2025-06-30")
     with pytest.raises(ConfigError, match="needs commit_times"):
         run(tmp_path, root, heldout_by="file-time", commit_times=False)
+
+
+def test_a_commit_without_a_time_leaves_its_files_without_one(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    root.mkdir()
+    git(root, "init", "-q", "-b", "main")
+    commit(root, 0, {"a.py": "x = 1\n"})
+    shown = subprocess.run(
+        ["git", "-C", root, "cat-file", "commit", "HEAD"], check=True, capture_output=True
+    ).stdout
+    head, _, rest = shown.partition(b"committer ")
+    broken = head + b"committer A <a@example.org>\n" + rest.partition(b"\n")[2]
+    made = subprocess.run(
+        ["git", "-C", root, "hash-object", "-t", "commit", "-w", "--stdin", "--literally"],
+        check=True,
+        capture_output=True,
+        input=broken,
+    ).stdout.decode()
+    (root / ".git" / "refs" / "heads" / "main").write_text(made)
+    history = read_history(root)
+    assert (history.times, history.n_files) == ({}, 1)

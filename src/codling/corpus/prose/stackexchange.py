@@ -24,6 +24,7 @@ from xml.parsers import expat
 
 from codling.core.errors import SourceError
 from codling.core.files import read_json_lines
+from codling.core.foreign_files import open_regular
 from codling.corpus.prose.html_markdown import to_markdown
 
 QUESTION, ANSWER = "1", "2"
@@ -193,15 +194,15 @@ def _refuse(path: Path) -> None:
 @contextmanager
 def _unpack(path: Path) -> Iterator[IO[bytes]]:
     if path.suffix == ".gz":
-        with path.open("rb") as packed:
+        with open_regular(path) as packed:
             yield gzip.GzipFile(fileobj=packed)  # type: ignore[misc]
     elif path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as packed, zipfile.ZipFile(packed) as archive:
             name = next((n for n in archive.namelist() if n.lower().endswith("posts.xml")), None)
             if name is None:
                 raise SourceError(f"{path} holds no Posts.xml")
             with archive.open(name) as file:
                 yield file
     else:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             yield file

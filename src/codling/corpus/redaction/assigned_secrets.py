@@ -16,17 +16,23 @@ passwords in URLs (secrets.py), and passwords that are words.
 import base64
 import binascii
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from codling.core.packaged import packaged_table
 from codling.corpus.redaction.randomness import n_changes, random_bits
 from codling.corpus.redaction.secret_formats import EXAMPLES
 
-STEMS = (
-    *("pass", "pwd", "pw", "psk", "secr", "toke", "key", "auth", "cred", "iden"),
-    # contraseña and contrasena, senha, clave, hasło and haslo, parola, kennwort, пароль, 密码
-    *("rase", "senh", "clav", "hasł", "hasl", "paro", "kenn", "паро", "密码"),
+_WORDS = {
+    name: tuple(words.split())
+    for name, words in packaged_table("codling.corpus.redaction", "secret_names.toml").items()
+}
+_SECRET_KEYS, _NO_SECRET, _NO_KEY = (
+    frozenset(_WORDS[k]) for k in ("secret_keys", "no_secret", "no_key")
 )
+_STEMS = "pass pwd pw ndpw otpw psk secr toke key auth cred iden"
+_FOREIGN_STEMS = [word[:4] for kind in ("secrets", "keys") for word in _WORDS[f"foreign_{kind}"]]
+STEMS = tuple(dict.fromkeys((*_STEMS.split(), *_FOREIGN_STEMS)))
 """One of them is in every telling name, in small letters."""
 MIN_VALUE, MAX_VALUE = 8, 200
 MIN_CHANGES = 2
@@ -42,6 +48,8 @@ UNQUOTED, UNASSIGNED = 1.0, 2.0
 """Bits more for a value without quotes, and without a sign of assignment."""
 
 _ASCII_SMALL = {c: c + 32 for c in range(65, 91)}
+WIDE_SIGNS = "\uff1a\uff1d\u300c\u300e\u3010\uff08\u201c\u2018\uff02\uff07\u3000\u3001"
+"""Signs of East Asian texts, which may stand there as well."""
 SIGNS = " \t\"'`])}>(\\[{</=:,|?&@$;~*+!-"
 FILLERS = tuple(
     word
@@ -56,16 +64,16 @@ FILLERS = tuple(
 MAX_REST = 40
 """Characters of a name from its stem on."""
 _BETWEEN = (
-    rf"(?:[{re.escape(SIGNS)}]|(?:{'|'.join(FILLERS)})\b|"
+    rf"(?:[{re.escape(SIGNS + WIDE_SIGNS)}]|[0-9](?= )|(?:{'|'.join(FILLERS)})\b|"
     r"(?:(?<=[>|])|(?<=[>|][-+]))\r?\n|(?<=[=(:\\])\r?\n(?=[ \t]*[\"'])|"
     r"\r?\n(?=[ \t]*(?:-[ \t]*)?[\"'<]?(?:value|default|string)\b))"
 )
 _ASSIGNED = re.compile(
-    rf"(?P<rest>(?:[\w.-]|[^\x00-\x7f]){{0,{MAX_REST}}}+)(?P<between>(?>{_BETWEEN}{{1,24}}))"
-    rf"(?P<value>[^\s\"'`<>]{{{MIN_VALUE},}})",
+    rf"(?P<rest>(?:[\w.-]|[^\x00-\x7f{WIDE_SIGNS}]){{0,{MAX_REST}}}+)(?P<between>(?>{_BETWEEN}{{1,24}}))"
+    rf"(?P<value>[^\s\"'`<>\u300d\u300f\u3011\uff09\u201d\u2019]{{{MIN_VALUE},}})",
     re.ASCII | re.IGNORECASE,
 )
-_NAME_BEFORE = re.compile(r"[\w.-]{0,40}\Z", re.ASCII)
+_NAME_BEFORE = re.compile(r"[\w.-]{0,40}\Z")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 INNER = "!#$%&*+-./?@\\^_~"
 """Signs that a value in quotes may begin with."""
@@ -77,21 +85,45 @@ _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z_-]*=(?!=|$)")
 _TAIL = ".,:!?*"
 
 _STRONG_WORD = re.compile(
-    r".*(?:passw(?:or)?ds?|passphrase|passwort|passcode|pwd|secrets?|credentials?|apikeys?|psk|"
+    r".*(?:passw(?:or)?ds?|passphrase|passwort|passord|passcode|pwd|secrets?|credentials?|apikeys?|psk|"
     r"(?:access|secret|private|auth|api|master|account|storage|sas|signing|encryption|shared)"
-    r"(?:keys?|tokens?)|(?:master|require)auth|mot_?de_?passe)|contrase(?:n[a-z]*)?|senhas?|"
-    r"clave|hasl?o?|parola|kennwort|pw|pass|passe|cred|creds|authorization|sshpass|(?:pg|db|smtp|mail|root|admin|user|"
+    r"(?:keys?|tokens?)|(?:master|require)auth|motdepasse)|"
+    r"pw|bindpw|rootpw|pass|passe|cred|creds|authorization|sshpass|(?:pg|db|smtp|mail|root|admin|user|"
     r"my|default|require|store|key|ldap|ftp|ssh|sudo|become|wifi|bind)pass"
 )
 
-_FOREIGN_WORD = re.compile(r"(?i)(?:парол\w?|密[码碼])\Z")
-"""At the end of a name that has other letters than those of ASCII."""
+_OTHER_LETTERS = str.maketrans("łŁøØıİđĐðÐ", "lLoOiIdDdD")
 
-_WORDS = {
-    name: frozenset(words.split())
-    for name, words in packaged_table("codling.corpus.redaction", "secret_names.toml").items()
-}
-_SECRET_KEYS, _NO_SECRET, _NO_KEY = (_WORDS[k] for k in ("secret_keys", "no_secret", "no_key"))
+
+def _is_latin(word: str) -> bool:
+    return word[0] < "\u0250"
+
+
+def _unaccented(text: str) -> str:
+    """Latin letters without their marks.
+
+    >>> _unaccented("lösenord"), _unaccented("hasło")
+    ('losenord', 'haslo')
+    """
+    plain = unicodedata.normalize("NFKD", text.translate(_OTHER_LETTERS))
+    return "".join(c for c in plain if not unicodedata.combining(c))
+
+
+_FOREIGN_SECRETS, _FOREIGN_KEYS = (
+    tuple(sorted({_unaccented(word).strip("_") for word in _WORDS[kind] if _is_latin(word)}))
+    for kind in ("foreign_secrets", "foreign_keys")
+)
+"""The foreign words in Latin letters."""
+_OTHER_SCRIPTS = tuple(
+    (word, bits)
+    for kind, bits in (("foreign_secrets", STRONG), ("foreign_keys", MEDIUM))
+    for word in _WORDS[kind]
+    if not _is_latin(word)
+)
+_MIN_SUFFIX = 5
+"""A foreign word of so many letters counts at the end of a longer one: `dbwachtwoord`."""
+_AFTER_SCRIPT = 8
+"""Characters of a name that may follow a word in another script."""
 
 _EXAMPLE = re.compile(
     r"(?i)example|xxxx|placeholder|dummy|changeme|change[-_]me|replace|your[-_]|my[-_]?secret|fake|"
@@ -103,8 +135,9 @@ _REFERENCE = re.compile(
     r"\.(?:html?|jsx?|tsx?|py|json|ya?ml|xml|txt|pem|key|crt|cer|pub|png|svg|jpe?g|css|md|php|rb|"
     r"java|properties|conf|cfg|ini|jks|p12|pfx|com|org|net|io|local)$|^\$(?:2[abxy]|[1-9][a-z]*)\$|"
     r"^(?:md5|sha1|pbkdf2_sha\d+|bcrypt\w*|argon2\w*|scrypt)\$|"
-    r"^(?:sha\d+|md5)[-:]|^(?:data|urn|arn|vault|ref):|^(?:ssh-|AAAAB3Nza|MII[BCFGH]|ey[JI])"
+    r"^(?:sha\d+|md5)[-:]|^(?:data|urn|arn|vault|ref):|^n?(?:ssh-|AAAAB3Nza|MII[BCFGH]|ey[JI])"
 )
+_LOOKUP = re.compile(r"(?:.*\.)?_?(?:get|find|fetch|load|has|read|lookup|remove|delete)(?![a-z])")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _DOTTED = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|#)[A-Za-z_$][\w$]*)+")
@@ -153,10 +186,12 @@ def _match_assignment(text: str, at: int) -> tuple[int, int] | None:
     name = (before[0] if before else "") + text[at : match.end("rest")]
     between = match["between"].lower()
     needed = needed_bits(name, between)
+    if between.startswith("(") and _LOOKUP.match(name):
+        return None  # getCredentials("boxOAuth2Api"): the name of one
     if needed is None or _is_other_value(value, needed, between):
         return None
     needed += 0.0 if is_quoted else UNQUOTED
-    if not re.search(r"[=:,>(|{]|\bby\b|\bis\b", between):
+    if not re.search(r"[=:,>(|{\uff1a\uff1d\u300c]|\bby\b|\bis\b", between):
         needed += UNASSIGNED
     return (start, end) if random_bits(value) >= needed else None
 
@@ -218,25 +253,49 @@ def needed_bits(name: str, between: str) -> float | None:
     """
     if re.search(r"\b(?:bearer|basic)\s", between):
         return 0.0 if "basic" in between else STRONG
-    if not name.isascii() and _FOREIGN_WORD.search(name):
-        return STRONG
-    name = _last_of_several(name)
-    parts = [part.lower() for part in _PARTS.findall(name)]
+    if not name.isascii():
+        if (bits := _bits_of_other_script(name)) is not None:
+            return bits
+        name = _unaccented(name)
+    parts = [part.lower() for part in _PARTS.findall(_last_of_several(name))]
     words = [part for part in parts if not part.isdigit()]
     for i in range(len(words) - 1, -1, -1):
         if _NO_SECRET.intersection(words[i + 1 :]) or len(words) - i > 4:
             return None
-        if _STRONG_WORD.fullmatch(words[i]):
+        if _STRONG_WORD.fullmatch(words[i]) or _ends_with(words[i], _FOREIGN_SECRETS):
             return STRONG
-        if words[i] in ("key", "keys", "token", "tokens") or words[i].endswith("token"):
-            if _NO_KEY.intersection(words[:i]):
-                return None
-            if words[i].startswith("token") or _SECRET_KEYS.intersection(words[:i]):
-                return STRONG if i else MEDIUM
-            return MEDIUM if i else WEAK
-        if words[i] in ("auth", "identified"):
-            return STRONG if words[i] == "identified" else MEDIUM
+        if words[i] in ("key", "keys", "tokens") or words[i].endswith("token"):
+            return _bits_of_key(words[i], words[:i])
+        if words[i] == "auth" or _ends_with(words[i], _FOREIGN_KEYS):
+            return MEDIUM
+        if words[i] == "identified":
+            return STRONG
     return None
+
+
+def _bits_of_key(word: str, before: list[str]) -> float | None:
+    """Bits that a value needs for a `key` or `token` and the words before it in the name."""
+    if _NO_KEY.intersection(before):
+        return None
+    if word.startswith("token") or _SECRET_KEYS.intersection(before):
+        return STRONG if before else MEDIUM
+    is_compound = not word.startswith("key") and word != "token"
+    return MEDIUM if before or is_compound else WEAK
+
+
+def _bits_of_other_script(name: str) -> float | None:
+    """Bits that a value needs for a word that is not in Latin letters; None if there is none."""
+    name = unicodedata.normalize("NFC", name).lower()
+    ends = [(name.rfind(word) + len(word), bits) for word, bits in _OTHER_SCRIPTS if word in name]
+    end, bits = max(ends, default=(0, STRONG))
+    return bits if ends and len(name) - end <= _AFTER_SCRIPT else None
+
+
+def _ends_with(part: str, words: tuple[str, ...]) -> bool:
+    """Whether a part of a name is one of the words, or a longer one that ends with it."""
+    return part in words or (
+        len(part) > _MIN_SUFFIX and any(len(w) >= _MIN_SUFFIX and part.endswith(w) for w in words)
+    )
 
 
 def _last_of_several(name: str) -> str:

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from codling.core.artifact import Input
 from codling.core.errors import SourceError
-from codling.core.foreign_json import MAX_LINE_BYTES, open_regular, parse_row
+from codling.core.foreign_files import open_regular
+from codling.core.foreign_json import MAX_LINE_BYTES, parse_row
 from codling.core.inputs import source_input
 
 PARQUET = ".parquet"

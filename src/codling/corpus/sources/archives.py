@@ -28,6 +28,7 @@ from typing import IO, Literal, cast
 
 from codling.core.artifact import sha256_of
 from codling.core.errors import SourceError
+from codling.core.foreign_files import open_regular
 from codling.corpus.config import MAX_DOCUMENT_BYTES
 from codling.corpus.sources.repository import (
     Archive,
@@ -203,27 +204,27 @@ class ZipMembers:
 def _open_archive(path: Path, scratch: Path) -> Iterator[TarMembers | ZipMembers]:
     ending = _ending(path.name)
     if ending in ZIP:
-        with zipfile.ZipFile(path) as zipped:
+        with open_regular(path) as plain, zipfile.ZipFile(plain) as zipped:
             yield ZipMembers(zipped)
         return
     if not TAR[ending]:
-        with path.open("rb") as plain:
+        with open_regular(path) as plain:
             yield TarMembers(plain)
         return
     with tempfile.TemporaryFile(dir=scratch) as whole:
-        with _open_packed(path, TAR[ending]) as packed:
+        with open_regular(path) as plain, _unpack(plain, TAR[ending]) as packed:
             _copy(packed, whole, path)
         yield TarMembers(whole)
 
 
-def _open_packed(path: Path, compression: str) -> IO[bytes]:
+def _unpack(plain: IO[bytes], compression: str) -> IO[bytes]:
     match compression:
         case "gzip":
-            return cast(IO[bytes], gzip.open(path))
+            return cast(IO[bytes], gzip.open(plain))
         case "bz2":
-            return cast(IO[bytes], bz2.open(path))
+            return cast(IO[bytes], bz2.open(plain))
         case _:
-            return cast(IO[bytes], lzma.open(path))
+            return cast(IO[bytes], lzma.open(plain))
 
 
 def _copy(packed: IO[bytes], whole: IO[bytes], path: Path) -> None:

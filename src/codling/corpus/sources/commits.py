@@ -20,6 +20,7 @@ from codling.core.errors import SourceError
 from codling.core.files import escape_bytes
 from codling.core.git import Git, GitProcess, open_git
 from codling.core.git_place import find_place
+from codling.corpus.sources.repository import read_second
 
 MIN_COMMITS = 50
 """A repository of fewer commits (without merges) is not cut; where there are enough commits, at
@@ -262,4 +263,4 @@ def _parse(tokens: Iterator[bytes]) -> Iterator[Commit]:
 
 def _commit(about: Sequence[str], changes: Sequence[Change]) -> Commit:
     commit, second, email, author, message = about
-    return Commit(commit, int(second), email, author, message, tuple(changes))
+    return Commit(commit, read_second(second), email, author, message, tuple(changes))

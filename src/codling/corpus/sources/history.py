@@ -20,7 +20,7 @@ from codling.core.errors import SourceError
 from codling.core.files import escape_bytes
 from codling.core.git import Git, open_git
 from codling.core.git_place import find_place
-from codling.corpus.sources.repository import parse_second
+from codling.corpus.sources.repository import parse_second, read_second
 
 _LOG = ("log", "-z", "-c", "--root", "--raw", "--no-abbrev", "--no-renames", "--no-ext-diff")
 _FORMAT = "--format=%x01%H %ct"
@@ -99,7 +99,7 @@ def _parse(tokens: Iterator[bytes]) -> Iterator[tuple[bytes, int, bytes, bytes]]
         about = token.lstrip(b"\n")
         if about.startswith(b"\x01"):
             commit, _, stated = about[1:].partition(b" ")
-            second = int(stated)
+            second = read_second(stated.decode("ascii", "replace"))
         elif about.startswith(b":"):
             # ":MODE MODE BLOB BLOB M", and for a merge one more of each parent and "::" in front:
             # the blob after the commit is the last before the letters.

@@ -6,6 +6,7 @@ Not here: how each kind of source is listed and read (folders.py, git.py, archiv
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -104,6 +105,11 @@ def apply_bounds(entry: Entry) -> Entry:
     path = f"{entry.path[:100]}...{hashlib.sha256(entry.path.encode()).hexdigest()[:16]}"
     value = f"a path of {n_bytes:,} bytes"
     return replace(entry, path=path, n_bytes=0, rule="unreadable", value=value)
+
+
+def read_second(stated: str) -> int:
+    """The second that git prints for a commit; -1, which is no file's time, where it has none."""
+    return int(stated) if re.fullmatch(r"\d{1,18}", stated, re.ASCII) else -1
 
 
 def parse_second(stated: float) -> int | None:

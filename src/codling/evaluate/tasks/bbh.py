@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from codling.core.errors import SourceError
+from codling.core.foreign_files import read_text
 from codling.core.foreign_json import read_rows
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict
@@ -59,7 +60,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  #
 def _task(path: Path, name: str, shots_path: Path, mode: str) -> list[Problem]:
     (whole,) = read_rows(path)
     rows = whole["examples"]
-    shots = shots_path.read_text(encoding="utf-8").partition("-----\n")[2].strip()
+    shots = read_text(shots_path).partition("-----\n")[2].strip()
     return [
         Problem(id=f"{name}/{i}", data={**row, "shots": shots, "mode": mode}, group=name)
         for i, row in enumerate(rows)

@@ -5,11 +5,13 @@ asks for the letter. `--subset abstract_algebra` runs one subject.
 """
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from codling.core.errors import SourceError
+from codling.core.foreign_files import read_text
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask
 
@@ -57,8 +59,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  #
 
 def _rows(path: Path) -> list[list[str]]:
     """A CSV file's rows, without a header line."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file) if len(row) == 6]
+    rows = [row for row in csv.reader(io.StringIO(read_text(path))) if len(row) == 6]
     return rows[1:] if rows and rows[0][0] == "question" else rows
 
 

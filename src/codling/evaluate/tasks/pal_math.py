@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import ConfigError
+from codling.core.foreign_files import read_text
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.isolated_tests import rules_source
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
@@ -33,7 +34,7 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     folder = data_dir / "pal-math"
     rows = read_lines(folder / "datasets" / subset / "test.json")
     name = "math.md" if subset == "math" else "gsm8k.md"
-    shots = (folder / "prompts" / name).read_text(encoding="utf-8").strip()
+    shots = read_text(folder / "prompts" / name).strip()
     return [
         Problem(id=f"{subset}/{number}", data=_row(row, shots), group=subset)
         for number, row in enumerate(rows)

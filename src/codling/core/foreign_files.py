@@ -1,0 +1,67 @@
+"""Opening files whose paths come from outside: from the user, a repository or a checkpoint.
+
+Input: a path. Output: the file open for reading, or its text. What is no regular file (a pipe, a
+device, a folder) is refused in one line and never waited for; a link counts as what it leads to.
+
+    open_regular(path)   the file, in bytes
+    read_text(path)      its text, with a bound
+
+Not here: JSON (foreign_json.py), and files of a repository, where links are not followed
+(corpus/sources/folders.py).
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO
+
+from codling.core.errors import CodlingError, SourceError
+
+MAX_TEXT_BYTES = 256_000_000
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def open_regular(path: Path, error: type[CodlingError] = SourceError) -> IO[bytes]:
+    """The file open for reading; `error` if it is absent, not readable, or no regular file."""
+    try:
+        # Without O_NONBLOCK the call would wait until somebody writes to the pipe.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as wrong:
+        reason = getattr(wrong, "strerror", None) or " ".join(str(wrong).split())
+        if getattr(wrong, "errno", None) == errno.ENXIO:  # what opening a socket gives
+            reason = "it is a socket, not a regular file"
+        raise error(f"cannot read {path}: {reason}") from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = next((name for test, name in _KINDS if test(mode)), "special")
+        raise error(f"cannot read {path}: it is {kind}, not a regular file")
+    return os.fdopen(handle, "rb")
+
+
+def read_text(
+    path: Path,
+    error: type[CodlingError] = SourceError,
+    *,
+    max_bytes: int = MAX_TEXT_BYTES,
+    encoding: str = "utf-8",
+) -> str:
+    """The text of a regular file, with line ends of one kind, as Python reads texts.
+
+    Raises `error` also where it is not in that encoding or has more than `max_bytes`.
+    """
+    with open_regular(path, error) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise error(f"{path} has more than {max_bytes:,} bytes")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        raise error(f"{path} is not UTF-8 text; convert it first") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
