@@ -177,13 +177,16 @@ printf "%s" "{v}" | docker secret create db_pass -
 echo -n {v} | base64
 """
 _NAMES = """
-tr sifre şifre parola kullanici_sifresi dbSifre API_ANAHTARI gizli_anahtar gizliAnahtar erisim_belirteci ŞIFRE
-nl wachtwoord dbWachtwoord WACHTWOORD geheim api_sleutel geheime_sleutel toegangstoken toegangssleutel
+tr sifre şifre parola kullanici_sifresi dbSifre
+tr API_ANAHTARI gizli_anahtar gizliAnahtar erisim_belirteci ŞIFRE
+nl wachtwoord dbWachtwoord WACHTWOORD geheim
+nl api_sleutel geheime_sleutel toegangstoken toegangssleutel
 sv lösenord losenord DB_LOSENORD hemlighet api_nyckel apiNyckel hemlig_nyckel åtkomsttoken
 no passord dbPassord hemmelighet api_nøkkel apiNokkel tilgangsnøkkel
 da adgangskode kodeord hemmelighed api_nøgle apiNoegle adgangstoken
 fi salasana dbSalasana SALASANA salaisuus api_avain salainen_avain apiAvain tunnussana
-ja パスワード DBパスワード 秘密鍵 APIキー トークン アクセストークン 暗証番号 pasuwado himitsu himitsu_kagi api_kagi シークレット
+ja パスワード DBパスワード 秘密鍵 APIキー トークン アクセストークン
+ja 暗証番号 pasuwado himitsu himitsu_kagi api_kagi シークレット
 zh 密码 数据库密码 密碼 密钥 访问密钥 令牌 口令 mima db_mima miyao
 ko 비밀번호 DB비밀번호 암호 토큰 비밀키
 ru пароль ПАРОЛЬ пароль_бд секрет токен ключ_api parol sekret

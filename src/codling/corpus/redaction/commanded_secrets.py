@@ -41,7 +41,8 @@ _ARGUMENT = re.compile(r",\s*(?:\w{1,30}\s*[=:]\s*)?([\"'`])([^\s\"'`]{8,100})\1
 """A quoted argument that is not the first."""
 _MAX_ARGUMENTS = 400
 _WORD_OF_LINE = re.compile(r"(?<![^\s\"'=:<])([^\s\"'`=<>;|&$()]{8,100})(?![^\s\"'])")
-_DIGITS_OF_HASH = re.compile(r"(?:[0-9a-f]{7,}|[0-9A-F]{7,})")
+_ABBREVIATED_HASH = re.compile(r"[0-9a-f]{7,15}|[0-9A-F]{7,15}|[0-9a-f]{40}")
+"""What names a commit, an image or a container."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Command:
             last = min(line_end if line_end >= 0 else len(text), at + _MAX_LINE)
             if self.on_line:
                 words = _WORD_OF_LINE.finditer(text, after, last)
-                yield from (word for word in words if not _DIGITS_OF_HASH.fullmatch(word[1]))
+                yield from (word for word in words if not _ABBREVIATED_HASH.fullmatch(word[1]))
                 return
             found = self.pattern.match(text, after, last)
         if found is not None:
