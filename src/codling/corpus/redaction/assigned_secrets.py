@@ -31,7 +31,19 @@ _SECRET_KEYS, _NO_SECRET, _NO_KEY = (
     frozenset(_WORDS[k]) for k in ("secret_keys", "no_secret", "no_key")
 )
 _STEMS = "pass pwd pw ndpw otpw psk secr toke key auth cred iden"
-_FOREIGN_STEMS = [word[:4] for kind in ("secrets", "keys") for word in _WORDS[f"foreign_{kind}"]]
+
+
+def _stem(word: str) -> str:
+    """The four characters of a word that are rarest in others: few texts are then read closely.
+
+    >>> _stem("contraseña"), _stem("wachtwoord")
+    ('seña', 'twoo')
+    """
+    windows = [word[i : i + 4] for i in range(max(1, len(word) - 3))]
+    return max(windows, key=lambda w: (sum(not c.isascii() for c in w), random_bits(w)))
+
+
+_FOREIGN_STEMS = [_stem(w) for kind in ("secrets", "keys") for w in _WORDS[f"foreign_{kind}"]]
 STEMS = tuple(dict.fromkeys((*_STEMS.split(), *_FOREIGN_STEMS)))
 """One of them is in every telling name, in small letters."""
 MIN_VALUE, MAX_VALUE = 8, 200

@@ -73,15 +73,15 @@ def tables() -> tuple[NDArray[np.uint16], NDArray[np.bool_], tuple[NDArray[np.ge
 
 
 def _mark_tables() -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16]]:
-    """A bit for each three bytes that begin a mark, the first row of their marks, and the rows."""
+    """Which three bytes begin a mark, the first row of their marks, and the rows."""
     rows = sorted({row for mark, kind in _marks() for row in _mark_rows(mark, kind)})
     marks = np.array(rows, np.uint16)
-    bits, first = np.zeros(_TRIPLES // 8, np.uint8), np.zeros(_TRIPLES, np.uint16)
+    begins, first = np.zeros(_TRIPLES, np.uint8), np.zeros(_TRIPLES, np.uint16)
     for k in range(len(rows) - 1, -1, -1):
         three = rows[k][_TRIPLE]
         first[three] = k
-        bits[three >> 3] |= 1 << (three & 7)
-    return bits, first, marks
+        begins[three] = 1
+    return begins, first, marks
 
 
 def _marks() -> Iterator[tuple[str, int]]:
@@ -109,11 +109,12 @@ def may_assign(data, start, end, known):
 
     `known` are the `tables`.
     """
-    classes, fillers, (bits, first, marks) = known
-    three = 0
+    classes, fillers, (begins, first, marks) = known
+    five, whole = np.uint32(31), np.uint32(_TRIPLES - 1)
+    three = np.uint32(0)  # without a sign: indices need no test for negative ones then
     for i in range(start, end):
-        three = ((three << 5) | (data[i] & 31)) & _TRIPLES - 1
-        if bits[three >> 3] >> (three & 7) & 1:
+        three = ((three << np.uint32(5)) | (np.uint32(data[i]) & five)) & whole
+        if begins[three]:
             k = first[three]
             while k < len(marks) and marks[k, _TRIPLE] == three:
                 at = i - 2
