@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from codling.checkpoint.gguf_file import read_gguf
 from codling.checkpoint.gguf_writer import GgufValue, TensorToWrite, write_gguf
 from codling.core.errors import CheckpointError, name_faults
-from codling.core.foreign_json import open_regular
+from codling.core.foreign_files import open_regular
 from codling.export.gguf_tensors import GgufPart
 
 Floats = NDArray[np.float32]
