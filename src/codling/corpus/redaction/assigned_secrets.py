@@ -111,10 +111,10 @@ def _is_latin(word: str) -> bool:
     return word[0] < "\u0250"
 
 
-def _unaccented(text: str) -> str:
+def _strip_accents(text: str) -> str:
     """Latin letters without their marks.
 
-    >>> _unaccented("lösenord"), _unaccented("hasło")
+    >>> _strip_accents("lösenord"), _strip_accents("hasło")
     ('losenord', 'haslo')
     """
     plain = unicodedata.normalize("NFKD", text.translate(_OTHER_LETTERS))
@@ -122,7 +122,7 @@ def _unaccented(text: str) -> str:
 
 
 _FOREIGN_SECRETS, _FOREIGN_KEYS = (
-    tuple(sorted({_unaccented(word).strip("_") for word in _WORDS[kind] if _is_latin(word)}))
+    tuple(sorted({_strip_accents(word).strip("_") for word in _WORDS[kind] if _is_latin(word)}))
     for kind in ("foreign_secrets", "foreign_keys")
 )
 """The foreign words in Latin letters."""
@@ -268,7 +268,7 @@ def needed_bits(name: str, between: str) -> float | None:
     if not name.isascii():
         if (bits := _bits_of_other_script(name)) is not None:
             return bits
-        name = _unaccented(name)
+        name = _strip_accents(name)
     parts = [part.lower() for part in _PARTS.findall(_last_of_several(name))]
     words = [part for part in parts if not part.isdigit()]
     for i in range(len(words) - 1, -1, -1):
