@@ -27,8 +27,14 @@ _KINDS = (
 )
 
 
-def open_regular(path: Path, error: type[CodlingError] = SourceError) -> IO[bytes]:
-    """The file open for reading; `error` if it is absent, not readable, or no regular file."""
+def open_regular(
+    path: Path, error: type[CodlingError] = SourceError, *, what: str = ""
+) -> IO[bytes]:
+    """The file open for reading; `error` if it is absent, not readable, or no regular file.
+
+    `what` says before the path which file of the user's it is: `the key file`.
+    """
+    named = f"{what} {path}" if what else f"{path}"
     try:
         # Without O_NONBLOCK the call would wait until somebody writes to the pipe.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -36,12 +42,12 @@ def open_regular(path: Path, error: type[CodlingError] = SourceError) -> IO[byte
         reason = getattr(wrong, "strerror", None) or " ".join(str(wrong).split())
         if getattr(wrong, "errno", None) == errno.ENXIO:  # what opening a socket gives
             reason = "it is a socket, not a regular file"
-        raise error(f"cannot read {path}: {reason}") from None
+        raise error(f"cannot read {named}: {reason}") from None
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
         kind = next((name for test, name in _KINDS if test(mode)), "special")
-        raise error(f"cannot read {path}: it is {kind}, not a regular file")
+        raise error(f"cannot read {named}: it is {kind}, not a regular file")
     return os.fdopen(handle, "rb")
 
 
@@ -51,12 +57,13 @@ def read_text(
     *,
     max_bytes: int = MAX_TEXT_BYTES,
     encoding: str = "utf-8",
+    what: str = "",
 ) -> str:
     """The text of a regular file, with line ends of one kind, as Python reads texts.
 
     Raises `error` also where it is not in that encoding or has more than `max_bytes`.
     """
-    with open_regular(path, error) as file:
+    with open_regular(path, error, what=what) as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise error(f"{path} has more than {max_bytes:,} bytes")

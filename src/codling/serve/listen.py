@@ -31,7 +31,9 @@ def find_key(config: ServeConfig, environment: Mapping[str, str]) -> str | None:
     """The API key: from the settings, from its file, or from the environment."""
     if config.api_key_file is None:
         return config.api_key or environment.get(KEY_VARIABLE) or None
-    lines = read_text(config.api_key_file, ConfigError, max_bytes=_MAX_KEY_BYTES).split("\n")
+    lines = read_text(
+        config.api_key_file, ConfigError, max_bytes=_MAX_KEY_BYTES, what="the key file"
+    ).split("\n")
     if not lines[0].strip():
         raise ConfigError(f"the first line of {config.api_key_file} is empty; write the key there")
     return lines[0].strip()
