@@ -69,7 +69,10 @@ def main() -> None:
     tree = files_at(arguments.repo, f"HEAD~{arguments.later}")
     newest = files_at(arguments.repo, "HEAD")
     with TextEngine.open(
-        arguments.model, precision=arguments.precision, max_length=2048, max_streams=2
+        arguments.model,
+        precision=arguments.precision,
+        max_length=2048,
+        max_streams=3 * arguments.places,  # every prompt stays in the cache
     ) as engine:
         memory = Memory.build(engine.tokenizer, map(row_of, tree, tree.values()))
         works = [

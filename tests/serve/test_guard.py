@@ -166,3 +166,5 @@ def test_metrics_count_requests_and_tokens(server: Running) -> None:
     assert "random" not in text
     for name in ("generated_tokens_total", "prompt_tokens_total", "first_token_seconds_bucket"):
         assert f"codling_{name}" in text
+    for name in ("drafted_tokens_total", "accepted_draft_tokens_total"):
+        assert f"codling_{name}" in text
