@@ -220,6 +220,12 @@ VERBS = (
         "model",
     ),
     Verb(
+        "plan",
+        "codling.train.cluster_plan:plan",
+        "Memory per GPU, days and energy of training a recipe on a cluster.",
+        "model",
+    ),
+    Verb(
         "trace",
         "codling.core.lineage:trace",
         "From an artefact back to the files and licences it was made from.",

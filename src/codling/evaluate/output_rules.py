@@ -21,15 +21,16 @@ import numbers
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 from codling.evaluate.plain_output import Output, Value, output, restore_types
 
 AS_SETS = ("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly",
            "larg_nnum", "intersection_array", "find_dissimilar", "Diff")  # fmt: skip
 """Functions of MBPP+ whose outputs are compared as sets."""
+_ENDED: Output = {"error": "the answer's process ended"}
 FOUND_OR_NOT = ("check_str", "text_match_three", "text_starta_endb")
 """Functions of MBPP+ whose outputs only count as None or not None."""
 
@@ -51,26 +52,23 @@ def judge_outputs(  # noqa: PLR0913 - what a program hands over
     """
     as_sets = dataset == "mbpp" and name in AS_SETS
     inputs = [arguments for some in input_lists for arguments in some]
-    process = _start_answer(source, (answer, name, inputs, as_sets))
+    said = _outputs_of(_start_answer(source, (answer, name, inputs, as_sets)))
     function = _function(reference, "reference", name)
-    expected = [output(function(*copy.deepcopy(arguments)), as_sets) for arguments in inputs]
-    got = _outputs_of(process)
     at = 0
     for some in input_lists:
         tolerance = atol
         for arguments in some:
-            wanted = expected[at]
-            said = got[at] if at < len(got) else {"error": "the answer's process ended"}
-            good, tolerance = is_right(dataset, name, arguments, wanted, said, tolerance)
-            assert good, f"input {at}: expected {_shorten(wanted)}, got {_shorten(said)}"
+            wanted = output(function(*copy.deepcopy(arguments)), as_sets)
+            got = next(said, _ENDED)
+            good, tolerance = is_right(dataset, name, arguments, wanted, got, tolerance)
+            assert good, f"input {at}: expected {_shorten(wanted)}, got {_shorten(got)}"
             at += 1
 
 
 def call_answer(source: str, answer: str, name: str) -> str:
     """What the answer's function `name` returns without arguments, as a text; AssertionError with
     its failure if it does not return one."""
-    said = _outputs_of(_start_answer(source, (answer, name, [[]], False)))
-    found = said[0] if said else {"error": "the answer's process ended"}
+    found = next(_outputs_of(_start_answer(source, (answer, name, [[]], False))), _ENDED)
     assert isinstance(found.get("value"), str), _shorten(found)
     return str(found["value"])
 
@@ -208,22 +206,31 @@ def _start_answer(source: str, told: tuple[Value, ...]) -> subprocess.Popen[byte
     return process
 
 
-def _outputs_of(process: subprocess.Popen[bytes]) -> list[Output]:
-    """The output of the answer's process, until it has ended."""
+def _outputs_of(process: subprocess.Popen[bytes]) -> Iterator[Output]:
+    """The outputs of the answer's process one by one, as soon as it has them: some are so large
+    that two of them fill the memory. The process ends with the last that is asked for."""
     assert process.stdout is not None
-    said = process.stdout.read()
-    process.wait()
-    outputs, at = [], 0
-    while len(said) >= at + 8:
-        size = int.from_bytes(said[at : at + 8], "big")
-        try:
-            row = marshal.loads(said[at + 8 : at + 8 + size])
-            row = {k: restore_types(row[k]) for k in ("kind", "value", "error") if k in row}
-        except (EOFError, ValueError, TypeError, KeyError, ZeroDivisionError):
-            row = {}
-        outputs.append(row if "error" in row or len(row) == 2 else {"error": "no output"})
-        at += 8 + size
-    return outputs
+    try:
+        while len(size := process.stdout.read(8)) == 8:
+            try:
+                row = marshal.loads(_read(process.stdout, int.from_bytes(size, "big")))
+                row = {k: restore_types(row[k]) for k in ("kind", "value", "error") if k in row}
+            except (EOFError, ValueError, TypeError, KeyError, ZeroDivisionError):
+                row = {}
+            yield row if "error" in row or len(row) == 2 else {"error": "no output"}
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _read(stream: IO[bytes], size: int) -> bytearray:
+    """Up to `size` bytes; no memory is taken for what the other side only claims to send."""
+    said = bytearray()
+    while size > 0 and (part := stream.read(min(size, 1 << 20))):
+        said += part
+        size -= len(part)
+    return said
 
 
 def _serve() -> None:
@@ -235,7 +242,7 @@ def _serve() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     sys.stdout = sys.stderr = io.TextIOWrapper(io.FileIO(null, "w"), encoding="utf-8")
-    kept = {"dumps": marshal.dumps, "write": os.write}
+    kept = {"dumps": marshal.dumps, "write": os.write, "view": memoryview}
     try:
         function = _function(answer, "answer", name)
         for arguments in inputs:
@@ -254,6 +261,7 @@ def _send(pipe: int, kept: dict[str, Any], make: Callable[[], Output]) -> None:
         data = kept["dumps"](make())
     except BaseException as error:  # noqa: BLE001 - a program may raise anything
         data = kept["dumps"]({"error": f"{type(error).__name__}: {str(error)[:200]}"})
-    data = len(data).to_bytes(8, "big") + data
-    while data:
-        data = data[kept["write"](pipe, data) :]
+    for part in (len(data).to_bytes(8, "big"), data):
+        rest = kept["view"](part)
+        while rest:
+            rest = rest[kept["write"](pipe, rest) :]

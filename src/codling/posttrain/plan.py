@@ -28,7 +28,7 @@ _LOADED_BYTES = 28
 """Per parameter where all are trained: the temporaries of an update too."""
 _FIXED_BYTES, _COMPILER_BYTES = 350_000_000, 150_000_000
 """The program and its libraries; what torch.compile loads besides."""
-_HOLES, _EAGER_HOLES = 1.15, 1.9
+_HOLES, _EAGER_HOLES = 1.15, {"bf16": 1.9, "fp32": 2.25}
 """Memory taken per byte of states: uncompiled, large temporaries leave holes between them."""
 _LOGIT_BYTES = 16
 _GIB = 2**30
@@ -72,7 +72,7 @@ def plan(shape: ModelConfig, config: PosttrainConfig, context: int) -> MemoryPla
         n_fixed=fixed,
         n_bytes=fixed
         + weights
-        + int((_HOLES if compiles else _EAGER_HOLES) * states)
+        + int((_HOLES if compiles else _EAGER_HOLES[config.precision]) * states)
         + _head_bytes(shape, n_tokens, config.mode),
     )
 

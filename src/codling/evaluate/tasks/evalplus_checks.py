@@ -12,6 +12,9 @@ from typing import Any
 
 from codling.evaluate.isolated_tests import rules_source
 
+MEMORY_BYTES = 8 << 30
+"""EvalPlus gives a process 4 GB; here the reference and the answer run at once."""
+
 
 def program(
     data: Mapping[str, Any], answer: str, reference: str, dataset: str, prepare: str = "inputs"

@@ -11,7 +11,7 @@ from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, read_lines
 from codling.evaluate.tasks import humaneval
-from codling.evaluate.tasks.evalplus_checks import program
+from codling.evaluate.tasks.evalplus_checks import MEMORY_BYTES, program
 from codling.sandbox.executor import Program
 
 
@@ -34,7 +34,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
         language="python",
         source=program(data, prelude(TASK, config) + answer, reference, "humaneval"),
         seconds=config.timeout or 30.0,
-        memory_bytes=4 << 30,
+        memory_bytes=MEMORY_BYTES,
     )
 
 

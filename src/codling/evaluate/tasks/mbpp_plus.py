@@ -9,7 +9,7 @@ from pathlib import Path
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
-from codling.evaluate.tasks.evalplus_checks import program
+from codling.evaluate.tasks.evalplus_checks import MEMORY_BYTES, program
 from codling.grading.extract import cut_at
 from codling.grading.python_code import python_program
 from codling.sandbox.executor import Program
@@ -73,7 +73,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program:
         _restore(int(data["task_id"].split("/")[1])),
     )
     return Program(
-        language="python", source=source, seconds=config.timeout or 30.0, memory_bytes=4 << 30
+        language="python", source=source, seconds=config.timeout or 30.0, memory_bytes=MEMORY_BYTES
     )
 
 

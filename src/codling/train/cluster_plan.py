@@ -1,0 +1,254 @@
+"""What training a recipe takes on a cluster, before anyone rents it: memory, time, energy.
+
+Input: a recipe or a published model's name, a kind of GPU, a layout. Output: text, with a line for
+what cannot fit or will be slow. Nothing is trained and no GPU is needed.
+
+Not here: the memory (layout.py), the makers' figures (gpus.toml).
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from codling.core.errors import ConfigError
+from codling.core.packaged import packaged_table
+from codling.core.ranges import PositiveShare, Range, Ranged
+from codling.core.recipe import build, read_recipe
+from codling.model.config import MAX_POSITION, ModelConfig
+from codling.model.presets import PRESETS
+from codling.model.sizes import flops_per_token, sizes
+from codling.train.layout import Layout, count_memory
+from codling.train.pretrain import PretrainConfig
+
+_OPTIMAL = 20
+"""Tokens per active parameter where nothing says how many (arXiv:2203.15556)."""
+_BATCH_TOKENS = 4 << 20
+_GIB = 2**30
+_DEGREES = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Gpu(Ranged):
+    """One row of gpus.toml."""
+
+    memory_gib: int
+    tflops: float
+    """Dense products of bf16, 1e12 operations a second."""
+    watts: int
+    node: int
+    """GPUs that share fast links."""
+
+
+@cache
+def known_gpus() -> dict[str, Gpu]:
+    """The accelerators that a plan may name."""
+    rows = packaged_table("codling.train", "gpus.toml")
+    return {name: build(Gpu, row, f"gpus.toml [{name}]") for name, row in rows.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig(Layout):
+    """Settings of `codling plan`."""
+
+    model: str
+    """A recipe's file, or the name of one that comes with codling, such as v2; or a published
+    model's name, such as coder-6.7b."""
+    gpu: str = "H100"
+    """Kind of GPU: A100, H100, H800, H200, B200, MI300X, L40S or RTX4090."""
+    mfu: PositiveShare = 0.4
+    """Share of the GPU's peak that the model's own arithmetic reaches. Published: 0.35 to 0.45 for
+    dense models, 0.15 to 0.25 for models with routed experts."""
+    tokens: Annotated[float, Range(1, 1e17)] | None = None
+    """Tokens to train on; by default those of the recipe's steps, else 20 per parameter that a
+    token meets."""
+    context: Annotated[int, Range(1, MAX_POSITION)] | None = None
+    """Tokens of a window; by default the recipe's, else 4096."""
+    batch: Annotated[int, Range(1, 1_000_000)] | None = None
+    """Windows per step; by default the recipe's, else 4M tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What is to be computed."""
+
+    shape: ModelConfig
+    window: int
+    n_windows: int
+    """Per step."""
+    n_tokens: float
+    """In all."""
+
+    @property
+    def flops(self) -> float:
+        """Operations of all steps: three passes' worth, each token seeing half a window."""
+        return 3.0 * flops_per_token(self.shape, self.window // 2) * self.n_tokens
+
+
+def plan(config: PlanConfig) -> str:
+    """Memory per GPU, time and energy of a training run, and what is wrong with its layout.
+
+    Codling itself trains data parallel, every GPU with a copy of the model; other layouts are for
+    planning with trainers that have them.
+
+    Raises ConfigError for unknown names, and for degrees that do not divide what they share.
+
+    Example:
+        codling plan v2 --gpu H800 --gpus 2048 --pipeline 16 --expert 8 --mfu 0.2
+    """
+    gpu = known_gpus().get(config.gpu)
+    if gpu is None:
+        raise ConfigError(f"no GPU {config.gpu}; choose one of {', '.join(known_gpus())}")
+    work = read_workload(config)
+    config.check(work.shape)
+    parts = count_memory(work.shape, config, work.window, work.n_windows)
+    rows = [*_describe_work(work), *_describe_layout(config), *_describe_cost(config, gpu, work)]
+    total = f"{sum(parts.values()) / _GIB:,.1f} of {gpu.memory_gib} GiB"
+    rows.append(("memory of one GPU", total))
+    rows += [(f"  {name}", f"{n / _GIB:,.1f} GiB") for name, n in parts.items()]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {text}" for name, text in rows]
+    warnings = [f"Warning: {text}." for text in find_faults(config, gpu, work)]
+    return "\n".join([f"{config.model} on {config.gpus:,} x {config.gpu}", "", *lines, *warnings])
+
+
+def read_workload(config: PlanConfig) -> Workload:
+    """Shape, windows and tokens, from the recipe or the published model, and the flags."""
+    recipe = _read(config.model)
+    pretrain = build(PretrainConfig, recipe.get("pretrain", {}), f"{config.model} [pretrain].")
+    shape, window, n_windows = PRESETS.get(config.model, pretrain.model), 4096, None
+    if recipe:
+        vocabulary = recipe.get("tokenizer", {}).get("vocab_size", pretrain.model.vocab_size)
+        rows = -(-vocabulary // pretrain.vocab_multiple) * pretrain.vocab_multiple
+        shape = replace(pretrain.model, vocab_size=rows)
+        window = pretrain.context or recipe.get("pack", {}).get("context", window)
+        n_windows = pretrain.batch_size * pretrain.accumulate
+    window = config.context or window
+    n_windows = config.batch or n_windows or max(1, _BATCH_TOKENS // window)
+    n_tokens = config.tokens or (pretrain.max_steps or 0) * n_windows * window
+    return Workload(
+        shape=shape,
+        window=window,
+        n_windows=n_windows,
+        n_tokens=n_tokens or _OPTIMAL * sizes(shape).active,
+    )
+
+
+def find_faults(config: PlanConfig, gpu: Gpu, work: Workload) -> list[str]:
+    """What cannot fit, will be slow, or leaves GPUs idle."""
+    found = []
+    if not _fits(config, gpu, work):
+        found.append(f"this does not fit; {_find_layout(config, gpu, work)}")
+    if config.tensor > gpu.node:
+        found.append(
+            f"--tensor {config.tensor} reaches beyond a node of {gpu.node}, and its traffic with it"
+        )
+    n_micro = work.n_windows / (config.data * config.micro_batch)
+    if n_micro < 1:
+        found.append(
+            f"a step of {work.n_windows:,} windows leaves some of {config.data:,} data-parallel "
+            "groups without any"
+        )
+    elif (bubble := (config.pipeline - 1) / (n_micro + config.pipeline - 1)) > 0.2:
+        found.append(f"the pipeline stands still {bubble:.0%} of the time: {n_micro:.0f} rounds")
+    if work.shape.n_layers % config.pipeline:
+        found.append(f"{work.shape.n_layers} layers on {config.pipeline} stages are uneven")
+    return found
+
+
+def _read(name: str) -> dict[str, Any]:
+    """The recipe of this name; empty for a published model that has none."""
+    try:
+        return read_recipe(Path(name))
+    except ConfigError as error:
+        if "no recipe at" not in str(error):
+            raise
+        if name in PRESETS:
+            return {}
+        raise ConfigError(f"{error}; published models are {', '.join(sorted(PRESETS))}") from None
+
+
+def _fits(config: PlanConfig, gpu: Gpu, work: Workload) -> bool:
+    parts = count_memory(work.shape, config, work.window, work.n_windows)
+    return sum(parts.values()) <= gpu.memory_gib * _GIB
+
+
+def _find_layout(config: PlanConfig, gpu: Gpu, work: Workload) -> str:
+    """The flags of the least change that fits on these GPUs."""
+    for recompute, tensor, pipeline, expert in product(
+        (False, True), (n for n in _DEGREES if n <= gpu.node), _DEGREES, _DEGREES
+    ):
+        tried = replace(
+            config,
+            tensor=tensor,
+            pipeline=pipeline,
+            expert=expert,
+            recompute=recompute,
+            shard="full",
+            micro_batch=1,
+        )
+        if _is_possible(tried, work.shape) and _fits(tried, gpu, work):
+            return f"{' '.join(_name_changes(config, tried))} would"
+    states = 18 * sizes(work.shape).total / _GIB
+    return (
+        f"no layout does: weights, gradients and moments alone are {states:,.0f} GiB, and "
+        f"{config.gpus:,} GPUs have {config.gpus * gpu.memory_gib:,}; take more"
+    )
+
+
+def _is_possible(config: PlanConfig, shape: ModelConfig) -> bool:
+    try:
+        config.check(shape)
+    except ConfigError:
+        return False
+    return True
+
+
+def _name_changes(was: PlanConfig, now: PlanConfig) -> list[str]:
+    """The flags that make one layout of the other."""
+    names = ("shard", "micro_batch", "tensor", "pipeline", "expert", "recompute")
+    values = {n: getattr(now, n) for n in names if getattr(now, n) != getattr(was, n)}
+    return [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+        for name, value in values.items()
+    ]
+
+
+def _describe_work(work: Workload) -> list[tuple[str, str]]:
+    count = sizes(work.shape)
+    n_steps = work.n_tokens / (work.n_windows * work.window)
+    return [
+        ("parameters", f"{count.total:,}, of which a token meets {count.active:,}"),
+        (
+            "text",
+            f"{work.n_tokens:.3g} tokens: {n_steps:,.0f} steps of {work.n_windows:,} windows of "
+            f"{work.window:,}",
+        ),
+        ("arithmetic", f"{work.flops:.3g} FLOP, {work.flops / work.n_tokens:.3g} a token"),
+    ]
+
+
+def _describe_layout(config: PlanConfig) -> list[tuple[str, str]]:
+    kept = {"full": "weights and states", "optimizer": "the optimizer's states", "none": "nothing"}
+    return [
+        (
+            "layout",
+            f"data {config.data:,} x tensor {config.tensor} x pipeline {config.pipeline} x context "
+            f"{config.context_parallel}, experts over {config.expert}; held once: "
+            f"{kept[config.shard]}",
+        )
+    ]
+
+
+def _describe_cost(config: PlanConfig, gpu: Gpu, work: Workload) -> list[tuple[str, str]]:
+    seconds = work.flops / (config.gpus * gpu.tflops * 1e12 * config.mfu)
+    hours = seconds * config.gpus / 3600
+    return [
+        (
+            "time",
+            f"{seconds / 86_400:,.1f} days at {config.mfu:.0%} of {gpu.tflops:,g} TFLOP/s: "
+            f"{work.n_tokens / seconds:,.0f} tokens/s, {hours:,.0f} GPU hours",
+        ),
+        ("energy", f"{hours * gpu.watts / 1e6:,.1f} MWh at {gpu.watts} W a GPU, cooling apart"),
+    ]

@@ -1,0 +1,149 @@
+"""A plan's numbers by hand: memory by part, operations, time, and what cannot be."""
+
+import typing
+
+import pytest
+
+from codling.core.errors import ConfigError
+from codling.model.config import ModelConfig, MoEConfig
+from codling.model.sizes import sizes
+from codling.train.cluster_plan import PlanConfig, find_faults, known_gpus, plan, read_workload
+from codling.train.layout import Layout, count_activations, count_experts, count_memory
+
+SHAPE = ModelConfig(
+    vocab_size=1000, hidden_size=64, intermediate_size=128, n_layers=4, n_heads=4, max_position=64
+)
+MOE = ModelConfig(
+    vocab_size=1000,
+    hidden_size=64,
+    intermediate_size=128,
+    n_layers=4,
+    n_heads=4,
+    moe=MoEConfig(n_routed_experts=8, n_experts_per_token=2, moe_intermediate_size=32),
+)
+
+
+def test_one_gpu_holds_18_bytes_of_every_parameter() -> None:
+    parts = count_memory(SHAPE, Layout(gpus=1), 64, 1)
+    n = sizes(SHAPE).total
+    assert (parts["weights"], parts["gradients"], parts["optimizer"]) == (2 * n, 4 * n, 12 * n)
+    assert parts["logits"] == 6 * 1000 * 64
+
+
+def test_a_token_leaves_its_states_and_products() -> None:
+    # 4 states of 64; queries, keys, values and output of 64; gate, value and product of 128.
+    assert count_activations(SHAPE) == 2 * (4 * 64 + 4 * 64 + 3 * 128)
+    parts = count_memory(SHAPE, Layout(gpus=1, micro_batch=3), 64, 3)
+    assert parts["activations"] == 3 * 64 * 4 * count_activations(SHAPE)
+    again = count_memory(SHAPE, Layout(gpus=1, recompute=True), 64, 1)
+    assert again["activations"] == 64 * (4 * 2 * 64 + count_activations(SHAPE))
+
+
+def test_sharing_divides_what_is_held() -> None:
+    one = count_memory(SHAPE, Layout(gpus=1), 64, 8)
+    four = count_memory(SHAPE, Layout(gpus=4), 64, 8)
+    assert four["optimizer"] == one["optimizer"] // 4
+    assert four["gradients"] == one["gradients"] // 4
+    moments_alone = count_memory(SHAPE, Layout(gpus=4, shard="optimizer"), 64, 8)
+    assert moments_alone["weights"] == one["weights"]
+    assert moments_alone["optimizer"] == one["optimizer"] // 4
+    halves = count_memory(SHAPE, Layout(gpus=2, tensor=2), 64, 8)
+    assert halves["activations"] == one["activations"] // 2
+    assert halves["weights"] == one["weights"] // 2
+
+
+def test_experts_are_spread_and_the_rest_is_not() -> None:
+    assert count_experts(MOE) == 3 * 8 * 3 * 64 * 32
+    layout = {"gpus": 8, "shard": "none"}
+    one = count_memory(MOE, Layout(**layout), 64, 8)  # type: ignore[arg-type]
+    four = count_memory(MOE, Layout(**layout, expert=4), 64, 8)  # type: ignore[arg-type]
+    assert one["weights"] - four["weights"] == 2 * count_experts(MOE) * 3 // 4
+
+
+def test_a_pipeline_keeps_as_many_micro_batches_as_it_has_stages() -> None:
+    whole = count_memory(SHAPE, Layout(gpus=1), 64, 8)
+    stage = count_memory(SHAPE, Layout(gpus=4, pipeline=4), 64, 8)
+    assert stage["activations"] == whole["activations"]
+    assert (
+        count_memory(SHAPE, Layout(gpus=4, pipeline=4), 64, 2)["activations"]
+        < (whole["activations"])
+    )
+
+
+def test_the_text_of_a_recipe_is_that_of_its_steps() -> None:
+    work = read_workload(PlanConfig(model="1b"))
+    assert work.n_tokens == 477_000 * 1024 * 4096
+    assert sizes(work.shape).total == 1_346_471_936
+    assert work.flops == pytest.approx(
+        work.n_tokens * 6 * (sizes(work.shape).active + 24 * 16 * 128 * 2 * 2048)
+    )
+    assert read_workload(PlanConfig(model="1b", tokens=5e9, context=2048)).n_tokens == 5e9
+
+
+def test_a_published_model_without_a_recipe_is_planned_with_20_tokens_a_parameter() -> None:
+    work = read_workload(PlanConfig(model="coder-5.7bmqa"))
+    assert work.n_tokens == 20 * sizes(work.shape).active
+    assert work.n_windows * work.window == 4 << 20
+
+
+def test_deepseek_v2_takes_the_published_hours_at_a_quarter_of_the_peak() -> None:
+    """172.8 thousand hours of an H800 for 1T tokens (arXiv:2405.04434, section 3.2.3)."""
+    work = read_workload(PlanConfig(model="v2", tokens=1e12))
+    hours = work.flops / (989e12 * 3600)
+    assert 0.2 < hours / 172_800 < 0.3
+
+
+def test_what_does_not_fit_is_told_with_what_would() -> None:
+    gpus = known_gpus()
+    config = PlanConfig(model="coder-6.7b", gpu="RTX4090")
+    assert find_faults(config, gpus["RTX4090"], read_workload(config)) == [
+        "this does not fit; --recompute would"
+    ]
+    config = PlanConfig(model="v2", gpus=8)
+    assert "no layout does" in find_faults(config, gpus["H100"], read_workload(config))[0]
+    fitting = PlanConfig(model="1b")
+    assert find_faults(fitting, gpus["H100"], read_workload(fitting)) == []
+
+
+def test_slow_layouts_are_told() -> None:
+    gpu = known_gpus()["H100"]
+    idle = PlanConfig(model="1b", gpus=64, tensor=16, pipeline=4, batch=2)
+    told = find_faults(idle, gpu, read_workload(idle))
+    assert any("reaches beyond a node" in each for each in told)
+    assert any("stands still 60% of the time" in each for each in told)
+    many = PlanConfig(model="1b", gpus=4096)
+    assert "without any" in find_faults(many, gpu, read_workload(many))[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"model": "1b", "gpu": "H1000"}, "no GPU H1000; choose one of A100"),
+        ({"model": "nope"}, "published models are coder-1.3b"),
+        ({"model": "1b", "tensor": 3, "gpus": 9}, "--tensor 3 does not divide 16 heads"),
+        ({"model": "1b", "tensor": 16}, "8 GPUs cannot be laid out as 16 x 1 x 1"),
+        ({"model": "1b", "pipeline": 32, "gpus": 32}, "--pipeline 32 is more than 24 layers"),
+        ({"model": "lite-moe", "expert": 6}, "--expert 6 does not divide 64 experts"),
+        ({"model": "lite-moe", "expert": 16}, "the 8 GPUs that are data parallel"),
+    ],
+)
+def test_a_mistake_is_one_line(flags: dict[str, typing.Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan(PlanConfig(**flags))
+
+
+def test_the_page_names_memory_time_and_energy() -> None:
+    text = plan(PlanConfig(model="33b", gpus=64))
+    assert "33,342,991,360, of which a token meets 33,111,780,352" in text
+    assert "191.4 days at 40% of 989 TFLOP/s" in text
+    assert "205.8 MWh at 700 W a GPU" in text
+    assert "Warning" not in text
+
+
+def test_help_names_every_gpu_of_the_table() -> None:
+    hint = PlanConfig.__doc__ or ""
+    assert hint
+    import inspect
+
+    source = inspect.getsource(PlanConfig)
+    assert all(name in source for name in known_gpus())
