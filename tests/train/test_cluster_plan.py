@@ -8,7 +8,7 @@ from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig, MoEConfig
 from codling.model.sizes import sizes
 from codling.train.cluster_plan import PlanConfig, find_faults, known_gpus, plan, read_workload
-from codling.train.layout import Layout, count_activations, count_experts, count_memory
+from codling.train.layout import ParallelLayout, count_activations, count_experts, count_memory
 
 SHAPE = ModelConfig(
     vocab_size=1000, hidden_size=64, intermediate_size=128, n_layers=4, n_heads=4, max_position=64
@@ -24,7 +24,7 @@ MOE = ModelConfig(
 
 
 def test_one_gpu_holds_18_bytes_of_every_parameter() -> None:
-    parts = count_memory(SHAPE, Layout(gpus=1), 64, 1)
+    parts = count_memory(SHAPE, ParallelLayout(gpus=1), 64, 1)
     n = sizes(SHAPE).total
     assert (parts["weights"], parts["gradients"], parts["optimizer"]) == (2 * n, 4 * n, 12 * n)
     assert parts["logits"] == 6 * 1000 * 64
@@ -33,21 +33,21 @@ def test_one_gpu_holds_18_bytes_of_every_parameter() -> None:
 def test_a_token_leaves_its_states_and_products() -> None:
     # 4 states of 64; queries, keys, values and output of 64; gate, value and product of 128.
     assert count_activations(SHAPE) == 2 * (4 * 64 + 4 * 64 + 3 * 128)
-    parts = count_memory(SHAPE, Layout(gpus=1, micro_batch=3), 64, 3)
+    parts = count_memory(SHAPE, ParallelLayout(gpus=1, micro_batch=3), 64, 3)
     assert parts["activations"] == 3 * 64 * 4 * count_activations(SHAPE)
-    again = count_memory(SHAPE, Layout(gpus=1, recompute=True), 64, 1)
+    again = count_memory(SHAPE, ParallelLayout(gpus=1, recompute=True), 64, 1)
     assert again["activations"] == 64 * (4 * 2 * 64 + count_activations(SHAPE))
 
 
 def test_sharing_divides_what_is_held() -> None:
-    one = count_memory(SHAPE, Layout(gpus=1), 64, 8)
-    four = count_memory(SHAPE, Layout(gpus=4), 64, 8)
+    one = count_memory(SHAPE, ParallelLayout(gpus=1), 64, 8)
+    four = count_memory(SHAPE, ParallelLayout(gpus=4), 64, 8)
     assert four["optimizer"] == one["optimizer"] // 4
     assert four["gradients"] == one["gradients"] // 4
-    moments_alone = count_memory(SHAPE, Layout(gpus=4, shard="optimizer"), 64, 8)
+    moments_alone = count_memory(SHAPE, ParallelLayout(gpus=4, shard="optimizer"), 64, 8)
     assert moments_alone["weights"] == one["weights"]
     assert moments_alone["optimizer"] == one["optimizer"] // 4
-    halves = count_memory(SHAPE, Layout(gpus=2, tensor=2), 64, 8)
+    halves = count_memory(SHAPE, ParallelLayout(gpus=2, tensor=2), 64, 8)
     assert halves["activations"] == one["activations"] // 2
     assert halves["weights"] == one["weights"] // 2
 
@@ -55,17 +55,17 @@ def test_sharing_divides_what_is_held() -> None:
 def test_experts_are_spread_and_the_rest_is_not() -> None:
     assert count_experts(MOE) == 3 * 8 * 3 * 64 * 32
     layout = {"gpus": 8, "shard": "none"}
-    one = count_memory(MOE, Layout(**layout), 64, 8)  # type: ignore[arg-type]
-    four = count_memory(MOE, Layout(**layout, expert=4), 64, 8)  # type: ignore[arg-type]
+    one = count_memory(MOE, ParallelLayout(**layout), 64, 8)  # type: ignore[arg-type]
+    four = count_memory(MOE, ParallelLayout(**layout, expert=4), 64, 8)  # type: ignore[arg-type]
     assert one["weights"] - four["weights"] == 2 * count_experts(MOE) * 3 // 4
 
 
 def test_a_pipeline_keeps_as_many_micro_batches_as_it_has_stages() -> None:
-    whole = count_memory(SHAPE, Layout(gpus=1), 64, 8)
-    stage = count_memory(SHAPE, Layout(gpus=4, pipeline=4), 64, 8)
+    whole = count_memory(SHAPE, ParallelLayout(gpus=1), 64, 8)
+    stage = count_memory(SHAPE, ParallelLayout(gpus=4, pipeline=4), 64, 8)
     assert stage["activations"] == whole["activations"]
     assert (
-        count_memory(SHAPE, Layout(gpus=4, pipeline=4), 64, 2)["activations"]
+        count_memory(SHAPE, ParallelLayout(gpus=4, pipeline=4), 64, 2)["activations"]
         < (whole["activations"])
     )
 

@@ -19,7 +19,7 @@ from codling.core.recipe import build, read_recipe
 from codling.model.config import MAX_POSITION, ModelConfig
 from codling.model.presets import PRESETS
 from codling.model.sizes import flops_per_token, sizes
-from codling.train.layout import Layout, count_memory
+from codling.train.layout import ParallelLayout, count_memory
 from codling.train.pretrain import PretrainConfig
 
 _OPTIMAL = 20
@@ -49,7 +49,7 @@ def known_gpus() -> dict[str, Gpu]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanConfig(Layout):
+class PlanConfig(ParallelLayout):
     """Settings of `codling plan`."""
 
     model: str

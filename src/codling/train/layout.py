@@ -29,7 +29,7 @@ _GAPS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout(Ranged):
+class ParallelLayout(Ranged):
     """What every GPU has a part of; the product of all but expert and data divides the GPUs."""
 
     gpus: Degree = 8
@@ -77,7 +77,9 @@ class Layout(Ranged):
             )
 
 
-def count_memory(shape: ModelConfig, layout: Layout, window: int, n_windows: int) -> dict[str, int]:
+def count_memory(
+    shape: ModelConfig, layout: ParallelLayout, window: int, n_windows: int
+) -> dict[str, int]:
     """Bytes by part on the GPU that holds most, for steps of `n_windows` windows."""
     layers = -(-shape.n_layers // layout.pipeline)
     others, experts = _stage_parameters(shape, layout, layers)
@@ -105,7 +107,9 @@ def count_experts(shape: ModelConfig) -> int:
     return n_layers * shape.moe.n_routed_experts * one
 
 
-def _stage_parameters(shape: ModelConfig, layout: Layout, layers: int) -> tuple[float, float]:
+def _stage_parameters(
+    shape: ModelConfig, layout: ParallelLayout, layers: int
+) -> tuple[float, float]:
     """Of one stage of the pipeline, on one GPU: parameters but for experts', and experts'."""
     embedding = shape.vocab_size * shape.hidden_size
     ends = embedding * (1 if shape.tie_embeddings else 2)
@@ -116,13 +120,13 @@ def _stage_parameters(shape: ModelConfig, layout: Layout, layers: int) -> tuple[
     return inner * share + own_ends, experts * share / layout.expert
 
 
-def _tokens(layout: Layout, window: int) -> float:
+def _tokens(layout: ParallelLayout, window: int) -> float:
     """Tokens of which one GPU holds activations at a time."""
     return layout.micro_batch * window / layout.context_parallel / layout.tensor
 
 
 def _activations(
-    shape: ModelConfig, layout: Layout, window: int, n_windows: int, layers: int
+    shape: ModelConfig, layout: ParallelLayout, window: int, n_windows: int, layers: int
 ) -> float:
     n_micro = max(1, n_windows // (layout.data * layout.micro_batch))
     in_flight = layers * min(layout.pipeline, n_micro)
