@@ -30,6 +30,7 @@ from codling.core.recipe import (
     read_recipe,
 )
 from codling.core.shards import read_rows
+from codling.corpus.sources.archives import stem
 from codling.corpus.sources.commits import reason_not_to_cut
 from codling.report.run_summary import summarise
 from codling.stations import DOCUMENTS, PATH, TABLES, Station, stations_of
@@ -313,9 +314,7 @@ def _value(text: str) -> object:
 def _default_run_dir(sources: tuple[Path, ...]) -> Path:
     if not sources:
         return Path("runs/stdlib")
-    name = sources[0].resolve().name
-    for suffix in (".gz", ".tar", ".tgz", ".zip", ".whl", ".git"):
-        name = name.removesuffix(suffix)
+    name = stem(sources[0].resolve().name).removesuffix(".git")
     more = f"+{len(sources) - 1}" if len(sources) > 1 else ""
     return Path("runs") / ((name or "grown") + more)
 
