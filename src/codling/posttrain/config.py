@@ -78,6 +78,9 @@ class TuneConfig(PosttrainConfig):
     """Held-out questions that the model answers at each measurement, for people to read."""
     sample_tokens: Annotated[int, Range(1, MAX_CONTEXT)] = aside(128)
     """Tokens of such an answer at most."""
+    shard: bool = aside(False)
+    """Several processes: each holds its share of weights, gradients and moments (FSDP2), instead of
+    all of them."""
     fim_rate: ProperShare = 0.0
     """Share of the training documents that are insertion tasks, cut from the answers' code, so that
     the tuned model still inserts."""

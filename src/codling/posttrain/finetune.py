@@ -176,6 +176,7 @@ def _tune_config(flags: Mapping[str, Any], schedule: ScheduleConfig, n_ranks: in
         max_steps=flags["max_steps"] if flags["max_steps"] > 0 else None,
         packing=not flags["faithful"],
         group_by_length=flags["group_by_length"],
+        shard="full_shard" in flags["fsdp"] and n_ranks > 1,
         fim_rate=flags["fim_rate"],
         weigh="batches" if flags["faithful"] else "tokens",
         optimizer=optimizer,

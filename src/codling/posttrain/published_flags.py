@@ -46,6 +46,7 @@ DEFAULTS: Mapping[str, Value] = {
     "per_gpu_train_batch_size": 0,
     "torch_compile": False,
     "group_by_length": False,
+    "fsdp": "",
     "use_peft": False,
     "lora_rank": 16,
     "lora_alpha": 32.0,
@@ -79,8 +80,8 @@ _IGNORED = {
     "activations are kept: memory is what codling says before it begins": (
         "gradient_checkpointing gradient_checkpointing_kwargs auto_find_batch_size"
     ),
-    "weights are whole on every process; sharding them is not built yet": (
-        "fsdp fsdp_min_num_params fsdp_config fsdp_transformer_layer_cls_to_wrap"
+    "each block is a unit of sharding": (
+        "fsdp_min_num_params fsdp_config fsdp_transformer_layer_cls_to_wrap"
     ),
     "rows are measured, and none is dropped": "length_column_name dataloader_drop_last",
     "it does not change what is learned here": (
@@ -170,10 +171,17 @@ def read_deepspeed(
     lines = []
     if unknown:
         lines.append(f"{path}: no effect, codling knows no {', '.join(unknown)}")
-    if sharding:
+    if config.get(f"{_SHARDING}stage") == 3:
+        found["fsdp"] = "full_shard"
         lines.append(
-            f"{path}: zero_optimization has no effect, weights are whole on every process; so the "
-            "final folder holds all of them, where ZeRO-3 left empty ones"
+            f"{path}: ZeRO stage 3, each of {n_ranks} processes holds its share of the weights (by "
+            "FSDP2; the other keys of zero_optimization have no effect); the final folder holds "
+            "whole weights, where ZeRO-3 left empty ones"
+        )
+    elif sharding:
+        lines.append(
+            f"{path}: zero_optimization has no effect below stage 3, weights are whole on every "
+            "process"
         )
     return found, lines
 

@@ -94,6 +94,7 @@ def tune(config: TuneConfig) -> Work:
         ranks=ranks,
         keep_best=True,
         patience=config.patience,
+        shard=config.shard,
         on_heldout=lambda step: samples.ask(model, step, write=ranks.is_main),
     )
     summary = trainer.run()
@@ -201,7 +202,8 @@ def _heldout(config: TuneConfig, meta: DialogueMeta, context: int) -> tuple[Batc
 def _samples(config: TuneConfig, tokenizer: Tokenizer, context: int, draft: Draft) -> SampleAnswers:
     stream = open_labelled(config.dialogues_dir, "heldout")
     room = context - config.sample_tokens
-    questions = list(take_questions(stream, config.n_samples, room))
+    n = 0 if config.shard else config.n_samples  # one process alone has no whole model to ask
+    questions = list(take_questions(stream, n, room))
     return SampleAnswers(questions, tokenizer, draft.path, config.sample_tokens)
 
 

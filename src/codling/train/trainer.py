@@ -42,6 +42,7 @@ from codling.train.machine import keep_freed_memory, set_threads
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.optimizer import Optimizer
+from codling.train.optim.sharded_optimizer import ShardedOptimizer, shard_model
 from codling.train.parallel.ranks import Ranks
 from codling.train.readings import Readings, Row
 from codling.train.schedule import rate_at
@@ -91,6 +92,7 @@ class Trainer:
         patience: int = 0,
         on_heldout: Callable[[int], None] | None = None,
         make_step: Callable[..., LossStep] | None = None,
+        shard: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte.
@@ -98,8 +100,8 @@ class Trainer:
         `keep_best` ends with the weights of the lowest held-out loss, the first ones included;
         after `patience` measurements in a row without a lower one (0: never) the run ends early.
         `on_heldout` is called after each of them with the number of steps.
-        `make_step`, called as LossStep is, makes another loss than the language model's.
-        `clock` gives the seconds that steps are timed with and minutes planned.
+        `make_step`, called as LossStep is, makes another loss; `shard` shares out the weights among
+        the ranks. `clock` gives the seconds that steps are timed with and minutes planned.
         """
         self.config, self.batches, self.heldout = config, batches, heldout
         self.bytes_per_token, self.folder = bytes_per_token, folder
@@ -107,16 +109,15 @@ class Trainer:
         self.device = choose_device(config.device)
         self.loader = Loader(batches, self.device, clock=clock)
         self.readings = Readings(self.device)
+        self._shards = shard and self.ranks.n_ranks > 1
         saved = read_position(self._state_path)
-        self.position = saved or Position(compiled=config.compile)
+        self.position = saved or Position(compiled=config.compile and not self._shards)
         self.position.n_threads = set_threads(self.position.n_threads or config.threads)
         keep_freed_memory()
-        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.model = model.train().to(self.device)
-        self.optimizer: Optimizer = FlatOptimizer(FlatWeights(self.model, dtype), config.optimizer)
-        self.step_fn = (make_step or LossStep)(
-            self.model, compiled=self.position.compiled, balance_alpha=balance_alpha
-        )
+        self.optimizer = self._make_optimizer()
+        compiled, make_step = self.position.compiled, make_step or LossStep
+        self.step_fn = make_step(self.model, compiled=compiled, balance_alpha=balance_alpha)
         self._patience, self._on_heldout = patience, on_heldout
         self._in_a_row, self._shown = 0, ""
         """Steps in a row that were skipped, and the progress bar's note on the last one."""
@@ -162,10 +163,11 @@ class Trainer:
                 bar.advance(1, self._shown)
                 bar.total = self._replan_if_needed()
                 began = self.clock()
-                if stop.requested or began - saved_at > self.config.save_seconds:
+                stops = self._agree(stop.requested)
+                if self._agree(stops or began - saved_at > self.config.save_seconds):
                     self._save(log)
                     saved_at = self.clock()
-                if stop.requested:
+                if stops:
                     where = f"step {at.step} of {at.n_steps}"
                     say(f"stopped at {where}, saved; the same command resumes")
                     raise SystemExit(stop.exit_code)
@@ -361,11 +363,30 @@ class Trainer:
         self._write(self.readings.take_ready(all_of_them=True), log)
         if self.ranks.is_main:
             log.sync()
+        if self.ranks.is_main or self._shards:
             save_state(self._state_path, self.position, self.optimizer, self.best)
 
     @property
     def _state_path(self) -> Path:
+        if self._shards:  # each process has a part
+            rank, n_ranks = self.ranks.rank, self.ranks.n_ranks
+            return self.folder / f"{SHARDS}/training-{rank}-of-{n_ranks}.safetensors"
         return self.folder / _STATE
+
+    def _make_optimizer(self) -> Optimizer:
+        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
+        if not self._shards:
+            return FlatOptimizer(FlatWeights(self.model, dtype), self.config.optimizer)
+        if self.ranks.agree(self.position.step) != self.position.step:
+            raise ConfigError(
+                "the states that the processes saved are of different steps; give --fresh"
+            )
+        shard_model(self.model, dtype, self.ranks)
+        return ShardedOptimizer(self.model, self.config.optimizer)
+
+    def _agree(self, wanted: bool) -> bool:
+        """Where every process saves its part, the first decides when."""
+        return bool(self.ranks.agree(int(wanted))) if self._shards else wanted
 
 
 def _copy(weights: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
