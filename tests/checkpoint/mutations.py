@@ -182,7 +182,11 @@ CONFIG_CHANGES: dict[str, tuple[Any, ...]] = {
     "eos_token_id": (-1, [-1], [257, 10**9], "a", [[1]]),
     "pad_token_id": (-2, "a", 10**9),
     "attention_bias": (True, "yes"),
-    "quantization_config": ({"quant_method": "gptq"},),
+    "quantization_config": (
+        {"quant_method": "gptq"},
+        {"quant_method": "compressed-tensors", "format": "marlin-24"},
+        {"quant_method": "compressed-tensors", "format": "pack-quantized"},
+    ),
 }
 
 
