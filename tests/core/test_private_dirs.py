@@ -71,6 +71,28 @@ def test_the_folder_of_a_killed_process_goes_with_the_next_and_a_living_ones_sta
     assert not kept.exists()
 
 
+def test_sigterm_ends_a_process_without_its_folder(place: Path) -> None:
+    process, made = hold(place)
+    assert made.is_dir()
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == -signal.SIGTERM
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.usefixtures("place")
+def test_a_forked_process_leaves_its_parents_folder() -> None:
+    with private_dir("codling-test-") as made:
+        child = os.fork()
+        if child == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+        assert made.is_dir()
+    assert not made.exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_a_young_folder_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(private_dirs, "_NEW_SECONDS", 60)
     (place / "codling-test-young").mkdir()

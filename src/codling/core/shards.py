@@ -34,6 +34,7 @@ from codling.core.cluster import map_on_ray
 from codling.core.errors import ArtifactError, CodlingError, StorageError
 from codling.core.files import make_folder, replace_file, sync_file, sync_folder, write_json
 from codling.core.log import Bar
+from codling.core.private_dirs import remove_private_dirs
 from codling.core.ranges import Ranged, Workers
 from codling.core.recipe import aside
 from codling.core.threads import available_cores
@@ -245,6 +246,7 @@ def _end_with_parent() -> None:
 
     def watch() -> None:
         wait([sentinel])
+        remove_private_dirs()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
