@@ -6,7 +6,7 @@ makes the same update; so the weights stay equal without being sent.
 
     torchrun --nproc-per-node 2 -m codling.cli pretrain ...
 
-Not here: sharded weights (FSDP2), tensor, expert and pipeline parallelism.
+Not here: sharded weights (optim/sharded_optimizer.py), tensor, expert and pipeline parallelism.
 """
 
 import os
