@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 
 from codling.core.errors import SourceError
-from codling.core.foreign_json import parse_lines, read_rows
 from codling.core.log import say
 from codling.posttrain.windows import Windows
 from codling.tokens.dataset import EpochOrders
 from codling.tokens.dialogue_files import LabelledStream
 from codling.tokens.dialogue_labels import DialogueEncoder, Labelled
-from codling.tokens.dialogue_rows import Dialogue, RowError, read_dialogue
+from codling.tokens.dialogue_rows import Dialogue, RowError, number_rows, read_dialogue
 from codling.train.loader import Batch
 from codling.train.parallel.ranks import Ranks
 
@@ -79,7 +78,7 @@ def read_pairs(
     heldout: list[LabelledPair] = []
     reasons: Counter[str] = Counter()
     for file in files:
-        for number, row in _numbered_rows(file):
+        for number, row in number_rows(file):
             try:
                 chosen, rejected = read_pair(row)
                 pair = (encoder.last_answer(chosen), encoder.last_answer(rejected))
@@ -129,9 +128,3 @@ def _read_side(row: Mapping[str, Any], side: str) -> Dialogue:
     return read_dialogue(
         {"messages": turns, "system": row.get("system"), "tools": row.get("tools")}
     )
-
-
-def _numbered_rows(file: Path) -> Any:  # noqa: ANN401 -- JSON
-    if file.suffix == ".json":
-        return enumerate(read_rows(file), 1)
-    return parse_lines(file, instead=lambda error: RowError("not-json", str(error)))

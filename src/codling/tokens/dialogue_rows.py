@@ -1,6 +1,7 @@
 """Rows of instruction data as people have them, told apart one by one by their keys.
 
-Input: a row of JSON. Output: a Dialogue, or RowError with the reason for which it is left out.
+Input: a file, and each row of JSON in it. Output: a Dialogue, or RowError with the reason for which
+the row is left out.
 
     DeepSeek-Coder, Evol-Instruct    instruction, output
     Alpaca                           instruction, input, output
@@ -16,10 +17,12 @@ What follows the last answer is left out. Texts are never changed.
 Not here: how a dialogue becomes tokens (dialogue_labels.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from codling.core.foreign_json import parse_lines, read_rows
 from codling.tokens.chat import Message
 from codling.tokens.template_marks import ROLES
 
@@ -58,6 +61,15 @@ class Dialogue:
     shape: str
     """The keys by which the row was read, for counting."""
     tools: tuple[Mapping[str, Any], ...] | None = None
+
+
+def number_rows(file: Path) -> Iterator[tuple[int, Any]]:
+    """The rows of a JSON or JSON Lines file with their numbers from 1; a RowError in place of a
+    line that is no JSON."""
+    if file.suffix == ".json":
+        yield from enumerate(read_rows(file), 1)
+        return
+    yield from parse_lines(file, instead=lambda error: RowError("not-json", str(error)))
 
 
 def read_dialogue(row: object) -> Dialogue:

@@ -13,7 +13,6 @@ Not here: tuning (posttrain/tune.py).
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +24,6 @@ import pyarrow as pa
 from codling.core.artifact import Draft
 from codling.core.errors import ConfigError, SourceError, TokenizerError
 from codling.core.files import write_json, write_json_lines
-from codling.core.foreign_json import parse_lines, read_rows
 from codling.core.inputs import source_input, tokenizer_input
 from codling.core.log import say
 from codling.core.ranges import Context, ProperShare, Ranged, Seed
@@ -47,12 +45,11 @@ from codling.tokens.dialogue_labels import (
     published_labels,
     published_template,
 )
-from codling.tokens.dialogue_rows import Dialogue, RowError, read_dialogue
+from codling.tokens.dialogue_rows import Dialogue, RowError, number_rows, read_dialogue
 from codling.tokens.token_files import META, dtype_for
 from codling.tokens.tokenizer import Tokenizer
 
 _SPLITS: tuple[Split, ...] = ("train", "heldout")
-_NOT_JSON = "not-json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +102,7 @@ runs/app/dialogues
     draft = yield [*map(source_input, config.files), tokenizer_input(config.tokenizer_dir)]
     with _DialogueWriter(draft, tokenizer) as writer:
         for file in config.files:
-            for number, row in _rows(file):
+            for number, row in number_rows(file):
                 try:
                     split, documents = labeller.label(row)
                 except RowError as error:
@@ -228,14 +225,6 @@ class _DialogueWriter:
         """Note a row that is left out."""
         entry = {"file": str(file), "row": number, "reason": error.reason, "detail": error.detail}
         self.dropped.append(entry)
-
-
-def _rows(file: Path) -> Iterator[tuple[int, object]]:
-    """The rows of a file with their numbers; in place of a line that is no JSON a RowError."""
-    if file.suffix == ".json":
-        yield from enumerate(read_rows(file), 1)
-        return
-    yield from parse_lines(file, instead=lambda error: RowError(_NOT_JSON, str(error)))
 
 
 def _publish(
