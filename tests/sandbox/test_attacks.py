@@ -101,6 +101,22 @@ os.wait()  # the first that is killed
     assert run("x = 1").passed
 
 
+def test_a_job_has_the_memory_that_it_asks_for_whatever_the_box_began_with():
+    def job(source, n_bytes):
+        return Job(steps=(Step(code=source, limits=Limits(memory_bytes=n_bytes)),))
+
+    with Box(limits=Limits(memory_bytes=64 << 20)) as box:
+        if not isinstance(box.group, ControlGroup):
+            pytest.skip(f"no control group bounds memory here: {box.group}")
+        large, small = job("hog = b'x' * (400 << 20)", 1 << 30), job("x = 1", 512 << 20)
+        jobs = iter(enumerate([small, large, large, small]))
+        replies = [reply for _, reply in box.stream(lambda _ahead: next(jobs, None))]
+        assert [reply.steps[0].exit for reply in replies] == [0, 0, 0, 0]
+        assert box.group.oom_kills() == 0
+        bounds = {path.read_text().strip() for path in box.group.folders[-1].glob("memory.[lm]*")}
+        assert str((512 + 256) << 20) in bounds
+
+
 def test_an_endless_loop_is_stopped_in_time(run):
     started = time.monotonic()
     outcome = run("while True: pass", wall_seconds=0.5)

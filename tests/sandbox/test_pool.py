@@ -111,7 +111,7 @@ def test_without_bubblewrap_nothing_runs_unless_unsafe(monkeypatch):
 
 
 def test_a_missing_file_is_said_in_one_line(tmp_path):
-    with pytest.raises(SourceError, match="no file"):
+    with pytest.raises(SourceError, match="No such file"):
         run_untrusted(UntrustedConfig(file=tmp_path / "none.py"))
 
 

@@ -14,6 +14,7 @@ import subprocess
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -56,6 +57,11 @@ class Job:
     """Patterns of files to hand back."""
     proc: bool = False
     """Whether Python programs see /proc too, as those of other languages always do."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all its processes may take together, where there is a control group."""
+        return max(step.limits.memory_bytes for step in self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +117,12 @@ class _PendingJob:
         message = struct.pack("=I", len(data)) + data
         return cls(index=taken[0], job=taken[1], message=message)
 
+    def fits_beside(self, running: Self) -> bool:
+        """Whether it may lie in the pipe while another runs: no more than what the pipe holds, so
+        that the two sides do not wait for each other, and under one bound of memory."""
+        is_short = len(self.message) <= _AHEAD
+        return is_short and self.job.memory_bytes == running.job.memory_bytes
+
 
 class Box:
     """A running fork server; use it in a `with` block."""
@@ -129,6 +141,7 @@ class Box:
         self.limits, self.unsafe, self.python = limits, unsafe, python or own_interpreter()
         self.shown, self.preload = tuple(shown), tuple(preload)
         self.group: cgroup.ControlGroup | str = "not started"
+        self._memory_bytes = self.limits.memory_bytes
         self.exposed = ""
         """Why programs run as the host's root, "" if they do not."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -161,11 +174,10 @@ class Box:
         """
         coming: _PendingJob | None = None
         while (now := coming or _PendingJob.of(take(False))) is not None:
-            sent = now.sent or self._send(now.message)
+            sent = now.sent or self._send(now)
             coming = _PendingJob.of(take(True))
-            # No more than what the pipe holds, so that the two sides do not wait for each other.
-            if coming is not None and sent and len(coming.message) <= _AHEAD:
-                coming.sent = self._send(coming.message)
+            if coming is not None and sent and coming.fits_beside(now):
+                coming.sent = self._send(coming)
             reply = self._collect(now.job) if sent else self._give_up("its pipe closed")
             if coming is not None and self._process is None:
                 coming.sent = False
@@ -207,6 +219,7 @@ class Box:
 
     def _start(self) -> None:
         self.group = cgroup.create(self.limits)
+        self._memory_bytes = self.limits.memory_bytes
         self._unread.clear()
         self._n_oom_kills = 0
         try:
@@ -260,19 +273,28 @@ class Box:
     def _oom_kills(self) -> int:
         return self.group.oom_kills() if isinstance(self.group, cgroup.ControlGroup) else 0
 
-    def _send(self, message: bytes) -> bool:
-        """Whether the server, started if need be, took the message."""
+    def _send(self, pending: _PendingJob) -> bool:
+        """Whether the server, started if need be, took the job."""
         if self._process is None:
             self._start()
         assert self._process is not None
         assert self._process.stdin is not None
-        view = memoryview(message)
+        self._bound_memory(pending.job.memory_bytes)
+        view = memoryview(pending.message)
         try:
             while view:
                 view = view[os.write(self._process.stdin.fileno(), view) :]
         except OSError:
             return False
         return True
+
+    def _bound_memory(self, n_bytes: int) -> None:
+        """Give the group the bound of the job that comes next."""
+        if isinstance(self.group, cgroup.ControlGroup) and n_bytes != self._memory_bytes:
+            # Less than the kernel still counts is refused; each process has its own bound, too.
+            with suppress(OSError):
+                self.group.bound_memory(n_bytes)
+                self._memory_bytes = n_bytes
 
     def _receive(self, seconds: float) -> dict[str, Any]:
         limit = time.monotonic() + seconds

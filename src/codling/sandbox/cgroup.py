@@ -38,6 +38,13 @@ class ControlGroup:
             for folder in self.folders:
                 (folder / "cgroup.procs").write_text(str(pid))
 
+    def bound_memory(self, n_bytes: int) -> None:
+        """Let its processes take so much together, beside what the fork server needs."""
+        for name in ("memory.limit_in_bytes", "memory.max"):
+            path = self.folders[-1] / name
+            if path.exists():
+                path.write_text(str(n_bytes + _OWN_MEMORY))
+
     def remove(self) -> None:
         """Delete the group, once the kernel has collected its last process."""
         for folder in self.folders:
@@ -96,8 +103,9 @@ def _create_v1(root: Path, name: str, limits: Limits) -> ControlGroup | str:
     pids.mkdir()
     (pids / "pids.max").write_text(str(limits.processes + 8))
     memory.mkdir()
-    (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes + _OWN_MEMORY))
-    return ControlGroup((pids, memory))
+    group = ControlGroup((pids, memory))
+    group.bound_memory(limits.memory_bytes)
+    return group
 
 
 def _create_v2(root: Path, name: str, limits: Limits) -> ControlGroup | str:
@@ -108,7 +116,8 @@ def _create_v2(root: Path, name: str, limits: Limits) -> ControlGroup | str:
             folder = parent / name
             folder.mkdir()
             (folder / "pids.max").write_text(str(limits.processes + 8))
-            (folder / "memory.max").write_text(str(limits.memory_bytes + _OWN_MEMORY))
             (folder / "memory.oom.group").write_text("0")
-            return ControlGroup((folder,))
+            group = ControlGroup((folder,))
+            group.bound_memory(limits.memory_bytes)
+            return group
     return f"the pids and memory controllers are not delegated to {root / own}"
