@@ -120,6 +120,7 @@ def test_slow_layouts_are_told() -> None:
     [
         ({"model": "1b", "gpu": "H1000"}, "no GPU H1000; choose one of A100"),
         ({"model": "nope"}, "published models are coder-1.3b"),
+        ({"model": "sft"}, r"sft has no table \[pretrain\]"),
         ({"model": "1b", "tensor": 3, "gpus": 9}, "--tensor 3 does not divide 16 heads"),
         ({"model": "1b", "tensor": 16}, "8 GPUs cannot be laid out as 16 x 1 x 1"),
         ({"model": "1b", "pipeline": 32, "gpus": 32}, "--pipeline 32 is more than 24 layers"),

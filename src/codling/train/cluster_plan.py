@@ -160,13 +160,16 @@ def find_faults(config: PlanConfig, gpu: Gpu, work: Workload) -> list[str]:
 def _read(name: str) -> dict[str, Any]:
     """The recipe of this name; empty for a published model that has none."""
     try:
-        return read_recipe(Path(name))
+        recipe = read_recipe(Path(name))
     except ConfigError as error:
         if "no recipe at" not in str(error):
             raise
         if name in PRESETS:
             return {}
         raise ConfigError(f"{error}; published models are {', '.join(sorted(PRESETS))}") from None
+    if "pretrain" not in recipe:
+        raise ConfigError(f"{name} has no table [pretrain], so there is nothing to plan")
+    return recipe
 
 
 def _fits(config: PlanConfig, gpu: Gpu, work: Workload) -> bool:
