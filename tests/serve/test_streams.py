@@ -29,6 +29,14 @@ class Slowed:
     def n_cached_tokens(self) -> int:
         return self.stream.n_cached_tokens
 
+    @property
+    def n_drafted_tokens(self) -> int:
+        return self.stream.n_drafted_tokens
+
+    @property
+    def n_accepted_tokens(self) -> int:
+        return self.stream.n_accepted_tokens
+
     def cancel(self) -> None:
         self.cancelled = True
         self.stream.cancel()

@@ -93,10 +93,10 @@ class Run:
             for task in tasks:
                 task.cancel()
             self.cancel(reason)
+            self.metrics.running.dec(len(tasks))
             self.metrics.cached_tokens.inc(self.n_cached_tokens)
             self.metrics.drafted_tokens.inc(self.n_drafted_tokens)
             self.metrics.accepted_tokens.inc(self.n_accepted_tokens)
-            self.metrics.running.dec(len(tasks))
             # Not gather: if the request's own task is cancelled here, that would cancel these a
             # second time, while they close what they hold (an upstream's connection).
             await asyncio.wait(tasks)
