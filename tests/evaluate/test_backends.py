@@ -77,15 +77,15 @@ def test_questions_of_many_threads_share_batches_and_get_their_own_answers(engin
     alone = [engine.answer(prompt, sampling, None).text for prompt in prompts]
     widths: list[int] = []
     inner = engine._engine._worker._engine
-    step = inner.step
+    next_tokens = inner.next_tokens
 
     def watched():
         widths.append(len(inner.scheduler.running))
-        return step()
+        return next_tokens()
 
-    inner.step = watched
+    inner.next_tokens = watched
     together = dict(in_threads(lambda p: engine.answer(p, sampling, None).text, prompts, 4))
-    inner.step = step
+    inner.next_tokens = next_tokens
     assert [together[i] for i in range(8)] == alone
     assert max(widths) == 4
 
