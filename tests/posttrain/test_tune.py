@@ -213,7 +213,7 @@ def test_a_run_that_no_longer_gains_ends_early(
     made = tune(
         tune_config(
             dialogues_dir=held_out(base_dir, tmp_path),
-            optimizer=replace(FAST, learning_rate=10.0),
+            optimizer=replace(FAST, learning_rate=1000.0),  # breaks the model at once
             max_steps=20,
             n_heldout_evals=10,
             patience=2,

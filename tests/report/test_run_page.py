@@ -188,7 +188,7 @@ def first_line(found: RunView, monkeypatch: pytest.MonkeyPatch) -> str:
         (judged(1.5), "Not better than the 6-gram baseline"),
         (judged(math.nan), "Not better than the 6-gram baseline: no number of bits per byte"),
         (judged(1.2, n_steps=99), "Hardly trained: 99 steps"),
-        (judged(1.6, n_steps=1), "Hardly trained: 1 step, "),
+        (judged(1.6, n_steps=1), "Hardly trained: 1 step; "),
         (judged(1.2, n_steps=100), "Better than the 6-gram baseline: 1.200 bits per byte"),
     ],
 )
