@@ -3,9 +3,6 @@
 Needs the files of CODLING_WEIGHTS_DIR, or of the folder `weights` beside the checkout.
 """
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -14,6 +11,7 @@ from codling.checkpoint.load import load_model
 from codling.model.cache import KVCache
 from codling.model.transformer import Transformer
 from codling.tokens.from_gguf import tokenizer_from_gguf
+from real_weights import find_weights
 
 pytestmark = pytest.mark.slow
 transformers = pytest.importorskip("transformers")
@@ -45,11 +43,6 @@ PROMPTS = [
 ]
 
 
-def weights_dir() -> Path:
-    beside = Path(__file__).resolve().parents[3] / "weights"
-    return Path(os.environ.get("CODLING_WEIGHTS_DIR", beside))
-
-
 def greedy(model: Transformer, prompt: list[int]) -> list[int]:
     cache = KVCache.allocate(model.config, 1, len(prompt) + N_NEW)
     new: list[int] = []
@@ -65,10 +58,7 @@ def greedy(model: Transformer, prompt: list[int]) -> list[int]:
 @torch.inference_mode()
 @pytest.mark.parametrize("pattern", ["SmolLM2-135M*.gguf", "Qwen2.5-Coder-0.5B*.gguf"])
 def test_greedy_tokens_equal_transformers_on_20_prompts(pattern: str) -> None:
-    found = sorted(weights_dir().glob(pattern))
-    if not found:
-        pytest.skip(f"needs {pattern} in {weights_dir()}; shared/data/README.md says where from")
-    path = found[0]
+    path = find_weights(pattern)
     ours = load_model(path)
     tokenizer = tokenizer_from_gguf(read_gguf_metadata(path))
     theirs = transformers.AutoModelForCausalLM.from_pretrained(

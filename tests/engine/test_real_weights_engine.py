@@ -4,38 +4,21 @@ Needs the files of CODLING_WEIGHTS_DIR, or of the folder `weights` beside the ch
 plain model says what transformers says is the part of tests/checkpoint/test_real_weights.py.
 """
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
+from real_weights import PROMPTS, find_weights
 
 pytestmark = pytest.mark.slow
 
 TIE = 1e-3
 """Two best logits nearer than this are a tie: rounding decides, and the texts part."""
-PROMPTS = [
-    "def fibonacci(n):\n",
-    "def quicksort(items):\n    ",
-    "import numpy as np\n\n",
-    "class Stack:\n    def __init__(self):\n",
-    "# Read a CSV file and return its rows\n",
-    "The capital of France is",
-    "#include <stdio.h>\n\nint main(",
-    "x = [i * i for i in",
-]
 
 
 def open_engine(pattern: str) -> TextEngine:
-    beside = Path(__file__).resolve().parents[3] / "weights"
-    folder = Path(os.environ.get("CODLING_WEIGHTS_DIR", beside))
-    found = sorted(folder.glob(pattern))
-    if not found:
-        pytest.skip(f"needs {pattern} in {folder}; shared/data/README.md says where from")
-    return TextEngine.open(found[0], max_length=512)
+    return TextEngine.open(find_weights(pattern), max_length=512)
 
 
 @torch.inference_mode()

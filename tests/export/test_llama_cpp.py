@@ -4,7 +4,6 @@ Needs llama-cpp-python; the real model also the files of CODLING_WEIGHTS_DIR, or
 `weights` beside the checkout.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,14 @@ from codling.engine.text import TextEngine
 from codling.export.export import ExportConfig, export
 from export.exported import LATENT_SHAPES, SHAPES, save
 from export.ggml import llama_library
+from real_weights import PROMPTS as CODE
+from real_weights import find_weights
 
 pytestmark = pytest.mark.slow
 
 N_NEW = 64
 TINY = SHAPES | LATENT_SHAPES
-PROMPTS = [
-    "def fibonacci(n):\n",
-    "def quicksort(items):\n    ",
-    "import numpy as np\n\n",
-    "class Stack:\n    def __init__(self):\n",
-    "# Read a CSV file and return its rows\n",
-    "The capital of France is",
-    "#include <stdio.h>\n\nint main(",
-    "x = [i * i for i in",
-    "SELECT name, count(*) FROM users WHERE",
-    "Größe und 漢字: it's 1234",
-]
+PROMPTS = [*CODE, "SELECT name, count(*) FROM users WHERE", "Größe und 漢字: it's 1234"]
 
 
 @pytest.mark.parametrize("kind", TINY)
@@ -43,18 +33,9 @@ def test_tiny_models_say_the_same(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_real_model_says_the_same(tmp_path: Path) -> None:
-    weights = real_weights("[Ss]mol[Ll][Mm]2-135*.gguf")
+    weights = find_weights("[Ss]mol[Ll][Mm]2-135*.gguf")
     made = export(ExportConfig(model=weights, type="f32", out_dir=tmp_path / "out"))
     compare(weights, made.files("*.gguf")[0])
-
-
-def real_weights(pattern: str) -> Path:
-    beside = Path(__file__).resolve().parents[3] / "weights"
-    folder = Path(os.environ.get("CODLING_WEIGHTS_DIR", beside))
-    found = sorted(folder.glob(pattern))
-    if not found:
-        pytest.skip(f"needs the weights {pattern} in {folder}")
-    return found[0]
 
 
 def compare(model: Path, exported: Path) -> None:

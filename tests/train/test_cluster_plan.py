@@ -1,5 +1,6 @@
 """A plan's numbers by hand: memory by part, operations, time, and what cannot be."""
 
+import inspect
 import typing
 
 import pytest
@@ -8,7 +9,7 @@ from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig, MoEConfig
 from codling.model.sizes import sizes
 from codling.train.cluster_plan import PlanConfig, find_faults, known_gpus, plan, read_workload
-from codling.train.layout import ParallelLayout, count_activations, count_experts, count_memory
+from codling.train.layout import ParallelLayout, count_activations, count_memory
 
 SHAPE = ModelConfig(
     vocab_size=1000, hidden_size=64, intermediate_size=128, n_layers=4, n_heads=4, max_position=64
@@ -53,11 +54,11 @@ def test_sharing_divides_what_is_held() -> None:
 
 
 def test_experts_are_spread_and_the_rest_is_not() -> None:
-    assert count_experts(MOE) == 3 * 8 * 3 * 64 * 32
+    assert sizes(MOE).routed == 3 * 8 * 3 * 64 * 32
     layout = {"gpus": 8, "shard": "none"}
     one = count_memory(MOE, ParallelLayout(**layout), 64, 8)  # type: ignore[arg-type]
     four = count_memory(MOE, ParallelLayout(**layout, expert=4), 64, 8)  # type: ignore[arg-type]
-    assert one["weights"] - four["weights"] == 2 * count_experts(MOE) * 3 // 4
+    assert one["weights"] - four["weights"] == 2 * sizes(MOE).routed * 3 // 4
 
 
 def test_a_pipeline_keeps_as_many_micro_batches_as_it_has_stages() -> None:
@@ -142,9 +143,5 @@ def test_the_page_names_memory_time_and_energy() -> None:
 
 
 def test_help_names_every_gpu_of_the_table() -> None:
-    hint = PlanConfig.__doc__ or ""
-    assert hint
-    import inspect
-
     source = inspect.getsource(PlanConfig)
     assert all(name in source for name in known_gpus())

@@ -57,16 +57,28 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
     A plain name that is not a file here, such as `tiny`, is a recipe that comes with codling.
     """
-    ours = packaged_dir("recipes")
-    if path.name == str(path) and not path.exists() and (ours / f"{path.stem}.toml").is_file():
-        path = ours / f"{path.stem}.toml"
-    if not path.exists():
-        names = ", ".join(sorted(each.stem for each in ours.glob("*.toml")))
-        raise ConfigError(f"no recipe at {path}; codling comes with {names}")
+    found = find_recipe(path)
+    if found is None:
+        raise ConfigError(explain_no_recipe(path))
+    path = found
     try:
         return tomllib.loads(_read(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def find_recipe(path: Path) -> Path | None:
+    """The file of a recipe, or of one that comes with codling; None if there is neither."""
+    ours = packaged_dir("recipes") / f"{path.stem}.toml"
+    if path.name == str(path) and not path.exists() and ours.is_file():
+        return ours
+    return path if path.exists() else None
+
+
+def explain_no_recipe(path: Path) -> str:
+    """The message for a recipe that `find_recipe` does not find, with those that are there."""
+    names = sorted(each.stem for each in packaged_dir("recipes").glob("*.toml"))
+    return f"no recipe at {path}; codling comes with {', '.join(names)}"
 
 
 def _read(path: Path) -> str:

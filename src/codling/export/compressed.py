@@ -11,6 +11,7 @@ Not here: the numbers (rounding.py, gptq.py), reading (checkpoint/compressed.py)
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,14 @@ def compress_tensors(
     """The tensors of the folder: rounded when they are read, or as GPTQ left them in `spool`."""
     divisor = group if scheme == "w4a16" else 1
     found: list[PublishedTensor] = []
+
+    @lru_cache(maxsize=1)  # a matrix's parts are asked for one after the other
+    def round_once(tensor: PublishedTensor) -> tuple[Tensor, Tensor]:
+        return _find_rounded(tensor, scheme, group, spool)
+
     for tensor in tensors:
         if _is_quantized(tensor, divisor):
-            found += _offer_parts(
-                tensor, scheme, group, _find_rounded(tensor, scheme, group, spool)
-            )
+            found += _offer_parts(tensor, scheme, group, partial(round_once, tensor))
         else:
             found.append(tensor)
     return found
@@ -137,16 +141,12 @@ def _is_quantized(tensor: PublishedTensor, divisor: int) -> bool:
 
 def _find_rounded(
     tensor: PublishedTensor, scheme: Scheme, group: int, spool: Path | None
-) -> Rounded:
+) -> tuple[Tensor, Tensor]:
     kept = None if spool is None else spool / f"{tensor.name}.safetensors"
     if kept is None or not kept.exists():
-        return lambda: round_matrix(_check(tensor.name, tensor.read()), scheme, group)
-
-    def read() -> tuple[Tensor, Tensor]:
-        with safe_open(kept, "pt") as file:
-            return file.get_tensor("codes"), file.get_tensor("scale")
-
-    return read
+        return round_matrix(_check(tensor.name, tensor.read()), scheme, group)
+    with safe_open(kept, "pt") as file:
+        return file.get_tensor("codes"), file.get_tensor("scale")
 
 
 def _check(name: str, weight: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -56,7 +56,7 @@ from codling.model.config import ModelConfig
 from codling.tokens.tokenizer import Tokenizer
 
 ExportFormat = Literal["gguf", "hf", "w4a16", "w8a8", "fp8", "fp8-block"]
-_COMPRESSED: tuple[Scheme, ...] = ("w4a16", "w8a8", "fp8", "fp8-block")
+_COMPRESSED: tuple[Scheme, ...] = get_args(Scheme)
 _EXACT = ("f32", "f16", "bf16", "q8_0")
 _IMATRIX = "imatrix.dat"
 """Not .gguf, although that is what it is inside: a folder with one .gguf file is a model."""
@@ -149,17 +149,22 @@ def export(config: ExportConfig) -> Work:
     inputs = [model_input(path)] + ([] if adapter is None else [adapter_input(adapter)])
     if config.format == "gguf":
         gguf_architecture(shape)
-    inputs += _calibration_inputs(config)
+    known = None if config.imatrix is None else read_imatrix(config.imatrix)
+    code = None if config.calibrate is None else read_code(config.calibrate)
+    inputs += _calibration_inputs(config, code)
     draft = yield inputs
     tokenizer_dir = draft.inner("tokenizer").path
     write_tokenizer(path, tokenizer_dir)
+    windows_WL = None if code is None else _cut_windows(config, code, tokenizer_dir)
     if adapter is not None and (turns := read_turns(adapter_path(adapter))):
         write_turns(tokenizer_dir, turns)
     origin = read_origin(path, config.license, _licenses(inputs))
     if config.format == "gguf":
-        _write_gguf(draft, config, shape, tensors, tokenizer_dir, origin)
+        if windows_WL is not None:
+            known = _measure_importance(draft, shape, tensors, windows_WL)
+        _write_gguf(draft, config, shape, tensors, tokenizer_dir, origin, known)
     elif config.format in _COMPRESSED:
-        _write_compressed(draft, config, shape, tensors, path, tokenizer_dir)
+        _write_compressed(draft, config, shape, tensors, path, tokenizer_dir, windows_WL)
     else:
         stored = HF_TYPES[config.stored_type]
         write_hf_model(draft.path, shape, tensors, path, tokenizer_dir, stored, config.shard_bytes)
@@ -177,10 +182,10 @@ def _write_gguf(  # noqa: PLR0913  a model in parts
     tensors: Sequence[PublishedTensor],
     tokenizer_dir: Path,
     origin: ModelOrigin,
+    importance: dict[str, Importance] | None,
 ) -> None:
     name, stored = config.name or model_name(config.model), config.stored_type
     file = draft.file(f"{name}-{stored}.gguf")
-    importance = _find_importance(draft, config, shape, tensors, tokenizer_dir)
     write_gguf_model(file, shape, tensors, tokenizer_dir, stored, name, origin, importance)
     if config.modelfile:
         tokenizer = Tokenizer.open(tokenizer_dir)
@@ -195,13 +200,13 @@ def _write_compressed(  # noqa: PLR0913  a model in parts
     tensors: Sequence[PublishedTensor],
     model: Path,
     tokenizer_dir: Path,
+    windows_WL: torch.Tensor | None,
 ) -> None:
     scheme = next(each for each in _COMPRESSED if each == config.format)
     group = choose_group(tensors) if scheme == "w4a16" else 0
     spool = None
-    if config.calibrate is not None:
+    if windows_WL is not None:
         spool = draft.inner("gptq").path
-        windows_WL = _cut_windows(config, config.calibrate, tokenizer_dir)
         run_gptq(shape, tensors, windows_WL, group, spool)
     write_hf_model(
         draft.path,
@@ -215,34 +220,26 @@ def _write_compressed(  # noqa: PLR0913  a model in parts
     )
 
 
-def _cut_windows(config: ExportConfig, code: Path, tokenizer_dir: Path) -> torch.Tensor:
+def _cut_windows(config: ExportConfig, code: Sequence[str], tokenizer_dir: Path) -> torch.Tensor:
     tokenizer = Tokenizer.open(tokenizer_dir)
-    count, length = config.calibration_windows, config.calibration_length
-    return cut_windows(read_code(code), tokenizer, count, length)
+    return cut_windows(code, tokenizer, config.calibration_windows, config.calibration_length)
 
 
-def _calibration_inputs(config: ExportConfig) -> list[Input]:
+def _calibration_inputs(config: ExportConfig, code: Sequence[str] | None) -> list[Input]:
     if config.imatrix is not None:
-        read_imatrix(config.imatrix)
         return [source_input(config.imatrix)]
-    if config.calibrate is not None:
-        return [source_input(config.calibrate, name_code(read_code(config.calibrate))[:16])]
+    if config.calibrate is not None and code is not None:
+        return [source_input(config.calibrate, name_code(code)[:16])]
     return []
 
 
-def _find_importance(
+def _measure_importance(
     draft: Draft,
-    config: ExportConfig,
     shape: ModelConfig,
     tensors: Sequence[PublishedTensor],
-    tokenizer_dir: Path,
-) -> dict[str, Importance] | None:
-    """As the user's file says, or as the user's code shows; then it lies beside the model."""
-    if config.imatrix is not None:
-        return read_imatrix(config.imatrix)
-    if config.calibrate is None:
-        return None
-    windows_WL = _cut_windows(config, config.calibrate, tokenizer_dir)
+    windows_WL: torch.Tensor,
+) -> dict[str, Importance]:
+    """What the user's code shows; it lies beside the model."""
     found = measure_importance(LayerWalk(shape, tensors, windows_WL))
     write_imatrix(draft.file(_IMATRIX), found, *windows_WL.shape)
     return found

@@ -92,7 +92,7 @@ def _type_in_layer(
         return _type_of_values(layer, stored, base, model)
     if module.startswith("ffn_down"):
         return _type_of_down(layer, stored, base, model, has_importance=has_importance)
-    if module == "attn_output" and _base_type(stored) == _Q4_K and _is_mixtral_like(model):
+    if module == "attn_output" and base == _Q4_K and _is_mixtral_like(model):
         return _Q5_K
     return base
 

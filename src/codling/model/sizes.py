@@ -22,6 +22,8 @@ class Sizes:
     """All parameters."""
     active: int
     """Parameters that one token meets, output matrix included, input embedding (a lookup) not."""
+    routed: int
+    """Parameters of all routed experts."""
     kv_elements: int
     """Numbers in the cache per token."""
 
@@ -47,7 +49,13 @@ def sizes(config: ModelConfig) -> Sizes:
     # One final norm.
     total = embedding + output + sum(t for t, _ in layers) + config.hidden_size
     active = embedding + sum(a for _, a in layers) + config.hidden_size
-    return Sizes(total=total, active=active, kv_elements=config.kv_elements_per_token)
+    n_moe_layers = sum(map(config.is_moe_layer, range(config.n_layers)))
+    return Sizes(
+        total=total,
+        active=active,
+        routed=n_moe_layers * config.moe.n_routed_experts * _expert(config) if config.moe else 0,
+        kv_elements=config.kv_elements_per_token,
+    )
 
 
 def flops_per_token(config: ModelConfig, context: int) -> int:
@@ -69,10 +77,14 @@ def _layer(config: ModelConfig, index: int) -> tuple[int, int]:
     if config.moe is None or not config.is_moe_layer(index):
         dense = shared + 3 * config.hidden_size * config.intermediate_size
         return dense, dense
-    moe = config.moe
-    expert = 3 * config.hidden_size * moe.moe_intermediate_size
+    moe, expert = config.moe, _expert(config)
     shared += moe.n_shared_experts * expert + moe.n_routed_experts * config.hidden_size
     return shared + moe.n_routed_experts * expert, shared + moe.n_experts_per_token * expert
+
+
+def _expert(config: ModelConfig) -> int:
+    """Parameters of one expert."""
+    return 3 * config.hidden_size * config.moe.moe_intermediate_size if config.moe else 0
 
 
 def _attention(config: ModelConfig) -> int:

@@ -3,9 +3,10 @@
 Not here: what the settings do (adapt.py, tune.py), and those of the loop (train/config.py).
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from codling.core.ranges import (
     MAX_CONTEXT,
@@ -56,6 +57,18 @@ class PosttrainConfig(LoopConfig):
         muon_rate = self.optimizer.muon_learning_rate * self.full_rate_share
         optimizer = replace(self.optimizer, learning_rate=rate, muon_learning_rate=muon_rate)
         return replace(self, optimizer=optimizer)
+
+
+Config = TypeVar("Config", bound=PosttrainConfig)
+
+
+def count_steps(config: Config, epochs: float, n_rows: int) -> Config:
+    """The settings of the loop, with the epochs over `n_rows` windows or pairs as steps."""
+    loop = config.loop()
+    if config.max_steps is not None or not epochs:
+        return loop
+    n_steps = math.ceil(epochs * n_rows / (config.batch_size * config.accumulate))
+    return replace(loop, max_steps=max(1, n_steps))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ ln 2 before the first update. An answer's probability is that of all its tokens 
 Not here: tuning on answers (tune.py), which comes first; learning from tests or rewards.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -37,7 +36,7 @@ from codling.core.ranges import Context, PositiveStrength, ProperShare, Range
 from codling.core.recipe import aside, length
 from codling.core.stage import Work, stage
 from codling.model.transformer import Transformer
-from codling.posttrain.config import PosttrainConfig
+from codling.posttrain.config import PosttrainConfig, count_steps
 from codling.posttrain.lora import LoraLinear
 from codling.posttrain.plan import check_memory
 from codling.posttrain.preferences import LabelledPair, Pairs, read_pairs
@@ -181,7 +180,7 @@ def dpo(config: DpoConfig) -> Work:
     trainer = Trainer(
         model,
         lambda number: pairs.micro_batch(number, config.batch_size, ranks),
-        _length_of(config, len(pairs)),
+        count_steps(config, config.epochs, len(pairs)),
         draft.path,
         heldout=_heldout(config, heldout, eos),
         ranks=ranks,
@@ -194,14 +193,6 @@ def dpo(config: DpoConfig) -> Work:
         ends = dict.fromkeys(pair[0].ids[-1] for pair in train)
         write_adapter_turns(draft.path, Turns(encoder.source, tuple(ends)))
         draft.counts |= {"pairs": len(train), "trained": made.n_trained} | asdict(summary)
-
-
-def _length_of(config: DpoConfig, n_pairs: int) -> DpoConfig:
-    """The loop's settings, with the epochs as steps."""
-    if config.max_steps is not None or not config.epochs:
-        return config
-    n_steps = math.ceil(config.epochs * n_pairs / (config.batch_size * config.accumulate))
-    return replace(config, max_steps=max(1, n_steps))
 
 
 def _heldout(config: DpoConfig, pairs: list[LabelledPair], filler: int) -> tuple[Batch, ...]:

@@ -12,9 +12,8 @@ metrics.jsonl are means over counted tokens, and its bits those of the answers.
 Not here: the loop (train/trainer.py), and what is trained and written (weights.py).
 """
 
-import math
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codling.checkpoint.hub import local_path
@@ -31,7 +30,7 @@ from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.posttrain.answers import SampleAnswers, take_questions
-from codling.posttrain.config import TuneConfig
+from codling.posttrain.config import TuneConfig, count_steps
 from codling.posttrain.insertions import join_streams, make_insertions
 from codling.posttrain.plan import check_memory
 from codling.posttrain.weights import (
@@ -87,7 +86,7 @@ def tune(config: TuneConfig) -> Work:
         lambda number: answers.windows.micro_batch(
             number, config.batch_size, config.accumulate, ranks
         ),
-        _length_of(config, len(answers.windows)),
+        count_steps(config, config.epochs, len(answers.windows)),
         draft.path,
         heldout=_heldout(config, meta, context),
         bytes_per_token=answers.n_bytes / max(1, answers.n_counted),
@@ -176,15 +175,6 @@ def _check_dialogues(
         )
     if config.mode == "full":
         to_published(shape)  # refuses, before any training, what could not be saved
-
-
-def _length_of(config: TuneConfig, n_windows: int) -> TuneConfig:
-    """The loop's settings, with the epochs as steps."""
-    loop = config.loop()
-    if config.max_steps is not None or not config.epochs:
-        return loop
-    n_steps = math.ceil(config.epochs * n_windows / (config.batch_size * config.accumulate))
-    return replace(loop, max_steps=max(1, n_steps))
 
 
 def _heldout(config: TuneConfig, meta: DialogueMeta, context: int) -> tuple[Batch, ...]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from codling.core.errors import ConfigError
 from codling.core.packaged import packaged_table
 from codling.core.ranges import PositiveShare, Range, Ranged
-from codling.core.recipe import build, read_recipe
+from codling.core.recipe import build, explain_no_recipe, find_recipe, read_recipe
 from codling.model.config import MAX_POSITION, ModelConfig
 from codling.model.presets import PRESETS
 from codling.model.sizes import flops_per_token, sizes
@@ -159,14 +159,13 @@ def find_faults(config: PlanConfig, gpu: Gpu, work: Workload) -> list[str]:
 
 def _read(name: str) -> dict[str, Any]:
     """The recipe of this name; empty for a published model that has none."""
-    try:
-        recipe = read_recipe(Path(name))
-    except ConfigError as error:
-        if "no recipe at" not in str(error):
-            raise
+    path = Path(name)
+    if find_recipe(path) is None:
         if name in PRESETS:
             return {}
-        raise ConfigError(f"{error}; published models are {', '.join(sorted(PRESETS))}") from None
+        models = ", ".join(sorted(PRESETS))
+        raise ConfigError(f"{explain_no_recipe(path)}; published models are {models}")
+    recipe = read_recipe(path)
     if "pretrain" not in recipe:
         raise ConfigError(f"{name} has no table [pretrain], so there is nothing to plan")
     return recipe

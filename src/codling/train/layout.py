@@ -98,26 +98,17 @@ def count_memory(
     return {name: int(n_bytes) for name, n_bytes in parts.items()}
 
 
-def count_experts(shape: ModelConfig) -> int:
-    """Parameters of all routed experts."""
-    if shape.moe is None:
-        return 0
-    one = 3 * shape.hidden_size * shape.moe.moe_intermediate_size
-    n_layers = sum(map(shape.is_moe_layer, range(shape.n_layers)))
-    return n_layers * shape.moe.n_routed_experts * one
-
-
 def _stage_parameters(
     shape: ModelConfig, layout: ParallelLayout, layers: int
 ) -> tuple[float, float]:
     """Of one stage of the pipeline, on one GPU: parameters but for experts', and experts'."""
     embedding = shape.vocab_size * shape.hidden_size
     ends = embedding * (1 if shape.tie_embeddings else 2)
-    experts = count_experts(shape)
-    inner = sizes(shape).total - ends - experts
+    count = sizes(shape)
+    inner = count.total - ends - count.routed
     share = layers / shape.n_layers / layout.tensor
     own_ends = (ends if layout.pipeline == 1 else embedding) / layout.tensor
-    return inner * share + own_ends, experts * share / layout.expert
+    return inner * share + own_ends, count.routed * share / layout.expert
 
 
 def _tokens(layout: ParallelLayout, window: int) -> float:

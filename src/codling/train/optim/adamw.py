@@ -10,6 +10,24 @@ from codling.train.config import OptimizerConfig
 from codling.train.optim.flat import FlatWeights
 
 
+def update_adamw(
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor],
+    rate: float,
+    n: int,
+    decay: float,
+    config: OptimizerConfig,
+) -> None:
+    """Update number `n` of the first of weights, gradient, running mean and running square."""
+    weights, gradient, mean, square = tensors
+    beta1, beta2 = config.betas
+    mean.lerp_(gradient, 1 - beta1)
+    square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    scale = (square / (1 - beta2**n)).sqrt_().add_(config.eps)
+    if decay:
+        weights.mul_(1 - rate * decay)
+    weights.addcdiv_(mean, scale, value=-rate / (1 - beta1**n))
+
+
 class AdamSpan:
     """AdamW on all parameters of one kind; Kingma & Ba with decoupled decay (arXiv:1711.05101)."""
 
@@ -26,16 +44,14 @@ class AdamSpan:
         """Update the master weights at `rate` times the peak learning rate."""
         if not self.master.numel():
             return
-        beta1, beta2 = self.config.betas
         self.n_updates += 1
-        n = int(self.n_updates)
-        rate = rate * self.config.learning_rate
-        self.mean.lerp_(self.gradient, 1 - beta1)
-        self.square.mul_(beta2).addcmul_(self.gradient, self.gradient, value=1 - beta2)
-        scale = (self.square / (1 - beta2**n)).sqrt_().add_(self.config.eps)
-        if self.decay:
-            self.master.mul_(1 - rate * self.decay)
-        self.master.addcdiv_(self.mean, scale, value=-rate / (1 - beta1**n))
+        update_adamw(
+            (self.master, self.gradient, self.mean, self.square),
+            rate * self.config.learning_rate,
+            int(self.n_updates),
+            self.decay,
+            self.config,
+        )
 
     def state(self) -> dict[str, Tensor]:
         """What the next update depends on, by name: views, not copies."""

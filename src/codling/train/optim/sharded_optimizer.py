@@ -2,7 +2,7 @@
 
 Input: a model. `shard_model` makes its parameters shards: each process holds 1/n of every one, in
 fp32, and of the gradients and moments too; a block's weights are gathered, in the type of the
-products, while it computes (ZeRO stage 3, arXiv:1910.02054). The update is AdamW as in adamw.py.
+products, while it computes (ZeRO stage 3, arXiv:1910.02054). The update is that of adamw.py.
 
 Not here: processes that each hold the whole model (train/parallel/ranks.py), Muon.
 """
@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor
 from codling.core.errors import ConfigError
 from codling.model.transformer import Transformer
 from codling.train.config import OptimizerConfig
+from codling.train.optim.adamw import update_adamw
 from codling.train.optim.flat import kind_of
 from codling.train.parallel.ranks import Ranks
 
@@ -114,19 +115,13 @@ class ShardedOptimizer:
             self._model.tie()
 
     def _update(self, gradients: list[Tensor], rate: float) -> None:
-        beta1, beta2 = self.config.betas
         self._n_updates += 1
         n = int(self._n_updates)
         parts = zip(
             self._masters.values(), gradients, self._mean, self._square, self._decay, strict=True
         )
         for master, gradient, mean, square, decay in parts:
-            mean.lerp_(gradient, 1 - beta1)
-            square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            scale = (square / (1 - beta2**n)).sqrt_().add_(self.config.eps)
-            if decay:
-                master.mul_(1 - rate * decay)
-            master.addcdiv_(mean, scale, value=-rate / (1 - beta1**n))
+            update_adamw((master, gradient, mean, square), rate, n, decay, self.config)
 
 
 def _own(tensor: Tensor) -> Tensor:
