@@ -101,6 +101,7 @@ os.wait()  # the first that is killed
     assert run("x = 1").passed
 
 
+@pytest.mark.usefixtures("run")  # which skips where there is no bubblewrap
 def test_a_job_has_the_memory_that_it_asks_for_whatever_the_box_began_with():
     def job(source, n_bytes):
         return Job(steps=(Step(code=source, limits=Limits(memory_bytes=n_bytes)),))
