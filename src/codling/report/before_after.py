@@ -22,6 +22,8 @@ MEASURES = (
     ("name_f1", "names, F1", 100, "%"),
     ("bits_per_byte", "bits per byte", 1, ""),
     ("not_typed", "not typed", 100, "%"),
+    ("shown", "shown", 100, "%"),
+    ("right_of_shown", "right of shown", 100, "%"),
     ("ms_p50", "ms, p50", 1, ""),
     ("ms_p95", "ms, p95", 1, ""),
 )

@@ -11,8 +11,8 @@ asked with the text before and after the cursor. One without them is asked with 
 what a token may join to the answer is taken back from the prompt, and the answer is held to begin
 with it (tokens/healing.py). Its probability is no part of the truth's.
 
-Input: an engine and a question. Output: an answer with its milliseconds, and the model's score of
-the truth: bits, and which of its tokens were the likeliest.
+Input: an engine and a question. Output: an answer with its milliseconds and how sure the arm is,
+and the model's score of the truth: bits, and which of its tokens were the likeliest.
 
 Not here: the numbers (measures.py) and the stage (score_commits.py).
 """
@@ -85,6 +85,18 @@ def subject(arms: Sequence[Arm]) -> Arm:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What an arm wrote."""
+
+    text: str
+    ms: float
+    """Milliseconds from the request to the last character."""
+    mean_logprob: float
+    """Of its tokens, natural, under the distribution that they were chosen from: how sure the arm
+    is. A show-filter keeps back what is below its threshold."""
+
+
+@dataclass(frozen=True)
 class TruthScore:
     """The probability that an arm gave to a truth."""
 
@@ -135,19 +147,20 @@ def build_prompt(
 
 def answer(
     engine: TextEngine, memory: Memory | None, prompt: CommitPrompt, question: CommitQuestion
-) -> tuple[str, float]:
-    """The greedy answer, as many lines as were typed, and its milliseconds."""
-    params = SamplingParams(max_tokens=prompt.limit)
+) -> Answer:
+    """The greedy answer, as many lines as were typed."""
+    params = SamplingParams(max_tokens=prompt.limit, logprobs=0)
     engine.memory = memory
     begun = time.perf_counter()
     stream = engine.submit(prompt.ids, params, mode=prompt.mode)
-    text = ""
+    text, logprobs = "", []
     for delta in stream:
         text += delta.text
+        logprobs += [entry.logprob for entry in delta.logprobs]
         if text.count("\n") >= question.n_lines:
             stream.cancel()
             break
-    return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
+    return _finish(text, question, begun, logprobs)
 
 
 def score_truth(
@@ -163,9 +176,7 @@ def score_truth(
             recall.accept(token)
         logits_V = healing.mask(logits_V)
         healing.accept(token)
-        top = float(logits_V.max())
-        total = float(np.exp(logits_V - np.float32(top)).sum(dtype=np.float64))
-        bits += (top + math.log(total) - float(logits_V[token])) / math.log(2)
+        bits += (_log_total(logits_V) - float(logits_V[token])) / math.log(2)
         hits.append(int(logits_V.argmax()) == token)
     return _score(bits, hits, engine.tokenizer, prompt)
 
@@ -187,32 +198,35 @@ def score_truth_ngram(
 
 def answer_ngram(
     ngram: NgramModel, tokenizer: Tokenizer, prompt: CommitPrompt, question: CommitQuestion
-) -> tuple[str, float]:
+) -> Answer:
     """The n-gram model's answer."""
     begun = time.perf_counter()
     ids = _tail(tokenizer, question, prompt)
-    text = tokenizer.decode(ngram.continue_greedily(ids, prompt.limit, frozenset()))
-    text = text.removeprefix(_lead_after_given(tokenizer, prompt))
-    return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
+    said = ngram.continue_greedily(ids, prompt.limit, frozenset())
+    text = tokenizer.decode(said).removeprefix(_lead_after_given(tokenizer, prompt))
+    bits = ngram.bits(np.array([*ids, *said])) - (ngram.bits(np.array(ids)) if ids[1:] else 0.0)
+    return _finish(text, question, begun, [-bits * math.log(2) / max(1, len(said))])
 
 
 def answer_memory(
     memory: Memory, engine: TextEngine, prompt: CommitPrompt, question: CommitQuestion
-) -> tuple[str, float]:
+) -> Answer:
     """The continuation of the memory alone: the model's part is a uniform distribution."""
     begun = time.perf_counter()
     recall = Recall(memory, prompt.ids, prompt.limit)
     healing = engine.heal(prompt.ids.forced)
     ids: list[int] = []
-    text = ""
+    text, logprobs = "", []
     while len(ids) < prompt.limit and text.count("\n") < question.n_lines:
         row_V = np.zeros(engine.config.vocab_size, np.float32)
         recall.mix(row_V)
-        ids.append(int(healing.mask(row_V).argmax()))
+        row_V = healing.mask(row_V)
+        ids.append(int(row_V.argmax()))
+        logprobs.append(float(row_V[ids[-1]]) - _log_total(row_V))
         recall.accept(ids[-1])
         healing.accept(ids[-1])
         text = memory.tokenizer.decode(ids).removeprefix(prompt.lead)
-    return tidy(text, question.n_lines), 1000 * (time.perf_counter() - begun)
+    return _finish(text, question, begun, logprobs)
 
 
 def tidy(text: str, n_lines: int) -> str:
@@ -222,6 +236,18 @@ def tidy(text: str, n_lines: int) -> str:
     'a = 1\n    b = 2'
     """
     return "\n".join(text.split("\n")[:n_lines]).lstrip(" \t").rstrip()
+
+
+def _finish(text: str, question: CommitQuestion, begun: float, logprobs: list[float]) -> Answer:
+    ms = 1000 * (time.perf_counter() - begun)
+    sure = sum(logprobs) / max(1, len(logprobs))
+    return Answer(tidy(text, question.n_lines), ms, sure)
+
+
+def _log_total(logits_V: NDArray[np.float32]) -> float:
+    """The natural logarithm of the sum of their exponentials."""
+    top = float(logits_V.max())
+    return top + math.log(float(np.exp(logits_V - np.float32(top)).sum(dtype=np.float64)))
 
 
 def _tail(tokenizer: Tokenizer, question: CommitQuestion, prompt: CommitPrompt) -> list[int]:

@@ -12,7 +12,6 @@ Not here: the questions (commits.py), the arms (arms.py), the numbers (table.py)
 """
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -39,7 +38,6 @@ from codling.core.ranges import Context, Count, CountFromZero, Range, Ranged, Se
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
-from codling.corpus.collect import collect
 from codling.corpus.config import CollectConfig
 from codling.corpus.context import SnapshotContext
 from codling.corpus.redaction.redact import RedactConfig, redact, redact_parts
@@ -51,6 +49,7 @@ from codling.engine.memory.repository import Memory, fingerprint
 from codling.engine.remember import MemoryConfig, memory
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout.arms import (
+    Answer,
     Arm,
     TruthScore,
     answer,
@@ -63,6 +62,11 @@ from codling.evaluate.heldout.arms import (
 )
 from codling.evaluate.heldout.commit_verdict import ENOUGH_PLACES
 from codling.evaluate.heldout.commits import CommitQuestion, CommitQuestions, ask
+from codling.evaluate.heldout.forgetting import (
+    foreign_bits,
+    forgetting_text,
+    read_foreign_texts,
+)
 from codling.evaluate.heldout.insertion import edit_similarity
 from codling.evaluate.heldout.left_out import MAX_FILE_BYTES
 from codling.evaluate.heldout.ngram import NgramModel
@@ -110,9 +114,10 @@ class ScoreCommitsConfig(Ranged):
     cutoff: str | None = None
     """Day up to which the base has read public code: older and newer places are counted apart."""
     foreign: Path | None = None
-    """Folder or repository of other code, on which forgetting is measured."""
+    """Folder or repository of other code, on which forgetting is measured; by default modules of
+    Python's standard library."""
     foreign_tokens: CountFromZero = 8000
-    """Tokens of that code that are scored."""
+    """Tokens of that code that are scored; 0 leaves it out."""
     precision: Precision = "bfloat16"
     """How the models' weights are held."""
     seed: Seed = 0
@@ -125,7 +130,7 @@ class ScoreCommitsConfig(Ranged):
             day_of(self.cutoff)
 
 
-@stage("commit-scores", version=2)
+@stage("commit-scores", version=3)
 def score_commits(config: ScoreCommitsConfig) -> Work:
     """Ask about lines that later commits added: base, with context, memory and tuning, one table.
 
@@ -182,8 +187,9 @@ def _work(
             remembered = _memory(config, who, documents, engine, remembered)
             known = Memory.open(remembered, engine.tokenizer)
             _Examiner(config, engine, known, documents, context).run(own, asked, done)
-            if config.foreign is not None and config.tuned is not None:
-                forgetting[who] = _foreign_bits(engine, config)
+            if config.foreign_tokens and config.tuned is not None:
+                texts = read_foreign_texts(config.foreign, _foreign_path(config))
+                forgetting[who] = foreign_bits(engine, texts, config.foreign_tokens)
     found = {
         (arm.name, i): done[_key(arm, i, "answer")] | done[_key(arm, i, "bits")]
         for arm in arms
@@ -192,6 +198,8 @@ def _work(
     scores = commit_table(asked, arms, found, config.seed, config.cutoff)
     scores |= {"asked_with": "fim" if can_insert["base"] else "prefix only"}
     scores |= {"forgetting": forgetting or None, "model": config.model.name}
+    if forgetting:
+        scores["verdict"]["text"] += f" {forgetting_text(forgetting)}"
     rows = [_row(q, i, arms, found) for i, q in enumerate(asked.questions)]
     write_json(draft.file("scores.json"), scores)
     write_json_lines(draft.file("answers.jsonl"), rows)
@@ -224,8 +232,9 @@ class _Examiner:
             for arm in arms:
                 for number, question in enumerate(asked.questions):
                     if (key := _key(arm, number, "answer")) not in done:
-                        text, ms = self._answer(arm, question)
-                        done.add(key, answer=text, ms=round(ms, 2))
+                        said = self._answer(arm, question)
+                        sure = round(said.mean_logprob, 4)
+                        done.add(key, answer=said.text, ms=round(said.ms, 2), sure=sure)
                     bar.advance(1)
         with Bar("bits", len(asked.questions), unit="questions") as bar:
             for number, question in enumerate(asked.questions):
@@ -234,7 +243,7 @@ class _Examiner:
                     done.add(_key(arm, number, "bits"), **asdict(scored))
                 bar.advance(1)
 
-    def _answer(self, arm: Arm, question: CommitQuestion) -> tuple[str, float]:
+    def _answer(self, arm: Arm, question: CommitQuestion) -> Answer:
         engine = self._engine
         prompt = build_prompt(engine, self._context if arm.context else self._alone, question)
         if arm.who == "ngram":
@@ -378,6 +387,10 @@ def _memory_path(config: ScoreCommitsConfig) -> Path:
     return config.out_dir.absolute().with_name(config.out_dir.name + ".at-cut")
 
 
+def _foreign_path(config: ScoreCommitsConfig) -> Path:
+    return config.out_dir.absolute().with_name(config.out_dir.name + ".foreign")
+
+
 def _tree(commits: Commits, cut: Cut) -> Mapping[str, str]:
     """The texts of the tree at the cut."""
     texts = {}
@@ -387,28 +400,6 @@ def _tree(commits: Commits, cut: Cut) -> Mapping[str, str]:
             if data:
                 texts[escape_bytes(path)] = data.decode("utf-8", "replace")
     return texts
-
-
-def _foreign_bits(engine: TextEngine, config: ScoreCommitsConfig) -> float:
-    """Bits per byte on other code, in windows of the models' length."""
-    assert config.foreign is not None
-    beside = config.out_dir.absolute().with_name(config.out_dir.name + ".foreign")
-    raw = collect(
-        CollectConfig(
-            sources=(config.foreign,), out_dir=beside / "raw", own=True, heldout_fraction=0.0
-        )
-    )
-    nats, n_bytes, left = 0.0, 0, config.foreign_tokens
-    for row in read_rows(raw, "documents", ["content"]):
-        ids = engine.tokenizer.encode(row["content"])[: min(left, config.max_length)]
-        if left < 2 or len(ids) < 2:
-            continue
-        for entry in engine.score(ids)[1:]:
-            assert entry is not None
-            nats -= entry.logprob
-            n_bytes += len(entry.bytes)
-        left -= len(ids)
-    return nats / math.log(2) / max(1, n_bytes)
 
 
 def _row(

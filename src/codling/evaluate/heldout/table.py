@@ -27,6 +27,7 @@ from codling.evaluate.heldout.measures import (
     interval,
     name_f1,
 )
+from codling.evaluate.heldout.show_filter import choose_shown
 
 Found = Mapping[tuple[str, int], Mapping[str, Any]]
 Estimates = dict[str, tuple[float, Numbers]]
@@ -136,8 +137,10 @@ def _estimates(
     ones = np.ones(len(pairs))
     texts = [(q.truth, row["answer"]) for q, row in pairs]
     f1 = [name_f1(*each) for each in texts]
+    right = [t == a for t, a in texts]
+    shown = choose_shown([row["sure"] for _, row in pairs], right, [q.commit for q, _ in pairs])
     shares = {
-        "exact": (np.array([float(t == a) for t, a in texts]), ones),
+        "exact": (np.array(right, np.float64), ones),
         "first_statement": (
             np.array([float(first_statement(t) == first_statement(a)) for t, a in texts]),
             ones,
@@ -149,6 +152,8 @@ def _estimates(
         ),
         "bits_per_byte": (_column(pairs, "bits"), _column(pairs, "n_bytes")),
         "not_typed": (_column(pairs, "saved"), _column(pairs, "n_chars")),
+        "shown": (shown.astype(np.float64), ones),
+        "right_of_shown": ((shown & np.array(right)).astype(np.float64), shown.astype(np.float64)),
     }
     estimates = {name: draws.ratio(*each) for name, each in shares.items()}
     times = _column(pairs, "ms")
