@@ -17,7 +17,7 @@ from codling.corpus.collect import collect
 from codling.corpus.config import CleanConfig, CollectConfig
 from codling.engine.remember import MemoryConfig, memory
 from codling.evaluate.heldout import score_commits as stage
-from codling.evaluate.heldout.arms import Answer
+from codling.evaluate.heldout.arms import ArmAnswer
 from codling.evaluate.heldout.score_commits import ScoreCommitsConfig, score_commits
 from codling.tokens.bpe import TokenizerConfig, learn_tokenizer
 from codling.tokens.pack import PackConfig, pack
@@ -109,7 +109,7 @@ def test_interrupted_it_goes_on_with_the_answers_that_are_there(
     asked: list[str] = []
     real = stage.answer
 
-    def counted(*given: object) -> Answer:
+    def counted(*given: object) -> ArmAnswer:
         if len(asked) == 7:
             raise KeyboardInterrupt
         asked.append("")

@@ -85,7 +85,7 @@ def subject(arms: Sequence[Arm]) -> Arm:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ArmAnswer:
     """What an arm wrote."""
 
     text: str
@@ -147,7 +147,7 @@ def build_prompt(
 
 def answer(
     engine: TextEngine, memory: Memory | None, prompt: CommitPrompt, question: CommitQuestion
-) -> Answer:
+) -> ArmAnswer:
     """The greedy answer, as many lines as were typed."""
     params = SamplingParams(max_tokens=prompt.limit, logprobs=0)
     engine.memory = memory
@@ -198,7 +198,7 @@ def score_truth_ngram(
 
 def answer_ngram(
     ngram: NgramModel, tokenizer: Tokenizer, prompt: CommitPrompt, question: CommitQuestion
-) -> Answer:
+) -> ArmAnswer:
     """The n-gram model's answer."""
     begun = time.perf_counter()
     ids = _tail(tokenizer, question, prompt)
@@ -210,7 +210,7 @@ def answer_ngram(
 
 def answer_memory(
     memory: Memory, engine: TextEngine, prompt: CommitPrompt, question: CommitQuestion
-) -> Answer:
+) -> ArmAnswer:
     """The continuation of the memory alone: the model's part is a uniform distribution."""
     begun = time.perf_counter()
     recall = Recall(memory, prompt.ids, prompt.limit)
@@ -238,10 +238,10 @@ def tidy(text: str, n_lines: int) -> str:
     return "\n".join(text.split("\n")[:n_lines]).lstrip(" \t").rstrip()
 
 
-def _finish(text: str, question: CommitQuestion, begun: float, logprobs: list[float]) -> Answer:
+def _finish(text: str, question: CommitQuestion, begun: float, logprobs: list[float]) -> ArmAnswer:
     ms = 1000 * (time.perf_counter() - begun)
     sure = sum(logprobs) / max(1, len(logprobs))
-    return Answer(tidy(text, question.n_lines), ms, sure)
+    return ArmAnswer(tidy(text, question.n_lines), ms, sure)
 
 
 def _log_total(logits_V: NDArray[np.float32]) -> float:

@@ -49,8 +49,8 @@ from codling.engine.memory.repository import Memory, fingerprint
 from codling.engine.remember import MemoryConfig, memory
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout.arms import (
-    Answer,
     Arm,
+    ArmAnswer,
     TruthScore,
     answer,
     answer_memory,
@@ -243,7 +243,7 @@ class _Examiner:
                     done.add(_key(arm, number, "bits"), **asdict(scored))
                 bar.advance(1)
 
-    def _answer(self, arm: Arm, question: CommitQuestion) -> Answer:
+    def _answer(self, arm: Arm, question: CommitQuestion) -> ArmAnswer:
         engine = self._engine
         prompt = build_prompt(engine, self._context if arm.context else self._alone, question)
         if arm.who == "ngram":
