@@ -34,6 +34,7 @@ from codling.corpus.sources.archives import stem
 from codling.corpus.sources.commits import reason_not_to_cut
 from codling.report.run_summary import summarise
 from codling.stations import DOCUMENTS, PATH, TABLES, Station, stations_of
+from codling.train.config import TrackerName
 from codling.verbs import TARGETS
 
 
@@ -68,6 +69,9 @@ class GrowConfig(Ranged):
     """Processes or threads of every data stage; by default each stage's own."""
     ray: str | None = aside(None)
     """Address of a Ray cluster for the data stages, or auto; by default this machine."""
+    report_to: tuple[TrackerName, ...] = aside(())
+    """Who is told the training's metrics (repeatable). tensorboard: event files in the checkpoint's
+    folder; wandb, trackio: an extra of that name."""
     recipe: Path | None = aside(None)
     """TOML file with a table of settings per stage, or the name of one of ours: tiny."""
 
@@ -238,6 +242,7 @@ def _prepare(
         "minutes": config.minutes,
         "workers": config.workers,
         "ray": config.ray,
+        "report_to": config.report_to,
         "left_out": tuple(f"{s.station.table}: {s.left_out}" for s in before if s.left_out),
     }
     alike = next((s.config for s in before if s.station.table == station.like), None)

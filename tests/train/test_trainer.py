@@ -20,6 +20,7 @@ from codling.train import step
 from codling.train.config import LoopConfig, OptimizerConfig
 from codling.train.loader import Batches
 from codling.train.state import Position
+from codling.train.trackers import EVENTS
 from codling.train.trainer import METRICS, Trainer, plan_new_length, replan
 
 # torch 2.13 warns of its own use of torch.jit when it first compiles.
@@ -75,6 +76,12 @@ def test_every_step_has_a_row_of_metrics(tmp_path: Path) -> None:
     assert found[0]["bits_per_byte"] == pytest.approx(found[0]["loss"] / math.log(2) / 2)
     assert [row["step"] for row in found if "heldout_loss" in row] == [2, 5]
     assert {"learning_rate", "grad_norm", "tokens_per_second", "seconds"} <= set(found[0])
+
+
+def test_tensorboard_is_told_each_step(tmp_path: Path) -> None:
+    trainer(tmp_path, report_to=("tensorboard",), max_steps=3).run()
+    (path,) = (tmp_path / EVENTS).glob("events.out.tfevents.*")
+    assert path.read_bytes().count(b"train/loss") == 3
 
 
 def test_the_same_settings_give_the_same_losses(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Not here: what the settings do (optimizer.py, schedule.py, trainer.py), and thos
 """
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from codling.core.errors import ConfigError
@@ -25,6 +26,8 @@ from codling.core.ranges import (
     WorkersFromZero,
 )
 from codling.core.recipe import aside, length
+
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,3 +118,21 @@ class LoopConfig(Ranged):
     """How often the held-out loss is measured on the way."""
     heldout_tokens: Count = aside(8_192)
     """Held-out tokens in each of these measurements; the score stage looks at all of them."""
+    report_to: tuple[TrackerName, ...] = aside(())
+    """Who is told the metrics beside metrics.jsonl (repeatable). tensorboard: event files in the
+    output folder; wandb, trackio: an extra of that name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_trackers(self.report_to)
+
+
+def check_trackers(names: tuple[TrackerName, ...]) -> None:
+    """ConfigError if a package that `names` ask for is not there: before any work."""
+    for name in names:
+        # Event files are written without TensorBoard's own package.
+        if name != "tensorboard" and find_spec(name) is None:
+            raise ConfigError(
+                f"report_to: {name} is not installed; pip install 'codling[{name}]', or take "
+                "tensorboard, which needs nothing"
+            )

@@ -21,7 +21,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,7 @@ from codling.train.readings import Readings, Row
 from codling.train.schedule import rate_at
 from codling.train.state import Position, load_state, read_position, save_state
 from codling.train.step import LossStep
+from codling.train.trackers import Tracker, numbers_of, open_trackers
 
 METRICS = "metrics.jsonl"
 _STATE = f"{SHARDS}/training.safetensors"
@@ -96,7 +97,6 @@ class Trainer:
         clock: Clock = time.monotonic,
     ) -> None:
         """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte.
-
         `keep_best` ends with the weights of the lowest held-out loss, the first ones included;
         after `patience` measurements in a row without a lower one (0: never) the run ends early.
         `on_heldout` is called after each of them with the number of steps.
@@ -119,10 +119,10 @@ class Trainer:
         compiled, make_step = self.position.compiled, make_step or LossStep
         self.step_fn = make_step(self.model, compiled=compiled, balance_alpha=balance_alpha)
         self._patience, self._on_heldout = patience, on_heldout
-        self._in_a_row, self._shown = 0, ""
+        self._trackers, self._in_a_row, self._shown = list[Tracker](), 0, ""
         """Steps in a row that were skipped, and the progress bar's note on the last one."""
-        weights = self.optimizer.weights()
-        self.best = {n: w.clone() for n, w in weights.items()} if keep_best and heldout else None
+        kept = self.optimizer.weights() if keep_best and heldout else None
+        self.best = kept and {n: w.clone() for n, w in kept.items()}
         if saved:
             load_state(self._state_path, self.optimizer, self.best)
         self._checked = (self.position.step, self.position.seconds)
@@ -144,9 +144,12 @@ class Trainer:
             if not self.position.n_steps:
                 self.position.n_steps = self.config.max_steps or self._steps_in_time()
             log = MetricsLog(self.folder / METRICS, keep_below_step=self.position.step)
-            self._train(log)
-            # So that nothing is trained again if the checkpoint cannot be written.
-            self._save(log)
+            told = self.config.report_to if self.ranks.is_main else ()
+            settings = asdict(self.config)
+            with open_trackers(told, self.folder, settings, self.position.step) as self._trackers:
+                self._train(log)
+                # So that nothing is trained again if the checkpoint cannot be written.
+                self._save(log)
         self.loader.close()
         self.step_fn.release()
         if self.best is not None:
@@ -223,6 +226,8 @@ class Trainer:
                 )
             if self.ranks.is_main:
                 log.write(**row)
+                for tracker in self._trackers:
+                    tracker.write(int(row["step"] or 0), numbers_of(row))
             self._shown = _note(row)
 
     def _note_best(self, heldout_loss: float) -> None:
