@@ -19,6 +19,7 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -62,8 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
     wait_passively()
     tokens = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in tokens
-    tokens = [t for t in tokens if t != "--debug"]
+    tokens, debug = _take_debug(tokens)
     if tokens[:1] == ["help"]:
         tokens = [*tokens[1:], "--help"]
     try:
@@ -85,6 +85,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("codling: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def _take_debug(tokens: Sequence[str]) -> tuple[list[str], bool]:
+    """The words without --debug, and whether it was among them.
+
+    A verb that reads foreign flags may have one of that name, which has a value.
+    """
+    foreign = any(verb.takes_words and tokens[:1] == [verb.name] for verb in VERBS)
+    ours = [
+        token == "--debug" and not (foreign and after is not None and not after.startswith("--"))
+        for token, after in zip_longest(tokens, tokens[1:])
+    ]
+    return [t for t, is_ours in zip(tokens, ours, strict=True) if not is_ours], any(ours)
 
 
 def _run(tokens: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ from codling.cli import main
 from codling.core.errors import ConfigError
 from codling.posttrain.finetune import plan_run
 from codling.posttrain.published_flags import KNOWN
+from codling.posttrain.published_values import OPPOSITES, read_value
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGUMENTS = ROOT.parent / "shared" / "data" / "training-arguments-4.35.0.tsv"
@@ -67,8 +68,9 @@ def test_the_published_command_means_these_settings(tmp_path: Path) -> None:
     assert (run.dialogues.context, run.dialogues.labels) == (1024, "answers")
     assert run.dialogues.files == (Path("DATA"),)
     said = "\n".join(run.lines)
-    for named in ("--save_steps", "--logging_steps", "--report_to tensorboard"):
+    for named in ("--save_steps", "--logging_steps"):
         assert named in said
+    assert tuning.recompute
     assert "--evaluation_strategy" not in said  # it asks for nothing
     assert "the rate follows --lr_scheduler_type cosine" in said
     assert "ZeRO stage 3, each of 2 processes holds its share" in said
@@ -95,7 +97,11 @@ def test_defaults_are_the_published_ones() -> None:
     ("more", "message"),
     [
         ("--learning_rat 1", "learning_rate"),
-        ("--seed x", "--seed is x"),
+        ("--seed x", "--seed is x; a whole number"),
+        ("--seed 1 2", "--seed takes one value, but 2 follows"),
+        ("--bf16 True stray", "--bf16 takes one value, but stray follows"),
+        ("--save_strategy sometimes", "choose from no, steps, epoch"),
+        ("--save_steps often", "--save_steps is often; a number"),
         ("--bf16 maybe", "--bf16 is maybe"),
         ("--model_name_or_path --seed 1", r"sets MODEL and then uses \$MODEL_PATH"),
         ("--lr_scheduler_type polynomial", "choose from linear, cosine"),
@@ -144,6 +150,42 @@ def test_every_training_argument_of_2023_is_known() -> None:
         pytest.skip(f"needs the arguments of transformers 4.35 in the data folder: {ARGUMENTS}")
     names = {line.split("\t")[0] for line in ARGUMENTS.read_text().splitlines()[1:]}
     assert {n for n in names if n.isidentifier()} - KNOWN == set()
+
+
+def test_every_flag_of_2023_takes_so_many_words_as_then() -> None:
+    if not ARGUMENTS.is_file():
+        pytest.skip(f"needs the arguments of transformers 4.35 in the data folder: {ARGUMENTS}")
+    rows = [line.split("\t") for line in ARGUMENTS.read_text().splitlines()[1:]]
+    kinds = {name: (kind, default) for name, kind, default in rows if name.isidentifier()}
+    assert len(kinds) > 100
+    for name, (kind, default) in kinds.items():
+        if "bool" in kind:
+            assert read_value(name, []) is read_value(name, ["True"]) is True, name
+            assert read_value(name, ["False"]) is read_value(name, ["no"]) is False, name
+            assert (f"no_{name}" in OPPOSITES) == (default == "True"), name
+        elif "int" in kind or "float" in kind:
+            assert read_value(name, ["8"]) == 8, name
+        elif "List" in kind and name != "fsdp":  # there HfArgumentParser takes the str
+            assert read_value(name, ["a", "b"]) == ["a", "b"], name
+            continue
+        else:
+            word = {"hub_strategy": "end"}.get(name, "no" if "strategy" in name else "info")
+            assert read_value(name, [word]) == word
+            with pytest.raises(ConfigError, match=f"--{name} has no value"):
+                read_value(name, [])
+        with pytest.raises(ConfigError, match=f"--{name} takes one value, but b follows"):
+            read_value(name, ["a", "b"])
+
+
+def test_flags_that_take_several_words_leave_none_over(capsys: pytest.CaptureFixture[str]) -> None:
+    beside = ["--bf16", "--debug", "underflow_overflow", "--report_to", "all", "--no_cuda", "False"]
+    run = plan_run(["--data_path", "a", "b", "--output_dir", "o", *beside, "--no_save_safetensors"])
+    assert run.dialogues.files == (Path("a"), Path("b"))
+    assert (run.tuning.precision, run.tuning.device) == ("bf16", "auto")
+    assert any(line.startswith("--debug: no effect") for line in run.lines)
+    with pytest.raises(SystemExit):  # codling's own --debug does not take the word away
+        main(["finetune", "--data_path", "a", "--debug", "underflow_overflow", "--seed", "x"])
+    assert "--seed is x; a whole number is needed" in capsys.readouterr().err
 
 
 @pytest.mark.long

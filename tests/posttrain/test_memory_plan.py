@@ -49,12 +49,13 @@ def large_base(base_dir: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("mode", "precision", "compiles"),
+    ("mode", "precision", "compiles", "recompute"),
     [
-        ("lora", "bf16", True),
-        ("lora", "bf16", False),
-        ("lora", "fp32", False),
-        ("full", "bf16", False),
+        ("lora", "bf16", True, False),
+        ("lora", "bf16", False, False),
+        ("lora", "fp32", False, False),
+        ("full", "bf16", False, False),
+        ("lora", "fp32", False, True),
     ],
 )
 def test_the_peak_of_a_run_is_within_fifteen_percent_of_its_plan(
@@ -64,6 +65,7 @@ def test_the_peak_of_a_run_is_within_fifteen_percent_of_its_plan(
     mode: str,
     precision: str,
     compiles: bool,
+    recompute: bool,
 ) -> None:
     settings = {
         "model": str(large_base),
@@ -72,6 +74,7 @@ def test_the_peak_of_a_run_is_within_fifteen_percent_of_its_plan(
         "mode": mode,
         "precision": precision,
         "compile": compiles,
+        "recompute": recompute,
         "context": 256,
         "batch_size": 12,
         "max_steps": 3,

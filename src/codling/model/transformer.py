@@ -12,6 +12,7 @@ Legend: B batch, L length, E hidden width, V vocabulary.
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from codling.model.attention import Attention
 from codling.model.cache import KVCache, Span, separate_documents
@@ -56,6 +57,10 @@ class Block(nn.Module):
 
 class Transformer(nn.Module):
     """A decoder-only language model of the shape that `config` gives."""
+
+    recompute: bool = False
+    """For training: of each block only its input is kept, and the backward pass computes the rest
+    again (gradient checkpointing, arXiv:1604.06174). The gradients are the same."""
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         """Weights come from N(0, init_std) with `generator`; on the meta device they stay empty."""
@@ -112,7 +117,7 @@ class Transformer(nn.Module):
             rotation = self.rope.span(0, tokens_BL.shape[1])
             apart = None if documents_BL is None else separate_documents(documents_BL, x_BLE.dtype)
             for block in self.layers:
-                x_BLE = block(x_BLE, rotation, None, apart, routings)
+                x_BLE = self._pass_block(block, x_BLE, rotation, apart, routings)
         else:
             span = cache.span(tokens_BL.shape[1])
             rotation = self._rotation(span)
@@ -129,6 +134,22 @@ class Transformer(nn.Module):
     def n_parameters(self) -> int:
         """Number of weights; tied ones count once."""
         return sum(p.numel() for p in self.parameters())
+
+    def _pass_block(
+        self,
+        block: nn.Module,
+        x_BLE: Tensor,
+        rotation: Rotation,
+        apart: Span | None,
+        routings: list[Routing] | None,
+    ) -> Tensor:
+        arguments = (x_BLE, rotation, None, apart, routings)
+        if not self.recompute or not torch.is_grad_enabled():
+            passed: Tensor = block(*arguments)
+            return passed
+        # Nothing is drawn at random in a block, so no generator's state has to be kept.
+        again: Tensor = checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
+        return again
 
     def _rotation(self, span: Span) -> Rotation:
         if span.start is not None:

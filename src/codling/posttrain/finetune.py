@@ -185,6 +185,7 @@ def _tune_config(flags: Mapping[str, Any], schedule: ScheduleConfig, n_ranks: in
         device="cpu" if flags["use_cpu"] or flags["no_cuda"] else "auto",
         seed=flags["seed"],
         compile=flags["torch_compile"],
+        recompute=flags["gradient_checkpointing"],
     )
 
 

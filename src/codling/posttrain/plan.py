@@ -65,7 +65,7 @@ def plan(shape: ModelConfig, config: PosttrainConfig, context: int) -> MemoryPla
     n_tokens = config.batch_size * context
     compiles = config.compile and has_compiler(choose_device(config.device))
     fixed = _FIXED_BYTES + (_COMPILER_BYTES if compiles else 0)
-    states = n_tokens * shape.n_layers * _state_bytes(shape, config, context, compiles)
+    states = n_tokens * _kept_bytes(shape, config, _state_bytes(shape, config, context, compiles))
     return MemoryPlan(
         n_parameters=total,
         n_trained=trained,
@@ -92,6 +92,10 @@ def check_memory(
 
 def _what_fits(shape: ModelConfig, config: PosttrainConfig, context: int, available: int) -> str:
     """The smallest change of the settings that fits, or how large a model may be."""
+    if not config.recompute:
+        again = replace(config, recompute=True)
+        if plan(shape, again, context).n_bytes <= available:
+            return "--recompute would fit, and is about a third slower"
     modes: list[TrainMode] = [config.mode, "lora"] if config.mode == "full" else ["lora"]
     for mode in modes:
         for length in (context, 512, 256):
@@ -107,6 +111,14 @@ def _what_fits(shape: ModelConfig, config: PosttrainConfig, context: int, availa
     room = max(0, available - per_parameter.n_fixed)
     n_fitting = int(per_parameter.n_parameters * room / least)
     return f"a base of about {n_fitting / 1e6:,.0f}M parameters would fit"
+
+
+def _kept_bytes(shape: ModelConfig, config: PosttrainConfig, of_one_layer: int) -> int:
+    """What one token leaves in all layers; recomputed: the input of each, and all of one."""
+    if not config.recompute:
+        return shape.n_layers * of_one_layer
+    size = 2 if config.precision == "bf16" else 4
+    return shape.n_layers * size * shape.hidden_size + of_one_layer
 
 
 def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, compiles: bool) -> int:

@@ -15,8 +15,7 @@ from typing import Any
 from codling.core.errors import ConfigError
 from codling.core.foreign_json import read_object
 from codling.core.recipe import explain_unknown_key
-
-Value = str | int | float | bool | list[str]
+from codling.posttrain.published_values import OPPOSITES, Value, read_value
 
 DEFAULTS: Mapping[str, Value] = {
     "model_name_or_path": "deepseek-ai/deepseek-coder-6.7b-instruct",
@@ -45,6 +44,7 @@ DEFAULTS: Mapping[str, Value] = {
     "no_cuda": False,
     "per_gpu_train_batch_size": 0,
     "torch_compile": False,
+    "gradient_checkpointing": False,
     "group_by_length": False,
     "fsdp": "",
     "use_peft": False,
@@ -77,8 +77,11 @@ _IGNORED = {
         "load_best_model_at_end metric_for_best_model greater_is_better bf16_full_eval "
         "fp16_full_eval include_inputs_for_metrics jit_mode_eval"
     ),
-    "activations are kept: memory is what codling says before it begins": (
-        "gradient_checkpointing gradient_checkpointing_kwargs auto_find_batch_size"
+    "codling says before it begins how much memory it needs, and what would fit": (
+        "auto_find_batch_size"
+    ),
+    "what --gradient_checkpointing drops is computed again without reentering": (
+        "gradient_checkpointing_kwargs"
     ),
     "each block is a unit of sharding": (
         "fsdp_min_num_params fsdp_config fsdp_transformer_layer_cls_to_wrap"
@@ -97,13 +100,12 @@ _IGNORED = {
         "push_to_hub_token"
     ),
 }
-_NOTHING = (["no"], ["none"], ["False"], ["false"], ["0"])
+_NOTHING = ("no", False, 0, -1, "", ["none"], [""])
 """Values with which a flag without effect asks for nothing."""
 _REFUSED = "label_smoothing_factor neftune_noise_alpha adafactor"
 """Flags that would change what is learned, and that codling does not have."""
 _WHY = {name: why for why, names in _IGNORED.items() for name in names.split()}
-KNOWN = {*DEFAULTS, *_SILENT.split(), *_WHY, *_REFUSED.split()}
-_TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
+KNOWN = {*DEFAULTS, *_SILENT.split(), *_WHY, *_REFUSED.split(), *OPPOSITES}
 _OF_CONFIG = {
     "bf16.enabled": "bf16",
     "fp16.enabled": "fp16",
@@ -128,17 +130,16 @@ def read_flags(words: Sequence[str]) -> tuple[dict[str, Value], list[str]]:
     """
     given: dict[str, Value] = {}
     said: dict[str, list[str]] = {}
-    for name, values in _split(words):
-        if name in _REFUSED.split() and values not in (["0"], ["0.0"], ["False"]):
+    for name, words_after in _split(words):
+        value = read_value(name, words_after)
+        if name in _REFUSED.split() and value not in _NOTHING:
             raise ConfigError(
                 f"--{name} changes what is learned, and is not there yet; leave it out"
             )
         if name in DEFAULTS:
-            given[name] = _convert(name, values)
-        elif name in _WHY and values not in _NOTHING:
+            given[name] = value
+        elif name in _WHY and value not in _NOTHING:
             said.setdefault(_WHY[name], []).append(f"--{name}")
-        elif name == "report_to" and values not in (["none"], []):
-            said.setdefault("metrics.jsonl has every step", []).append(f"--report_to {values[0]}")
     return given, [f"{', '.join(names)}: no effect, {why}" for why, names in said.items()]
 
 
@@ -215,7 +216,7 @@ def _flags_of(key: str, value: Any) -> dict[str, Value] | None:  # noqa: ANN401 
     name = _OF_CONFIG.get(key)
     if name is None or isinstance(value, (list, dict)):
         return None
-    return {name: _convert(name, [str(value)])}
+    return {name: read_value(name, [str(value)])}
 
 
 def _split(words: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -233,32 +234,6 @@ def _split(words: Sequence[str]) -> list[tuple[str, list[str]]]:
         else:
             raise ConfigError(f"{word} stands before any flag; begin with --model_name_or_path")
     return found
-
-
-def _convert(name: str, values: list[str]) -> Value:
-    default = DEFAULTS[name]
-    if isinstance(default, list):
-        if not values:
-            raise ConfigError(f"--{name} has no value")
-        return values
-    if isinstance(default, bool) and not values:
-        return True
-    if len(values) != 1 or not values[0]:
-        hint = (
-            "; the published README sets MODEL and then uses $MODEL_PATH, which is empty"
-            if name == "model_name_or_path"
-            else ""
-        )
-        raise ConfigError(f"--{name} needs one value and has {len(values)}{hint}")
-    (value,) = values
-    try:
-        if isinstance(default, bool):
-            if value.lower() not in _TRUE + _FALSE:
-                raise ValueError
-            return value.lower() in _TRUE
-        return type(default)(value)
-    except ValueError:
-        raise ConfigError(f"--{name} is {value}; a value such as {default} is needed") from None
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

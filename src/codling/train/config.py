@@ -108,6 +108,9 @@ class LoopConfig(Ranged):
     """Decides the initial weights and the order of the batches."""
     compile: bool = aside(True)
     """Compile the model with torch.compile; without a C++ compiler training runs eagerly."""
+    recompute: bool = aside(False)
+    """Keep only the input of each block and compute the rest again in the backward pass (gradient
+    checkpointing): much less memory, about a third more arithmetic, the same gradients."""
     device: str = aside("auto")
     """auto (cuda where there is one), cpu or cuda."""
     threads: WorkersFromZero = aside(0)

@@ -115,6 +115,7 @@ class Trainer:
         self.position.n_threads = set_threads(self.position.n_threads or config.threads)
         keep_freed_memory()
         self.model = model.train().to(self.device)
+        self.model.recompute = config.recompute
         self.optimizer = self._make_optimizer()
         compiled, make_step = self.position.compiled, make_step or LossStep
         self.step_fn = make_step(self.model, compiled=compiled, balance_alpha=balance_alpha)
