@@ -71,6 +71,7 @@ def test_the_published_command_means_these_settings(tmp_path: Path) -> None:
     for named in ("--save_steps", "--logging_steps"):
         assert named in said
     assert tuning.recompute
+    assert tuning.report_to == ("tensorboard",)
     assert "--evaluation_strategy" not in said  # it asks for nothing
     assert "the rate follows --lr_scheduler_type cosine" in said
     assert "ZeRO stage 3, each of 2 processes holds its share" in said
@@ -183,6 +184,10 @@ def test_flags_that_take_several_words_leave_none_over(capsys: pytest.CaptureFix
     assert run.dialogues.files == (Path("a"), Path("b"))
     assert (run.tuning.precision, run.tuning.device) == ("bf16", "auto")
     assert any(line.startswith("--debug: no effect") for line in run.lines)
+    assert run.tuning.report_to == ("tensorboard",)
+    other = plan_run(["--data_path", "a", "--output_dir", "o", "--report_to", "mlflow"])
+    assert not other.tuning.report_to
+    assert any(line.startswith("--report_to mlflow: no effect") for line in other.lines)
     with pytest.raises(SystemExit):  # codling's own --debug does not take the word away
         main(["finetune", "--data_path", "a", "--debug", "underflow_overflow", "--seed", "x"])
     assert "--seed is x; a whole number is needed" in capsys.readouterr().err
@@ -207,3 +212,4 @@ def test_the_published_script_ends_with_a_whole_model(
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert all(0 not in weight.shape for weight in model.state_dict().values())
     assert (tmp_path / "out" / "chat_template.jinja").is_file()
+    assert list((tmp_path / "out" / "tensorboard").glob("events.out.tfevents.*"))

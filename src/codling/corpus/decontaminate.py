@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -98,6 +98,31 @@ class DecontaminateConfig(Parallel):
             raise ConfigError(f"min_words is {self.min_words}; it must be at most n = {self.n}")
 
 
+class Limits(Protocol):
+    """What counts as a benchmark's text: DecontaminateConfig has these settings."""
+
+    @property
+    def n(self) -> int:
+        """Words in a row."""
+
+    @property
+    def min_words(self) -> int:
+        """Words of a text that is searched whole."""
+
+    @property
+    def min_distinct(self) -> int:
+        """Different words among the `n`."""
+
+
+@dataclass(frozen=True)
+class MatchLimits:
+    """The usual limits, for those who search without a corpus."""
+
+    n: int = DecontaminateConfig.n
+    min_words: int = DecontaminateConfig.min_words
+    min_distinct: int = DecontaminateConfig.min_distinct
+
+
 @stage("documents", version=1)
 def decontaminate(config: DecontaminateConfig) -> Work:
     """Remove documents that share ten words in a row, or a short text, with a benchmark.
@@ -125,7 +150,7 @@ class SearchTask:
     texts: Sequence[BenchmarkText]
 
 
-def make_index(texts: Sequence[BenchmarkText], config: DecontaminateConfig) -> Index:
+def make_index(texts: Sequence[BenchmarkText], config: Limits) -> Index:
     """What is looked for: telling n-grams of long texts, and short texts as a whole."""
     grams: dict[int, int] = {}
     strings: list[tuple[bytes, int]] = []
@@ -161,7 +186,7 @@ def search_shard(task: SearchTask, shard: Shard) -> Counts:
     return dict(counts)
 
 
-def _telling_ngrams(text: str, config: DecontaminateConfig) -> list[int]:
+def _telling_ngrams(text: str, config: Limits) -> list[int]:
     """Hashes of the n-grams that say something; none reaches over a line that imports."""
     found: list[int] = []
     for part in _IMPORTS.split(text):

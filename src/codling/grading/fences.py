@@ -63,6 +63,27 @@ def find_blocks(text: str) -> list[FencedBlock]:
     return found or [_inline(code) for code in _INLINE.findall(text)]
 
 
+def is_fence_open(text: str) -> bool:
+    """Whether a fence is opened and never closed, as where a text was cut within its code.
+
+    >>> is_fence_open("```py\\nx = 1"), is_fence_open("```py\\nx = 1\\n```"), is_fence_open("``x``")
+    (True, False, False)
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    at = 0
+    while at < len(lines):
+        opened = _OPEN.match(lines[at])
+        at += 1
+        if opened is None:
+            continue
+        end = _end(lines, at, opened[2], len(opened[1]))
+        if end == len(lines):
+            body = lines[at:end]
+            return _cut_glued(body, opened[2]) == body
+        at = end + 1
+    return False
+
+
 def strip_thoughts(text: str) -> str:
     """A text without its <think> parts; what precedes a lone </think> is a thought, too, and
     a thought that never ends is removed to the end.

@@ -17,7 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from codling.core.artifact import Artifact
 from codling.core.errors import ConfigError
@@ -29,7 +29,7 @@ from codling.posttrain.config import TuneConfig
 from codling.posttrain.published_flags import DEFAULTS, has_scheduler, read_deepspeed, read_flags
 from codling.posttrain.tune import tune
 from codling.tokens.dialogues import DialoguesConfig, dialogues
-from codling.train.config import OptimizerConfig, ScheduleConfig
+from codling.train.config import OptimizerConfig, ScheduleConfig, TrackerName
 from codling.train.parallel.ranks import join_ranks
 
 _FAITHFUL = (
@@ -37,9 +37,9 @@ _FAITHFUL = (
     "the same, however few of its tokens count"
 )
 _MENDED = (
-    "mended: answers that do not fit are left out and counted, each answer keeps its end token, "
-    "rows share windows without seeing each other, and the prompt is the model's own template "
-    "(--faithful for the published labels)"
+    "mended: answers that do not fit or are cut, repeated rows and rows with secrets are left out "
+    "and counted, each answer keeps its end token, rows share windows without seeing each other, "
+    "and the prompt is the model's own template (--faithful for the published labels)"
 )
 
 
@@ -146,6 +146,7 @@ def _dialogues_config(flags: Mapping[str, Any]) -> DialoguesConfig:
         tokenizer_dir=Path(flags["model_name_or_path"]),
         out_dir=_dialogues_dir(flags),
         labels="published" if flags["faithful"] else "answers",
+        secrets="keep" if flags["faithful"] else "drop",
         context=flags["model_max_length"],
         heldout_share=flags["heldout_share"],
         seed=flags["seed"],
@@ -186,6 +187,7 @@ def _tune_config(flags: Mapping[str, Any], schedule: ScheduleConfig, n_ranks: in
         seed=flags["seed"],
         compile=flags["torch_compile"],
         recompute=flags["gradient_checkpointing"],
+        report_to=_trackers(flags["report_to"]),
     )
 
 
@@ -219,6 +221,13 @@ def _optimizer_lines(name: str) -> list[str]:
     if name.startswith(("adamw_", "paged_adamw_")):
         return [f"--optim {name}: no effect, AdamW in fp32 is used"]
     raise ConfigError(f"--optim is {name}, which learns otherwise; choose adamw_torch")
+
+
+def _trackers(names: Sequence[str]) -> tuple[TrackerName, ...]:
+    """Who is told the metrics: those of ours that are named; `all` means TensorBoard."""
+    known = get_args(TrackerName)
+    wanted = ["tensorboard" if name == "all" else name for name in names]
+    return tuple(name for name in known if name in wanted)
 
 
 def _dialogues_dir(flags: Mapping[str, Any]) -> Path:

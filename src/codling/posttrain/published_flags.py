@@ -10,12 +10,13 @@ Not here: what the values become (finetune.py).
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from codling.core.errors import ConfigError
 from codling.core.foreign_json import read_object
 from codling.core.recipe import explain_unknown_key
 from codling.posttrain.published_values import OPPOSITES, Value, read_value
+from codling.train.config import TrackerName
 
 DEFAULTS: Mapping[str, Value] = {
     "model_name_or_path": "deepseek-ai/deepseek-coder-6.7b-instruct",
@@ -47,6 +48,7 @@ DEFAULTS: Mapping[str, Value] = {
     "gradient_checkpointing": False,
     "group_by_length": False,
     "fsdp": "",
+    "report_to": [],
     "use_peft": False,
     "lora_rank": 16,
     "lora_alpha": 32.0,
@@ -57,14 +59,13 @@ DEFAULTS: Mapping[str, Value] = {
 """What is used, with the published defaults; the last six are ours."""
 
 _SILENT = (
-    "do_train overwrite_output_dir local_rank save_safetensors remove_unused_columns report_to "
+    "do_train overwrite_output_dir local_rank save_safetensors remove_unused_columns "
     "disable_tqdm log_level log_level_replica log_on_each_node logging_nan_inf_filter ddp_timeout "
     "ddp_backend dataloader_pin_memory skip_memory_metrics run_name cache_dir tf32"
 )
-"""Without a word: what they ask for is so, or nobody would miss it; `report_to` has a line of its
-own where it names something."""
+"""Without a word: what they ask for is so, or nobody would miss it."""
 _IGNORED = {
-    "metrics.jsonl has every step": (
+    "metrics.jsonl has every step (for TensorBoard the folder tensorboard in the output folder)": (
         "logging_steps logging_strategy logging_first_step logging_dir include_tokens_per_second"
     ),
     "the state is saved every minute and the same command resumes; only the end is published": (
@@ -140,6 +141,10 @@ def read_flags(words: Sequence[str]) -> tuple[dict[str, Value], list[str]]:
             given[name] = value
         elif name in _WHY and value not in _NOTHING:
             said.setdefault(_WHY[name], []).append(f"--{name}")
+    others = set(given.get("report_to", [])) - {*get_args(TrackerName), "all", "none", ""}  # type: ignore[arg-type]
+    if others:
+        why = f"codling tells {', '.join(get_args(TrackerName))}"
+        said.setdefault(why, []).append(f"--report_to {' '.join(sorted(others))}")
     return given, [f"{', '.join(names)}: no effect, {why}" for why, names in said.items()]
 
 

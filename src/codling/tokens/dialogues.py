@@ -2,8 +2,9 @@
 
 Input: JSON Lines (plain or .gz) or JSON lists, whose rows may be of different shapes
 (dialogue_rows.py), and the tokenizer of the model that will learn them. Output: an artefact of kind
-"dialogues" (dialogue_files.py). A row that cannot be used is never dropped in silence: it has a
-line in dropped.jsonl with its file, its line and the reason, and every reason is counted.
+"dialogues" (dialogue_files.py). A row that cannot be used, or that a check refuses
+(dialogue_checks.py), is never dropped in silence: it has a line in dropped.jsonl with its file, its
+line and the reason, every reason is counted, and report.md tells of all together.
 
 The held-out part is chosen by the first question, so that rows about the same one stay together.
 
@@ -26,11 +27,13 @@ from codling.core.errors import ConfigError, SourceError, TokenizerError
 from codling.core.files import write_json, write_json_lines
 from codling.core.inputs import source_input, tokenizer_input
 from codling.core.log import say
-from codling.core.ranges import Context, ProperShare, Ranged, Seed
+from codling.core.ranges import Context, PositiveShare, ProperShare, Ranged, Seed
 from codling.core.recipe import aside
 from codling.core.shards import write_table
 from codling.core.stage import Work, stage
+from codling.corpus.contamination.benchmark_texts import benchmark_files
 from codling.corpus.tables.schemas import Split
+from codling.tokens.dialogue_checks import QuestionLanguage, RowChecks, SecretsRule
 from codling.tokens.dialogue_files import (
     DIALOGUE_SCHEMA,
     DROPPED,
@@ -45,6 +48,7 @@ from codling.tokens.dialogue_labels import (
     published_labels,
     published_template,
 )
+from codling.tokens.dialogue_report import REPORT, render_report
 from codling.tokens.dialogue_rows import Dialogue, RowError, number_rows, read_dialogue
 from codling.tokens.token_files import META, dtype_for
 from codling.tokens.tokenizer import Tokenizer
@@ -74,6 +78,18 @@ class DialoguesConfig(Ranged):
     """Share of the rows that is held out, to choose the best weights by."""
     seed: Seed = 0
     """Decides which rows are held out."""
+    similarity: PositiveShare = 0.8
+    """Share of common five-word runs, in question and answers alike, from which a row repeats an
+    earlier one and leaves; 1: only equal rows leave."""
+    secrets: SecretsRule = "drop"
+    """Rows that hold a key, token or password: drop them, redact it (placeholders), or keep."""
+    benchmarks: tuple[Path, ...] = ()
+    """Benchmark files or folders, also .gz: rows that share ten words in a row with their texts, or
+    a short text whole, leave."""
+    only_permissive: bool = False
+    """Rows whose license field names a licence that is not permissive leave."""
+    languages: tuple[QuestionLanguage, ...] = ()
+    """Languages of the questions that stay, by their letters; all by default."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,13 +97,19 @@ class DialoguesConfig(Ranged):
             raise ConfigError("files is empty; name a file of JSON Lines")
         if self.labels == "published" and self.template is not None:
             raise ConfigError("template is not used with --labels published; leave it out")
+        if self.labels == "published" and (self.benchmarks or self.languages):
+            raise ConfigError(
+                "benchmarks and languages are not used with --labels published, which learns every "
+                "row; leave them out"
+            )
 
 
-@stage(KIND, version=1)
+@stage(KIND, version=2)
 def dialogues(config: DialoguesConfig) -> Work:
     """Turn instruction data into tokens of which only the answers count.
 
-    Rows may be DeepSeek-Coder's and Alpaca's (instruction, input, output), ShareGPT's
+    Rows that repeat others, are cut, hold secrets or texts of --benchmarks are left out and told of
+    in report.md. They may be DeepSeek-Coder's and Alpaca's (instruction, input, output), ShareGPT's
     (conversations), OpenAI's (messages), prompt with completion, or question with answer, in any
     order in one file.
 
@@ -99,7 +121,11 @@ runs/app/dialogues
     if tokenizer.specials.eos is None:
         raise TokenizerError(f"{config.tokenizer_dir} names no eos token; tuning needs one")
     labeller = _Labeller(tokenizer, config)
-    draft = yield [*map(source_input, config.files), tokenizer_input(config.tokenizer_dir)]
+    draft = yield [
+        *map(source_input, config.files),
+        tokenizer_input(config.tokenizer_dir),
+        *map(source_input, benchmark_files(config.benchmarks)),
+    ]
     with _DialogueWriter(draft, tokenizer) as writer:
         for file in config.files:
             for number, row in number_rows(file):
@@ -124,7 +150,7 @@ class _Labeller:
             if self.is_published
             else DialogueEncoder(tokenizer, config.template, config.context)
         )
-        self._seen: set[bytes] = set()
+        self.checks = RowChecks(config)
         self.shapes: Counter[str] = Counter()
         self.n_unlabelled = 0
         """Documents of which no token counts; only DeepSeek-Coder's script makes such."""
@@ -138,8 +164,9 @@ class _Labeller:
         dialogue = read_dialogue(row)
         if self.encoder is None:
             documents = [self._label_published(row)]
+            self.checks.count(dialogue, row)
         else:
-            self._refuse_repeated(dialogue)
+            dialogue = self.checks.check(dialogue, row)
             documents = self.encoder.documents(dialogue)
         self.shapes[dialogue.shape] += 1
         self.n_unlabelled += sum(document.n_counted == 0 for document in documents)
@@ -151,12 +178,6 @@ class _Labeller:
             raise RowError("unknown-shape", "published labels need instruction and output")
         context = self._config.context
         return published_labels(self._tokenizer, row["instruction"], row["output"], context)
-
-    def _refuse_repeated(self, dialogue: Dialogue) -> None:
-        digest = _digest((dialogue.messages, dialogue.tools))
-        if digest in self._seen:
-            raise RowError("duplicate", "the same messages stood in an earlier row")
-        self._seen.add(digest)
 
     def _split(self, dialogue: Dialogue) -> Split:
         question = next(m["content"] for m in dialogue.messages if m["role"] != "system")
@@ -256,6 +277,12 @@ def _publish(
         "answers_too_long": encoder.n_too_long if encoder else 0,
     }
     write_json(draft.file(META), asdict(_meta(writer, config)))
+    tallies = labeller.checks.tallies
+    draft.counts["redacted"] = tallies.n_redacted
+    if tallies.n_redacted:
+        say(f"{tallies.n_redacted:,} secrets became placeholders")
+    report = render_report(writer.dropped, writer.rows, tallies, draft.counts)
+    draft.file(REPORT).write_text(report, encoding="utf-8")
 
 
 def _warn(labeller: _Labeller, config: DialoguesConfig) -> None:
