@@ -263,21 +263,21 @@ def _stated_license(row: object) -> str:
 
 def _texts_of(dialogue: Dialogue, *, answers: bool) -> str:
     wanted = (m for m in dialogue.messages if _is_answer(m) == answers)
-    return "\n".join(_said(message) for message in wanted)
+    return "\n".join(_text_of(message) for message in wanted)
 
 
 def _question(dialogue: Dialogue) -> str:
     return _texts_of(dialogue, answers=False)
 
 
-def _said(message: Message) -> str:
+def _text_of(message: Message) -> str:
     calls = message.get("tool_calls")
     text = str(message.get("content") or "")
     return f"{text}\n{json.dumps(calls, sort_keys=True)}" if calls else text
 
 
 def _fold(message: Message) -> tuple[str, str]:
-    return str(message["role"]), " ".join(_said(message).lower().split())
+    return str(message["role"]), " ".join(_text_of(message).lower().split())
 
 
 def _is_answer(message: Message) -> bool:

@@ -36,7 +36,7 @@ def render_report(
         f"{n_kept + len(dropped):,} rows were read and {n_kept:,} stay: {len(documents):,} "
         f"documents with {counts['tokens']:,} tokens, of which {counts['counted_tokens']:,} count; "
         f"{heldout:,} documents are held out.",
-        *_dropped(dropped),
+        *_explain_dropped(dropped),
         *_lengths(documents),
         *_table("Shape of the rows", counts["shapes"]),
         *_table("Language of the questions", tallies.languages),
@@ -48,7 +48,7 @@ def render_report(
     return "\n".join(lines) + "\n"
 
 
-def _dropped(dropped: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _explain_dropped(dropped: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     by_reason: dict[str, list[Mapping[str, Any]]] = {}
     for entry in dropped:
         by_reason.setdefault(entry["reason"], []).append(entry)
