@@ -98,7 +98,7 @@ class DecontaminateConfig(Parallel):
             raise ConfigError(f"min_words is {self.min_words}; it must be at most n = {self.n}")
 
 
-class Limits(Protocol):
+class MatchSettings(Protocol):
     """What counts as a benchmark's text: DecontaminateConfig has these settings."""
 
     @property
@@ -150,7 +150,7 @@ class SearchTask:
     texts: Sequence[BenchmarkText]
 
 
-def make_index(texts: Sequence[BenchmarkText], config: Limits) -> Index:
+def make_index(texts: Sequence[BenchmarkText], config: MatchSettings) -> Index:
     """What is looked for: telling n-grams of long texts, and short texts as a whole."""
     grams: dict[int, int] = {}
     strings: list[tuple[bytes, int]] = []
@@ -186,7 +186,7 @@ def search_shard(task: SearchTask, shard: Shard) -> Counts:
     return dict(counts)
 
 
-def _telling_ngrams(text: str, config: Limits) -> list[int]:
+def _telling_ngrams(text: str, config: MatchSettings) -> list[int]:
     """Hashes of the n-grams that say something; none reaches over a line that imports."""
     found: list[int] = []
     for part in _IMPORTS.split(text):
