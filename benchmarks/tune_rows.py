@@ -4,7 +4,8 @@
 
 DATA holds mbpp-deepseek/mbpp.jsonl.gz and gsm8k/train.jsonl.gz. Of MBPP tasks 601 to 974 are taken,
 its published training split; tasks 11 to 510, which are evaluated, and 511 to 600, its validation
-split, are never read into a row. A task is asked in the benchmark's own words, every fourth a
+split, are never read into a row. --test writes the evaluated tasks, so that `codling data dialogues
+--benchmarks` leaves out what repeats them. A task is asked in the benchmark's own words, every fourth a
 second time after the three solved examples that the benchmark shows. GSM8K's rows are asked as they
 stand, so many of them as --math says.
 
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_TRAINING = range(601, 975)
+_TRAINING, _TESTED = range(601, 975), range(11, 511)
 _SHOTS = (2, 3, 4)
 _TASK = (
     "You are an expert Python programmer, and here is your task: {text} "
@@ -32,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with mbpp-deepseek/ and gsm8k/")
     parser.add_argument("--out", type=Path, required=True, help="the file of rows")
+    parser.add_argument("--test", type=Path, help="a file for the tasks that are evaluated")
     parser.add_argument("--math", type=int, default=0, help="rows of GSM8K")
     arguments = parser.parse_args()
     tasks = list(_read(arguments.data / "mbpp-deepseek" / "mbpp.jsonl.gz"))
@@ -40,7 +42,10 @@ def main() -> None:
         *mbpp_rows(tasks),
         *({"instruction": r["question"], "output": r["answer"]} for r in problems),
     ]
-    arguments.out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    _write(arguments.out, rows)
+    if arguments.test:
+        tested = [task for task in tasks if task["task_id"] in _TESTED]
+        _write(arguments.test, tested)
     print(f"{len(rows):,} rows in {arguments.out}")
 
 
@@ -65,6 +70,10 @@ def _ask(task: Mapping[str, Any]) -> str:
 def _code(task: Mapping[str, Any]) -> str:
     lines = task["code"].replace("\r", "").replace("\t", "    ").rstrip().split("\n")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
