@@ -5,9 +5,9 @@
 DATA holds mbpp-deepseek/mbpp.jsonl.gz and gsm8k/train.jsonl.gz. Of MBPP tasks 601 to 974 are taken,
 its published training split; tasks 11 to 510, which are evaluated, and 511 to 600, its validation
 split, are never read into a row. --test writes the evaluated tasks, so that `codling data dialogues
---benchmarks` leaves out what repeats them. A task is asked in the benchmark's own words, every fourth a
-second time after the three solved examples that the benchmark shows. GSM8K's rows are asked as they
-stand, so many of them as --math says.
+--benchmarks` leaves out what repeats them. A task is asked in the benchmark's own words, every
+fourth a second time after the three solved examples that the benchmark shows. GSM8K's rows are
+asked as they stand, so many of them as --math says.
 
 Not here: tuning (codling tune) and evaluating (codling evaluate mbpp).
 """
