@@ -9,8 +9,13 @@ repeats. Peak memory is that of the whole process.
 
     python benchmarks/adapt.py --model smollm2-135m.gguf --repeats 5 --peer-python PEFT/bin/python
 
+`--sides tune,trl --dialogues DIR` compares tuning instead: the documents of `codling data
+dialogues` with their marks of what counts, packed into windows without one seeing another on both
+sides, by the loop of `codling tune` and by TRL's SFTTrainer (packing "bfd", the default). Their
+tokens are those of documents; what fills a window's end does not count.
+
 Prints one JSON line per measurement and a last one with the ratios. `--side` is how it calls
-itself; the peer's Python needs peft, transformers, accelerate and codling.
+itself; the peer's Python needs peft, transformers, accelerate, for tuning trl too, and codling.
 """
 
 import argparse
@@ -32,9 +37,11 @@ if TYPE_CHECKING:
     import torch
 
 WARM_STEPS = 2
-SETTINGS = ("steps", "batch", "length", "rank", "threads")
+SETTINGS = ("steps", "batch", "length", "rank", "threads", "recompute", "rows")
 ADAPTED = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RATE = 5e-4
+Step = tuple[Seconds, int]
+"""How long a step took, and how many tokens it learned from."""
 
 
 def main() -> None:
@@ -48,17 +55,21 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: every core")
     parser.add_argument("--peer-python", default=sys.executable, help="a Python with peft")
+    parser.add_argument("--recompute", type=int, default=0, help="1: gradient checkpointing")
+    parser.add_argument("--dialogues", type=Path, help="for tune and trl: an artefact of dialogues")
+    parser.add_argument("--rows", default="", help=argparse.SUPPRESS)
     parser.add_argument("--sides", default="ours,peft", help="which ones, in their order")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         steps = SIDES[arguments.side](arguments)
-        tokens = arguments.batch * arguments.length
-        rates = [[tokens / each for each in kind] for kind in zip(*steps, strict=True)]
+        rates = [[n / seconds[kind] for seconds, n in steps] for kind in range(2)]
         print(json.dumps({"rates": rates, "peak_bytes": peak_bytes()}))
         return
     with tempfile.TemporaryDirectory() as folder:
         publish(arguments.model, Path(folder))
+        if arguments.dialogues:
+            arguments.rows = str(write_rows(arguments.dialogues, Path(folder)))
         arguments.model = Path(folder)
         interleave(arguments)
 
@@ -72,6 +83,30 @@ def publish(model: Path, folder: Path) -> None:
 
     loaded = load_model(model, dtype=torch.bfloat16)
     save_hf(loaded, loaded.config, folder, dtype=torch.bfloat16)
+
+
+def write_rows(dialogues: Path, folder: Path) -> Path:
+    """Write the training documents as JSON: ids, and which of them count."""
+    from codling.tokens.dialogue_files import open_labelled
+
+    stream = open_labelled(dialogues, "train")
+    spans = zip(stream.starts.tolist(), stream.lengths.tolist(), strict=True)
+    rows = [
+        {
+            "input_ids": stream.ids[start : start + n].tolist(),
+            "completion_mask": stream.counted[start : start + n].astype(int).tolist(),
+        }
+        for start, n in spans
+    ]
+    path = folder / "rows.json"
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return path
+
+
+def read_rows(arguments: argparse.Namespace) -> list[dict[str, list[int]]]:
+    """The rows that fit into a window."""
+    rows = json.loads(Path(arguments.rows).read_text(encoding="utf-8"))
+    return [row for row in rows if len(row["input_ids"]) <= arguments.length]
 
 
 def interleave(arguments: argparse.Namespace) -> None:
@@ -122,7 +157,7 @@ def measure(side: str, arguments: argparse.Namespace) -> tuple[list[list[float]]
     return found["rates"], found["peak_bytes"]
 
 
-def ours(arguments: argparse.Namespace) -> list[Seconds]:
+def ours(arguments: argparse.Namespace) -> list[Step]:
     """The timed steps of the stage adapt's loop."""
     from codling.core.threads import wait_passively
 
@@ -140,6 +175,7 @@ def ours(arguments: argparse.Namespace) -> list[Seconds]:
         batch_size=arguments.batch,
         rank=arguments.rank,
         threads=arguments.threads,
+        recompute=bool(arguments.recompute),
     )
     model = load_model(arguments.model, dtype=torch.bfloat16)
     add_lora(model, config.rank, config.alpha, torch.Generator().manual_seed(0))
@@ -153,10 +189,130 @@ def ours(arguments: argparse.Namespace) -> list[Seconds]:
     with tempfile.TemporaryDirectory() as folder:
         Trainer(model, batches, config, Path(folder)).run()
     # A step lasts from its batch to the next one's.
-    return [since(asked[i], asked[i + 1]) for i in range(WARM_STEPS, WARM_STEPS + arguments.steps)]
+    timed = range(WARM_STEPS, WARM_STEPS + arguments.steps)
+    n_tokens = arguments.batch * arguments.length
+    return [(since(asked[i], asked[i + 1]), n_tokens) for i in timed]
 
 
-def peft_trainer(arguments: argparse.Namespace) -> list[Seconds]:
+def tune_loop(arguments: argparse.Namespace) -> list[Step]:
+    """The timed steps of the stage tune's loop."""
+    from codling.core.threads import wait_passively
+
+    wait_passively()
+    import numpy as np
+    import torch
+
+    from codling.checkpoint.load import load_model
+    from codling.posttrain.config import TuneConfig
+    from codling.posttrain.lora import add_lora
+    from codling.posttrain.windows import Windows
+    from codling.tokens.dialogue_files import LabelledStream
+    from codling.train.parallel.ranks import Ranks
+    from codling.train.trainer import Trainer
+
+    config = TuneConfig(
+        model=arguments.model,
+        max_steps=arguments.steps + WARM_STEPS + 1,
+        batch_size=arguments.batch,
+        rank=arguments.rank,
+        threads=arguments.threads,
+        recompute=bool(arguments.recompute),
+    )
+    rows = read_rows(arguments)
+    lengths = np.array([len(row["input_ids"]) for row in rows], dtype=np.int64)
+    ids = np.array([i for row in rows for i in row["input_ids"]], dtype=np.uint32)
+    counted = np.array([i for row in rows for i in row["completion_mask"]], dtype=np.bool_)
+    stream = LabelledStream(ids, counted, np.cumsum(lengths) - lengths, lengths)
+    windows = Windows(stream, arguments.length, 0, 0)
+    model = load_model(arguments.model, dtype=torch.bfloat16)
+    add_lora(model, config.rank, config.alpha, torch.Generator().manual_seed(0))
+    asked: dict[int, Seconds] = {}
+    n_tokens: dict[int, int] = {}
+
+    def batches(number: int) -> "tuple[torch.Tensor, ...]":
+        asked[number] = now()
+        made = windows.micro_batch(number, arguments.batch, 1, Ranks())
+        n_tokens[number] = int((made[2] > 0).sum())
+        return made
+
+    with tempfile.TemporaryDirectory() as folder:
+        Trainer(model, batches, config, Path(folder)).run()
+    timed = range(WARM_STEPS, WARM_STEPS + arguments.steps)
+    return [(since(asked[i], asked[i + 1]), n_tokens[i]) for i in timed]
+
+
+def trl_trainer(arguments: argparse.Namespace) -> list[Step]:
+    """The timed steps of TRL's SFTTrainer with LoRA and packing."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from tokenizers import Tokenizer, models
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+    from trl import SFTConfig, SFTTrainer
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    base = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.bfloat16)
+    lora = LoraConfig(
+        r=arguments.rank,
+        lora_alpha=2 * arguments.rank,
+        target_modules=ADAPTED,
+        task_type="CAUSAL_LM",
+    )
+    # Rows are tokens already; a tokenizer is only asked for the names of padding and end.
+    vocabulary = {"<end>": 0, "<pad>": 1}
+    named = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="<end>")),
+        eos_token="<end>",
+        pad_token="<pad>",
+    )
+    steps: list[Step] = []
+
+    class Timed(SFTTrainer):  # type: ignore[misc]
+        def training_step(self, model: object, inputs: dict, *rest: object) -> object:
+            self.started = now()
+            mask = inputs.get("attention_mask")
+            ids = inputs["input_ids"]
+            self.n_tokens = ids.numel() if mask is None else int(mask.sum())
+            return super().training_step(model, inputs, *rest)
+
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: object, **__: object) -> None:
+            steps.append((since(trainer.started, now()), trainer.n_tokens))
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SFTConfig(
+            output_dir=folder,
+            max_steps=arguments.steps + WARM_STEPS,
+            per_device_train_batch_size=arguments.batch,
+            max_length=arguments.length,
+            packing=True,
+            completion_only_loss=True,
+            gradient_checkpointing=bool(arguments.recompute),
+            bf16=True,
+            learning_rate=RATE,
+            max_grad_norm=1.0,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+        )
+        trainer = Timed(
+            model=base,
+            args=settings,
+            train_dataset=Dataset.from_list(read_rows(arguments)),
+            processing_class=named,
+            peft_config=lora,
+            callbacks=[Clock()],
+        )
+        trainer.train()
+    return steps[WARM_STEPS:]
+
+
+def peft_trainer(arguments: argparse.Namespace) -> list[Step]:
     """The timed steps of transformers.Trainer with a model of peft and bf16=True."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -178,14 +334,14 @@ def peft_trainer(arguments: argparse.Namespace) -> list[Seconds]:
         for number in range(n_steps)
         for row in random_tokens(arguments, base.config.vocab_size, number)
     ]
-    steps: list[Seconds] = []
+    steps: list[Step] = []
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *_: object, **__: object) -> None:
             self.started = now()
 
         def on_step_end(self, *_: object, **__: object) -> None:
-            steps.append(since(self.started, now()))
+            steps.append((since(self.started, now()), arguments.batch * arguments.length))
 
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
@@ -205,7 +361,7 @@ def peft_trainer(arguments: argparse.Namespace) -> list[Seconds]:
     return steps[WARM_STEPS:]
 
 
-SIDES = {"ours": ours, "peft": peft_trainer}
+SIDES = {"ours": ours, "peft": peft_trainer, "tune": tune_loop, "trl": trl_trainer}
 
 
 def random_tokens(arguments: argparse.Namespace, vocabulary: int, number: int) -> "torch.Tensor":
