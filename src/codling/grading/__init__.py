@@ -1,4 +1,4 @@
-"""ANSWER -> RIGHT OR WRONG without running code: extraction, mathematics, pass@k.
+"""ANSWER -> RIGHT OR WRONG: extraction, mathematics, pass@k, tests out of an answer's reach.
 
 Not here: the sandbox, and asking a model.
 """

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from codling.evaluate.isolated_tests import rules_source
+from codling.grading.isolated_tests import rules_source
 
 MEMORY_BYTES = 8 << 30
 """EvalPlus gives a process 4 GB; here the reference and the answer run at once."""

@@ -9,11 +9,11 @@ are asked in one chat turn.
 from pathlib import Path
 
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.isolated_tests import isolate_tests
 from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, ask, read_lines
 from codling.grading.deepseek_rules import deepseek_program
 from codling.grading.extract import PYTHON_STOPS, cut_at
+from codling.grading.isolated_tests import isolate_tests
 from codling.grading.python_code import python_answer
 from codling.sandbox.executor import Program
 

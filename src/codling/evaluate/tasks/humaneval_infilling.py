@@ -9,9 +9,9 @@ from pathlib import Path
 
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.isolated_tests import isolate_tests
 from codling.evaluate.prelude import prelude
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
+from codling.grading.isolated_tests import isolate_tests
 from codling.sandbox.executor import Program
 
 SUBSETS = {

@@ -14,11 +14,11 @@ from typing import Any
 from codling.core.errors import ConfigError
 from codling.core.foreign_files import read_text
 from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.isolated_tests import rules_source
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, read_lines
 from codling.evaluate.tasks.cot_math import NO_SYMPY
 from codling.grading import math_equal
 from codling.grading.extract import cut_at, extract_boxed
+from codling.grading.isolated_tests import rules_source
 from codling.grading.python_code import python_program
 from codling.sandbox.executor import Program
 from codling.sandbox.interpreter import find_interpreter

@@ -7,10 +7,10 @@ from fractions import Fraction
 
 import pytest
 
-from codling.evaluate import output_rules
-from codling.evaluate.isolated_tests import isolate_tests
-from codling.evaluate.output_rules import is_right, output
 from codling.evaluate.tasks.evalplus_checks import program
+from codling.grading import output_rules
+from codling.grading.isolated_tests import isolate_tests
+from codling.grading.output_rules import is_right, output
 from codling.sandbox.executor import Executor, Program
 
 

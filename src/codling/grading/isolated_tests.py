@@ -13,7 +13,7 @@ Not here: what frames and lists of objects would show (sandbox/inside/notary.py 
 import inspect
 import re
 
-from codling.evaluate import output_rules, plain_output
+from codling.grading import output_rules, plain_output
 
 _JUDGE = """
 def _judge(rules, tests, answer, name):
@@ -41,7 +41,7 @@ def rules_source() -> str:
     """The text of output_rules.py as it runs in the sandbox: with plain_output.py's in place of
     its import."""
     text, used = inspect.getsource(output_rules), inspect.getsource(plain_output)
-    return re.sub(r"(?m)^from codling\.evaluate\.plain_output import .*$", lambda _: used, text)
+    return re.sub(r"(?m)^from codling\.grading\.plain_output import .*$", lambda _: used, text)
 
 
 def isolate_tests(answer: str, tests: str, name: str) -> str:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO, Any
 
-from codling.evaluate.plain_output import Output, Value, output, restore_types
+from codling.grading.plain_output import Output, Value, output, restore_types
 
 AS_SETS = ("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly",
            "larg_nnum", "intersection_array", "find_dissimilar", "Diff")  # fmt: skip
