@@ -135,6 +135,12 @@ VERBS = (
         "files",
     ),
     Verb(
+        "data tasks",
+        "codling.posttrain.tasks.tasks:tasks",
+        "Prompts with tests: published rows, made-up ones, your own repository's unit tests.",
+        "sources",
+    ),
+    Verb(
         "replay",
         "codling.posttrain.replay:replay",
         "Pack other code, which adapting mixes in against forgetting.",
