@@ -282,3 +282,10 @@ def test_a_folder_without_a_run_gets_no_report(tmp_path: Path, name: str) -> Non
     with pytest.raises(SourceError, match=f"{name} holds no run of codling grow"):
         report(ReportConfig(run_dir=tmp_path / name, out_dir=tmp_path / "page"))
     assert not (tmp_path / "page").exists()
+
+
+def test_the_page_shows_the_load_of_every_expert() -> None:
+    page = render(replace(view(), curve=[], expert_load=[[1.0, 1.5, 0.5], [3.25, 0.0, 0.5]]), 1)
+    assert "The busiest has 3.25 times an even share, the idlest 0.00" in page
+    assert page.count('title="expert ') == 6
+    assert "Load of the experts" not in render(replace(view(), curve=[]), 1)

@@ -9,6 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from codling.model.config import ModelConfig, MoEConfig
 from codling.model.transformer import Transformer
+from codling.train.config import ExpertsConfig
 from codling.train.step import LossStep
 from posttrain.tiny_base import LATENT, SHAPE
 
@@ -32,7 +33,7 @@ def learn(shape: ModelConfig, *, recompute: bool) -> tuple[Tensor, list[Tensor],
     ids = torch.randint(0, shape.vocab_size, (2, 33), generator=torch.Generator().manual_seed(1))
     documents = torch.ones(2, 32, dtype=torch.int64)
     documents[:, 20:] = 2
-    step = LossStep(model, compiled=False, balance_alpha=0.01)
+    step = LossStep(model, compiled=False, experts=ExpertsConfig(expert_alpha=0.01))
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = step.loss(ids[:, :-1], ids[:, 1:], documents)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -268,7 +268,8 @@ def _fill(
         tensor.copy_into(whole[place.index] if place.index else whole)
     for name, weight in weights.items():
         owner, _, attribute = name.rpartition(".")
-        model.get_submodule(owner).register_parameter(attribute, nn.Parameter(weight))
+        parameter = nn.Parameter(weight, requires_grad=parameters[name].requires_grad)
+        model.get_submodule(owner).register_parameter(attribute, parameter)
     model.tie()
     model.rope.build(model.rope.cos.shape[0], device)
 

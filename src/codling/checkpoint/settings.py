@@ -122,7 +122,8 @@ def _mla_settings(mla: MLAConfig) -> dict[str, Any]:
 def _moe_settings(config: ModelConfig) -> dict[str, Any]:
     # Without experts all layers are "first dense" ones: the published format has no other way.
     moe = config.moe or MoEConfig(first_k_dense_replace=config.n_layers)
-    return {
+    ours = {"selection_bias": True} if moe.selection_bias else {}
+    return ours | {
         "n_routed_experts": moe.n_routed_experts,
         "n_shared_experts": moe.n_shared_experts,
         "num_experts_per_tok": moe.n_experts_per_token,
@@ -275,4 +276,5 @@ def _moe(settings: Settings, n_layers: int) -> MoEConfig | None:
         topk_group=settings.read_integer("topk_group", 1, groups, 1),
         routed_scaling_factor=settings.read_number("routed_scaling_factor", 1e-6, 1e6, 1.0),
         norm_topk_prob=settings.read_flag("norm_topk_prob"),
+        selection_bias=settings.read_flag("selection_bias"),
     )

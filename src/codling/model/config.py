@@ -110,6 +110,9 @@ class MoEConfig(Ranged):
     """Multiplies the gate values."""
     norm_topk_prob: bool = False
     """Normalise the chosen gate values to sum 1 instead of scaling them."""
+    selection_bias: bool = False
+    """Choose by affinity plus a number per expert that training moves against its load
+    (arXiv:2408.15664); gate values stay without it. Other programs do not know it in this shape."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,10 +121,24 @@ class MoEConfig(Ranged):
                 f"moe: {self.n_experts_per_token} experts per token of {self.n_routed_experts}; "
                 "lower n_experts_per_token"
             )
-        if self.topk_method == "group_limited_greedy" and self.n_routed_experts % self.n_group:
+        if self.topk_method == "group_limited_greedy":
+            self._check_groups()
+
+    def _check_groups(self) -> None:
+        if self.n_routed_experts % self.n_group:
             raise ConfigError(
                 f"moe: {self.n_routed_experts} experts do not divide into {self.n_group} groups; "
                 "change n_group"
+            )
+        if self.topk_group > self.n_group:
+            raise ConfigError(
+                f"moe: {self.topk_group} of {self.n_group} groups per token; lower topk_group"
+            )
+        reached = self.topk_group * (self.n_routed_experts // self.n_group)
+        if self.n_experts_per_token > reached:
+            raise ConfigError(
+                f"moe: {self.n_experts_per_token} experts per token, but topk_group "
+                f"{self.topk_group} reaches {reached}; raise topk_group"
             )
 
 

@@ -78,7 +78,8 @@ def _layer(config: ModelConfig, index: int) -> tuple[int, int]:
         dense = shared + 3 * config.hidden_size * config.intermediate_size
         return dense, dense
     moe, expert = config.moe, _expert(config)
-    shared += moe.n_shared_experts * expert + moe.n_routed_experts * config.hidden_size
+    router = moe.n_routed_experts * (config.hidden_size + moe.selection_bias)
+    shared += moe.n_shared_experts * expert + router
     return shared + moe.n_routed_experts * expert, shared + moe.n_experts_per_token * expert
 
 

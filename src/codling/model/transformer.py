@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from codling.model.attention import Attention
+from codling.model.balance import Capacity
 from codling.model.cache import KVCache, Span, separate_documents
 from codling.model.config import ModelConfig
 from codling.model.mla import MLA
@@ -38,19 +39,22 @@ class Block(nn.Module):
             else MLP(config.hidden_size, config.intermediate_size)
         )
 
-    def forward(
+    def forward(  # noqa: PLR0913 (positions, cache and mask, and what experts need and tell)
         self,
         x_BLE: Tensor,
         rotation: Rotation,
         cache: KVCache | None = None,
         span: Span | None = None,
         routings: list[Routing] | None = None,
+        capacity: Capacity | None = None,
     ) -> Tensor:
         """[B, L, hidden]."""
         x_BLE = x_BLE + self.self_attn(self.input_layernorm(x_BLE), rotation, cache, span)
         normed_BLE = self.post_attention_layernorm(x_BLE)
         changed_BLE: Tensor = (
-            self.mlp(normed_BLE, routings) if isinstance(self.mlp, MoE) else self.mlp(normed_BLE)
+            self.mlp(normed_BLE, routings, capacity)
+            if isinstance(self.mlp, MoE)
+            else self.mlp(normed_BLE)
         )
         return x_BLE + changed_BLE
 
@@ -103,6 +107,7 @@ class Transformer(nn.Module):
         cache: KVCache | None = None,
         routings: list[Routing] | None = None,
         documents_BL: Tensor | None = None,
+        capacity: Capacity | None = None,
     ) -> Tensor:
         """Hidden states after the final norm, [B, L, E].
 
@@ -110,14 +115,19 @@ class Transformer(nn.Module):
         positions from cache.lengths_B[b] on; call cache.advance afterwards. The routing of every
         layer with experts is appended to `routings`, for balance losses. `documents_BL`, without a
         cache, numbers the document of every token: tokens see their own document alone. Positions
-        run on through a row; what a rotation tells is how far two tokens are apart.
+        run on through a row; what a rotation tells is how far two tokens are apart. Layers with
+        experts leave out what goes beyond `capacity`, which training alone gives.
         """
         x_BLE: Tensor = self.embed_tokens(tokens_BL)
         if cache is None:
             rotation = self.rope.span(0, tokens_BL.shape[1])
             apart = None if documents_BL is None else separate_documents(documents_BL, x_BLE.dtype)
             for block in self.layers:
-                x_BLE = self._pass_block(block, x_BLE, rotation, apart, routings)
+                # A list that is always empty: a compiled block depends on its length.
+                own: list[Routing] | None = None if routings is None else []
+                x_BLE = self._pass_block(block, x_BLE, rotation, None, apart, own, capacity)
+                if routings is not None and own:
+                    routings.append(own[0])
         else:
             span = cache.span(tokens_BL.shape[1])
             rotation = self._rotation(span)
@@ -135,15 +145,7 @@ class Transformer(nn.Module):
         """Number of weights; tied ones count once."""
         return sum(p.numel() for p in self.parameters())
 
-    def _pass_block(
-        self,
-        block: nn.Module,
-        x_BLE: Tensor,
-        rotation: Rotation,
-        apart: Span | None,
-        routings: list[Routing] | None,
-    ) -> Tensor:
-        arguments = (x_BLE, rotation, None, apart, routings)
+    def _pass_block(self, block: nn.Module, *arguments: object) -> Tensor:
         if not self.recompute or not torch.is_grad_enabled():
             passed: Tensor = block(*arguments)
             return passed

@@ -42,7 +42,7 @@ from codling.posttrain.plan import check_memory
 from codling.posttrain.preferences import LabelledPair, Pairs, read_pairs
 from codling.posttrain.weights import check_vocabulary, prepare, publish
 from codling.tokens.dialogue_labels import DialogueEncoder
-from codling.train.config import OptimizerConfig, ScheduleConfig
+from codling.train.config import ExpertsConfig, OptimizerConfig, ScheduleConfig
 from codling.train.loader import Batch
 from codling.train.loss import IGNORED, chunked_cross_entropy
 from codling.train.parallel.ranks import join_ranks
@@ -90,9 +90,14 @@ class PreferenceStep(LossStep):
     """The loss of pairs: rows 2i and 2i + 1 are a question's chosen and rejected answer."""
 
     def __init__(
-        self, model: Transformer, *, compiled: bool, balance_alpha: float = 0.0, beta: float = 0.1
+        self,
+        model: Transformer,
+        *,
+        compiled: bool,
+        experts: ExpertsConfig | None = None,
+        beta: float = 0.1,
     ) -> None:
-        super().__init__(model, compiled=compiled, balance_alpha=balance_alpha)
+        super().__init__(model, compiled=compiled, experts=experts)
         self.beta = beta
 
     def loss(

@@ -91,6 +91,7 @@ def render(view: RunView, n_examples: int) -> str:
         verdict=judge(view),
         facts=_facts(view),
         loss_curve=Markup(_loss_curve(view.curve)),
+        load_color=load_color,
         examples=[
             {**row, "before": _context(row, "before"), "after": _context(row, "after")}
             for row in examples
@@ -149,6 +150,16 @@ def _page_style() -> Any:  # noqa: ANN401  matplotlib's context manager has no p
     settings: dict[Any, Any] = {**dict.fromkeys(names, INK), "grid.color": INK}
     settings |= {"svg.hashsalt": "codling", "svg.fonttype": "path"}
     return mpl.rc_context(settings)
+
+
+def load_color(load: float) -> str:
+    """The colour of an expert's load: pale at 1, full orange from 3 on, full blue at 0.
+
+    >>> load_color(1.0), load_color(3.0), load_color(0.0)
+    ('hsl(30 90% 92%)', 'hsl(30 90% 50%)', 'hsl(215 90% 50%)')
+    """
+    hue, strength = (30, (load - 1) / 2) if load >= 1 else (215, 1 - load)
+    return f"hsl({hue} 90% {92 - 42 * min(1.0, max(0.0, strength)):.0f}%)"
 
 
 def smooth(values: Sequence[float]) -> list[float]:

@@ -67,6 +67,8 @@ class RunView:
     """The training samples with the most files, with their dependencies."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """Rows of metrics.jsonl that have a loss."""
+    expert_load: list[list[float]] = field(default_factory=list)
+    """For each layer with routed experts, how busy each was; 1 is an even share."""
     scores: dict[str, Any] = field(default_factory=dict)
     insertions: list[dict[str, Any]] = field(default_factory=list)
     commits: list[CommitScores] = field(default_factory=list)
@@ -111,6 +113,7 @@ def view_run(run_dir: Path) -> RunView:
         heldout=heldout,
         subgraphs=_subgraphs(samples) if samples else [],
         curve=_curve(trained) if trained else [],
+        expert_load=_expert_load(trained) if trained else [],
         scores=read_own(scores.path / "scores.json") if scores else {},
         insertions=list(read_json_lines(scores.path / "insertions.jsonl")) if scores else [],
         commits=[_commit_scores(a) for n, a in found.items() if n.startswith(COMMIT_SCORES)],
@@ -209,6 +212,12 @@ def _subgraphs(samples: Artifact) -> list[Subgraph]:
 def _curve(artifact: Artifact) -> list[dict[str, Any]]:
     path = artifact.path / "metrics.jsonl"
     return [row for row in read_json_lines(path) if "loss" in row] if path.is_file() else []
+
+
+def _expert_load(artifact: Artifact) -> list[list[float]]:
+    path = artifact.path / "expert-load.json"
+    load: list[list[float]] = read_own(path)["load"] if path.is_file() else []
+    return load
 
 
 def _rank(files: Counter[str], sizes: Counter[str]) -> list[Tally]:

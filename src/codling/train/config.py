@@ -86,6 +86,29 @@ class ScheduleConfig(Ranged):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpertsConfig(Ranged):
+    """How the load of routed experts is kept even in training (DeepSeek-V2, section 2.2)."""
+
+    expert_alpha: Strength = 0.001
+    """Strength of the balance loss over experts, per sequence. V2: 0.003, Lite: 0.001."""
+    device_alpha: Strength = 0.0
+    """Strength of the balance loss over devices' work. V2: 0.05."""
+    communication_alpha: Strength = 0.0
+    """Strength of the balance loss over what devices are sent. V2: 0.02."""
+    n_devices: Annotated[int, Range(0, 1 << 14)] = 0
+    """Devices that the experts are spread over, for these losses and the capacity; 0: the model's
+    n_group. They need not be there."""
+    capacity: Strength = 0.0
+    """What a device computes at most, as a multiple of an even share: assignments of the lowest
+    affinity beyond it are dropped, in training alone. V2: 1; 0 drops nothing."""
+    exempt_share: Share = 0.1
+    """Share of the sequences of which nothing is dropped."""
+    bias_step: Strength = 0.0
+    """By how much each update moves the bias of experts with too many or too few tokens, without
+    any loss; needs model.moe.selection_bias. DeepSeek-V3: 0.001."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoopConfig(Ranged):
     """What the training loop needs, whatever is trained."""
 

@@ -9,7 +9,7 @@ Not here: the loop (trainer.py), and continuing from a checkpoint (extend.py).
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 
@@ -17,14 +17,14 @@ from codling.checkpoint.settings import to_published
 from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
 from codling.core.inputs import tokenizer_input
-from codling.core.ranges import MAX_CONTEXT, Range, Strength
+from codling.core.ranges import MAX_CONTEXT, Range
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import StreamMeta, read_meta
 from codling.tokens.tokenizer import Tokenizer
-from codling.train.config import LoopConfig
+from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
 
@@ -50,8 +50,10 @@ class PretrainConfig(LoopConfig):
     vocab_multiple: Annotated[int, Range(1, 1 << 20)] = 64
     """The model's vocabulary is the tokenizer's, rounded up to a multiple of this; 256 makes
     DeepSeek-Coder's 32256 of 32022."""
-    balance_alpha: Strength = 0.001
-    """Strength of the expert balance loss of models with routed experts."""
+    experts: ExpertsConfig = field(default_factory=ExpertsConfig)
+    """How the load of routed experts is kept even."""
+
+    RENAMED: ClassVar[dict[str, str]] = {"balance_alpha": "experts.expert_alpha"}
 
 
 @stage("checkpoint", version=2, produce=produce_on_ranks)
@@ -74,9 +76,7 @@ def pretrain(config: PretrainConfig) -> Work:
     draft = yield [tokens, tokenizer_input(config.tokenizer_dir)]
     generator = torch.Generator().manual_seed(config.seed)
     model = Transformer(shape, generator)
-    summary = train_on_tokens(
-        model, config, config.tokens_dir, draft.path, ranks, config.balance_alpha
-    )
+    summary = train_on_tokens(model, config, config.tokens_dir, draft.path, ranks, config.experts)
     if ranks.is_main:
         publish_checkpoint(draft, model, shape, config.tokenizer_dir, meta.fim_mode)
         draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}

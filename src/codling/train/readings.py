@@ -8,7 +8,7 @@ Not here: what the numbers mean (trainer.py).
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -23,18 +23,23 @@ class Readings:
     def __init__(self, device: torch.device, *, late: int | None = None) -> None:
         """`late`: how many steps later a row is read; by default one where the device is a GPU."""
         self.late = (0 if device.type == "cpu" else 1) if late is None else late
-        self._waiting: deque[tuple[Row, Callable[[], list[float]]]] = deque()
+        self._waiting: deque[tuple[Row, list[str], Callable[[], list[float]]]] = deque()
 
-    def add(self, row: Row, loss: Tensor, norm: Tensor) -> None:
-        """A step's row, without its loss and norm."""
-        self._waiting.append((row, _send(torch.stack([loss.double(), norm.double()]))))
+    def add(
+        self, row: Row, loss: Tensor, norm: Tensor, beside: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """A step's row, without its loss and norm, and without the numbers `beside` them."""
+        beside = beside or {}
+        numbers = torch.stack([each.double() for each in (loss, norm, *beside.values())])
+        self._waiting.append((row, list(beside), _send(numbers)))
 
     def take_ready(self, *, all_of_them: bool = False) -> list[tuple[Row, float, float]]:
         """The rows, losses and norms that it is time to read, the oldest first."""
         found = []
         while len(self._waiting) > (0 if all_of_them else self.late):
-            row, read = self._waiting.popleft()
-            loss, norm = read()
+            row, names, read = self._waiting.popleft()
+            loss, norm, *beside = read()
+            row |= {name: round(value, 6) for name, value in zip(names, beside, strict=True)}
             found.append((row, loss, norm))
         return found
 

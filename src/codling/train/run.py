@@ -24,7 +24,7 @@ from codling.model.transformer import Transformer
 from codling.tokens.dataset import TokenDataset
 from codling.tokens.token_files import StreamMeta, read_meta
 from codling.tokens.tokenizer import Tokenizer
-from codling.train.config import LoopConfig
+from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.loader import Batches
 from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.trainer import Summary, Trainer
@@ -39,7 +39,7 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     tokens_dir: Path,
     folder: Path,
     ranks: Ranks,
-    balance_alpha: float = 0.0,
+    experts: ExpertsConfig | None = None,
     *,
     context: int | None = None,
     validation_share: float = 0.0,
@@ -71,7 +71,7 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
         folder,
         heldout=heldout,
         bytes_per_token=meta.splits["train"].n_bytes / max(1, meta.splits["train"].n_tokens),
-        balance_alpha=balance_alpha,
+        experts=experts,
         ranks=ranks,
         keep_best=validation_share > 0,
     )

@@ -57,12 +57,13 @@ def save_state(
     position: Position,
     optimizer: Optimizer,
     best: Mapping[str, Tensor] | None = None,
+    beside: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write the state; StorageError if the disk is full, with the old state intact.
 
-    `best` are the best weights so far, where a run keeps them.
+    `best` are the best weights so far, where a run keeps them; `beside` is what else it depends on.
     """
-    tensors = _tensors(optimizer, best)
+    tensors = _tensors(optimizer, best) | dict(beside or {})
     make_folder(path.parent)
     try:
         with replace_file(path) as temporary:
@@ -82,10 +83,15 @@ def read_position(path: Path) -> Position | None:
         return Position(**json.loads(file.metadata()[_META]))
 
 
-def load_state(path: Path, optimizer: Optimizer, best: Mapping[str, Tensor] | None = None) -> None:
-    """Bring weights and optimiser, and the best weights, to the saved state."""
+def load_state(
+    path: Path,
+    optimizer: Optimizer,
+    best: Mapping[str, Tensor] | None = None,
+    beside: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Bring weights and optimiser, the best weights and what is beside, to the saved state."""
     with _open(path) as file, torch.no_grad():
-        for name, tensor in _tensors(optimizer, best).items():
+        for name, tensor in (_tensors(optimizer, best) | dict(beside or {})).items():
             tensor.copy_(file.get_tensor(name))
     optimizer.publish()
 

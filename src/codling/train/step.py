@@ -14,26 +14,37 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from codling.core.files import write_json
 from codling.core.log import say
-from codling.model.balance import expert_balance_loss
 from codling.model.moe import Routing
 from codling.model.transformer import Transformer
 from codling.train.compiler_cache import repair_compiler_cache
+from codling.train.config import ExpertsConfig
+from codling.train.experts import ExpertBalance
 from codling.train.loader import Batch
 from codling.train.loss import IGNORED, chunked_cross_entropy, loss_of_chunk
 from codling.train.machine import has_compiler
+from codling.train.parallel.ranks import Ranks
+
+EXPERT_LOAD = "expert-load.json"
+"""For each layer with experts, how busy each was in the last updates; 1 is an even share."""
 
 
 class LossStep:
     """`loss(inputs, targets)` of a model, compiled or eager."""
 
-    def __init__(self, model: Transformer, *, compiled: bool, balance_alpha: float = 0.0) -> None:
-        self.model, self.balance_alpha = model, balance_alpha
-        self.has_experts = model.config.moe is not None
+    def __init__(
+        self, model: Transformer, *, compiled: bool, experts: ExpertsConfig | None = None
+    ) -> None:
+        """`experts`: how the load of routed experts is kept even; by default it is not."""
+        self.model = model
+        has_experts = experts is not None and model.config.moe is not None
+        self.experts = ExpertBalance(model, experts) if experts and has_experts else None
         self._head: Callable[..., Tensor] = chunked_cross_entropy
         self.compiled = False
         if compiled:
@@ -46,20 +57,20 @@ class LossStep:
         documents_BL: Tensor | None = None,
         weight: Tensor | None = None,
     ) -> Tensor:
-        """Mean cross entropy, times `weight`, plus the expert balance loss where there are experts.
+        """Mean cross entropy, times `weight`, plus the balance losses where there are experts.
 
         Tokens of other `documents_BL` are not seen.
         """
-        routings: list[Routing] | None = [] if self.has_experts else None
-        hidden_BLE = self.model(inputs_BL, routings=routings, documents_BL=documents_BL)
+        routings: list[Routing] | None = None if self.experts is None else []
+        capacity = None if self.experts is None else self.experts.limit(inputs_BL)
+        hidden_BLE = self.model(
+            inputs_BL, routings=routings, documents_BL=documents_BL, capacity=capacity
+        )
         loss = self._head(hidden_BLE.flatten(0, 1), self.model.lm_head.weight, targets_BL.flatten())
         if weight is not None:
             loss = loss * weight
-        for routing in routings or []:
-            shape = (*inputs_BL.shape, -1)
-            loss = loss + expert_balance_loss(
-                routing.scores_TN.view(shape), routing.experts_TK.view(shape), self.balance_alpha
-            )
+        if self.experts is not None and routings:
+            loss = loss + self.experts.loss(routings, inputs_BL.shape)
         return loss
 
     @torch.no_grad()
@@ -76,6 +87,19 @@ class LossStep:
     def n_counted(self, batch: Batch) -> int:
         """How much a batch weighs in the mean over several: its targets that count."""
         return int((batch[1] != IGNORED).sum())
+
+    def end_update(self, ranks: Ranks, *, moves: bool) -> dict[str, Tensor]:
+        """After an update: what the metrics tell of it besides the loss; see ExpertBalance."""
+        return {} if self.experts is None else self.experts.end_update(ranks, moves=moves)
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next update depends on besides weights and optimiser: views, not copies."""
+        return {} if self.experts is None else self.experts.state()
+
+    def write_report(self, folder: Path) -> None:
+        """Leave beside the metrics what is too much for their rows."""
+        if self.experts is not None and (load := self.experts.load()):
+            write_json(folder / EXPERT_LOAD, {"load": load})
 
     @contextmanager
     def disable_compile(self) -> Iterator[None]:
@@ -96,6 +120,8 @@ class LossStep:
             self.loss(*batch).backward()  # type: ignore[no-untyped-call]
         for parameter in self.model.parameters():
             parameter.grad = None
+        if self.experts is not None:
+            self.experts.forget_micro_batches()
 
     def release(self) -> None:
         """Back to the eager model."""

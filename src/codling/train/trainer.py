@@ -35,7 +35,7 @@ from codling.core.files import read_json_lines
 from codling.core.log import Bar, MetricsLog, say
 from codling.model.device import choose_device
 from codling.model.transformer import Transformer
-from codling.train.config import LoopConfig
+from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.interrupt import StopSignal
 from codling.train.loader import Batch, Batches, Clock, Loader
 from codling.train.machine import keep_freed_memory, set_threads
@@ -87,7 +87,7 @@ class Trainer:
         *,
         heldout: tuple[Batch, ...] = (),
         bytes_per_token: float | None = None,
-        balance_alpha: float = 0.0,
+        experts: ExpertsConfig | None = None,
         ranks: Ranks | None = None,
         keep_best: bool = False,
         patience: int = 0,
@@ -118,14 +118,14 @@ class Trainer:
         self.model.recompute = config.recompute
         self.optimizer = self._make_optimizer()
         compiled, make_step = self.position.compiled, make_step or LossStep
-        self.step_fn = make_step(self.model, compiled=compiled, balance_alpha=balance_alpha)
+        self.step_fn = make_step(self.model, compiled=compiled, experts=experts)
         self._patience, self._on_heldout = patience, on_heldout
         self._trackers, self._in_a_row, self._shown = list[Tracker](), 0, ""
         """Steps in a row that were skipped, and the progress bar's note on the last one."""
         kept = self.optimizer.weights() if keep_best and heldout else None
         self.best = kept and {n: w.clone() for n, w in kept.items()}
         if saved:
-            load_state(self._state_path, self.optimizer, self.best)
+            load_state(self._state_path, self.optimizer, self.best, self.step_fn.state())
         self._checked = (self.position.step, self.position.seconds)
         """When the plan was last compared with the clock: steps and seconds."""
 
@@ -153,6 +153,8 @@ class Trainer:
                 self._save(log)
         self.loader.close()
         self.step_fn.release()
+        if self.ranks.is_main:
+            self.step_fn.write_report(self.folder)
         if self.best is not None:
             _copy(self.best, self.optimizer.weights())
         self.optimizer.restore()
@@ -190,7 +192,7 @@ class Trainer:
         at, config = self.position, self.config
         started, waited = self.clock(), self.loader.seconds_waited
         rate = rate_at(at.step, at.n_steps, config.schedule)
-        loss, norm = self._update(at.step, rate)
+        loss, norm, beside = self._update(at.step, rate)
         row: Row = {
             "step": at.step,
             "loss": None,
@@ -199,7 +201,7 @@ class Trainer:
             "grad_norm": None,
             "seconds_waited": round(self.loader.seconds_waited - waited, 6),
         }
-        self.readings.add(row, loss, norm)
+        self.readings.add(row, loss, norm, beside)
         read = self.readings.take_ready()
         row["tokens_per_second"] = round(self._tokens_per_step / (self.clock() - started), 1)
         at.step += 1
@@ -252,8 +254,9 @@ class Trainer:
             with self.step_fn.disable_compile():
                 self._on_heldout(self.position.step)
 
-    def _update(self, step: int, rate: float) -> tuple[Tensor, Tensor]:
-        """Mean loss and gradient norm of update `step`, made at `rate` times the peak."""
+    def _update(self, step: int, rate: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Update `step`, made at `rate` times the peak: its mean cross entropy, the norm of its
+        gradient, and what else is to be told."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         n = self.config.accumulate
         for micro in range(n):
@@ -262,14 +265,16 @@ class Trainer:
             self.optimizer.add_gradients(first=micro == 0)
             total += loss.detach()
         mean = self.optimizer.average(self.ranks, total / n)
-        return mean, self.optimizer.step(rate, n_summed=n)
+        norm = self.optimizer.step(rate, n_summed=n)
+        beside = self.step_fn.end_update(self.ranks, moves=rate > 0)
+        return mean - beside.get("balance_loss", 0.0), norm, beside
 
     def _steps_in_time(self) -> int:
         """How many steps fill the minutes: a few are timed at rate 0, then undone."""
         seconds: list[float] = []
         while len(seconds) < _TIMED_STEPS or sum(seconds) < _TIMED_SECONDS:
             started = self.clock()
-            _, norm = self._update(len(seconds), 0.0)
+            _, norm, _ = self._update(len(seconds), 0.0)
             float(norm)  # waits until it is done
             seconds.append(self.clock() - started)
         started = self.clock()
@@ -370,7 +375,8 @@ class Trainer:
         if self.ranks.is_main:
             log.sync()
         if self.ranks.is_main or self._shards:
-            save_state(self._state_path, self.position, self.optimizer, self.best)
+            beside = self.step_fn.state()
+            save_state(self._state_path, self.position, self.optimizer, self.best, beside)
 
     @property
     def _state_path(self) -> Path:

@@ -19,7 +19,7 @@ from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 from codling.model.transformer import Transformer
-from codling.train.config import LoopConfig, OptimizerConfig
+from codling.train.config import ExpertsConfig, LoopConfig, OptimizerConfig
 from codling.train.step import LossStep
 from codling.train.trainer import METRICS, Trainer
 
@@ -80,7 +80,7 @@ def loss_and_gradients(
     shape: ModelConfig, device: str, dtype: torch.dtype, *, compiled: bool
 ) -> tuple[float, dict[str, Tensor]]:
     made = model(shape, device, dtype)
-    step = LossStep(made, compiled=compiled, balance_alpha=0.001)
+    step = LossStep(made, compiled=compiled, experts=ExpertsConfig())
     loss = step.loss(*(t.to(device) for t in tokens()))
     loss.backward()
     step.release()

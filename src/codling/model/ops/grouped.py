@@ -16,7 +16,10 @@ from torch.nn import functional as F
 
 
 def grouped_matmul(x_AI: Tensor, weight_NOI: Tensor, ends_N: Tensor) -> Tensor:
-    """[A, O]: rows ends[n-1] to ends[n] - 1 of `x` times weight[n]^T; `ends` is int32."""
+    """[A, O]: rows ends[n-1] to ends[n] - 1 of `x` times weight[n]^T; `ends` is int32.
+
+    Rows behind the last end are undefined.
+    """
     if torch.compiler.is_compiling():
         out: Tensor = _operator(x_AI, weight_NOI, ends_N)
         return out
@@ -24,9 +27,10 @@ def grouped_matmul(x_AI: Tensor, weight_NOI: Tensor, ends_N: Tensor) -> Tensor:
 
 
 def grouped_matmul_plain(x_AI: Tensor, weight_NOI: Tensor, ends_N: Tensor) -> Tensor:
-    """The same, group by group: the reference."""
-    parts = torch.tensor_split(x_AI, ends_N[:-1].long().cpu())
-    return torch.cat([rows @ weight.t() for rows, weight in zip(parts, weight_NOI, strict=True)])
+    """The same, group by group: the reference; rows behind the last group give 0."""
+    *parts, beyond = torch.tensor_split(x_AI, ends_N.long().cpu())
+    products = [rows @ weight.t() for rows, weight in zip(parts, weight_NOI, strict=True)]
+    return torch.cat([*products, beyond.new_zeros(len(beyond), weight_NOI.shape[1])])
 
 
 def _product(x_AI: Tensor, weight_NOI: Tensor, ends_N: Tensor) -> Tensor:
@@ -57,8 +61,8 @@ def _outer(grad_AO: Tensor, x_AI: Tensor, ends_N: Tensor) -> Tensor:
     """The gradient of the weights, [N, O, I]: per group, grad^T x."""
     if x_AI.shape[0] and _suits_kernel(grad_AO, x_AI):
         return F.grouped_mm(grad_AO.t(), x_AI, offs=ends_N)
-    cuts = ends_N[:-1].long().cpu()
-    grads, rows = torch.tensor_split(grad_AO, cuts), torch.tensor_split(x_AI, cuts)
+    cuts = ends_N.long().cpu()
+    grads, rows = torch.tensor_split(grad_AO, cuts)[:-1], torch.tensor_split(x_AI, cuts)[:-1]
     return torch.stack([g.t() @ r for g, r in zip(grads, rows, strict=True)])
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+_EXACT = "e_score_correction_bias"
+"""Moved by steps too small for bf16 (train/experts.py)."""
 _ALIGN = 64
 """Elements; every parameter starts on a cache line of its own."""
 
@@ -46,12 +48,13 @@ def stack_of(flat: Tensor, spans: list[ParameterSpan]) -> Tensor:
 class FlatWeights:
     """The trained parameters of a model as views of one flat tensor, with an fp32 master copy.
 
-    After construction all parameters are in `dtype`; the trained ones share memory with `working`.
+    After construction all parameters are in `dtype`, but for the biases of routers; the trained
+    ones share memory with `working`.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        for parameter in model.parameters():
-            if not parameter.requires_grad:
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad and not name.endswith(_EXACT):
                 parameter.data = parameter.data.to(dtype)
         trained = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
         named = [(kind_of(n, p, model), n, p) for n, p in trained]

@@ -42,6 +42,12 @@ class Ranks:
                 each.div_(self.n_ranks)
         return loss
 
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over the ranks, in place."""
+        if self.n_ranks > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
     def agree(self, number: int) -> int:
         """Broadcast rank 0's number to all."""
         if self.n_ranks == 1:
