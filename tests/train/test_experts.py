@@ -12,7 +12,7 @@ from codling.core.artifact import read_own
 from codling.core.errors import ConfigError
 from codling.core.files import read_json_lines
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig
-from codling.model.moe import MoE, route
+from codling.model.moe import MoE, Router, route
 from codling.model.ops.experts import apply_experts_plain, apply_experts_sorted
 from codling.model.sizes import sizes
 from codling.model.transformer import Transformer
@@ -43,6 +43,14 @@ def model(**changes: Any) -> Transformer:
     return Transformer(shape(**changes), torch.Generator().manual_seed(0))
 
 
+def gates(made: Transformer) -> list[Router]:
+    return [block.mlp.gate for block in made.layers if isinstance(block.mlp, MoE)]
+
+
+def biases(made: Transformer) -> list[torch.Tensor]:
+    return [gate.get_parameter("e_score_correction_bias") for gate in gates(made)]
+
+
 def batch(number: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(number)
     tokens = (torch.randint(0, 64, (4, 1), generator=generator) + torch.arange(17)) % 64
@@ -56,8 +64,8 @@ def train(folder: Path, batches: Any = batch, **changes: Any) -> Trainer:
     folder.mkdir(exist_ok=True)
     config = LoopConfig(**(settings | {"precision": "fp32"} | changes))
     made = Trainer(model(**moe), batches, config, folder, experts=experts)
-    for block in made.model.layers[1:] if favour else ():
-        block.mlp.gate.e_score_correction_bias[0] = favour
+    for bias in biases(made.model) if favour else ():
+        bias[0] = favour
     made.run()
     return made
 
@@ -77,11 +85,12 @@ def test_what_is_dropped_is_as_if_it_had_not_been_chosen() -> None:
     gate_up = torch.randn(6, 20, 16, generator=generator) / 4
     matrices = [gate_up, torch.randn(6, 16, 10, generator=generator) / 4]
     gradients = []
-    for run, weights, mask in (
+    ways: list[tuple[Any, torch.Tensor, torch.Tensor | None]] = [
         (apply_experts_sorted, routing.weights_TK, kept),
         (apply_experts_plain, routing.weights_TK, kept),
         (apply_experts_plain, routing.weights_TK * kept, None),
-    ):
+    ]
+    for run, weights, mask in ways:
         leaves = [t.clone().requires_grad_() for t in (x, *matrices)]
         out = run(leaves[0], routing.experts_TK, weights, *leaves[1:], mask)
         out.square().sum().backward()
@@ -119,11 +128,10 @@ def test_an_expert_without_tokens_has_zero_gradients_and_never_none(capacity: fl
     made = model(topk_method="greedy", n_group=2)
     experts = ExpertsConfig(capacity=capacity)
     with torch.no_grad():
-        for block in made.layers:
-            if isinstance(block.mlp, MoE):
-                # Whatever stands here, the first three experts have more affinity than the others.
-                block.mlp.gate.weight.zero_()
-                block.mlp.gate.weight[3:] = 1e-9
+        for gate in gates(made):
+            # Nearly equal affinities: some experts are nobody's choice.
+            gate.weight.zero_()
+            gate.weight[3:] = 1e-9
     optimizer = FlatOptimizer(FlatWeights(made, torch.float32), OptimizerConfig(name="adamw"))
     LossStep(made, compiled=False, experts=experts).loss(*batch(0)).backward()
     idle = 0
@@ -184,7 +192,7 @@ def test_biases_move_against_the_load_and_even_it_out(tmp_path: Path) -> None:
     loads = [row["expert_load"] for row in rows(tmp_path / "run")]
     assert loads[0] > 3  # expert 0 is nearly everyone's first choice
     assert max(loads[-5:]) < 2.5
-    bias = made.model.layers[1].mlp.gate.e_score_correction_bias
+    bias = biases(made.model)[0]
     assert bias.dtype == torch.float32
     assert bias[0] < 0.03
 
@@ -215,12 +223,12 @@ def test_a_run_with_biases_resumes_bit_for_bit(tmp_path: Path) -> None:
 def test_biases_are_part_of_the_checkpoint(tmp_path: Path) -> None:
     made = model(selection_bias=True)
     assert sizes(made.config).total == made.n_parameters()
-    bias = made.layers[1].mlp.gate.e_score_correction_bias
+    bias = biases(made)[0]
     bias.data.copy_(torch.arange(8) / 64)
     save_hf(made, made.config, tmp_path, dtype=torch.bfloat16, ids=TokenIds(bos=0, eos=1, pad=1))
     loaded = load_model(tmp_path)
     assert loaded.config.moe == made.config.moe
-    found = loaded.layers[1].mlp.gate.e_score_correction_bias
+    found = biases(loaded)[0]
     assert torch.equal(found, bias)
     assert not found.requires_grad
 
