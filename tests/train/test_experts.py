@@ -25,7 +25,11 @@ from codling.train.trainer import METRICS, Trainer
 
 
 def shape(**changes: Any) -> ModelConfig:
-    settings = {"n_routed_experts": 8, "n_experts_per_token": 2, "moe_intermediate_size": 16}
+    settings: dict[str, Any] = {
+        "n_routed_experts": 8,
+        "n_experts_per_token": 2,
+        "moe_intermediate_size": 16,
+    }
     settings |= {"n_group": 4, "topk_group": 2, "topk_method": "group_limited_greedy"}
     return ModelConfig(
         vocab_size=64,
@@ -35,7 +39,7 @@ def shape(**changes: Any) -> ModelConfig:
         n_heads=2,
         max_position=32,
         mla=MLAConfig(kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8),
-        moe=MoEConfig(**(settings | changes)),  # type: ignore[arg-type]
+        moe=MoEConfig(**(settings | changes)),
     )
 
 
