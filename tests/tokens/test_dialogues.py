@@ -354,3 +354,17 @@ def test_a_json_list_is_read_too(made: Callable[..., Artifact], tmp_path: Path) 
     assert artifact.counts["shapes"] == {"prompt+completion": 1}
     both = made([], files=(tmp_path / "alpaca.json",))
     assert both.counts["shapes"] == {"instruction+output": 1}
+
+
+def test_a_row_whose_tools_the_template_does_not_show_is_left_out(
+    made: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    call = {"function": {"name": "add", "arguments": "{}"}}
+    turns = [ASK, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "3"}]
+    rows = [{"instruction": "1?", "output": "1"}, {"messages": [*turns, ANSWER]}]
+    artifact = made(rows)
+    assert artifact.counts["dropped"] == {"template-ignores-tools": 1}
+    shows = tmp_path / "tools.jinja"
+    shows.write_text(CHATML.replace("{{ m.content }}", "{{ m.content }}{{ m.tool_calls }}"))
+    shown = made(rows, template=str(shows), out_dir=tmp_path / "shown")
+    assert shown.counts["documents"] == 2

@@ -125,8 +125,8 @@ class ChatConfig(GenerateConfig):
     system: str | None = None
     """System message; by default the model's own."""
     chat_template: str | None = None
-    """Chat template by name (chatml, coder-v1, codling, v2, or one of several that the checkpoint
-    has), or a file; by default the checkpoint's own."""
+    """Chat template by name (chatml, coder-v1, codling, starcoder2, v2, or one of several that the
+    checkpoint has), or a file; by default the checkpoint's own."""
     max_tokens: Count = 512
     """Tokens per answer at most."""
 

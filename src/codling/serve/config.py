@@ -54,8 +54,8 @@ class ServeConfig(Ranged):
     upstream_key: str | None = None
     """API key for the upstream server."""
     chat_template: str | None = None
-    """Chat template by name (chatml, coder-v1, codling, v2, or one of several that the checkpoint
-    has), or a file; by default the checkpoint's own, and no chat if it has none."""
+    """Chat template by name (chatml, coder-v1, codling, starcoder2, v2, or one of several that the
+    checkpoint has), or a file; by default the checkpoint's own, and no chat if it has none."""
     precision: Precision = "auto"
     """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
     adapter: Path | None = None

@@ -14,7 +14,7 @@ each later one is a document of its own, after as much of what was said before a
 Not here: which rows are dialogues (dialogue_rows.py), and their files (dialogues.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codling.core.errors import RequestError, TokenizerError
@@ -145,6 +145,7 @@ class DialogueEncoder:
         template = self._format.template(tools=dialogue.tools is not None)
         whole = template.pieces(messages, False, tools=dialogue.tools)
         text = "".join(each for each, _ in whole)
+        _refuse_lost_tools(dialogue, messages, text)
         ids: list[int] = []
         counted: list[bool] = []
         at = 0
@@ -197,6 +198,19 @@ class DialogueEncoder:
         # Something stands before it, so its text is encoded as within a document.
         anything = next(iter(self._tokenizer.control_tokens.values()))
         return self._tokenizer.encode_pieces([anything, *pieces])[1:]
+
+
+def _refuse_lost_tools(dialogue: Dialogue, messages: Sequence[Message], text: str) -> None:
+    """RowError if a template shows nothing of tools or of their calls: what would be learned then
+    is an empty answer."""
+    named = [tool.get("function", tool) for tool in dialogue.tools or ()]
+    for message in messages:
+        calls = message.get("tool_calls")
+        named += [call.get("function", call) for call in calls or () if isinstance(call, Mapping)]
+    for each in named:
+        name = each.get("name") if isinstance(each, Mapping) else None
+        if isinstance(name, str) and name not in text:
+            raise RowError("template-ignores-tools", f"{name} is not shown; see --template")
 
 
 def published_labels(

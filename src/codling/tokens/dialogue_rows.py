@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codling.core.foreign_json import parse_lines, read_rows
+from codling.core.errors import SourceError
+from codling.core.foreign_json import parse_lines, parse_row, read_rows
 from codling.tokens.chat import Message
 from codling.tokens.template_marks import ROLES
 
@@ -40,6 +41,10 @@ _NAMES = {
     "gpt": "assistant",
     "chatgpt": "assistant",
     "model": "assistant",
+    "bot": "assistant",
+    "function_call": "assistant",
+    "function": "tool",
+    "function_response": "tool",
     "observation": "tool",
 } | {role: role for role in ROLES}
 """ShareGPT's and OpenAI's names of who speaks."""
@@ -167,10 +172,20 @@ def _finish(messages: Sequence[dict[str, Any]], shape: str, tools: object) -> Di
             raise RowError("empty-answer")
         if is_empty and message["role"] == "user":
             raise RowError("empty-question")
+    if isinstance(tools, str):
+        tools = _parse_tools(tools)
     if tools is not None and not _are_tools(tools):
         raise RowError("unknown-shape", "tools is not a list of objects")
     listed = tuple(tools) if isinstance(tools, list) and tools else None
     return Dialogue(tuple(kept), shape, listed)
+
+
+def _parse_tools(text: str) -> object:
+    """LLaMA-Factory writes the list of tools as a text of JSON; "" where there are none."""
+    try:
+        return parse_row(text, "tools") if text.strip() else None
+    except SourceError as error:
+        raise RowError("unknown-shape", str(error)) from None
 
 
 def _are_tools(tools: object) -> bool:

@@ -67,8 +67,8 @@ class DialoguesConfig(Ranged):
     out_dir: Path = aside(Path("runs/dialogues"))
     """Where the tokens go."""
     template: str | None = None
-    """The chat template: one of the model's own by name, a preset (chatml, coder-v1, codling, v2),
-    or a file; by default the model's own, or that of its family where it has none."""
+    """The chat template: one of the model's own by name, a preset (chatml, coder-v1, codling,
+    starcoder2, v2), or a file; by default the model's own, or that of its family."""
     labels: Literal["answers", "published"] = "answers"
     """answers: by the chat template, and only whole answers count. published: to the token what
     DeepSeek-Coder's finetune_deepseekcoder.py makes of instruction and output, cut answers too."""

@@ -159,6 +159,7 @@ STARCODER2 = TokenizerFamily(
     fim_end="<fim_middle>",
     complete_stops=("<file_sep>",),
     insert_stops=("<file_sep>", "<repo_name>", "<fim_prefix>", "<fim_pad>"),
+    template="starcoder2",
 )
 CHATML = TokenizerFamily(
     name="chatml",

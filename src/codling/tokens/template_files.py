@@ -18,7 +18,7 @@ from typing import Any
 from codling.core.errors import TokenizerError
 from codling.core.foreign_json import read_bytes, read_object
 
-PRESETS = ("chatml", "coder-v1", "codling", "v2")
+PRESETS = ("chatml", "coder-v1", "codling", "starcoder2", "v2")
 """Templates that can be asked for by name."""
 _MAX_BYTES = 1 << 20
 
@@ -88,7 +88,7 @@ def choose_template(
 
 @cache
 def preset_source(name: str) -> str:
-    """The jinja2 source of a preset in templates/: coder-v1, v2, chatml or codling."""
+    """The jinja2 source of a preset in templates/: one of PRESETS."""
     return (files("codling.tokens") / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
 
 
