@@ -71,7 +71,7 @@ def test_an_answer_is_the_prompt_and_ends_where_the_engine_stops(family: str) ->
 
 
 def test_chatml_shows_tools_calls_and_results_as_qwen_does() -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         SYSTEM,
         ASK,
         {"role": "assistant", "tool_calls": [CALL, CALL]},
