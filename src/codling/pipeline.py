@@ -290,7 +290,9 @@ def _tables(config: GrowConfig) -> dict[str, dict[str, Any]]:
     known = dict.fromkeys(TABLES, object)
     if config.recipe is not None:
         tables = read_recipe(config.recipe)
-        check_tables(tables, known | {"grow": GrowConfig}, str(config.recipe))
+        # A recipe may also say how its model is to read further: codling extend.
+        others = {"grow": GrowConfig, "extend": object}
+        check_tables(tables, known | others, str(config.recipe))
     for setting in config.set:
         target, equals, text = setting.partition("=")
         table, dot, key = target.partition(".")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
+from codling.core.errors import ConfigError
 from codling.core.ranges import (
     MAX_CONTEXT,
     Batch,
@@ -48,6 +49,11 @@ class PosttrainConfig(LoopConfig):
     """How often the set-aside part is measured on the way; the best of these is kept."""
     heldout_tokens: Count = 4_096
     """Tokens of the set-aside part at most: measuring counts towards the minutes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ramp_steps:
+            raise ConfigError("batches that grow (ramp_steps) are for pretrain and extend")
 
     def loop(self) -> Self:
         """The settings of the loop, with the learning rate of the mode."""

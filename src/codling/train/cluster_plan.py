@@ -21,6 +21,7 @@ from codling.model.presets import PRESETS
 from codling.model.sizes import flops_per_token, sizes
 from codling.train.layout import ParallelLayout, count_memory
 from codling.train.pretrain import PretrainConfig
+from codling.train.schedule import micro_batches
 
 _OPTIMAL = 20
 """Tokens per active parameter where nothing says how many (arXiv:2203.15556)."""
@@ -126,7 +127,9 @@ def read_workload(config: PlanConfig) -> Workload:
         n_windows = pretrain.batch_size * pretrain.accumulate
     window = config.context or window
     n_windows = config.batch or n_windows or max(1, _BATCH_TOKENS // window)
-    n_tokens = config.tokens or (pretrain.max_steps or 0) * n_windows * window
+    n_micro = micro_batches(pretrain.max_steps or 0, pretrain).start
+    n_steps = n_micro / pretrain.accumulate  # as many full ones hold the text of a growing batch
+    n_tokens = config.tokens or n_steps * n_windows * window
     return Workload(
         shape=shape,
         window=window,

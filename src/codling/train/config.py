@@ -121,6 +121,11 @@ class LoopConfig(Ranged):
     """Windows per micro-batch."""
     accumulate: Annotated[int, Range(1, 1_000_000)] = 1
     """Micro-batches per update."""
+    accumulate_from: Annotated[int, Range(0, 1_000_000)] = 0
+    """Micro-batches of the first update, from where their number grows to `accumulate` over
+    `ramp_steps`; 0: the same throughout."""
+    ramp_steps: Annotated[int, Range(0, 100_000_000)] = 0
+    """Updates after which the batch has grown to its full size. DeepSeek-V2: 225B tokens' worth."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How gradients become updates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -151,6 +156,15 @@ class LoopConfig(Ranged):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_trackers(self.report_to)
+        if bool(self.accumulate_from) != bool(self.ramp_steps):
+            raise ConfigError(
+                "a batch that grows needs both accumulate_from and ramp_steps; set both or neither"
+            )
+        if self.accumulate_from > self.accumulate:
+            raise ConfigError(
+                f"accumulate_from is {self.accumulate_from}, more than accumulate "
+                f"{self.accumulate}; batches only grow"
+            )
 
 
 def check_trackers(names: tuple[TrackerName, ...]) -> None:

@@ -14,7 +14,7 @@ Before and after, long-context.json says how far the model reads (long_context.p
 Not here: the loop (trainer.py).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,7 +31,7 @@ from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.token_files import StreamMeta, open_stream, read_meta
 from codling.tokens.tokenizer import Tokenizer
-from codling.train.config import LoopConfig
+from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.long_context import Reach, compare_reach, measure_reach
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
@@ -60,6 +60,8 @@ class ExtendConfig(LoopConfig):
     room for a second stage."""
     theta: Annotated[float, Range(0, 1e12, above=True)] | None = None
     """Base of the rotary wavelengths; by default the checkpoint's."""
+    experts: ExpertsConfig = field(default_factory=ExpertsConfig)
+    """How the load of routed experts is kept even."""
     n_needles: CountFromZero = aside(4)
     """Needles per length that are looked for before and after; 0 leaves them out."""
 
@@ -92,7 +94,13 @@ def extend(config: ExtendConfig) -> Work:
     measures = ranks.is_main and _can_measure(config, meta)
     before = _measure(old, config, meta, old_length) if measures else None
     summary = train_on_tokens(
-        model, config, config.tokens_dir, draft.path, ranks, context=config.context
+        model,
+        config,
+        config.tokens_dir,
+        draft.path,
+        ranks,
+        config.experts,
+        context=config.context,
     )
     if ranks.is_main:
         if before is not None:

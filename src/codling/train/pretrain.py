@@ -4,7 +4,9 @@ Input: artefacts of kind "tokens" and "tokenizer". Output: an artefact of kind "
 folder that transformers loads unchanged (config.json, generation_config.json, model.safetensors in
 bf16, the tokenizer's files) with metrics.jsonl beside it.
 
-Not here: the loop (trainer.py), and continuing from a checkpoint (extend.py).
+It begins with random weights, or goes on with a checkpoint's (`start_from`).
+
+Not here: the loop (trainer.py), and a longer context (extend.py).
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,7 +15,9 @@ from typing import Annotated, ClassVar
 
 import torch
 
+from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.settings import to_published
+from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
 from codling.core.inputs import tokenizer_input
@@ -42,6 +46,9 @@ class PretrainConfig(LoopConfig):
     """Artefact of kind "tokenizer", or a published tokenizer's folder; its files are copied."""
     out_dir: Path = aside(Path("runs/checkpoint"))
     """Where the checkpoint goes."""
+    start_from: Path | None = aside(None)
+    """A checkpoint whose training goes on, with its weights and shape (`model` then counts for
+    nothing) and a schedule that begins anew; by default training begins with random weights."""
     context: Annotated[int, Range(0, MAX_CONTEXT)] = 0
     """Tokens that the model sees at once; 0 takes what the tokens were packed for."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -60,6 +67,8 @@ class PretrainConfig(LoopConfig):
 def pretrain(config: PretrainConfig) -> Work:
     """Train a model on packed tokens, resumably, into a checkpoint that transformers loads.
 
+    With --start-from CHECKPOINT its training goes on, at its context or a shorter one.
+
     Raises ConfigError if model, tokens and tokenizer do not fit together; SystemExit(143) after
     SIGTERM, with the state saved.
 
@@ -73,10 +82,17 @@ def pretrain(config: PretrainConfig) -> Work:
     shape = model_shape(config, tokenizer.vocab_size, meta)
     to_published(shape)  # refuses, before any training, what could not be saved
     ranks = join_ranks()
-    draft = yield [tokens, tokenizer_input(config.tokenizer_dir)]
-    generator = torch.Generator().manual_seed(config.seed)
-    model = Transformer(shape, generator)
-    summary = train_on_tokens(model, config, config.tokens_dir, draft.path, ranks, config.experts)
+    start = config.start_from
+    begun = [] if start is None else [model_input(start)]
+    draft = yield [tokens, tokenizer_input(config.tokenizer_dir), *begun]
+    if start is None:
+        model = Transformer(shape, torch.Generator().manual_seed(config.seed))
+    else:
+        model = load_model(start)
+    context = config.context or meta.context or shape.max_position
+    summary = train_on_tokens(
+        model, config, config.tokens_dir, draft.path, ranks, config.experts, context=context
+    )
     if ranks.is_main:
         publish_checkpoint(draft, model, shape, config.tokenizer_dir, meta.fim_mode)
         draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
@@ -89,7 +105,29 @@ def model_shape(config: PretrainConfig, n_tokens: int, meta: StreamMeta) -> Mode
             f"the tokens in {config.tokens_dir} were made with a vocabulary of {meta.vocab_size}, "
             f"but {config.tokenizer_dir} has {n_tokens}; pack again with this tokenizer"
         )
+    if config.start_from is not None:
+        return _continued_shape(config, config.start_from, n_tokens, meta)
     multiple = max(1, config.vocab_multiple)
     rows = -(-n_tokens // multiple) * multiple
     context = config.context or meta.context or _DEFAULT_CONTEXT
     return replace(config.model, vocab_size=rows, max_position=context)
+
+
+def _continued_shape(
+    config: PretrainConfig, checkpoint: Path, n_tokens: int, meta: StreamMeta
+) -> ModelConfig:
+    """The shape of the checkpoint that is gone on with, if tokens and tokenizer fit it."""
+    check_files(checkpoint)
+    shape = load_config(checkpoint)
+    if n_tokens > shape.vocab_size:
+        raise ConfigError(
+            f"{config.tokenizer_dir} has {n_tokens} tokens, but {checkpoint} knows "
+            f"{shape.vocab_size}; pack the tokens with the checkpoint's own tokenizer"
+        )
+    context = config.context or meta.context
+    if context > shape.max_position:
+        raise ConfigError(
+            f"context is {context}, but {checkpoint} takes {shape.max_position} tokens; set "
+            "pretrain.context, or go on with codling extend"
+        )
+    return shape

@@ -1,6 +1,7 @@
-"""The learning rate over a run: a pure function of the step.
+"""The learning rate and the batch size over a run: pure functions of the step.
 
-Input: a step, the number of steps, a ScheduleConfig. Output: the share of the peak rate.
+Input: a step, the number of steps, a ScheduleConfig. Output: the share of the peak rate; which
+micro-batches an update has.
 
 The published recipes in these terms:
 
@@ -19,8 +20,10 @@ Not here: the peaks themselves (OptimizerConfig).
 """
 
 import math
+from functools import cache
+from itertools import accumulate
 
-from codling.train.config import ScheduleConfig
+from codling.train.config import LoopConfig, ScheduleConfig
 
 _MAX_WARMUP_SHARE = 0.1
 
@@ -44,6 +47,28 @@ def rate_at(step: int, n_steps: int, config: ScheduleConfig) -> float:
             warm = min(1.0, (step + 1) / (warmup + 1))
             done = step / n_steps
     return warm * _share_after(done, config)
+
+
+def micro_batches(step: int, config: LoopConfig) -> range:
+    """The numbers of the micro-batches of update `step`: as many as the batch has grown to.
+
+    >>> config = LoopConfig(accumulate=3, accumulate_from=1, ramp_steps=4)
+    >>> [list(micro_batches(step, config)) for step in (0, 1, 2, 4)]
+    [[0], [1], [2, 3], [6, 7, 8]]
+    """
+    first, full, ramp = config.accumulate_from, config.accumulate, config.ramp_steps
+    before = _counts_before(first, full, ramp)
+    if step >= ramp:
+        start = before[-1] + (step - ramp) * full
+        return range(start, start + full)
+    return range(before[step], before[step + 1])
+
+
+@cache
+def _counts_before(first: int, full: int, ramp: int) -> tuple[int, ...]:
+    """Micro-batches before each update of the ramp, and in the whole of it."""
+    grown = (first + (full - first) * step // ramp for step in range(ramp))
+    return tuple(accumulate(grown, initial=0))
 
 
 def _share_after(done: float, config: ScheduleConfig) -> float:

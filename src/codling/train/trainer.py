@@ -45,7 +45,7 @@ from codling.train.optim.optimizer import Optimizer
 from codling.train.optim.sharded_optimizer import ShardedOptimizer, shard_model
 from codling.train.parallel.ranks import Ranks
 from codling.train.readings import Readings, Row
-from codling.train.schedule import rate_at
+from codling.train.schedule import micro_batches, rate_at
 from codling.train.state import Position, load_state, read_position, save_state
 from codling.train.step import LossStep
 from codling.train.trackers import Tracker, numbers_of, open_trackers
@@ -136,7 +136,8 @@ class Trainer:
         """
         self._plan_remaining()
         if not self.position.n_steps or self.position.step < self.position.n_steps:
-            self.step_fn.warm_up(*self.loader(self.position.step * self.config.accumulate))
+            first = micro_batches(self.position.step, self.config).start
+            self.step_fn.warm_up(*self.loader(first))
             self.position.compiled = self.step_fn.compiled
             self._limit_heldout()
             if self.best is not None and self.position.first_loss is None:
@@ -203,7 +204,8 @@ class Trainer:
         }
         self.readings.add(row, loss, norm, beside)
         read = self.readings.take_ready()
-        row["tokens_per_second"] = round(self._tokens_per_step / (self.clock() - started), 1)
+        n_tokens = len(micro_batches(at.step, config)) * self._tokens_per_micro_batch
+        row["tokens_per_second"] = round(n_tokens / (self.clock() - started), 1)
         at.step += 1
         if self._heldout_is_due():
             row["heldout_loss"] = heldout_loss = self._measure_heldout()
@@ -258,11 +260,12 @@ class Trainer:
         """Update `step`, made at `rate` times the peak: its mean cross entropy, the norm of its
         gradient, and what else is to be told."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        n = self.config.accumulate
-        for micro in range(n):
-            loss = self.step_fn.loss(*self.loader(step * n + micro))
+        numbers = micro_batches(step, self.config)
+        n = len(numbers)
+        for number in numbers:
+            loss = self.step_fn.loss(*self.loader(number))
             loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.add_gradients(first=micro == 0)
+            self.optimizer.add_gradients(first=number == numbers.start)
             total += loss.detach()
         mean = self.optimizer.average(self.ranks, total / n)
         norm = self.optimizer.step(rate, n_summed=n)
@@ -284,9 +287,10 @@ class Trainer:
         budget = self.config.minutes * 60
         n_steps = max(1, int((budget - beside) / statistics.median(seconds)))
         n_steps = self.ranks.agree(n_steps)
+        per_step = self._tokens_per_micro_batch * self.config.accumulate
         end = datetime.now().astimezone() + timedelta(seconds=budget)
         say(
-            f"training {n_steps:,} steps of {self._tokens_per_step:,} tokens, "
+            f"training {n_steps:,} steps of {per_step:,} tokens, "
             f"to be finished at about {end:%H:%M:%S}"
         )
         return n_steps
@@ -301,7 +305,7 @@ class Trainer:
         return Summary(
             n_steps=at.n_steps,
             n_skipped=at.n_skipped,
-            n_tokens=at.n_steps * self._tokens_per_step,
+            n_tokens=micro_batches(at.n_steps, self.config).start * self._tokens_per_micro_batch,
             seconds=round(at.seconds, 3),
             loss=statistics.fmean(last) if last else None,
             heldout_loss=at.best_loss if keeps_best else heldout[-1] if heldout else None,
@@ -325,8 +329,8 @@ class Trainer:
         return at.n_steps
 
     @cached_property
-    def _tokens_per_step(self) -> int:
-        return self.batches(0)[0].numel() * self.config.accumulate * self.ranks.n_ranks
+    def _tokens_per_micro_batch(self) -> int:
+        return self.batches(0)[0].numel() * self.ranks.n_ranks
 
     def _heldout_is_due(self) -> bool:
         if not self.heldout:
