@@ -35,7 +35,7 @@ TEXTS = [
 CONTEXT = 2048
 
 
-def save_model(folder: Path, *, fim: bool = True) -> Path:
+def save_model(folder: Path, *, fim: bool = True, hidden_size: int = 32) -> Path:
     """A checkpoint folder with two layers of random weights and a BPE learned from `TEXTS`."""
     torch.manual_seed(0)
     folder.mkdir(parents=True)
@@ -50,8 +50,8 @@ def save_model(folder: Path, *, fim: bool = True) -> Path:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     config = ModelConfig(
         vocab_size=core.get_vocab_size(),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
         n_layers=2,
         n_heads=2,
         max_position=CONTEXT,

@@ -1,4 +1,4 @@
-"""The tokenizer that comes with a model: opened, or copied as files.
+"""The tokenizer that comes with a model: opened, copied as files, or settled for other libraries.
 
 Input: a checkpoint's folder or a .gguf file. Output: a Tokenizer, or the files that a published
 tokenizer has; of a GGUF file they are made from its metadata.
@@ -6,8 +6,13 @@ tokenizer has; of a GGUF file they are made from its metadata.
 Not here: what the files mean (tokens/).
 """
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import processors
 
 from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import local_path
@@ -17,6 +22,10 @@ from codling.core.errors import TokenizerError, name_faults
 from codling.core.files import write_json
 from codling.tokens.from_gguf import tokenizer_files, tokenizer_from_gguf
 from codling.tokens.tokenizer import Tokenizer
+from codling.tokens.validation import read_tokenizer_config, read_tokenizer_json
+
+_READ_AS_IT_IS = "PreTrainedTokenizerFast"
+"""The class that takes tokenizer.json as it is, whatever the model."""
 
 
 def open_tokenizer(path: Path) -> Tokenizer:
@@ -48,8 +57,33 @@ def _write_from_gguf(model: Path, folder: Path) -> None:
     if "default" in templates:
         config["chat_template"] = templates["default"]
     write_json(folder / "tokenizer.json", files.tokenizer_json)
-    # The class that reads tokenizer.json as it is, whatever the model.
-    write_json(
-        folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"} | config
-    )
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": _READ_AS_IT_IS} | config)
     write_json(folder / CONFIG, files.model_config)
+
+
+def settle_tokenizer(folder: Path) -> None:
+    """Change the files in `folder` so that transformers and vLLM make of a text codling's ids.
+
+    They take tokenizer.json as it is, where the class that the model names may build a splitter of
+    its own, and begin a text as tokenizer.json says, whatever add_bos_token does.
+    """
+    config = read_tokenizer_config(folder / "tokenizer_config.json")
+    write_json(folder / "tokenizer_config.json", config | {"tokenizer_class": _READ_AS_IT_IS})
+    written = read_tokenizer_json(folder / "tokenizer.json")
+    start = Tokenizer.open(folder).start_ids
+    core = tokenizers.Tokenizer.from_str(json.dumps(written))
+    if core.encode("a").ids != start + core.encode("a", add_special_tokens=False).ids:
+        begun = written | {"post_processor": _beginning_with(core, start)}
+        write_json(folder / "tokenizer.json", begun)
+
+
+def _beginning_with(core: tokenizers.Tokenizer, start: list[int]) -> Any:  # noqa: ANN401  JSON
+    """The post_processor that puts `start` before a text, as tokenizer.json has it."""
+    if not start:
+        return None
+    (bos,) = start
+    token = core.id_to_token(bos)
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{token} $A", pair=f"{token} $A {token}:1 $B:1", special_tokens=[(token, bos)]
+    )
+    return json.loads(core.to_str())["post_processor"]

@@ -136,7 +136,7 @@ def _kind(config: ExportConfig) -> str:
     return "gguf" if config.format == "gguf" else "checkpoint"
 
 
-@stage(_kind, version=2)
+@stage(_kind, version=3)
 def export(config: ExportConfig) -> Work:
     """Write a model for llama.cpp, Ollama, vLLM or transformers.
 

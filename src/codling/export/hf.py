@@ -1,7 +1,8 @@
 """A model as a plain Hugging Face folder: transformers, vLLM and SGLang load it unchanged.
 
 Input: a shape, tensors that are read one by one, and a tokenizer's folder. Output: config.json,
-safetensors (in shards with an index where they are large), and the tokenizer's files.
+safetensors (in shards with an index where they are large), and the tokenizer's files, settled so
+that other libraries make the same ids of a text.
 
 Not here: the files themselves (checkpoint/store.py), rounding (compressed.py).
 """
@@ -21,6 +22,7 @@ from codling.checkpoint.store import (
     TokenIds,
     save_tensors,
 )
+from codling.checkpoint.tokenizer_files import settle_tokenizer
 from codling.core.errors import CheckpointError
 from codling.core.foreign_json import read_object
 from codling.model.config import ModelConfig
@@ -47,6 +49,7 @@ def write_hf_model(  # noqa: PLR0913  a model in parts
     that of a tuned model's tokenizer comes before it.
     """
     shutil.copytree(tokenizer_dir, folder, dirs_exist_ok=True)
+    settle_tokenizer(folder)
     save_tensors(
         tensors,
         shape,
