@@ -2,9 +2,8 @@
 
 python examples/hf_insert.py runs/app/hf
 
-The prompt names the model's own marks of an insertion, which are those of DeepSeek-Coder. What
-transformers decodes begins with the prompt less its marks: the snippet's [len(input_text):] cuts
-too much off, so the answer's own tokens are decoded here.
+What transformers decodes has the prompt less its marks in front: the snippet's [len(input_text):]
+cuts into the answer, so only the answer's tokens are decoded here.
 """
 
 import sys
@@ -33,8 +32,8 @@ def insert(model_name: str, prompt: str = PROMPT, max_new_tokens: int = 48) -> s
     model = AutoModelForCausalLM.from_pretrained(model_name, dtype=torch.bfloat16).to(device)
     inputs = tokenizer(prompt, return_tensors="pt").to(device)
     outputs = model.generate(**inputs, max_new_tokens=max_new_tokens)
-    n_prompt = inputs["input_ids"].shape[1]
-    return str(tokenizer.decode(outputs[0][n_prompt:], skip_special_tokens=True))
+    answer = outputs[0][inputs["input_ids"].shape[1] :]
+    return str(tokenizer.decode(answer, skip_special_tokens=True))
 
 
 if __name__ == "__main__":

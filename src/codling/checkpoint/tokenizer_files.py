@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import processors
 
 from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.hub import local_path
@@ -77,13 +76,23 @@ def settle_tokenizer(folder: Path) -> None:
         write_json(folder / "tokenizer.json", begun)
 
 
-def _beginning_with(core: tokenizers.Tokenizer, start: list[int]) -> Any:  # noqa: ANN401  JSON
+def _beginning_with(core: tokenizers.Tokenizer, start: list[int]) -> dict[str, Any] | None:
     """The post_processor that puts `start` before a text, as tokenizer.json has it."""
     if not start:
         return None
-    (bos,) = start
-    token = core.id_to_token(bos)
-    core.post_processor = processors.TemplateProcessing(
-        single=f"{token} $A", pair=f"{token} $A {token}:1 $B:1", special_tokens=[(token, bos)]
-    )
-    return json.loads(core.to_str())["post_processor"]
+    token = core.id_to_token(start[0])
+    first, second = _part("A", 0), _part("B", 1)
+    return {
+        "type": "TemplateProcessing",
+        "single": [_mark(token, 0), first],
+        "pair": [_mark(token, 0), first, _mark(token, 1), second],
+        "special_tokens": {token: {"id": token, "ids": start, "tokens": [token]}},
+    }
+
+
+def _mark(token: str, type_id: int) -> dict[str, Any]:
+    return {"SpecialToken": {"id": token, "type_id": type_id}}
+
+
+def _part(name: str, type_id: int) -> dict[str, Any]:
+    return {"Sequence": {"id": name, "type_id": type_id}}
