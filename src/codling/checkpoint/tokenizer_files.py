@@ -81,6 +81,7 @@ def _beginning_with(core: tokenizers.Tokenizer, start: list[int]) -> dict[str, A
     if not start:
         return None
     token = core.id_to_token(start[0])
+    assert token is not None, start
     first, second = _part("A", 0), _part("B", 1)
     return {
         "type": "TemplateProcessing",
