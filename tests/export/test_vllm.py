@@ -21,13 +21,13 @@ from vllm_python import run_with_vllm, vllm_python
 
 pytestmark = pytest.mark.slow
 
-WIDE = {"hidden_size": 128, "intermediate_size": 256, "n_heads": 4, "init_std": 0.08}
-SHAPES: dict[str, ModelConfig] = {
-    # vLLM's attention for CPUs wants heads of 32 numbers at least.
-    "llama": replace(LLAMA, **WIDE),
-    "qwen2": replace(QWEN2, **WIDE),
-    "qwen3": replace(QWEN3, **WIDE),
-}
+
+def widen(shape: ModelConfig) -> ModelConfig:
+    """The shape with heads of 32 numbers: vLLM's attention for CPUs has no smaller ones."""
+    return replace(shape, hidden_size=128, intermediate_size=256, n_heads=4, init_std=0.08)
+
+
+SHAPES = {"llama": widen(LLAMA), "qwen2": widen(QWEN2), "qwen3": widen(QWEN3)}
 FORMATS = ("w4a16", "w8a8", "fp8")
 PROMPTS = [[int(i) for i in torch.arange(8 + n) * (n + 3) % 320] for n in range(10)]
 N_NEW = 64
