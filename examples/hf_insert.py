@@ -18,10 +18,7 @@ PROMPT = """<｜fim▁begin｜>def quick_sort(arr):
     left = []
     right = []
 <｜fim▁hole｜>
-        if arr[i] < pivot:
-            left.append(arr[i])
-        else:
-            right.append(arr[i])
+        (left if arr[i] < pivot else right).append(arr[i])
     return quick_sort(left) + [pivot] + quick_sort(right)<｜fim▁end｜>"""  # noqa: RUF001
 
 
@@ -32,8 +29,8 @@ def insert(model_name: str, prompt: str = PROMPT, max_new_tokens: int = 48) -> s
     model = AutoModelForCausalLM.from_pretrained(model_name, dtype=torch.bfloat16).to(device)
     inputs = tokenizer(prompt, return_tensors="pt").to(device)
     outputs = model.generate(**inputs, max_new_tokens=max_new_tokens)
-    answer = outputs[0][inputs["input_ids"].shape[1] :]
-    return str(tokenizer.decode(answer, skip_special_tokens=True))
+    n_prompt = inputs["input_ids"].shape[1]
+    return str(tokenizer.decode(outputs[0][n_prompt:], skip_special_tokens=True))
 
 
 if __name__ == "__main__":
