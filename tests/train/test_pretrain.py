@@ -58,6 +58,7 @@ def test_the_checkpoint_holds_model_tokenizer_metrics_and_counts(pretrain_config
     assert checkpoint.counts["n_steps"] == 8
     assert checkpoint.counts["n_tokens"] == 8 * 4 * 64
     assert checkpoint.counts["n_skipped"] == 0
+    assert checkpoint.counts["headline"].startswith("Hardly trained: 8 steps")
     assert checkpoint.counts["heldout_bits_per_byte"] > 0
     tokenizer = Tokenizer.open(checkpoint.path)
     settings = json.loads((checkpoint.path / "config.json").read_text())

@@ -18,10 +18,11 @@ from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.train import step
 from codling.train.config import LoopConfig, OptimizerConfig
+from codling.train.length import plan_new_length, replan
 from codling.train.loader import Batches
 from codling.train.state import Position
 from codling.train.trackers import EVENTS
-from codling.train.trainer import METRICS, Trainer, plan_new_length, replan
+from codling.train.trainer import METRICS, Trainer
 
 # torch 2.13 warns of its own use of torch.jit when it first compiles.
 TORCH_WARNS = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -261,13 +262,14 @@ def test_micro_batches_add_up_to_a_large_batch(tmp_path: Path) -> None:
 
 def test_minutes_fix_the_number_of_steps_and_equal_a_run_of_so_many(tmp_path: Path) -> None:
     # A clock that goes on by a second whenever it is asked: a timed update takes three (its own and
-    # the loader's two), the measurements of the held-out loss are counted as ten in all.
+    # the loader's two), the measurements of the held-out loss are counted as ten in all. Before and
+    # with the three updates that are timed it is asked 17 times: getting ready counts.
     ticks = itertools.count()
     timed = trainer(
         tmp_path / "timed", max_steps=None, minutes=1.0, clock=lambda: float(next(ticks))
     )
     n_steps = timed.run().n_steps
-    assert n_steps == (60 - 10) // 3
+    assert n_steps == (60 - 17 - 10) // 3
     trainer(tmp_path / "counted", max_steps=n_steps).run()
     found = [[r["loss"] for r in rows(tmp_path / name)] for name in ("timed", "counted")]
     assert found[0] == found[1]
@@ -379,6 +381,6 @@ def test_what_is_held_out_takes_a_tenth_of_the_minutes_at_most(
 ) -> None:
     heldout = tuple(counting(i) for i in range(4))
     run = trainer(tmp_path, heldout=heldout, max_steps=None, minutes=1.0, n_heldout_evals=5)
-    monkeypatch.setattr(run, "_measure_seconds", lambda _: seconds)
+    monkeypatch.setattr(run.heldout, "seconds_per_batch", lambda _: seconds)
     run._limit_heldout()
-    assert len(run.heldout) == run.position.n_heldout_batches == n_batches
+    assert len(run.heldout.batches) == run.position.n_heldout_batches == n_batches

@@ -53,8 +53,8 @@ def judge(view: RunView) -> RunVerdict | None:
         return None
     model, ngram = view.scores["model"], view.scores["ngram"]
     better = (
-        f"Better than the {_baseline(view)}: {_bits(model)} bits per byte against {_bits(ngram)} "
-        "(lower is better)"
+        f"Better than the {_baseline(view.scores)}: {_bits(model)} bits per byte against "
+        f"{_bits(ngram)} (lower is better)"
     )
     lines = (
         f"{model['exact_match']:.1%} of hidden lines exactly, against {ngram['exact_match']:.1%}"
@@ -73,27 +73,40 @@ def _judge_commits(found: list[CommitScores]) -> RunVerdict:
     return RunVerdict(tuning_helped([e.scores for e in found]), " ".join(texts), tuple(cures))
 
 
+def describe_short(n_steps: int) -> str | None:
+    """That a run was too short for a verdict; None if it was not."""
+    if n_steps >= FEW_STEPS:
+        return None
+    steps = "step" if n_steps == 1 else "steps"
+    return f"Hardly trained: {n_steps} {steps}; a verdict needs at least {FEW_STEPS}."
+
+
 def _faults(view: RunView) -> Iterator[str]:
     n_steps = view.artifacts["checkpoint"].counts.get("n_steps") if _is_trained(view) else None
-    if isinstance(n_steps, int) and n_steps < FEW_STEPS:
-        steps = "step" if n_steps == 1 else "steps"
-        yield f"Hardly trained: {n_steps} {steps}; a verdict needs at least {FEW_STEPS}."
-    if view.scores:
-        model, ngram = view.scores["model"], view.scores["ngram"]
-        # Written so that a score that is not a number counts as a fault.
-        if not model["bits_per_byte"] < ngram["bits_per_byte"]:
-            yield (
-                f"Not better than the {_baseline(view)}: {_bits(model)} bits per byte against "
-                f"{_bits(ngram)} (lower is better)."
-            )
+    if isinstance(n_steps, int) and (short := describe_short(n_steps)):
+        yield short
+    if view.scores and (text := describe_worse(view.scores)):
+        yield text
+
+
+def describe_worse(scores: dict[str, Any]) -> str | None:
+    """That a model is not better than the n-gram baseline beside it; None if it is."""
+    model, ngram = scores["model"], scores["ngram"]
+    # Written so that a score that is not a number counts as a fault.
+    if model["bits_per_byte"] < ngram["bits_per_byte"]:
+        return None
+    return (
+        f"Not better than the {_baseline(scores)}: {_bits(model)} bits per byte against "
+        f"{_bits(ngram)} (lower is better)."
+    )
 
 
 def _is_trained(view: RunView) -> bool:
     return "checkpoint" in view.artifacts
 
 
-def _baseline(view: RunView) -> str:
-    return f"{view.scores.get('ngram_order', '')}-gram baseline".lstrip("-")
+def _baseline(scores: dict[str, Any]) -> str:
+    return f"{scores.get('ngram_order', '')}-gram baseline".lstrip("-")
 
 
 def _bits(score: dict[str, Any]) -> str:

@@ -113,8 +113,8 @@ class LoopConfig(Ranged):
     """What the training loop needs, whatever is trained."""
 
     minutes: Minutes = length(5.0)
-    """Training time; the number of steps is fixed from the first steps' speed. Compiling is not
-    counted."""
+    """Time of the training, compiling included; the number of steps is fixed from the first steps'
+    speed."""
     max_steps: Count | None = length(None)
     """Train exactly so many steps instead; then the result depends on nothing but the settings."""
     batch_size: Batch = 8
@@ -142,7 +142,11 @@ class LoopConfig(Ranged):
     device: str = aside("auto")
     """auto (cuda where there is one), cpu or cuda."""
     threads: WorkersFromZero = aside(0)
-    """CPU threads; 0 takes every core. A resumed run keeps the number that it began with."""
+    """CPU threads of one process; 0 takes every core, by several processes where they can share a
+    batch. A resumed run keeps what it began with."""
+    processes: WorkersFromZero = aside(0)
+    """Processes that share a batch on CPUs, one thread each: 0 takes one per core where the rows of
+    a batch can be shared evenly, 1 has threads of one process instead."""
     save_seconds: SecondsFromZero = aside(60.0)
     """Seconds between saved states, from which an interrupted run resumes."""
     n_heldout_evals: Annotated[int, Range(0, 1_000_000)] = aside(10)

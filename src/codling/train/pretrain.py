@@ -26,11 +26,17 @@ from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
+from codling.report.verdict import CURES, RunVerdict, describe_short
 from codling.tokens.token_files import StreamMeta, read_meta
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.parallel.ranks import join_ranks
-from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
+from codling.train.run import (
+    counts_of,
+    produce_on_ranks,
+    publish_checkpoint,
+    train_on_tokens,
+)
 
 _DEFAULT_CONTEXT = 1024
 """Where neither the config nor the tokens say."""
@@ -96,6 +102,8 @@ def pretrain(config: PretrainConfig) -> Work:
     if ranks.is_main:
         publish_checkpoint(draft, model, shape, config.tokenizer_dir, meta.fim_mode)
         draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
+        if fault := describe_short(summary.n_steps):
+            draft.counts["headline"] = str(RunVerdict(False, fault, CURES))
 
 
 def model_shape(config: PretrainConfig, n_tokens: int, meta: StreamMeta) -> ModelConfig:

@@ -74,6 +74,7 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
         experts=experts,
         ranks=ranks,
         keep_best=validation_share > 0,
+        crew=True,
     )
     return trainer.run()
 

@@ -35,8 +35,12 @@ class Position:
     """Steps whose gradient was not finite and changed nothing."""
     seconds: float = 0.0
     """Spent in steps so far."""
+    preparing_seconds: float = 0.0
+    """Spent on getting ready: compiling, timing a few steps; at every start."""
     n_threads: int = 0
-    """A resumed run keeps this and `compiled`: both change the last bits of a sum."""
+    """A resumed run keeps this, `n_members` and `compiled`: all change the last bits of a sum."""
+    n_members: int = 1
+    """Processes that share each batch."""
     compiled: bool = False
     minutes: float | None = None
     """The length for which `n_steps` was decided: minutes, or steps."""

@@ -12,7 +12,7 @@ Not here: gradients and updates (optim/optimizer.py), the loop (trainer.py).
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from codling.core.files import write_json
 from codling.core.log import say
 from codling.model.moe import Routing
 from codling.model.transformer import Transformer
+from codling.train.compile_watch import CompileWatch, CompilingTooLong
 from codling.train.compiler_cache import repair_compiler_cache
 from codling.train.config import ExpertsConfig
 from codling.train.experts import ExpertBalance
@@ -107,9 +108,15 @@ class LossStep:
         with torch.compiler.set_stance("force_eager"):
             yield
 
-    def warm_up(self, *batch: Tensor) -> None:
-        """One pass that compiles; if compiling fails, say so once and go on eagerly."""
+    def warm_up(self, *batch: Tensor, limit: float | None = None) -> None:
+        """One pass that compiles; if compiling fails, or takes longer than `limit` seconds, say so
+        once and go on eagerly."""
         try:
+            with CompileWatch(limit) if self.compiled else nullcontext():
+                self.loss(*batch).backward()  # type: ignore[no-untyped-call]
+        except CompilingTooLong:
+            say(f"compiling takes more than {limit:.0f} s; training runs eagerly, slower")
+            self.release()
             self.loss(*batch).backward()  # type: ignore[no-untyped-call]
         except Exception as error:
             if not self.compiled or not _is_compile_error(error):

@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -36,7 +35,10 @@ from codling.core.log import Bar, MetricsLog, say
 from codling.model.device import choose_device
 from codling.model.transformer import Transformer
 from codling.train.config import ExpertsConfig, LoopConfig
+from codling.train.crew import Crew, Do, Instruction, choose_members
+from codling.train.heldout_loss import HeldoutLoss
 from codling.train.interrupt import StopSignal
+from codling.train.length import plan_new_length, replan, seconds_left
 from codling.train.loader import Batch, Batches, Clock, Loader
 from codling.train.machine import keep_freed_memory, set_threads
 from codling.train.optim.flat import FlatWeights
@@ -54,6 +56,8 @@ METRICS = "metrics.jsonl"
 _STATE = f"{SHARDS}/training.safetensors"
 MAX_HELDOUT_SHARE = 0.1
 """Share of the minutes that may be spent on measuring the held-out loss."""
+MAX_COMPILE_SHARE = 0.2
+"""Share of the minutes that may be spent on compiling; a run that would need more is eager."""
 _MAX_SKIPPED_IN_A_ROW = 20
 _TIMED_STEPS, _TIMED_SECONDS = 3, 4.0
 
@@ -78,6 +82,15 @@ class Summary:
 class Trainer:
     """One training run, from its first step or from where it was interrupted."""
 
+    _began: float
+    """When this process began to prepare the run."""
+    _checked: tuple[int, float]
+    """When the plan was last compared with the clock: steps and seconds."""
+    _in_a_row: int
+    """Steps in a row that were skipped."""
+    _shown: str
+    """The progress bar's note on the last step."""
+
     def __init__(  # noqa: PLR0913 (the parts of a run, each of its own kind)
         self,
         model: Transformer,
@@ -94,6 +107,7 @@ class Trainer:
         on_heldout: Callable[[int], None] | None = None,
         make_step: Callable[..., LossStep] | None = None,
         shard: bool = False,
+        crew: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte.
@@ -101,50 +115,69 @@ class Trainer:
         after `patience` measurements in a row without a lower one (0: never) the run ends early.
         `on_heldout` is called after each of them with the number of steps.
         `make_step`, called as LossStep is, makes another loss; `shard` shares out the weights among
-        the ranks. `clock` gives the seconds that steps are timed with and minutes planned.
+        the ranks. `crew`: processes may share a batch, all of whose tensors are [B, L] and whose
+        targets all count. `clock` gives the seconds that steps are timed with, minutes planned.
         """
-        self.config, self.batches, self.heldout = config, batches, heldout
-        self.bytes_per_token, self.folder = bytes_per_token, folder
+        self.config, self.bytes_per_token, self.folder = config, bytes_per_token, folder
         self.ranks, self.clock = ranks or Ranks(), clock
         self.device = choose_device(config.device)
-        self.loader = Loader(batches, self.device, clock=clock)
         self.readings = Readings(self.device)
         self._shards = shard and self.ranks.n_ranks > 1
         saved = read_position(self._state_path)
         self.position = saved or Position(compiled=config.compile and not self._shards)
-        self.position.n_threads = set_threads(self.position.n_threads or config.threads)
-        keep_freed_memory()
         self.model = model.train().to(self.device)
-        self.model.recompute = config.recompute
+        self._threads_before = torch.get_num_threads()
+        first_BL = batches(0)[0]
+        self._tokens_per_micro_batch = first_BL.numel() * self.ranks.n_ranks
+        self.crew = self._prepare_machine(first_BL, chooses=crew and saved is None)
+        self.loader = Loader(self.crew.share(batches), self.device, clock=clock)
+        self.heldout = HeldoutLoss(heldout, self.device, self.crew, clock)
         self.optimizer = self._make_optimizer()
         compiled, make_step = self.position.compiled, make_step or LossStep
         self.step_fn = make_step(self.model, compiled=compiled, experts=experts)
-        self._patience, self._on_heldout = patience, on_heldout
+        self._patience, self._on_heldout, self._began = patience, on_heldout, self.clock()
         self._trackers, self._in_a_row, self._shown = list[Tracker](), 0, ""
-        """Steps in a row that were skipped, and the progress bar's note on the last one."""
-        kept = self.optimizer.weights() if keep_best and heldout else None
-        self.best = kept and {n: w.clone() for n, w in kept.items()}
+        self.best = _clone(self.optimizer.weights()) if keep_best and heldout else None
         if saved:
             load_state(self._state_path, self.optimizer, self.best, self.step_fn.state())
         self._checked = (self.position.step, self.position.seconds)
-        """When the plan was last compared with the clock: steps and seconds."""
 
     def run(self) -> Summary:
         """Train to the end; afterwards the model's weights are the fp32 master copy.
 
         Raises ConfigError if the loss stays not finite, SystemExit(143) after SIGTERM.
         """
+        try:
+            self._run()
+        finally:
+            self.crew.close()
+            self.loader.close()
+            self.step_fn.release()
+            torch.set_num_threads(self._threads_before)
+        if self.ranks.is_main:
+            self.step_fn.write_report(self.folder)
+        if self.best is not None:
+            _copy(self.best, self.optimizer.weights())
+        self.optimizer.restore()
+        return self._summary()
+
+    def _run(self) -> None:
+        self._began = self.clock()
         self._plan_remaining()
         if not self.position.n_steps or self.position.step < self.position.n_steps:
             first = micro_batches(self.position.step, self.config).start
-            self.step_fn.warm_up(*self.loader(first))
+            self.step_fn.warm_up(*self.loader(first), limit=self._compile_limit)
             self.position.compiled = self.step_fn.compiled
             self._limit_heldout()
+            self.crew.start(self._follow)
             if self.best is not None and self.position.first_loss is None:
-                self.position.first_loss = self.position.best_loss = self._measure_heldout()
+                self.position.first_loss = self.position.best_loss = self.heldout.measure(
+                    self.step_fn
+                )
                 self._tell_heldout()
             if not self.position.n_steps:
                 self.position.n_steps = self.config.max_steps or self._steps_in_time()
+            self.position.preparing_seconds += self._seconds_preparing()
             log = MetricsLog(self.folder / METRICS, keep_below_step=self.position.step)
             told = self.config.report_to if self.ranks.is_main else ()
             settings = asdict(self.config)
@@ -152,14 +185,6 @@ class Trainer:
                 self._train(log)
                 # So that nothing is trained again if the checkpoint cannot be written.
                 self._save(log)
-        self.loader.close()
-        self.step_fn.release()
-        if self.ranks.is_main:
-            self.step_fn.write_report(self.folder)
-        if self.best is not None:
-            _copy(self.best, self.optimizer.weights())
-        self.optimizer.restore()
-        return self._summary()
 
     def _train(self, log: MetricsLog) -> None:
         at = self.position
@@ -178,6 +203,26 @@ class Trainer:
                     where = f"step {at.step} of {at.n_steps}"
                     say(f"stopped at {where}, saved; the same command resumes")
                     raise SystemExit(stop.exit_code)
+
+    def _prepare_machine(self, inputs_BL: Tensor, *, chooses: bool) -> Crew:
+        """Threads and memory as the run is to have them, and its crew."""
+        at, n_ranks = self.position, self.ranks.n_ranks
+        if chooses and n_ranks == 1:
+            at.n_members = choose_members(self.config, self.model, inputs_BL)
+        crew = Crew(at.n_members)
+        at.n_threads = set_threads(1 if crew.n > 1 else at.n_threads or self.config.threads)
+        keep_freed_memory()
+        return crew
+
+    def _seconds_preparing(self) -> float:
+        return self.clock() - self._began
+
+    @property
+    def _compile_limit(self) -> float | None:
+        """Seconds that compiling may take; a resumed run computes as it began."""
+        if self.config.max_steps is not None or self.position.step:
+            return None
+        return MAX_COMPILE_SHARE * self.config.minutes * 60
 
     def _plan_remaining(self) -> None:
         """Plan the rest of an unfinished run that goes on with other minutes or steps."""
@@ -208,7 +253,7 @@ class Trainer:
         row["tokens_per_second"] = round(n_tokens / (self.clock() - started), 1)
         at.step += 1
         if self._heldout_is_due():
-            row["heldout_loss"] = heldout_loss = self._measure_heldout()
+            row["heldout_loss"] = heldout_loss = self.heldout.measure(self.step_fn)
             self._note_best(heldout_loss)
             self._tell_heldout()
         at.seconds += self.clock() - started
@@ -256,9 +301,23 @@ class Trainer:
             with self.step_fn.disable_compile():
                 self._on_heldout(self.position.step)
 
+    def _follow(self, order: Instruction) -> None:
+        """A member of the crew does its part of what the first process does."""
+        match order.kind:
+            case Do.UPDATE:
+                self._compute_update(order.step, order.rate)
+            case Do.FORGET:
+                self.optimizer.forget()
+            case Do.MEASURE:
+                self.heldout.measure_own(self.step_fn)
+
     def _update(self, step: int, rate: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Update `step`, made at `rate` times the peak: its mean cross entropy, the norm of its
         gradient, and what else is to be told."""
+        self.crew.tell(Instruction(Do.UPDATE, step, rate))
+        return self._compute_update(step, rate)
+
+    def _compute_update(self, step: int, rate: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         numbers = micro_batches(step, self.config)
         n = len(numbers)
@@ -281,10 +340,11 @@ class Trainer:
             float(norm)  # waits until it is done
             seconds.append(self.clock() - started)
         started = self.clock()
-        self._measure_heldout()
+        self.heldout.measure(self.step_fn)
         beside = (self.clock() - started) * self.config.n_heldout_evals
+        self.crew.tell(Instruction(Do.FORGET))
         self.optimizer.forget()
-        budget = self.config.minutes * 60
+        budget = seconds_left(self.position, self.config) - self._seconds_preparing()
         n_steps = max(1, int((budget - beside) / statistics.median(seconds)))
         n_steps = self.ranks.agree(n_steps)
         per_step = self._tokens_per_micro_batch * self.config.accumulate
@@ -320,7 +380,7 @@ class Trainer:
         if config.max_steps is None and at.step % every == 0 and at.step < at.n_steps:
             then = self._checked
             pace = (at.seconds - then[1]) / max(1, at.step - then[0])
-            planned = replan(at.step, at.n_steps, config.minutes * 60 - at.seconds, pace)
+            planned = replan(at.step, at.n_steps, seconds_left(at, config), pace)
             planned = self.ranks.agree(planned)
             if planned != at.n_steps:
                 say(f"the machine's speed has changed: {planned:,} steps instead of {at.n_steps:,}")
@@ -328,12 +388,8 @@ class Trainer:
             self._checked = (at.step, at.seconds)
         return at.n_steps
 
-    @cached_property
-    def _tokens_per_micro_batch(self) -> int:
-        return self.batches(0)[0].numel() * self.ranks.n_ranks
-
     def _heldout_is_due(self) -> bool:
-        if not self.heldout:
+        if not self.heldout.batches:
             return False
         at, n_evals = self.position, self.config.n_heldout_evals
         before, now = ((s * n_evals) // at.n_steps for s in (at.step - 1, at.step))
@@ -345,31 +401,14 @@ class Trainer:
         A resumed run measures on the same part: which weights are best depends on it.
         """
         at, config = self.position, self.config
-        if self.heldout and config.max_steps is None and not at.n_heldout_batches:
-            first = self.heldout[:1]
-            seconds = min(self._measure_seconds(first), self._measure_seconds(first))
+        measured = self.heldout.batches
+        if measured and config.max_steps is None and not at.n_heldout_batches:
+            seconds = max(1e-9, self.heldout.seconds_per_batch(self.step_fn))
             budget = MAX_HELDOUT_SHARE * config.minutes * 60
-            n_fitting = int(budget / max(seconds, 1e-9) / (config.n_heldout_evals + 1))
-            at.n_heldout_batches = self.ranks.agree(min(len(self.heldout), max(1, n_fitting)))
+            n_fitting = int(budget / seconds / (config.n_heldout_evals + 1))
+            at.n_heldout_batches = self.ranks.agree(min(len(measured), max(1, n_fitting)))
         if at.n_heldout_batches:
-            self.heldout = self.heldout[: at.n_heldout_batches]
-
-    def _measure_seconds(self, heldout: tuple[Batch, ...]) -> float:
-        started = self.clock()
-        for batch in heldout:
-            self.step_fn.evaluate(*(each.to(self.device) for each in batch))
-        return self.clock() - started
-
-    def _measure_heldout(self) -> float:
-        """Mean over the targets that count."""
-        losses = [
-            self.step_fn.evaluate(*(each.to(self.device) for each in batch))
-            for batch in self.heldout
-        ]
-        counts = [self.step_fn.n_counted(batch) for batch in self.heldout]
-        # Without weights where all are equal: their rounding would differ.
-        weights = counts if len(set(counts)) > 1 else None
-        return statistics.fmean(losses, weights) if losses else math.nan
+            self.heldout.batches = measured[: at.n_heldout_batches]
 
     def _bits_per_byte(self, loss: float) -> float | None:
         return loss / math.log(2) / self.bytes_per_token if self.bytes_per_token else None
@@ -390,9 +429,11 @@ class Trainer:
         return self.folder / _STATE
 
     def _make_optimizer(self) -> Optimizer:
+        self.model.recompute = self.config.recompute
         dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
         if not self._shards:
-            return FlatOptimizer(FlatWeights(self.model, dtype), self.config.optimizer)
+            weights = FlatWeights(self.model, dtype, self.crew)
+            return FlatOptimizer(weights, self.config.optimizer)
         if self.ranks.agree(self.position.step) != self.position.step:
             raise ConfigError(
                 "the states that the processes saved are of different steps; give --fresh"
@@ -405,47 +446,13 @@ class Trainer:
         return bool(self.ranks.agree(int(wanted))) if self._shards else wanted
 
 
+def _clone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in weights.items()}
+
+
 def _copy(weights: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
     for name, tensor in into.items():
         tensor.copy_(weights[name])
-
-
-def plan_new_length(at: Position, config: LoopConfig) -> int:
-    """The steps in all of an unfinished run that goes on with another length; 0: not yet known.
-
-    Raises ConfigError if the run is past it.
-    """
-    if config.max_steps is not None:
-        if config.max_steps < at.step:
-            raise ConfigError(
-                f"the unfinished run is at step {at.step:,}, beyond --max-steps "
-                f"{config.max_steps:,}; give more, or --fresh to start again"
-            )
-        return config.max_steps
-    seconds_left = config.minutes * 60 - at.seconds
-    if seconds_left <= 0:
-        raise ConfigError(
-            f"the unfinished run has trained {at.seconds / 60:.1f} minutes already; give more "
-            "--minutes, or --fresh to start again"
-        )
-    return at.step + max(1, int(seconds_left * at.step / at.seconds)) if at.step else 0
-
-
-def replan(step: int, n_steps: int, seconds_left: float, seconds_per_step: float) -> int:
-    """The number of steps that fits the time, if what is left of `n_steps` misses it by far.
-
-    By a tenth of what is left, or ten steps: near the end the plan comes close to the time. A plan
-    grows only in its first half: later the learning rate has come down too far.
-
-    >>> replan(100, 1000, 450.0, 1.0), replan(100, 1000, 950.0, 1.0)
-    (550, 1000)
-    """
-    fitting = max(step + 1, step + int(seconds_left / max(seconds_per_step, 1e-9)))
-    missed = fitting - n_steps
-    far = 0.1 * min(n_steps, max(100, n_steps - step))
-    if missed < -far or (missed > far and step < n_steps / 2):
-        return fitting
-    return n_steps
 
 
 def _note(row: dict[str, float | int | None]) -> str:

@@ -32,6 +32,7 @@ from codling.engine.text import TextEngine
 from codling.evaluate.heldout.insertion import HiddenLine, count_by_part, questions, score_answers
 from codling.evaluate.heldout.ngram import NgramModel
 from codling.model.transformer import Transformer
+from codling.report.verdict import CURES, RunVerdict, describe_worse
 from codling.tokens.token_files import open_stream
 from codling.tokens.tokenizer import Tokenizer
 
@@ -90,6 +91,8 @@ def score(config: HeldoutConfig) -> Work:
     write_json_lines(draft.file("insertions.jsonl"), rows)
     write_json(draft.file("scores.json"), scores)
     draft.counts |= {f"model_{k}": v for k, v in scores["model"].items()}
+    if fault := describe_worse(scores):
+        draft.counts["headline"] = str(RunVerdict(False, fault, CURES))
 
 
 def bits_per_byte(

@@ -33,20 +33,28 @@ class AdamSpan:
 
     def __init__(self, weights: FlatWeights, kind: str, config: OptimizerConfig) -> None:
         self.kind, self.config = kind, config
-        span = weights.slice_of(kind)
-        self.master, self.gradient = weights.master[span], weights.gradient[span]
-        self.mean = torch.zeros_like(self.master)
-        self.square = torch.zeros_like(self.master)
+        self.weights, self.span = weights, weights.slice_of(kind)
+        n, device = self.span.stop - self.span.start, weights.master.device
+        self.mean = weights.crew.zeros((n,), torch.float32).to(device)
+        self.square = weights.crew.zeros((n,), torch.float32).to(device)
         self.n_updates = torch.zeros((), dtype=torch.int64)
         self.decay = config.weight_decay if kind == "matrix" else 0.0
 
+    @property
+    def own(self) -> slice:
+        """The elements of the flat weights that this process updates."""
+        part = self.weights.crew.cut(self.mean.numel())
+        return slice(self.span.start + part.start, self.span.start + part.stop)
+
     def step(self, rate: float) -> None:
         """Update the master weights at `rate` times the peak learning rate."""
-        if not self.master.numel():
+        if not self.mean.numel():
             return
         self.n_updates += 1
+        own, part = self.own, self.weights.crew.cut(self.mean.numel())
+        master, gradient = self.weights.master[own], self.weights.gradient[own]
         update_adamw(
-            (self.master, self.gradient, self.mean, self.square),
+            (master, gradient, self.mean[part], self.square[part]),
             rate * self.config.learning_rate,
             int(self.n_updates),
             self.decay,

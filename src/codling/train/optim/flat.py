@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from codling.train.crew import Crew
+
 _EXACT = "e_score_correction_bias"
 """Moved by steps too small for bf16 (train/experts.py)."""
 _ALIGN = 64
@@ -52,7 +54,8 @@ class FlatWeights:
     ones share memory with `working`.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, model: nn.Module, dtype: torch.dtype, crew: Crew | None = None) -> None:
+        self.crew = crew or Crew()
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad and not name.endswith(_EXACT):
                 parameter.data = parameter.data.to(dtype)
@@ -66,9 +69,11 @@ class FlatWeights:
             self.spans.append(ParameterSpan(name, parameter.shape, start, kind))
             start = -(-self.spans[-1].end // _ALIGN) * _ALIGN
         device = named[0][2].device
-        self.master = torch.zeros(start, dtype=torch.float32, device=device)
-        self.working = torch.zeros(start, dtype=dtype, device=device)
-        self.gradient = torch.zeros(start, dtype=torch.float32, device=device)
+        self.master = self.crew.zeros((start,), torch.float32).to(device)
+        self.working = self.crew.zeros((start,), dtype).to(device)
+        self.gradients = self.crew.zeros((self.crew.n, start), torch.float32).to(device)
+        """A member's own in each row; their mean in the first."""
+        self.gradient = self.gradients[0]
         self._parameters = [parameter for _, _, parameter in named]
         for span, parameter in zip(self.spans, self._parameters, strict=True):
             view(self.master, span).copy_(parameter.detach())
@@ -77,8 +82,9 @@ class FlatWeights:
 
     def add_gradients(self, *, first: bool) -> None:
         """Add the parameters' gradients to the fp32 sum (or begin the sum) and drop them."""
+        own = self.gradients[self.crew.rank]
         for span, parameter in zip(self.spans, self._parameters, strict=True):
-            total = view(self.gradient, span)
+            total = view(own, span)
             if parameter.grad is None:
                 total.mul_(0.0 if first else 1.0)
             elif first:
@@ -87,9 +93,34 @@ class FlatWeights:
                 total.add_(parameter.grad)
             parameter.grad = None
 
-    def publish(self) -> None:
+    def average(self, loss: Tensor) -> Tensor:
+        """Average the members' gradients into `gradient`; returns the average loss.
+
+        Each member takes the mean of its part of the elements, in the order of the members.
+        """
+        crew = self.crew
+        crew.losses[crew.rank] = loss
+        crew.meet()
+        own = crew.cut(self.gradient.numel())
+        mean = self.gradient[own]
+        for other in self.gradients[1:]:
+            mean.add_(other[own])
+        mean.div_(crew.n)
+        crew.squares[crew.rank] = torch.linalg.vector_norm(mean).double().square()
+        mean_loss = crew.losses.mean()
+        crew.meet()
+        return mean_loss
+
+    def norm(self) -> Tensor:
+        """Of `gradient`, after `average` where there are several members."""
+        if self.crew.n == 1:
+            norm: Tensor = torch.linalg.vector_norm(self.gradient)
+            return norm
+        return self.crew.squares.sum().sqrt().float()
+
+    def publish(self, part: slice = slice(None)) -> None:
         """Round the master copy into the weights that the model computes with."""
-        self.working.copy_(self.master)
+        self.working[part].copy_(self.master[part])
 
     def restore_master(self) -> None:
         """Make the trained parameters fp32 again, with the exact master weights."""

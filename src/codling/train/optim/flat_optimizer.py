@@ -5,7 +5,6 @@ Not here: the rules (adamw.py, muon.py), schedules (train/schedule.py), weights 
 
 import math
 
-import torch
 from torch import Tensor
 
 from codling.train.config import OptimizerConfig
@@ -37,7 +36,9 @@ class FlatOptimizer:
         self._weights.add_gradients(first=first)
 
     def average(self, ranks: Ranks, loss: Tensor) -> Tensor:
-        """Average the summed gradient over the ranks in place; returns the average loss."""
+        """Average the summed gradient over ranks or crew in place; returns the average loss."""
+        if self._weights.crew.n > 1:
+            return self._weights.average(loss)
         return ranks.average(self._weights.gradient, loss)
 
     def step(self, rate: float, *, n_summed: int = 1) -> Tensor:
@@ -46,19 +47,24 @@ class FlatOptimizer:
         The gradient is the mean of `n_summed` summed ones. If its norm is not finite, nothing
         changes; where nobody waits for the norm, such a gradient counts as zero.
         """
-        gradient = self._weights.gradient
-        norm: Tensor = torch.linalg.vector_norm(gradient) / n_summed
+        norm = self._weights.norm() / n_summed
         if not self.waits:
             scale = (self.config.clip_norm / norm.clamp(min=_TINY)).clamp(max=1.0)
+            gradient = self._weights.gradient
             gradient.mul_(scale / n_summed).masked_fill_(~norm.isfinite(), 0.0)
         elif math.isfinite(norm):
-            gradient.mul_(min(1.0, self.config.clip_norm / max(float(norm), _TINY)) / n_summed)
+            self._scale(min(1.0, self.config.clip_norm / max(float(norm), _TINY)) / n_summed)
         else:
             return norm
         for part in self._parts:
             part.step(rate)
-        self.publish()
+            self._weights.publish(part.own)
+        self._weights.crew.meet()
         return norm
+
+    def _scale(self, factor: float) -> None:
+        for part in self._parts:
+            self._weights.gradient[part.own].mul_(factor)
 
     def weights(self) -> dict[str, Tensor]:
         """The fp32 master copy, as one tensor."""

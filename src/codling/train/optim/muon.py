@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from codling.train.config import OptimizerConfig
-from codling.train.optim.flat import FlatWeights, stack_of
+from codling.train.optim.flat import FlatWeights, ParameterSpan, stack_of
 
 # Odd quintic whose iteration sends singular values in (0, 1] close to 1; from the Muon code.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -21,19 +21,33 @@ class MuonSpan:
 
     def __init__(self, weights: FlatWeights, config: OptimizerConfig) -> None:
         self.weights, self.config = weights, config
-        span = weights.slice_of("matrix")
-        self.momentum = torch.zeros_like(weights.master[span])
-        self.span = span
+        self.span = weights.slice_of("matrix")
+        n, device = self.span.stop - self.span.start, weights.master.device
+        self.momentum = weights.crew.zeros((n,), torch.float32).to(device)
         matrices = [s for s in weights.spans if s.kind == "matrix"]
-        self.stacks = [list(group) for _, group in groupby(matrices, key=lambda s: s.shape)]
+        self.shares = share_out(matrices, weights.crew.n)
+
+    @property
+    def own(self) -> slice:
+        """The elements of the flat weights that this process updates."""
+        spans = self.shares[self.weights.crew.rank]
+        return slice(spans[0].start, spans[-1].end) if spans else slice(0, 0)
 
     def step(self, rate: float) -> None:
         """Update the master weights at `rate` times the peak learning rate."""
-        momentum, gradient = self.momentum, self.weights.gradient[self.span]
+        own, first = self.own, self.span.start
+        momentum, gradient = (
+            self.momentum[own.start - first : own.stop - first],
+            self.weights.gradient[own],
+        )
+        if not gradient.numel():
+            return
         momentum.lerp_(gradient, 1 - self.config.muon_momentum)
         gradient.lerp_(momentum, self.config.muon_momentum)  # Nesterov's look ahead
         rate = rate * self.config.muon_learning_rate
-        for spans in self.stacks:
+        spans_here = self.shares[self.weights.crew.rank]
+        for _, group in groupby(spans_here, key=lambda s: s.shape):
+            spans = list(group)
             direction_NRC = stack_of(self.weights.gradient, spans)
             update_NRC = orthogonalize(direction_NRC.flatten(0, -3), self.config.muon_iterations)
             rows, columns = update_NRC.shape[-2:]
@@ -45,6 +59,17 @@ class MuonSpan:
     def state(self) -> dict[str, Tensor]:
         """What the next update depends on, by name: views, not copies."""
         return {"muon.momentum": self.momentum}
+
+
+def share_out(spans: list[ParameterSpan], n: int) -> list[list[ParameterSpan]]:
+    """Neighbours for each of `n` members, of about equal cost: elements times the shorter side."""
+    costs = [s.shape.numel() * min(s.shape[-2:]) for s in spans]
+    shares: list[list[ParameterSpan]] = [[] for _ in range(n)]
+    done, total = 0, max(1, sum(costs))
+    for span, cost in zip(spans, costs, strict=True):
+        shares[min(n - 1, (2 * done + cost) * n // (2 * total))].append(span)
+        done += cost
+    return shares
 
 
 def orthogonalize(matrices_NRC: Tensor, n_iterations: int = 5) -> Tensor:

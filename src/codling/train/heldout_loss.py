@@ -1,0 +1,54 @@
+"""The held-out loss that is measured on the way, always on the same few batches.
+
+Input: the batches, a loss. Output: its mean over the targets that count.
+
+Not here: when it is measured, and what follows from it (trainer.py); the score of a finished model
+(evaluate/heldout).
+"""
+
+import math
+import statistics
+
+import torch
+
+from codling.train.crew import Crew, Do, Instruction
+from codling.train.loader import Batch, Clock
+from codling.train.step import LossStep
+
+
+class HeldoutLoss:
+    """`measure()` is the mean loss over the batches, which the members of a crew share."""
+
+    def __init__(
+        self, batches: tuple[Batch, ...], device: torch.device, crew: Crew, clock: Clock
+    ) -> None:
+        self.batches, self.device, self.crew, self.clock = batches, device, crew, clock
+        self._losses = crew.zeros((len(batches),), torch.float64)
+
+    def measure(self, step_fn: LossStep) -> float:
+        """Mean over the targets that count; nan without batches."""
+        self.crew.tell(Instruction(Do.MEASURE))
+        losses = self.measure_own(step_fn)
+        counts = [step_fn.n_counted(batch) for batch in self.batches]
+        # Without weights where all are equal: their rounding would differ.
+        weights = counts if len(set(counts)) > 1 else None
+        return statistics.fmean(losses, weights) if losses else math.nan
+
+    def measure_own(self, step_fn: LossStep) -> list[float]:
+        """The loss of every batch, of which each member of the crew computes its part."""
+        for number in range(self.crew.rank, len(self.batches), self.crew.n):
+            self._losses[number] = self._evaluate(step_fn, self.batches[number])
+        self.crew.meet()
+        return self._losses[: len(self.batches)].tolist()
+
+    def seconds_per_batch(self, step_fn: LossStep) -> float:
+        """The faster of two tries of this process, shared by the crew."""
+        tries = []
+        for _ in range(2):
+            started = self.clock()
+            self._evaluate(step_fn, self.batches[0])
+            tries.append(self.clock() - started)
+        return min(tries) / self.crew.n
+
+    def _evaluate(self, step_fn: LossStep, batch: Batch) -> float:
+        return step_fn.evaluate(*(each.to(self.device) for each in batch))
