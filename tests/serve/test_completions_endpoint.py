@@ -251,9 +251,9 @@ def test_a_long_file_is_cut_far_from_the_cursor_instead(client: OpenAI) -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"best_of": 3}, "best_of"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty"),
-        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"best_of": 1, "n": 2}, "best_of"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty"),
+        ({"logit_bias": {"5": 101}}, "logit_bias"),
         ({"n": 0}, "n"),
         ({"n": 1000}, "n"),
         ({"temperature": -1}, "temperature"),

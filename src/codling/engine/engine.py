@@ -86,11 +86,15 @@ class Engine:
             n = min(MAX_DRAFT, room // (n_sequences - n_asked))
             n = min(n, sequence.n_left(self.scheduler.max_length) - 1)
             speculation = sequence.speculation
-            drafts.append(speculation.plan(sequence.tokens, n, price) if speculation else [])
+            draft = speculation.plan(sequence.tokens, n, price) if speculation else []
+            if sequence.constraint is not None:
+                draft = sequence.constraint.allowed(draft)
+            drafts.append(draft)
             room -= len(drafts[-1])
         return batch.extend(drafts)
 
     def _run(self, batch: Batch) -> Iterator[Token]:
+        _begin_masks(batch)
         started = time.perf_counter()
         logits_WV = self.runner.run(batch)
         if batch.is_decoding or any(batch.n_drafted):
@@ -117,7 +121,7 @@ class Engine:
     def _choose(self, sequence: Sequence, logits_V: Tensor) -> Token:
         if sequence.recall is not None:
             sequence.recall.mix(logits_V.numpy())
-        token_id = choose(_heal(logits_V, sequence), sequence)
+        token_id = self._settle(sequence, choose(_adjust(logits_V, sequence), sequence))
         logprob: float | None = None
         top: list[tuple[int, float]] = []
         if sequence.params.logprobs is not None:
@@ -129,10 +133,32 @@ class Engine:
             self.scheduler.remove(sequence)
         return Token(sequence, token_id, logprob, tuple(top))
 
+    def _settle(self, sequence: Sequence, token_id: int) -> int:
+        """The token that was chosen, or the one that an answer with a form needs to become
+        whole."""
+        if sequence.constraint is None:
+            return token_id
+        n_left = sequence.n_left(self.scheduler.max_length) - 1
+        return sequence.constraint.settle(token_id, n_left, must_end=sequence.is_looping)
 
-def _heal(logits_V: Tensor, sequence: Sequence) -> Tensor:
-    """The row from which a token is chosen: of an answer that must begin with a text, only tokens
-    that agree with it."""
-    if sequence.healing is None or sequence.healing.is_done:
-        return logits_V
-    return torch.from_numpy(sequence.healing.mask(logits_V.numpy()))
+
+def _begin_masks(batch: Batch) -> None:
+    """Let the forms of answers say what may come next while the model computes."""
+    for i in batch.ready:
+        constraint = batch.sequences[i].constraint
+        if constraint is not None and not constraint.is_closing:
+            n_drafted = batch.n_drafted[i]
+            constraint.begin(batch.chunks[i][len(batch.chunks[i]) - n_drafted :])
+
+
+def _adjust(logits_V: Tensor, sequence: Sequence) -> Tensor:
+    """The row from which a token is chosen: with penalties and biases; of an answer that must begin
+    with a text, or has a form, only tokens that agree with it."""
+    healing, constraint = sequence.healing, sequence.constraint
+    if sequence.penalties is not None:
+        logits_V = torch.from_numpy(sequence.penalties.apply(logits_V.numpy()))
+    if healing is not None and not healing.is_done:
+        logits_V = torch.from_numpy(healing.mask(logits_V.numpy()))
+    if constraint is not None and not constraint.is_closing:
+        logits_V = torch.from_numpy(constraint.mask(logits_V.numpy()))
+    return logits_V

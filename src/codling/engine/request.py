@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codling.core.errors import RequestError
+from codling.engine.form import Form
 
 FinishReason = Literal["stop", "length", "cancelled"]
 """Why a completion ended: a stop token or string, the token limit, or its caller."""
@@ -44,6 +45,21 @@ class SamplingParams:
     """Further tokens that end the completion, besides the model's own."""
     logprobs: int | None = None
     """Give each token's log-probability and those of this many likeliest alternatives."""
+    frequency_penalty: float = 0.0
+    """Taken off a token's logit for each time that the answer has it (penalties.py)."""
+    presence_penalty: float = 0.0
+    """Taken off once if the answer has the token."""
+    repetition_penalty: float = 1.0
+    """Divides the logits of what the prompt or the answer has; 1 changes nothing."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(token, what is added to its logit); -100 or less forbids it."""
+    form: Form | None = None
+    """What the answer must look like (structured.py); it is whole also where `max_tokens` ends it,
+    and longer than that if nothing shorter has the form."""
+    marks: tuple[str, ...] = ()
+    """Special tokens that the answer may show as text, such as those around a tool's call."""
+    stop_loops: bool = False
+    """End an answer that repeats the same few tokens without end (loops.py)."""
     ignore_eos: bool = False
     """Run to `max_tokens` even past the model's end tokens (for measurements)."""
 
@@ -54,6 +70,7 @@ class SamplingParams:
         _require(self.top_k >= 0, "top_k", "0 (all) or more")
         _require("" not in self.stop, "stop", "strings that are not empty")
         in_range = self.logprobs is None or 0 <= self.logprobs <= MAX_TOP_LOGPROBS
+        _require(self.repetition_penalty > 0, "repetition_penalty", "above 0")
         _require(in_range, "logprobs", f"from 0 to {MAX_TOP_LOGPROBS}")
 
     def choices(self, n: int) -> list["SamplingParams"]:

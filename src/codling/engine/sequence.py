@@ -6,11 +6,17 @@ Not here: who runs when (scheduler.py), and the rows of the cache (slots.py).
 from dataclasses import dataclass, field
 from random import Random
 
+from codling.engine.loops import ends_in_loop
 from codling.engine.memory.recall import Recall
+from codling.engine.penalties import Penalties
 from codling.engine.request import FinishReason, SamplingParams
 from codling.engine.slots import Slot
 from codling.engine.speculate import Speculation
+from codling.engine.structured import Constraint
 from codling.tokens.healing import Healing
+
+_LOOK_EVERY = 16
+"""Tokens after which an answer is looked at for repetition."""
 
 
 @dataclass(eq=False)
@@ -29,6 +35,8 @@ class Sequence:
     """The memory of the repository that is mixed in, if there is one."""
     speculation: Speculation | None = None
     """Its drafts, where it takes any."""
+    constraint: Constraint | None = None
+    """Holds the answer to its form, where it has one."""
     slot: Slot | None = None
     """Its row of the cache, while it runs."""
     n_cached: int = 0
@@ -39,11 +47,13 @@ class Sequence:
     n_repeated: int = 0
     """How many such tokens there were."""
     tokens: list[int] = field(init=False)
+    penalties: Penalties | None = field(init=False)
     random: Random = field(init=False)
     """Draws one number per sampled token: the same seed, the same numbers, in any batch."""
 
     def __post_init__(self) -> None:
         self.tokens = list(self.prompt_ids)
+        self.penalties = Penalties.of(self.params, self.prompt_ids)
         self.random = Random(self.params.seed)
 
     @property
@@ -67,7 +77,20 @@ class Sequence:
         self.tokens.append(token_id)
         self.repeats = self.healing is not None and self.healing.accept(token_id)
         self.n_repeated += self.repeats
-        if token_id in self.end_ids:
+        if self.penalties is not None:
+            self.penalties.note(token_id)
+        if self.constraint is not None and self.constraint.is_closing:
+            if self.constraint.is_closed or len(self.tokens) >= max_length:
+                self.finish_reason = "length"
+        elif token_id in self.end_ids:
             self.finish_reason = "stop"
         elif self.n_left(max_length) <= 0:
             self.finish_reason = "length"
+        elif self.is_looping and self.constraint is None:
+            self.finish_reason = "stop"
+
+    @property
+    def is_looping(self) -> bool:
+        """Whether the answer repeats itself without end, where that is looked for."""
+        is_due = self.params.stop_loops and self.n_output % _LOOK_EVERY == 0
+        return is_due and ends_in_loop(self.tokens[len(self.prompt_ids) :])

@@ -91,9 +91,15 @@ class StopFilter:
 class Transcript:
     """The text of one request, as its tokens come in."""
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], lead: str = "") -> None:
-        """`lead` is left out where the text begins with it."""
-        self._decoder = StreamDecoder(tokenizer, continues=True)
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stops: Sequence[str],
+        lead: str = "",
+        marks: Sequence[str] = (),
+    ) -> None:
+        """`lead` is left out where the text begins with it; `marks` are shown as text."""
+        self._decoder = StreamDecoder(tokenizer, continues=True, shown=marks)
         self._stops = StopFilter(stops)
         self._lead = LeadFilter(lead)
 

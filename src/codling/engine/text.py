@@ -33,6 +33,7 @@ from codling.corpus.context import Cursor, RepositoryContext, SnapshotContext
 from codling.engine.config import Precision
 from codling.engine.draft import DraftSource
 from codling.engine.engine import Engine
+from codling.engine.form import Form
 from codling.engine.memory.live import LiveRepository
 from codling.engine.memory.open_text import OpenText, PromptLookup
 from codling.engine.memory.recall import Recall
@@ -48,6 +49,7 @@ from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence
 from codling.engine.speculate import Speculation
 from codling.engine.stream import Stream
+from codling.engine.structured import FormCompiler
 from codling.engine.worker import Worker, token_logprob
 from codling.model.config import ModelConfig
 from codling.model.device import choose_device
@@ -111,6 +113,7 @@ class TextEngine:
         )
         self._engine = Engine(self._runner, max_waiting=max_waiting)
         self._worker = Worker(self._engine, tokenizer)
+        self._forms = FormCompiler(tokenizer, model.config.vocab_size)
         self.speculates = speculate
         """Whether requests from now on take drafts."""
 
@@ -259,6 +262,11 @@ class TextEngine:
                 "prompt and completion together; shorten the prompt",
                 param="prompt",
             )
+        if any(not 0 <= i < self.config.vocab_size for i, _ in params.logit_bias):
+            raise RequestError(
+                f"logit_bias names a token outside 0 to {self.config.vocab_size - 1}",
+                param="logit_bias",
+            )
         if min(prompt_ids) < 0 or max(prompt_ids) >= self.config.vocab_size:
             raise RequestError(
                 f"the prompt holds a token id outside 0 to {self.config.vocab_size - 1}",
@@ -271,12 +279,32 @@ class TextEngine:
         if isinstance(prompt_ids, CursorPrompt) and prompt_ids.forced:
             sequence.healing = self.heal(prompt_ids.forced)
         self._remember(sequence, mixes=mode != "chat")
+        if params.form is not None:
+            self._constrain(sequence, params.form)
         return self._worker.submit(sequence)
+
+    def prepare(self, form: Form, marks: Many[str] = ()) -> None:
+        """Compile a form, so that requests with it begin at once; RequestError if it is unsound or
+        the package for it is missing."""
+        self._forms.prepare(form, marks)
+
+    def _constrain(self, sequence: Sequence, form: Form) -> None:
+        constraint = self._forms.start(form, sequence.end_ids, sequence.params.marks)
+        shortest = constraint.shortest() or ()
+        if len(shortest) > self.max_length - len(sequence.prompt_ids):
+            raise RequestError(
+                f"the shortest answer of this form has {len(shortest)} tokens, and the prompt "
+                f"leaves {self.max_length - len(sequence.prompt_ids)}; shorten the prompt",
+                param="prompt",
+            )
+        sequence.constraint = constraint
 
     def _remember(self, sequence: Sequence, *, mixes: bool) -> None:
         """Give a sequence the memory, which `mixes` into what it may answer, and drafts."""
         n_most = sequence.params.max_tokens + len(sequence.lead.encode())
-        room = min(n_most, self.max_length - len(sequence.prompt_ids))
+        room = self.max_length - len(sequence.prompt_ids)
+        # What has a form may be longer than it should.
+        room = room if sequence.params.form else min(n_most, room)
         source: DraftSource
         if self.memory is not None and (mixes or self.speculates):
             source = recall = Recall(self.memory, sequence.prompt_ids, room)
@@ -340,6 +368,7 @@ class TextEngine:
     def close(self) -> None:
         """Cancel what runs and end the background threads."""
         self._worker.close()
+        self._forms.close()
         self._runner.close()
 
     def __enter__(self) -> Self:

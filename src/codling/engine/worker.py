@@ -33,7 +33,8 @@ class Worker:
 
     def submit(self, sequence: Sequence) -> Stream:
         """Queue a sequence; BusyError if the queue is full."""
-        transcript = Transcript(self._tokenizer, sequence.params.stop, sequence.lead)
+        params = sequence.params
+        transcript = Transcript(self._tokenizer, params.stop, sequence.lead, params.marks)
         stream = Stream(len(sequence.prompt_ids), transcript, self.cancel)
         with self._change:
             if self._closed:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from codling.core.errors import SourceError
 from codling.corpus.context import Cursor
+from codling.engine.form import Form
 from codling.engine.request import Delta, Mode, SamplingParams, TokenLogprob
 from codling.serve.side_work import Check
 from codling.tokens.chat import Message
@@ -74,6 +75,13 @@ class Backend(Protocol):
         """The prompt of a dialogue, up to where the assistant answers, which it may have begun."""
         ...
 
+    def prepare(self, form: Form, marks: Sequence[str] = ()) -> None:
+        """Make ready for answers of a form; RequestError if it is unsound or cannot be had here.
+
+        `marks`: special tokens that they may show. It may take seconds: call it on a thread.
+        """
+        ...
+
     def score(self, check: Check, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
         """The log-probability of each token given those before it; None for the first.
 
@@ -134,6 +142,10 @@ class LocalBackend:
     def chat_prompt(self, messages: Sequence[Message], *, begun: str = "") -> list[int]:
         """See Backend."""
         return self.engine.chat_prompt(messages, begun=begun)
+
+    def prepare(self, form: Form, marks: Sequence[str] = ()) -> None:
+        """See Backend."""
+        self.engine.prepare(form, marks)
 
     def score(self, check: Check, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
         """See Backend."""

@@ -23,7 +23,7 @@ from codling.serve.sse import EventStream, Objects, await_while_connected
 async def chat(request: Request, asked: ChatRequest, server: Server) -> Response:
     """Answer one chat request."""
     asked.refuse_unsupported()
-    choices = await server.read(request, chat_choices, asked, server.backend)
+    choices = await server.read(request, chat_choices, asked, server.backend, server.config)
     run = server.new_run(choices)
     if asked.stream:
         await run.open(server.backend)

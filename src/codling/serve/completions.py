@@ -74,18 +74,35 @@ async def _answer_at_once(
     with server.register(run, session):
         choices = await run.finish()
         scores = await _prompt_logprobs(run, asked, server)
+    best = _likeliest(choices, asked)
     return _head(run, server) | {
         "choices": [
             {
-                "text": prompts[i] + choice.text,
-                "index": i,
-                "logprobs": _logprobs(scores[i] + choice.logprobs, asked),
-                "finish_reason": choice.finish_reason,
+                "text": prompts[i] + choices[i].text,
+                "index": shown,
+                "logprobs": _logprobs(scores[i] + choices[i].logprobs, asked),
+                "finish_reason": choices[i].finish_reason,
             }
-            for i, choice in enumerate(choices)
+            for shown, i in enumerate(best)
         ],
         "usage": run.usage(),
     }
+
+
+def _likeliest(choices: Sequence[Choice], asked: CompletionRequest) -> list[int]:
+    """Which choices are answered: with best_of, of each prompt the `n` whose tokens are likeliest
+    on average."""
+    if asked.n_made == asked.n:
+        return list(range(len(choices)))
+
+    def score(i: int) -> float:
+        values = [entry.logprob for entry in choices[i].logprobs]
+        return sum(values) / len(values) if values else -math.inf
+
+    best: list[int] = []
+    for start in range(0, len(choices), asked.n_made):
+        best += sorted(range(start, start + asked.n_made), key=score, reverse=True)[: asked.n]
+    return best
 
 
 async def _stream_chunks(
@@ -159,7 +176,7 @@ def _echoes(choices: Sequence[Choice], asked: CompletionRequest, server: Server)
         return [""] * len(choices)
     given = asked.prompts()
     texts = [p if isinstance(p, str) else server.backend.tokenizer.decode(p) for p in given]
-    return [text for text in texts for _ in range(asked.n)]
+    return [text for text in texts for _ in range(asked.n_made)]
 
 
 async def _prompt_logprobs(

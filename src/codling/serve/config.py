@@ -84,6 +84,12 @@ class ServeConfig(Ranged):
     """Length of a completion, in tokens, when the request names none."""
     stop_at_suffix: bool = True
     """Cut an insertion where it begins to repeat the lines after the cursor."""
+    stop_at_loop: bool = True
+    """End an answer that repeats the same few tokens without end (eight times or more, over 64
+    tokens or more)."""
+    min_logprob: Annotated[float, Range(-1000, 0)] | None = None
+    """Insertions whose first line has a lower mean log-probability stay away; codling calibrate
+    finds the number."""
     keep_alive_seconds: Seconds = 15.0
     """A waiting stream sends a comment line this often, so that proxies do not close it."""
     max_body_bytes: Count = 8 * 2**20
@@ -106,6 +112,11 @@ class ServeConfig(Ranged):
             raise ConfigError("serve: repo and memory work with our own engine, not an upstream's")
         if self.upstream and not self.upstream.startswith(("http://", "https://")):
             raise ConfigError(f"serve: upstream is {self.upstream}; it must begin with http://")
+
+    @property
+    def show_from(self) -> float | None:
+        """The log-probability from which insertions are shown; None shows all."""
+        return self.min_logprob
 
     @property
     def patience(self) -> Patience:

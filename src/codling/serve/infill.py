@@ -8,8 +8,7 @@ between the two.
 With `n_predict` 0 the prompt is read into the cache and no text is sent: one token is generated all
 the same, but not counted.
 
-Not here: llama.cpp's slots and samplers (fields that name them are ignored) and its grammars
-(fields that name them are refused).
+Not here: llama.cpp's slots and most of its samplers (fields that name them are ignored).
 """
 
 import time
@@ -24,7 +23,7 @@ from codling.core.errors import RequestError
 from codling.core.languages.table import detect, path_comment
 from codling.serve.outcomes import About
 from codling.serve.prompts import insertion_ids, inserts, native_choice, plain_ids
-from codling.serve.run import Run
+from codling.serve.run import Choice, Run
 from codling.serve.schema import ExtraFile, InfillRequest, Native, NativeRequest
 from codling.serve.server import Server, session_of
 from codling.serve.side_work import Check
@@ -42,7 +41,7 @@ async def infill(request: Request, asked: InfillRequest, server: Server) -> Resp
         raise RequestError("this model cannot insert", param="input_suffix")
     ids = await server.read(request, _insertion, asked, server)
     suffix = asked.input_suffix if server.config.stop_at_suffix else ""
-    run = server.new_run([native_choice(asked, ids, server.backend, suffix)])
+    run = server.new_run([await _choice(request, asked, ids, server, suffix)])
     run.about = About(asked.input_prefix + asked.prompt, asked.input_suffix, asked.path)
     return await _answer(request, asked, server, run, session_of(request, asked.user))
 
@@ -65,8 +64,15 @@ async def native_completion(request: Request, asked: NativeRequest, server: Serv
             prompt.removeprefix(_BOS_AS_TEXT) if prompt.startswith(_BOS_AS_TEXT + mark) else prompt
         )
     ids = await server.read(request, plain_ids, server.backend, prompt)
-    run = server.new_run([native_choice(asked, ids, server.backend)])
+    run = server.new_run([await _choice(request, asked, ids, server)])
     return await _answer(request, asked, server, run)
+
+
+async def _choice(
+    request: Request, asked: Native, ids: list[int], server: Server, suffix: str = ""
+) -> Choice:
+    work = native_choice
+    return await server.read(request, work, asked, ids, server.backend, server.config, suffix)
 
 
 def context(files: Sequence[ExtraFile]) -> str:

@@ -10,6 +10,7 @@ Not here: the order of the insertion tokens (tokens/fim.py) and chat templates (
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from codling.core.errors import RequestError, TokenizerError
 from codling.corpus.context import Cursor
@@ -17,6 +18,7 @@ from codling.engine.request import Mode, SamplingParams
 from codling.serve.backend import Backend
 from codling.serve.config import ServeConfig
 from codling.serve.errors import too_long_error
+from codling.serve.forms import Constrained
 from codling.serve.length import refuse_too_long
 from codling.serve.run import Choice
 from codling.serve.schema import (
@@ -39,10 +41,12 @@ def completion_choices(
 ) -> list[Choice]:
     """`n` choices of each prompt, those of a prompt side by side."""
     prompts = request.prompts()
-    if len(prompts) * request.n > MAX_CHOICES:
+    if len(prompts) * request.n_made > MAX_CHOICES:
+        name = "n" if request.n_made == request.n else "best_of"
         raise RequestError(
-            f"{len(prompts)} prompts with n={request.n} make more than {MAX_CHOICES} completions",
-            param="n",
+            f"{len(prompts)} prompts with {name}={request.n_made} make more than {MAX_CHOICES} "
+            "completions",
+            param=name,
         )
     wanted = config.default_max_tokens if request.max_tokens is None else request.max_tokens
     suffix = _not_to_repeat(request, config)
@@ -60,9 +64,9 @@ def completion_choices(
         else:
             ids = _continuation_ids(check, backend, prompt, request)
             mode = mode_of(ids, backend.tokenizer)
-        params = _params(ids, request, backend, wanted)
+        params = _params(check, ids, request, backend, wanted, config)
         first = Choice(prompt_index=index, prompt_ids=ids, params=params, mode=mode, suffix=suffix)
-        choices += _repeat(first, request.n)
+        choices += _repeat(_filtered(first, request, config), request.n_made)
     return choices
 
 
@@ -75,7 +79,8 @@ def _continuation_ids(
     Not where the answer shows the prompt or every token: all of it has to be there. Another server
     cannot be held to a beginning: only the cursor's indentation is left to it.
     """
-    if isinstance(prompt, list) or request.echo or request.logprobs is not None:
+    is_exact = request.echo or request.logprobs is not None or request.form is not None
+    if isinstance(prompt, list) or is_exact:
         return plain_ids(check, backend, prompt)
     if backend.can_heal:
         whole = plain_ids(check, backend, prompt)
@@ -85,17 +90,22 @@ def _continuation_ids(
     return CursorPrompt(ids, lead) if text.strip() and lead else ids
 
 
-def chat_choices(check: Check, request: ChatRequest, backend: Backend) -> list[Choice]:
+def chat_choices(
+    check: Check, request: ChatRequest, backend: Backend, config: ServeConfig
+) -> list[Choice]:
     """`n` choices of the assistant's next turn."""
     texts = [message.text() for message in request.messages]
     refuse_too_long(check, texts, backend.tokenizer, backend.max_length, "messages")
     ids = chat_ids(request.messages, backend)
     room = _room(ids, backend, "messages")
-    params = _params(ids, request, backend, request.limit or room)
+    params = _params(check, ids, request, backend, request.limit or room, config)
     return _repeat(Choice(prompt_ids=ids, params=params, mode="chat"), request.n)
 
 
-def native_choice(request: Native, ids: list[int], backend: Backend, suffix: str = "") -> Choice:
+def native_choice(  # noqa: PLR0913 - the request, and what it is asked of
+    check: Check, request: Native, ids: list[int], backend: Backend, config: ServeConfig,
+    suffix: str = "",
+) -> Choice:  # fmt: skip
     """The choice of a llama.cpp request; `ids` is its prompt, `suffix` what it may not repeat."""
     room = _room(ids, backend, "prompt")
     wanted = room if request.n_predict < 0 else max(1, request.n_predict)
@@ -106,9 +116,11 @@ def native_choice(request: Native, ids: list[int], backend: Backend, suffix: str
         top_k=max(0, request.top_k or 0),
         seed=None if request.seed is None or request.seed < 0 else request.seed,
         stop=tuple(request.stop),
+        **_pushes(check, request, backend, config),
     )
     mode = mode_of(ids, backend.tokenizer)
-    return Choice(prompt_ids=ids, params=params, mode=mode, suffix=suffix)
+    choice = Choice(prompt_ids=ids, params=params, mode=mode, suffix=suffix)
+    return _filtered(choice, request, config)
 
 
 def inserts(suffix: str | None, tokenizer: Tokenizer) -> bool:
@@ -205,13 +217,17 @@ def _room(ids: Sequence[int], backend: Backend, param: str) -> int:
     return room
 
 
-def _params(
+def _params(  # noqa: PLR0913 - the request, and what it is asked of
+    check: Check,
     ids: Sequence[int],
     request: CompletionRequest | ChatRequest,
     backend: Backend,
     wanted: int,
+    config: ServeConfig,
 ) -> SamplingParams:
     logprobs = request.n_logprobs
+    if logprobs is None and request.n_made > request.n:
+        logprobs = 0  # to choose the likeliest by
     if logprobs is not None and not backend.gives_logprobs:
         raise RequestError(
             "logprobs are not available through an upstream server", param="logprobs"
@@ -225,7 +241,37 @@ def _params(
         stop=tuple(request.stop),
         stop_token_ids=tuple(request.stop_token_ids),
         logprobs=logprobs,
+        **_pushes(check, request, backend, config),
     )
+
+
+def _pushes(
+    check: Check, request: Constrained, backend: Backend, config: ServeConfig
+) -> dict[str, Any]:
+    """The parameters that forms, penalties and biases make."""
+    wanted = request.stop_at_loop
+    form = request.form
+    if form is not None:
+        check()
+        backend.prepare(form)
+    return {
+        "form": form,
+        "logit_bias": request.biases,
+        "frequency_penalty": request.frequency_penalty,
+        "presence_penalty": request.presence_penalty,
+        "repetition_penalty": request.repetition,
+        "stop_loops": config.stop_at_loop if wanted is None else wanted,
+    }
+
+
+def _filtered(choice: Choice, request: Constrained, config: ServeConfig) -> Choice:
+    """The choice with the log-probability under which it stays away, if it is an insertion."""
+    wanted = config.show_from if request.min_logprob is None else request.min_logprob
+    if wanted is None or choice.mode != "insert" or request.form is not None:
+        return choice
+    shows = choice.params.logprobs is not None
+    params = choice.params if shows else replace(choice.params, logprobs=0)
+    return replace(choice, params=params, min_logprob=wanted, shows_logprobs=shows)
 
 
 def _repeat(choice: Choice, n: int) -> list[Choice]:

@@ -21,6 +21,7 @@ from codling.serve.errors import ApiError, overload_error
 from codling.serve.metrics import Metrics
 from codling.serve.outcomes import About
 from codling.serve.overlap import OverlapFilter
+from codling.serve.show import ShowFilter, without_logprobs
 
 
 @dataclass(kw_only=True)
@@ -34,6 +35,10 @@ class Choice:
     mode: Mode = "complete"
     suffix: str = ""
     """The text after the cursor, of an insertion that may not repeat it."""
+    min_logprob: float | None = None
+    """An insertion whose first line is less likely stays away (show.py)."""
+    shows_logprobs: bool = True
+    """Whether the client asked for the log-probabilities too."""
     stream: DeltaStream | None = field(default=None, init=False)
     """Where its deltas come from, once it has begun."""
     text: str = field(default="", init=False)
@@ -131,18 +136,21 @@ class Run:
                 self.metrics.cancelled.labels(reason=reason or "other").inc()
 
     async def _pump(self, index: int, stream: DeltaStream) -> None:
-        overlap = OverlapFilter(self.choices[index].suffix)
+        choice = self.choices[index]
+        overlap, show = OverlapFilter(choice.suffix), ShowFilter(choice.min_logprob)
         try:
-            async for delta in stream:
-                text, reason = overlap.push(delta.text), delta.finish_reason
-                if overlap.stopped:
-                    reason = "stop"
-                    stream.cancel()
-                elif reason is not None:
-                    text += overlap.flush()
-                self._queue.put_nowait((index, replace(delta, text=text, finish_reason=reason)))
-                if overlap.stopped:
-                    return
+            async for made in stream:
+                for delta in show.push(made):
+                    text, reason = overlap.push(delta.text), delta.finish_reason
+                    if overlap.stopped:
+                        reason = "stop"
+                    elif reason is not None:
+                        text += overlap.flush()
+                    kept = delta if choice.shows_logprobs else without_logprobs(delta)
+                    self._queue.put_nowait((index, replace(kept, text=text, finish_reason=reason)))
+                    if overlap.stopped or show.stopped:
+                        stream.cancel()
+                        return
         except Exception as error:  # noqa: BLE001 - it is raised where the events are read
             self._queue.put_nowait(error)
 

@@ -19,10 +19,10 @@ from pydantic import (
     StrictBool,
     StrictInt,
     Tag,
-    model_validator,
 )
 
 from codling.core.errors import RequestError
+from codling.serve.forms import Constrained
 
 MAX_STOPS = 64
 MAX_CHOICES = 64
@@ -84,39 +84,6 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class Constrained(BaseModel):
-    """Fields of llama.cpp, vLLM and OpenAI that bind the answer to a form."""
-
-    grammar: Any = None
-    json_schema: Any = None
-    structured_outputs: Any = None
-    guided_json: Any = None
-    guided_regex: Any = None
-    guided_choice: Any = None
-    guided_grammar: Any = None
-    functions: Any = None
-    response_format: dict[str, Any] | None = None
-    logit_bias: Any = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _absent_is_default(cls, values: object) -> object:
-        """A null means the default, as OpenAI has it."""
-        if isinstance(values, dict):
-            return {k: v for k, v in values.items() if v is not None}
-        return values
-
-    def refuse_unsupported(self) -> None:
-        """Raise RequestError for a setting that would change the answer and is not implemented."""
-        for name in Constrained.model_fields:
-            value = getattr(self, name)
-            if name == "response_format":
-                if (value or {}).get("type", "text") != "text":
-                    raise RequestError("only response_format text is supported", param=name)
-            elif value:
-                raise RequestError(f"{name} is not supported; leave it out", param=name)
-
-
 class GenerationRequest(Constrained):
     """What completions and chat share."""
 
@@ -133,20 +100,11 @@ class GenerationRequest(Constrained):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     user: str | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
 
     @property
     def wants_usage(self) -> bool:
         """True if a stream ends with a chunk that counts tokens."""
         return bool(self.stream_options and self.stream_options.include_usage)
-
-    def refuse_unsupported(self) -> None:
-        """Raise RequestError for a setting that would change the answer and is not implemented."""
-        super().refuse_unsupported()
-        for name in ("presence_penalty", "frequency_penalty"):
-            if getattr(self, name):
-                raise RequestError(f"{name} is not supported; leave it at 0", param=name)
 
 
 class CompletionRequest(GenerationRequest):
@@ -156,7 +114,8 @@ class CompletionRequest(GenerationRequest):
     suffix: str | None = None
     max_tokens: int | None = Field(default=None, ge=0)
     echo: bool = False
-    best_of: int | None = None
+    best_of: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
+    """So many choices are made, and the `n` likeliest of them answered."""
     logprobs: int | None = Field(default=None, ge=0, le=20)
     path: Path = ""
     """Ours: the file that is edited, of the repository that the server follows."""
@@ -166,9 +125,11 @@ class CompletionRequest(GenerationRequest):
     def refuse_unsupported(self) -> None:
         """Raise RequestError for a setting or a combination that is not implemented."""
         super().refuse_unsupported()
-        if self.best_of is not None and self.best_of != self.n:
+        if self.n_made < self.n:
+            raise RequestError("best_of must be at least n", param="best_of")
+        if self.n_made > self.n and self.stream:
             raise RequestError(
-                "best_of is not supported; ask for n choices and choose among them", param="best_of"
+                "best_of needs whole answers to choose from; leave stream out", param="best_of"
             )
         if self.suffix and not isinstance(self.prompt, str):
             raise RequestError("with suffix, prompt must be one string", param="prompt")
@@ -179,6 +140,11 @@ class CompletionRequest(GenerationRequest):
     def n_logprobs(self) -> int | None:
         """How many alternatives to give with each token's log-probability; None: none at all."""
         return self.logprobs
+
+    @property
+    def n_made(self) -> int:
+        """How many choices of each prompt are made."""
+        return self.n if self.best_of is None else self.best_of
 
     def prompts(self) -> list[str | list[int]]:
         """The prompts as a list, whichever of the four forms came in."""
@@ -244,6 +210,11 @@ class ChatRequest(GenerationRequest):
                 "without them (in an editor: ask or chat mode in place of agent mode)",
                 param="tools",
             )
+
+    @property
+    def n_made(self) -> int:
+        """How many choices are made."""
+        return self.n
 
     @property
     def n_logprobs(self) -> int | None:

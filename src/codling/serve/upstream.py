@@ -16,9 +16,10 @@ from typing import Any
 import httpx
 
 from codling.checkpoint.hub import local_path
-from codling.core.errors import ConfigError, SourceError
+from codling.core.errors import ConfigError, RequestError, SourceError
 from codling.core.foreign_json import parse_row
 from codling.corpus.context import Cursor
+from codling.engine.form import Form
 from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
 from codling.engine.stream import LeadFilter
 from codling.serve.config import ServeConfig
@@ -114,6 +115,15 @@ class UpstreamBackend:
         """See Backend."""
         return self.chat_format.ids(messages, begun=begun)
 
+    def prepare(self, form: Form, _: Sequence[str] = ()) -> None:
+        """RequestError for forms that the other server's OpenAI address has no field for."""
+        if form.kind not in ("json", "schema"):
+            raise RequestError(
+                "through an upstream server only response_format json_object and json_schema bind "
+                "an answer; send one of those",
+                param="response_format",
+            )
+
     def score(self, _: Check, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
         """Not through an upstream: a request for logprobs is refused before (gives_logprobs)."""
         raise NotImplementedError(f"scores of {len(ids)} tokens, {top} alternatives")
@@ -188,12 +198,33 @@ def _body(
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    body |= _pushes(params)
     if params.stop:
         body["stop"] = list(params.stop)
     if params.top_k:
         body["top_k"] = params.top_k
     if params.seed is not None:
         body["seed"] = params.seed
+    return body
+
+
+def _pushes(params: SamplingParams) -> dict[str, Any]:
+    """The fields of penalties, biases and forms, where they change anything."""
+    body: dict[str, Any] = {}
+    for name in ("frequency_penalty", "presence_penalty"):
+        if value := getattr(params, name):
+            body[name] = value
+    if params.repetition_penalty != 1:
+        body["repetition_penalty"] = params.repetition_penalty
+    if params.logit_bias:
+        body["logit_bias"] = {str(i): bias for i, bias in params.logit_bias}
+    if params.marks:
+        body["skip_special_tokens"] = False
+    if params.form is not None and params.form.kind == "json":
+        body["response_format"] = {"type": "json_object"}
+    elif params.form is not None and params.form.kind == "schema":
+        named = {"name": "answer", "schema": json.loads(params.form.source)}
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
     return body
 
 

@@ -307,14 +307,18 @@ class StreamDecoder:
     With `continues` the ids follow others: a blank at their beginning is kept.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, continues: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, continues: bool = False, shown: Iterable[str] = ()
+    ) -> None:
+        """`shown`: special tokens that are text all the same."""
         self._tokenizer = tokenizer
+        self._shown = {tokenizer.token_id(text) for text in shown}
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._at_start = tokenizer.strips_space and not continues
 
     def push(self, token_id: int) -> str:
         """The characters that `token_id` completes; special tokens give none."""
-        if self._tokenizer.is_special(token_id):
+        if self._tokenizer.is_special(token_id) and token_id not in self._shown:
             return ""
         return self._strip(self._utf8.decode(self._tokenizer.token_bytes(token_id)))
 
