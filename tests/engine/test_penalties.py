@@ -1,6 +1,7 @@
 """Penalties, biases and loops, on numbers that can be checked by hand."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,9 +74,9 @@ def test_a_loop_is_one_block_eight_times_over_64_tokens(tokens: list[int], is_lo
 
 
 def test_an_endless_answer_ends_and_all_that_came_before_is_as_it_was(engine: TextEngine) -> None:
-    forced = {"logit_bias": ((77, 100.0),), "max_tokens": 200}
-    endless = engine.complete(["def add("], SamplingParams(**forced))[0]
-    ended = engine.complete(["def add("], SamplingParams(**forced, stop_loops=True))[0]
+    forced = SamplingParams(logit_bias=((77, 100.0),), max_tokens=200)
+    endless = engine.complete(["def add("], forced)[0]
+    ended = engine.complete(["def add("], replace(forced, stop_loops=True))[0]
     assert len(endless.token_ids) == 200
     assert ended.finish_reason == "stop"
     assert ended.token_ids == endless.token_ids[: len(ended.token_ids)]
