@@ -22,7 +22,7 @@ from codling.verbs import VERBS, Verb
 
 NUMBERS = (-1.0, -1e-9, 0.0, 1.0, math.nan, math.inf, -math.inf, 1e30, 1e300)
 WORDS = ("", " ", "nan", "-inf", "1e400", "--", "x", "1_0x", "0b", "1,5", "true")
-SIGNED = {"min_score"}
+SIGNED = {"min_score", "min_logprob"}
 """Settings that may be negative: the score of a question."""
 
 

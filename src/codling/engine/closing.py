@@ -44,7 +44,7 @@ def _close(matcher: Any, in_string: bool) -> bytes | None:  # noqa: ANN401 -- xg
         if matcher.is_completed():
             return bytes(made)
         first = _IN_STRING if in_string else _OUTSIDE
-        taken = _take_forced(matcher) or next(_accepted(matcher, first), b"")
+        taken = _take_forced(matcher) or next(_accept_next(matcher, first), b"")
         if not taken:
             return None
         n_same = n_same + 1 if made.endswith(taken) else 0
@@ -61,7 +61,7 @@ def _take_forced(matcher: Any) -> bytes:  # noqa: ANN401 -- xgrammar's
     return forced
 
 
-def _accepted(matcher: Any, first: bytes = b"") -> Iterator[bytes]:  # noqa: ANN401 -- xgrammar's
+def _accept_next(matcher: Any, first: bytes = b"") -> Iterator[bytes]:  # noqa: ANN401 -- xgrammar's
     """The characters that may come next, those of `first` before the others; the matcher has taken
     the one that is given."""
     for c in first + _OTHERS + _LAST:
@@ -78,7 +78,7 @@ def _search(matcher: Any) -> bytes | None:  # noqa: ANN401 -- xgrammar's
         made, place = places.popleft()
         if place.is_completed():
             return made
-        for c in _accepted(place):
+        for c in _accept_next(place):
             places.append((made + c, place.fork()))
             place.rollback(1)
     return None

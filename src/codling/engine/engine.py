@@ -88,7 +88,7 @@ class Engine:
             speculation = sequence.speculation
             draft = speculation.plan(sequence.tokens, n, price) if speculation else []
             if sequence.constraint is not None:
-                draft = sequence.constraint.allowed(draft)
+                draft = sequence.constraint.trim(draft)
             drafts.append(draft)
             room -= len(drafts[-1])
         return batch.extend(drafts)

@@ -41,7 +41,7 @@ class Form:
         if not isinstance(schema, Mapping | bool):
             raise RequestError(f"{param} must hold a JSON schema, an object", param=param)
         _bound(schema, param, 0)
-        return cls("schema", bounded(json.dumps(bind_lengths(schema)), param))
+        return cls("schema", bound_size(json.dumps(bind_lengths(schema)), param))
 
     @classmethod
     def of_choices(cls, choices: Sequence[str], param: str) -> "Form":
@@ -49,7 +49,7 @@ class Form:
         if not choices or not all(isinstance(choice, str) and choice for choice in choices):
             raise RequestError(f"{param} must be a list of texts", param=param)
         quoted = " | ".join(json.dumps(choice) for choice in choices)
-        return cls("grammar", bounded(f"root ::= {quoted}", param))
+        return cls("grammar", bound_size(f"root ::= {quoted}", param))
 
 
 def bind_lengths(schema: Any) -> Any:  # noqa: ANN401 -- JSON
@@ -73,7 +73,7 @@ def bind_lengths(schema: Any) -> Any:  # noqa: ANN401 -- JSON
     return bound
 
 
-def bounded(source: str, param: str) -> str:
+def bound_size(source: str, param: str) -> str:
     """The source; RequestError if it is longer than anybody writes one."""
     if len(source) > MAX_SOURCE:
         raise RequestError(

@@ -198,7 +198,7 @@ class Constraint:
         self._at = 0
         self._masks = self._filler.submit(self._fill, list(draft))
 
-    def allowed(self, draft: Sequence[int]) -> list[int]:
+    def trim(self, draft: Sequence[int]) -> list[int]:
         """The draft as far as the form allows it."""
         if self.is_closing:
             return []

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from codling.core.errors import RequestError
 from codling.core.foreign_json import parse_row
-from codling.engine.form import Form, bounded
+from codling.engine.form import Form, bound_size
 
 MAX_BIASES = 1024
 _FORMS = (
@@ -124,18 +124,18 @@ def _read_form(name: str, value: object) -> Form:
 def _schema(value: object, name: str) -> Form:
     if isinstance(value, str):
         try:
-            value = parse_row(bounded(value, name), name, RequestError)
+            value = parse_row(bound_size(value, name), name, RequestError)
         except RequestError as error:
             raise RequestError(str(error), param=name) from None
     return Form.of_schema(value, name)
 
 
 def _grammar(value: object, name: str) -> Form:
-    return Form("grammar", bounded(_text(value, name), name))
+    return Form("grammar", bound_size(_text(value, name), name))
 
 
 def _regex(value: object, name: str) -> Form:
-    return Form("regex", bounded(_text(value, name), name))
+    return Form("regex", bound_size(_text(value, name), name))
 
 
 def _text(value: object, name: str) -> str:

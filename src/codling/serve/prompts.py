@@ -66,7 +66,7 @@ def completion_choices(
             mode = mode_of(ids, backend.tokenizer)
         params = _params(check, ids, request, backend, wanted, config)
         first = Choice(prompt_index=index, prompt_ids=ids, params=params, mode=mode, suffix=suffix)
-        choices += _repeat(_filtered(first, request, config), request.n_made)
+        choices += _repeat(_hide_unlikely(first, request, config), request.n_made)
     return choices
 
 
@@ -120,7 +120,7 @@ def native_choice(  # noqa: PLR0913 - the request, and what it is asked of
     )
     mode = mode_of(ids, backend.tokenizer)
     choice = Choice(prompt_ids=ids, params=params, mode=mode, suffix=suffix)
-    return _filtered(choice, request, config)
+    return _hide_unlikely(choice, request, config)
 
 
 def inserts(suffix: str | None, tokenizer: Tokenizer) -> bool:
@@ -264,7 +264,7 @@ def _pushes(
     }
 
 
-def _filtered(choice: Choice, request: Constrained, config: ServeConfig) -> Choice:
+def _hide_unlikely(choice: Choice, request: Constrained, config: ServeConfig) -> Choice:
     """The choice with the log-probability under which it stays away, if it is an insertion."""
     wanted = config.show_from if request.min_logprob is None else request.min_logprob
     if wanted is None or choice.mode != "insert" or request.form is not None:

@@ -223,7 +223,7 @@ def _pushes(params: SamplingParams) -> dict[str, Any]:
     if params.form is not None and params.form.kind == "json":
         body["response_format"] = {"type": "json_object"}
     elif params.form is not None and params.form.kind == "schema":
-        named = {"name": "answer", "schema": json.loads(params.form.source)}
+        named = {"name": "answer", "schema": parse_row(params.form.source, "the schema")}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
     return body
 
