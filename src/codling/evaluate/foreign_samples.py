@@ -6,16 +6,19 @@ Not here: formats (foreign.py) and judging (harness.py).
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
 from codling.core.errors import SourceError
+from codling.core.foreign_json import read_rows
 from codling.evaluate import harness
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.foreign import read_foreign
+from codling.evaluate.foreign import read_foreign, sample_files
 from codling.evaluate.foreign_rows import ForeignAnswer
 from codling.evaluate.harness import Sample
-from codling.evaluate.task import Problem, Task
+from codling.evaluate.talk import join_turns
+from codling.evaluate.task import Problem, Task, Turn
 
 _FENCE = re.compile(r"^\s{0,3}(?:```|~~~)", re.M)
 
@@ -26,6 +29,8 @@ def read_samples(
     """The answers to `problems` in the file or folder `config.samples`, and what a reader of their
     scores must know; SourceError if there are none."""
     assert config.samples is not None
+    if task.read_answers is not None:
+        return _read_published(task, problems, config)
     found = read_foreign(config.samples, config.raw)
     answers = found.order_by([str(p.data.get("prompt", "")) for p in problems])
     samples = [
@@ -49,6 +54,40 @@ def fence_notes(samples: Sequence[Sample], config: BenchmarkConfig) -> list[str]
     if config.raw or not fenced:
         return []
     return [f"{fenced} failed answers hold code fences: add --raw if a chat model said them"]
+
+
+def _read_published(
+    task: Task, problems: Sequence[Problem], config: BenchmarkConfig
+) -> tuple[list[Sample], list[str]]:
+    """The answers in a file of the form in which the benchmark's authors publish them."""
+    assert config.samples is not None
+    assert task.read_answers is not None
+    by_id = {problem.id: problem for problem in problems}
+    said: dict[str, list[Sample]] = defaultdict(list)
+    n_unknown = 0
+    for file in sample_files(config.samples):
+        for row in (each for rows in read_rows(file) for each in as_list(rows)):
+            found = task.read_answers(row) if isinstance(row, dict) else None
+            if found is None:
+                raise SourceError(f"{file} has a row that is no answer to {task.name} as published")
+            problem, turns = by_id.get(found[0]), found[1]
+            if problem is None:
+                n_unknown += 1
+                continue
+            cut = [
+                Turn(text=text, answer=task.extract(problem, text, "instruct")) for text in turns
+            ]
+            sample = Sample(problem=problem, index=len(said[problem.id]), text=turns[-1])
+            said[problem.id].append(join_turns(task, sample, cut))
+    if not said:
+        raise SourceError(f"{config.samples} answers none of the problems of {task.name}")
+    samples = [sample for problem in problems for sample in said.get(problem.id, [])]
+    return samples, [f"left out: {n_unknown} answers to other problems"] if n_unknown else []
+
+
+def as_list(value: object) -> Sequence[object]:
+    """A list as it is, anything else as a list of one."""
+    return value if isinstance(value, list) else [value]
 
 
 def _sample(

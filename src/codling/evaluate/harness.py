@@ -11,18 +11,18 @@ Not here: scores and reports (scoreboard.py), prompts and rules (tasks/).
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from codling.core.log import Bar
 from codling.core.threads import in_threads
-from codling.evaluate.backends import Answer, AnswerBackend
+from codling.evaluate.backends import Answer, AnswerBackend, temperature_of
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judge import judge_by_model
 from codling.evaluate.rows import Rows, content_key
-from codling.evaluate.task import Check, Problem, Sampling, Task, Verdict
+from codling.evaluate.task import Check, Problem, Prompt, Sampling, Task, Turn, Verdict
 from codling.sandbox.executor import VERSION as SANDBOX_VERSION
 from codling.sandbox.executor import Executor, Program
 from codling.sandbox.interpreter import find_interpreter
@@ -41,10 +41,16 @@ class Sample:
     text: str = ""
     answer: str = ""
     status: str = ""
-    """"passed", a reason of sandbox/outcome.py, "failed", or "not run"."""
+    """"passed", "failed", a reason of sandbox/outcome.py, "judged" (it has a mark), "not run"."""
     detail: str = ""
     seconds: float = 0.0
+    output: str = ""
+    """The end of what its program wrote to stderr."""
     generated: Answer | None = None
+    turns: tuple[Turn, ...] = ()
+    """All answers of a talk of several turns."""
+    mark: float | None = None
+    judgments: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -61,13 +67,31 @@ def generate(
 ) -> list[Sample]:
     """An answer for every problem and sample index; those in `rows` are not asked again."""
     samples = [Sample(problem=p, index=i) for p in problems for i in range(config.n_samples)]
-    keys = [_generation_key(task, s, backend, config) for s in samples]
+    prompts = [task.prompt(sample.problem, config) for sample in samples]
+    return answer_prompts(task, samples, prompts, backend, config, rows)
+
+
+def answer_prompts(  # noqa: PLR0913 - the parts of a run
+    task: Task,
+    samples: Sequence[Sample],
+    prompts: Sequence[Prompt],
+    backend: AnswerBackend,
+    config: BenchmarkConfig,
+    rows: Rows,
+) -> list[Sample]:
+    """The samples with an answer to each one's prompt."""
+    keys = [
+        _generation_key(task, sample, prompt, backend, config)
+        for sample, prompt in zip(samples, prompts, strict=True)
+    ]
     waiting = [i for i, key in enumerate(keys) if key not in rows]
 
     def ask(i: int) -> Answer:
         sampling = _sampling(task, samples[i].problem, config)
-        seed = config.seed + samples[i].index if config.temperature > 0 else None
-        return backend.answer(task.prompt(samples[i].problem, config), sampling, seed)
+        drawn = temperature_of(sampling, config) > 0
+        return backend.answer(
+            prompts[i], sampling, config.seed + samples[i].index if drawn else None
+        )
 
     n_done = len(keys) - len(waiting)
     with Bar(f"{task.name}: generate", len(keys), done=n_done, unit="answers") as bar:
@@ -132,11 +156,30 @@ def _name_answer(check: Check, sample: Sample) -> Check:
 
 def _apply_row(sample: Sample, check: Check, row: dict[str, Any] | None) -> Sample:
     if isinstance(check, Verdict):
-        status = "not run" if check.skipped else "passed" if check.passed else "failed"
-        return replace(sample, status=status, detail=check.detail)
+        return replace(
+            sample,
+            status=_status(check),
+            detail=check.detail,
+            mark=check.mark,
+            judgments=check.judgments,
+        )
     assert row is not None
     assert isinstance(check, Program)
-    return replace(sample, status=row["status"], detail=row["detail"], seconds=row["seconds"])
+    return replace(
+        sample,
+        status=row["status"],
+        detail=row["detail"],
+        seconds=row["seconds"],
+        output=row.get("stderr", ""),
+    )
+
+
+def _status(verdict: Verdict) -> str:
+    if verdict.skipped:
+        return "not run"
+    if verdict.mark is not None:
+        return "judged"
+    return "passed" if verdict.passed else "failed"
 
 
 def _run(
@@ -191,13 +234,13 @@ def _one_by_one(
 
 
 def _generation_key(
-    task: Task, sample: Sample, backend: AnswerBackend, config: BenchmarkConfig
+    task: Task, sample: Sample, prompt: Prompt, backend: AnswerBackend, config: BenchmarkConfig
 ) -> str:
     sampling = _sampling(task, sample.problem, config)
-    prompt = task.prompt(sample.problem, config)
     how: list[object] = [sampling.max_tokens, sampling.stop]
-    if config.temperature > 0:
-        how += [config.temperature, config.top_p, config.seed + sample.index]
+    temperature = temperature_of(sampling, config)
+    if temperature > 0:
+        how += [temperature, config.top_p, config.seed + sample.index]
     return content_key(backend.identity, prompt.contents, how, sample.index)
 
 

@@ -1,7 +1,9 @@
-"""From judged samples to a report: pass@k with intervals, per group, with every failure's reason.
+"""From judged samples to a report: pass@k or mean marks with intervals, per group, with every
+failure's reason; or the scores that a benchmark's authors make of their judgments, per model.
 
 Input: samples, settings. Output: report.json, report.md, report.html and outcomes.jsonl, which
 hold no time, so that they are the same for two runs of the same thing: times are in the manifest.
+Where a judge was asked, judgments.jsonl holds its judgments in the form that the authors publish.
 
 Not here: running anything (harness.py).
 """
@@ -15,22 +17,24 @@ from markupsafe import Markup
 
 from codling.core.files import write_json, write_json_lines, write_text
 from codling.evaluate.harness import Sample
-from codling.grading.pass_at_k import mean_with_interval
+from codling.evaluate.task import Scores
+from codling.grading.pass_at_k import mean_score, mean_with_interval
 from codling.report.heatmap import heat_map
 from codling.report.page import render_page
 
 KS = (1, 10, 100)
 
 
-def summarise(
+def summarise(  # noqa: PLR0913 - what a report holds
     samples: Sequence[Sample],
     settings: Mapping[str, Any],
     ks: Sequence[int] = KS,
     n_asked: int = 0,
     notes: Sequence[str] = (),
+    models: Mapping[str, Scores] | None = None,
 ) -> dict[str, Any]:
-    """The report as plain values; `n_asked` problems were there to be answered, and
-    `notes` is what a reader must know besides the scores."""
+    """The report as plain values; `n_asked` problems were there to be answered, `notes` is what a
+    reader must know besides the scores, and `models` are a benchmark's own scores by model."""
     judged = [s for s in samples if s.status != "not run"]
     groups = sorted({s.problem.group for s in judged if s.problem.group})
     skipped = Counter(s.detail for s in samples if s.status == "not run")
@@ -42,7 +46,8 @@ def summarise(
         "n_unanswered": max(0, n_asked - len({s.problem.id for s in samples})),
         "notes": list(notes),
         "not_run": dict(sorted(skipped.items())),
-        "scores": _scores(judged, seed, ks),
+        "scores": _scores(judged, seed, ks) if models is None else _only_model(models),
+        **({} if models is None else {"models": {name: dict(s) for name, s in models.items()}}),
         "groups": {
             g: _scores([s for s in judged if s.problem.group == g], seed, ks) for g in groups
         },
@@ -61,6 +66,7 @@ def outcome_rows(samples: Sequence[Sample]) -> list[dict[str, Any]]:
             "detail": s.detail,
             "finish": s.generated.finish if s.generated else "",
             "answer": s.answer,
+            **({} if s.mark is None else {"mark": s.mark}),
         }
         for s in samples
     ]
@@ -71,6 +77,9 @@ def write_report(folder: Path, summary: Mapping[str, Any], samples: Sequence[Sam
     rows = outcome_rows(samples)
     write_json(folder / "report.json", summary)
     write_json_lines(folder / "outcomes.jsonl", rows)
+    judgments = [judgment for sample in samples for judgment in sample.judgments]
+    if judgments:
+        write_json_lines(folder / "judgments.jsonl", judgments)
     write_text(folder / "report.md", to_markdown(summary))
     write_text(folder / "report.html", to_html(summary, rows))
 
@@ -79,11 +88,14 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     """The report as Markdown."""
     settings = summary["settings"]
     lines = [f"# {settings.get('benchmark', 'evaluation')}: {headline(summary)}", ""]
-    lines += ["| | n | " + " | ".join(summary["scores"]) + " |"]
-    lines += ["|---|---|" + "---|" * len(summary["scores"])]
-    for name, scores in {"all": summary["scores"], **summary["groups"]}.items():
+    tables = summary.get("models") or {"all": summary["scores"], **summary["groups"]}
+    names = list(dict.fromkeys(name for scores in tables.values() for name in scores))
+    lines += ["| | n | " + " | ".join(names) + " |"]
+    lines += ["|---|---|" + "---|" * len(names)]
+    for label, scores in tables.items():
         n = next(iter(scores.values()))["n"] if scores else 0
-        lines.append(f"| {name} | {n} | " + " | ".join(_cell(v) for v in scores.values()) + " |")
+        cells = (_cell(scores[name]) if name in scores else "" for name in names)
+        lines.append(f"| {label} | {n} | " + " | ".join(cells) + " |")
     lines += ["", "## Outcomes", ""]
     lines += [f"- {name}: {n}" for name, n in summary["outcomes"].items()]
     lines += [f"- not run, {name}: {n}" for name, n in summary["not_run"].items()]
@@ -97,6 +109,8 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
 
 def headline(summary: Mapping[str, Any]) -> str:
     """One line: the scores with their intervals, and how much of the benchmark they are about."""
+    if len(summary.get("models") or {}) > 1:
+        return _best_models(summary["models"])
     if not summary["scores"]:
         return "nothing could be judged"
     scores = ", ".join(f"{name} {_cell(score)}" for name, score in summary["scores"].items())
@@ -121,6 +135,8 @@ def to_html(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
 def _scores(samples: Sequence[Sample], seed: int, ks: Sequence[int]) -> dict[str, dict[str, float]]:
     if not samples:
         return {}
+    if any(sample.mark is not None for sample in samples):
+        return {"mark": _mean_mark(samples, seed)}
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for sample in samples:
         counts[sample.problem.id][0] += 1
@@ -134,8 +150,31 @@ def _scores(samples: Sequence[Sample], seed: int, ks: Sequence[int]) -> dict[str
     return scores
 
 
+def _mean_mark(samples: Sequence[Sample], seed: int) -> dict[str, float]:
+    """The mean over problems of their mean marks; an answer without a mark has 0."""
+    marks: dict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        marks[sample.problem.id].append(sample.mark or 0.0)
+    return mean_score([sum(each) / len(each) for each in marks.values()], seed=seed)
+
+
+def _only_model(models: Mapping[str, Scores]) -> dict[str, Any]:
+    return dict(next(iter(models.values()))) if len(models) == 1 else {}
+
+
+def _best_models(models: Mapping[str, Scores]) -> str:
+    """The first score of the three best of several models."""
+    firsts = {name: next(iter(scores.items())) for name, scores in models.items() if scores}
+    best = sorted(firsts, key=lambda name: firsts[name][1]["value"], reverse=True)
+    told = "; ".join(f"{name} {firsts[name][0]} {_cell(firsts[name][1])}" for name in best[:3])
+    return f"{len(models)} models: {told}" + ("; ..." if len(best) > 3 else "")
+
+
 def _cell(score: Mapping[str, float]) -> str:
-    return f"{100 * score['value']:.1f} ({100 * score['low']:.1f} to {100 * score['high']:.1f})"
+    scale = score.get("scale", 100)
+    digits = 1 if scale == 100 else 4 if scale == 1 else 1
+    value, low, high = (f"{scale * score[name]:.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def _reason(sample: Sample) -> str:

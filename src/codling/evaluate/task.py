@@ -2,13 +2,14 @@
 
 A benchmark is one file in tasks/ with a `TASK`: a record of four functions. `load` reads
 problems, `prompt` asks, `extract` cuts the answer out of the model's reply, `check` says what
-decides: a Program to be run, a Question to a judge model, or a Verdict at once. Everything else
+decides: a Program to be run, a Question to a judge model (a Panel of several), or a Verdict at
+once, right or wrong or with a mark. `follow_up` asks again after an answer. Everything else
 (asking, running, resuming, scoring) is the harness's.
 
 Not here: the harness (harness.py) and the list of benchmarks (tasks/__init__.py).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,11 +53,29 @@ class Problem:
 class Verdict:
     """A judgement without running anything."""
 
-    passed: bool
+    passed: bool = False
     detail: str = ""
     """The reason, in a few words, if it failed."""
     skipped: bool = False
     """The problem cannot be judged here; it counts neither way."""
+    mark: float | None = None
+    """Where answers get marks: the mark, in place of right or wrong."""
+    judgments: tuple[Mapping[str, Any], ...] = ()
+    """Rows in the form in which the benchmark's authors publish judgments; `Task.score` reads
+    them."""
+
+
+class Reply(str):
+    """What a judge said: a text, with the log-probabilities of what its first token could be."""
+
+    __slots__ = ("logprobs",)
+    logprobs: Mapping[str, float]
+
+    def __new__(cls, text: str, logprobs: Mapping[str, float] | None = None) -> "Reply":
+        """`logprobs`: natural logarithms by token."""
+        reply = super().__new__(cls, text)
+        reply.logprobs = logprobs or {}
+        return reply
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +83,45 @@ class Question:
     """What a judge model (--judge-api) is asked about an answer; its reply is stored."""
 
     prompt: Prompt
-    verdict: Callable[[str], Verdict]
+    verdict: Callable[[Reply], Verdict]
     """Turns the judge's reply into a verdict."""
+    go_on: Callable[[Reply], Prompt | None] | None = None
+    """What the judge is asked once more after a reply that decides nothing; both replies are then
+    one text."""
+    max_tokens: int = 1024
+    top_logprobs: int = 0
+    """How many alternatives of the first token are wanted with their log-probabilities."""
 
 
-Check = Program | Verdict | Question
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Several questions about one answer: both orders of two answers, two turns of a talk."""
+
+    questions: tuple[Question, ...]
+    verdict: Callable[[Sequence[Verdict]], Verdict]
+    """What the questions' verdicts make together."""
+
+
+Check = Program | Verdict | Question | Panel
 """What decides about an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One answer in a talk of several turns."""
+
+    text: str
+    answer: str = ""
+    """What `extract` made of the text."""
+    passed: bool = False
+    """The turn's verdict, where the task has every turn judged."""
+    detail: str = ""
+    output: str = ""
+    """What the turn's program wrote to stderr, its end."""
+
+
+Scores = Mapping[str, Mapping[str, float]]
+"""By name: value, low, high, n; "scale" is 1 for marks and 100 for shares shown as percent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +131,20 @@ class Sampling:
 
     max_tokens: int = 500
     stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    """The benchmark's own, unless --temperature gives another."""
+    top_logprobs: int = 0
+    """Alternatives of the first token whose log-probabilities are wanted."""
 
 
 def keep_text(problem: Problem, completion: str) -> str:  # noqa: ARG001 - the shape of `whole`
     """For benchmarks whose answers are judged as they are."""
     return completion
+
+
+def last_answer(answers: Sequence[str]) -> str:
+    """For talks of which the last answer is judged."""
+    return answers[-1]
 
 
 def no_canonical(problem: Problem) -> str | None:  # noqa: ARG001 - the shape of `canonical`
@@ -111,6 +172,18 @@ class Task:
     """The benchmark's own answer in the form that `extract` gives."""
     whole: Callable[[Problem, str], str] = keep_text
     """From a bare continuation, as foreign files hold it, to the form that `extract` gives."""
+    follow_up: Callable[[Problem, Sequence[Turn], BenchmarkConfig], Prompt | None] | None = None
+    """What is asked after the turns so far; None ends the talk."""
+    judges_turns: bool = False
+    """Whether `follow_up` needs to know if the answer before was right: a second attempt."""
+    join: Callable[[Sequence[str]], str] = last_answer
+    """What of the answers of all turns is judged."""
+    score: Callable[[Sequence[Mapping[str, Any]], BenchmarkConfig], Mapping[str, Scores]] | None = (
+        None
+    )
+    """Scores by model from rows of judgments, where they are not the mean of marks or pass@k."""
+    read_answers: Callable[[Mapping[str, Any]], tuple[str, Sequence[str]] | None] | None = None
+    """A row of the published file of answers: the problem's id, and the answer of each turn."""
     version: int = 1
     """Raised when `extract` changes its results, so that stored answers are cut again."""
     preload: tuple[str, ...] = ("hashlib",)

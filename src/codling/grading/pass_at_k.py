@@ -1,4 +1,4 @@
-"""pass@k from n samples per problem, with confidence intervals.
+"""pass@k from n samples per problem, and means of marks, with confidence intervals.
 
 Not here: what counts as passed (tasks/ and sandbox/).
 """
@@ -40,6 +40,19 @@ def mean_with_interval(
     drawn = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
     low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
     return mean, float(low), float(high)
+
+
+def mean_score(values: Sequence[float], *, scale: float = 1, seed: int = 0) -> dict[str, float]:
+    """The mean of marks with a 95% interval (2000 bootstrap samples), as a report holds it.
+
+    >>> mean_score([7.0, 7.0])
+    {'value': 7.0, 'low': 7.0, 'high': 7.0, 'n': 2, 'scale': 1}
+    """
+    array = np.array(values, dtype=np.float64)
+    drawn = np.random.default_rng(seed).integers(len(array), size=(_RESAMPLES, len(array)))
+    low, high = np.quantile(array[drawn].mean(axis=1), [0.025, 0.975])
+    found = {"value": float(array.mean()), "low": float(low), "high": float(high)}
+    return {name: round(v, 6) for name, v in found.items()} | {"n": len(array), "scale": scale}
 
 
 def wilson(n_passed: int, n: int) -> tuple[float, float]:

@@ -27,6 +27,10 @@ TASKS = {
     "mmlu": "mmlu",
     "bbh": "bbh",
     "needle": "needle",
+    "mt-bench": "mt_bench",
+    "arena-hard": "arena_hard",
+    "alpaca-eval": "alpaca_eval",
+    "alignbench": "alignbench",
 }
 """Name on the command line: module in this folder."""
 

@@ -1,0 +1,112 @@
+"""MT-Bench: 80 talks of two turns, graded 1 to 10 by a judge (arXiv:2306.05685).
+
+Data: mt-bench/question.jsonl, judge_prompts.jsonl and reference_answer/gpt-4.jsonl. `--subset pair`
+compares with the answers in mt-bench/model_answer/gpt-3.5-turbo.jsonl instead. What the judge is
+asked and what its judgments come to is in judging/mt_single.py and judging/mt_pair.py.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codling.core.errors import ConfigError
+from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.judging.mt_pair import BASELINE, compare, score_pairs
+from codling.evaluate.judging.mt_single import grade, score_single
+from codling.evaluate.task import (
+    Panel,
+    Problem,
+    Prompt,
+    Sampling,
+    Scores,
+    Task,
+    Turn,
+    Verdict,
+    read_lines,
+)
+from codling.grading.fences import strip_thoughts
+
+_TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
+
+
+def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
+    """The questions by category, with references, and for pairs with the baseline's answers."""
+    if config.subset not in ("", "pair"):
+        raise ConfigError(f"no subset {config.subset}; choose pair, or leave it out")
+    folder = data_dir / "mt-bench"
+    prompts = {row["name"]: row for row in read_lines(folder / "judge_prompts.jsonl")}
+    references = _turns_of(read_lines(folder / "reference_answer" / "gpt-4.jsonl"))
+    path = folder / "model_answer" / f"{BASELINE}.jsonl"
+    others = _turns_of(read_lines(path)) if config.subset == "pair" and path.is_file() else {}
+    problems = []
+    for row in read_lines(folder / "question.jsonl"):
+        name = str(row["question_id"])
+        beside = {"references": references.get(name), "other": others.get(name)}
+        data = {**row, "judge_prompts": prompts, **beside}
+        problems.append(Problem(id=name, group=row["category"], data=data))
+    return problems
+
+
+def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:  # noqa: ARG001
+    """The first turn."""
+    return Prompt(messages=({"role": "user", "content": problem.data["turns"][0]},))
+
+
+def follow_up(problem: Problem, turns: Sequence[Turn], config: BenchmarkConfig) -> Prompt | None:
+    """The second turn, after the first answer."""
+    if len(turns) == len(problem.data["turns"]):
+        return None
+    first = prompt(problem, config).messages or ()
+    said = {"role": "assistant", "content": turns[0].answer}
+    return Prompt(messages=(*first, said, {"role": "user", "content": problem.data["turns"][1]}))
+
+
+def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+    """What was said, without thoughts."""
+    return strip_thoughts(text).strip()
+
+
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Panel | Verdict:
+    """Questions to the judge; a talk without any answer has 0."""
+    answers = json.loads(answer) if answer else []
+    if len(answers) < len(problem.data["turns"]) or not any(answers):
+        return Verdict(mark=0.0, detail="no answer")
+    if config.subset == "pair":
+        return compare(problem, answers, config)
+    return grade(problem, answers, config)
+
+
+def score(rows: Sequence[Mapping[str, Any]], config: BenchmarkConfig) -> Mapping[str, Scores]:
+    """Grades or results of pairs, whichever the rows are."""
+    if all("g1_winner" in row for row in rows):
+        return score_pairs(rows, config.seed)
+    return score_single(rows, config.seed)
+
+
+def read_answers(row: Mapping[str, Any]) -> tuple[str, Sequence[str]] | None:
+    """FastChat's model_answer: choices[0].turns."""
+    turns = row["choices"][0]["turns"] if row.get("choices") else None
+    return (str(row["question_id"]), turns) if turns else None
+
+
+def _turns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Sequence[str]]:
+    return dict(found for row in rows if (found := read_answers(row)) is not None)
+
+
+TASK = Task(
+    name="mt-bench",
+    about="80 talks of two turns, graded by a judge (--subset pair: against a baseline's answers)",
+    load=load,
+    prompt=prompt,
+    extract=extract,
+    check=check,
+    follow_up=follow_up,
+    join=lambda answers: json.dumps(list(answers), ensure_ascii=False),
+    score=score,
+    read_answers=read_answers,
+    sampling=lambda problem, _style: Sampling(
+        max_tokens=1024, temperature=_TEMPERATURES.get(problem.group, 0.0)
+    ),
+    takes=("subset",),
+)
