@@ -11,6 +11,7 @@ scores. All requests, from any thread, run in one batch on one background thread
 Not here: HTTP (serve/), how insertion prompts (tokens/fim.py) and chats (tokens/chat.py) look.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Many
@@ -34,6 +35,7 @@ from codling.engine.config import Precision
 from codling.engine.draft import DraftSource
 from codling.engine.engine import Engine
 from codling.engine.form import Form
+from codling.engine.likelihood import Likelihood
 from codling.engine.memory.live import LiveRepository
 from codling.engine.memory.open_text import OpenText, PromptLookup
 from codling.engine.memory.recall import Recall
@@ -106,6 +108,7 @@ class TextEngine:
         _check_vocabulary(tokenizer, model.config, name)
         n_slots, self.max_length = _cache_shape(model, max_streams, max_length, cache_gib)
         self._model = model.eval()
+        self._likelihood_lock = threading.Lock()
         self.memory: Memory | None = None
         """Set it, and completions and insertions are mixed with what the repository holds."""
         self._runner = Runner(
@@ -349,6 +352,22 @@ class TextEngine:
                 value = float(logprobs_LV[i, token_id])
                 entries.append(token_logprob(self.tokenizer, token_id, value, best))
         return entries
+
+    def score_options(self, start: Many[int], options: Many[Many[int]]) -> list[float]:
+        """The log-probability of each continuation of the same tokens (likelihood.py)."""
+        longest = len(start) + max(map(len, options))
+        if not start or longest > self.max_length:
+            raise RequestError(
+                f"cannot score {longest} tokens after {len(start)}; {self.name} takes 1 to "
+                f"{self.max_length}: raise --max-length",
+                param="prompt",
+            )
+        with self._likelihood_lock:
+            return self._likelihood.score(start, options)
+
+    @cached_property
+    def _likelihood(self) -> Likelihood:
+        return Likelihood(self._model)
 
     @torch.inference_mode()
     def logits(self, ids: Many[int], start: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -42,6 +42,10 @@ class Answer:
     seconds: float = 0.0
     logprobs: Mapping[str, float] = field(default_factory=dict)
     """What the first token could be, where it was asked for."""
+    options: tuple[float, ...] = ()
+    """Log-probabilities of a prompt's options."""
+    alone: tuple[float, ...] = ()
+    """The same without the prompt, where the ranking needs it."""
 
 
 class AnswerBackend(Protocol):
@@ -120,7 +124,7 @@ class EngineBackend:
 
         started = time.monotonic()
         if prompt.options:
-            return Answer(text=self._likeliest(prompt), finish="stop")
+            return rank_options(prompt, self._option_sums)
         params = SamplingParams(
             max_tokens=sampling.max_tokens,
             stop=sampling.stop,
@@ -156,15 +160,16 @@ class EngineBackend:
         assert prompt.text is not None
         return self._engine.complete_prompt(prompt.text), "complete"
 
-    def _likeliest(self, prompt: Prompt) -> str:
-        """The option with the highest log-probability after the prompt."""
-        assert prompt.text is not None
-        start = self._engine.complete_prompt(prompt.text)
-        scores = []
-        for option in prompt.options:
-            ids = [*start, *self._engine.tokenizer.encode(option)]
-            scores.append(sum(entry.logprob for entry in self._engine.score(ids)[len(start) :]))
-        return prompt.options[scores.index(max(scores))]
+    def _option_sums(self, text: str, options: Sequence[str]) -> list[float]:
+        """The log-probability of each option after a text.
+
+        Text and option are encoded together, and what comes after the text's own tokens counts.
+        """
+        start = self._engine.complete_prompt(text)
+        wholes = [self._engine.complete_prompt(text + option) for option in options]
+        rests = [whole[len(start) :] for whole in wholes]
+        sums: list[float] = self._engine.score_options(start, rests)
+        return sums
 
 
 class ApiBackend:
@@ -195,7 +200,7 @@ class ApiBackend:
         """One request; busy servers are retried with exponential backoff."""
         started = time.monotonic()
         if prompt.options:
-            return Answer(text=self._likeliest(prompt), finish="stop")
+            return rank_options(prompt, self._option_sums)
         body: dict[str, Any] = {
             "model": self._config.api_model or "default",
             "max_tokens": sampling.max_tokens,
@@ -235,11 +240,10 @@ class ApiBackend:
             reply = self._post("completions", body | {"prompt": prompt.text})
         return reply["choices"][0], reply.get("usage") or {}
 
-    def _likeliest(self, prompt: Prompt) -> str:
-        """The option with the highest log-probability: the server echoes prompt and option with
-        their log-probabilities."""
-        assert prompt.text is not None
-        wholes = [prompt.text + option for option in prompt.options]
+    def _option_sums(self, text: str, options: Sequence[str]) -> list[float]:
+        """The log-probability of each option after a text: the server echoes both with their
+        log-probabilities."""
+        wholes = [text + option for option in options]
         body: dict[str, Any] = {
             "model": self._config.api_model or "default",
             "prompt": wholes,
@@ -251,16 +255,15 @@ class ApiBackend:
         try:
             choices = self._post("completions", body)["choices"]
             by_index = sorted(choices, key=lambda choice: int(choice["index"]))
-            scores = [
+            return [
                 _option_score(choice, whole, option)
-                for choice, whole, option in zip(by_index, wholes, prompt.options, strict=True)
+                for choice, whole, option in zip(by_index, wholes, options, strict=True)
             ]
         except (RequestError, KeyError, TypeError, ValueError) as error:
             raise RequestError(
                 f"{self._config.api} gives no log-probabilities of a prompt (/completions with "
                 f"echo and logprobs): use --model or --style instruct ({error})"
             ) from None
-        return prompt.options[scores.index(max(scores))]
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         reason = ""
@@ -279,6 +282,17 @@ class ApiBackend:
             if reply.status_code not in _TRANSIENT:
                 break
         raise RequestError(f"{self._client.base_url}{path} does not answer: {reason}")
+
+
+def rank_options(prompt: Prompt, sums_after: Callable[[str, Sequence[str]], list[float]]) -> Answer:
+    """The likeliest option, with all log-probabilities."""
+    assert prompt.text is not None
+    started = time.monotonic()
+    sums = tuple(sums_after(prompt.text, prompt.options))
+    alone = tuple(sums_after(prompt.alone, prompt.options)) if prompt.ranking == "alone" else ()
+    text = prompt.choose(sums, alone)
+    seconds = time.monotonic() - started
+    return Answer(text=text, finish="stop", options=sums, alone=alone, seconds=seconds)
 
 
 def temperature_of(sampling: Sampling, config: BenchmarkConfig) -> float:

@@ -213,6 +213,7 @@ def _settings(
         "answered_by": source,
         "max_tokens": config.max_tokens or sampling.max_tokens,
         "stop": list(sampling.stop),
+        "mean_of_groups": task.mean_of_groups,
         "first_prompt": prompt.text or prompt.messages or prompt.hole,
         "imports": imports_of(task, config),
         "tools": toolchain_version(config.language) if config.language in toolchains() else "",

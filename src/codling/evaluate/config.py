@@ -22,6 +22,8 @@ from codling.engine.config import FORMER_NAMES, Precision
 
 Style = Literal["base", "instruct"]
 Verdicts = Literal["strict", "deepseek"]
+Choices = Literal["task", "letters", "texts", "words"]
+Ranking = Literal["task", "sum", "length", "alone"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,14 @@ class BenchmarkConfig(Ranged):
     """Language of a benchmark that has several, for example cpp."""
     subset: str = ""
     """Part of a benchmark that has several, for example gsm8k or single-line."""
+    choices: Choices = "task"
+    """Multiple choice: the likeliest letter, the likeliest text of an option, in words, or as the
+    benchmark has it (base models by likelihood, chats in words)."""
+    ranking: Ranking = "task"
+    """How likelihoods of options are compared: their sum, per character ("length"), less what the
+    option has without the question ("alone"), or as the benchmark has it."""
+    shots: CountFromZero | None = None
+    """Solved examples before a question, at most; none given: the benchmark's own number."""
     instruction: str = ""
     """Own wording of the instruction; {language} and {prompt} are replaced."""
     n_samples: Count = 1

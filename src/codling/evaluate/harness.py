@@ -105,9 +105,13 @@ def answer_prompts(  # noqa: PLR0913 - the parts of a run
                 finish=answer.finish,
                 n_tokens=answer.n_tokens,
                 seconds=round(answer.seconds, 3),
+                **({"options": answer.options, "alone": answer.alone} if answer.options else {}),
             )
             bar.advance(1)
-    return [_with_answer(s, rows[key]) for s, key in zip(samples, keys, strict=True)]
+    return [
+        _with_answer(sample, prompt, rows[key])
+        for sample, prompt, key in zip(samples, prompts, keys, strict=True)
+    ]
 
 
 def extract(
@@ -263,9 +267,11 @@ def _sampling(task: Task, problem: Problem, config: BenchmarkConfig) -> Sampling
     return replace(sampling, max_tokens=config.max_tokens) if config.max_tokens else sampling
 
 
-def _with_answer(sample: Sample, row: dict[str, object]) -> Sample:
+def _with_answer(sample: Sample, prompt: Prompt, row: dict[str, Any]) -> Sample:
+    """The sample with a stored answer; of options the best by the ranking of now."""
+    sums = row.get("options")
     answer = Answer(
-        text=str(row["text"]),
+        text=prompt.choose(sums, row["alone"]) if sums else str(row["text"]),
         finish=str(row["finish"]),
         n_tokens=int(str(row["n_tokens"])),
         seconds=float(str(row["seconds"])),

@@ -39,6 +39,10 @@ def summarise(  # noqa: PLR0913 - what a report holds
     groups = sorted({s.problem.group for s in judged if s.problem.group})
     skipped = Counter(s.detail for s in samples if s.status == "not run")
     seed = int(settings.get("seed", 0))
+    by_group = {g: _scores([s for s in judged if s.problem.group == g], seed, ks) for g in groups}
+    whole = _scores(judged, seed, ks)
+    if settings.get("mean_of_groups") and len(groups) > 1:
+        whole = _mean_over(by_group) | {f"{name}, all": score for name, score in whole.items()}
     return {
         "settings": dict(settings),
         "n_problems": len({s.problem.id for s in judged}),
@@ -46,11 +50,9 @@ def summarise(  # noqa: PLR0913 - what a report holds
         "n_unanswered": max(0, n_asked - len({s.problem.id for s in samples})),
         "notes": list(notes),
         "not_run": dict(sorted(skipped.items())),
-        "scores": _scores(judged, seed, ks) if models is None else _only_model(models),
+        "scores": whole if models is None else _only_model(models),
         **({} if models is None else {"models": {name: dict(s) for name, s in models.items()}}),
-        "groups": {
-            g: _scores([s for s in judged if s.problem.group == g], seed, ks) for g in groups
-        },
+        "groups": by_group,
         "outcomes": dict(Counter(s.status for s in judged).most_common()),
         "failures": dict(Counter(_reason(s) for s in judged if not s.passed).most_common(20)),
     }
@@ -148,6 +150,19 @@ def _scores(samples: Sequence[Sample], seed: int, ks: Sequence[int]) -> dict[str
         values = {"value": mean, "low": low, "high": high}
         scores[f"pass@{k}"] = {n: round(v, 6) for n, v in values.items()} | {"n": len(pairs)}
     return scores
+
+
+def _mean_over(groups: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
+    """The mean over groups of each score that all have, with half-widths combined."""
+    first = next(iter(groups.values()))
+    found = {}
+    for name in (n for n in first if all(n in scores for scores in groups.values())):
+        each = [scores[name] for scores in groups.values()]
+        mean = sum(score["value"] for score in each) / len(each)
+        half = sum(((s["high"] - s["low"]) / 2) ** 2 for s in each) ** 0.5 / len(each)
+        values = {"value": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half)}
+        found[name] = {n: round(v, 6) for n, v in values.items()} | {"n": sum(s["n"] for s in each)}
+    return found
 
 
 def _mean_mark(samples: Sequence[Sample], seed: int) -> dict[str, float]:

@@ -32,11 +32,25 @@ class Prompt:
     """Prefix and suffix, to be filled."""
     options: tuple[str, ...] = ()
     """With `text`: the model says which of these is the likeliest continuation."""
+    ranking: str = "sum"
+    """How the options' log-probabilities are compared: "sum", "length" (per character) or "alone"
+    (less what they are after `alone` instead of `text`)."""
+    alone: str = ""
 
     @property
     def contents(self) -> list[object]:
         """All that a stored answer depends on."""
-        return [self.text, self.messages, self.hole, self.options]
+        more = [self.alone] if self.ranking == "alone" else []
+        return [self.text, self.messages, self.hole, self.options, *more]
+
+    def choose(self, sums: Sequence[float], alone: Sequence[float] = ()) -> str:
+        """The option that has the best of these log-probabilities; the first of equals."""
+        if self.ranking == "length":
+            lengths = (max(1, len(option.strip())) for option in self.options)
+            sums = [value / length for value, length in zip(sums, lengths, strict=True)]
+        elif self.ranking == "alone":
+            sums = [value - other for value, other in zip(sums, alone, strict=True)]
+        return self.options[list(sums).index(max(sums))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +196,8 @@ class Task:
         None
     )
     """Scores by model from rows of judgments, where they are not the mean of marks or pass@k."""
+    mean_of_groups: bool = False
+    """Whether the score is the mean over groups (subjects), not over problems."""
     read_answers: Callable[[Mapping[str, Any]], tuple[str, Sequence[str]] | None] | None = None
     """A row of the published file of answers: the problem's id, and the answer of each turn."""
     version: int = 1

@@ -27,12 +27,24 @@ TASKS = {
     "mmlu": "mmlu",
     "bbh": "bbh",
     "needle": "needle",
+    "ceval": "ceval",
+    "cmmlu": "cmmlu",
+    "agieval": "agieval",
+    "arc-easy": "arc:EASY",
+    "arc-challenge": "arc:CHALLENGE",
+    "triviaqa": "open_qa:TRIVIAQA",
+    "nq-open": "open_qa:NATURAL_QUESTIONS",
+    "cluewsc": "cluewsc",
+    "math-500": "competition_math:MATH_500",
+    "aime": "competition_math:AIME",
+    "math-odyssey": "math_odyssey",
     "mt-bench": "mt_bench",
     "arena-hard": "arena_hard",
     "alpaca-eval": "alpaca_eval",
     "alignbench": "alignbench",
 }
-"""Name on the command line: module in this folder."""
+"""Name on the command line: module in this folder, and the name of the task in it if it has
+several."""
 
 
 def find_task(name: str) -> Task:
@@ -45,8 +57,9 @@ def find_task(name: str) -> Task:
             f"did you mean {near[0]}?" if near else f"choose one of {', '.join(TASKS)}, or FILE.py"
         )
         raise ConfigError(f"no benchmark {name!r}; {cure}")
-    module = importlib.import_module(f"codling.evaluate.tasks.{TASKS[name]}")
-    task: Task = module.TASK
+    module_name, _, variable = TASKS[name].partition(":")
+    module = importlib.import_module(f"codling.evaluate.tasks.{module_name}")
+    task: Task = getattr(module, variable or "TASK")
     return task
 
 

@@ -1,22 +1,30 @@
 """MMLU: multiple choice in 57 subjects, five solved examples (arXiv:2009.03300).
 
 Data: mmlu/dev and mmlu/test, CSV. Base style ranks the letters by log-likelihood; instruct style
-asks for the letter. `--subset abstract_algebra` runs one subject.
+asks for the letter. `--subset abstract_algebra` runs one subject. The wording is the authors', with
+one blank before the subject, as lm-evaluation-harness has it.
 """
 
 import csv
 import io
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from codling.core.errors import SourceError
 from codling.core.foreign_files import read_text
-from codling.evaluate.config import BenchmarkConfig, Style
-from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask
+from codling.evaluate.choices import (
+    Choice,
+    Wording,
+    ask_choice,
+    canonical_choice,
+    check_choice,
+    extract_letter,
+    make_problem,
+    place_of,
+)
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.task import Problem, Sampling, Task
 
-INSTRUCTION = "{prompt}\nReply with the letter of the right answer only."
-_LETTERS = "ABCD"
+_HEAD = "The following are multiple choice questions (with answers) about {subject}.\n\n"
 _SHOTS = 5
 
 
@@ -27,59 +35,42 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
         subject = path.name.removesuffix("_test.csv")
         if config.subset not in ("", subject):
             continue
-        solved = _rows(data_dir / "mmlu" / "dev" / f"{subject}_dev.csv")[:_SHOTS]
-        shots = "".join(f"{_question(row)} {_letter(row[5])}\n\n" for row in solved)
-        title = f"Multiple-choice questions about {subject.replace('_', ' ')}.\n\n"
-        for i, row in enumerate(_rows(path)):
-            data = {"shots": title + shots, "question": _question(row), "answer": _letter(row[5])}
-            problems.append(Problem(id=f"{subject}/{i}", data=data, group=subject))
+        solved = _choices(data_dir / "mmlu" / "dev" / f"{subject}_dev.csv")[:_SHOTS]
+        wording = Wording(head=_HEAD.format(subject=subject.replace("_", " ")))
+        problems += [
+            make_problem(f"{subject}/{i}", choice, solved, wording, subject)
+            for i, choice in enumerate(_choices(path))
+        ]
     if not problems:
         raise SourceError(f"no MMLU files for this in {data_dir / 'mmlu' / 'test'}")
     return problems
 
 
-def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
-    """Examples and question; the letters to choose from."""
-    text = problem.data["shots"] + problem.data["question"]
-    if config.style == "base":
-        return Prompt(text=text, options=tuple(f" {letter}" for letter in _LETTERS))
-    return ask(INSTRUCTION, config, prompt=text)
-
-
-def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """The first letter on its own."""
-    found = re.search(r"\b([A-D])\b", text)
-    return found[1] if found else ""
-
-
-def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  # noqa: ARG001
-    """Whether it is the right letter."""
-    return Verdict(passed=answer == problem.data["answer"], detail=f"said {answer or 'nothing'}")
-
-
-def _rows(path: Path) -> list[list[str]]:
-    """A CSV file's rows, without a header line."""
+def _choices(path: Path) -> list[Choice]:
+    """A CSV file's questions; a header line is none."""
     rows = [row for row in csv.reader(io.StringIO(read_text(path))) if len(row) == 6]
-    return rows[1:] if rows and rows[0][0] == "question" else rows
-
-
-def _question(row: Sequence[str]) -> str:
-    choices = "\n".join(f"{x}. {text}" for x, text in zip(_LETTERS, row[1:5], strict=True))
-    return f"{row[0]}\n{choices}\nAnswer:"
-
-
-def _letter(answer: str) -> str:
-    return _LETTERS[int(answer)] if answer.isdigit() else answer
+    rows = rows[1:] if rows and rows[0][0] == "question" else rows
+    return [
+        Choice(
+            question=row[0].strip(),
+            options=tuple(row[1:5]),
+            right=place_of(row[5], str(path)),
+        )
+        for row in rows
+    ]
 
 
 TASK = Task(
     name="mmlu",
     about="multiple choice in 57 subjects, 5 shots (--subset abstract_algebra ...)",
     load=load,
-    prompt=prompt,
-    extract=extract,
-    check=check,
-    sampling=lambda _problem, _style: Sampling(max_tokens=16, stop=("\n",)),
-    canonical=lambda problem: str(problem.data["answer"]),
+    prompt=ask_choice,
+    extract=extract_letter,
+    check=check_choice,
+    sampling=lambda _problem, style: Sampling(
+        max_tokens=16 if style == "base" else 512, stop=("\n",) if style == "base" else ()
+    ),
+    canonical=canonical_choice,
+    version=2,
     takes=("subset",),
 )
