@@ -21,6 +21,18 @@ CLOZE = ("math", "gaokao-mathcloze")
 _LEFT_OUT = ("sat-en-without-passage",)
 _ENGLISH = ("aqua-rat", "math", "lsat", "logiqa-en", "sat")
 _LETTERS = "ABCDEFG"
+_IN_ENGLISH = {
+    "question": "Q: ",
+    "options": " Answer Choices: ",
+    "cue": "\nA: Among A through {last}, the answer is",
+    "cloze": "\nA: The answer is",
+}
+_IN_CHINESE = {
+    "question": "问题：",  # noqa: RUF001
+    "options": " 选项：",  # noqa: RUF001
+    "cue": "\n答案：从A到{last}, 我们应选择",  # noqa: RUF001
+    "cloze": "\n答案：",  # noqa: RUF001
+}
 
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
@@ -75,19 +87,13 @@ def right_answer(problem: Problem) -> str:
 
 
 def _text(problem: Problem) -> str:
-    data, is_english = problem.data, problem.group.startswith(_ENGLISH)
-    passage = str(data.get("passage") or "") + ("Q: " if is_english else "问题：")  # noqa: RUF001
+    data = problem.data
+    words = _IN_ENGLISH if problem.group.startswith(_ENGLISH) else _IN_CHINESE
+    asked = f"{data.get('passage') or ''}{words['question']}{data['question']}"
     if problem.group in CLOZE:
-        return (
-            passage + str(data["question"]) + ("\nA: The answer is" if is_english else "\n答案：")
-        )  # noqa: RUF001
-    options = " ".join(data["options"])
+        return asked + words["cloze"]
     last = _LETTERS[len(data["options"]) - 1]
-    if is_english:
-        middle, end = " Answer Choices: ", f"\nA: Among A through {last}, the answer is"
-    else:
-        middle, end = " 选项：", f"\n答案：从A到{last}, 我们应选择"  # noqa: RUF001
-    return passage + str(data["question"]) + middle + options + end
+    return asked + words["options"] + " ".join(data["options"]) + words["cue"].format(last=last)
 
 
 TASK = Task(

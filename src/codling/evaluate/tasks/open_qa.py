@@ -3,7 +3,8 @@ memory, five solved examples, exact match with any alias.
 
 Data: triviaqa/*.jsonl (rows of id, question, answers) and nq-open/NQ-open.dev.jsonl; the examples
 are the first five of nq-open/NQ-open.efficientqa.dev.1.1.jsonl, since the train sets of both are
-large and not needed here. Both sides lose case, punctuation, articles and extra blanks.
+large and not needed here. Both sides lose case, punctuation, articles and extra blanks. Base
+prompts and their ends are lm-evaluation-harness's of TriviaQA, a second "?" included.
 """
 
 import re
@@ -18,7 +19,7 @@ from codling.grading.fences import strip_thoughts
 
 INSTRUCTION = "{prompt}\nReply with the answer only."
 _SHOTS = 5
-_STOPS = ("\n", "\nQuestion:")
+_STOPS = ("\n", ".", ",")
 _PUNCTUATION = frozenset(string.punctuation + "\u2018\u2019\u00b4`")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _LEAD = re.compile(r"^(?:the answer is|answer)\s*:?\s*", re.I)
@@ -45,15 +46,15 @@ def load_nq(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
 
 def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     """Solved examples and the question."""
-    text = f"{problem.data['shots']}Question: {problem.data['question']}\nAnswer:"
+    text = f"{problem.data['shots']}Question: {problem.data['question']}?\nAnswer:"
     return Prompt(text=text) if config.style == "base" else ask(INSTRUCTION, config, prompt=text)
 
 
 def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
     """The first line that says something."""
     said = strip_thoughts(text) if style == "instruct" else text
-    lines = [line for line in said.strip().split("\n") if line.strip()]
-    return _LEAD.sub("", lines[0].strip().strip("*")).strip() if lines else ""
+    line = next((line.strip() for line in said.strip().split("\n") if line.strip()), "")
+    return line if style == "base" else _LEAD.sub("", line.strip("*")).strip()
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  # noqa: ARG001
@@ -76,21 +77,15 @@ def normal(text: str) -> str:
 
 
 def _problem(name: str, question: str, answers: Sequence[str], shots: str) -> Problem:
-    data = {"question": _asked(question), "answers": list(answers), "shots": shots}
+    data = {"question": question, "answers": list(answers), "shots": shots}
     return Problem(id=name, data=data)
-
-
-def _asked(question: str) -> str:
-    return question.strip().rstrip("?") + "?"
 
 
 def _shots(data_dir: Path, config: BenchmarkConfig) -> str:
     n = _SHOTS if config.shots is None else config.shots
     path = data_dir / "nq-open" / "NQ-open.efficientqa.dev.1.1.jsonl"
     rows = [row for _, row in zip(range(n), read_lines(path), strict=False)] if n else []
-    return "".join(
-        f"Question: {_asked(row['question'])}\nAnswer: {row['answer'][0]}\n\n" for row in rows
-    )
+    return "".join(f"Question: {row['question']}?\nAnswer: {row['answer'][0]}\n\n" for row in rows)
 
 
 def _sampling(problem: Problem, style: Style) -> Sampling:  # noqa: ARG001
