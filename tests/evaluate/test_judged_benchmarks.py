@@ -25,9 +25,9 @@ from codling.evaluate.judging.alpaca import (
 )
 from codling.evaluate.judging.arena import label, score_arena, style_counts
 from codling.evaluate.judging.mt_pair import score_pairs
-from codling.evaluate.judging.mt_single import rating, score_single
+from codling.evaluate.judging.mt_single import read_rating, score_single
 from codling.evaluate.judging.tables import read_table
-from codling.evaluate.task import Prompt, Reply, Sampling
+from codling.evaluate.task import JudgeReply, Prompt, Sampling
 from codling.grading.bradley_terry import make_games, rate
 from codling.grading.length_control import (
     Gamed,
@@ -138,7 +138,7 @@ def test_mt_bench_is_the_mean_over_graded_rows_not_over_talks():
     found = score_single(rows, 0)["m"]
     assert found["score"]["value"] == 7.5
     assert (found["turn 1"]["value"], found["turn 2"]["value"]) == (6.5, 9.5)
-    assert [rating(x) for x in ("[2] then [[8.5]]", "[7]", "Rating: 7", "[[x]]")] == [
+    assert [read_rating(x) for x in ("[2] then [[8.5]]", "[7]", "Rating: 7", "[[x]]")] == [
         8.5,
         7,
         -1,
@@ -269,12 +269,12 @@ def test_ratings_are_those_of_the_published_fit():
 
 
 def test_alpacaeval_weighs_by_the_log_probabilities_of_two_tokens():
-    assert share_of_second(Reply("m", {"m": math.log(0.6), "M": math.log(0.2)})) == pytest.approx(
-        0.25
-    )
-    assert share_of_second(Reply("M", {"M": -0.1})) == 1.0
-    assert share_of_second(Reply("M")) == 1.0
-    assert share_of_second(Reply("neither", {"x": -1.0})) is None
+    assert share_of_second(
+        JudgeReply("m", {"m": math.log(0.6), "M": math.log(0.2)})
+    ) == pytest.approx(0.25)
+    assert share_of_second(JudgeReply("M", {"M": -0.1})) == 1.0
+    assert share_of_second(JudgeReply("M")) == 1.0
+    assert share_of_second(JudgeReply("neither", {"x": -1.0})) is None
 
 
 def test_alpacaeval_asks_for_one_token_and_turns_swapped_orders_round(config, monkeypatch):

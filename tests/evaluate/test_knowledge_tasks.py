@@ -4,7 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from codling.evaluate.choices import Choice, Wording, ask_choice, extract_letter, make_problem
+from codling.evaluate.choices import (
+    MultiChoice,
+    Wording,
+    ask_choice,
+    extract_letter,
+    make_problem,
+)
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.harness import Sample
 from codling.evaluate.scoreboard import summarise
@@ -13,8 +19,10 @@ from codling.evaluate.tasks import find_task
 from codling.grading.math_string import cloze_answer, same_string
 
 CONFIG = BenchmarkConfig(benchmark="mine")
-SKY = Choice(question="What colour is the sky?", options=("green", "blue", "dark red"), right=1)
-SEA = Choice(question="And the sea?", options=("blue", "pink"), right=0)
+SKY = MultiChoice(
+    question="What colour is the sky?", options=("green", "blue", "dark red"), right=1
+)
+SEA = MultiChoice(question="And the sea?", options=("blue", "pink"), right=0)
 PROBLEM = make_problem("sky", SKY, [SEA], Wording(head="Colours.\n\n"))
 
 

@@ -29,7 +29,7 @@ _ALONE = re.compile(r"(?<![A-Za-z'])([A-Z])(?![A-Za-z'])")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class MultiChoice:
     """A question with its options; `right` is the place of the right one, from 0."""
 
     question: str
@@ -54,7 +54,11 @@ class Wording:
 
 
 def make_problem(
-    name: str, choice: Choice, examples: Sequence[Choice], wording: Wording, group: str = ""
+    name: str,
+    choice: MultiChoice,
+    examples: Sequence[MultiChoice],
+    wording: Wording,
+    group: str = "",
 ) -> Problem:
     """A problem that `ask_choice` asks and `check_choice` judges."""
     data = {
@@ -83,14 +87,14 @@ def ask_choice(
     """The prompt; `base` and `ranking` are the benchmark's own for base models."""
     way = way_of(config, base)
     wording = Wording(**problem.data["wording"])
-    examples = [Choice(**each) for each in problem.data["examples"]]
+    examples = [MultiChoice(**each) for each in problem.data["examples"]]
     if config.shots is not None:
         examples = examples[: config.shots]
     show = _text_block if way == "texts" else _lettered_block
     solved = "".join(
         f"{show(each, wording)}{_solution(each, way, wording)}\n\n" for each in examples
     )
-    this = Choice(question=problem.data["question"], options=problem.data["options"], right=0)
+    this = MultiChoice(question=problem.data["question"], options=problem.data["options"], right=0)
     text = wording.head + solved + show(this, wording)
     if way == "words":
         if config.style == "base":
@@ -141,7 +145,7 @@ def place_of(letter: str, where: str) -> int:
     return LETTERS.index(text)
 
 
-def _lettered_block(choice: Choice, wording: Wording) -> str:
+def _lettered_block(choice: MultiChoice, wording: Wording) -> str:
     shown = (
         wording.option.format(letter=letter, text=text)
         for letter, text in zip(LETTERS, choice.options, strict=False)
@@ -149,10 +153,10 @@ def _lettered_block(choice: Choice, wording: Wording) -> str:
     return choice.question + "".join(shown) + wording.cue
 
 
-def _text_block(choice: Choice, wording: Wording) -> str:
+def _text_block(choice: MultiChoice, wording: Wording) -> str:
     return wording.text_question.replace("{question}", choice.question)
 
 
-def _solution(choice: Choice, way: Choices, wording: Wording) -> str:
+def _solution(choice: MultiChoice, way: Choices, wording: Wording) -> str:
     said: Any = choice.options[choice.right] if way == "texts" else LETTERS[choice.right]
     return f"{wording.lead}{said}"

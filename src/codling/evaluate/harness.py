@@ -257,6 +257,7 @@ def _execution_key(program: Program, version: str, config: BenchmarkConfig) -> s
         program.stdin,
         dict(program.files),
         program.strict,
+        *[[case.stdin, case.expected, case.form, case.near] for case in program.cases],
     ]
     bounds = [program.seconds, program.memory_bytes, program.proc, load, os.uname().machine]
     return content_key(what, bounds, version, SANDBOX_VERSION)

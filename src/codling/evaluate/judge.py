@@ -12,7 +12,7 @@ from codling.core.threads import in_threads
 from codling.evaluate.backends import AnswerBackend, open_judge
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.rows import Rows, content_key
-from codling.evaluate.task import Check, Panel, Question, Reply, Sampling, Verdict
+from codling.evaluate.task import Check, JudgeReply, Panel, Question, Sampling, Verdict
 
 
 def judge_by_model(checks: Sequence[Check], config: BenchmarkConfig, rows: Rows) -> list[Check]:
@@ -54,7 +54,7 @@ def _ask(judge: AnswerBackend, question: Question) -> dict[str, Any]:
     answer = judge.answer(question.prompt, sampling, None)
     said, prompt = answer.text, None
     if question.go_on is not None:
-        prompt = question.go_on(Reply(said, answer.logprobs))
+        prompt = question.go_on(JudgeReply(said, answer.logprobs))
     if prompt is not None:
         said += "\n" + judge.answer(prompt, sampling, None).text
     messages = question.prompt.messages or ()
@@ -65,7 +65,7 @@ def _ask(judge: AnswerBackend, question: Question) -> dict[str, Any]:
 def _decide(judge: AnswerBackend, check: Check, rows: Rows) -> Check:
     if isinstance(check, Question):
         row = rows[_key(judge, check)]
-        return check.verdict(Reply(row["said"], row.get("logprobs")))
+        return check.verdict(JudgeReply(row["said"], row.get("logprobs")))
     if isinstance(check, Panel):
         verdicts = [_decide(judge, question, rows) for question in check.questions]
         return check.verdict([each for each in verdicts if isinstance(each, Verdict)])

@@ -79,13 +79,13 @@ class Verdict:
     them."""
 
 
-class Reply(str):
+class JudgeReply(str):
     """What a judge said: a text, with the log-probabilities of what its first token could be."""
 
     __slots__ = ("logprobs",)
     logprobs: Mapping[str, float]
 
-    def __new__(cls, text: str, logprobs: Mapping[str, float] | None = None) -> "Reply":
+    def __new__(cls, text: str, logprobs: Mapping[str, float] | None = None) -> "JudgeReply":
         """`logprobs`: natural logarithms by token."""
         reply = super().__new__(cls, text)
         reply.logprobs = logprobs or {}
@@ -97,9 +97,9 @@ class Question:
     """What a judge model (--judge-api) is asked about an answer; its reply is stored."""
 
     prompt: Prompt
-    verdict: Callable[[Reply], Verdict]
+    verdict: Callable[[JudgeReply], Verdict]
     """Turns the judge's reply into a verdict."""
-    go_on: Callable[[Reply], Prompt | None] | None = None
+    go_on: Callable[[JudgeReply], Prompt | None] | None = None
     """What the judge is asked once more after a reply that decides nothing; both replies are then
     one text."""
     max_tokens: int = 1024

@@ -7,7 +7,7 @@ Style control adds features of the two texts to a game's logit: what a rating th
 model does at equal style. As published for Arena-Hard, that fit has a ridge of 1 (scikit-learn's
 default), and the plain one has none.
 
-Not here: what a game is (tasks/arena_hard.py).
+Not here: what a game is (evaluate/judging/arena.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -70,7 +70,7 @@ def rate(games: Games, baseline: str, ridge: float = 0.0) -> dict[str, float]:
     1120
     """
     n_players = len(games.players)
-    x_GK, won_G, n_G = _grouped(games)
+    x_GK, won_G, n_G = _group(games)
     weights = fit_logistic(x_GK, 2 * won_G, 2 * n_G, ridge)
     ratings = SCALE * weights[:n_players] + START
     ratings += START - ratings[games.players.index(baseline)]
@@ -125,7 +125,7 @@ def fit_logistic(x_GK: Array, won_G: Array, n_G: Array, ridge: float) -> Array:
     return w_K
 
 
-def _grouped(games: Games) -> tuple[Array, Array, Array]:
+def _group(games: Games) -> tuple[Array, Array, Array]:
     """Columns, wins and numbers of games: by pair where no features tell games apart."""
     n_players = len(games.players)
     if games.features.shape[1]:

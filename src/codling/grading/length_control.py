@@ -8,7 +8,7 @@ To the model's rows come those of two length-gamed versions of the baseline, whi
 term in place; where their preferences are not at hand, the two sums through which alone these enter
 the likelihood do (`Gamed`).
 
-Not here: where preferences come from (tasks/alpaca_eval.py).
+Not here: where preferences come from (evaluate/judging/alpaca.py).
 """
 
 from dataclasses import dataclass

@@ -20,6 +20,7 @@ from codling.core.threads import in_threads
 from codling.sandbox import toolchains
 from codling.sandbox.box import Job, Reply, Step, StepReply
 from codling.sandbox.bubblewrap import INSIDE
+from codling.sandbox.cases import RunCase, judge_cases
 from codling.sandbox.interpreter import Interpreter, own_interpreter
 from codling.sandbox.limits import Limits
 from codling.sandbox.outcome import Outcome, has_proved_end, judge, telling_line
@@ -60,6 +61,8 @@ class Program:
     """Further files in its folder."""
     proc: bool = False
     """Whether a Python program needs /proc: some large libraries do."""
+    cases: tuple[RunCase, ...] = ()
+    """Where given: the program is run once for each, and what it prints decides (cases.py)."""
 
     @property
     def needs_toolchain(self) -> bool:
@@ -131,6 +134,9 @@ class Executor:
             return caught
         if program.needs_toolchain:
             return self._run_other(program, self._chains[program.language])
+        if program.cases:
+            job = Job(steps=_python_cases(program), files=program.files, proc=program.proc)
+            return judge_cases(job, self.pool.run(job), program.cases, 0)
         job = _python_job(program)
         return _python_outcome(program, job, self.pool.run(job))
 
@@ -145,7 +151,7 @@ class Executor:
     def map(self, programs: Iterable[Program]) -> Iterator[tuple[int, Outcome]]:
         """Run all programs; pairs of index and outcome, as they come."""
         listed = list(programs)
-        if any(program.needs_toolchain for program in listed):
+        if any(program.needs_toolchain or program.cases for program in listed):
             yield from in_threads(self.run, listed, self.pool.workers)
             return
         caught = {i: c for i, each in enumerate(listed) if (c := _find_tampering(each)) is not None}
@@ -162,7 +168,8 @@ class Executor:
         rule: Callable[[StepReply], bool] | None = None,
     ) -> Outcome:
         limits = _limits(program)
-        nonce = secrets.token_hex(8) if program.strict and (chain.seal or chain.runner) else ""
+        sealed = program.strict and not program.cases and (chain.seal or chain.runner)
+        nonce = secrets.token_hex(8) if sealed else ""
         source = chain.add_seal(program.source, nonce) if nonce and chain.seal else program.source
         files: dict[str, str | bytes] = {chain.file: source, **program.files}
         argv = chain.run
@@ -171,7 +178,7 @@ class Executor:
             argv = (chain.run[0], f"{folder}/{chain.runner}")
         env = dict(chain.env)
         last = Step(argv=argv, env=env, stdin=program.stdin, limits=limits, key=nonce)
-        steps = [last]
+        steps = [replace(last, stdin=case.stdin) for case in program.cases] or [last]
         if chain.warm:
             try:
                 files = {**self._compiler(chain.warm).compile(source), **program.files}
@@ -185,6 +192,9 @@ class Executor:
             argv = chain.compile if program.strict else chain.compile_deepseek or chain.compile
             steps.insert(0, Step(argv=argv, env=dict(chain.env), limits=slow))
         job = Job(steps=tuple(steps), files=files)
+        if program.cases:
+            n_before = len(steps) - len(program.cases)
+            return judge_cases(job, self.pool.run(job), program.cases, n_before)
 
         def has_passed(reply: StepReply) -> bool:
             if chain.alarm and re.search(chain.alarm, reply.stderr):
@@ -224,6 +234,13 @@ def _limits(program: Program) -> Limits:
 def _python_job(program: Program) -> Job:
     step = Step(code=program.source, stdin=program.stdin, limits=_limits(program))
     return Job(steps=(step,), files=program.files, proc=program.proc)
+
+
+def _python_cases(program: Program) -> tuple[Step, ...]:
+    limits = _limits(program)
+    return tuple(
+        Step(code=program.source, stdin=case.stdin, limits=limits) for case in program.cases
+    )
 
 
 def _python_outcome(program: Program, job: Job, reply: Reply) -> Outcome:

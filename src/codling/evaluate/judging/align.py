@@ -3,6 +3,8 @@
 Input: a problem, an answer. Output: a question to the judge; and from rows of judgments, as
 published (question_id, model_id, score), means by category, of reasoning and of language. The
 total is the mean of these two. An answer without a grade has -1, which enters, as published.
+
+Not here: the judge's prompt (alignbench_judge.txt).
 """
 
 import re
@@ -16,7 +18,7 @@ import numpy as np
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill_names
-from codling.evaluate.task import Problem, Prompt, Question, Reply, Scores, Verdict
+from codling.evaluate.task import JudgeReply, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
 REASONING = ("数学计算", "逻辑推理")
@@ -26,7 +28,7 @@ OVERALL = "综合得分"
 def grade(problem: Problem, answer: str, config: BenchmarkConfig) -> Question:
     """The question to the judge."""
 
-    def verdict(said: Reply) -> Verdict:
+    def verdict(said: JudgeReply) -> Verdict:
         rating, mark = grades(said)
         row = {
             "question_id": problem.data["question_id"],
@@ -88,7 +90,7 @@ def score_align(
 
 
 def _means(marks: Mapping[str, Sequence[float]], seed: int) -> Scores:
-    drawn = {name: _resampled(values, seed) for name, values in sorted(marks.items())}
+    drawn = {name: _resample(values, seed) for name, values in sorted(marks.items())}
     reasoning = [drawn[name] for name in drawn if name in REASONING]
     language = [drawn[name] for name in drawn if name not in REASONING]
     parts = {
@@ -102,7 +104,7 @@ def _means(marks: Mapping[str, Sequence[float]], seed: int) -> Scores:
     return whole | {name: mean_score(values, seed=seed) for name, values in sorted(marks.items())}
 
 
-def _resampled(values: Sequence[float], seed: int) -> Any:  # noqa: ANN401 - an array
+def _resample(values: Sequence[float], seed: int) -> Any:  # noqa: ANN401 - an array
     """The mean, then 2000 means of drawn values."""
     array = np.array(values)
     drawn = np.random.default_rng(seed).integers(len(array), size=(2000, len(array)))

@@ -23,7 +23,7 @@ from codling.core.foreign_json import read_object, read_rows
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill_names
 from codling.evaluate.judging.tables import read_table
-from codling.evaluate.task import Problem, Prompt, Question, Reply, Scores, Verdict
+from codling.evaluate.task import JudgeReply, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.length_control import (
     Array,
     Gamed,
@@ -48,7 +48,7 @@ def compare(problem: Problem, answer: str, config: BenchmarkConfig) -> Question:
         "output_2": shown[1],
     }
 
-    def verdict(said: Reply) -> Verdict:
+    def verdict(said: JudgeReply) -> Verdict:
         share = share_of_second(said)
         preference = None if share is None else 1 + (1 - share if swapped else share)
         row = {
@@ -77,7 +77,7 @@ def chat(template: str, values: Mapping[str, str]) -> tuple[dict[str, str], ...]
     )
 
 
-def share_of_second(said: Reply) -> float | None:
+def share_of_second(said: JudgeReply) -> float | None:
     """How probable "M" is beside "m"; by the said token where there are no log-probabilities."""
     found = {name: said.logprobs[name] for name in ("m", "M") if name in said.logprobs}
     if not found:

@@ -20,11 +20,11 @@ from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill
 from codling.evaluate.task import (
+    JudgeReply,
     Panel,
     Problem,
     Prompt,
     Question,
-    Reply,
     Scores,
     Verdict,
     read_lines,
@@ -142,7 +142,7 @@ def _question(problem: Problem, first: str, second: str) -> Question:
     values = {"question_1": data["question"], "answer_1": first, "answer_2": second}
     asked = fill(data["judge"], values)
 
-    def verdict(said: Reply) -> Verdict:
+    def verdict(said: JudgeReply) -> Verdict:
         found = label(said)
         return Verdict(
             passed=found is not None,
@@ -150,7 +150,7 @@ def _question(problem: Problem, first: str, second: str) -> Question:
             judgments=({"said": said},),
         )
 
-    def go_on(said: Reply) -> Prompt | None:
+    def go_on(said: JudgeReply) -> Prompt | None:
         if re.search(r"\[\[([AB<>=]+)\]\]", said):
             return None
         more = ({"role": "assistant", "content": str(said)}, {"role": "user", "content": GO_ON})

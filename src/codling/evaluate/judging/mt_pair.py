@@ -14,7 +14,7 @@ from typing import Any
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import MAX_TOKENS, fill, judge_name, reference_values
-from codling.evaluate.task import Panel, Problem, Question, Reply, Scores, Verdict
+from codling.evaluate.task import JudgeReply, Panel, Problem, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
 BASELINE = "gpt-3.5-turbo"
@@ -106,7 +106,7 @@ def _question(problem: Problem, pair: Sequence[Sequence[str]], turn: int) -> Que
         for letter, said in zip("ab", pair, strict=True):
             values |= {f"answer_{letter}_{i}": said[i - 1]}
 
-    def verdict(said: Reply) -> Verdict:
+    def verdict(said: JudgeReply) -> Verdict:
         return Verdict(passed=winner(said) == "A", detail=winner(said), judgments=({"said": said},))
 
     prompt = fill(data["judge_prompts"][judge_name(problem, "pair", turn)], values)

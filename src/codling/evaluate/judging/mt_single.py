@@ -14,7 +14,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.task import Panel, Problem, Prompt, Question, Reply, Scores, Verdict
+from codling.evaluate.task import JudgeReply, Panel, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
 BY_REFERENCE = ("math", "reasoning", "coding")
@@ -31,10 +31,10 @@ def grade(problem: Problem, answers: Sequence[str], config: BenchmarkConfig) -> 
     )
 
 
-def rating(said: str) -> float:
+def read_rating(said: str) -> float:
     """The first [[grade]], else the first [grade], else -1.
 
-    >>> rating("Good [3]. Rating: [[8.5]]"), rating("[7]"), rating("eight")
+    >>> read_rating("Good [3]. Rating: [[8.5]]"), read_rating("[7]"), read_rating("eight")
     (8.5, 7.0, -1.0)
     """
     number = r"(\d+\.?\d*)"
@@ -90,16 +90,16 @@ def _question(
     for i, (asked, said) in enumerate(zip(data["turns"], answers, strict=False), 1):
         values |= {f"question_{i}": asked, f"answer_{i}": said}
 
-    def verdict(said: Reply) -> Verdict:
+    def verdict(said: JudgeReply) -> Verdict:
         row = {
             "question_id": data["question_id"],
             "model": config.model_name,
             "judge": [config.judge_model, name],
             "judgment": str(said),
-            "score": rating(said),
+            "score": read_rating(said),
             "turn": turn,
         }
-        return Verdict(mark=rating(said), detail=f"{rating(said):g}", judgments=(row,))
+        return Verdict(mark=read_rating(said), detail=f"{read_rating(said):g}", judgments=(row,))
 
     prompt = fill(data["judge_prompts"][name], values)
     return Question(prompt=prompt, verdict=verdict, max_tokens=MAX_TOKENS)

@@ -1,4 +1,7 @@
-"""CSV tables of benchmarks. Input: a file. Output: its rows by the names of their columns."""
+"""CSV tables of benchmarks. Input: a file. Output: its rows by the names of their columns.
+
+Not here: what the columns mean (the tasks and judging/).
+"""
 
 import csv
 import io

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.evaluate.choices import (
-    Choice,
+    MultiChoice,
     Wording,
     ask_choice,
     canonical_choice,
@@ -44,13 +44,13 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     return ask_choice(problem, config, base="texts", ranking="alone")
 
 
-def _choices(rows: Iterable[dict[str, Any]]) -> list[Choice]:
+def _choices(rows: Iterable[dict[str, Any]]) -> list[MultiChoice]:
     found = []
     for row in rows:
         options = row["question"]["choices"]
         right = [option["label"] for option in options].index(row["answerKey"])
         texts = tuple(option["text"] for option in options)
-        found.append(Choice(question=row["question"]["stem"], options=texts, right=right))
+        found.append(MultiChoice(question=row["question"]["stem"], options=texts, right=right))
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from codling.core.errors import ConfigError
 from codling.core.foreign_json import read_object
 from codling.evaluate.choices import (
-    Choice,
+    MultiChoice,
     Wording,
     ask_choice,
     canonical_choice,
@@ -50,9 +50,9 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     return problems
 
 
-def _choices(path: Path) -> list[Choice]:
+def _choices(path: Path) -> list[MultiChoice]:
     return [
-        Choice(
+        MultiChoice(
             question=row["question"].strip(),
             options=tuple(row[letter] for letter in "ABCD"),
             right=place_of(row["answer"], str(path)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.evaluate.choices import (
-    Choice,
+    MultiChoice,
     Wording,
     ask_choice,
     canonical_choice,
@@ -42,9 +42,9 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     return ask_choice(problem, config, base="texts")
 
 
-def _choices(rows: Iterable[Mapping[str, Any]]) -> list[Choice]:
+def _choices(rows: Iterable[Mapping[str, Any]]) -> list[MultiChoice]:
     return [
-        Choice(
+        MultiChoice(
             question=_QUESTION.format(
                 text=row["text"],
                 pronoun=row["target"]["span2_text"],

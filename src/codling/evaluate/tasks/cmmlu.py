@@ -9,7 +9,7 @@ from pathlib import Path
 from codling.core.errors import ConfigError
 from codling.core.packaged import packaged_table
 from codling.evaluate.choices import (
-    Choice,
+    MultiChoice,
     Wording,
     ask_choice,
     canonical_choice,
@@ -52,9 +52,9 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     return problems
 
 
-def _choices(path: Path) -> list[Choice]:
+def _choices(path: Path) -> list[MultiChoice]:
     return [
-        Choice(
+        MultiChoice(
             question=_QUESTION.format(question=row["Question"].strip()),
             options=tuple(row[letter] for letter in "ABCD"),
             right=place_of(row["Answer"], str(path)),

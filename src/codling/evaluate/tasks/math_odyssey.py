@@ -12,7 +12,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.task import Problem, Prompt, Question, Reply, Verdict, read_lines
+from codling.evaluate.task import JudgeReply, Problem, Prompt, Question, Verdict, read_lines
 from codling.evaluate.tasks import cot_math
 from codling.evaluate.tasks.competition_math import math_task
 from codling.sandbox.executor import Program
@@ -49,7 +49,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
     values = {"q": problem.data["question"], "r": problem.data["answer"], "a": answer}
     text = _JUDGE.format(**values)
 
-    def verdict(said: Reply) -> Verdict:
+    def verdict(said: JudgeReply) -> Verdict:
         marks = re.findall(r"\[\[([01])\]\]", said)
         return Verdict(passed=marks[-1:] == ["1"], detail=said[:60], skipped=not marks)
 

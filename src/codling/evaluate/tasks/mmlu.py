@@ -12,7 +12,7 @@ from pathlib import Path
 from codling.core.errors import SourceError
 from codling.core.foreign_files import read_text
 from codling.evaluate.choices import (
-    Choice,
+    MultiChoice,
     Wording,
     ask_choice,
     canonical_choice,
@@ -46,12 +46,12 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     return problems
 
 
-def _choices(path: Path) -> list[Choice]:
+def _choices(path: Path) -> list[MultiChoice]:
     """A CSV file's questions; a header line is none."""
     rows = [row for row in csv.reader(io.StringIO(read_text(path))) if len(row) == 6]
     rows = rows[1:] if rows and rows[0][0] == "question" else rows
     return [
-        Choice(
+        MultiChoice(
             question=row[0].strip(),
             options=tuple(row[1:5]),
             right=place_of(row[5], str(path)),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import ConfigError
+from codling.core.foreign_json import parse_row
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.judging.mt_pair import BASELINE, compare, score_pairs
 from codling.evaluate.judging.mt_single import grade, score_single
@@ -69,7 +70,7 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Panel | Verdict:
     """Questions to the judge; a talk without any answer has 0."""
-    answers = json.loads(answer) if answer else []
+    answers = parse_row(answer, problem.id) if answer else []
     if len(answers) < len(problem.data["turns"]) or not any(answers):
         return Verdict(mark=0.0, detail="no answer")
     if config.subset == "pair":
