@@ -82,7 +82,7 @@ class BenchmarkConfig(Ranged):
     """How likelihoods of options are compared: their sum, per character ("length"), less what the
     option has without the question ("alone"), or as the benchmark has it."""
     shots: CountFromZero | None = None
-    """Solved examples before a question, at most; none given: the benchmark's own number."""
+    """Solved examples before a question, at most; without it the benchmark's own number."""
     instruction: str = ""
     """Own wording of the instruction; {language} and {prompt} are replaced."""
     n_samples: Count = 1
