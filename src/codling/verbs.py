@@ -204,6 +204,12 @@ VERBS = (
     ),
     Verb("report", "codling.report.run_page:report", "One self-contained HTML page of a run."),
     Verb(
+        "watch",
+        "codling.report.watch:watch",
+        "What runs of training are doing, live on one local page, side by side.",
+        "runs",
+    ),
+    Verb(
         "evaluate",
         "codling.evaluate.benchmark:evaluate",
         "Run a published benchmark on a model or an API; `doctor` lists the toolchains.",

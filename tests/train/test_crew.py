@@ -18,7 +18,8 @@ from codling.train.crew import Crew, choose_members
 from codling.train.loader import Batches
 from codling.train.optim.flat import ParameterSpan
 from codling.train.optim.muon import share_out
-from codling.train.trainer import METRICS, Trainer
+from codling.train.summary import METRICS
+from codling.train.trainer import Trainer
 
 SHAPE = ModelConfig(
     vocab_size=64,

@@ -21,7 +21,8 @@ from codling.train.experts import choose_exempt
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.step import EXPERT_LOAD, LossStep
-from codling.train.trainer import METRICS, Trainer
+from codling.train.summary import METRICS
+from codling.train.trainer import Trainer
 
 
 def shape(**changes: Any) -> ModelConfig:

@@ -21,8 +21,9 @@ from codling.train.config import LoopConfig, OptimizerConfig
 from codling.train.length import plan_new_length, replan
 from codling.train.loader import Batches
 from codling.train.state import Position
+from codling.train.summary import METRICS
 from codling.train.trackers import EVENTS
-from codling.train.trainer import METRICS, Trainer
+from codling.train.trainer import Trainer
 
 # torch 2.13 warns of its own use of torch.jit when it first compiles.
 TORCH_WARNS = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

@@ -53,7 +53,8 @@ from codling.tokens.tokenizer import Tokenizer
 from codling.train.loader import Batch
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import check_rows, produce_on_ranks
-from codling.train.trainer import METRICS, Summary, Trainer
+from codling.train.summary import METRICS, Summary
+from codling.train.trainer import Trainer
 
 
 @stage(kind_of, version=1, produce=produce_on_ranks)

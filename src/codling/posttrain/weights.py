@@ -21,7 +21,7 @@ from codling.model.transformer import Transformer
 from codling.posttrain.config import PosttrainConfig
 from codling.posttrain.lora import add_lora, matrices
 from codling.train.run import publish_checkpoint
-from codling.train.trainer import Summary
+from codling.train.summary import Summary
 
 
 def kind_of(config: PosttrainConfig) -> str:

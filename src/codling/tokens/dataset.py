@@ -74,19 +74,16 @@ class TokenDataset:
 
     def window(self, index: int) -> npt.NDArray[np.int64]:
         """Window `index` in stream order: T+1 tokens."""
-        start = min(index * self.context, len(self._ids) - self.context - 1)
+        start = self._start(index)
         return self._ids[start : start + self.context + 1].astype(np.int64)
 
     def batch(self, step: int) -> torch.Tensor:
         """The [B, T+1] batch of `step`; it depends on (seed, step) alone."""
-        first = step * self.batch_size
-        places = (divmod(first + i, self.n_windows) for i in range(self.batch_size))
-        orders, n = self._orders, self.n_windows
-        rows = [
-            self.window(int(self._windows[orders.order(epoch, n)[place]]))
-            for epoch, place in places
-        ]
-        return torch.from_numpy(np.stack(rows))
+        return torch.from_numpy(np.stack([self.window(index) for index in self._indices(step)]))
+
+    def starts(self, step: int) -> list[int]:
+        """Where in the stream the rows of batch `step` begin."""
+        return [self._start(index) for index in self._indices(step)]
 
     def set_aside(self, n_windows: int) -> list[int]:
         """Take about `n_windows` windows out of the batches, in scattered runs; their indices.
@@ -105,3 +102,12 @@ class TokenDataset:
         self._windows = np.setdiff1d(self._windows, aside)
         self._orders = EpochOrders(self.seed)
         return [int(i) for i in aside]
+
+    def _indices(self, step: int) -> list[int]:
+        """The windows of batch `step`."""
+        first, n = step * self.batch_size, self.n_windows
+        places = (divmod(first + i, n) for i in range(self.batch_size))
+        return [int(self._windows[self._orders.order(epoch, n)[place]]) for epoch, place in places]
+
+    def _start(self, index: int) -> int:
+        return min(index * self.context, len(self._ids) - self.context - 1)

@@ -109,6 +109,18 @@ class ExpertsConfig(Ranged):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpikeConfig(Ranged):
+    """What is done where the loss jumps."""
+
+    deviations: Annotated[float, Range(0, 1e6)] = 6.0
+    """A batch whose loss is so many standard deviations of the last 64, and at least 1 nat, above
+    their mean changes nothing; 0: every batch counts."""
+    rollback_after: Annotated[int, Range(0, 64)] = 3
+    """So many skipped batches among 64 steps: the run goes back to its last saved state, and on
+    with later batches; 0: never."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoopConfig(Ranged):
     """What the training loop needs, whatever is trained."""
 
@@ -130,6 +142,8 @@ class LoopConfig(Ranged):
     """How gradients become updates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """The learning rate over the run."""
+    spikes: SpikeConfig = field(default_factory=SpikeConfig)
+    """What is done where the loss jumps."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Type of the matrix products; the master copy of the weights is always fp32."""
     seed: Seed = 0

@@ -37,7 +37,7 @@ from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
 from codling.train.loader import Batch, Batches
 
-_ORDER = struct.Struct("<Bqd")
+_ORDER = struct.Struct("<Bqdd")
 _GO = b"\1"
 _MIN_BUSY_SHARE, _MIN_TOKENS, _MAX_GRADIENT_BYTES = 0.75, 256, 1 << 30
 """When processes are worth it: the share of the cores that have rows, the tokens of each, and the
@@ -58,6 +58,7 @@ class Instruction(NamedTuple):
     kind: int
     step: int = 0
     rate: float = 0.0
+    max_loss: float = math.inf
 
 
 @dataclass(frozen=True)

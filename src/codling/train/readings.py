@@ -9,11 +9,12 @@ Not here: what the numbers mean (trainer.py).
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Row = dict[str, float | int | None]
+Row = dict[str, Any]
 """A step's metrics."""
 
 

@@ -25,9 +25,11 @@ from codling.tokens.dataset import TokenDataset
 from codling.tokens.token_files import StreamMeta, read_meta
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import ExpertsConfig, LoopConfig
-from codling.train.loader import Batches
+from codling.train.languages import HeldoutLanguages, find_languages
+from codling.train.loader import Batch, Batches
 from codling.train.parallel.ranks import Ranks, join_ranks
-from codling.train.trainer import Summary, Trainer
+from codling.train.summary import Summary
+from codling.train.trainer import Trainer
 
 _MIN_WINDOWS = 8
 """Fewer windows of training text are all trained on."""
@@ -55,11 +57,10 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     check_rows(config, ranks)
     meta = read_meta(tokens_dir)
     dataset = TokenDataset(tokens_dir, "train", context, config.batch_size, config.seed)
-    heldout = (
-        _set_aside(dataset, validation_share, config)
-        if validation_share
-        else _heldout(tokens_dir, context, config, meta)
-    )
+    if validation_share:
+        heldout, languages = _set_aside(dataset, validation_share, config), None
+    else:
+        heldout, languages = _heldout(tokens_dir, context, config, meta)
     source: Callable[[int], Tensor] = dataset.batch
     if replay is not None:
         other = TokenDataset(replay[0], "train", context, 1, config.seed)
@@ -70,6 +71,7 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
         config,
         folder,
         heldout=heldout,
+        languages=languages,
         bytes_per_token=meta.splits["train"].n_bytes / max(1, meta.splits["train"].n_tokens),
         experts=experts,
         ranks=ranks,
@@ -172,20 +174,21 @@ def _batches(source: Callable[[int], Tensor], batch_size: int, ranks: Ranks) -> 
 
 def _heldout(
     tokens_dir: Path, context: int, config: LoopConfig, meta: StreamMeta
-) -> tuple[tuple[Tensor, Tensor], ...]:
-    """A few batches of held-out windows, the same throughout the run."""
+) -> tuple[tuple[Batch, ...], HeldoutLanguages | None]:
+    """A few batches of held-out windows, the same throughout the run, and their languages."""
     if not meta.splits["heldout"].n_tokens or not config.n_heldout_evals:
-        return ()
+        return (), None
     n_windows = max(1, min(config.heldout_tokens, meta.splits["heldout"].n_tokens) // context)
     size = min(config.batch_size, n_windows)
     dataset = TokenDataset(tokens_dir, "heldout", context, size, 0)
-    batches = (dataset.batch(i) for i in range(n_windows // size))
-    return tuple((b[:, :-1].contiguous(), b[:, 1:].contiguous()) for b in batches)
+    numbers = range(n_windows // size)
+    batches = (dataset.batch(i) for i in numbers)
+    starts = [dataset.starts(i) for i in numbers]
+    inputs = tuple((b[:, :-1].contiguous(), b[:, 1:].contiguous()) for b in batches)
+    return inputs, find_languages(tokens_dir, starts, context + 1)
 
 
-def _set_aside(
-    dataset: TokenDataset, share: float, config: LoopConfig
-) -> tuple[tuple[Tensor, Tensor], ...]:
+def _set_aside(dataset: TokenDataset, share: float, config: LoopConfig) -> tuple[Batch, ...]:
     """Batches of training windows that training will not see; none of a stream of a few windows."""
     n_windows = min(int(dataset.n_windows * share), config.heldout_tokens // dataset.context)
     if dataset.n_windows < _MIN_WINDOWS:

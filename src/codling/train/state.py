@@ -8,7 +8,7 @@ Not here: the checkpoint that is published (checkpoint/store.py).
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -52,6 +52,17 @@ class Position:
     best_loss: float | None = None
     best_step: int = 0
     """... the lowest so far, and after how many steps it was measured."""
+    recent_losses: list[float] = field(default_factory=list)
+    """Of the last steps that were no spikes (spikes.py), ..."""
+    last_noted: int = -1
+    """... and the last such step."""
+    recent_spikes: list[int] = field(default_factory=list)
+    """Steps whose batches were skipped lately, ..."""
+    n_spikes: int = 0
+    n_rollbacks: int = 0
+    """... all that were, and how often the run went back to a saved state."""
+    batch_offset: int = 0
+    """Steps that were taken back: their batches are not seen again."""
     n_worse: int = 0
     """Measurements in a row that were not lower."""
 

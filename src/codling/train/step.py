@@ -85,6 +85,15 @@ class LossStep:
             weight = self.model.lm_head.weight
             return float(chunked_cross_entropy(hidden_BLE.flatten(0, 1), weight, targets_N))
 
+    @torch.no_grad()
+    def evaluate_rows(self, inputs_BL: Tensor, targets_BL: Tensor) -> Tensor:
+        """The same of every row, whose targets all count, in fp64 [B] on the CPU."""
+        with self.disable_compile():
+            hidden_BLE, weight = self.model(inputs_BL), self.model.lm_head.weight
+            rows = zip(hidden_BLE, targets_BL, strict=True)
+            losses = [chunked_cross_entropy(h_LE, weight, t_L) for h_LE, t_L in rows]
+            return torch.stack(losses).double().cpu()
+
     def n_counted(self, batch: Batch) -> int:
         """How much a batch weighs in the mean over several: its targets that count."""
         return int((batch[1] != IGNORED).sum())

@@ -21,7 +21,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,7 +30,6 @@ from torch import Tensor
 
 from codling.core.artifact import SHARDS
 from codling.core.errors import ConfigError
-from codling.core.files import read_json_lines
 from codling.core.log import Bar, MetricsLog, say
 from codling.model.device import choose_device
 from codling.model.transformer import Transformer
@@ -38,6 +37,7 @@ from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.crew import Crew, Do, Instruction, choose_members
 from codling.train.heldout_loss import HeldoutLoss
 from codling.train.interrupt import StopSignal
+from codling.train.languages import HeldoutLanguages
 from codling.train.length import plan_new_length, replan, seconds_left
 from codling.train.loader import Batch, Batches, Clock, Loader
 from codling.train.machine import keep_freed_memory, set_threads
@@ -46,37 +46,23 @@ from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.optimizer import Optimizer
 from codling.train.optim.sharded_optimizer import ShardedOptimizer, shard_model
 from codling.train.parallel.ranks import Ranks
+from codling.train.rates import StepRates
 from codling.train.readings import Readings, Row
 from codling.train.schedule import micro_batches, rate_at
+from codling.train.spikes import go_back, limit_of, note_loss, note_spike, wants_rollback
 from codling.train.state import Position, load_state, read_position, save_state
 from codling.train.step import LossStep
+from codling.train.summary import METRICS, Summary, describe_step, summarize
 from codling.train.trackers import Tracker, numbers_of, open_trackers
 
-METRICS = "metrics.jsonl"
 _STATE = f"{SHARDS}/training.safetensors"
 MAX_HELDOUT_SHARE = 0.1
 """Share of the minutes that may be spent on measuring the held-out loss."""
 MAX_COMPILE_SHARE = 0.2
 """Share of the minutes that may be spent on compiling; a run that would need more is eager."""
 _MAX_SKIPPED_IN_A_ROW = 20
+_SPIKE = "is_spike"
 _TIMED_STEPS, _TIMED_SECONDS = 3, 4.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What a finished run did."""
-
-    n_steps: int
-    n_skipped: int
-    n_tokens: int
-    seconds: float
-    loss: float | None
-    """Mean over the last twentieth of the steps, nats per token."""
-    heldout_loss: float | None
-    """The last one measured; in runs that keep their best weights, that of these weights."""
-    heldout_loss_before: float | None = None
-    best_step: int | None = None
-    """In runs that keep their best weights: the step after which the model had them."""
 
 
 class Trainer:
@@ -99,6 +85,7 @@ class Trainer:
         folder: Path,
         *,
         heldout: tuple[Batch, ...] = (),
+        languages: HeldoutLanguages | None = None,
         bytes_per_token: float | None = None,
         experts: ExpertsConfig | None = None,
         ranks: Ranks | None = None,
@@ -110,13 +97,12 @@ class Trainer:
         crew: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte.
-        `keep_best` ends with the weights of the lowest held-out loss, the first ones included;
-        after `patience` measurements in a row without a lower one (0: never) the run ends early.
-        `on_heldout` is called after each of them with the number of steps.
-        `make_step`, called as LossStep is, makes another loss; `shard` shares out the weights among
-        the ranks. `crew`: processes may share a batch, all of whose tensors are [B, L] and whose
-        targets all count. `clock` gives the seconds that steps are timed with, minutes planned.
+        """`folder` keeps state and metrics; `bytes_per_token` turns losses into bits per byte, and
+        `languages` the held-out one's by language. `keep_best` ends with the weights of the lowest
+        held-out loss, the first included; after `patience` measurements without a lower one the run
+        ends. `on_heldout` is called after each of them with the number of steps. `make_step` makes
+        another loss; `shard` shares out the weights among the ranks. `crew`: processes may share a
+        batch, whose tensors are [B, L] and whose targets all count. `clock` gives seconds.
         """
         self.config, self.bytes_per_token, self.folder = config, bytes_per_token, folder
         self.ranks, self.clock = ranks or Ranks(), clock
@@ -128,10 +114,10 @@ class Trainer:
         self.model = model.train().to(self.device)
         self._threads_before = torch.get_num_threads()
         first_BL = batches(0)[0]
-        self._tokens_per_micro_batch = first_BL.numel() * self.ranks.n_ranks
+        self.rates = StepRates(self.model, first_BL, self.ranks.n_ranks)
         self.crew = self._prepare_machine(first_BL, chooses=crew and saved is None)
         self.loader = Loader(self.crew.share(batches), self.device, clock=clock)
-        self.heldout = HeldoutLoss(heldout, self.device, self.crew, clock)
+        self.heldout = HeldoutLoss(heldout, self.device, self.crew, clock, languages)
         self.optimizer = self._make_optimizer()
         compiled, make_step = self.position.compiled, make_step or LossStep
         self.step_fn = make_step(self.model, compiled=compiled, experts=experts)
@@ -159,7 +145,10 @@ class Trainer:
         if self.best is not None:
             _copy(self.best, self.optimizer.weights())
         self.optimizer.restore()
-        return self._summary()
+        n_tokens = self.rates.tokens_per_micro_batch
+        n_tokens *= micro_batches(self.position.n_steps, self.config).start
+        log = self.folder / METRICS if self.ranks.is_main else None
+        return summarize(self.position, log, n_tokens, keeps_best=self.best is not None)
 
     def _run(self) -> None:
         self._began = self.clock()
@@ -169,6 +158,8 @@ class Trainer:
             self.step_fn.warm_up(*self.loader(first), limit=self._compile_limit)
             self.position.compiled = self.step_fn.compiled
             self._limit_heldout()
+            n_processes = self.crew.n * self.ranks.n_ranks
+            self.rates.measure_peak(self.device, self._dtype, n_processes)
             self.crew.start(self._follow)
             if self.best is not None and self.position.first_loss is None:
                 self.position.first_loss = self.position.best_loss = self.heldout.measure(
@@ -192,6 +183,9 @@ class Trainer:
         with StopSignal() as stop, Bar("train", at.n_steps, done=at.step, unit="steps") as bar:
             while at.step < at.n_steps:
                 self._one_step(log)
+                if wants_rollback(at, self.config.spikes):
+                    self._roll_back(log)
+                    at, bar.done = self.position, self.position.step
                 bar.advance(1, self._shown)
                 bar.total = self._replan_if_needed()
                 began = self.clock()
@@ -245,15 +239,19 @@ class Trainer:
             "bits_per_byte": None,
             "learning_rate": rate * config.optimizer.learning_rate,
             "grad_norm": None,
-            "seconds_waited": round(self.loader.seconds_waited - waited, 6),
         }
         self.readings.add(row, loss, norm, beside)
         read = self.readings.take_ready()
-        n_tokens = len(micro_batches(at.step, config)) * self._tokens_per_micro_batch
-        row["tokens_per_second"] = round(n_tokens / (self.clock() - started), 1)
+        n_tokens = len(micro_batches(at.step, config)) * self.rates.tokens_per_micro_batch
+        waited = self.loader.seconds_waited - waited
+        n_left = at.n_steps - at.step - 1
+        row |= self.rates.of_step(n_tokens, self.clock() - started, waited, n_left)
+        row["n_steps"] = at.n_steps
         at.step += 1
         if self._heldout_is_due():
             row["heldout_loss"] = heldout_loss = self.heldout.measure(self.step_fn)
+            if self.heldout.bits:
+                row["language_bits"] = self.heldout.bits
             self._note_best(heldout_loss)
             self._tell_heldout()
         at.seconds += self.clock() - started
@@ -269,6 +267,7 @@ class Trainer:
             row["grad_norm"] = norm if math.isfinite(norm) else None
             self.position.n_skipped += not is_finite
             self._in_a_row = 0 if is_finite else self._in_a_row + 1
+            self._note_spike(row, loss if is_finite else None)
             if self._in_a_row >= _MAX_SKIPPED_IN_A_ROW:
                 raise ConfigError(
                     f"the loss has not been finite for {self._in_a_row} steps; "
@@ -278,7 +277,39 @@ class Trainer:
                 log.write(**row)
                 for tracker in self._trackers:
                     tracker.write(int(row["step"] or 0), numbers_of(row))
-            self._shown = _note(row)
+            self._shown = describe_step(row, is_starved=self.rates.is_starved)
+
+    def _note_spike(self, row: Row, loss: float | None) -> None:
+        """Name a batch that was skipped for its loss; remember the others' losses."""
+        step = row["step"]
+        if row.pop(_SPIKE, 0.0):
+            first = micro_batches(step + self.position.batch_offset, self.config)
+            row["event"] = (
+                f"the loss jumped to {loss or math.nan:.3f}: batches {first.start:,} to "
+                f"{first.stop - 1:,} were skipped"
+            )
+            say(f"step {step:,}: {row['event']}")
+            note_spike(self.position, step)
+        elif loss is not None:
+            note_loss(self.position, step, loss)
+
+    def _roll_back(self, log: MetricsLog) -> None:
+        """Go back to the last saved state, and on with batches that were not seen yet."""
+        self._write(self.readings.take_ready(all_of_them=True), log)
+        saved = read_position(self._state_path)
+        if saved is None:
+            say("too many skipped batches, and no saved state to go back to; training goes on")
+            self.position.recent_spikes = []
+            return
+        step, spikes = self.position.step, ", ".join(map(str, self.position.recent_spikes))
+        self.position = go_back(self.position, saved)
+        load_state(self._state_path, self.optimizer, self.best, self.step_fn.state())
+        event = f"the batches of steps {spikes} were skipped: back from step {step:,} to "
+        event += f"{saved.step:,}, and on with batches not seen yet"
+        say(event)
+        if self.ranks.is_main:  # a resumed run keeps the rows before its step
+            log.write(step=saved.step - 1, loss=None, seconds=saved.seconds, event=event)
+        self._save(log)
 
     def _note_best(self, heldout_loss: float) -> None:
         at = self.position
@@ -305,7 +336,7 @@ class Trainer:
         """A member of the crew does its part of what the first process does."""
         match order.kind:
             case Do.UPDATE:
-                self._compute_update(order.step, order.rate)
+                self._compute_update(order)
             case Do.FORGET:
                 self.optimizer.forget()
             case Do.MEASURE:
@@ -314,12 +345,14 @@ class Trainer:
     def _update(self, step: int, rate: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Update `step`, made at `rate` times the peak: its mean cross entropy, the norm of its
         gradient, and what else is to be told."""
-        self.crew.tell(Instruction(Do.UPDATE, step, rate))
-        return self._compute_update(step, rate)
+        limit = limit_of(self.position, self.config.spikes) if rate else math.inf
+        order = Instruction(Do.UPDATE, step + self.position.batch_offset, rate, limit)
+        self.crew.tell(order)
+        return self._compute_update(order)
 
-    def _compute_update(self, step: int, rate: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _compute_update(self, order: Instruction) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        numbers = micro_batches(step, self.config)
+        numbers = micro_batches(order.step, self.config)
         n = len(numbers)
         for number in numbers:
             loss = self.step_fn.loss(*self.loader(number))
@@ -327,8 +360,11 @@ class Trainer:
             self.optimizer.add_gradients(first=number == numbers.start)
             total += loss.detach()
         mean = self.optimizer.average(self.ranks, total / n)
-        norm = self.optimizer.step(rate, n_summed=n)
-        beside = self.step_fn.end_update(self.ranks, moves=rate > 0)
+        wanted = None if math.isinf(order.max_loss) else mean <= order.max_loss
+        norm = self.optimizer.step(order.rate, n_summed=n, wanted=wanted)
+        beside = self.step_fn.end_update(self.ranks, moves=order.rate > 0)
+        if wanted is not None:
+            beside = beside | {_SPIKE: ~wanted}
         return mean - beside.get("balance_loss", 0.0), norm, beside
 
     def _steps_in_time(self) -> int:
@@ -347,31 +383,13 @@ class Trainer:
         budget = seconds_left(self.position, self.config) - self._seconds_preparing()
         n_steps = max(1, int((budget - beside) / statistics.median(seconds)))
         n_steps = self.ranks.agree(n_steps)
-        per_step = self._tokens_per_micro_batch * self.config.accumulate
+        per_step = self.rates.tokens_per_micro_batch * self.config.accumulate
         end = datetime.now().astimezone() + timedelta(seconds=budget)
         say(
             f"training {n_steps:,} steps of {per_step:,} tokens, "
             f"to be finished at about {end:%H:%M:%S}"
         )
         return n_steps
-
-    def _summary(self) -> Summary:
-        at = self.position
-        # From the file, not from memory: a resumed run has not seen its first part.
-        rows = list(read_json_lines(self.folder / METRICS)) if self.ranks.is_main else []
-        last = [r["loss"] for r in rows[-max(1, at.n_steps // 20) :] if r["loss"] is not None]
-        heldout = [r["heldout_loss"] for r in rows if "heldout_loss" in r]
-        keeps_best = self.best is not None
-        return Summary(
-            n_steps=at.n_steps,
-            n_skipped=at.n_skipped,
-            n_tokens=micro_batches(at.n_steps, self.config).start * self._tokens_per_micro_batch,
-            seconds=round(at.seconds, 3),
-            loss=statistics.fmean(last) if last else None,
-            heldout_loss=at.best_loss if keeps_best else heldout[-1] if heldout else None,
-            heldout_loss_before=at.first_loss,
-            best_step=at.best_step if keeps_best else None,
-        )
 
     def _replan_if_needed(self) -> int:
         """Twenty times a run: keep to the minutes if the machine became slower or faster."""
@@ -428,9 +446,13 @@ class Trainer:
             return self.folder / f"{SHARDS}/training-{rank}-of-{n_ranks}.safetensors"
         return self.folder / _STATE
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.config.precision == "bf16" else torch.float32
+
     def _make_optimizer(self) -> Optimizer:
         self.model.recompute = self.config.recompute
-        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
+        dtype = self._dtype
         if not self._shards:
             weights = FlatWeights(self.model, dtype, self.crew)
             return FlatOptimizer(weights, self.config.optimizer)
@@ -453,9 +475,3 @@ def _clone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _copy(weights: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
     for name, tensor in into.items():
         tensor.copy_(weights[name])
-
-
-def _note(row: dict[str, float | int | None]) -> str:
-    loss = row["loss"]
-    shown = "skipped: not finite" if loss is None else f"loss {loss:.3f}"
-    return f"{shown}, {row['tokens_per_second']:,.0f} tokens/s"

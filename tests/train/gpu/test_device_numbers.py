@@ -21,7 +21,8 @@ from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 from codling.model.transformer import Transformer
 from codling.train.config import ExpertsConfig, LoopConfig, OptimizerConfig
 from codling.train.step import LossStep
-from codling.train.trainer import METRICS, Trainer
+from codling.train.summary import METRICS
+from codling.train.trainer import Trainer
 
 pytestmark = pytest.mark.long
 TORCH_WARNS = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")

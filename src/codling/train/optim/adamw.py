@@ -37,7 +37,7 @@ class AdamSpan:
         n, device = self.span.stop - self.span.start, weights.master.device
         self.mean = weights.crew.zeros((n,), torch.float32).to(device)
         self.square = weights.crew.zeros((n,), torch.float32).to(device)
-        self.n_updates = torch.zeros((), dtype=torch.int64)
+        self.n_updates = weights.crew.zeros((), torch.int64)
         self.decay = config.weight_decay if kind == "matrix" else 0.0
 
     @property
@@ -50,16 +50,19 @@ class AdamSpan:
         """Update the master weights at `rate` times the peak learning rate."""
         if not self.mean.numel():
             return
-        self.n_updates += 1
         own, part = self.own, self.weights.crew.cut(self.mean.numel())
         master, gradient = self.weights.master[own], self.weights.gradient[own]
         update_adamw(
             (master, gradient, self.mean[part], self.square[part]),
             rate * self.config.learning_rate,
-            int(self.n_updates),
+            int(self.n_updates) + 1,
             self.decay,
             self.config,
         )
+
+    def count_update(self) -> None:
+        """One more update is done."""
+        self.n_updates += bool(self.mean.numel())
 
     def state(self) -> dict[str, Tensor]:
         """What the next update depends on, by name: views, not copies."""

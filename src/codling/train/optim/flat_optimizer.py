@@ -41,18 +41,19 @@ class FlatOptimizer:
             return self._weights.average(loss)
         return ranks.average(self._weights.gradient, loss)
 
-    def step(self, rate: float, *, n_summed: int = 1) -> Tensor:
+    def step(self, rate: float, *, n_summed: int = 1, wanted: Tensor | None = None) -> Tensor:
         """One update at `rate` times the peak learning rates; returns the gradient's norm.
 
-        The gradient is the mean of `n_summed` summed ones. If its norm is not finite, nothing
-        changes; where nobody waits for the norm, such a gradient counts as zero.
+        The gradient is the mean of `n_summed` summed ones. If its norm is not finite, or it is not
+        wanted, nothing changes; where nobody waits for the norm, such a gradient counts as zero.
         """
         norm = self._weights.norm() / n_summed
         if not self.waits:
             scale = (self.config.clip_norm / norm.clamp(min=_TINY)).clamp(max=1.0)
             gradient = self._weights.gradient
-            gradient.mul_(scale / n_summed).masked_fill_(~norm.isfinite(), 0.0)
-        elif math.isfinite(norm):
+            counts = norm.isfinite() if wanted is None else norm.isfinite() & wanted
+            gradient.mul_(scale / n_summed).masked_fill_(~counts, 0.0)
+        elif math.isfinite(norm) and (wanted is None or bool(wanted)):
             self._scale(min(1.0, self.config.clip_norm / max(float(norm), _TINY)) / n_summed)
         else:
             return norm
@@ -60,6 +61,9 @@ class FlatOptimizer:
             part.step(rate)
             self._weights.publish(part.own)
         self._weights.crew.meet()
+        if self._weights.crew.rank == 0:  # for all members, each of which has read it
+            for part in self._parts:
+                part.count_update()
         return norm
 
     def _scale(self, factor: float) -> None:

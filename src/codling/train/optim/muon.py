@@ -56,6 +56,9 @@ class MuonSpan:
             master_NRC.mul_(1 - rate * self.config.weight_decay)
             master_NRC.add_(update_NRC.view(direction_NRC.shape), alpha=-rate * scale)
 
+    def count_update(self) -> None:
+        """Nothing: an update is the same whatever its number."""
+
     def state(self) -> dict[str, Tensor]:
         """What the next update depends on, by name: views, not copies."""
         return {"muon.momentum": self.momentum}

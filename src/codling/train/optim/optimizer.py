@@ -22,10 +22,11 @@ class Optimizer(Protocol):
     def average(self, ranks: Ranks, loss: Tensor) -> Tensor:
         """Average the summed gradient over the ranks in place; returns the average loss."""
 
-    def step(self, rate: float, *, n_summed: int = 1) -> Tensor:
+    def step(self, rate: float, *, n_summed: int = 1, wanted: Tensor | None = None) -> Tensor:
         """One update at `rate` times the peak learning rates; returns the gradient's norm.
 
-        The gradient is the mean of `n_summed` summed ones; one that is not finite changes nothing.
+        The gradient is the mean of `n_summed` summed ones; one that is not finite, or not `wanted`
+        (a truth value on the device), changes nothing.
         """
 
     def weights(self) -> dict[str, Tensor]:

@@ -63,7 +63,7 @@ class ShardedOptimizer:
         dist.all_reduce(loss)
         return loss.div_(ranks.n_ranks)
 
-    def step(self, rate: float, *, n_summed: int = 1) -> Tensor:
+    def step(self, rate: float, *, n_summed: int = 1, wanted: Tensor | None = None) -> Tensor:
         """One update; returns the gradient's norm over all shards."""
         gradients = [
             torch.zeros_like(m) if p.grad is None else _own(p.grad)
@@ -72,7 +72,7 @@ class ShardedOptimizer:
         squares = torch.stack([g.double().square().sum() for g in gradients]).sum()
         dist.all_reduce(squares)
         norm = squares.sqrt().float() / n_summed
-        if math.isfinite(norm):
+        if math.isfinite(norm) and (wanted is None or bool(wanted)):
             scale = min(1.0, self.config.clip_norm / max(float(norm), _TINY)) / n_summed
             self._update([g * scale for g in gradients], rate * self.config.learning_rate)
         for _, parameter in self._trained:
