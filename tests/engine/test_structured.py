@@ -164,6 +164,13 @@ def test_the_way_to_end_json_is_the_shortest(engine: TextEngine, begun: str, end
     assert matcher.accept_string(end)
 
 
+def test_a_value_is_written_before_any_blank(engine: TextEngine) -> None:
+    form = Form.of_schema({"type": "object", "properties": {"a": {"enum": [1, 2]}}}, "s")
+    matcher = xgrammar.GrammarMatcher(engine._forms.prepare(form))
+    assert matcher.accept_string('{"a"')
+    assert find_closing(matcher) == b":1}"
+
+
 def test_a_schema_that_costs_more_than_an_answer_is_refused() -> None:
     deep: object = {"type": "integer"}
     for _ in range(40):

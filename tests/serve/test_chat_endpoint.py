@@ -7,7 +7,7 @@ import httpx
 import pytest
 from langchain_openai import ChatOpenAI
 from langchain_openai import OpenAI as LangChainCompletion
-from openai import BadRequestError, NotFoundError, OpenAI
+from openai import BadRequestError, OpenAI
 from pydantic import SecretStr
 
 from codling.engine.request import SamplingParams
@@ -103,11 +103,9 @@ def test_logprobs_have_text_bytes_and_alternatives(client: OpenAI) -> None:
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
             "messages",
@@ -134,11 +132,6 @@ def test_special_tokens_in_a_message_cannot_end_its_turn(client: OpenAI) -> None
     assert short.usage is not None
     # Read as text they are many tokens; read as marks they would be two.
     assert answer.usage.prompt_tokens > short.usage.prompt_tokens + 10
-
-
-def test_the_responses_api_is_answered_with_a_pointer(client: OpenAI) -> None:
-    with pytest.raises(NotFoundError, match="use /v1/chat/completions"):
-        client.responses.create(model="any", input="hello")
 
 
 def langchain(server: Running, **more: Any) -> ChatOpenAI:

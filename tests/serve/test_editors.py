@@ -222,21 +222,16 @@ def test_zed(server: Running, inserted: str) -> None:
     assert events(call(server, chat["api_url"] + "/chat/completions", body))[-1]["usage"]
 
 
-def test_an_agents_tools_are_refused_in_words_and_left_out_when_it_says_so(
-    server: Running,
-) -> None:
+def test_an_agents_tools_are_told_to_the_model_unless_it_says_none(server: Running) -> None:
     tool = {"type": "function", "function": {"name": "read_file", "parameters": {}}}
     body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "tools": [tool]}
-    for choice in ({}, {"tool_choice": "auto"}, {"tool_choice": "required"}):
-        answer = httpx.post(
-            f"{server.url}/v1/chat/completions", json=body | choice, trust_env=False, timeout=600
-        )
-        assert answer.status_code == 400
-        assert answer.json()["error"]["param"] == "tools"
-        assert "chat mode" in answer.json()["error"]["message"]
     url = f"{EXPECTED}/v1/chat/completions"
-    for quiet in (body | {"tool_choice": "none"}, body | {"tools": []}):
-        assert call(server, url, quiet).json()["choices"][0]["finish_reason"]
+    quiet = call(server, url, body | {"tool_choice": "none"}).json()["usage"]["prompt_tokens"]
+    for agent in (body, body | {"tool_choice": "auto", "stream_options": None}):
+        answer = call(server, url, agent).json()
+        assert answer["choices"][0]["finish_reason"] == "length"
+        assert answer["usage"]["prompt_tokens"] > quiet
+    assert call(server, url, body | {"tools": []}).json()["usage"]["prompt_tokens"] == quiet
 
 
 def test_the_readme_says_what_each_file_was_checked_against() -> None:

@@ -21,9 +21,9 @@ _MAX_STATES = 300
 _IN_STRING = b'"'
 _OUTSIDE = b'}]",:0tfn[{'
 """Closers before openers; a comma before a digit, since a number may go on for ever."""
-_OTHERS = bytes(range(32, 127))
-_LAST = b"\x80\x90\xa0\n\t"
-"""The rest of a character that is written in part, and what few grammars ask for."""
+_OTHERS = bytes(range(33, 127))
+_LAST = b" \x80\x90\xa0\n\t"
+"""Blanks, of which there may be any number; the rest of a character that is written in part."""
 
 
 def find_closing(matcher: Any) -> bytes | None:  # noqa: ANN401 -- xgrammar's, untyped

@@ -13,12 +13,12 @@ Not here: HTTP (serve/), how insertion prompts (tokens/fim.py) and chats (tokens
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Many
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch.nn import functional as F
@@ -241,13 +241,19 @@ class TextEngine:
         text = repository.prompt(cursor, budget=room - n_after, measure=self._n_tokens)
         return self.insert_prompt(text, cursor.suffix, max_tokens=max_tokens)
 
-    def chat_prompt(self, messages: Many[Message], *, begun: str = "") -> list[int]:
+    def chat_prompt(
+        self,
+        messages: Many[Message],
+        *,
+        begun: str = "",
+        tools: Many[Mapping[str, Any]] | None = None,
+    ) -> list[int]:
         """The ids of a conversation, up to where the assistant answers; its answer continues
-        `begun`.
+        `begun`, and may call `tools` if the template knows how.
 
         RequestError or TokenizerError if the model's template does not take it, or there is none.
         """
-        return self.chat_format.ids(messages, begun=begun)
+        return self.chat_format.ids(messages, begun=begun, tools=tools)
 
     def submit(
         self, prompt_ids: Many[int], params: SamplingParams = DEFAULT, *, mode: Mode = "complete"

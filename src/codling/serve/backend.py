@@ -7,15 +7,15 @@ Not here: prompts (prompts.py), HTTP shapes, and the client of another server (u
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from codling.core.errors import SourceError
 from codling.corpus.context import Cursor
 from codling.engine.form import Form
 from codling.engine.request import Delta, Mode, SamplingParams, TokenLogprob
 from codling.serve.side_work import Check
-from codling.tokens.chat import Message
+from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -71,8 +71,18 @@ class Backend(Protocol):
         """
         ...
 
-    def chat_prompt(self, messages: Sequence[Message], *, begun: str = "") -> list[int]:
-        """The prompt of a dialogue, up to where the assistant answers, which it may have begun."""
+    chat_format: ChatFormat
+    """How dialogues become prompts."""
+
+    def chat_prompt(
+        self,
+        messages: Sequence[Message],
+        *,
+        begun: str = "",
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[int]:
+        """The prompt of a dialogue, up to where the assistant answers, which it may have begun;
+        `tools` are told of by the template."""
         ...
 
     def prepare(self, form: Form, marks: Sequence[str] = ()) -> None:
@@ -118,6 +128,7 @@ class LocalBackend:
         self.repository = repository
         self.name = name or engine.name
         self.tokenizer: Tokenizer = engine.tokenizer
+        self.chat_format: ChatFormat = engine.chat_format
         self.max_length: int = engine.max_length
 
     def context_prompt(self, cursor: Cursor, wanted: int) -> list[int] | None:
@@ -139,9 +150,15 @@ class LocalBackend:
         """See Backend."""
         return self.engine.submit(prompt_ids, params, mode=mode)
 
-    def chat_prompt(self, messages: Sequence[Message], *, begun: str = "") -> list[int]:
+    def chat_prompt(
+        self,
+        messages: Sequence[Message],
+        *,
+        begun: str = "",
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[int]:
         """See Backend."""
-        return self.engine.chat_prompt(messages, begun=begun)
+        return self.engine.chat_prompt(messages, begun=begun, tools=tools)
 
     def prepare(self, form: Form, marks: Sequence[str] = ()) -> None:
         """See Backend."""

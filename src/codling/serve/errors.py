@@ -123,8 +123,7 @@ def _from_validation(error: RequestValidationError) -> ApiError:
 def _from_status(request: Request, error: HTTPException) -> ApiError:
     path = request.url.path
     if error.status_code == 404:
-        hint = "; use /v1/chat/completions" if path.endswith("/responses") else ""
-        return ApiError(404, f"there is nothing at {request.method} {path}{hint}", code="not_found")
+        return ApiError(404, f"there is nothing at {request.method} {path}", code="not_found")
     if error.status_code == 405:
         allow = dict(error.headers or {}).get("Allow", "another method")
         return ApiError(

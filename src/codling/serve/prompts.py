@@ -8,6 +8,7 @@ and nothing else.
 Not here: the order of the insertion tokens (tokens/fim.py) and chat templates (tokens/chat.py).
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,7 @@ from codling.serve.schema import (
     Native,
 )
 from codling.serve.side_work import Check
+from codling.serve.tools import ToolPlan, plan_tools, tool_turns
 from codling.tokens.fim import CursorPrompt, insertion_prompt, without_indentation
 from codling.tokens.healing import continuation_prompt
 from codling.tokens.tokenizer import Tokenizer
@@ -92,14 +94,38 @@ def _continuation_ids(
 
 def chat_choices(
     check: Check, request: ChatRequest, backend: Backend, config: ServeConfig
-) -> list[Choice]:
-    """`n` choices of the assistant's next turn."""
-    texts = [message.text() for message in request.messages]
-    refuse_too_long(check, texts, backend.tokenizer, backend.max_length, "messages")
-    ids = chat_ids(request.messages, backend)
+) -> tuple[list[Choice], ToolPlan | None]:
+    """`n` choices of the assistant's next turn, and what its tools mean for them."""
+    ids, plan = chat_ids(check, request, backend)
     room = _room(ids, backend, "messages")
     params = _params(check, ids, request, backend, request.limit or room, config)
-    return _repeat(Choice(prompt_ids=ids, params=params, mode="chat"), request.n)
+    if plan is not None:
+        params = _with_tools(params, plan, backend)
+    return _repeat(Choice(prompt_ids=ids, params=params, mode="chat"), request.n), plan
+
+
+def _with_tools(params: SamplingParams, plan: ToolPlan, backend: Backend) -> SamplingParams:
+    """The parameters with which calls are written; `must` holds the answer to them."""
+    known = backend.tokenizer.control_tokens
+    marks = tuple(mark for mark in plan.format.marks if mark in known)
+    params = replace(params, marks=marks)
+    if params.form is not None:
+        if plan.must:
+            raise RequestError(
+                "tool_choice asks for a call and response_format for another form; send one",
+                param="response_format",
+            )
+        return params
+    form = plan.form()
+    if form is None:
+        return params
+    try:
+        backend.prepare(form, marks)
+    except RequestError as error:
+        if plan.must:
+            raise RequestError(str(error), param="tools") from None
+        return params  # its calls are read all the same
+    return replace(params, form=form)
 
 
 def native_choice(  # noqa: PLR0913 - the request, and what it is asked of
@@ -176,22 +202,36 @@ def plain_ids(check: Check, backend: Backend, prompt: str | list[int]) -> list[i
     return list(prompt) or _start(tokenizer)
 
 
-def chat_ids(messages: Sequence[Message], backend: Backend) -> list[int]:
-    """The prompt of a dialogue; a last assistant turn with `prefix` is continued."""
-    for i, message in enumerate(messages):
-        if message.role in ("tool", "function"):
-            raise RequestError(
-                f"messages[{i}] has role {message.role}, but tools are not supported; use system, "
-                "user or assistant",
-                param="messages",
-            )
-    turns = [
-        {"role": "system" if m.role == "developer" else m.role, "content": m.text()}
-        for m in messages
-    ]
+def chat_ids(
+    check: Check, request: ChatRequest, backend: Backend
+) -> tuple[list[int], ToolPlan | None]:
+    """The prompt of a dialogue, and what its tools mean; a last assistant turn with `prefix` is
+    continued."""
+    messages = request.messages
+    texts = [message.text() for message in messages] + [json.dumps(request.tools or "")]
+    refuse_too_long(check, texts, backend.tokenizer, backend.max_length, "messages")
+    source = backend.chat_format.source(tools=bool(request.tools))
+    plan = plan_tools(request.tools, request.tool_choice, request.parallel_tool_calls, source)
+    turns = tool_turns([_turn(message) for message in messages], plan, source)
+    told = None if plan is None else plan.for_template
     if messages[-1].prefix and messages[-1].role == "assistant":
-        return backend.chat_prompt(turns[:-1], begun=turns[-1]["content"])
-    return backend.chat_prompt(turns)
+        begun = turns[-1]["content"]
+        return backend.chat_prompt(turns[:-1], begun=begun, tools=told), plan
+    return backend.chat_prompt(turns, tools=told), plan
+
+
+def _turn(message: Message) -> dict[str, Any]:
+    """A message as templates take it."""
+    role = {"developer": "system", "function": "tool"}.get(message.role, message.role)
+    turn: dict[str, Any] = {"role": role, "content": message.text()}
+    if message.tool_calls:
+        turn |= {"tool_calls": message.tool_calls}
+        turn["content"] = message.text() or None
+    if message.tool_call_id:
+        turn["tool_call_id"] = message.tool_call_id
+    if message.name:
+        turn["name"] = message.name
+    return turn
 
 
 def mode_of(ids: Sequence[int], tokenizer: Tokenizer) -> Mode:

@@ -21,6 +21,7 @@ from codling.serve.chat import chat
 from codling.serve.completions import complete
 from codling.serve.errors import ApiError
 from codling.serve.infill import infill, native_completion
+from codling.serve.responses import respond
 from codling.serve.schema import (
     ChatRequest,
     CompletionRequest,
@@ -28,8 +29,17 @@ from codling.serve.schema import (
     InfillRequest,
     NativeRequest,
     OutcomeRequest,
+    ResponsesRequest,
 )
 from codling.serve.server import Server
+from codling.serve.tokenizing import (
+    DetokenizeRequest,
+    TokenizeRequest,
+    apply_template,
+    detokenize,
+    slots,
+    tokenize,
+)
 
 WEB = Path(__file__).parent / "web"
 BASES = ("/v1", "/beta", "")
@@ -40,6 +50,8 @@ def add_routes(app: FastAPI, server: Server) -> None:
     """Give `app` all its addresses."""
     app.router.route_class = JsonRoute
     _add_completions(app, server)
+    _add_responses(app, server)
+    _add_tokenizing(app, server)
     _add_models(app, server)
     _add_operations(app, server)
     _add_page(app)
@@ -70,8 +82,54 @@ def _add_completions(app: FastAPI, server: Server) -> None:
         app.post(f"{base}/completions/{{id}}/outcome", summary="Taken or not")(outcome)
         app.post(f"{base}/completions", summary="Continue or insert")(completions)
         app.post(f"{base}/chat/completions", summary="Chat")(chat_completions)
+
     app.post("/completion", summary="Continue, as llama.cpp does")(native)
     app.post("/infill", summary="Insert, as llama.cpp does")(insertion)
+
+
+def _add_responses(app: FastAPI, server: Server) -> None:
+    async def responses(request: Request, asked: ResponsesRequest) -> Response:
+        return await respond(request, asked, server)
+
+    async def response(id: str) -> Response:
+        return JSONResponse(server.responses.response(id))
+
+    async def forget_response(id: str) -> Response:
+        server.responses.forget(id)
+        return JSONResponse({"id": id, "object": "response", "deleted": True})
+
+    async def embeddings() -> Response:
+        raise ApiError(
+            400,
+            "this server writes code and makes no embeddings; use a server with an embedding model",
+            code="not_supported",
+        )
+
+    for base in BASES:
+        app.post(f"{base}/responses", summary="Respond, as OpenAI's newer address")(responses)
+        app.get(f"{base}/responses/{{id}}", summary="A response that is kept")(response)
+        app.delete(f"{base}/responses/{{id}}", summary="Drop a response")(forget_response)
+        app.post(f"{base}/embeddings", include_in_schema=False)(embeddings)
+    app.post("/embedding", include_in_schema=False)(embeddings)
+
+
+def _add_tokenizing(app: FastAPI, server: Server) -> None:
+    async def tokens(request: Request, asked: TokenizeRequest) -> Response:
+        return await tokenize(request, asked, server)
+
+    async def text(asked: DetokenizeRequest) -> Response:
+        return detokenize(asked, server)
+
+    async def prompt(request: Request, asked: ChatRequest) -> Response:
+        return await apply_template(request, asked, server)
+
+    async def running() -> Response:
+        return JSONResponse(slots(server))
+
+    app.post("/tokenize", summary="The ids of a text")(tokens)
+    app.post("/detokenize", summary="The text of ids")(text)
+    app.post("/apply-template", summary="The prompt of a dialogue")(prompt)
+    app.get("/slots", summary="What runs, as llama.cpp tells it")(running)
 
 
 def note_outcome(id: str, told: OutcomeRequest, server: Server) -> Response:
@@ -127,9 +185,17 @@ def _add_operations(app: FastAPI, server: Server) -> None:
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def props() -> Response:
+        tokenizer = server.backend.tokenizer
+        specials = tokenizer.specials
+        source = server.backend.chat_format.source() if server.can_chat else ""
         return JSONResponse(
             {
                 "default_generation_settings": {"n_ctx": server.backend.max_length},
+                "chat_template": source,
+                "bos_token": "" if specials.bos is None else tokenizer.special_text(specials.bos),
+                "eos_token": "" if specials.eos is None else tokenizer.special_text(specials.eos),
+                "modalities": {"vision": False, "audio": False},
+                "is_sleeping": False,
                 "total_slots": server.config.max_streams,
                 "model_alias": server.backend.name,
                 "model_path": str(server.config.model),

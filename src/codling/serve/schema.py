@@ -19,6 +19,7 @@ from pydantic import (
     StrictBool,
     StrictInt,
     Tag,
+    ValidationError,
 )
 
 from codling.core.errors import RequestError
@@ -174,6 +175,9 @@ class Message(BaseModel):
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | Parts | None = None
+    tool_calls: list[Any] | None = Field(default=None, max_length=_MAX_PARTS)
+    tool_call_id: str | None = None
+    name: str | None = None
     prefix: bool = False
     """DeepSeek's: on a last assistant turn, the answer continues this text."""
 
@@ -200,16 +204,7 @@ class ChatRequest(GenerationRequest):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     tools: list[Any] | None = None
     tool_choice: Any = None
-
-    def refuse_unsupported(self) -> None:
-        """Raise RequestError for a setting that is not implemented."""
-        super().refuse_unsupported()
-        if self.tools and self.tool_choice != "none":
-            raise RequestError(
-                'tools are not supported; leave them out, or send tool_choice "none" for an answer '
-                "without them (in an editor: ask or chat mode in place of agent mode)",
-                param="tools",
-            )
+    parallel_tool_calls: bool | None = None
 
     @property
     def n_made(self) -> int:
@@ -225,6 +220,55 @@ class ChatRequest(GenerationRequest):
     def limit(self) -> int | None:
         """The wanted length; max_completion_tokens is the newer spelling and wins."""
         return self.max_completion_tokens or self.max_tokens
+
+
+class ResponsesRequest(GenerationRequest):
+    """POST /v1/responses."""
+
+    input: str | list[Any]
+    instructions: str | None = None
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    tools: list[Any] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    text: dict[str, Any] | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
+    background: bool | None = None
+    conversation: Any = None
+    metadata: dict[str, Any] | None = None
+
+    def refuse_unsupported(self) -> None:
+        """Raise RequestError for a setting that is not implemented."""
+        super().refuse_unsupported()
+        if self.background:
+            raise RequestError("background is not supported; leave it out", param="background")
+        if self.conversation:
+            raise RequestError(
+                "conversation is not supported; use previous_response_id", param="conversation"
+            )
+        if self.n > 1:
+            raise RequestError("a response has one answer; leave n out", param="n")
+
+    def as_chat(self, messages: list[dict[str, Any]]) -> ChatRequest:
+        """The same as a chat request."""
+        shared = {
+            name: getattr(self, name)
+            for name in GenerationRequest.model_fields
+            if name in self.model_fields_set
+        }
+        given = {
+            "tools": self.tools,
+            "tool_choice": self.tool_choice,
+            "parallel_tool_calls": self.parallel_tool_calls,
+            "max_completion_tokens": self.max_output_tokens,
+            "response_format": (self.text or {}).get("format"),
+        }
+        try:
+            return ChatRequest.model_validate({"messages": messages, **shared, **given})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RequestError(f"input: {first['msg'].lower()}", param="input") from None
 
 
 class OutcomeRequest(BaseModel):

@@ -17,6 +17,7 @@ from codling.serve.config import ServeConfig
 from codling.serve.errors import overload_error
 from codling.serve.metrics import Metrics
 from codling.serve.outcomes import CompletionLog
+from codling.serve.response_items import ResponseStore
 from codling.serve.run import Choice, Run
 from codling.serve.sessions import Sessions
 from codling.serve.side_work import Check, SideWork
@@ -45,7 +46,8 @@ class Server:
             if config.log_completions is None
             else CompletionLog(config.log_completions, with_text=config.log_text)
         )
-        self._runs: set[Run] = set()
+        self.responses = ResponseStore()
+        self.runs: set[Run] = set()
 
     async def read(
         self, request: Request, work: Callable[Concatenate[Check, P], R], *args: P.args,
@@ -56,7 +58,7 @@ class Server:
 
     def new_run(self, choices: Sequence[Choice]) -> Run:
         """The run of a request, if there is room for it; else ApiError 503."""
-        busy = sum(len(run.choices) for run in self._runs)
+        busy = sum(len(run.choices) for run in self.runs)
         if busy and busy + len(choices) > self.config.max_streams + self.config.max_waiting:
             raise overload_error(
                 f"{busy} completions are running or waiting; try again in a moment"
@@ -68,8 +70,8 @@ class Server:
         """Inside the block the run is known, so that it can be superseded or stopped."""
         with ExitStack() as stack:
             stack.enter_context(self.sessions.supersede_older(session, run))
-            self._runs.add(run)
-            stack.callback(self._runs.discard, run)
+            self.runs.add(run)
+            stack.callback(self.runs.discard, run)
             stack.callback(self._note_shown, run)
             yield
 
@@ -77,7 +79,7 @@ class Server:
         """End all running requests with a message that says why."""
         self.reading.close()
         self.scoring.close()
-        for run in list(self._runs):
+        for run in list(self.runs):
             run.stop()
 
     def close(self) -> None:

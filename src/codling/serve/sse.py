@@ -31,7 +31,8 @@ class EventStream(StreamingResponse):
     """A streamed answer. When the client leaves, the generator behind it is closed at once."""
 
     def __init__(self, objects: Objects, *, done: bool = True) -> None:
-        """`done`: end with [DONE], as OpenAI does and llama.cpp's own endpoints do not."""
+        """`done`: end with [DONE], as OpenAI does and llama.cpp's own endpoints do not. Objects
+        with a `type` are named events (/v1/responses)."""
         self.objects = objects
         self.text = _frame(objects, done=done)
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -55,7 +56,8 @@ async def _frame(objects: Objects, *, done: bool) -> AsyncGenerator[str, None]:
 
 
 def _event(value: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    name = f"event: {value['type']}\n" if isinstance(value.get("type"), str) else ""
+    return f"{name}data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
 async def await_while_connected(request: Request, answer: Awaitable[Answer]) -> Answer:

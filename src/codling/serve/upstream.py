@@ -111,9 +111,15 @@ class UpstreamBackend:
         lead = prompt_ids.lead if isinstance(prompt_ids, CursorPrompt) else ""
         return UpstreamStream(response, stack, lead)
 
-    def chat_prompt(self, messages: Sequence[Message], *, begun: str = "") -> list[int]:
+    def chat_prompt(
+        self,
+        messages: Sequence[Message],
+        *,
+        begun: str = "",
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[int]:
         """See Backend."""
-        return self.chat_format.ids(messages, begun=begun)
+        return self.chat_format.ids(messages, begun=begun, tools=tools)
 
     def prepare(self, form: Form, _: Sequence[str] = ()) -> None:
         """RequestError for forms that the other server's OpenAI address has no field for."""

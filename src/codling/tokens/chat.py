@@ -147,6 +147,10 @@ class ChatFormat:
             )
         return self._compiled[source]
 
+    def source(self, *, tools: bool = False) -> str:
+        """The template's source; TokenizerError if there is none."""
+        return self.template(tools=tools).source
+
     def ids(
         self,
         messages: Sequence[Message],
