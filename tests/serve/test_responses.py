@@ -128,8 +128,9 @@ def test_items_become_messages() -> None:
 def test_what_cannot_be_honoured_is_refused_by_name(
     client: OpenAI, more: dict[str, Any], param: str
 ) -> None:
+    asked: dict[str, Any] = {"model": "any", "input": "x", "max_output_tokens": 1} | more
     with pytest.raises(BadRequestError) as refused:
-        client.responses.create(**{"model": "any", "input": "x", "max_output_tokens": 1} | more)
+        client.responses.create(**asked)
     assert refused.value.param == param
 
 

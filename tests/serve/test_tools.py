@@ -74,7 +74,7 @@ def test_a_call_that_must_come_comes_whole_or_streamed(client: OpenAI, choice: A
         "max_tokens": 60, "parallel_tool_calls": False,
     }  # fmt: skip
     answer = client.chat.completions.create(**asked).choices[0]
-    (call,) = answer.message.tool_calls or ()
+    (call,) = answer.message.tool_calls or []
     assert call.type == "function"
     check_add(call.function.name, call.function.arguments)
     assert answer.message.content is None
@@ -132,7 +132,7 @@ def test_a_template_that_joins_arguments_as_text_gets_them_as_text() -> None:
 def test_a_template_that_knows_no_tools_is_told_in_the_systems_turn() -> None:
     plan = plan_tools(TOOLS, "auto", None, "{{ messages }}")
     assert plan is not None
-    turns = [
+    turns: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
         {"role": "assistant", "content": None, "tool_calls": [{"function": ADD}]},
         {"role": "tool", "content": "3"},
@@ -161,8 +161,9 @@ def test_a_template_that_knows_no_tools_is_told_in_the_systems_turn() -> None:
 def test_what_is_no_tool_and_no_choice_is_refused_by_name(
     client: OpenAI, more: dict[str, Any], param: str
 ) -> None:
+    asked: dict[str, Any] = {"model": "any", "messages": ASK, "max_tokens": 1} | more
     with pytest.raises(BadRequestError) as refused:
-        client.chat.completions.create(**{"model": "any", "messages": ASK, "max_tokens": 1} | more)
+        client.chat.completions.create(**asked)
     assert refused.value.param == param
 
 

@@ -18,7 +18,7 @@ from codling.serve.run import Choice, Run
 from codling.serve.schema import ChatRequest
 from codling.serve.server import Server
 from codling.serve.sse import EventStream, Objects, await_while_connected
-from codling.serve.tool_parser import Piece, ToolParser
+from codling.serve.tool_parser import AnswerPiece, ToolParser
 from codling.serve.tools import ToolPlan
 
 
@@ -49,10 +49,10 @@ class Reading:
         calls = self._parser.calls if self._parser else []
         return [call.as_message() for call in (calls if self._parallel else calls[:1])]
 
-    def push(self, delta: Delta) -> Iterator[Piece]:
+    def push(self, delta: Delta) -> Iterator[AnswerPiece]:
         """What a delta adds."""
         if self._parser is None:
-            pieces = [Piece(delta.text)] if delta.text else []
+            pieces = [AnswerPiece(delta.text)] if delta.text else []
         else:
             pieces = self._parser.push(delta.text)
             if delta.finish_reason:
@@ -141,7 +141,7 @@ async def _stream_chunks(
         yield head | {"choices": [], "usage": run.usage()}
 
 
-def _delta(piece: Piece) -> dict[str, Any]:
+def _delta(piece: AnswerPiece) -> dict[str, Any]:
     """A piece as OpenAI streams it: a call's name first, then its arguments as they come."""
     if piece.call is None:
         return {"content": piece.text}

@@ -38,14 +38,14 @@ async def respond(request: Request, asked: ResponsesRequest, server: Server) -> 
     chat = asked.as_chat([*system, *said])
     choices, plan = await server.read(request, chat_choices, chat, server.backend, server.config)
     run = server.new_run(choices)
-    answer = _Answer(run, asked, server, plan, said)
+    answer = _ResponseAnswer(run, asked, server, plan, said)
     if asked.stream:
         await run.open(server.backend)
         return EventStream(answer.stream_events(), done=False)
     return JSONResponse(await await_while_connected(request, answer.answer_at_once()))
 
 
-class _Answer:
+class _ResponseAnswer:
     """One response as it is made."""
 
     def __init__(

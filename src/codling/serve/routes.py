@@ -123,13 +123,13 @@ def _add_tokenizing(app: FastAPI, server: Server) -> None:
     async def prompt(request: Request, asked: ChatRequest) -> Response:
         return await apply_template(request, asked, server)
 
-    async def running() -> Response:
+    async def show_slots() -> Response:
         return JSONResponse(slots(server))
 
     app.post("/tokenize", summary="The ids of a text")(tokens)
     app.post("/detokenize", summary="The text of ids")(text)
     app.post("/apply-template", summary="The prompt of a dialogue")(prompt)
-    app.get("/slots", summary="What runs, as llama.cpp tells it")(running)
+    app.get("/slots", summary="What runs, as llama.cpp tells it")(show_slots)
 
 
 def note_outcome(id: str, told: OutcomeRequest, server: Server) -> Response:

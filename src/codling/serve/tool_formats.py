@@ -30,6 +30,8 @@ _MARK = "<\uff5ctool\u2581{}\uff5c>"
 """DeepSeek's marks, with the bar U+FF5C and the low line U+2581."""
 _BEGIN, _SEP, _END = (_MARK.format(n) for n in ("call\u2581begin", "sep", "call\u2581end"))
 _CALLS_BEGIN, _CALLS_END = _MARK.format("calls\u2581begin"), _MARK.format("calls\u2581end")
+_MAX_BLANKS = 32
+"""Between the parts of arguments."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def _tag(format: ToolFormat, tool: Mapping[str, Any]) -> dict[str, Any]:
     name = tool["name"]
     schema = bind_lengths(tool.get("parameters") or {"type": "object", "properties": {}})
     content: dict[str, Any] = {"type": "json_schema", "json_schema": schema}
+    content["max_whitespace_cnt"] = _MAX_BLANKS
     if format.is_xml:
         content["style"] = "qwen_xml"
     begin = format.begin.replace("NAME", json.dumps(name)).replace("BARE", name)

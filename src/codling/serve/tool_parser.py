@@ -41,7 +41,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Piece:
+class AnswerPiece:
     """What comes next: text, or a call (that begins, if `begins`) with more of its arguments."""
 
     text: str = ""
@@ -62,12 +62,12 @@ class ToolParser:
         self._tail: tuple[str, ...] = ()
         self._has_text = False
 
-    def push(self, text: str) -> list[Piece]:
+    def push(self, text: str) -> list[AnswerPiece]:
         """What is certain now."""
         self._held += text
         return list(self._read(is_last=False))
 
-    def flush(self) -> list[Piece]:
+    def flush(self) -> list[AnswerPiece]:
         """What is left, when no more will come."""
         pieces = list(self._read(is_last=True))
         if self._held and self._call is None:
@@ -75,7 +75,7 @@ class ToolParser:
         self._held = ""
         return pieces
 
-    def _read(self, *, is_last: bool) -> Iterator[Piece]:
+    def _read(self, *, is_last: bool) -> Iterator[AnswerPiece]:
         while True:
             before = self._held, self._call, self._tail
             if self._call is not None:
@@ -87,7 +87,7 @@ class ToolParser:
             if before == (self._held, self._call, self._tail):
                 return
 
-    def _read_outside(self, *, is_last: bool) -> Iterator[Piece]:
+    def _read_outside(self, *, is_last: bool) -> Iterator[AnswerPiece]:
         at = self._trigger()
         if at is None:
             n_kept = 0 if is_last else self._n_doubtful()
@@ -110,7 +110,7 @@ class ToolParser:
         else:
             yield from self._read_whole(is_last=is_last)
 
-    def _read_arguments(self) -> Iterator[Piece]:
+    def _read_arguments(self) -> Iterator[AnswerPiece]:
         assert self._call is not None
         if not self._call.arguments:
             self._held = self._held.lstrip()
@@ -118,7 +118,7 @@ class ToolParser:
         part, self._held = _cut(self._held, n)
         self._call.arguments += part
         if part:
-            yield Piece(part, self._call)
+            yield AnswerPiece(part, self._call)
         if self._scan.is_done:
             self._call, self._tail = None, self._format.tail
 
@@ -132,7 +132,7 @@ class ToolParser:
                 return
             self._tail = self._tail[1:]
 
-    def _read_whole(self, *, is_last: bool) -> Iterator[Piece]:
+    def _read_whole(self, *, is_last: bool) -> Iterator[AnswerPiece]:
         """A call whose parts stand in another order: known when all of it is there."""
         start = self._held.find("{")
         if start >= 0:
@@ -148,14 +148,14 @@ class ToolParser:
                     assert call is not None
                     call.arguments = found[1]
                     yield piece
-                    yield Piece(found[1], call)
+                    yield AnswerPiece(found[1], call)
                     return
                 yield from self._give_up(start + n)
                 return
         if is_last or (start < 0 and len(self._held) > _LONGEST_HEAD):
             yield from self._give_up(len(self._held))
 
-    def _read_xml(self, *, is_last: bool) -> Iterator[Piece]:
+    def _read_xml(self, *, is_last: bool) -> Iterator[AnswerPiece]:
         end = _XML_END.search(self._held)
         if end is None and not is_last:
             return
@@ -171,24 +171,24 @@ class ToolParser:
         assert call is not None
         call.arguments = _xml_arguments(body, self._schemas[call.name])
         yield piece
-        yield Piece(call.arguments, call)
+        yield AnswerPiece(call.arguments, call)
 
-    def _begin(self, name: str) -> Piece:
+    def _begin(self, name: str) -> AnswerPiece:
         self._call = Call(len(self.calls), name)
         self.calls.append(self._call)
-        return Piece(call=self._call, begins=True)
+        return AnswerPiece(call=self._call, begins=True)
 
-    def _give_up(self, n: int) -> Iterator[Piece]:
+    def _give_up(self, n: int) -> Iterator[AnswerPiece]:
         """What began like a call is text."""
         free, self._held = _cut(self._held, n)
         yield from self._text(free)
 
-    def _text(self, text: str) -> list[Piece]:
+    def _text(self, text: str) -> list[AnswerPiece]:
         # Blanks between calls are no text.
         if not text or (self.calls and not text.strip()):
             return []
         self._has_text = self._has_text or bool(text.strip())
-        return [Piece(text)]
+        return [AnswerPiece(text)]
 
     def _trigger(self) -> int | None:
         """Where a call may begin."""
@@ -277,11 +277,16 @@ def _xml_arguments(body: str, schema: Mapping[str, Any]) -> str:
     found: dict[str, Any] = {}
     for name, value in _PARAMETER.findall(body):
         declared = properties.get(name)
-        found[name] = value
-        if isinstance(declared, Mapping) and declared.get("type") != "string":
-            with suppress(RequestError):
-                found[name] = parse_row(value, "the value", RequestError)
+        is_text = not isinstance(declared, Mapping) or declared.get("type") == "string"
+        found[name] = value if is_text else _read_value(value)
     return json.dumps(found, ensure_ascii=False)
+
+
+def _read_value(text: str) -> Any:  # noqa: ANN401 -- JSON
+    """JSON, or the text where it is none."""
+    with suppress(RequestError):
+        return parse_row(text, "the value", RequestError)
+    return text
 
 
 def _cut(text: str, n: int) -> tuple[str, str]:
