@@ -30,6 +30,7 @@ from codling.engine.request import SamplingParams
 from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence
 from codling.model.config import ModelConfig
+from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 
 SMALL = ModelConfig(
@@ -82,10 +83,10 @@ def main() -> None:
             latency(name, sides[name])
 
 
-def ours(folder: Path, dtype: torch.dtype, *, fuse: bool = True, int8: bool = False) -> Side:
+def ours(folder: Path, dtype: torch.dtype, *, fuse: bool = True, bits: Bits | None = None) -> Side:
     """Our engine, stepped directly."""
     runner = Runner(
-        load_model(folder, dtype=dtype), n_slots=2, max_length=1024, fuse=fuse, int8=int8
+        load_model(folder, dtype=dtype), n_slots=2, max_length=1024, fuse=fuse, bits=bits
     )
     engine = Engine(runner)
 
@@ -155,7 +156,7 @@ SIDES: dict[str, Callable[[Path], Side]] = {
     "transformers-bfloat16": lambda folder: peer(folder, torch.bfloat16),
     "ours-float32": lambda folder: ours(folder, torch.float32),
     "ours-bfloat16": lambda folder: ours(folder, torch.bfloat16),
-    "ours-int8": lambda folder: ours(folder, torch.bfloat16, int8=True),
+    "ours-int8": lambda folder: ours(folder, torch.bfloat16, bits=8),
     "ours-float32-plain": lambda folder: ours(folder, torch.float32, fuse=False),
 }
 

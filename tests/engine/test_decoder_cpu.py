@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from codling.core.errors import ConfigError
-from codling.engine.decoder_cpu import FusedDecoder, can_fuse, quantise_rows, stacked_cache
+from codling.core.team import Pace, Team
+from codling.engine.decoder_cpu import FusedDecoder, can_fuse, stacked_cache
 from codling.engine.kernels import decode_cpu as kernels
-from codling.engine.kernels.team import Pace, Team
 from codling.engine.runner import Runner
 from codling.model.cache import KVCache
-from codling.model.config import MLAConfig, ModelConfig, RopeConfig
+from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
+from codling.model.packed.convert import pack_model
+from codling.model.packed.linear import is_packed
 from codling.model.transformer import Transformer
 
 CONFIG = ModelConfig(
@@ -48,7 +49,9 @@ def logits_of_both(
     before = [tuple(t.clone() for t in store) for store in cache.stores]
     plain = model.logits(model(prompts[:, :1], cache=cache)[:, 0]).float()
     after = [tuple(t.clone() for t in store) for store in cache.stores]
-    decoder = FusedDecoder(model, keys, values, int8=int8, n_threads=n_threads)
+    if int8:
+        pack_model(model, 8)
+    decoder = FusedDecoder(model, keys, values, n_threads=n_threads)
     for store, kept in zip(cache.stores, before, strict=True):
         for tensor, old in zip(store, kept, strict=True):
             tensor.copy_(old)
@@ -84,10 +87,20 @@ def test_a_few_tokens_at_once_see_each_other_in_order() -> None:
     decoder.close()
 
 
-def test_int8_is_refused_where_there_is_no_compiled_loop() -> None:
-    model = random_model(replace(CONFIG, n_kv_heads=None, mla=MLAConfig()))
-    with pytest.raises(ConfigError, match="int8 is for dense models on Linux CPUs"):
-        Runner(model, n_slots=1, max_length=16, fuse=True, int8=True)
+def test_a_model_that_the_loop_does_not_know_is_packed_all_the_same() -> None:
+    mla = MLAConfig(kv_lora_rank=24, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=16)
+    experts = MoEConfig(
+        n_routed_experts=4, n_shared_experts=1, n_experts_per_token=2, moe_intermediate_size=16
+    )
+    model = random_model(replace(CONFIG, n_kv_heads=None, mla=mla, moe=experts))
+    tokens = torch.arange(12)[None]
+    with torch.inference_mode():
+        plain = model.logits(model(tokens))
+        runner = Runner(model, n_slots=1, max_length=16, fuse=True, bits=8)
+        got = model.logits(model(tokens))
+    assert runner.fused is None
+    assert is_packed(model)
+    assert float((got - plain).norm() / plain.norm()) < 0.06
 
 
 def test_biases_and_tied_embeddings_are_taken_along() -> None:
@@ -129,12 +142,6 @@ def test_bfloat16_is_nearer_to_float32_than_the_plain_model_in_bfloat16() -> Non
     assert float((got - exact).norm()) < 1.2 * float((plain - exact).norm())
 
 
-def test_an_int8_row_is_right_to_half_a_step() -> None:
-    w = torch.randn(7, 33, generator=torch.Generator().manual_seed(0))
-    q, scale = quantise_rows(w)
-    assert float(((q * scale[:, None]) - w).abs().max()) <= float(scale.max()) / 2 + 1e-6
-
-
 def test_only_dense_models_on_the_cpu_are_fused() -> None:
     assert can_fuse(random_model())
     assert can_fuse(random_model(replace(CONFIG, qk_norm=True)))
@@ -165,7 +172,7 @@ def test_a_team_runs_work_on_all_threads_and_ends() -> None:
     seen: list[int] = []
     done = [False] * 3
 
-    def work(thread: int) -> None:
+    def work(thread: int, _: int) -> None:
         seen.append(thread)
         done[thread] = True
         while not all(done):
@@ -174,9 +181,26 @@ def test_a_team_runs_work_on_all_threads_and_ends() -> None:
     team.run(work, 3)
     assert sorted(seen) == [0, 1, 2]
     seen.clear()
-    team.run(seen.append, 1)
+    team.run(lambda thread, n: seen.extend((thread, n)), 1)
     team.close()
-    assert seen == [0]
+    assert seen == [0, 1]
+
+
+def test_a_team_that_is_taken_lets_another_caller_work_alone() -> None:
+    team = Team(2)
+    seen: list[tuple[int, int]] = []
+    done = [False] * 2
+
+    def work(thread: int, _: int) -> None:
+        if thread == 0:
+            team.run(lambda thread, n: seen.append((thread, n)), 2)
+        done[thread] = True
+        while not all(done):
+            pass
+
+    team.run(work, 2)
+    team.close()
+    assert seen == [(0, 1)]
 
 
 def test_the_clock_decides_between_one_thread_and_all() -> None:

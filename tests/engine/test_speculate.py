@@ -18,6 +18,7 @@ from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence
 from codling.engine.speculate import Odds, Price, Speculation
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig
+from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 
 DENSE = ModelConfig(
@@ -69,9 +70,10 @@ class Guesses:
 
 
 def engine_of(kind: str, n_slots: int = 4) -> Engine:
-    shape, dtype, fuse, int8 = KINDS[kind]
+    shape, dtype, fuse, is_packed = KINDS[kind]
     model = Transformer(shape, torch.Generator().manual_seed(1)).to(dtype)
-    engine = Engine(Runner(model, n_slots=n_slots, max_length=128, fuse=fuse, int8=int8))
+    bits: Bits | None = 8 if is_packed else None
+    engine = Engine(Runner(model, n_slots=n_slots, max_length=128, fuse=fuse, bits=bits))
     engine.price = Free()
     return engine
 

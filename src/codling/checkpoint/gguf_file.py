@@ -91,6 +91,31 @@ class GgufTensor:
         self.copy_into(out)
         return out
 
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a stored block."""
+        return int(GGML_QUANT_SIZES[self.kind][1])
+
+    @property
+    def not_finite(self) -> str:
+        """What is wrong with a tensor whose scales or numbers are no numbers."""
+        return (
+            f"{self.path}: tensor {self.name} holds NaN or infinities, in its numbers "
+            "or in the scales of its blocks; download the file again"
+        )
+
+    def raw_rows(self, first: int, n_rows: int) -> npt.NDArray[np.uint8]:
+        """Stored rows of a matrix as they are, [n_rows, row_bytes], in the map."""
+        begin, count = self.begin + first * self.row_bytes, n_rows * self.row_bytes
+        raw = np.frombuffer(self.data, dtype=np.uint8, count=count, offset=begin)
+        return raw.reshape(n_rows, self.row_bytes)
+
+    def release_rows(self, first: int, n_rows: int) -> None:
+        """Give the pages of stored rows back to the file."""
+        begin = self.begin + first * self.row_bytes
+        page = begin // mmap.PAGESIZE * mmap.PAGESIZE
+        self.data.madvise(mmap.MADV_DONTNEED, page, begin + n_rows * self.row_bytes - page)
+
     def slices(self, names: list[str]) -> list["GgufTensor"]:
         """The tensor cut along its first dimension, for example into experts."""
         step = self.n_bytes // self.shape[0]
@@ -102,21 +127,15 @@ class GgufTensor:
     def _chunks(self, n_rows: int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         step = max(1, _CHUNK_NUMBERS // self.shape[-1])
         for first in range(0, n_rows, step):
-            begin = self.begin + first * self.row_bytes
-            count = min(step, n_rows - first) * self.row_bytes
-            raw = np.frombuffer(self.data, dtype=np.uint8, count=count, offset=begin)
+            raw = self.raw_rows(first, min(step, n_rows - first))
             # As one long row: blocks know no rows, and gguf takes 16 rows at a time.
             with np.errstate(all="ignore"):
                 numbers = dequantize(raw.reshape(1, -1), self.kind)
                 # The sum of finite numbers may be infinite: only then each is checked.
                 if not np.isfinite(numbers.sum()) and not np.isfinite(numbers).all():
-                    raise CheckpointError(
-                        f"{self.path}: tensor {self.name} holds NaN or infinities, in its numbers "
-                        "or in the scales of its blocks; download the file again"
-                    )
+                    raise CheckpointError(self.not_finite)
             yield first, numbers.reshape(-1, self.shape[-1])
-            page = begin // mmap.PAGESIZE * mmap.PAGESIZE
-            self.data.madvise(mmap.MADV_DONTNEED, page, begin + count - page)
+            self.release_rows(first, len(raw))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ Not here: tokenizers (tokens/), the optimiser's state (train/).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +21,10 @@ from torch import Tensor, nn
 from codling.checkpoint.adapter import ADAPTER_CONFIG, check_base, load_adapter, merge
 from codling.checkpoint.compressed import expand_names, is_compressed
 from codling.checkpoint.gguf import gguf_config, gguf_tensors
-from codling.checkpoint.gguf_file import read_gguf
+from codling.checkpoint.gguf_file import GgufTensor, read_gguf
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.names import ParameterPart, parameter_parts
+from codling.checkpoint.pack import pack_tensors
 from codling.checkpoint.safetensors_file import (
     COMPRESSED_DTYPES,
     DTYPES,
@@ -30,40 +33,19 @@ from codling.checkpoint.safetensors_file import (
 )
 from codling.checkpoint.settings import from_published
 from codling.checkpoint.store import CONFIG, INDEX, WEIGHTS
+from codling.checkpoint.stored import StoredTensor
 from codling.core.errors import CheckpointError, name_faults
 from codling.core.foreign_json import read_object
 from codling.model.config import ModelConfig
+from codling.model.packed.convert import pack_model
+from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 
 _SHARD_NAME = re.compile(r"[^/\\\0]{1,200}\.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _PARTS = (".safetensors", ".json", ".jinja")
-
-
-class StoredTensor(Protocol):
-    """A tensor in a file, under its published name."""
-
-    @property
-    def name(self) -> str:
-        """Published name."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape in the model."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Stored type, or the one that it is naturally expanded to."""
-
-    @property
-    def where(self) -> str:
-        """For messages: the file."""
-
-    def map_as(self, dtype: torch.dtype) -> Tensor | None:
-        """The tensor without a copy, or None if it must be converted."""
-
-    def copy_into(self, out: Tensor) -> None:
-        """Convert into `out`."""
+Progress = Callable[[int, int], None]
+"""Told how many bytes have been read, and how many there are."""
 
 
 def load_config(path: Path) -> ModelConfig:
@@ -80,17 +62,21 @@ def is_gguf(path: Path) -> bool:
     return path.suffix.lower() == ".gguf" and path.exists() and not path.is_dir()
 
 
-def load_model(
+def load_model(  # noqa: PLR0913 -- where from, and in what shape
     path: Path,
     *,
     dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
     adapter: Path | None = None,
+    bits: Bits | None = None,
+    progress: Progress | None = None,
 ) -> Transformer:
     """The model at `path`, or of that name on the hub, in evaluation mode, in type `dtype`.
 
     `dtype` None takes the stored type of the embedding, and bfloat16 for GGUF. `adapter` is added
-    to the weights.
+    to the weights. `bits` packs the matrices (on the CPU): those that are stored in 4 to 8 bits as
+    they are, others rounded to so many. `progress` is told how many bytes of weights have been
+    read, and of how many.
     Raises CheckpointError, one line that names the tensor, if weights are missing, left over, of
     the wrong shape, damaged or pickled.
     """
@@ -98,17 +84,54 @@ def load_model(
     if adapter is not None:
         check_base(adapter, path)
     with name_faults(path, CheckpointError):
-        model = _load(path, dtype, torch.device(device))
+        loads = None if adapter is not None else bits
+        model = _load(path, dtype, torch.device(device), loads, progress)
     if adapter is not None:
         merge(model, load_adapter(adapter))
+        if bits is not None:
+            pack_model(model, bits)
     return model
 
 
-def _load(path: Path, dtype: torch.dtype | None, device: torch.device) -> Transformer:
+def _load(
+    path: Path,
+    dtype: torch.dtype | None,
+    device: torch.device,
+    bits: Bits | None,
+    progress: Progress | None,
+) -> Transformer:
     config, stored = read_stored(path)
     model = build_empty(config)
-    _fill(model, stored, dtype or _stored_type(stored), device)
+    note = _Tally(stored, progress).note
+    dtype = dtype or _stored_type(stored)
+    placed = place_tensors(model, stored)
+    if bits is not None:
+        placed = pack_tensors(model, placed, bits, dtype, note)
+    _fill(model, placed, dtype, device, note)
     return model.eval()
+
+
+class _Tally:
+    """Counts the bytes of tensors that have been read."""
+
+    def __init__(self, stored: list[StoredTensor], progress: Progress | None) -> None:
+        self._sizes = {tensor.name: _n_bytes(tensor) for tensor in stored}
+        self._progress, self._n_done = progress, 0
+        self._lock = Lock()
+
+    def note(self, tensor: StoredTensor) -> None:
+        """One more."""
+        with self._lock:
+            self._n_done += self._sizes[tensor.name]
+            if self._progress is not None:
+                self._progress(self._n_done, sum(self._sizes.values()))
+
+
+def _n_bytes(tensor: StoredTensor) -> int:
+    """Bytes in the file, as far as the format says."""
+    if isinstance(tensor, GgufTensor):
+        return tensor.n_bytes
+    return prod(tensor.shape) * tensor.dtype.itemsize
 
 
 def read_stored(path: Path) -> tuple[ModelConfig, list[StoredTensor]]:
@@ -249,14 +272,16 @@ def place_tensors(
 
 def _fill(
     model: Transformer,
-    stored: list[StoredTensor],
+    placed: list[tuple[StoredTensor, ParameterPart]],
     dtype: torch.dtype,
     device: torch.device,
+    note: Callable[[StoredTensor], None],
 ) -> None:
     """Give every parameter of a meta model its weights."""
     parameters = dict(model.named_parameters())
     weights: dict[str, Tensor] = {}
-    for tensor, place in place_tensors(model, stored):
+    for tensor, place in placed:
+        note(tensor)
         mapped = tensor.map_as(dtype) if device.type == "cpu" and not place.index else None
         if mapped is not None:
             weights[place.parameter] = mapped

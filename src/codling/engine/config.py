@@ -5,7 +5,7 @@ Not here: the settings themselves (verbs.py, serve/config.py, evaluate/config.py
 
 from typing import Literal
 
-Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"]
 """How weights are held; "auto" is float32 on the CPU and bfloat16 on a GPU, float16 is for GPUs
 without bfloat16."""
 FORMER_NAMES = {"dtype": "precision", "context": "max_length"}

@@ -15,19 +15,21 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import accumulate
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from codling.core.team import Pace, Team
 from codling.engine.kernels import decode_cpu as kernels
-from codling.engine.kernels.team import Pace, Team
-from codling.model.attention import Attention
 from codling.model.cache import KVCache
 from codling.model.config import ModelConfig
-from codling.model.mlp import MLP
+from codling.model.packed.kernels import ENTRY, entry_of, new_activations, new_scratch
+from codling.model.packed.linear import PackedLinear
+from codling.model.packed.matrix import LANES, TOP
+from codling.model.packed.tile_ir import GROUP
 from codling.model.transformer import Transformer
 
 Array = np.ndarray[Any, Any]
@@ -39,9 +41,9 @@ _MAX_TOKENS = 16
 
 def can_fuse(model: Transformer) -> bool:
     """Whether the compiled loop supports this model: dense, float32 or bfloat16."""
-    if not hasattr(os, "sched_yield"):
+    if os.name != "posix":
         return False
-    weight = model.embed_tokens.weight
+    weight = model.norm.weight
     known = weight.dtype in (torch.float32, torch.bfloat16) and weight.device.type == "cpu"
     shape = model.config
     return known and shape.mla is None and shape.moe is None
@@ -61,7 +63,7 @@ def stacked_cache(
 
 
 class FusedDecoder:
-    """Packed weights, scratch memory and threads for one model and one cache."""
+    """Matrices, scratch memory and threads for one model and one cache."""
 
     def __init__(
         self,
@@ -69,31 +71,34 @@ class FusedDecoder:
         k_NBKSD: Tensor,
         v_NBKSD: Tensor,
         *,
-        int8: bool = False,
         n_threads: int | None = None,
     ) -> None:
         config = model.config
+        self._model = model
         self._max_length = k_NBKSD.shape[3]
         self.max_tokens = max(k_NBKSD.shape[1], _MAX_TOKENS)
         """Tokens per step, of all chunks together."""
         model.rope.reserve(self._max_length)
         self._rope = (_array(model.rope.cos.float()), _array(model.rope.sin.float()))
         self._cache = (_array(k_NBKSD), _array(v_NBKSD))
-        self._weights = _pack(model, int8)
+        self._entries, self._kept = _matrices(model)
+        self._weights = _vectors(model)
         self._shape = (
             config.n_heads,
             config.kv_heads,
             config.head_size,
             float(config.rms_norm_eps),
             np.float32(config.softmax_scale),
+            LANES // gcd(LANES, config.head_size),
         )
-        self._team = Team(n_threads or _n_useful_threads(model))
-        self._scratch = self._new_scratch(config)
+        self._team = Team(n_threads or _n_useful_threads(self._kept))
+        self._allocate(config)
         self._sync = np.zeros(16, dtype=np.int64)
         self._paces: dict[int, Pace] = {}
         self.step([[0]], [0], [0], [[0]])  # compiles at the first use, and touches all weights
         self._paces.clear()
 
+    @torch.inference_mode()
     def step(
         self,
         chunks: Sequence[Sequence[int]],
@@ -110,79 +115,109 @@ class FusedDecoder:
         before = accumulate(map(len, chunks), initial=0)
         places = [n + at for n, each in zip(before, wanted, strict=False) for at in each]
         flat = [
-            (token, row, start + i)
+            (row, start + i)
             for chunk, row, start in zip(chunks, rows, starts, strict=True)
-            for i, token in enumerate(chunk)
+            for i in range(len(chunk))
         ]
         assert len(flat) <= self.max_tokens
         columns = (*zip(*flat, strict=True), places)
         step = tuple(np.array(values, dtype=np.int64) for values in columns)
-        parts = (self._sync, self._shape, step, self._weights, self._rope, self._cache)
+        tokens = torch.tensor([token for chunk in chunks for token in chunk])
+        self._scratch[0][: len(flat)] = self._model.embed_tokens(tokens).float().numpy()
+        parts = (self._sync, self._shape, step, self._entries, self._weights, self._rope)
+        more = (self._cache, self._scratch, self._works, self._shared, self._logits)
         pace = self._paces.setdefault(len(flat), Pace(self._team.n_threads))
-        n = pace.choose()
+        n_best = pace.choose()
         started = time.perf_counter()
-        self._team.run(lambda thread: kernels.decode(thread, n, *parts, self._scratch), n)
-        pace.record(n, time.perf_counter() - started)
-        return torch.from_numpy(self._scratch[-1][: len(places)])
+        self._team.run(lambda thread, n: kernels.decode(thread, n, *parts, *more), n_best)
+        pace.record(n_best, time.perf_counter() - started)
+        return torch.from_numpy(self._logits[: len(places)])
 
     def close(self) -> None:
         """End the helper threads."""
         self._team.close()
 
-    def _new_scratch(self, config: ModelConfig) -> tuple[Array, ...]:
-        n_threads, n_rows, hidden = self._team.n_threads, self.max_tokens, config.hidden_size
-        n_heads, n_kv, width = self._shape[:3]
-        shapes = (
-            (n_rows, hidden),
-            (n_threads, n_rows, hidden),
-            (n_rows, (n_heads + 2 * n_kv) * width),
-            (n_rows, n_heads * width),
-            (n_rows, config.intermediate_size),
-            (n_threads, self._max_length),
-            (n_rows, config.vocab_size),
+    def _allocate(self, config: ModelConfig) -> None:
+        """Memory that all threads share, and that each has for itself."""
+        n_rows, hidden, width = self.max_tokens, config.hidden_size, config.head_size
+        heads, inner = config.n_heads, config.intermediate_size
+        widths = (hidden, (heads + 2 * config.kv_heads) * width, heads * width, inner, inner)
+        self._scratch = tuple(np.zeros((n_rows, n), dtype=np.float32) for n in widths)
+        n_groups = -(-max(widths) // TOP) * (TOP // GROUP)
+        self._shared = _activations(n_rows, n_groups)
+        own = _activations(kernels.FEW, n_groups)
+        self._works = tuple(
+            (
+                *(np.zeros_like(each) for each in own),
+                np.zeros(n_rows * hidden, dtype=np.float32),
+                np.zeros(self._max_length, dtype=np.float32),
+                new_scratch(n_groups),
+            )
+            for _ in range(self._team.n_threads)
         )
-        return tuple(np.zeros(shape, dtype=np.float32) for shape in shapes)
+        self._logits = np.zeros((n_rows, config.vocab_size), dtype=np.float32)
 
 
-def quantise_rows(w_NM: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 weights and a float32 scale per row: w is about q x scale, to half a step of scale.
+def _activations(n_tokens: int, n_groups: int) -> tuple[Array, Array]:
+    bytes_RM, factors_RF = new_activations(n_tokens, n_groups)
+    return bytes_RM.reshape(-1), factors_RF.reshape(-1)
 
-    >>> q, scale = quantise_rows(torch.tensor([[0.5, -1.27]]))
-    >>> q.tolist(), round(scale.item(), 4)
-    ([[50, -127]], 0.01)
+
+def _matrices(model: Transformer) -> tuple[Array, list[Array]]:
+    """What the kernel is told of the matrices of each layer, [N + 1, 7, ENTRY], and their memory.
+
+    The output matrix is the first of the last row. Float parameters become views of memory from
+    numpy.
     """
-    w_NM = w_NM.float()
-    scale_N = w_NM.abs().amax(dim=-1).clamp_min(1e-12) / 127
-    return (w_NM / scale_N[..., None]).round_().to(torch.int8), scale_N
+    kept: list[Array] = []
+    rows = []
+    for block in model.layers:
+        attention: Any = block.self_attn
+        mlp: Any = block.mlp
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+        linears = (*projections, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+        rows.append([_entry(linear, kept) for linear in linears])
+    head = _entry(model.lm_head, kept)
+    model.tie()
+    rows.append([head, *([0] * ENTRY for _ in range(6))])
+    return np.array(rows, dtype=np.int64), kept
 
 
-def _pack(model: Transformer, int8: bool) -> tuple[Any, ...]:
-    attentions: list[Attention] = [block.self_attn for block in model.layers]  # type: ignore[misc]
-    mlps: list[MLP] = [block.mlp for block in model.layers]  # type: ignore[misc]
-    qkv = _matrix([[a.q_proj, a.k_proj, a.v_proj] for a in attentions], int8)
-    biases = [[p.bias for p in (a.q_proj, a.k_proj, a.v_proj)] for a in attentions]
-    has_bias = model.config.attention_bias
-    bias_NX = torch.zeros(qkv[0].shape[:2])
-    if has_bias:
+def _entry(linear: nn.Module, kept: list[Array]) -> list[int]:
+    if isinstance(linear, PackedLinear):
+        matrix = linear.matrix
+        kept += [matrix.codes, matrix.scales, matrix.tops]
+        return entry_of(matrix)
+    assert isinstance(linear, nn.Linear)
+    weight = linear.weight
+    moved = _zeros(tuple(weight.shape), weight.dtype)
+    moved.copy_(weight.detach())
+    linear.weight.data = moved
+    kept.append(_array(moved))
+    kind = kernels.FLOAT32 if weight.dtype == torch.float32 else kernels.BFLOAT16
+    return [kind, *weight.shape, 0, kept[-1].ctypes.data, *([0] * (ENTRY - 5))]
+
+
+def _vectors(model: Transformer) -> tuple[Any, ...]:
+    """Biases [N, X] and norms [N, 2, D] of queries, keys and values; norms [N, 2, E] and [E]."""
+    config = model.config
+    attentions: list[Any] = [block.self_attn for block in model.layers]
+    width = (config.n_heads + 2 * config.kv_heads) * config.head_size
+    bias_NX = torch.zeros(config.n_layers, width)
+    if config.attention_bias:
+        biases = [[p.bias for p in (a.q_proj, a.k_proj, a.v_proj)] for a in attentions]
         bias_NX = torch.stack([torch.cat([b.float() for b in row]) for row in biases])
     norms = [
         torch.stack([b.input_layernorm.weight, b.post_attention_layernorm.weight])  # type: ignore[list-item,union-attr]
         for b in model.layers
     ]
-    head, head_scale = _matrix([[model.lm_head]], int8)
-    embed = _array(model.embed_tokens.weight)  # after the head, whose tensor it may be
     return (
-        embed,
-        (qkv, _array(bias_NX), _norms_of_heads(model.config, attentions)),
-        _matrix([[a.o_proj] for a in attentions], int8),
-        _matrix([[m.gate_proj, m.up_proj] for m in mlps], int8),
-        _matrix([[m.down_proj] for m in mlps], int8),
+        (_array(bias_NX), _norms_of_heads(config, attentions)),
         (_array(torch.stack(norms).float()), _array(model.norm.weight.float())),
-        (head[0], head_scale[0]),
     )
 
 
-def _norms_of_heads(config: ModelConfig, attentions: list[Attention]) -> Array:
+def _norms_of_heads(config: ModelConfig, attentions: list[Any]) -> Array:
     """Weights of the norms of queries and keys, [N, 2, D]; [N, 0, D] where there are none."""
     if not config.qk_norm:
         return _array(torch.empty(config.n_layers, 0, config.head_size))
@@ -190,31 +225,9 @@ def _norms_of_heads(config: ModelConfig, attentions: list[Attention]) -> Array:
     return _array(torch.stack(pairs).float())
 
 
-def _matrix(layers: list[list[nn.Linear]], int8: bool) -> tuple[Array, Array]:
-    """The weights of each layer's linears one below the other, [N, rows, columns], and row scales.
-
-    Without int8 the linears' parameters become views of the result.
-    """
-    n_rows, width = sum(p.out_features for p in layers[0]), layers[0][0].in_features
-    scale_NX = torch.ones(len(layers), n_rows)
-    dtype = torch.int8 if int8 else layers[0][0].weight.dtype
-    packed_NXM = _zeros((len(layers), n_rows, width), dtype)
-    for layer, linears in enumerate(layers):
-        start = 0
-        for linear in linears:
-            place = slice(start, start + linear.out_features)
-            if int8:
-                packed_NXM[layer, place], scale_NX[layer, place] = quantise_rows(linear.weight)
-            else:
-                packed_NXM[layer, place] = linear.weight
-                linear.weight.data = packed_NXM[layer, place]
-            start = place.stop
-    return _array(packed_NXM), _array(scale_NX)
-
-
-def _n_useful_threads(model: Transformer) -> int:
+def _n_useful_threads(kept: list[Array]) -> int:
     """All of torch's threads, but only as many as have megabytes to read between two barriers."""
-    n_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
+    n_bytes = sum(array.nbytes for array in kept)
     return max(1, min(torch.get_num_threads(), n_bytes // _BYTES_PER_THREAD))
 
 
@@ -245,5 +258,5 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
     Reading a model's weights from huge pages is up to three times as fast as from torch's.
     """
-    kinds = {torch.float32: np.float32, torch.bfloat16: np.uint16, torch.int8: np.int8}
+    kinds = {torch.float32: np.float32, torch.bfloat16: np.uint16}
     return torch.from_numpy(np.zeros(shape, dtype=kinds[dtype])).view(dtype)

@@ -20,6 +20,9 @@ from codling.engine.decoder_cpu import FusedDecoder, can_fuse, stacked_cache
 from codling.engine.scheduler import Batch
 from codling.engine.slots import Copy, Move, Swap
 from codling.model.cache import KVCache
+from codling.model.packed.convert import pack_model
+from codling.model.packed.linear import is_packed
+from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 
 _MAX_DECODED = 256
@@ -36,29 +39,31 @@ class Runner:
         n_slots: int,
         max_length: int,
         fuse: bool = False,
-        int8: bool = False,
+        bits: Bits | None = None,
     ) -> None:
         """Allocate a cache of `n_slots` rows of `max_length` tokens in the model's type.
 
         `fuse` uses the compiled loop where it can, and takes over the model's weights: only for a
-        model that nobody trains. `int8` rounds the weights that it decodes with.
+        model that nobody trains. `bits` rounds its matrices, in place.
         """
-        weight = model.embed_tokens.weight
+        weight = model.norm.weight
         self.model = model.eval()
         self.device = weight.device
         self.n_slots = n_slots
         self.max_length = max_length
         self.fused: FusedDecoder | None = None
         fuse = fuse and can_fuse(model)
-        if int8 and not fuse:
-            raise ConfigError(
-                "int8 is for dense models on Linux CPUs; take another --precision, such as bfloat16"
-            )
+        if bits is not None and not is_packed(model):
+            if self.device.type != "cpu":
+                raise ConfigError(
+                    "int8 and int4 are for CPUs; take another --precision, such as bfloat16"
+                )
+            pack_model(model, bits)
         if fuse:
             self.cache, keys, values = stacked_cache(
                 model.config, n_slots, max_length, weight.dtype
             )
-            self.fused = FusedDecoder(model, keys, values, int8=int8)
+            self.fused = FusedDecoder(model, keys, values)
         else:
             self.cache = KVCache.allocate(
                 model.config, n_slots, max_length, weight.dtype, self.device

@@ -56,6 +56,7 @@ from codling.engine.worker import Worker, token_logprob
 from codling.model.config import ModelConfig
 from codling.model.device import choose_device
 from codling.model.next_tokens import predict_pieces
+from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.dialogue_files import TEMPLATE
@@ -69,7 +70,9 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
     "int8": torch.bfloat16,
+    "int4": torch.bfloat16,
 }
+_BITS: dict[str, Bits] = {"int8": 8, "int4": 4}
 _N_MARKS = 4
 """Special tokens of an insertion prompt: bos and three FIM marks."""
 
@@ -88,7 +91,7 @@ class TextEngine:
         max_waiting: int = 256,
         cache_gib: float = 4.0,
         fuse: bool = False,
-        int8: bool = False,
+        bits: Bits | None = None,
         chat_format: ChatFormat | None = None,
         speculate: bool = True,
     ) -> None:
@@ -97,7 +100,7 @@ class TextEngine:
         `max_length` counts prompt and completion of one request in tokens; None takes the model's
         context, as far as `cache_gib` of keys and values allow. `fuse` decodes dense models on the
         CPU with the compiled loop (decoder_cpu.py) and takes the weights over: not for one that is
-        still trained. `int8` (with `fuse`) rounds the weights that it decodes with. `chat_format`
+        still trained. `bits` rounds its matrices to so many, in place. `chat_format`
         None takes the checkpoint's own chat template, if it has one. `speculate` lets the model try
         tokens that followed the same text elsewhere (speculate.py): the answer stays the same.
         """
@@ -112,7 +115,7 @@ class TextEngine:
         self.memory: Memory | None = None
         """Set it, and completions and insertions are mixed with what the repository holds."""
         self._runner = Runner(
-            model, n_slots=n_slots, max_length=self.max_length, fuse=fuse, int8=int8
+            model, n_slots=n_slots, max_length=self.max_length, fuse=fuse, bits=bits
         )
         self._engine = Engine(self._runner, max_waiting=max_waiting)
         self._worker = Worker(self._engine, tokenizer)
@@ -158,14 +161,15 @@ class TextEngine:
         remembered = None if memory is None else Memory.open(memory, tokenizer)
         dtype = dtype or choose_dtype(precision, chosen)
         engine = cls(
-            load_model(found, dtype=dtype, device=str(chosen), adapter=adapter),
+            load_model(
+                found, dtype=dtype, device=str(chosen), adapter=adapter, bits=_BITS.get(precision)
+            ),
             tokenizer,
             name=model_name(path),
             max_streams=max_streams,
             max_length=max_length,
             cache_gib=cache_gib,
             fuse=fuse,
-            int8=precision == "int8",
             chat_format=chat_format,
             speculate=speculate,
         )
@@ -466,7 +470,7 @@ def _cache_shape(
 ) -> tuple[int, int]:
     """Rows, and tokens per row, that fit into the budget; four rows or more where possible."""
     config = model.config
-    per_token = config.kv_elements_per_token * model.embed_tokens.weight.element_size()
+    per_token = config.kv_elements_per_token * model.norm.weight.element_size()
     n_tokens = int(cache_gib * 2**30 / per_token)
     length = max_length or min(config.max_position, max(1024, n_tokens // 4))
     return max(1, min(max_streams, n_tokens // length)), length

@@ -21,7 +21,7 @@ _PIECE = 256
 @torch.inference_mode()
 def predict_pieces(model: Transformer, ids_L: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits [l, V] in float32 and targets [l] for every token of `ids_L` after its first."""
-    weight = model.embed_tokens.weight
+    weight = model.norm.weight
     inputs_L, targets_L = ids_L[:-1].to(weight.device), ids_L[1:].to(weight.device)
     cache = KVCache.allocate(model.config, 1, len(inputs_L), weight.dtype, weight.device)
     for start in range(0, len(inputs_L), _PIECE):

@@ -86,7 +86,7 @@ class Transformer(nn.Module):
 
     def tie(self) -> None:
         """Make input and output embedding one tensor where the config says so."""
-        if self.config.tie_embeddings:
+        if self.config.tie_embeddings and isinstance(self.lm_head, nn.Linear):
             self.lm_head.weight = self.embed_tokens.weight
 
     @torch.no_grad()

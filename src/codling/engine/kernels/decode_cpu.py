@@ -1,16 +1,16 @@
 """A few tokens through a dense model as one compiled loop for the CPU.
 
-Input: packed weights (float32, bfloat16 bits, or int8 with a scale per row), the cache, R tokens,
-each with its cache row and position. Output: logits of W of them. Tokens of one row see each other
-in order, because all keys are written before any token looks back.
+Input: weights (packed in 4 to 8 bits, float32, or bfloat16 bits), the cache, R tokens, each with
+its cache row and position. Output: logits of W of them. Tokens of one row see each other in order,
+because all keys are written before any token looks back.
 
 All threads run `decode` at once, each on its share of the rows of every matrix, and meet at
 barriers; so a token costs little more than reading the weights once, where a call per operation
-costs more than the arithmetic. decoder_cpu.py packs and starts the threads.
+costs more than the arithmetic. decoder_cpu.py prepares and starts the threads.
 
 Shapes: N layers, R tokens, E hidden size, H query heads, K kv heads, D head width, F MLP width,
-V vocabulary, B rows of the cache, S slots, T threads. Not here: long prompts (the plain model runs
-them), latent attention, experts.
+V vocabulary, B rows of the cache, S slots, T threads. Not here: latent attention, experts.
+Digest of what is compiled in from other files: 72927bdd226c397b.
 """
 
 # ruff: noqa: ANN401, PLR0913 -- arrays of any number type; a kernel takes its parts one by one
@@ -21,15 +21,22 @@ from typing import Any
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import extending, njit, types
+from numba.np.numpy_support import carray
+
+from codling.core.barrier import meet
+from codling.model.packed.kernels import N_FACTORS, multiply, round_activations
+from codling.model.packed.matrix import LANES
+from codling.model.packed.tile_ir import GROUP
 
 _intrinsic: Any = extending.intrinsic  # its stub demands the context argument of every caller
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Sums may be reordered, so that they vectorise; NaN and infinity keep their meaning."""
-_SPINS = 4000
 _INT32 = ir.IntType(32)
-_INT64 = ir.IntType(64)
 _FLOAT = ir.FloatType()
-_SCHED_YIELD = types.ExternalFunction("sched_yield", types.int32())
+FLOAT32, BFLOAT16 = -1, -2
+"""Forms of matrices that are not packed, beside those of model/packed/matrix.py."""
+FEW = 8
+"""So many tokens each thread rounds for itself, rather than wait for the others."""
 
 
 @_intrinsic
@@ -72,62 +79,6 @@ def _power_of_two(_context: Any, _exponent: Any) -> Any:
         return builder.bitcast(builder.shl(bits, ir.Constant(_INT32, 23)), _FLOAT)
 
     return types.float32(types.int32), generate
-
-
-@_intrinsic
-def _atomic_add(_context: Any, array: Any, index: Any) -> Any:
-    """Add 1 to an int64 that threads share; gives the value before."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, signature, args)
-        return builder.atomic_rmw("add", pointer, ir.Constant(_INT64, 1), "seq_cst")
-
-    return types.int64(array, index), generate
-
-
-@_intrinsic
-def _atomic_load(_context: Any, array: Any, index: Any) -> Any:
-    """Read an int64 that another thread may write."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load_atomic(_pointer(context, builder, signature, args), "seq_cst", 8)
-
-    return types.int64(array, index), generate
-
-
-@_intrinsic
-def _atomic_store(_context: Any, array: Any, index: Any, _value: Any) -> Any:
-    """Write an int64 that another thread may read."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, signature, args)
-        builder.store_atomic(args[2], pointer, "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(array, index, types.int64), generate
-
-
-def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    index = context.cast(builder, args[1], signature.args[1], types.int64)
-    return builder.gep(array.data, [index])
-
-
-@njit(nogil=True, cache=True)
-def _meet(sync: Any, n_threads: int) -> None:
-    """Wait until all threads are here. sync[0] counts arrivals, sync[8] the meetings so far."""
-    if n_threads == 1:
-        return
-    meeting = _atomic_load(sync, 8)
-    if _atomic_add(sync, 0) == n_threads - 1:
-        _atomic_store(sync, 0, 0)
-        _atomic_store(sync, 8, meeting + 1)
-        return
-    spins = 0
-    while _atomic_load(sync, 8) == meeting:
-        spins += 1
-        if spins > _SPINS:  # the other thread's core is taken: let it have this one
-            _SCHED_YIELD()
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -200,27 +151,81 @@ def _attend(q_D: Any, k_SD: Any, v_SD: Any, scale: Any, scores_S: Any, out_D: An
             out_D[d] += share * _to_f32(v_SD[s, d])
 
 
+@_intrinsic
+def _at(_context: Any, _address: Any) -> Any:
+    """An address as a pointer."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.voidptr(types.int64), generate
+
+
 @njit(nogil=True, cache=True)
-def _share(n: int, thread: int, n_threads: int) -> tuple[int, int]:
-    return n * thread // n_threads, n * (thread + 1) // n_threads
+def _share(n: int, unit: int, thread: int, n_threads: int) -> tuple[int, int]:
+    """The part of 0 to n of one thread, in whole units but for the end."""
+    units = (n + unit - 1) // unit
+    first, last = units * thread // n_threads, units * (thread + 1) // n_threads
+    return first * unit, min(last * unit, n)
+
+
+@njit(nogil=True, cache=True)
+def _rounded(x_RM: Any, work: Any, shared: Any, thread: int, n_threads: int, sync: Any) -> Any:
+    """Rounded activations: of few tokens in the thread's own memory, else all share the work."""
+    n_tokens = x_RM.shape[0]
+    n_groups = (x_RM.shape[1] + GROUP - 1) // GROUP
+    alone = n_tokens <= FEW
+    flat_bytes, flat_factors = (work[0], work[1]) if alone else (shared[0], shared[1])
+    size, n_numbers = n_groups * GROUP, n_groups * N_FACTORS
+    bytes_RM = flat_bytes[: n_tokens * size].reshape(n_tokens, size)
+    factors_RF = flat_factors[: n_tokens * n_numbers].reshape(n_tokens, n_numbers)
+    if alone:
+        round_activations(x_RM, bytes_RM, factors_RF, n_groups)
+    else:
+        own = slice(n_tokens * thread // n_threads, n_tokens * (thread + 1) // n_threads)
+        round_activations(x_RM[own], bytes_RM[own], factors_RF[own], n_groups)
+        meet(sync, n_threads)
+    return bytes_RM, factors_RF
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _project_heads(
-    share: Any, layer: int, shape: Any, rows: Any, starts: Any, h_RE: Any, weights: Any,
+def _multiply_floats(w_NM: Any, first: int, last: int, x_RM: Any, out_RN: Any, adds: bool) -> None:
+    for n in range(first, last):
+        for r in range(x_RM.shape[0]):
+            value = _dot(w_NM[n], x_RM[r])
+            out_RN[r, n] = out_RN[r, n] + value if adds else value
+
+
+@njit(nogil=True, cache=True)
+def _product(
+    entry: Any, share: Any, x_RM: Any, rounded: Any, tile: Any, out_RN: Any, adds: bool
+) -> None:
+    """out = x w^T, or += with `adds`, for the rows of w in `share`."""
+    first, last = share
+    if entry[0] >= 0:
+        tiles = first // LANES, (last + LANES - 1) // LANES
+        multiply(entry, tiles[0], tiles[1], rounded[0], rounded[1], tile, out_RN, adds)
+    elif entry[0] == FLOAT32:
+        w_NM = carray(_at(entry[4]), (entry[1], entry[2]), np.float32)
+        _multiply_floats(w_NM, first, last, x_RM, out_RN, adds)
+    else:
+        bits_NM = carray(_at(entry[4]), (entry[1], entry[2]), np.uint16)
+        _multiply_floats(bits_NM, first, last, x_RM, out_RN, adds)
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _finish_heads(
+    share: Any, layer: int, shape: Any, rows: Any, starts: Any, bias_NX: Any, norm_N2D: Any,
     rope: Any, cache: Any, qkv_RX: Any,
 ) -> None:  # fmt: skip
-    """Queries, keys and values of the heads in `share`; keys and values go into the cache."""
-    (qkv_NXE, scale_NX), bias_NX, norm_N2D = weights
+    """Bias, norm and rotation of the heads in `share`; keys and values go into the cache."""
     (cos_SP, sin_SP), (k_NBKSD, v_NBKSD) = rope, cache
     n_heads, n_kv, width, eps = shape
     for head in range(*share):
-        for n in range(head * width, (head + 1) * width):
-            w, scale, bias = qkv_NXE[layer, n], scale_NX[layer, n], bias_NX[layer, n]
-            for r in range(h_RE.shape[0]):
-                qkv_RX[r, n] = _dot(w, h_RE[r]) * scale + bias
-        for r in range(h_RE.shape[0]):
+        for r in range(rows.shape[0]):
             x_D = qkv_RX[r, head * width : (head + 1) * width]
+            for d in range(width):
+                x_D[d] += bias_NX[layer, head * width + d]
             if head < n_heads + n_kv:
                 if norm_N2D.shape[1]:
                     _normalise_row(x_D, norm_N2D[layer, int(head >= n_heads)], eps, x_D)
@@ -235,63 +240,62 @@ def _project_heads(
                 slot[d] = _to_stored(slot, x_D[d])
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _add_product(share: Any, w_NM: Any, scale_N: Any, x_RM: Any, out_RN: Any) -> None:
-    """out += x w^T, for the rows of w in `share`."""
-    for n in range(*share):
-        w, scale = w_NM[n], scale_N[n]
-        for r in range(x_RM.shape[0]):
-            out_RN[r, n] += _dot(w, x_RM[r]) * scale
+@njit(nogil=True, cache=True)
+def _project(
+    share: Any, entries: Any, shape: Any, x_RE: Any, rounded: Any, tile: Any, qkv_RX: Any
+) -> None:
+    """The part of queries, keys and values that belongs to the heads in `share`."""
+    n_heads, n_kv, width, _ = shape
+    first = 0
+    for i in range(3):
+        n = n_heads if i == 0 else n_kv
+        low, high = max(share[0] - first, 0), min(share[1] - first, n)
+        if low < high:
+            out = qkv_RX[:, first * width : (first + n) * width]
+            _product(entries[i], (low * width, high * width), x_RE, rounded, tile, out, False)
+        first += n
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _gate(share: Any, w_GE: Any, scale_G: Any, h_RE: Any, out_RF: Any) -> None:
-    """silu(gate) x up; the first half of w is the gate, the second half up."""
-    half = out_RF.shape[1]
-    for f in range(*share):
-        gate, up = w_GE[f], w_GE[half + f]
-        for r in range(h_RE.shape[0]):
-            g = _dot(gate, h_RE[r]) * scale_G[f]
-            u = _dot(up, h_RE[r]) * scale_G[half + f]
-            out_RF[r, f] = g * u / (np.float32(1) + _exp(-g))
-
-
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _score(share: Any, w_VE: Any, scale_V: Any, h_RE: Any, wanted: Any, out_WV: Any) -> None:
-    """Scores of the words in `share` after each of the wanted tokens."""
-    for v in range(*share):
-        w, scale = w_VE[v], scale_V[v]
-        for i in range(wanted.shape[0]):
-            out_WV[i, v] = _dot(w, h_RE[wanted[i]]) * scale
+def _gate(share: Any, act_RF: Any, up_RF: Any) -> None:
+    """silu(act) x up, into act."""
+    for r in range(act_RF.shape[0]):
+        for f in range(*share):
+            g = act_RF[r, f]
+            act_RF[r, f] = g * up_RF[r, f] / (np.float32(1) + _exp(-g))
 
 
 @njit(nogil=True, cache=True)
 def decode(
-    thread: int, n_threads: int, sync: Any, shape: Any, step: Any, weights: Any, rope: Any,
-    cache: Any, scratch: Any,
+    thread: int, n_threads: int, sync: Any, shape: Any, step: Any, entries_N7: Any, weights: Any,
+    rope: Any, cache: Any, scratch: Any, works: Any, shared: Any, logits_WV: Any,
 ) -> None:  # fmt: skip
-    """All of R tokens through the model; scratch's logits_WV then hold the scores of `wanted`."""
-    tokens, rows, starts, wanted = step
-    embed_VE, qkv, (o_NEX, o_scale), (gate_NGE, gate_scale), (down_NEF, down_scale) = weights[:5]
-    (norm_N2E, norm_E), (head_VE, head_scale) = weights[5:]
-    x_RE, h_TRE, qkv_RX, att_RX, act_RF, scores_TS, logits_WV = scratch
-    n_heads, n_kv, width, eps, scale = shape
-    n_rows = tokens.shape[0]
-    x, h, scores = x_RE[:n_rows], h_TRE[thread, :n_rows], scores_TS[thread]
-    att, act = att_RX[:n_rows], act_RF[:n_rows]
-    head_share = _share(n_heads + 2 * n_kv, thread, n_threads)
-    item_share = _share(n_rows * n_heads, thread, n_threads)
-    e_share = _share(x.shape[1], thread, n_threads)
-    f_share = _share(act.shape[1], thread, n_threads)
-    for i in range(*e_share):
-        for r in range(n_rows):
-            x[r, i] = _to_f32(embed_VE[tokens[r], i])
-    _meet(sync, n_threads)
-    for layer in range(o_NEX.shape[0]):
+    """All of R tokens, whose embeddings are in x_RE, through the model; logits_WV then hold the
+    scores of `wanted`. The matrices of a layer: q, k, v, o, gate, up, down; the head is one more
+    row."""
+    rows, starts, wanted = step
+    (bias_NX, norm_N2D), (norm_N2E, norm_E) = weights
+    x_RE, qkv_RX, att_RX, act_RF, up_RF = scratch
+    work = works[thread]
+    h_flat, scores, tile = work[2], work[3], work[4]
+    n_heads, n_kv, width, eps, scale, head_unit = shape
+    n_rows, n_layers = rows.shape[0], entries_N7.shape[0] - 1
+    x, att, act, up = x_RE[:n_rows], att_RX[:n_rows], act_RF[:n_rows], up_RF[:n_rows]
+    h = h_flat[: n_rows * x.shape[1]].reshape(n_rows, x.shape[1])
+    heads = (n_heads, n_kv, width, eps)
+    head_share = _share(n_heads + 2 * n_kv, head_unit, thread, n_threads)
+    item_share = _share(n_rows * n_heads, 1, thread, n_threads)
+    e_share = _share(x.shape[1], LANES, thread, n_threads)
+    f_share = _share(act.shape[1], LANES, thread, n_threads)
+    for layer in range(n_layers):
+        entries = entries_N7[layer]
         _normalise(x, norm_N2E[layer, 0], eps, h)
-        heads = (n_heads, n_kv, width, eps)
-        _project_heads(head_share, layer, heads, rows, starts, h, qkv, rope, cache, qkv_RX)
-        _meet(sync, n_threads)
+        rounded = _rounded(h, work, shared, thread, n_threads, sync)
+        _project(head_share, entries, heads, h, rounded, tile, qkv_RX[:n_rows])
+        _finish_heads(
+            head_share, layer, heads, rows, starts, bias_NX, norm_N2D, rope, cache, qkv_RX
+        )
+        meet(sync, n_threads)
         for item in range(*item_share):
             r, head = item // n_heads, item % n_heads
             kv, n_slots = head * n_kv // n_heads, starts[r] + 1
@@ -299,14 +303,25 @@ def decode(
             k_SD = cache[0][layer, rows[r], kv, :n_slots]
             v_SD = cache[1][layer, rows[r], kv, :n_slots]
             _attend(qkv_RX[r, span], k_SD, v_SD, scale, scores, att[r, span])
-        _meet(sync, n_threads)
-        _add_product(e_share, o_NEX[layer], o_scale[layer], att, x)
-        _meet(sync, n_threads)
+        meet(sync, n_threads)
+        rounded = _rounded(att, work, shared, thread, n_threads, sync)
+        _product(entries[3], e_share, att, rounded, tile, x, True)
+        meet(sync, n_threads)
         _normalise(x, norm_N2E[layer, 1], eps, h)
-        _gate(f_share, gate_NGE[layer], gate_scale[layer], h, act)
-        _meet(sync, n_threads)
-        _add_product(e_share, down_NEF[layer], down_scale[layer], act, x)
-        _meet(sync, n_threads)
-    _normalise(x, norm_E, eps, h)
-    _score(_share(head_VE.shape[0], thread, n_threads), head_VE, head_scale, h, wanted, logits_WV)
-    _meet(sync, n_threads)
+        rounded = _rounded(h, work, shared, thread, n_threads, sync)
+        _product(entries[4], f_share, h, rounded, tile, act, False)
+        _product(entries[5], f_share, h, rounded, tile, up, False)
+        _gate(f_share, act, up)
+        meet(sync, n_threads)
+        rounded = _rounded(act, work, shared, thread, n_threads, sync)
+        _product(entries[6], e_share, act, rounded, tile, x, True)
+        meet(sync, n_threads)
+    n_wanted = wanted.shape[0]
+    h_WE = h[:n_wanted]
+    for i in range(n_wanted):
+        _normalise_row(x[wanted[i]], norm_E, eps, h_WE[i])
+    rounded = _rounded(h_WE, work, shared, thread, n_threads, sync)
+    head_entry = entries_N7[n_layers, 0]
+    v_share = _share(head_entry[1], LANES, thread, n_threads)
+    _product(head_entry, v_share, h_WE, rounded, tile, logits_WV[:n_wanted], False)
+    meet(sync, n_threads)

@@ -13,7 +13,7 @@ integers; which one is compiled follows from the processor that compiles.
 Not here: what the bytes mean (tile_ir.py).
 """
 
-# ruff: noqa: ANN401 -- llvmlite's builder and values
+# ruff: noqa: ANN401, PLR0913 -- llvmlite's builder and values, one by one
 from typing import Any, Literal
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]

@@ -6,6 +6,8 @@ stored; for several a tile is unpacked once, in the cache. The result of a token
 in any company.
 
 Shapes: R tokens, M columns (filled up to G groups of 32), N rows. Not here: threads.
+Digest of what writes it: 830eaafb25cf53cb.
+Digest of what is compiled in from other files: 344df04c7b470acc.
 """
 
 # ruff: noqa: ANN401, PLR0913 -- arrays of any number type; a kernel takes its parts one by one
@@ -13,10 +15,12 @@ Shapes: R tokens, M columns (filled up to G groups of 32), N rows. Not here: thr
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import cfunc, extending, njit, types
 
+from codling.core.barrier import meet
 from codling.model.packed.instructions import HERE
-from codling.model.packed.matrix import FORMS, LANES
+from codling.model.packed.matrix import FORMS, LANES, PackedMatrix
 from codling.model.packed.tile_ir import GROUP, tile_product, tile_unpacker, unpacked
 
 _SEVERAL = [FORMS["bytes"], *(unpacked(FORMS[n]) for n in ("q4", "q4_min", "q6_levels"))]
@@ -31,7 +35,9 @@ N_FACTORS = 5
 """Numbers per group of a token: scale; sum of the bytes; scale x sum; and the sums of both
 halves."""
 _ZEROS = tuple(form.zero for form in FORMS.values())
-_KINDS = tuple(0 if f.bits == 8 else 3 if f.sixteens else 2 if f.has_min else 1 for f in FORMS.values())
+_KINDS = tuple(
+    0 if f.bits == 8 else 3 if f.sixteens else 2 if f.has_min else 1 for f in FORMS.values()
+)
 """The form among _SEVERAL that each form becomes."""
 
 
@@ -82,40 +88,72 @@ def _total(values: Any) -> Any:
     return total
 
 
-@njit(nogil=True, cache=True)
-def multiply_tile(
-    entry: Any, tile: int, bytes_RM: Any, factors_RF: Any, scratch: Any, out_RL: Any
-) -> None:
-    """Products of the 16 rows of a tile with R tokens, [R, 16]; `scratch` as `new_scratch`."""
-    form, n_groups, shift = entry[0], entry[2], entry[3]
-    codes, scales = entry[4] + tile * entry[7], entry[5] + tile * entry[8]
-    tops = entry[6] + tile * entry[9]
-    n_tokens = bytes_RM.shape[0]
-    x, factors, out = bytes_RM.ctypes.data, factors_RF.ctypes.data, out_RL.ctypes.data
+_intrinsic: Any = extending.intrinsic  # its stub demands the context argument of every caller
+_I64 = types.int64
+_TILE = types.void(*([_I64] * 13))
+
+
+@cfunc(_TILE, cache=True)
+def _tile(
+    form: int, codes: int, scales: int, tops: int, shift: int, n_groups: int, x: int, factors: int,
+    n_tokens: int, code_room: int, scale_room: int, min_room: int, out: int,
+) -> None:  # fmt: skip
+    """Products of the 16 rows of a tile with R tokens, [R, 16]. With no tokens the tile is unpacked
+    and that is all. All but the numbers are addresses."""
     if n_tokens == 1:
         _multiply_1(form, codes, scales, tops, shift, x, factors, n_groups, out)
         return
     kind = _KINDS[form]
-    if kind:
-        codes_out, scales_out = scratch[0].ctypes.data, scratch[1].ctypes.data
-        minima_out = scratch[2].ctypes.data
-        _unpack(
-            form, codes, scales, tops, shift, n_groups, codes_out, scales_out, minima_out
-        )
-        codes, scales, tops, shift = codes_out, scales_out, minima_out, _ZEROS[form]
+    if kind or n_tokens == 0:
+        _unpack(form, codes, scales, tops, shift, n_groups, code_room, scale_room, min_room)
+        codes, scales, tops, shift = code_room, scale_room, min_room, _ZEROS[form]
     step_x, step_f, step_out = n_groups * GROUP, n_groups * N_FACTORS * 4, LANES * 4
-    first = 0
-    while n_tokens - first >= 8:
+    n_left = n_tokens
+    while n_left >= 8:
         _several_8(kind, codes, scales, tops, shift, x, factors, n_groups, out)
-        first, x, factors, out = first + 8, x + 8 * step_x, factors + 8 * step_f, out + 8 * step_out
-    if n_tokens - first >= 4:
+        n_left, x = n_left - 8, x + 8 * step_x
+        factors, out = factors + 8 * step_f, out + 8 * step_out
+    if n_left >= 4:
         _several_4(kind, codes, scales, tops, shift, x, factors, n_groups, out)
-        first, x, factors, out = first + 4, x + 4 * step_x, factors + 4 * step_f, out + 4 * step_out
-    if n_tokens - first >= 2:
+        n_left, x = n_left - 4, x + 4 * step_x
+        factors, out = factors + 4 * step_f, out + 4 * step_out
+    if n_left >= 2:
         _several_2(kind, codes, scales, tops, shift, x, factors, n_groups, out)
-        first, x, factors, out = first + 2, x + 2 * step_x, factors + 2 * step_f, out + 2 * step_out
-    if n_tokens - first == 1:
+        n_left, x = n_left - 2, x + 2 * step_x
+        factors, out = factors + 2 * step_f, out + 2 * step_out
+    if n_left == 1:
         _several_1(kind, codes, scales, tops, shift, x, factors, n_groups, out)
+
+
+@_intrinsic
+def _call_tile(_context: Any, _address: Any, _arguments: Any) -> Any:
+    """Call `_tile` by its address: so it is compiled once, and not into each loop that uses it."""
+
+    def generate(_c: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        i64 = ir.IntType(64)
+        kind = ir.FunctionType(ir.VoidType(), [i64] * 13)
+        values = [builder.extract_value(args[1], i) for i in range(13)]
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return _c.get_dummy_value()
+
+    numbers: Any = types.UniTuple
+    return types.void(types.int64, numbers(types.int64, 13)), generate
+
+
+@njit(nogil=True, cache=True)
+def _multiply_tile(
+    entry: Any, tile: int, n_tokens: int, x: int, factors: int, scratch: Any
+) -> None:
+    """Products of a tile of a matrix into the last part of `scratch`."""
+    _call_tile(
+        entry[10],
+        (
+            entry[0], entry[4] + tile * entry[7], entry[5] + tile * entry[8],
+            entry[6] + tile * entry[9], entry[3], entry[2], x, factors, n_tokens,
+            scratch[0].ctypes.data, scratch[1].ctypes.data, scratch[2].ctypes.data,
+            scratch[3].ctypes.data,
+        ),
+    )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
@@ -132,7 +170,7 @@ def multiply(
         some = slice(start, min(start + BLOCK, bytes_RM.shape[0]))
         x, factors, out = bytes_RM[some], factors_RF[some], out_RN[some]
         for tile in range(first, last):
-            multiply_tile(entry, tile, x, factors, scratch, scratch[3])
+            _multiply_tile(entry, tile, x.shape[0], x.ctypes.data, factors.ctypes.data, scratch)
             row = tile * LANES
             n = min(LANES, n_rows - row)
             for r in range(x.shape[0]):
@@ -144,16 +182,12 @@ def multiply(
 @njit(nogil=True, cache=True)
 def rows_of(entry: Any, rows: Any, scratch: Any, out_RM: Any) -> None:
     """Some rows of a matrix as float32, [R, M]."""
-    form, n_groups, shift = entry[0], entry[2], entry[3]
+    form = entry[0]
     codes_out, scales, minima = scratch[0], scratch[1], scratch[2]
     half = GROUP // 2 if _KINDS[form] == 3 else GROUP
     for r in range(rows.shape[0]):
         tile, lane = rows[r] // LANES, rows[r] % LANES
-        _unpack(
-            form, entry[4] + tile * entry[7], entry[5] + tile * entry[8],
-            entry[6] + tile * entry[9], shift, n_groups, codes_out.ctypes.data,
-            scales.ctypes.data, minima.ctypes.data,
-        )  # fmt: skip
+        _multiply_tile(entry, tile, 0, 0, 0, scratch)
         for i in range(out_RM.shape[1]):
             code = np.float32(codes_out[(i // 4) * 4 * LANES + lane * 4 + i % 4])
             place = (i // half) * LANES + lane
@@ -161,6 +195,35 @@ def rows_of(entry: Any, rows: Any, scratch: Any, out_RM: Any) -> None:
                 out_RM[r, i] = scales[place] * code + minima[place]
             else:
                 out_RM[r, i] = scales[place] * (code - np.float32(_ZEROS[form]))
+
+
+@njit(nogil=True, cache=True)
+def linear(
+    thread: int, n_threads: int, sync: Any, entry: Any, x_RM: Any, bytes_RM: Any, factors_RF: Any,
+    scratch: Any, out_RN: Any,
+) -> None:  # fmt: skip
+    """out = x w^T, by all threads at once: each rounds some tokens, and multiplies some rows."""
+    n_tokens, n_groups = x_RM.shape[0], entry[2]
+    own = slice(n_tokens * thread // n_threads, n_tokens * (thread + 1) // n_threads)
+    round_activations(x_RM[own], bytes_RM[own], factors_RF[own], n_groups)
+    meet(sync, n_threads)
+    n_tiles = (entry[1] + LANES - 1) // LANES
+    first, last = n_tiles * thread // n_threads, n_tiles * (thread + 1) // n_threads
+    multiply(entry, first, last, bytes_RM, factors_RF, scratch, out_RN, False)
+    meet(sync, n_threads)
+
+
+def entry_of(matrix: PackedMatrix) -> list[int]:
+    """What a compiled loop is told of a matrix, ENTRY numbers; keep the matrix while it is used.
+
+    Form, rows, groups, shift; addresses of codes, scales and tops; their bytes per tile; and the
+    address of the function that multiplies with a tile.
+    """
+    address: Any = _tile.address
+    return [*matrix.numbers(), address]
+
+
+ENTRY = 11
 
 
 def new_scratch(n_groups: int) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ Sixteen rows make a tile. Of a tile, 32 columns lie together in vectors of 64 by
     8 bits   vector q: columns 4q to 4q + 3 of row 0, then of row 1, ...; q = 0 to 7
     4 bits   vector q: the low halves are columns 4q ..., the high ones 4 (q + 4) ...; q = 0 to 3
     5 bits   as 4 bits, and a vector whose bit i is bit 4 of columns 4i ...
-    6 bits   as 4 bits, and two vectors whose bits 2i, 2i + 1 are bits 4, 5 of columns 4 (4p + i) ...
+    6 bits   as 4 bits, and two vectors: bits 2i, 2i + 1 are bits 4, 5 of columns 4 (4p + i) ...
 
 Rows are filled up to 16 and columns to 32 (256 with scales in two levels) with code and scale zero.
 
@@ -17,8 +17,11 @@ Not here: the arithmetic (tile_ir.py), quantisers (quantize.py), files (checkpoi
 Legend: N rows, M columns, G groups of 32 columns, T tiles, S groups of weights with one scale.
 """
 
+# ruff: noqa: ANN401 -- arrays of any number type
 # mypy: disable-error-code="untyped-decorator"
+import threading
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -40,7 +43,7 @@ FORMS = {
 }
 """The forms by name. A kernel knows one by its place here."""
 _PLACES = {name: i for i, name in enumerate(FORMS)}
-_TOP = 256
+TOP = 256
 """Columns under one scale of the upper level."""
 _WHOLE_ROW = 62
 """A shift after which no group number is left."""
@@ -73,8 +76,9 @@ class PackedMatrix:
         """Memory of it all."""
         return int(self.codes.nbytes + self.scales.nbytes + self.tops.nbytes)
 
-    def entry(self) -> list[int]:
-        """What a kernel is told of it: the columns of ENTRY. Keep the matrix while it is used."""
+    def numbers(self) -> list[int]:
+        """What a kernel needs to find its way: form, rows, groups, shift; addresses of codes,
+        scales and tops; and their bytes per tile."""
         arrays = (self.codes, self.scales, self.tops)
         addresses = [a.ctypes.data for a in arrays]
         strides = [a.nbytes // len(self.codes) for a in arrays]
@@ -90,29 +94,57 @@ class PackedMatrix:
         return PackedMatrix(self.form, n_rows, self.n_columns, self.shift, *arrays)
 
 
-ENTRY = 10
-"""Numbers that describe a matrix to a kernel: form, rows, groups, shift; addresses of codes, scales
-and tops; their bytes per tile."""
+class Memory:
+    """Memory for many matrices one after the other, in huge pages where Linux has them.
+
+    numpy asks for them for large arrays, and reading from them is up to three times as fast. Each
+    array begins at a multiple of 64 bytes, as the processor's loads like it.
+    """
+
+    def __init__(self, n_bytes: int = 32 << 20) -> None:
+        """`n_bytes` are taken at a time."""
+        self._n_bytes = n_bytes
+        self._chunk, self._used = np.zeros(0, dtype=np.uint8), 0
+        self._lock = threading.Lock()
+
+    def zeros(self, shape: tuple[int, ...], dtype: type) -> Array:
+        """An array of zeros."""
+        n_bytes = prod(shape) * np.dtype(dtype).itemsize
+        with self._lock:
+            if self._used + n_bytes > len(self._chunk):
+                whole = np.zeros(max(self._n_bytes, n_bytes) + _ALIGN, dtype=np.uint8)
+                self._chunk, self._used = whole[-whole.ctypes.data % _ALIGN :], 0
+            start, self._used = self._used, -(-(self._used + n_bytes) // _ALIGN) * _ALIGN
+            return self._chunk[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+_ALIGN = 64
 
 
 def allocate(
-    form: str, n_rows: int, n_columns: int, *, group: int | None = GROUP
+    form: str,
+    n_rows: int,
+    n_columns: int,
+    *,
+    group: int | None = GROUP,
+    memory: Memory | None = None,
 ) -> PackedMatrix:
     """An empty matrix. `group`: columns with one scale, 32 times a power of two; None is a row."""
+    zeros = (memory or Memory(0)).zeros
     kind = FORMS[form]
-    unit = _TOP if kind.n_levels == 2 else GROUP
+    unit = TOP if kind.n_levels == 2 else GROUP
     n_tiles, n_groups = -(-n_rows // LANES), -(-n_columns // unit) * (unit // GROUP)
     shift = _WHOLE_ROW if group is None else (group // GROUP).bit_length() - 1
     assert group is None or group == GROUP << shift
     n_kinds = 2 if kind.has_min else 1
     n_scales = ((n_groups - 1) >> shift) + 1
-    codes = np.zeros((n_tiles, n_groups, kind.group_bytes), dtype=np.uint8)
+    codes = zeros((n_tiles, n_groups, kind.group_bytes), np.uint8)
     if kind.n_levels == 1:
-        scales = np.zeros((n_tiles, n_scales, n_kinds, LANES), dtype=np.uint16)
+        scales = zeros((n_tiles, n_scales, n_kinds, LANES), np.uint16)
         tops = np.zeros(0, dtype=np.uint16)
     else:
-        scales = np.zeros((n_tiles, n_groups, 2, LANES), dtype=np.uint8)
-        tops = np.zeros((n_tiles, n_groups // 8, n_kinds, LANES), dtype=np.uint16)
+        scales = zeros((n_tiles, n_groups, 2, LANES), np.uint8)
+        tops = zeros((n_tiles, n_groups // 8, n_kinds, LANES), np.uint16)
     return PackedMatrix(form, n_rows, n_columns, shift, codes, scales, tops)
 
 
@@ -143,7 +175,7 @@ def put_scales(target: Array, first: int, *kinds: Array) -> None:
         target[first_tile : first_tile + len(tiles), :n_scales, kind] = tiles.view(target.dtype)
 
 
-def pack_codes(  # noqa: PLR0913 -- the matrix's parts
+def pack_codes(
     form: str,
     codes_NM: Array,
     scale_NS: Array,

@@ -13,12 +13,12 @@ batch.
 How codes, scales and activations lie: matrix.py, activations.py. Not here: loops over rows.
 """
 
-# ruff: noqa: ANN401 -- llvmlite's builder and values
+# ruff: noqa: ANN401, PLR0913 -- llvmlite's builder and values, one by one
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import extending, types
 from numba.core import cgutils
 
@@ -80,7 +80,8 @@ class _Emitter:
         number = builder.sitofp(shift, F32) if self.form.n_levels == 0 else None
         self.zero = splat(builder, builder.fneg(number)) if number else self.zero
         zero = ir.Constant(V16F32, [0.0] * LANES)
-        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(self.n_tokens)]
+        room: Any = cgutils.alloca_once_value
+        totals = [room(builder, zero) for _ in range(self.n_tokens)]
         with cgutils.for_range(builder, n_groups) as loop:
             group = loop.index
             weights = self._weights(codes, group)
@@ -265,7 +266,7 @@ def _function(emitters: Sequence[Any]) -> Any:
     """One function that does what its first argument chooses."""
 
     @extending.intrinsic
-    def function(  # noqa: PLR0913
+    def function(
         _context: Any, _form: Any, _a: Any, _b: Any, _c: Any, _d: Any, _e: Any, _f: Any, _g: Any,
         _h: Any,
     ) -> Any:  # fmt: skip
