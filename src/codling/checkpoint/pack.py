@@ -25,7 +25,7 @@ from codling.model.moe import Experts
 from codling.model.packed.convert import is_packable, replace_module, set_head
 from codling.model.packed.linear import MappedEmbedding, PackedExperts, PackedLinear
 from codling.model.packed.matrix import Array, Memory, PackedMatrix
-from codling.model.packed.quantize import Bits, allocate_rounded, put_rounded
+from codling.model.packed.quantize import Bits, allocate_bits, put_floats
 from codling.model.transformer import Transformer
 
 Placed = tuple[StoredTensor, ParameterPart]
@@ -77,14 +77,14 @@ def pack_stored(tensor: StoredTensor, bits: Bits, memory: Memory | None = None) 
     if isinstance(tensor, GgufTensor) and can_pack(tensor):
         return pack_blocks(tensor, memory)
     n_rows, n_columns = tensor.shape
-    matrix = allocate_rounded(n_rows, n_columns, bits, memory)
+    matrix = allocate_bits(n_rows, n_columns, bits, memory)
     values = tensor.map_as(tensor.dtype)
     if values is None:
         values = torch.empty(tensor.shape, dtype=tensor.dtype)
         tensor.copy_into(values)
     step = max(16, _NUMBERS_AT_A_TIME // n_columns // 16 * 16)
     for first in range(0, n_rows, step):
-        put_rounded(matrix, first, values[first : first + step].float().numpy())
+        put_floats(matrix, first, values[first : first + step].float().numpy())
     return matrix
 
 

@@ -170,7 +170,7 @@ def _share(n: int, unit: int, thread: int, n_threads: int) -> tuple[int, int]:
 
 
 @njit(nogil=True, cache=True)
-def _rounded(x_RM: Any, work: Any, shared: Any, thread: int, n_threads: int, sync: Any) -> Any:
+def _round(x_RM: Any, work: Any, shared: Any, thread: int, n_threads: int, sync: Any) -> Any:
     """Rounded activations: of few tokens in the thread's own memory, else all share the work."""
     n_tokens = x_RM.shape[0]
     n_groups = (x_RM.shape[1] + GROUP - 1) // GROUP
@@ -290,7 +290,7 @@ def decode(
     for layer in range(n_layers):
         entries = entries_N7[layer]
         _normalise(x, norm_N2E[layer, 0], eps, h)
-        rounded = _rounded(h, work, shared, thread, n_threads, sync)
+        rounded = _round(h, work, shared, thread, n_threads, sync)
         _project(head_share, entries, heads, h, rounded, tile, qkv_RX[:n_rows])
         _finish_heads(
             head_share, layer, heads, rows, starts, bias_NX, norm_N2D, rope, cache, qkv_RX
@@ -304,23 +304,23 @@ def decode(
             v_SD = cache[1][layer, rows[r], kv, :n_slots]
             _attend(qkv_RX[r, span], k_SD, v_SD, scale, scores, att[r, span])
         meet(sync, n_threads)
-        rounded = _rounded(att, work, shared, thread, n_threads, sync)
+        rounded = _round(att, work, shared, thread, n_threads, sync)
         _product(entries[3], e_share, att, rounded, tile, x, True)
         meet(sync, n_threads)
         _normalise(x, norm_N2E[layer, 1], eps, h)
-        rounded = _rounded(h, work, shared, thread, n_threads, sync)
+        rounded = _round(h, work, shared, thread, n_threads, sync)
         _product(entries[4], f_share, h, rounded, tile, act, False)
         _product(entries[5], f_share, h, rounded, tile, up, False)
         _gate(f_share, act, up)
         meet(sync, n_threads)
-        rounded = _rounded(act, work, shared, thread, n_threads, sync)
+        rounded = _round(act, work, shared, thread, n_threads, sync)
         _product(entries[6], e_share, act, rounded, tile, x, True)
         meet(sync, n_threads)
     n_wanted = wanted.shape[0]
     h_WE = h[:n_wanted]
     for i in range(n_wanted):
         _normalise_row(x[wanted[i]], norm_E, eps, h_WE[i])
-    rounded = _rounded(h_WE, work, shared, thread, n_threads, sync)
+    rounded = _round(h_WE, work, shared, thread, n_threads, sync)
     head_entry = entries_N7[n_layers, 0]
     v_share = _share(head_entry[1], LANES, thread, n_threads)
     _product(head_entry, v_share, h_WE, rounded, tile, logits_WV[:n_wanted], False)

@@ -6,7 +6,7 @@ stored; for several a tile is unpacked once, in the cache. The result of a token
 in any company.
 
 Shapes: R tokens, M columns (filled up to G groups of 32), N rows. Not here: threads.
-Digest of what writes it: 830eaafb25cf53cb.
+Digest of what writes it: 73b8315b671411ef.
 Digest of what is compiled in from other files: 344df04c7b470acc.
 """
 
@@ -21,9 +21,9 @@ from numba import cfunc, extending, njit, types
 from codling.core.barrier import meet
 from codling.model.packed.instructions import HERE
 from codling.model.packed.matrix import FORMS, LANES, PackedMatrix
-from codling.model.packed.tile_ir import GROUP, tile_product, tile_unpacker, unpacked
+from codling.model.packed.tile_ir import GROUP, form_of_unpacked, tile_product, tile_unpacker
 
-_SEVERAL = [FORMS["bytes"], *(unpacked(FORMS[n]) for n in ("q4", "q4_min", "q6_levels"))]
+_SEVERAL = [FORMS["bytes"], *(form_of_unpacked(FORMS[n]) for n in ("q4", "q4_min", "q6_levels"))]
 _multiply_1 = tile_product(list(FORMS.values()), 1, HERE)
 _several_1, _several_2, _several_4, _several_8 = (
     tile_product(_SEVERAL, n, HERE) for n in (1, 2, 4, 8)

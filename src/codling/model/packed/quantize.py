@@ -22,14 +22,14 @@ _LEAST = 2.0**-24
 """The smallest scale of half precision."""
 
 
-def allocate_rounded(
+def allocate_bits(
     n_rows: int, n_columns: int, bits: Bits, memory: Memory | None = None
 ) -> PackedMatrix:
-    """An empty matrix for `put_rounded`."""
+    """An empty matrix for `put_floats`."""
     return allocate(_FORMS[bits], n_rows, n_columns, memory=memory)
 
 
-def put_rounded(matrix: PackedMatrix, first: int, w_NM: Array) -> None:
+def put_floats(matrix: PackedMatrix, first: int, w_NM: Array) -> None:
     """Round rows of float32 into a matrix, from row `first`, a multiple of 16, on."""
     n_rows, n_columns = w_NM.shape
     codes = np.empty((n_rows, n_columns), dtype=np.uint8)
@@ -49,8 +49,8 @@ def round_matrix(w_NM: Array, bits: Bits, memory: Memory | None = None) -> Packe
     [50.0, -127.0]
     """
     n_rows, n_columns = w_NM.shape
-    matrix = allocate_rounded(n_rows, n_columns, bits, memory)
-    put_rounded(matrix, 0, np.ascontiguousarray(w_NM, dtype=np.float32))
+    matrix = allocate_bits(n_rows, n_columns, bits, memory)
+    put_floats(matrix, 0, np.ascontiguousarray(w_NM, dtype=np.float32))
     return matrix
 
 

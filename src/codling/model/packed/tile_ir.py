@@ -253,11 +253,11 @@ def tile_product(forms: Sequence[Form], n_tokens: int, way: Instructions) -> Any
 
 def tile_unpacker(forms: Sequence[Form], way: Instructions) -> Any:
     """A function for numba: (form, codes, scales, tops, shift, n_groups, codes_out, scales_out,
-    minima_out), which turns a tile into one of form `unpacked(form)`."""
+    minima_out), which turns a tile into one of form `form_of_unpacked(form)`."""
     return _function([lambda b, args, f=f: _Emitter(b, way, f, 1).unpack(args) for f in forms])
 
 
-def unpacked(form: Form) -> Form:
+def form_of_unpacked(form: Form) -> Form:
     """The form of an unpacked tile: bytes, and float32 scales."""
     return replace(form, bits=8, n_levels=0)
 
