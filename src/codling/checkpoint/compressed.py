@@ -57,7 +57,7 @@ def is_compressed(settings: Mapping[str, Any], where: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Quantized:
+class QuantizedTensor:
     """A matrix that is expanded when it is read."""
 
     name: str
@@ -69,14 +69,27 @@ class _Quantized:
 
     @property
     def dtype(self) -> torch.dtype:
+        """The type to expand to when nobody asks for one."""
         return torch.bfloat16
 
     @property
     def where(self) -> str:
+        """For messages: the file."""
         return self.stored.where
 
     def map_as(self, dtype: torch.dtype) -> Tensor | None:  # noqa: ARG002
+        """None: the numbers must be expanded."""
         return None
+
+    def codes(self) -> tuple[Tensor, Tensor] | None:
+        """The integers [out, in] and a scale per row and group [out, in / group], as stored; None
+        for fp8."""
+        if self.tile[0] != 1 or self.stored.dtype not in (torch.int32, torch.int8):
+            return None
+        scale = torch.empty(self.scale.shape)
+        self.scale.copy_into(scale)
+        stored = self.stored.view()
+        return unpack(stored) if stored.dtype == torch.int32 else stored, scale
 
     def copy_into(self, out: Tensor) -> None:
         """Some rows at a time: never the whole matrix in fp32 beside `out`."""
@@ -120,7 +133,7 @@ def scale_up(rows: Tensor, scale: Tensor, width: int) -> Tensor:
     return rows * scale.repeat_interleave(width, 1)[:, : rows.shape[1]]
 
 
-def expand_names(stored: Iterable[SafeTensor]) -> Iterator[SafeTensor | _Quantized]:
+def expand_names(stored: Iterable[SafeTensor]) -> Iterator[SafeTensor | QuantizedTensor]:
     """The tensors of a compressed checkpoint under their published names.
 
     Raises CheckpointError where the parts of a matrix do not fit together.
@@ -150,7 +163,7 @@ def _check_partner(tensor: SafeTensor, tensors: Mapping[str, SafeTensor], base: 
         raise CheckpointError(f"{tensor.where}: tensor {tensor.name} belongs to no weight")
 
 
-def _join_parts(base: str, stored: SafeTensor, scale: SafeTensor | None) -> _Quantized:
+def _join_parts(base: str, stored: SafeTensor, scale: SafeTensor | None) -> QuantizedTensor:
     packed = stored.dtype == torch.int32
     if (
         scale is None
@@ -168,7 +181,7 @@ def _join_parts(base: str, stored: SafeTensor, scale: SafeTensor | None) -> _Qua
             f"{stored.where}: {scale.name} of shape {list(scale.shape)} does not fit a matrix of "
             f"shape {list(shape)}"
         )
-    return _Quantized(base + _WEIGHT, stored, scale, shape, tile)
+    return QuantizedTensor(base + _WEIGHT, stored, scale, shape, tile)
 
 
 def _tile(

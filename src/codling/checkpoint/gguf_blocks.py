@@ -18,7 +18,7 @@ from numba import njit
 
 from codling.checkpoint.gguf_file import GgufTensor
 from codling.core.errors import CheckpointError
-from codling.model.packed.matrix import Array, Memory, PackedMatrix, allocate, put_codes, put_scales
+from codling.model.packed.matrix import Arena, Array, PackedMatrix, allocate, put_codes, put_scales
 
 _FORMS = {
     Kind.Q4_0: "q4",
@@ -39,7 +39,7 @@ def can_pack(tensor: GgufTensor) -> bool:
     return tensor.kind in _FORMS and len(tensor.shape) == 2
 
 
-def pack_blocks(tensor: GgufTensor, memory: Memory | None = None) -> PackedMatrix:
+def pack_blocks(tensor: GgufTensor, memory: Arena | None = None) -> PackedMatrix:
     """The tensor as a packed matrix; CheckpointError if a scale is NaN or infinite."""
     n_rows, n_columns = tensor.shape
     matrix = allocate(_FORMS[tensor.kind], n_rows, n_columns, memory=memory)

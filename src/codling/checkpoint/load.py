@@ -102,7 +102,7 @@ def _load(
 ) -> Transformer:
     config, stored = read_stored(path)
     model = build_empty(config)
-    note = _Tally(stored, progress).note
+    note = _ByteTally(stored, progress).note
     dtype = dtype or _stored_type(stored)
     placed = place_tensors(model, stored)
     if bits is not None:
@@ -111,7 +111,7 @@ def _load(
     return model.eval()
 
 
-class _Tally:
+class _ByteTally:
     """Counts the bytes of tensors that have been read."""
 
     def __init__(self, stored: list[StoredTensor], progress: Progress | None) -> None:

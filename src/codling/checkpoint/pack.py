@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from gguf.quants import dequantize
+from torch import Tensor
 
+from codling.checkpoint.compressed import QuantizedTensor
 from codling.checkpoint.gguf_blocks import can_pack, pack_blocks
 from codling.checkpoint.gguf_file import GgufTensor
 from codling.checkpoint.names import ParameterPart
@@ -24,8 +26,9 @@ from codling.core.threads import available_cores
 from codling.model.moe import Experts
 from codling.model.packed.convert import is_packable, replace_module, set_head
 from codling.model.packed.linear import MappedEmbedding, PackedExperts, PackedLinear
-from codling.model.packed.matrix import Array, Memory, PackedMatrix
+from codling.model.packed.matrix import Arena, Array, PackedMatrix, pack_codes
 from codling.model.packed.quantize import Bits, allocate_bits, put_floats
+from codling.model.packed.tile_ir import GROUP
 from codling.model.transformer import Transformer
 
 Placed = tuple[StoredTensor, ParameterPart]
@@ -44,7 +47,7 @@ def pack_tensors(
 
     `note` is called with each tensor that has been read.
     """
-    memory = Memory()
+    memory = Arena()
     todo: list[Placed] = []
     rest: list[Placed] = []
     for tensor, place in placed:
@@ -72,10 +75,13 @@ def pack_tensors(
     return [item for item in rest if not _map_embedding(model, dtype, *item)]
 
 
-def pack_stored(tensor: StoredTensor, bits: Bits, memory: Memory | None = None) -> PackedMatrix:
+def pack_stored(tensor: StoredTensor, bits: Bits, memory: Arena | None = None) -> PackedMatrix:
     """A stored matrix as it is stored, where that is in few bits, or rounded."""
     if isinstance(tensor, GgufTensor) and can_pack(tensor):
         return pack_blocks(tensor, memory)
+    stored = tensor.codes() if isinstance(tensor, QuantizedTensor) else None
+    if stored is not None and (matrix := _pack_integers(*stored)) is not None:
+        return matrix
     n_rows, n_columns = tensor.shape
     matrix = allocate_bits(n_rows, n_columns, bits, memory)
     values = tensor.map_as(tensor.dtype)
@@ -86,6 +92,22 @@ def pack_stored(tensor: StoredTensor, bits: Bits, memory: Memory | None = None) 
     for first in range(0, n_rows, step):
         put_floats(matrix, first, values[first : first + step].float().numpy())
     return matrix
+
+
+def _pack_integers(codes_NM: Tensor, scale_NS: Tensor) -> PackedMatrix | None:
+    """Integers of 4 or 8 bits with a scale per group, where a kernel knows groups of this size."""
+    n_columns, n_scales = codes_NM.shape[1], scale_NS.shape[1]
+    group = n_columns // n_scales
+    is_row = n_scales == 1
+    n_units = group // GROUP
+    if not is_row and (group % GROUP or n_units & (n_units - 1)):
+        return None
+    low, high = int(codes_NM.min()), int(codes_NM.max())
+    form, zero = ("q4", 8) if low >= -8 and high <= 7 else ("bytes", 128)
+    codes = (codes_NM.to(torch.int16) + zero).to(torch.uint8)
+    if not scale_NS.isfinite().all() or scale_NS.abs().max() > torch.finfo(torch.float16).max:
+        return None
+    return pack_codes(form, codes.numpy(), scale_NS.numpy(), group=None if is_row else group)
 
 
 def _is_packed(model: Transformer, parameter: str) -> bool:

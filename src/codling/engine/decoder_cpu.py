@@ -92,7 +92,8 @@ class FusedDecoder:
             LANES // gcd(LANES, config.head_size),
         )
         self._team = Team(n_threads or _n_useful_threads(self._kept))
-        self._allocate(config)
+        rooms = _new_rooms(config, self.max_tokens, self._team.n_threads, self._max_length)
+        self._scratch, self._works, self._shared, self._logits = rooms
         self._sync = np.zeros(16, dtype=np.int64)
         self._paces: dict[int, Pace] = {}
         self.step([[0]], [0], [0], [[0]])  # compiles at the first use, and touches all weights
@@ -137,25 +138,29 @@ class FusedDecoder:
         """End the helper threads."""
         self._team.close()
 
-    def _allocate(self, config: ModelConfig) -> None:
-        """Memory that all threads share, and that each has for itself."""
-        n_rows, hidden, width = self.max_tokens, config.hidden_size, config.head_size
-        heads, inner = config.n_heads, config.intermediate_size
-        widths = (hidden, (heads + 2 * config.kv_heads) * width, heads * width, inner, inner)
-        self._scratch = tuple(np.zeros((n_rows, n), dtype=np.float32) for n in widths)
-        n_groups = -(-max(widths) // TOP) * (TOP // GROUP)
-        self._shared = _activations(n_rows, n_groups)
-        own = _activations(kernels.FEW, n_groups)
-        self._works = tuple(
-            (
-                *(np.zeros_like(each) for each in own),
-                np.zeros(n_rows * hidden, dtype=np.float32),
-                np.zeros(self._max_length, dtype=np.float32),
-                new_scratch(n_groups),
-            )
-            for _ in range(self._team.n_threads)
+
+def _new_rooms(
+    config: ModelConfig, n_rows: int, n_threads: int, max_length: int
+) -> tuple[Any, Any, Any, Array]:
+    """Memory that all threads share, that each has for itself, for rounded activations, and for
+    logits."""
+    hidden, width = config.hidden_size, config.head_size
+    heads, inner = config.n_heads, config.intermediate_size
+    widths = (hidden, (heads + 2 * config.kv_heads) * width, heads * width, inner, inner)
+    scratch = tuple(np.zeros((n_rows, n), dtype=np.float32) for n in widths)
+    n_groups = -(-max(widths) // TOP) * (TOP // GROUP)
+    own = _activations(kernels.FEW, n_groups)
+    works = tuple(
+        (
+            *(np.zeros_like(each) for each in own),
+            np.zeros(n_rows * hidden, dtype=np.float32),
+            np.zeros(max_length, dtype=np.float32),
+            new_scratch(n_groups),
         )
-        self._logits = np.zeros((n_rows, config.vocab_size), dtype=np.float32)
+        for _ in range(n_threads)
+    )
+    logits = np.zeros((n_rows, config.vocab_size), dtype=np.float32)
+    return scratch, works, _activations(n_rows, n_groups), logits
 
 
 def _activations(n_tokens: int, n_groups: int) -> tuple[Array, Array]:

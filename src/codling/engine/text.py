@@ -159,11 +159,9 @@ class TextEngine:
             chat_format.template()
         chosen = choose_device(device or "auto")
         remembered = None if memory is None else Memory.open(memory, tokenizer)
-        dtype = dtype or choose_dtype(precision, chosen)
+        dtype, bits = dtype or choose_dtype(precision, chosen), _BITS.get(precision)
         engine = cls(
-            load_model(
-                found, dtype=dtype, device=str(chosen), adapter=adapter, bits=_BITS.get(precision)
-            ),
+            load_model(found, dtype=dtype, device=str(chosen), adapter=adapter, bits=bits),
             tokenizer,
             name=model_name(path),
             max_streams=max_streams,

@@ -266,6 +266,37 @@ def _gate(share: Any, act_RF: Any, up_RF: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
+def _attend_layer(
+    thread: int, n_threads: int, sync: Any, layer: int, heads: Any, scale: Any, head_unit: int,
+    step: Any, entries: Any, weights: Any, rope: Any, cache: Any, rooms: Any, work: Any,
+    shared: Any,
+) -> None:  # fmt: skip
+    """x += attention(norm(x)) of one layer."""
+    rows, starts, _ = step
+    (bias_NX, norm_N2D), (norm_N2E, _) = weights
+    x, h, qkv, att = rooms
+    scores, tile = work[3], work[4]
+    n_heads, n_kv, width, eps = heads
+    head_share = _share(n_heads + 2 * n_kv, head_unit, thread, n_threads)
+    _normalise(x, norm_N2E[layer, 0], eps, h)
+    rounded = _round(h, work, shared, thread, n_threads, sync)
+    _project(head_share, entries, heads, h, rounded, tile, qkv)
+    _finish_heads(head_share, layer, heads, rows, starts, bias_NX, norm_N2D, rope, cache, qkv)
+    meet(sync, n_threads)
+    for item in range(*_share(rows.shape[0] * n_heads, 1, thread, n_threads)):
+        r, head = item // n_heads, item % n_heads
+        kv, n_slots = head * n_kv // n_heads, starts[r] + 1
+        span = slice(head * width, (head + 1) * width)
+        k_SD = cache[0][layer, rows[r], kv, :n_slots]
+        v_SD = cache[1][layer, rows[r], kv, :n_slots]
+        _attend(qkv[r, span], k_SD, v_SD, scale, scores, att[r, span])
+    meet(sync, n_threads)
+    rounded = _round(att, work, shared, thread, n_threads, sync)
+    _product(entries[3], _share(x.shape[1], LANES, thread, n_threads), att, rounded, tile, x, True)
+    meet(sync, n_threads)
+
+
+@njit(nogil=True, cache=True)
 def decode(
     thread: int, n_threads: int, sync: Any, shape: Any, step: Any, entries_N7: Any, weights: Any,
     rope: Any, cache: Any, scratch: Any, works: Any, shared: Any, logits_WV: Any,
@@ -273,42 +304,26 @@ def decode(
     """All of R tokens, whose embeddings are in x_RE, through the model; logits_WV then hold the
     scores of `wanted`. The matrices of a layer: q, k, v, o, gate, up, down; the head is one more
     row."""
-    rows, starts, wanted = step
-    (bias_NX, norm_N2D), (norm_N2E, norm_E) = weights
+    rows, _, wanted = step
+    _, (norm_N2E, norm_E) = weights
     x_RE, qkv_RX, att_RX, act_RF, up_RF = scratch
     work = works[thread]
-    h_flat, scores, tile = work[2], work[3], work[4]
+    h_flat, tile = work[2], work[4]
     n_heads, n_kv, width, eps, scale, head_unit = shape
     n_rows, n_layers = rows.shape[0], entries_N7.shape[0] - 1
     x, att, act, up = x_RE[:n_rows], att_RX[:n_rows], act_RF[:n_rows], up_RF[:n_rows]
     h = h_flat[: n_rows * x.shape[1]].reshape(n_rows, x.shape[1])
-    heads = (n_heads, n_kv, width, eps)
-    head_share = _share(n_heads + 2 * n_kv, head_unit, thread, n_threads)
-    item_share = _share(n_rows * n_heads, 1, thread, n_threads)
     e_share = _share(x.shape[1], LANES, thread, n_threads)
     f_share = _share(act.shape[1], LANES, thread, n_threads)
+    heads = (n_heads, n_kv, width, eps)
     for layer in range(n_layers):
-        entries = entries_N7[layer]
-        _normalise(x, norm_N2E[layer, 0], eps, h)
-        rounded = _round(h, work, shared, thread, n_threads, sync)
-        _project(head_share, entries, heads, h, rounded, tile, qkv_RX[:n_rows])
-        _finish_heads(
-            head_share, layer, heads, rows, starts, bias_NX, norm_N2D, rope, cache, qkv_RX
-        )
-        meet(sync, n_threads)
-        for item in range(*item_share):
-            r, head = item // n_heads, item % n_heads
-            kv, n_slots = head * n_kv // n_heads, starts[r] + 1
-            span = slice(head * width, (head + 1) * width)
-            k_SD = cache[0][layer, rows[r], kv, :n_slots]
-            v_SD = cache[1][layer, rows[r], kv, :n_slots]
-            _attend(qkv_RX[r, span], k_SD, v_SD, scale, scores, att[r, span])
-        meet(sync, n_threads)
-        rounded = _round(att, work, shared, thread, n_threads, sync)
-        _product(entries[3], e_share, att, rounded, tile, x, True)
-        meet(sync, n_threads)
+        _attend_layer(
+            thread, n_threads, sync, layer, heads, scale, head_unit, step, entries_N7[layer],
+            weights, rope, cache, (x, h, qkv_RX[:n_rows], att), work, shared,
+        )  # fmt: skip
         _normalise(x, norm_N2E[layer, 1], eps, h)
         rounded = _round(h, work, shared, thread, n_threads, sync)
+        entries = entries_N7[layer]
         _product(entries[4], f_share, h, rounded, tile, act, False)
         _product(entries[5], f_share, h, rounded, tile, up, False)
         _gate(f_share, act, up)

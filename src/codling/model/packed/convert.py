@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from codling.model.moe import Experts
 from codling.model.packed.linear import PackedEmbedding, PackedExperts, PackedLinear
-from codling.model.packed.matrix import Memory, PackedMatrix
+from codling.model.packed.matrix import Arena, PackedMatrix
 from codling.model.packed.quantize import Bits, round_matrix
 from codling.model.transformer import Transformer
 
@@ -24,7 +24,7 @@ KEPT = ("kv_b_proj",)
 
 def pack_model(model: Transformer, bits: Bits) -> None:
     """Round all large matrices to so many bits, one after the other."""
-    memory = Memory()
+    memory = Arena()
     for name, module in list(model.named_modules()):
         if isinstance(module, Experts):
             replace_module(model, name, PackedExperts(_round_experts(module, bits, memory)))
@@ -53,12 +53,12 @@ def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _round(weight: Tensor, bits: Bits, memory: Memory) -> PackedMatrix:
+def _round(weight: Tensor, bits: Bits, memory: Arena) -> PackedMatrix:
     return round_matrix(weight.float().numpy(), bits, memory)
 
 
 def _round_experts(
-    experts: Experts, bits: Bits, memory: Memory
+    experts: Experts, bits: Bits, memory: Arena
 ) -> list[tuple[PackedMatrix, PackedMatrix, PackedMatrix]]:
     rounded = []
     for gate_up, down in zip(experts.gate_up_proj, experts.down_proj, strict=True):

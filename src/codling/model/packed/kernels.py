@@ -6,7 +6,7 @@ stored; for several a tile is unpacked once, in the cache. The result of a token
 in any company.
 
 Shapes: R tokens, M columns (filled up to G groups of 32), N rows. Not here: threads.
-Digest of what writes it: 73b8315b671411ef.
+Digest of what writes it: 39c4828366913b27.
 Digest of what is compiled in from other files: 344df04c7b470acc.
 """
 

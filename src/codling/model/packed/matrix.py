@@ -27,19 +27,19 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from codling.model.packed.tile_ir import GROUP, Form
+from codling.model.packed.tile_ir import GROUP, CodeForm
 
 Array = np.ndarray[Any, Any]
 LANES = 16
 FORMS = {
-    "bytes": Form(8, 128, False, 1),
-    "q4": Form(4, 8, False, 1),
-    "q4_min": Form(4, 0, True, 1),
-    "q5": Form(5, 16, False, 1),
-    "q5_min": Form(5, 0, True, 1),
-    "q4_levels": Form(4, 0, True, 2),
-    "q5_levels": Form(5, 0, True, 2),
-    "q6_levels": Form(6, 32, False, 2, sixteens=True),
+    "bytes": CodeForm(8, 128, False, 1),
+    "q4": CodeForm(4, 8, False, 1),
+    "q4_min": CodeForm(4, 0, True, 1),
+    "q5": CodeForm(5, 16, False, 1),
+    "q5_min": CodeForm(5, 0, True, 1),
+    "q4_levels": CodeForm(4, 0, True, 2),
+    "q5_levels": CodeForm(5, 0, True, 2),
+    "q6_levels": CodeForm(6, 32, False, 2, sixteens=True),
 }
 """The forms by name. A kernel knows one by its place here."""
 _PLACES = {name: i for i, name in enumerate(FORMS)}
@@ -94,7 +94,7 @@ class PackedMatrix:
         return PackedMatrix(self.form, n_rows, self.n_columns, self.shift, *arrays)
 
 
-class Memory:
+class Arena:
     """Memory for many matrices one after the other, in huge pages where Linux has them.
 
     numpy asks for them for large arrays, and reading from them is up to three times as fast. Each
@@ -127,10 +127,10 @@ def allocate(
     n_columns: int,
     *,
     group: int | None = GROUP,
-    memory: Memory | None = None,
+    memory: Arena | None = None,
 ) -> PackedMatrix:
     """An empty matrix. `group`: columns with one scale, 32 times a power of two; None is a row."""
-    zeros = (memory or Memory(0)).zeros
+    zeros = (memory or Arena(0)).zeros
     kind = FORMS[form]
     unit = TOP if kind.n_levels == 2 else GROUP
     n_tiles, n_groups = -(-n_rows // LANES), -(-n_columns // unit) * (unit // GROUP)

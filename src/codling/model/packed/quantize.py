@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numba import njit
 
-from codling.model.packed.matrix import Array, Memory, PackedMatrix, allocate, put_codes, put_scales
+from codling.model.packed.matrix import Arena, Array, PackedMatrix, allocate, put_codes, put_scales
 from codling.model.packed.tile_ir import GROUP
 
 Bits = Literal[8, 4]
@@ -23,7 +23,7 @@ _LEAST = 2.0**-24
 
 
 def allocate_bits(
-    n_rows: int, n_columns: int, bits: Bits, memory: Memory | None = None
+    n_rows: int, n_columns: int, bits: Bits, memory: Arena | None = None
 ) -> PackedMatrix:
     """An empty matrix for `put_floats`."""
     return allocate(_FORMS[bits], n_rows, n_columns, memory=memory)
@@ -40,7 +40,7 @@ def put_floats(matrix: PackedMatrix, first: int, w_NM: Array) -> None:
     put_scales(matrix.scales, first, scale)
 
 
-def round_matrix(w_NM: Array, bits: Bits, memory: Memory | None = None) -> PackedMatrix:
+def round_matrix(w_NM: Array, bits: Bits, memory: Arena | None = None) -> PackedMatrix:
     """A float32 matrix in so many bits.
 
     >>> w = np.array([[0.5, -1.27]], dtype=np.float32)

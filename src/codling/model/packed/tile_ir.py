@@ -47,7 +47,7 @@ _VECTOR = 4 * LANES
 
 
 @dataclass(frozen=True)
-class Form:
+class CodeForm:
     """How the codes and scales of a matrix are written."""
 
     bits: int
@@ -70,7 +70,7 @@ class Form:
 class _Emitter:
     """Writes the loop for one form and a number of tokens."""
 
-    def __init__(self, builder: Any, way: Instructions, form: Form, n_tokens: int) -> None:
+    def __init__(self, builder: Any, way: Instructions, form: CodeForm, n_tokens: int) -> None:
         self.builder, self.way, self.form, self.n_tokens = builder, way, form, n_tokens
         self.zero = ir.Constant(V16F32, [-float(form.zero)] * LANES)
 
@@ -243,7 +243,7 @@ def _bytes(value: int) -> Any:
     return ir.Constant(V64I8, [value] * (4 * LANES))
 
 
-def tile_product(forms: Sequence[Form], n_tokens: int, way: Instructions) -> Any:
+def tile_product(forms: Sequence[CodeForm], n_tokens: int, way: Instructions) -> Any:
     """A function for numba: (form, codes, scales, tops, shift, x, factors, n_groups, out), all
     int64: the place among `forms`, addresses and numbers. It writes [n_tokens, 16] float32 to
     `out`. For unpacked forms `tops` is the minima, and `shift` the code of weight 0."""
@@ -251,13 +251,13 @@ def tile_product(forms: Sequence[Form], n_tokens: int, way: Instructions) -> Any
     return _function(emitters)
 
 
-def tile_unpacker(forms: Sequence[Form], way: Instructions) -> Any:
+def tile_unpacker(forms: Sequence[CodeForm], way: Instructions) -> Any:
     """A function for numba: (form, codes, scales, tops, shift, n_groups, codes_out, scales_out,
     minima_out), which turns a tile into one of form `form_of_unpacked(form)`."""
     return _function([lambda b, args, f=f: _Emitter(b, way, f, 1).unpack(args) for f in forms])
 
 
-def form_of_unpacked(form: Form) -> Form:
+def form_of_unpacked(form: CodeForm) -> CodeForm:
     """The form of an unpacked tile: bytes, and float32 scales."""
     return replace(form, bits=8, n_levels=0)
 
