@@ -140,7 +140,8 @@ def test_a_stopped_run_goes_on_with_more_steps(
 
 def test_a_stopped_run_goes_on_with_minutes_instead_of_steps(tmp_path: Path) -> None:
     stopped_at_4(tmp_path)
-    spent = trainer(tmp_path).position.seconds
+    at = trainer(tmp_path).position
+    spent = at.seconds + at.preparing_seconds
     resumed = trainer(tmp_path, max_steps=None, minutes=(spent + 0.2) / 60)
     assert resumed.run().n_steps > 4
     assert rows(tmp_path)[-1]["step"] == resumed.position.n_steps - 1
@@ -264,13 +265,14 @@ def test_micro_batches_add_up_to_a_large_batch(tmp_path: Path) -> None:
 def test_minutes_fix_the_number_of_steps_and_equal_a_run_of_so_many(tmp_path: Path) -> None:
     # A clock that goes on by a second whenever it is asked: a timed update takes three (its own and
     # the loader's two), the measurements of the held-out loss are counted as ten in all. Before and
-    # with the three updates that are timed it is asked 17 times: getting ready counts.
+    # with the two updates that are timed (a tenth of the minute) it is asked 13 times: getting
+    # ready counts.
     ticks = itertools.count()
     timed = trainer(
         tmp_path / "timed", max_steps=None, minutes=1.0, clock=lambda: float(next(ticks))
     )
     n_steps = timed.run().n_steps
-    assert n_steps == (60 - 17 - 10) // 3
+    assert n_steps == (60 - 13 - 10) // 3
     trainer(tmp_path / "counted", max_steps=n_steps).run()
     found = [[r["loss"] for r in rows(tmp_path / name)] for name in ("timed", "counted")]
     assert found[0] == found[1]

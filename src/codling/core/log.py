@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 from codling.core.files import append_json, read_json_lines, sync_file, sync_folder, write_text
 
@@ -52,7 +53,8 @@ class Bar:
                 TextColumn("{task.fields[rate]}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                # A narrow terminal shows the beginning of the note, on one line.
+                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
                 console=console,
             )
             self._task = self._live.add_task(
@@ -85,6 +87,7 @@ class Bar:
             console.print(
                 f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {rate}{left} {self._note}",
                 highlight=False,
+                soft_wrap=True,
                 markup=False,
             )
 

@@ -13,6 +13,7 @@ number of them gives the same bits.
 Not here: what a member computes (trainer.py), processes that torchrun started (parallel/ranks.py).
 """
 
+import ctypes
 import math
 import mmap
 import os
@@ -39,6 +40,8 @@ from codling.train.loader import Batch, Batches
 
 _ORDER = struct.Struct("<Bqdd")
 _GO = b"\1"
+_PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
 _MIN_BUSY_SHARE, _MIN_TOKENS, _MAX_GRADIENT_BYTES = 0.75, 256, 1 << 30
 """When processes are worth it: the share of the cores that have rows, the tokens of each, and the
 memory of all gradients but one."""
@@ -166,6 +169,7 @@ class Crew:
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)  # the first process says when to stop
+            _end_with_parent()
             while len(data := os.read(self._read, _ORDER.size)) == _ORDER.size:
                 follow(Instruction(*_ORDER.unpack(data)))
         except BaseException:  # noqa: BLE001  nothing of this process may outlive it
@@ -209,6 +213,16 @@ def members_for(n_rows: int, n_tokens: int, n_cores: int, gradient_bytes: int) -
     n = max(n for n in range(1, min(n_cores, n_rows) + 1) if n_rows % n == 0)
     too_few = n < _MIN_BUSY_SHARE * n_cores or n_tokens < n * _MIN_TOKENS
     return 1 if too_few or gradient_bytes * (n - 1) > _MAX_GRADIENT_BYTES else n
+
+
+def _end_with_parent() -> None:
+    """Let Linux kill this process when its parent dies; elsewhere it ends at the next meeting.
+
+    At once, since it holds the lock of the artefact, which the same command wants.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _fork() -> int:

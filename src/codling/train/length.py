@@ -30,8 +30,8 @@ def plan_new_length(at: Position, config: LoopConfig) -> int:
     left = seconds_left(at, config)
     if left <= 0:
         raise ConfigError(
-            f"the unfinished run has trained {at.seconds / 60:.1f} minutes already; give more "
-            "--minutes, or --fresh to start again"
+            f"the unfinished run has taken {config.minutes - left / 60:.1f} minutes already; "
+            "give more --minutes, or --fresh to start again"
         )
     return at.step + max(1, int(left * at.step / at.seconds)) if at.step else 0
 

@@ -126,7 +126,6 @@ class LossStep:
         except CompilingTooLong:
             say(f"compiling takes more than {limit:.0f} s; training runs eagerly, slower")
             self.release()
-            self.loss(*batch).backward()  # type: ignore[no-untyped-call]
         except Exception as error:
             if not self.compiled or not _is_compile_error(error):
                 raise

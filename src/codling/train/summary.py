@@ -31,6 +31,10 @@ class Summary:
     heldout_loss_before: float | None = None
     best_step: int | None = None
     """In runs that keep their best weights: the step after which the model had them."""
+    n_processes: int = 1
+    """Processes of this machine that shared every batch."""
+    compiled: bool = False
+    """Whether the model was compiled."""
     n_spikes: int = 0
     """Batches that were skipped because the loss jumped."""
     n_rollbacks: int = 0
@@ -55,6 +59,8 @@ def summarize(at: Position, log: Path | None, n_tokens: int, *, keeps_best: bool
         heldout_loss=at.best_loss if keeps_best else heldout[-1] if heldout else None,
         heldout_loss_before=at.first_loss,
         best_step=at.best_step if keeps_best else None,
+        n_processes=at.n_members,
+        compiled=at.compiled,
         n_spikes=at.n_spikes,
         n_rollbacks=at.n_rollbacks,
         waiting_share=round(waited / at.seconds, 5) if rows and at.seconds else None,

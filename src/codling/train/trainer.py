@@ -62,7 +62,7 @@ MAX_COMPILE_SHARE = 0.2
 """Share of the minutes that may be spent on compiling; a run that would need more is eager."""
 _MAX_SKIPPED_IN_A_ROW = 20
 _SPIKE = "is_spike"
-_TIMED_STEPS, _TIMED_SECONDS = 3, 4.0
+_TIMED_STEPS, _TIMED_SECONDS, _MAX_TIMED_SHARE = 3, 4.0, 0.1
 
 
 class Trainer:
@@ -370,7 +370,11 @@ class Trainer:
     def _steps_in_time(self) -> int:
         """How many steps fill the minutes: a few are timed at rate 0, then undone."""
         seconds: list[float] = []
-        while len(seconds) < _TIMED_STEPS or sum(seconds) < _TIMED_SECONDS:
+        longest = _MAX_TIMED_SHARE * self.config.minutes * 60
+        while not seconds or (
+            (len(seconds) < _TIMED_STEPS or sum(seconds) < _TIMED_SECONDS)
+            and sum(seconds) < longest
+        ):
             started = self.clock()
             _, norm, _ = self._update(len(seconds), 0.0)
             float(norm)  # waits until it is done
@@ -384,10 +388,11 @@ class Trainer:
         n_steps = max(1, int((budget - beside) / statistics.median(seconds)))
         n_steps = self.ranks.agree(n_steps)
         per_step = self.rates.tokens_per_micro_batch * self.config.accumulate
+        shared = f"; {self.crew.n} processes share each batch" if self.crew.n > 1 else ""
         end = datetime.now().astimezone() + timedelta(seconds=budget)
         say(
             f"training {n_steps:,} steps of {per_step:,} tokens, "
-            f"to be finished at about {end:%H:%M:%S}"
+            f"to be finished at about {end:%H:%M:%S}{shared}"
         )
         return n_steps
 
