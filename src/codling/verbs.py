@@ -226,6 +226,12 @@ VERBS = (
     Verb("chat", "codling.engine.verbs:chat", "Talk to an instruction-tuned model.", "model"),
     Verb("serve", "codling.serve.app:serve", "OpenAI-compatible server and editor page.", "model"),
     Verb(
+        "calibrate",
+        "codling.evaluate.calibrate:calibrate",
+        "From which confidence on a model's suggestions are worth showing.",
+        "model",
+    ),
+    Verb(
         "info",
         "codling.checkpoint.info:info",
         "Architecture, parameters, cache and memory of a preset or checkpoint.",

@@ -12,6 +12,7 @@ Where the threshold comes from: codling calibrate (evaluate/calibrate.py).
 
 from dataclasses import replace
 
+from codling.engine.confidence import first_line_score
 from codling.engine.request import Delta
 
 
@@ -33,7 +34,7 @@ class ShowFilter:
         self._held.append(delta)
         if delta.finish_reason is None and not _has_line(self._held):
             return []
-        score = first_line_score(self._held)
+        score = first_line_score(entry for held in self._held for entry in held.logprobs)
         assert self.threshold is not None
         if score is not None and score < self.threshold:
             self.stopped = True
@@ -41,21 +42,6 @@ class ShowFilter:
             return [Delta(text="", token_ids=n_tokens, finish_reason="stop")]
         self._is_open = True
         return self._held
-
-
-def first_line_score(deltas: list[Delta]) -> float | None:
-    """The mean log-probability of the tokens up to the first line's end; None without any.
-
-    Blank lines before the first text belong to it.
-    """
-    values = []
-    text = ""
-    for delta in deltas:
-        values += [entry.logprob for entry in delta.logprobs]
-        text += "".join(entry.text for entry in delta.logprobs)
-        if "\n" in text.lstrip("\n\r \t"):
-            break
-    return sum(values) / len(values) if values else None
 
 
 def without_logprobs(delta: Delta) -> Delta:

@@ -4,7 +4,7 @@ Input: how sure an arm is of each answer (mean log-probability of its tokens), a
 Output: shown or not. The threshold of a question is fitted on the other half of the commits: the
 lowest at which half of what is shown there is right.
 
-Not here: a threshold for serving (codling calibrate).
+Not here: a threshold for serving (evaluate/calibrate.py).
 """
 
 import zlib
@@ -19,8 +19,10 @@ FEWEST = 5
 """Shown answers on which a threshold can be fitted."""
 
 
-def fit_threshold(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """The lowest threshold from which on WANTED of the answers are right; infinite if none is.
+def fit_threshold(
+    sure: NDArray[np.float64], right: NDArray[np.bool_], wanted: float = WANTED
+) -> float:
+    """The lowest threshold from which on `wanted` of the answers are right; infinite if none is.
 
     >>> sure = np.array([-0.1, -0.2, -0.3, -0.4, -0.5, -0.6])
     >>> fit_threshold(sure, np.array([True, True, False, True, False, False]))
@@ -28,7 +30,7 @@ def fit_threshold(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
     """
     order = np.argsort(-sure, kind="stable")
     n_shown = np.arange(1, len(sure) + 1)
-    good = (np.cumsum(right[order]) >= WANTED * n_shown) & (n_shown >= FEWEST)
+    good = (np.cumsum(right[order]) >= wanted * n_shown) & (n_shown >= FEWEST)
     # Answers that are equally sure are shown together.
     ends = np.append(np.diff(sure[order]) != 0, True) if len(sure) else good
     places = np.flatnonzero(good & ends)
