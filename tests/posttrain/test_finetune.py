@@ -2,15 +2,20 @@
 
 import json
 import runpy
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from codling.cli import main
 from codling.core.errors import ConfigError
-from codling.posttrain.finetune import plan_run
+from codling.posttrain.config import TuneConfig, count_steps, fit_update
+from codling.posttrain.finetune import fit_to_base, plan_run
 from codling.posttrain.published_flags import KNOWN
 from codling.posttrain.published_values import OPPOSITES, read_value
 
@@ -65,6 +70,7 @@ def test_the_published_command_means_these_settings(tmp_path: Path) -> None:
     assert (tuning.schedule.name, tuning.schedule.warmup_steps) == ("cosine", 10)
     assert (tuning.schedule.form, tuning.weigh) == ("transformers", "tokens")
     assert (tuning.precision, tuning.seed, tuning.packing) == ("bf16", 42, True)
+    assert tuning.rows_per_update == 2 * 16 * 4
     assert (run.dialogues.context, run.dialogues.labels) == (1024, "answers")
     assert run.dialogues.files == (Path("DATA"),)
     said = "\n".join(run.lines)
@@ -193,6 +199,43 @@ def test_flags_that_take_several_words_leave_none_over(capsys: pytest.CaptureFix
     assert "--seed is x; a whole number is needed" in capsys.readouterr().err
 
 
+def test_an_update_has_the_rows_that_were_asked_for_however_they_are_packed() -> None:
+    asked = TuneConfig(model=Path("m"), batch_size=16, accumulate=4, rows_per_update=64)
+    fitted = fit_update(asked, n_rows=64, n_windows=8, n_ranks=1)
+    assert (fitted.batch_size, fitted.accumulate) == (8, 1)
+    assert count_steps(fitted, 3.0, 8).max_steps == 3  # an epoch is an update, as unpacked
+    alone = fit_update(replace(asked, packing=False), n_rows=64, n_windows=64, n_ranks=1)
+    assert (alone.batch_size, alone.accumulate) == (16, 4)
+
+
+def test_a_longer_length_than_the_base_reads_is_cut_and_said(
+    base_dir: Path, tmp_path: Path
+) -> None:
+    more = ["--model_name_or_path", str(base_dir), "--model_max_length", "1024"]
+    run = fit_to_base(plan_run(["--data_path", "d", "--output_dir", str(tmp_path / "o"), *more]))
+    assert run.dialogues.context == 256
+    assert any("--model_max_length 1024" in line and "256" in line for line in run.lines)
+
+
+def test_a_base_of_no_known_family_is_taught_a_template_that_needs_no_token_but_eos(
+    base_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "llama"
+    shutil.copytree(base_dir, folder)
+    words = Tokenizer(BPE({"<s>": 0, "</s>": 1, "a": 2}, []))
+    words.add_special_tokens(["<s>", "</s>"])
+    words.save(str(folder / "tokenizer.json"))
+    config = {"bos_token": "<s>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    more = ["--data_path", "d", "--output_dir", "o", "--model_name_or_path", str(folder)]
+    run = fit_to_base(plan_run(more))
+    assert run.dialogues.template == "v2"
+    assert any("is of no known family" in line for line in run.lines)
+    assert fit_to_base(plan_run([*more, "--faithful"])).dialogues.template is None
+    named = fit_to_base(plan_run([*more, "--chat_template", "chatml"]))
+    assert named.dialogues.template == "chatml"
+
+
 @pytest.mark.long
 def test_the_published_script_ends_with_a_whole_model(
     base_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -200,7 +243,7 @@ def test_the_published_script_ends_with_a_whole_model(
     transformers = pytest.importorskip("transformers")
     rows = [{"instruction": f"Number {i}?", "output": f"It is {i}."} for i in range(64)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = words(tmp_path, more="--max_steps 2 --model_max_length 256")  # the last one counts
+    command = words(tmp_path, more="--max_steps 2")
     places = {"MODEL": base_dir, "DATA": tmp_path / "rows.jsonl", "OUT": tmp_path / "out"}
     replaced = [str(places.get(word, word)) for word in command]
     with pytest.MonkeyPatch.context() as patch:

@@ -5,6 +5,7 @@ Input: the kernel's counts. Output: bytes, or None where they are not available.
 Not here: what a job needs (each stage says), and memory of a GPU.
 """
 
+import os
 from pathlib import Path
 
 _PROC, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
@@ -22,6 +23,12 @@ def available_bytes(meminfo: Path = _PROC, cgroup: Path = _CGROUP) -> int | None
         return left
     # File pages count as used but can be given back.
     return min(left, limit - used + _file_pages(cgroup / "memory.stat"))
+
+
+def available_share() -> int | None:
+    """`available_bytes`, shared evenly by the processes that torchrun started on this machine."""
+    left = available_bytes()
+    return None if left is None else left // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _number(path: Path) -> int | None:

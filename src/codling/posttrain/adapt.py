@@ -21,13 +21,13 @@ from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import open_artifact
 from codling.core.errors import ConfigError
 from codling.core.log import say
-from codling.core.memory import available_bytes
+from codling.core.memory import available_share
 from codling.core.ranges import MAX_CONTEXT, ProperShare, Range
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.posttrain.config import PosttrainConfig
-from codling.posttrain.plan import check_memory
+from codling.posttrain.plan import RankShare, check_memory
 from codling.posttrain.weights import (
     check_vocabulary,
     kind_of,
@@ -84,7 +84,7 @@ def adapt(config: AdaptConfig) -> Work:
         inputs.append(open_artifact(config.replay_dir, "tokens"))
     ranks = join_ranks()
     draft = yield inputs
-    made = check_memory(shape, config, context, available_bytes())
+    made = check_memory(shape, config, context, available_share(), RankShare(ranks.n_ranks))
     say(f"{made}; the text is {meta.splits['train'].n_tokens:,} tokens long")
     model = prepare(path, config)
     summary = train_on_tokens(
@@ -115,7 +115,7 @@ def foresee(config: AdaptConfig, context: int) -> str:
     check_files(path)
     shape = load_config(path)
     check_vocabulary(config.model, shape, open_tokenizer(path).vocab_size)
-    made = check_memory(shape, config, config.context or context, available_bytes())
+    made = check_memory(shape, config, config.context or context, available_share())
     length = f"{config.max_steps:,} steps" if config.max_steps else f"{config.minutes:g} minutes"
     return f"adapting {config.model} for {length}: {made}"
 

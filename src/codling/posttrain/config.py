@@ -13,6 +13,7 @@ from codling.core.ranges import (
     MAX_CONTEXT,
     Batch,
     Count,
+    CountFromZero,
     PositiveShare,
     PositiveStrength,
     ProperShare,
@@ -77,6 +78,22 @@ def count_steps(config: Config, epochs: float, n_rows: int) -> Config:
     return replace(loop, max_steps=max(1, n_steps))
 
 
+def fit_update(config: "TuneConfig", n_rows: int, n_windows: int, n_ranks: int) -> "TuneConfig":
+    """The settings with so many windows in an update that it has `rows_per_update` of `n_rows`.
+
+    >>> asked = TuneConfig(model=Path("m"), batch_size=16, accumulate=4, rows_per_update=64)
+    >>> fitted = fit_update(asked, n_rows=6400, n_windows=2700, n_ranks=2)
+    >>> fitted.batch_size, fitted.accumulate
+    (14, 2)
+    """
+    if not config.rows_per_update or not config.packing or not n_rows:
+        return config
+    wanted = max(1, round(config.rows_per_update * n_windows / n_rows))
+    accumulate = math.ceil(wanted / config.batch_size)
+    batch = math.ceil(wanted / accumulate / n_ranks) * n_ranks
+    return replace(config, batch_size=batch, accumulate=accumulate)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig(PosttrainConfig):
     """Settings of tune."""
@@ -89,6 +106,9 @@ class TuneConfig(PosttrainConfig):
     """Tokens of a window; 0 takes what the dialogues were made for."""
     packing: bool = True
     """Several dialogues share a window, without seeing each other; otherwise each has its own."""
+    rows_per_update: CountFromZero = 0
+    """With packing: an update has about so many dialogues, so fewer windows than batch_size x
+    accumulate; 0 takes all of these."""
     group_by_length: bool = True
     """Without packing: rows of about one length share a batch, which is as long as its longest."""
     patience: Annotated[int, Range(0, 1_000_000)] = 0

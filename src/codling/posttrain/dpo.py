@@ -31,14 +31,14 @@ from codling.checkpoint.verify import check_files, model_input
 from codling.core.errors import ConfigError, TokenizerError
 from codling.core.inputs import source_input
 from codling.core.log import say
-from codling.core.memory import available_bytes
+from codling.core.memory import available_share
 from codling.core.ranges import Context, PositiveStrength, ProperShare, Range
 from codling.core.recipe import aside, length
 from codling.core.stage import Work, stage
 from codling.model.transformer import Transformer
 from codling.posttrain.config import PosttrainConfig, count_steps
 from codling.posttrain.lora import LoraLinear
-from codling.posttrain.plan import check_memory
+from codling.posttrain.plan import RankShare, check_memory
 from codling.posttrain.preferences import LabelledPair, Pairs, read_pairs
 from codling.posttrain.weights import check_vocabulary, prepare, publish
 from codling.tokens.dialogue_labels import DialogueEncoder
@@ -179,7 +179,7 @@ def dpo(config: DpoConfig) -> Work:
     train, heldout = read_pairs(config.files, encoder, config.heldout_share, config.seed)
     pairs = Pairs(train, config.context, eos, config.seed)
     rows = replace(config, batch_size=2 * config.batch_size)
-    made = check_memory(shape, rows, config.context, available_bytes())
+    made = check_memory(shape, rows, config.context, available_share(), RankShare(ranks.n_ranks))
     say(f"{made}; {len(train):,} pairs, {len(heldout):,} are held out")
     model = prepare(path, config)
     trainer = Trainer(

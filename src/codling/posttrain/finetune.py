@@ -19,15 +19,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from codling.checkpoint.hub import local_path
+from codling.checkpoint.load import is_gguf, load_config
+from codling.checkpoint.tokenizer_files import open_tokenizer
+from codling.checkpoint.verify import check_files
 from codling.core.artifact import Artifact
 from codling.core.errors import ConfigError
 from codling.core.flags import name_flags_in_error
 from codling.core.log import say
 from codling.core.ranges import Ranged
 from codling.core.recipe import aside
+from codling.posttrain.adopt import AdoptConfig, adopt
 from codling.posttrain.config import TuneConfig
 from codling.posttrain.published_flags import DEFAULTS, has_scheduler, read_deepspeed, read_flags
 from codling.posttrain.tune import tune
+from codling.tokens.chat import ChatFormat
 from codling.tokens.dialogues import DialoguesConfig, dialogues
 from codling.train.config import OptimizerConfig, ScheduleConfig, TrackerName
 from codling.train.parallel.ranks import join_ranks
@@ -38,11 +44,14 @@ _FAITHFUL = (
 )
 _MENDED = (
     "mended: answers that do not fit or are cut, repeated rows and rows with secrets are left out "
-    "and counted, each answer keeps its end token, rows share windows without seeing each other, "
-    "and the prompt is the model's own template (--faithful for the published labels)"
+    "and counted, each answer keeps its end token, rows share windows without seeing each other, an "
+    "update has as many rows as asked for, and the prompt is the model's own template (--faithful "
+    "for the published labels)"
 )
 
 
+_PLAIN = "v2"
+"""The template of models that have none: its special tokens are bos and eos alone."""
 _OPTIMIZERS = ("adamw_torch", "adamw_hf", "adamw_torch_fused", "adamw_apex_fused")
 _SCHEDULES = {
     "linear": ScheduleConfig(name="wsd", form="transformers"),
@@ -56,6 +65,7 @@ _SCHEDULES = {
 
 _FLAG_OF = {
     "context": "--model_max_length",
+    "template": "--chat_template",
     "heldout_share": "--heldout_share",
     "batch_size": "--per_device_train_batch_size",
     "accumulate": "--gradient_accumulation_steps",
@@ -98,8 +108,9 @@ def finetune(config: FinetuneConfig) -> Artifact:
 
     All flags of its script and of transformers 4.35 are known: what has no effect here is said, and
     so are the faults of then that are mended (--faithful keeps them). Ours beside them:
-    --fim-rate, --heldout-share, --use-peft with --lora-rank and --lora-alpha, --faithful. Under
-    torchrun or `deepspeed`, name examples/finetune_deepseekcoder.py. The pages: docs/tuning.md.
+    --fim-rate, --heldout-share, --chat-template, --use-peft with --lora-rank and --lora-alpha,
+    --faithful. Under torchrun or `deepspeed`, name examples/finetune_deepseekcoder.py. The pages:
+    docs/tuning.md.
 
     Raises ConfigError for what the words cannot mean, in one line.
 
@@ -108,14 +119,45 @@ def finetune(config: FinetuneConfig) -> Artifact:
 rows.jsonl --output-dir tuned --model-max-length 1024 --learning-rate 2e-5 --lr-scheduler-type \
 cosine --bf16 True
     """
-    run = plan_run(config.words, n_ranks=int(os.environ.get("WORLD_SIZE", "1")))
+    run = fit_to_base(plan_run(config.words, n_ranks=int(os.environ.get("WORLD_SIZE", "1"))))
     ranks = join_ranks()
     if ranks.is_main:
         for line in run.lines:
             say(line)
-        dialogues(run.dialogues)
+        dialogues(replace(run.dialogues, tokenizer_dir=_find_tokenizer(run.tuning)))
     ranks.wait()
     return tune(run.tuning)
+
+
+def fit_to_base(run: PublishedRun) -> PublishedRun:
+    """The run in the length that its base reads, and with a template that its tokenizer can end.
+
+    Raises what a base raises that cannot be read, before anything is written.
+    """
+    base = local_path(run.tuning.model)
+    check_files(base)
+    longest, tokenizer = load_config(base).max_position, open_tokenizer(base)
+    made, lines = run.dialogues, list(run.lines)
+    if made.context > longest:
+        lines.append(f"--model_max_length {made.context}: {base} reads {longest}, which is used")
+        made = replace(made, context=longest)
+    knows_one = ChatFormat(tokenizer).can_chat or tokenizer.family.template is not None
+    if made.labels == "answers" and made.template is None and not knows_one:
+        lines.append(
+            f"{base} has no chat template and is of no known family: {_PLAIN}'s is taught, which "
+            "ends answers with eos (--chat_template for another)"
+        )
+        made = replace(made, template=_PLAIN)
+    return replace(run, dialogues=made, lines=tuple(lines))
+
+
+def _find_tokenizer(tuning: TuneConfig) -> Path:
+    """The folder with the base's tokenizer; that of a GGUF file is written beside the output."""
+    base = local_path(tuning.model)
+    if not is_gguf(base):
+        return base
+    beside = tuning.out_dir.absolute().with_name(tuning.out_dir.name + ".tokenizer")
+    return adopt(AdoptConfig(model=base, out_dir=beside)).path
 
 
 def plan_run(words: Sequence[str], *, n_ranks: int = 1) -> PublishedRun:
@@ -145,6 +187,7 @@ def _dialogues_config(flags: Mapping[str, Any]) -> DialoguesConfig:
         files=tuple(Path(each) for each in flags["data_path"]),
         tokenizer_dir=Path(flags["model_name_or_path"]),
         out_dir=_dialogues_dir(flags),
+        template=flags["chat_template"] or None,
         labels="published" if flags["faithful"] else "answers",
         secrets="keep" if flags["faithful"] else "drop",
         context=flags["model_max_length"],
@@ -176,6 +219,7 @@ def _tune_config(flags: Mapping[str, Any], schedule: ScheduleConfig, n_ranks: in
         epochs=flags["num_train_epochs"],
         max_steps=flags["max_steps"] if flags["max_steps"] > 0 else None,
         packing=not flags["faithful"],
+        rows_per_update=per_device * n_ranks * flags["gradient_accumulation_steps"],
         group_by_length=flags["group_by_length"],
         shard="full_shard" in flags["fsdp"] and n_ranks > 1,
         fim_rate=flags["fim_rate"],

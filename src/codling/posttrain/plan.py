@@ -26,6 +26,9 @@ _TRAINED_BYTES = 24
 """Per trained parameter: fp32 master, best, gradient and two moments, bf16 weight and gradient."""
 _LOADED_BYTES = 28
 """Per parameter where all are trained: the temporaries of an update too."""
+_WHOLE_BYTES = 12
+"""Per number of the embedding, which is whole on every process while it is used and when it is read
+(fp32, and in the type of the products with its gradient); blocks are whole one at a time."""
 _FIXED_BYTES, _COMPILER_BYTES = 350_000_000, 150_000_000
 """The program and its libraries; what torch.compile loads besides."""
 _HOLES, _EAGER_HOLES = 1.15, {"bf16": 1.9, "fp32": 2.25}
@@ -53,8 +56,19 @@ class MemoryPlan:
         )
 
 
-def plan(shape: ModelConfig, config: PosttrainConfig, context: int) -> MemoryPlan:
-    """The plan of `config` in windows of `context` tokens."""
+@dataclass(frozen=True)
+class RankShare:
+    """What one of several processes has of the work: of every batch its rows, and perhaps of the
+    weights no more than its share."""
+
+    n_ranks: int = 1
+    of_weights: bool = False
+
+
+def plan(
+    shape: ModelConfig, config: PosttrainConfig, context: int, share: RankShare = RankShare()
+) -> MemoryPlan:
+    """The plan of one process, in windows of `context` tokens."""
     total = sizes(shape).total
     trained = total if config.mode == "full" else n_lora_parameters(shape, config.rank)
     weights = (
@@ -62,7 +76,9 @@ def plan(shape: ModelConfig, config: PosttrainConfig, context: int) -> MemoryPla
         if config.mode == "full"
         else total * (2 if config.precision == "bf16" else 4) + _TRAINED_BYTES * trained
     )
-    n_tokens = config.batch_size * context
+    if share.of_weights and share.n_ranks > 1:
+        weights = weights // share.n_ranks + _WHOLE_BYTES * shape.vocab_size * shape.hidden_size
+    n_tokens = max(1, config.batch_size // share.n_ranks) * context
     compiles = config.compile and has_compiler(choose_device(config.device))
     fixed = _FIXED_BYTES + (_COMPILER_BYTES if compiles else 0)
     states = n_tokens * _kept_bytes(shape, config, _state_bytes(shape, config, context, compiles))
@@ -78,35 +94,44 @@ def plan(shape: ModelConfig, config: PosttrainConfig, context: int) -> MemoryPla
 
 
 def check_memory(
-    shape: ModelConfig, config: PosttrainConfig, context: int, available: int | None
+    shape: ModelConfig,
+    config: PosttrainConfig,
+    context: int,
+    available: int | None,
+    share: RankShare = RankShare(),
 ) -> MemoryPlan:
     """The plan; ConfigError, with what would fit, if `available` bytes are too few for it."""
-    found = plan(shape, config, context)
+    found = plan(shape, config, context, share)
     if available is None or found.n_bytes <= available:
         return found
+    fitting = _what_fits(shape, config, context, available, share)
     raise ConfigError(
         f"training {config.model} needs about {found.n_bytes / _GIB:.1f} GiB, and "
-        f"{available / _GIB:.1f} GiB are free; {_what_fits(shape, config, context, available)}"
+        f"{available / _GIB:.1f} GiB are free; {fitting}"
     )
 
 
-def _what_fits(shape: ModelConfig, config: PosttrainConfig, context: int, available: int) -> str:
+def _what_fits(
+    shape: ModelConfig, config: PosttrainConfig, context: int, available: int, share: RankShare
+) -> str:
     """The smallest change of the settings that fits, or how large a model may be."""
     if not config.recompute:
         again = replace(config, recompute=True)
-        if plan(shape, again, context).n_bytes <= available:
+        if plan(shape, again, context, share).n_bytes <= available:
             return "--recompute would fit, and is about a third slower"
     modes: list[TrainMode] = [config.mode, "lora"] if config.mode == "full" else ["lora"]
     for mode in modes:
         for length in (context, 512, 256):
             for batch in (max(1, config.batch_size >> n) for n in range(8)):
                 smaller = replace(config, mode=mode, batch_size=batch)
-                if length <= context and plan(shape, smaller, length).n_bytes <= available:
+                if length <= context and plan(shape, smaller, length, share).n_bytes <= available:
                     wanted = {"mode": (config.mode, mode), "batch-size": (config.batch_size, batch)}
                     wanted["context"] = (context, length)
                     flags = (f"--{k} {now}" for k, (was, now) in wanted.items() if was != now)
                     return f"{' '.join(flags)} would fit"
-    per_parameter = plan(shape, replace(config, mode="lora", batch_size=1), min(context, 256))
+    per_parameter = plan(
+        shape, replace(config, mode="lora", batch_size=1), min(context, 256), share
+    )
     least = per_parameter.n_bytes - per_parameter.n_fixed
     room = max(0, available - per_parameter.n_fixed)
     n_fitting = int(per_parameter.n_parameters * room / least)

@@ -54,9 +54,10 @@ DEFAULTS: Mapping[str, Value] = {
     "lora_alpha": 32.0,
     "fim_rate": 0.0,
     "heldout_share": 0.0,
+    "chat_template": "",
     "faithful": False,
 }
-"""What is used, with the published defaults; the last six are ours."""
+"""What is used, with the published defaults; the last seven are ours."""
 
 _SILENT = (
     "do_train overwrite_output_dir local_rank save_safetensors remove_unused_columns "

@@ -26,13 +26,13 @@ from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.files import read_json_lines
 from codling.core.log import say
-from codling.core.memory import available_bytes
+from codling.core.memory import available_share
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.posttrain.answers import SampleAnswers, take_questions
-from codling.posttrain.config import TuneConfig, count_steps
+from codling.posttrain.config import TuneConfig, count_steps, fit_update
 from codling.posttrain.insertions import join_streams, make_insertions
-from codling.posttrain.plan import check_memory
+from codling.posttrain.plan import RankShare, check_memory
 from codling.posttrain.weights import (
     check_vocabulary,
     kind_of,
@@ -77,17 +77,20 @@ def tune(config: TuneConfig) -> Work:
     check_rows(config, ranks)
     draft = yield [model_input(path), open_artifact(config.dialogues_dir, KIND)]
     context = config.context or meta.context
-    made = check_memory(shape, config, context, available_bytes())
+    made = check_memory(
+        shape, config, context, available_share(), RankShare(ranks.n_ranks, config.shard)
+    )
     answers = _read_answers(config, meta, tokenizer, context)
     say(f"{made}; {answers}")
-    model = prepare(path, config)
+    model = prepare(path, config, shared=config.shard and ranks.n_ranks > 1)
     samples = _samples(config, tokenizer, context, draft)
+    fitted = fit_update(config, answers.n_rows, len(answers.windows), ranks.n_ranks)
     trainer = Trainer(
         model,
         lambda number: answers.windows.micro_batch(
-            number, config.batch_size, config.accumulate, ranks
+            number, fitted.batch_size, fitted.accumulate, ranks
         ),
-        count_steps(config, config.epochs, len(answers.windows)),
+        count_steps(fitted, config.epochs, len(answers.windows)),
         draft.path,
         heldout=_heldout(config, meta, context),
         bytes_per_token=answers.n_bytes / max(1, answers.n_counted),
@@ -116,6 +119,11 @@ class _Answers:
     n_insertions: int
     n_counted: int
     n_bytes: int
+
+    @property
+    def n_rows(self) -> int:
+        """Documents of both kinds."""
+        return self.n_dialogues + self.n_insertions
 
     @property
     def counts(self) -> dict[str, float]:

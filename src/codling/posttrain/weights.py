@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from codling.checkpoint.adapter import ADAPTER, save_adapter
-from codling.checkpoint.load import load_model
+from codling.checkpoint.load import is_gguf, load_model, read_stored
 from codling.checkpoint.tokenizer_files import write_tokenizer
 from codling.core.artifact import Draft
 from codling.core.errors import ConfigError
@@ -38,14 +38,23 @@ def check_vocabulary(model: Path, shape: ModelConfig, n_tokens: int) -> None:
         )
 
 
-def prepare(path: Path, config: PosttrainConfig) -> Transformer:
-    """The base, ready to be trained: frozen and with LoRA beside it, or whole in fp32."""
+def prepare(path: Path, config: PosttrainConfig, *, shared: bool = False) -> Transformer:
+    """The base, ready to be trained: frozen and with LoRA beside it, or whole in fp32.
+
+    Weights that will be `shared` out among processes stay in the file until then."""
     if config.mode == "full":
-        return load_model(path)
+        return load_model(path, dtype=_type_to_share(path) if shared else torch.float32)
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     model = load_model(path, dtype=dtype)
     add_lora(model, config.rank, config.alpha, torch.Generator().manual_seed(config.seed))
     return model
+
+
+def _type_to_share(path: Path) -> torch.dtype:
+    """The one type of the stored weights, in which they stay in the file's pages until they are
+    shared out block by block; fp32 where there are several, or they must be computed."""
+    types = {tensor.dtype for tensor in read_stored(path)[1]}
+    return types.pop() if len(types) == 1 and not is_gguf(path) else torch.float32
 
 
 def publish(

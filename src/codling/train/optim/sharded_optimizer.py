@@ -27,12 +27,17 @@ _TINY = 1e-12
 
 
 def shard_model(model: Transformer, dtype: torch.dtype, ranks: Ranks) -> None:
-    """Share out the weights of each block, and of the rest, among all processes."""
-    model.float()
+    """Share out the weights of each block, and of the rest, among all processes, in fp32.
+
+    Only one block at a time is whole in fp32: weights that lie in a file's pages stay there.
+    """
     mesh = init_device_mesh(model.embed_tokens.weight.device.type, (ranks.n_ranks,))
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     for block in model.layers:
-        fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+        fully_shard(block.float(), mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+    for name, module in model.named_children():
+        if name != "layers":
+            module.float()
     # The head is used outside of forward, so the root's weights stay until the backward pass.
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
 
