@@ -358,6 +358,8 @@ def _deep_merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(result: object) -> None:
+    if isinstance(result, Artifact) and os.environ.get("RANK", "0") != "0":
+        return  # under torchrun the first process tells
     if isinstance(result, str | TextWithStatus):
         print(result)
     elif isinstance(result, Artifact):

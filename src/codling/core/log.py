@@ -4,6 +4,7 @@ Not here: reports (report/run_page.py) and the printing of errors (cli.py).
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -124,7 +125,9 @@ class MetricsLog:
 
 
 def say(message: str) -> None:
-    """One line to the user, on stderr."""
+    """One line to the user, on stderr; of several processes under torchrun the first speaks."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     # No markup: "[grammars]" is text, not a style.
     console.print(message, highlight=False, soft_wrap=True, markup=False)
     sys.stderr.flush()

@@ -44,9 +44,9 @@ _FAITHFUL = (
 )
 _MENDED = (
     "mended: answers that do not fit or are cut, repeated rows and rows with secrets are left out "
-    "and counted, each answer keeps its end token, rows share windows without seeing each other, an "
-    "update has as many rows as asked for, and the prompt is the model's own template (--faithful "
-    "for the published labels)"
+    "and counted, each answer keeps its end token, rows share windows without seeing each other, "
+    "an update has as many rows as asked for, and the prompt is the model's own template "
+    "(--faithful for the published labels)"
 )
 
 

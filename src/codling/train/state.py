@@ -7,7 +7,7 @@ Not here: the checkpoint that is published (checkpoint/store.py).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -88,6 +88,29 @@ def save_state(
             f"cannot save the training state in {path.parent} ({error}); free some space and "
             "run the same command again, it resumes"
         ) from None
+
+
+def set_aside(path: Path) -> None:
+    """Keep the state at `path` as the one before, in place of an older one."""
+    if path.is_file():
+        path.replace(_before(path))
+
+
+def find_state(path: Path, least: Callable[[int], int]) -> Path | None:
+    """The state that all processes have: the one at `path`, or the one before it; None if one of
+    them has none yet.
+
+    Each of several processes saves its part, and a crash may leave some a save behind: all then go
+    on from the last step that all have. `least` gives the least number of all processes. Where they
+    have no step in common it is the later state, for its reader to refuse.
+    """
+    own = {saved.step: each for each in (_before(path), path) if (saved := read_position(each))}
+    common = least(max(own, default=0))
+    return own.get(common, path) if common else None
+
+
+def _before(path: Path) -> Path:
+    return path.with_name(f"before-{path.name}")
 
 
 def read_position(path: Path) -> Position | None:

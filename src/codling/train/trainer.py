@@ -50,7 +50,14 @@ from codling.train.rates import StepRates
 from codling.train.readings import Readings, Row
 from codling.train.schedule import micro_batches, rate_at
 from codling.train.spikes import go_back, limit_of, note_loss, note_spike, wants_rollback
-from codling.train.state import Position, load_state, read_position, save_state
+from codling.train.state import (
+    Position,
+    find_state,
+    load_state,
+    read_position,
+    save_state,
+    set_aside,
+)
 from codling.train.step import LossStep
 from codling.train.summary import METRICS, Summary, describe_step, summarize
 from codling.train.trackers import Tracker, numbers_of, open_trackers
@@ -109,7 +116,8 @@ class Trainer:
         self.device = choose_device(config.device)
         self.readings = Readings(self.device)
         self._shards = shard and self.ranks.n_ranks > 1
-        saved = read_position(self._state_path)
+        state = self._find_state()
+        saved = read_position(state) if state else None
         self.position = saved or Position(compiled=config.compile and not self._shards)
         self.model = model.train().to(self.device)
         self._threads_before = torch.get_num_threads()
@@ -124,8 +132,8 @@ class Trainer:
         self._patience, self._on_heldout, self._began = patience, on_heldout, self.clock()
         self._trackers, self._in_a_row, self._shown = list[Tracker](), 0, ""
         self.best = _clone(self.optimizer.weights()) if keep_best and heldout else None
-        if saved:
-            load_state(self._state_path, self.optimizer, self.best, self.step_fn.state())
+        if state and saved:
+            load_state(state, self.optimizer, self.best, self.step_fn.state())
         self._checked = (self.position.step, self.position.seconds)
 
     def run(self) -> Summary:
@@ -442,7 +450,12 @@ class Trainer:
             log.sync()
         if self.ranks.is_main or self._shards:
             beside = self.step_fn.state()
+            if self._shards:
+                set_aside(self._state_path)
             save_state(self._state_path, self.position, self.optimizer, self.best, beside)
+
+    def _find_state(self) -> Path | None:
+        return find_state(self._state_path, self.ranks.least) if self._shards else self._state_path
 
     @property
     def _state_path(self) -> Path:

@@ -54,6 +54,13 @@ class Ranks:
             return number
         return round(self._sum(float(number if self.is_main else 0), torch.device("cpu")))
 
+    def least(self, number: int) -> int:
+        """The least of all ranks' numbers."""
+        value = torch.tensor(number, dtype=torch.int64)
+        if self.n_ranks > 1:
+            dist.all_reduce(value, dist.ReduceOp.MIN)
+        return int(value)
+
     def wait(self) -> None:
         """Barrier: wait until every rank is here."""
         if self.n_ranks > 1:
