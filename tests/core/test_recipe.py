@@ -6,7 +6,9 @@ from typing import Literal
 import pytest
 
 from codling.core.errors import ConfigError
+from codling.core.flags import settings_of
 from codling.core.recipe import build, check_tables, read_recipe
+from codling.posttrain.config import TuneConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +85,23 @@ def test_a_recipe_that_is_absent_or_broken_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[a\n")
     with pytest.raises(ConfigError, match="is not valid TOML"):
         read_recipe(tmp_path / "bad.toml")
+
+
+def test_what_is_not_set_inside_stays_as_the_stage_has_it() -> None:
+    @dataclass(frozen=True)
+    class Inner:
+        name: str = "muon"
+        rate: float = 3e-3
+
+    @dataclass(frozen=True)
+    class Stage:
+        inner: Inner = field(default_factory=lambda: Inner(name="adamw", rate=2e-4))
+
+    assert build(Stage, {"inner": {"rate": 5e-4}}, "stage").inner == Inner("adamw", 5e-4)
+    shown = {each.path: each.default for each in settings_of(Stage)}
+    assert shown == {"inner.name": "adamw", "inner.rate": 2e-4}
+
+
+def test_one_flag_of_the_optimizer_leaves_tuning_with_adamw() -> None:
+    given = {"model": "m", "optimizer": {"learning_rate": 5e-4}}
+    assert build(TuneConfig, given, "tune").optimizer.name == "adamw"

@@ -20,6 +20,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Union, get_args, get_origin
 
+from codling.core.recipe import default_of
+
 UNSHOWN = (MISSING, None, (), "")
 """Defaults that say nothing; the documentation says what happens then."""
 
@@ -51,10 +53,11 @@ class Setting:
         return " ".join(map(str, self.default)) if many else str(self.default)  # type: ignore[call-overload]
 
 
-def settings_of(config_class: type, prefix: str = "") -> list[Setting]:
+def settings_of(config_class: type, prefix: str = "", preset: object = None) -> list[Setting]:
     """Every setting, those of the configs inside in place of the fields that hold them.
 
-    A config's own stand before those that it shares with others.
+    A config's own stand before those that it shares with others. Defaults are those of `preset`, an
+    instance of the class, where there is one: a stage may have its own of a config inside.
     """
     hints = typing.get_type_hints(config_class)
     documentation = _attribute_docs(config_class)
@@ -63,12 +66,16 @@ def settings_of(config_class: type, prefix: str = "") -> list[Setting]:
     for each in sorted(fields(config_class), key=lambda field: field.name not in own):
         inner = _dataclass_in(hints[each.name])
         if inner is not None:
-            found += settings_of(inner, f"{prefix}{each.name}.")
+            inside = default_of(each) if preset is None else getattr(preset, each.name)
+            found += settings_of(
+                inner, f"{prefix}{each.name}.", inside if isinstance(inside, inner) else None
+            )
             continue
         required = each.default is MISSING and each.default_factory is MISSING
         text = documentation.get(each.name, "")
+        default = each.default if preset is None else getattr(preset, each.name)
         found.append(
-            Setting(prefix + each.name, hints[each.name], text, each.default, required=required)
+            Setting(prefix + each.name, hints[each.name], text, default, required=required)
         )
     return found
 

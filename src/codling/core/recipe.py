@@ -13,7 +13,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, field, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -115,10 +115,22 @@ def build_partial(cls: type, values: Mapping[str, Any], where: str) -> dict[str,
                 or explain_unknown_key(key, known, where.rstrip("."))
             )
         label = f"{where}{key}" if where.endswith(".") else f"{where}: {key}"
-        made[name] = _convert(hints[name], value, label)
+        preset = default_of(known[name])
+        if is_dataclass(preset) and not isinstance(preset, type) and isinstance(value, Mapping):
+            # What is not set stays as this stage has it, not as the inner class does elsewhere.
+            made[name] = replace(preset, **build_partial(type(preset), value, f"{label}."))
+        else:
+            made[name] = _convert(hints[name], value, label)
         if name in ranged:
             check_ranges(ranged[name], made[name], label)
     return made
+
+
+def default_of(setting: Field[Any]) -> object:
+    """The value of a field that is not set; MISSING if it must be."""
+    if setting.default_factory is not MISSING:
+        return setting.default_factory()
+    return setting.default
 
 
 def explain_former_name(cls: type, key: str, where: str) -> str | None:

@@ -177,7 +177,8 @@ class Trainer:
             if not self.position.n_steps:
                 self.position.n_steps = self.config.max_steps or self._steps_in_time()
             self.position.preparing_seconds += self._seconds_preparing()
-            log = MetricsLog(self.folder / METRICS, keep_below_step=self.position.step)
+            kept = self.position.step if self.ranks.is_main else None  # one process writes
+            log = MetricsLog(self.folder / METRICS, keep_below_step=kept)
             told = self.config.report_to if self.ranks.is_main else ()
             settings = asdict(self.config)
             with open_trackers(told, self.folder, settings, self.position.step) as self._trackers:
