@@ -146,7 +146,7 @@ def interleave(arguments: argparse.Namespace) -> None:
 
 def measure(side: str, arguments: argparse.Namespace) -> tuple[list[list[float]], int]:
     """Tokens per second of each timed step of one side, by clock and by processor; peak memory."""
-    python = sys.executable if side == "ours" else arguments.peer_python
+    python = sys.executable if side in ("ours", "tune") else arguments.peer_python
     command = [python, __file__, "--side", side, "--model", str(arguments.model)]
     for name in SETTINGS:
         command += [f"--{name}", str(getattr(arguments, name))]
