@@ -70,6 +70,10 @@ def test_a_deepspeed_config_that_contradicts_a_flag(
     assert f"{config} sets optimizer.params.lr to 0.0001, but --learning_rate is 2e-05" in line
     config.write_text("{")
     assert str(config) in refused(capsys, *command, *out)
+    config.write_text('{"bf16": {"enabled": "perhaps"}}')
+    line = refused(capsys, *command, *out)
+    assert f"{config}: bf16.enabled" in line
+    assert "perhaps" in line
     config.unlink()
     assert str(config) in refused(capsys, *command, *out)
 
@@ -100,3 +104,5 @@ def test_a_base_that_cannot_insert_and_one_that_is_not_there(
     assert str(tmp_path / "none") in line
     line = refused(capsys, *command, "--model_name_or_path", base_dir, "--fim_rate", "1")
     assert "--fim_rate is 1" in line
+    line = refused(capsys, "data", "dialogues", tmp_path, "--tokenizer-dir", base_dir)
+    assert f"{tmp_path} is a folder" in line

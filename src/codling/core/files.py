@@ -63,6 +63,11 @@ def replace_file(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def move_file(path: Path, target: Path) -> None:
+    """Give a file another name, in place of the file that has it."""
+    path.replace(target)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` in UTF-8, complete or not at all."""
     with replace_file(path) as temporary:

@@ -137,6 +137,8 @@ def fit_to_base(run: PublishedRun) -> PublishedRun:
     base = local_path(run.tuning.model)
     check_files(base)
     longest, tokenizer = load_config(base).max_position, open_tokenizer(base)
+    if run.tuning.fim_rate and not tokenizer.can_insert:
+        raise ConfigError(f"--fim_rate needs a base that inserts, and {base} has no FIM tokens")
     made, lines = run.dialogues, list(run.lines)
     if made.context > longest:
         lines.append(f"--model_max_length {made.context}: {base} reads {longest}, which is used")

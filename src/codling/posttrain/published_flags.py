@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from codling.core.errors import ConfigError
+from codling.core.errors import ConfigError, name_faults
 from codling.core.foreign_json import read_object
 from codling.core.recipe import explain_unknown_key
 from codling.posttrain.published_values import OPPOSITES, Value, read_value
@@ -164,7 +164,8 @@ def read_deepspeed(
         sharding |= key.startswith(_SHARDING)
         if value == "auto" or key in _QUIET_KEYS or key.startswith(_SHARDING):
             continue
-        flags = _flags_of(key, value)
+        with name_faults(path, ConfigError):
+            flags = _flags_of(key, value)
         if flags is None:
             unknown.append(key)
         for name, wanted in (flags or {}).items():
@@ -222,7 +223,10 @@ def _flags_of(key: str, value: Any) -> dict[str, Value] | None:  # noqa: ANN401 
     name = _OF_CONFIG.get(key)
     if name is None or isinstance(value, (list, dict)):
         return None
-    return {name: read_value(name, [str(value)])}
+    try:
+        return {name: read_value(name, [str(value)])}
+    except ConfigError as error:
+        raise ConfigError(f"{key}, which stands for a flag: {error}") from None
 
 
 def _split(words: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -95,6 +95,8 @@ class DialoguesConfig(Ranged):
         super().__post_init__()
         if not self.files:
             raise ConfigError("files is empty; name a file of JSON Lines")
+        if folder := next((path for path in self.files if path.is_dir()), None):
+            raise ConfigError(f"{folder} is a folder; name the files of JSON Lines in it")
         if self.labels == "published" and self.template is not None:
             raise ConfigError("template is not used with --labels published; leave it out")
         if self.labels == "published" and (self.benchmarks or self.languages):
@@ -260,7 +262,8 @@ def _publish(
         where = f"{first['file']} line {first['row']}"
         say(f"{n:,} rows left out: {reason}; the first is {where} ({first['detail']})")
     if not writer.streams["train"].n_counted:
-        raise SourceError(f"no row of {config.files[0]} can be learnt; {dict(reasons)}")
+        why = str(dict(reasons)) if reasons else "it is empty"
+        raise SourceError(f"no row of {config.files[0]} can be learnt; {why}")
     encoder = labeller.encoder
     _warn(labeller, config)
     source = published_template(writer.tokenizer) if encoder is None else encoder.source

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codling.core.errors import ArtifactError, StorageError
-from codling.core.files import make_folder, replace_file
+from codling.core.files import make_folder, move_file, replace_file
 from codling.train.optim.optimizer import Optimizer
 
 _META = "position"
@@ -93,7 +93,7 @@ def save_state(
 def set_aside(path: Path) -> None:
     """Keep the state at `path` as the one before, in place of an older one."""
     if path.is_file():
-        path.replace(_before(path))
+        move_file(path, _before(path))
 
 
 def find_state(path: Path, least: Callable[[int], int]) -> Path | None:
