@@ -116,8 +116,7 @@ class Trainer:
         self.device = choose_device(config.device)
         self.readings = Readings(self.device)
         self._shards = shard and self.ranks.n_ranks > 1
-        state = self._find_state()
-        saved = read_position(state) if state else None
+        state, saved = self._find_state()
         self.position = saved or Position(compiled=config.compile and not self._shards)
         self.model = model.train().to(self.device)
         self._threads_before = torch.get_num_threads()
@@ -132,7 +131,7 @@ class Trainer:
         self._patience, self._on_heldout, self._began = patience, on_heldout, self.clock()
         self._trackers, self._in_a_row, self._shown = list[Tracker](), 0, ""
         self.best = _clone(self.optimizer.weights()) if keep_best and heldout else None
-        if state and saved:
+        if saved:
             load_state(state, self.optimizer, self.best, self.step_fn.state())
         self._checked = (self.position.step, self.position.seconds)
 
@@ -455,8 +454,11 @@ class Trainer:
                 set_aside(self._state_path)
             save_state(self._state_path, self.position, self.optimizer, self.best, beside)
 
-    def _find_state(self) -> Path | None:
-        return find_state(self._state_path, self.ranks.least) if self._shards else self._state_path
+    def _find_state(self) -> tuple[Path, Position | None]:
+        path: Path | None = self._state_path
+        if self._shards:
+            path = find_state(self._state_path, self.ranks.least)
+        return path or self._state_path, read_position(path) if path else None
 
     @property
     def _state_path(self) -> Path:
