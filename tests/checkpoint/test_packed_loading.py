@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from codling.checkpoint.load import load_model
 from codling.checkpoint.pack import pack_stored
 from codling.checkpoint.safetensors_file import COMPRESSED_DTYPES, read_safetensors
 from codling.checkpoint.store import save_hf
+from codling.engine.text import choose_precision
 from codling.model.config import ModelConfig
 from codling.model.packed import kernels
 from codling.model.packed.linear import is_packed
@@ -47,6 +49,21 @@ def test_integers_with_scales_keep_their_numbers(
     assert matrix.form == form
     expected = codes.float() * scale.float().repeat_interleave(group or 256, 1)
     torch.testing.assert_close(rows_of(matrix), expected, rtol=1e-6, atol=0)
+
+
+def test_auto_takes_few_bits_as_they_are_stored_and_floats_exactly(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+    for kind, expected in (("Q8_0", "int8"), ("F16", "float32")):
+        path = tmp_path / f"{kind}.gguf"
+        writer = gguf.GGUFWriter(path, "llama")
+        block, n_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+        raw = np.zeros((16, 64 // block * n_bytes), dtype=np.uint8)
+        writer.add_tensor("x", raw, raw_dtype=gguf.GGMLQuantizationType[kind])
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        assert choose_precision(path, cpu) == expected
 
 
 def test_reading_into_8_bits_tells_how_far_it_is(tmp_path: Path) -> None:

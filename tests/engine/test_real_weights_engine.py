@@ -18,7 +18,7 @@ TIE = 1e-3
 
 
 def open_engine(pattern: str) -> TextEngine:
-    return TextEngine.open(find_weights(pattern), max_length=512)
+    return TextEngine.open(find_weights(pattern), precision="float32", max_length=512)
 
 
 @torch.inference_mode()

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from codling.checkpoint.adapter import ADAPTER_CONFIG, check_base, load_adapter, merge
 from codling.checkpoint.compressed import expand_names, is_compressed
 from codling.checkpoint.gguf import gguf_config, gguf_tensors
+from codling.checkpoint.gguf_blocks import can_pack
 from codling.checkpoint.gguf_file import GgufTensor, read_gguf
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.names import ParameterPart, parameter_parts
@@ -55,6 +56,15 @@ def load_config(path: Path) -> ModelConfig:
         if is_gguf(path):
             return gguf_config(read_gguf(path))
         return from_published(_read_json(_folder(path) / CONFIG), str(path / CONFIG))
+
+
+def holds_few_bits(path: Path) -> bool:
+    """Whether the matrices of a local checkpoint are stored in 4 to 8 bits that are computed as
+    they are."""
+    with name_faults(path, CheckpointError):
+        if is_gguf(path):
+            return any(map(can_pack, read_gguf(path).tensors.values()))
+        return is_compressed(_read_json(_folder(path) / CONFIG), str(path / CONFIG))
 
 
 def is_gguf(path: Path) -> bool:

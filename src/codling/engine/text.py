@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from codling.checkpoint.adapter import adapter_path
 from codling.checkpoint.hub import model_name
-from codling.checkpoint.load import load_model
+from codling.checkpoint.load import holds_few_bits, load_model
 from codling.checkpoint.of_run import model_and_adapter
 from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.checkpoint.verify import check_files
@@ -143,11 +143,10 @@ class TextEngine:
     ) -> Self:
         """Load a checkpoint: a run's folder, a Hugging Face folder, a .gguf file, or a hub name.
 
-        `precision` "auto" is float32 on the CPU (exact, and the reference) and bfloat16 on a GPU;
-        `dtype` says the same as a torch type. `device` None takes a GPU where there is one. `fuse`
-        and `speculate` are as above. `chat_template` names one of the checkpoint's, a preset or a
-        file; `must_chat` refuses a model without any before its weights are read. `memory` is the
-        folder of a memory (engine/memory); `adapter` is added to the model's weights.
+        `precision` "auto" is what choose_precision says; `dtype` says it as a torch type. `device`
+        None takes a GPU where there is one. `chat_template` names one of the checkpoint's, a preset
+        or a file; `must_chat` refuses a model without any before its weights are read. `memory` is
+        a memory's folder (engine/memory); `adapter` is added to the weights. The rest: as above.
 
         Raises CheckpointError, TokenizerError, or ArtifactError for the memory.
         """
@@ -159,6 +158,8 @@ class TextEngine:
             chat_format.template()
         chosen = choose_device(device or "auto")
         remembered = None if memory is None else Memory.open(memory, tokenizer)
+        if precision == "auto" and dtype is None:
+            precision = choose_precision(found, chosen)
         dtype, bits = dtype or choose_dtype(precision, chosen), _BITS.get(precision)
         engine = cls(
             load_model(found, dtype=dtype, device=str(chosen), adapter=adapter, bits=bits),
@@ -440,6 +441,14 @@ class TextEngine:
                     else:
                         time.sleep(0.01)
         return done + [stream.result() for stream in streams[len(done) :]]
+
+
+def choose_precision(path: Path, device: torch.device) -> Precision:
+    """What "auto" means for a local checkpoint: on the CPU what the file holds where that is 4 to 8
+    bits, else float32 (exact, and the reference); bfloat16 on a GPU."""
+    if device.type != "cpu":
+        return "bfloat16"
+    return "int8" if holds_few_bits(path) else "float32"
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:

@@ -52,7 +52,8 @@ class GenerateConfig(Ranged):
     stop: tuple[str, ...] = ()
     """Strings before which the text ends."""
     precision: Precision = "auto"
-    """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
+    """How weights are held: float32 is exact; bfloat16, int8 and int4 are smaller and faster on
+    CPU. auto takes files of 4 to 8 bits as they are stored, others exactly."""
     max_length: Count | None = aside(None)
     """Tokens of prompt and completion at most; by default the model's context."""
     adapter: Path | None = None

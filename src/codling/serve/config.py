@@ -57,7 +57,8 @@ class ServeConfig(Ranged):
     """Chat template by name (chatml, coder-v1, codling, starcoder2, v2, or one of several that the
     checkpoint has), or a file; by default the checkpoint's own, and no chat if it has none."""
     precision: Precision = "auto"
-    """How weights are held: float32 is exact; bfloat16 and int8 are smaller and faster on CPU."""
+    """How weights are held: float32 is exact; bfloat16, int8 and int4 are smaller and faster on
+    CPU. auto takes files of 4 to 8 bits as they are stored, others exactly."""
     adapter: Path | None = None
     """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     memory: Path | None = None
