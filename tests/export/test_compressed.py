@@ -15,7 +15,7 @@ from codling.checkpoint.store import save_hf
 from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.core.errors import CheckpointError, ConfigError
 from codling.export.export import ExportConfig, export
-from codling.export.gptq import quantize_gptq
+from codling.export.gptq import _search_scales, quantize_gptq
 from codling.export.rounding import round_matrix
 from export.exported import LATENT, LLAMA, SHAPES, logits_of, save
 from tiny_model import CODE
@@ -119,11 +119,16 @@ def test_gptq_makes_up_for_what_rounding_loses() -> None:
 
 
 def test_gptq_without_correlations_is_rounding_to_the_better_scale() -> None:
-    """H = identity: no column can make up for another, so every code is the nearest."""
+    """H = identity: no column can make up for another, so every code is the nearest, and each scale
+    is then the one of least squares."""
     weight_OI = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
     codes, scale = quantize_gptq(weight_OI, torch.eye(64), 32)
-    wanted = (weight_OI / scale.float().repeat_interleave(32, 1)).round().clamp(-8, 7)
+    searched_OG = _search_scales(weight_OI, torch.ones(64), 32)
+    wanted = (weight_OI / searched_OG.repeat_interleave(32, 1)).round().clamp(-8, 7)
     assert torch.equal(codes.float(), wanted)
+    of_groups = (8, 2, 32)
+    fitted = (wanted * weight_OI).view(of_groups).sum(-1) / wanted.square().view(of_groups).sum(-1)
+    torch.testing.assert_close(scale.float(), fitted, rtol=2**-7, atol=0)
 
 
 def test_a_column_that_is_never_used_becomes_zero() -> None:

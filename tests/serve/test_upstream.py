@@ -16,7 +16,9 @@ from codling.core.errors import ConfigError
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.config import ServeConfig
+from codling.serve.errors import ApiError
 from codling.serve.upstream import UpstreamBackend, UpstreamStream, base_url
+from codling.serve.upstream_logprobs import LogprobReader
 from serve.tiny_server import Running, Servers, free_port
 
 PROMPT, SUFFIX = "def add(first, second):\n", "\n\n\nclass Stack:\n"
@@ -96,15 +98,58 @@ def test_a_client_that_leaves_ends_the_work_behind(front: Running, server: Runni
     assert server.state.metrics.cancelled.labels(reason="client")._value.get() > before
 
 
-def test_logprobs_are_refused(front: Running) -> None:
-    answer = httpx.post(
-        f"{front.url}/v1/completions",
-        json={"prompt": "x", "logprobs": 1},
-        trust_env=False,
-        timeout=600,
-    )
-    assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "logprobs"
+def test_log_probabilities_go_through(client: OpenAI, engine: TextEngine) -> None:
+    asked: dict[str, Any] = {"model": "m", "prompt": PROMPT, "max_tokens": 9, "logprobs": 2}
+    answer = client.completions.create(**asked).choices[0]
+    own = engine.complete([PROMPT], SamplingParams(max_tokens=9, logprobs=2))[0]
+    assert answer.text == own.text
+    assert answer.logprobs is not None
+    assert answer.logprobs.token_logprobs == pytest.approx([e.logprob for e in own.logprobs])
+    assert [len(top) for top in answer.logprobs.top_logprobs or []] == [2] * 9
+    chunks = list(client.completions.create(**asked, stream=True))
+    streamed = [c.choices[0].logprobs for c in chunks if c.choices[0].logprobs]
+    assert [name for part in streamed for name in part.tokens or []] == answer.logprobs.tokens
+
+
+def test_a_given_text_is_scored_by_the_server_behind(client: OpenAI, engine: TextEngine) -> None:
+    answer = client.completions.create(
+        model="m", prompt=PROMPT, max_tokens=0, echo=True, logprobs=0
+    ).choices[0]
+    assert answer.logprobs is not None
+    first, *rest = answer.logprobs.token_logprobs or []
+    own = engine.score(engine.complete_prompt(PROMPT))
+    assert first is None
+    assert rest == pytest.approx([entry.logprob for entry in own if entry is not None])
+
+
+def test_chats_have_log_probabilities_too(client: OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="m", messages=[{"role": "user", "content": "add"}], max_tokens=4, logprobs=True,
+        top_logprobs=1,
+    ).choices[0]  # fmt: skip
+    assert answer.logprobs is not None
+    assert [len(entry.top_logprobs) for entry in answer.logprobs.content or []] == [1] * 4
+
+
+def test_log_probabilities_are_read_as_llama_cpp_writes_them(engine: TextEngine) -> None:
+    reader = LogprobReader(engine.tokenizer, 1)
+    top = [{"id": 9, "token": "?", "bytes": [1], "logprob": -0.25}]
+    entry = {"id": 7, "token": "?", "bytes": [1], "logprob": -0.5, "top_logprobs": top}
+    (found,) = reader.read({"content": [entry]})
+    assert found is not None
+    assert (found.token_id, found.logprob, found.top[0].token_id) == (7, -0.5, 9)
+    named = {"tokens": ["token_id:7"], "token_logprobs": [-0.5], "top_logprobs": [None]}
+    (same,) = reader.read(named)
+    assert same is not None
+    assert same.bytes == found.bytes == engine.tokenizer.token_bytes(7)
+
+
+@pytest.mark.parametrize("odd", [{"tokens": ["a"]}, {"content": [{}]}, [], {"content": 7}])
+def test_other_log_probabilities_are_the_other_servers_fault(
+    engine: TextEngine, odd: object
+) -> None:
+    with pytest.raises(ApiError, match="in no known format"):
+        LogprobReader(engine.tokenizer, 1).read(odd)
 
 
 def test_a_server_that_is_not_there_is_one_line(model_dir: Path) -> None:

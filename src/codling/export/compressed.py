@@ -10,7 +10,7 @@ rows no group divides. Routed experts are rounded; GPTQ sees dense matrices only
 Not here: the numbers (rounding.py, gptq.py), reading (checkpoint/compressed.py).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -187,21 +187,40 @@ def run_gptq(
     wanted = {tensor.name for tensor in tensors if _is_quantized(tensor, group)}
     walk = LayerWalk(shape, tensors, windows_WL)
     for prefix, block in walk.blocks("gptq"):
-        moments: dict[str, Tensor] = {}
-
-        def add(name: str, x: Tensor, moments: dict[str, Tensor] = moments) -> None:
-            if name not in _SHARED:
-                moments[name] = moments.get(name, torch.zeros(())) + 2 * x.T @ x
-
-        with watch(block, add):
-            walk.run(block)
+        moments = _moments_of(walk, block)
+        shared: dict[str, dict[str, nn.Linear]] = {}
         for name, module in block.named_modules():
-            published = f"{prefix}{name}.weight"
-            hessian_II = moments.get(_SHARED.get(name, name))
-            if published not in wanted or hessian_II is None or not isinstance(module, nn.Linear):
-                continue
-            weight = _check(published, module.weight.data)
-            codes_OI, scale_OG = quantize_gptq(weight, hessian_II, group)
-            weight.copy_(scale_up(codes_OI.float(), scale_OG.float(), group))
-            parts = {"codes": codes_OI, "scale": scale_OG}
-            save_file(parts, spool / f"{published}.safetensors")
+            source = _SHARED.get(name, name)
+            if f"{prefix}{name}.weight" in wanted and source in moments:
+                assert isinstance(module, nn.Linear), name
+                shared.setdefault(source, {})[f"{prefix}{name}.weight"] = module
+        for source, modules in shared.items():
+            _quantize_together(modules, moments[source], group, spool)
+
+
+def _moments_of(walk: LayerWalk, block: nn.Module) -> dict[str, Tensor]:
+    """X^T X of what each matrix of the block is multiplied with; shared ones once."""
+    moments: dict[str, Tensor] = {}
+
+    def add(name: str, x: Tensor) -> None:
+        if name not in _SHARED:
+            width = x.shape[-1]
+            moments.setdefault(name, torch.zeros(width, width)).addmm_(x.T, x)
+
+    with watch(block, add):
+        walk.run(block)
+    return moments
+
+
+def _quantize_together(
+    modules: Mapping[str, nn.Linear], hessian_II: Tensor, group: int, spool: Path
+) -> None:
+    """Quantise matrices that are multiplied with the same numbers, as one; keep the result."""
+    weights = [_check(name, module.weight.data) for name, module in modules.items()]
+    codes_OI, scale_OG = quantize_gptq(torch.cat(weights), hessian_II, group)
+    n_rows = [len(weight) for weight in weights]
+    parts = zip(modules, weights, codes_OI.split(n_rows), scale_OG.split(n_rows), strict=True)
+    for name, weight, codes, scale in parts:
+        weight.copy_(scale_up(codes.float(), scale.float(), group))
+        stored = {"codes": codes.contiguous(), "scale": scale.contiguous()}
+        save_file(stored, spool / f"{name}.safetensors")

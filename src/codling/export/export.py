@@ -89,7 +89,7 @@ class ExportConfig(Ranged):
     bits; GPTQ in w4a16)."""
     calibration_windows: Count = 128
     """Windows of the code that are measured, at most."""
-    calibration_length: Count = 512
+    calibration_length: Count = 1024
     """Tokens of a window."""
     modelfile: bool = False
     """Write a Modelfile beside the .gguf file, with which Ollama completes, inserts and chats."""

@@ -50,7 +50,6 @@ class Backend(Protocol):
     tokenizer: Tokenizer
     max_length: int
     """Prompt plus completion, in tokens."""
-    gives_logprobs: bool
     can_heal: bool
     """Whether an answer can be held to begin with the end of its prompt (tokens/healing.py)."""
 
@@ -114,7 +113,6 @@ class Backend(Protocol):
 class LocalBackend:
     """Our engine, which steps in a thread of its own."""
 
-    gives_logprobs = True
     can_heal = True
 
     def __init__(

@@ -268,10 +268,6 @@ def _params(  # noqa: PLR0913 - the request, and what it is asked of
     logprobs = request.n_logprobs
     if logprobs is None and request.n_made > request.n:
         logprobs = 0  # to choose the likeliest by
-    if logprobs is not None and not backend.gives_logprobs:
-        raise RequestError(
-            "logprobs are not available through an upstream server", param="logprobs"
-        )
     return SamplingParams(
         max_tokens=max(1, min(wanted, _room(ids, backend, "prompt"))),
         temperature=request.temperature or 0.0,

@@ -25,6 +25,7 @@ from codling.engine.stream import LeadFilter
 from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
 from codling.serve.side_work import Check
+from codling.serve.upstream_logprobs import LogprobReader, parse_choice
 from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.fim import CursorPrompt
 from codling.tokens.tokenizer import Tokenizer
@@ -37,7 +38,6 @@ _PROBE_SECONDS = 10.0
 class UpstreamBackend:
     """The Backend of a model that another server runs."""
 
-    gives_logprobs = False
     can_heal = False
 
     def __init__(  # noqa: PLR0913 - where it is, and what is known of its model
@@ -109,7 +109,7 @@ class UpstreamBackend:
             await stack.aclose()
             raise
         lead = prompt_ids.lead if isinstance(prompt_ids, CursorPrompt) else ""
-        return UpstreamStream(response, stack, lead)
+        return UpstreamStream(response, stack, lead, self._reader(params.logprobs))
 
     def chat_prompt(
         self,
@@ -130,9 +130,35 @@ class UpstreamBackend:
                 param="response_format",
             )
 
-    def score(self, _: Check, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
-        """Not through an upstream: a request for logprobs is refused before (gives_logprobs)."""
-        raise NotImplementedError(f"scores of {len(ids)} tokens, {top} alternatives")
+    def score(self, check: Check, ids: Sequence[int], top: int) -> Sequence[TokenLogprob | None]:
+        """See Backend; ApiError if the other server gives none of a prompt (llama.cpp's does not).
+
+        The prompt comes back before one new token, which is left out.
+        """
+        check()
+        body = _body(self.model, ids, SamplingParams(max_tokens=1, logprobs=top), [])
+        del body["stream_options"]
+        body |= {"stream": False, "echo": True}
+        try:
+            with httpx.Client(
+                base_url=self._client.base_url, headers=self._client.headers, timeout=_TIMEOUT,
+                trust_env=False,
+            ) as client:  # fmt: skip
+                response = client.post("completions", json=body)
+        except httpx.HTTPError as error:
+            raise _unreachable_error(error) from None
+        if response.status_code != 200:
+            raise _refusal_error(response.status_code, response.content)
+        choice = parse_choice(response.content)
+        scores = LogprobReader(self.tokenizer, top).read(choice.get("logprobs") or {"content": []})
+        if len(scores) <= len(ids):
+            raise ApiError(
+                400, "the upstream server gives no log-probabilities of a prompt", param="logprobs"
+            )
+        return [None, *scores[1 : len(ids)]]
+
+    def _reader(self, top: int | None) -> "LogprobReader | None":
+        return None if top is None else LogprobReader(self.tokenizer, top)
 
     async def close(self) -> None:
         """See Backend."""
@@ -142,10 +168,18 @@ class UpstreamBackend:
 class UpstreamStream:
     """One completion that another server computes. Leaving the loop closes the connection."""
 
-    def __init__(self, response: httpx.Response, stack: AsyncExitStack, lead: str = "") -> None:
-        """`lead` is left out where the answer begins with it (CursorPrompt)."""
+    def __init__(
+        self,
+        response: httpx.Response,
+        stack: AsyncExitStack,
+        lead: str = "",
+        reader: LogprobReader | None = None,
+    ) -> None:
+        """`lead` is left out where the answer begins with it (CursorPrompt); `reader` where
+        log-probabilities are asked for."""
         self.n_cached_tokens = self.n_drafted_tokens = self.n_accepted_tokens = 0
         self._response, self._stack, self._lead = response, stack, LeadFilter(lead)
+        self._reader = reader
         self._n_tokens = 0
         self._reason: FinishReason | None = None
 
@@ -175,9 +209,21 @@ class UpstreamStream:
         for choice in event.get("choices", []):
             if reason := choice.get("finish_reason"):
                 self._reason = "length" if reason == "length" else "stop"
-            if text := choice.get("text"):
-                found.append(Delta(text=self._lead.push(text)))
+            text, entries = choice.get("text") or "", self._logprobs(choice)
+            if text or entries:
+                found.append(Delta(text=self._lead.push(text), logprobs=entries))
         return found
+
+    def _logprobs(self, choice: Mapping[str, Any]) -> tuple[TokenLogprob, ...]:
+        if self._reader is None:
+            return ()
+        if choice.get("logprobs") is None:
+            if choice.get("text"):
+                raise ApiError(
+                    400, "the upstream server gives no log-probabilities", param="logprobs"
+                )
+            return ()
+        return tuple(e for e in self._reader.read(choice["logprobs"]) if e is not None)
 
 
 def base_url(url: str) -> str:
@@ -211,6 +257,9 @@ def _body(
         body["top_k"] = params.top_k
     if params.seed is not None:
         body["seed"] = params.seed
+    if params.logprobs is not None:
+        # llama.cpp reads 0 as none at all; vLLM names tokens by their ids where asked.
+        body |= {"logprobs": max(1, params.logprobs), "return_tokens_as_token_ids": True}
     return body
 
 
