@@ -219,7 +219,8 @@ def _quantize_together(
     weights = [_check(name, module.weight.data) for name, module in modules.items()]
     codes_OI, scale_OG = quantize_gptq(torch.cat(weights), hessian_II, group)
     n_rows = [len(weight) for weight in weights]
-    parts = zip(modules, weights, codes_OI.split(n_rows), scale_OG.split(n_rows), strict=True)
+    codes_of, scales_of = torch.split(codes_OI, n_rows), torch.split(scale_OG, n_rows)
+    parts = zip(modules, weights, codes_of, scales_of, strict=True)
     for name, weight, codes, scale in parts:
         weight.copy_(scale_up(codes.float(), scale.float(), group))
         stored = {"codes": codes.contiguous(), "scale": scale.contiguous()}
