@@ -68,8 +68,8 @@ class LogprobReader:
         names, numbers = found["tokens"], found["token_logprobs"]
         tops = found.get("top_logprobs") or [None] * len(names)
         for name, number, top in zip(names, numbers, tops, strict=True):
-            likely = [(self._named(each), value) for each, value in (top or {}).items()]
-            yield None if number is None else self._entry(self._named(name), number, likely)
+            likely = [(self._read_name(each), value) for each, value in (top or {}).items()]
+            yield None if number is None else self._entry(self._read_name(name), number, likely)
 
     def _entry(
         self, token_id: int, number: float, top: Sequence[tuple[int, float]]
@@ -83,7 +83,7 @@ class LogprobReader:
         known = entry.get("id")
         return known if isinstance(known, int) else self._find(bytes(entry["bytes"]))
 
-    def _named(self, name: str) -> int:
+    def _read_name(self, name: str) -> int:
         """The id of a token; -1, which has no text, for one that the name does not tell."""
         if name.startswith(_BY_ID):
             return int(name.removeprefix(_BY_ID))
