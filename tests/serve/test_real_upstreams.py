@@ -120,7 +120,7 @@ def front(
         finally:
             servers.stop()
             server.terminate()
-            server.wait(timeout=60)
+            server.wait(timeout=600)
 
 
 def test_insertions_are_those_of_the_server_alone(front: Front) -> None:
@@ -198,8 +198,8 @@ def test_a_client_that_leaves_ends_the_work_behind(front: Front) -> None:
 
 
 def wait_until_idle(front: Front) -> None:
-    """Until nothing runs behind; fails after two minutes."""
-    end = time.monotonic() + 120
+    """Until nothing runs behind; fails after ten minutes."""
+    end = time.monotonic() + 600
     while front.n_running() > 0:
         assert time.monotonic() < end, "the server behind goes on computing"
         time.sleep(0.2)
