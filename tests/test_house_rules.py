@@ -20,6 +20,7 @@ PARSES_JSON = {
     "core/foreign_json.py": "the one place",
     "core/files.py": "lines that this program wrote itself",
     "core/shards.py": "records of the stage that is running",
+    "report/watched.py": "rows that this program writes while they are read, the last cut short",
     "sandbox/box.py": "the wire to the sandbox, bounded by the length before each message",
     "sandbox/inside/server.py": "the other end of that wire",
     "sandbox/interpreter.py": "what our own question printed",
