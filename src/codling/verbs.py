@@ -170,6 +170,12 @@ VERBS = (
         "files",
     ),
     Verb(
+        "grpo",
+        "codling.posttrain.grpo:grpo",
+        "Learn from the tests that the model's own answers pass (GRPO).",
+        "tasks_dir",
+    ),
+    Verb(
         "merge",
         "codling.posttrain.merge:merge",
         "Add an adapter to its base: a plain checkpoint.",

@@ -125,7 +125,9 @@ class Engine:
         logprob: float | None = None
         top: list[tuple[int, float]] = []
         if sequence.params.logprobs is not None:
-            logprob, top = top_logprobs(logits_V, token_id, sequence.params.logprobs)
+            heat = sequence.params.temperature if sequence.params.drawn_logprobs else 1.0
+            scaled_V = logits_V if heat in (0, 1) else logits_V / heat
+            logprob, top = top_logprobs(scaled_V, token_id, sequence.params.logprobs)
         sequence.append(token_id, self.scheduler.max_length)
         if sequence.recall is not None:
             sequence.recall.accept(token_id)

@@ -60,6 +60,8 @@ class SamplingParams:
     """Special tokens that the answer may show as text, such as those around a tool's call."""
     stop_loops: bool = False
     """End an answer that repeats the same few tokens without end (loops.py)."""
+    drawn_logprobs: bool = False
+    """Log-probabilities are those after the temperature, which learning from samples needs."""
     ignore_eos: bool = False
     """Run to `max_tokens` even past the model's end tokens (for measurements)."""
 

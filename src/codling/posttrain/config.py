@@ -4,9 +4,9 @@ Not here: what the settings do (adapt.py, tune.py), and those of the loop (train
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from codling.core.errors import ConfigError
 from codling.core.ranges import (
@@ -18,8 +18,12 @@ from codling.core.ranges import (
     PositiveStrength,
     ProperShare,
     Range,
+    Ranged,
+    Strength,
+    WorkersFromZero,
 )
 from codling.core.recipe import aside, length
+from codling.posttrain.rewards import RewardConfig
 from codling.train.config import LoopConfig, OptimizerConfig, ScheduleConfig
 
 TrainMode = Literal["lora", "full"]
@@ -136,3 +140,153 @@ class TuneConfig(PosttrainConfig):
         default_factory=lambda: ScheduleConfig(name="cosine", warmup_steps=10)
     )
     """The learning rate over the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig(Ranged):
+    """What is optimised; the defaults are the corrected form, PUBLISHED the faithful one."""
+
+    RENAMED: ClassVar[dict[str, str]] = {
+        f"vllm_importance_sampling_{name}": f"importance_sampling_{name}"
+        for name in ("correction", "mode", "clip_max")
+    }
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "cispo"] = "dapo"
+    """How tokens are averaged: grpo within each answer first, dapo over all, dr_grpo over answers
+    times max_completion_length; cispo clips the weight only."""
+    scale_rewards: Literal["group", "batch", "none"] = "none"
+    """What an advantage is divided by: the rewards' standard deviation in the group, in the whole
+    step, or nothing."""
+    beta: Strength = 0.0
+    """Weight of the divergence (k3) from the model that it starts from."""
+    epsilon: Annotated[float, Range(0, 1)] = 0.2
+    """How far a token's ratio may fall before it is clipped."""
+    epsilon_high: PositiveStrength | None = 0.28
+    """How far it may rise; None is epsilon. For cispo the largest weight."""
+    delta: PositiveStrength | None = None
+    """The largest ratio with a negative advantage; None has no bound."""
+    importance_sampling_level: Literal["token", "sequence"] = "token"
+    """Whether a ratio is that of a token or of the whole answer (GSPO)."""
+    use_bias_correction_kl: bool = True
+    """The divergence is weighted by the ratio, so that its gradient has no bias."""
+    importance_sampling_correction: bool = True
+    """Weigh tokens by how much likelier they are for the learner than for the sampler, which
+    computes in another order."""
+    importance_sampling_mode: Literal[
+        "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"
+    ] = "token_truncate"
+    """Per token or per answer; weights above the bound are cut to it or become 0."""
+    importance_sampling_clip_max: PositiveStrength = 3.0
+    """The bound of these weights."""
+    mask_truncated_completions: bool = False
+    """Nothing is learned from answers that were cut at max_completion_length."""
+    drop_equal_groups: bool = True
+    """Leave groups whose answers all have the same reward out of the step, and its averages."""
+    soft_punish_cache: CountFromZero = 0
+    """The last so many tokens before max_completion_length cost up to 1 of the reward, growing
+    evenly; 0: nothing."""
+
+    @property
+    def high(self) -> float:
+        """The upper bound of the clip."""
+        return self.epsilon if self.epsilon_high is None else self.epsilon_high
+
+
+PUBLISHED = ObjectiveConfig(
+    loss_type="grpo",
+    scale_rewards="group",
+    beta=0.04,
+    epsilon_high=None,
+    use_bias_correction_kl=False,
+    importance_sampling_correction=False,
+    drop_equal_groups=False,
+)
+"""As DeepSeekMath, V2 and Coder-V2 have it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrpoConfig(PosttrainConfig, ObjectiveConfig):
+    """Settings of grpo; those of the objective and of the answers are named as in TRL."""
+
+    tasks_dir: Path = aside(Path("runs/tasks"))
+    """Artefact of kind "tasks" (codling data tasks), or a file of such rows."""
+    out_dir: Path = aside(Path("runs/reinforced"))
+    """Where the adapter goes, or with --mode full the checkpoint."""
+    faithful: bool = False
+    """GRPO as DeepSeekMath published it: loss_type grpo, scale_rewards group, beta 0.04, no
+    epsilon_high, no corrections."""
+    num_generations: Annotated[int, Range(2, 65_536)] = 8
+    """Answers to each prompt; batch_size times accumulate is a multiple of it."""
+    max_completion_length: Annotated[int, Range(1, MAX_CONTEXT)] = 128
+    """Tokens of an answer at most."""
+    temperature: Annotated[float, Range(0, 100, above=True)] = 1.0
+    """Of the answers; log-probabilities are taken at it."""
+    top_p: PositiveShare = 1.0
+    """Draw from the likeliest tokens that together have this probability."""
+    top_k: CountFromZero = 0
+    """Draw from this many likeliest tokens; 0 means all."""
+    num_iterations: Annotated[int, Range(1, 1_000)] = 1
+    """Updates from the same answers."""
+    n_at_once: Batch = aside(64)
+    """Answers that grow together."""
+    heldout_share: ProperShare = 0.2
+    """Share of the groups of prompts that nothing is learned from."""
+    n_heldout_answers: Batch = 4
+    """Answers to each of them at each measurement, judged by their hidden tests."""
+    max_heldout: Count = 200
+    """Prompts that are held out at most."""
+    reward: Literal["verdicts", "model", "both"] = "verdicts"
+    """What answers are rewarded by: the sandbox's verdicts, the reward model, or both together."""
+    reward_model_dir: Path | None = aside(None)
+    """Artefact of kind "reward-model" (codling reward-model)."""
+    reward_weights: tuple[Strength, Strength] = (1.0, 1.0)
+    """both: the weights of verdict and model."""
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    """What each verdict is worth."""
+    workers: WorkersFromZero = aside(0)
+    """Sandboxes at once; 0 takes every core."""
+    batch_size: Batch = 8
+    """Answers that are learned from at once."""
+    accumulate: Annotated[int, Range(1, 1_000_000)] = 4
+    """Of these, so many make a step: batch_size times accumulate answers are asked for."""
+    epochs: Annotated[float, Range(0, 10_000)] = length(1.0)
+    """How often every prompt is asked; 0 takes `minutes`. `max_steps` counts before both."""
+    precision: Literal["bf16", "fp32"] = "fp32"
+    """Type of the matrix products, in sampling too; the master copy is always fp32."""
+    compile: bool = aside(False)
+    """Not used: lengths vary from batch to batch."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(name="adamw", learning_rate=1e-5, eps=1e-8)
+    )
+    """How gradients become updates; with --mode full at full_rate_share of the rate, 1e-6."""
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(name="wsd", warmup_steps=0)
+    )
+    """The learning rate over the run."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_answers % self.num_generations:
+            raise ConfigError(
+                f"batch_size times accumulate is {self.n_answers}, no multiple of num_generations, "
+                f"{self.num_generations}"
+            )
+        if (self.reward == "verdicts") != (self.reward_model_dir is None):
+            raise ConfigError("reward model or both goes with a reward_model_dir, verdicts without")
+        default = ObjectiveConfig()
+        own = [n for n, value in vars(default).items() if getattr(self, n) != value]
+        if self.faithful and own:
+            raise ConfigError(
+                f"faithful decides {', '.join(own)} (as published); leave one of them out"
+            )
+
+    @property
+    def n_answers(self) -> int:
+        """Answers of a step."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def objective(self) -> ObjectiveConfig:
+        """What is optimised."""
+        if self.faithful:
+            return PUBLISHED
+        return ObjectiveConfig(**{f.name: getattr(self, f.name) for f in fields(ObjectiveConfig)})

@@ -19,6 +19,18 @@ from codling.posttrain.tasks.published import Asking, ask_function
 _WORDS = ("red", "blue", "green", "one", "two", "apple", "dog", "sun")
 _VERBS = ("", "get_", "compute_", "find_", "calc_", "make_")
 _N_TESTS, _N_HIDDEN = 4, 4
+_SHOWN = '''def negate(x):
+    """Return x with the other sign."""
+    return -x
+
+
+def is_empty(items):
+    """Return True if there are no items, otherwise False."""
+    return len(items) == 0
+
+
+'''
+"""What precedes a function that a base model is to continue."""
 
 
 @cache
@@ -55,6 +67,9 @@ def _make(family: str, random: Random, asking: Asking) -> Exercise:
         given = ", ".join(map(repr, draw(random, word)))
         if given not in calls:
             calls.append(given)
+    asked = ask_function(header, asking)
+    if asking == "base":
+        asked["prompt"] = _SHOWN + header
     tests = [f"assert {name}({given}) == _expected({given})" for given in calls]
     return Exercise(
         id=f"{family}/{name}/{word if '{w}' in row['says'] else k}",
@@ -64,7 +79,7 @@ def _make(family: str, random: Random, asking: Asking) -> Exercise:
         setup=f"def _expected({row['arguments']}):\n    return {returns}\n",
         group=family,
         solution=f"{header}    return {returns}\n",
-        **ask_function(header, asking),
+        **asked,
     )
 
 

@@ -1,0 +1,198 @@
+"""The stage grpo: a model learns from the tests that its own answers pass.
+
+Input: a model and exercises with tests (codling data tasks). Output: an artefact of kind "adapter",
+or with all weights trained "checkpoint", with the run's metrics, every answer and a page. In turn
+the engine asks the model (rollout.py), the sandbox judges (rewards.py), the learner updates
+(learner.py).
+
+Not here: making exercises (tasks/), and learning from pairs (dpo.py).
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from codling.checkpoint.hub import local_path
+from codling.checkpoint.load import load_config
+from codling.checkpoint.settings import to_published
+from codling.checkpoint.tokenizer_files import open_tokenizer
+from codling.checkpoint.verify import check_files, model_input
+from codling.core.artifact import Artifact, Draft, Input
+from codling.core.errors import SourceError
+from codling.core.files import read_json_lines, write_text
+from codling.core.inputs import input_at, source_input
+from codling.core.log import say
+from codling.core.memory import available_bytes
+from codling.core.stage import Work, stage
+from codling.grading.pass_at_k import mean_with_interval
+from codling.posttrain.config import GrpoConfig
+from codling.posttrain.grpo_loop import HELDOUT, METRICS, ROLLOUTS, GrpoLoop, Question
+from codling.posttrain.plan import check_memory
+from codling.posttrain.rewards import Assessor
+from codling.posttrain.tasks.exercise import Exercise, read_exercises
+from codling.posttrain.weights import check_vocabulary, kind_of, prepare, publish
+from codling.report.page import render_page
+from codling.tokens.chat import ChatFormat
+from codling.tokens.tokenizer import Tokenizer
+
+PAGE = "grpo.html"
+_N_SHOWN = 4
+"""Answers of a step that the page shows."""
+
+
+@stage(kind_of, version=1)
+def grpo(config: GrpoConfig) -> Work:
+    """Learn from the tests that the model's own answers pass (GRPO), resumably: an adapter, or with
+    --mode full all weights.
+
+    Each step asks for num_generations answers to some prompts, runs them in the sandbox, and makes
+    likelier what did better than its group. Hidden tests of held-out prompts measure what it
+    brings.
+
+    Raises SourceError if no prompt can be used, ToolMissingError without a sandbox, ConfigError if
+    the memory is too small.
+
+    Example:
+        codling grpo runs/tasks --model runs/sft/merged --out-dir runs/reinforced --minutes 30
+    """
+    path = local_path(config.model)
+    check_files(path)
+    shape, tokenizer = load_config(path), open_tokenizer(path)
+    check_vocabulary(config.model, shape, tokenizer.vocab_size)
+    if config.mode == "full":
+        to_published(shape)  # refuses, before any training, what could not be saved
+    draft = yield [model_input(path), tasks_input(config.tasks_dir)]
+    room = shape.max_position - config.max_completion_length
+    questions = list(encode(read_exercises(config.tasks_dir), tokenizer, room))
+    train, heldout = hold_out(questions, config.heldout_share, config.seed)
+    if not train:
+        raise SourceError(
+            f"no prompt of {config.tasks_dir} leaves room for an answer of "
+            f"{config.max_completion_length} tokens in {config.model}"
+        )
+    context = config.max_completion_length + max(len(each.prompt_ids) for each in questions)
+    made = check_memory(shape, config, context, available_bytes())
+    heldout = heldout[: config.max_heldout]
+    say(f"{made}; {len(train):,} prompts, {len(heldout):,} are held out")
+    with Assessor(workers=config.workers, seconds=config.rewards.seconds) as assessor:
+        assessor.require(question.exercise for question in (*train, *heldout))
+        model = prepare(path, config)
+        loop = GrpoLoop(model, tokenizer, train, heldout, config, draft.path, assessor)
+        loop.run()
+    publish(draft, model, config, path, tokenizer.fim_mode)
+    draft.counts |= {"prompts": len(train), "trained": made.n_trained}
+    draft.counts |= summarise_run(draft.path)
+    write_page(draft)
+
+
+def tasks_input(path: Path) -> Artifact | Input:
+    """Exercises as an input: an artefact, or a file of rows."""
+    if path.is_file():
+        return source_input(path)
+    if not path.is_dir():
+        raise SourceError(f"no exercises at {path}; make them with codling data tasks")
+    return input_at(path, "tasks", lambda: "")
+
+
+def encode(exercises: Iterable[Exercise], tokenizer: Tokenizer, room: int) -> Iterable[Question]:
+    """The exercises whose prompts have `room` tokens at most; how many are left out is said."""
+    chat = ChatFormat(tokenizer)
+    n_long = 0
+    for exercise in exercises:
+        if isinstance(exercise.prompt, str):
+            ids = tokenizer.encode_prompt(exercise.prompt)
+        else:
+            ids = chat.ids([dict(turn) for turn in exercise.prompt])
+        if len(ids) <= room:
+            yield Question(exercise, tuple(ids))
+        else:
+            n_long += 1
+    if n_long:
+        say(f"{n_long:,} prompts are longer than {room:,} tokens and left out")
+
+
+def hold_out(
+    questions: Sequence[Question], share: float, seed: int
+) -> tuple[list[Question], list[Question]]:
+    """Those to learn from and those held out, by their group's name, whatever else there is."""
+    parts: tuple[list[Question], list[Question]] = ([], [])
+    for question in questions:
+        digest = hashlib.sha256(f"{seed} {question.exercise.kin}".encode()).digest()
+        parts[int.from_bytes(digest[:7]) / (1 << 56) < share].append(question)
+    return parts
+
+
+def summarise_run(folder: Path) -> dict[str, Any]:
+    """What the manifest says: the held-out pass rate before and after, with the gain's interval."""
+    rows = list(read_json_lines(folder / METRICS))
+    counts: dict[str, Any] = {"n_steps": len(rows)}
+    if rows:
+        last = rows[-max(1, len(rows) // 20) :]
+        counts["reward"] = sum(row["reward"] for row in last) / len(last)
+    curve = pass_curve(folder)
+    if len(curve) > 1:
+        first, last_step = min(curve), max(curve)
+        counts["heldout_before"] = rate_of(curve[first])[0]
+        counts["heldout_after"] = rate_of(curve[last_step])[0]
+        low, high = interval_of_gain(curve[first], curve[last_step])
+        counts |= {"gain_low": low, "gain_high": high}
+        counts["headline"] = (
+            f"hidden tests of held-out prompts: {counts['heldout_before']:.1%} -> "
+            f"{counts['heldout_after']:.1%} (gain {low:+.1%} to {high:+.1%}, 95%)"
+        )
+    return counts
+
+
+Passed = dict[str, tuple[int, int]]
+"""By prompt: answers, and those of them that passed."""
+
+
+def pass_curve(folder: Path) -> dict[int, Passed]:
+    """What every measurement found, by the number of steps before it."""
+    curve: dict[int, Passed] = {}
+    path = folder / HELDOUT
+    for row in read_json_lines(path) if path.is_file() else ():
+        curve.setdefault(row["step"], {})[row["id"]] = (row["n"], row["n_passed"])
+    return curve
+
+
+def rate_of(passed: Passed) -> tuple[float, float, float]:
+    """The pass rate with its 95% interval."""
+    return mean_with_interval(list(passed.values()), 1)
+
+
+def interval_of_gain(before: Passed, after: Passed) -> tuple[float, float]:
+    """The 95% interval of the mean gain per prompt: the same prompts are asked both times.
+
+    >>> interval_of_gain({"a": (1, 0), "b": (1, 0)}, {"a": (1, 1), "b": (1, 1)})
+    (1.0, 1.0)
+    """
+    gains = [after[i][1] / after[i][0] - n_passed / n for i, (n, n_passed) in before.items()]
+    mean = sum(gains) / len(gains)
+    variance = sum((gain - mean) ** 2 for gain in gains) / max(1, len(gains) - 1)
+    half = 1.96 * math.sqrt(variance / len(gains))
+    return mean - half, mean + half
+
+
+def write_page(draft: Draft) -> None:
+    """A page with the curves, and some answers of every tenth of the run."""
+    rows = list(read_json_lines(draft.path / METRICS))
+    every = max(1, len(rows) // 10)
+    shown: dict[int, list[dict[str, Any]]] = {}
+    for row in read_json_lines(draft.path / ROLLOUTS):
+        step = row["step"]
+        if (step % every == 0 or step == len(rows) - 1) and len(shown.get(step, [])) < _N_SHOWN:
+            shown.setdefault(step, []).append(row)
+    curve = [(step, *rate_of(passed)) for step, passed in sorted(pass_curve(draft.path).items())]
+    steps = [row for row in rows if row["step"] in shown]
+    page = render_page(
+        "codling.posttrain",
+        PAGE,
+        rows=steps,
+        shown=shown,
+        curve=curve,
+        headline=draft.counts.get("headline", ""),
+    )
+    write_text(draft.file(PAGE), page)

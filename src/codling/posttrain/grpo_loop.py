@@ -1,0 +1,351 @@
+"""The loop of GRPO: ask, judge, learn, again.
+
+Input: a model, exercises, settings, a folder. Output: the model's weights, and in the folder
+
+    metrics.jsonl     a row per step: reward, pass_rate, frac_reward_zero_std, entropy, mean_length,
+                      kl, clip_ratio, loss, grad_norm, seconds of each part, samples_per_second
+    rollouts.jsonl    every answer with its verdict, reward and advantage
+    heldout.jsonl     per measurement and held-out prompt, how many answers passed the hidden tests
+
+A step is a function of the weights before it, the settings and its number, so a run that was
+interrupted at any point goes on from its last saved state and gives the same weights, bit for bit;
+only verdicts near their time limit may differ. Entropy is the mean of -log p of the drawn tokens.
+
+Not here: the parts (rollout.py, rewards.py, learner.py), and what is written at the end (grpo.py).
+"""
+
+import hashlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codling.core.artifact import SHARDS
+from codling.core.log import Bar, MetricsLog, say
+from codling.model.device import choose_device
+from codling.model.transformer import Transformer
+from codling.posttrain.config import GrpoConfig
+from codling.posttrain.learner import Learner, Lesson, Reference, StepNotes
+from codling.posttrain.objective import advantages, find_equal_groups, punish_length
+from codling.posttrain.rewards import Assessment, Assessor, Said, reward
+from codling.posttrain.rollout import Ask, Drawing, Rollout, Sampler
+from codling.posttrain.tasks.exercise import Exercise
+from codling.tokens.dataset import EpochOrders
+from codling.tokens.tokenizer import Tokenizer
+from codling.train.config import LoopConfig
+from codling.train.interrupt import StopSignal
+from codling.train.machine import keep_freed_memory, set_threads
+from codling.train.optim.flat import FlatWeights
+from codling.train.optim.flat_optimizer import FlatOptimizer
+from codling.train.schedule import rate_at
+from codling.train.state import Position, load_state, read_position, save_state
+
+METRICS, ROLLOUTS, HELDOUT = "metrics.jsonl", "rollouts.jsonl", "heldout.jsonl"
+_STATE = f"{SHARDS}/training.safetensors"
+_SEEDS = 1 << 40
+"""Seeds of held-out answers begin here, far from those of any step."""
+Score = Callable[[Sequence[Rollout]], list[float]]
+"""A reward model: what each answer is worth, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """An exercise with its prompt's tokens."""
+
+    exercise: Exercise
+    prompt_ids: tuple[int, ...]
+
+    def ask(self, seed: int) -> Ask:
+        """One answer that is wanted."""
+        exercise = self.exercise
+        is_chat = not isinstance(exercise.prompt, str)
+        return Ask(prompt_ids=self.prompt_ids, stop=exercise.stop, seed=seed, is_chat=is_chat)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A step's answers, group after group."""
+
+    questions: list[Question]
+    rollouts: list[Rollout]
+    made: list[Assessment]
+    rewards: list[float | None]
+    seconds: tuple[float, float]
+    """Of asking and of judging."""
+
+
+class GrpoLoop:
+    """One run, from its first step or from where it was interrupted."""
+
+    def __init__(  # noqa: PLR0913 -- the parts of a run, each of its own kind
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        train: Sequence[Question],
+        heldout: Sequence[Question],
+        config: GrpoConfig,
+        folder: Path,
+        assessor: Assessor,
+        score: Score | None = None,
+    ) -> None:
+        self._config, self._loop = config, _loop_settings(config, len(train))
+        self._train, self._heldout, self._folder = train, heldout, folder
+        self._assessor, self._score = assessor, score
+        self._orders = EpochOrders(config.seed)
+        saved = read_position(folder / _STATE)
+        self.position = saved or Position(n_steps=self._loop.max_steps or 0)
+        self.position.n_threads = set_threads(self.position.n_threads or config.threads)
+        keep_freed_memory()
+        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        model = model.to(choose_device(config.device))
+        self._optimizer = FlatOptimizer(FlatWeights(model, dtype), self._loop.optimizer)
+        # Before the saved weights are read: the reference is what the run began with.
+        reference = Reference(model) if config.objective.beta else None
+        if saved:
+            load_state(folder / _STATE, self._optimizer)
+            self.position.n_steps = self._loop.max_steps or self.position.n_steps
+        longest = max(len(each.prompt_ids) for each in (*train, *heldout))
+        self._sampler = Sampler(
+            model,
+            tokenizer,
+            n_at_once=min(config.n_at_once, max(config.n_answers, 1)),
+            max_length=longest + config.max_completion_length,
+        )
+        self._drawing = Drawing(
+            max_tokens=config.max_completion_length,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            top_k=config.top_k,
+        )
+        self._learner = Learner(
+            model,
+            self._optimizer,
+            config.objective,
+            batch_size=config.batch_size,
+            temperature=config.temperature,
+            max_completion_length=config.max_completion_length,
+            num_iterations=config.num_iterations,
+            reference=reference,
+        )
+
+    def run(self) -> None:
+        """Learn to the end; afterwards the model's weights are the fp32 master copy.
+
+        Raises SystemExit(143) after SIGTERM, with the state saved.
+        """
+        at = self.position
+        metrics, answers = (
+            MetricsLog(self._folder / name, keep_below_step=at.step) for name in (METRICS, ROLLOUTS)
+        )
+        kept = 0 if at.first_loss is None else at.step + 1
+        heldout = MetricsLog(self._folder / HELDOUT, keep_below_step=kept)
+        logs = (metrics, answers, heldout)
+        if at.first_loss is None:
+            at.first_loss = self._measure(heldout)
+        saved_at = time.monotonic()
+        with StopSignal() as stop, Bar("grpo", at.n_steps, done=at.step, unit="steps") as bar:
+            while not at.n_steps or at.step < at.n_steps:
+                note = self._one_step(metrics, answers, heldout)
+                bar.total = at.n_steps
+                bar.advance(1, note)
+                late = time.monotonic() - saved_at > self._config.save_seconds
+                if stop.requested or late:
+                    self._save(logs)
+                    saved_at = time.monotonic()
+                if stop.requested:
+                    where = f"step {at.step} of {at.n_steps}"
+                    say(f"stopped at {where}, saved; the same command resumes")
+                    raise SystemExit(stop.exit_code)
+        self._save(logs)
+        self._sampler.close()
+        self._optimizer.restore()
+
+    def _one_step(self, metrics: MetricsLog, answers: MetricsLog, heldout: MetricsLog) -> str:
+        at, started = self.position, time.monotonic()
+        rate = rate_at(at.step, max(1, at.n_steps), self._loop.schedule) if at.n_steps else 1.0
+        answered = self._ask(at.step)
+        found = self._advantages(answered)
+        lessons = [
+            Lesson(rollout=rollout, advantage=value)
+            for rollout, value in zip(answered.rollouts, found, strict=True)
+            if value is not None
+        ]
+        began = time.monotonic()
+        notes = self._learner.learn(lessons, rate)
+        row = self._row(answered, notes, rate)
+        row["seconds_learning"] = round(time.monotonic() - began, 3)
+        _write_answers(answers, at.step, answered, found)
+        at.seconds += time.monotonic() - started
+        row["samples_per_second"] = round(len(lessons) / (time.monotonic() - started), 3)
+        at.step += 1
+        if not at.n_steps:
+            at.n_steps = max(1, int(self._config.minutes * 60 / at.seconds))
+        metrics.write(**row)
+        if self._is_measured_now():
+            at.best_loss = self._measure(heldout)
+        return f"reward {row['reward']:.3f}, passed {row['pass_rate']:.0%}"
+
+    def _ask(self, step: int) -> Answered:
+        """The answers of a step, judged."""
+        started, config = time.monotonic(), self._config
+        n_prompts = config.n_answers // config.num_generations
+        chosen = [self._question(number) for number in _numbers(step, n_prompts)]
+        asked = [question for question in chosen for _ in range(config.num_generations)]
+        seeds = [_seed(config.seed, step * config.n_answers + i) for i in range(len(asked))]
+        asks = [question.ask(seed) for question, seed in zip(asked, seeds, strict=True)]
+        rollouts = self._sampler.draw(asks, self._drawing)
+        between = time.monotonic()
+        made = self._assessor.assess(_list_said(asked, rollouts))
+        rewards = self._rewards(rollouts, made)
+        seconds = between - started, time.monotonic() - between
+        return Answered(asked, rollouts, made, rewards, seconds)
+
+    def _question(self, number: int) -> Question:
+        epoch, place = divmod(number, len(self._train))
+        return self._train[int(self._orders.order(epoch, len(self._train))[place])]
+
+    def _rewards(
+        self, rollouts: Sequence[Rollout], made: Sequence[Assessment]
+    ) -> list[float | None]:
+        """What each answer is worth; None where the sandbox lost it."""
+        config = self._config
+        verdicts = [reward(each, config.rewards) for each in made]
+        scores = self._score(rollouts) if self._score is not None else [0.0] * len(rollouts)
+        of_verdict, of_model = {
+            "verdicts": (1.0, 0.0),
+            "model": (0.0, 1.0),
+            "both": config.reward_weights,
+        }[config.reward]
+        cache, longest = config.objective.soft_punish_cache, config.max_completion_length
+        return [
+            None
+            if verdict is None
+            else of_verdict * verdict
+            + of_model * score
+            + punish_length(len(rollout.token_ids), longest, cache)
+            for verdict, score, rollout in zip(verdicts, scores, rollouts, strict=True)
+        ]
+
+    def _advantages(self, answered: Answered) -> list[float | None]:
+        """Of every answer; None for those that the step leaves out."""
+        rewards_PG = _as_groups(answered.rewards, self._config.num_generations)
+        found_PG = advantages(rewards_PG, self._config.objective)
+        left_out_PG = rewards_PG.isnan()
+        if self._config.objective.drop_equal_groups:
+            left_out_PG = left_out_PG | find_equal_groups(rewards_PG)[:, None]
+        pairs = zip(found_PG.flatten().tolist(), left_out_PG.flatten().tolist(), strict=True)
+        return [None if left_out else value for value, left_out in pairs]
+
+    def _row(self, answered: Answered, notes: StepNotes, rate: float) -> dict[str, Any]:
+        known = [each for each in answered.rewards if each is not None] or [0.0]
+        rewards_PG = _as_groups(answered.rewards, self._config.num_generations)
+        logprobs = [value for each in answered.rollouts for value in each.logprobs]
+        lengths = [len(each.token_ids) for each in answered.rollouts]
+        grades = [each.grade for each in answered.made]
+        return {
+            "step": self.position.step,
+            "reward": statistics.fmean(known),
+            "reward_std": statistics.pstdev(known),
+            "pass_rate": grades.count("passed") / len(grades),
+            "timed_out": grades.count("timed out") / len(grades),
+            "frac_reward_zero_std": float(find_equal_groups(rewards_PG).float().mean()),
+            "entropy": -statistics.fmean(logprobs),
+            "mean_length": statistics.fmean(lengths),
+            "clipped_completions": sum(not e.ended for e in answered.rollouts) / len(lengths),
+            "kl": notes.mean(notes.divergence),
+            "clip_ratio": notes.mean(notes.clipped),
+            "sampler_gap": notes.mean(notes.sampler_gap),
+            "loss": notes.loss,
+            "grad_norm": notes.grad_norm,
+            "learning_rate": rate * self._loop.optimizer.learning_rate,
+            "seconds_asking": round(answered.seconds[0], 3),
+            "seconds_judging": round(answered.seconds[1], 3),
+        }
+
+    def _measure(self, log: MetricsLog) -> float:
+        """The pass rate on the hidden tests of the held-out prompts; nan without any."""
+        n = self._config.n_heldout_answers
+        asked = [question for question in self._heldout for _ in range(n)]
+        if not asked:
+            return float("nan")
+        asks = [q.ask(_seed(self._config.seed, _SEEDS + i)) for i, q in enumerate(asked)]
+        rollouts = self._sampler.draw(asks, self._drawing)
+        made = self._assessor.assess(_list_said(asked, rollouts), hidden=True)
+        for i, question in enumerate(self._heldout):
+            own = slice(i * n, (i + 1) * n)
+            n_passed = sum(each.passed for each in made[own])
+            first = rollouts[own][0].text
+            log.write(
+                step=self.position.step,
+                id=question.exercise.id,
+                group=question.exercise.kin,
+                n=n,
+                n_passed=n_passed,
+                text=first,
+            )
+        rate = sum(each.passed for each in made) / len(made)
+        say(f"after {self.position.step} steps {rate:.1%} of the held-out answers pass")
+        return rate
+
+    def _is_measured_now(self) -> bool:
+        at, n = self.position, self._config.n_heldout_evals
+        before, now = ((step * n) // at.n_steps for step in (at.step - 1, at.step))
+        return now > before or at.step == at.n_steps
+
+    def _save(self, logs: Sequence[MetricsLog]) -> None:
+        for log in logs:
+            log.sync()
+        save_state(self._folder / _STATE, self.position, self._optimizer)
+
+
+def _loop_settings(config: GrpoConfig, n_prompts: int) -> LoopConfig:
+    """With the learning rate of the mode, and epochs as steps; no number of steps: minutes."""
+    loop = config.loop()
+    if config.max_steps is not None or not config.epochs:
+        return loop
+    per_step = config.n_answers // config.num_generations
+    return replace(loop, max_steps=max(1, round(config.epochs * n_prompts / per_step)))
+
+
+def _numbers(step: int, n_prompts: int) -> range:
+    return range(step * n_prompts, (step + 1) * n_prompts)
+
+
+def _seed(seed: int, number: int) -> int:
+    """A number for each answer of a run, unlike that of any other."""
+    digest = hashlib.sha256(f"{seed} {number}".encode()).digest()
+    return int.from_bytes(digest[:7])
+
+
+def _list_said(questions: Sequence[Question], rollouts: Sequence[Rollout]) -> list[Said]:
+    pairs = zip(questions, rollouts, strict=True)
+    return [Said(question.exercise, each.text, each.ended) for question, each in pairs]
+
+
+def _as_groups(rewards: Sequence[float | None], n: int) -> torch.Tensor:
+    known = [float("nan") if each is None else each for each in rewards]
+    return torch.tensor(known).view(-1, n)
+
+
+def _write_answers(
+    log: MetricsLog, step: int, answered: Answered, found: Sequence[float | None]
+) -> None:
+    rows = zip(
+        answered.questions, answered.rollouts, answered.made, answered.rewards, found, strict=True
+    )
+    for question, rollout, made, worth, advantage in rows:
+        log.write(
+            step=step,
+            id=question.exercise.id,
+            text=rollout.text,
+            ended=rollout.ended,
+            n_tokens=len(rollout.token_ids),
+            grade=made.grade,
+            share=made.share,
+            reward=worth,
+            advantage=advantage,
+        )
