@@ -170,6 +170,12 @@ VERBS = (
         "files",
     ),
     Verb(
+        "reward-model",
+        "codling.posttrain.reward_model:reward_model",
+        "Train a reward model on the sandbox's verdicts: pairs and points.",
+        "rollouts",
+    ),
+    Verb(
         "grpo",
         "codling.posttrain.grpo:grpo",
         "Learn from the tests that the model's own answers pass (GRPO).",

@@ -19,10 +19,9 @@ from codling.checkpoint.load import load_config
 from codling.checkpoint.settings import to_published
 from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.checkpoint.verify import check_files, model_input
-from codling.core.artifact import Artifact, Draft, Input
+from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import SourceError
 from codling.core.files import read_json_lines, write_text
-from codling.core.inputs import input_at, source_input
 from codling.core.log import say
 from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
@@ -30,8 +29,11 @@ from codling.grading.pass_at_k import mean_with_interval
 from codling.posttrain.config import GrpoConfig
 from codling.posttrain.grpo_loop import HELDOUT, METRICS, ROLLOUTS, GrpoLoop, Question
 from codling.posttrain.plan import check_memory
+from codling.posttrain.reward_model import KIND as REWARD_MODEL
+from codling.posttrain.reward_model import RewardModel
 from codling.posttrain.rewards import Assessor
 from codling.posttrain.tasks.exercise import Exercise, read_exercises
+from codling.posttrain.tasks.prompts import encode_prompt, tasks_input
 from codling.posttrain.weights import check_vocabulary, kind_of, prepare, publish
 from codling.report.page import render_page
 from codling.tokens.chat import ChatFormat
@@ -63,7 +65,10 @@ def grpo(config: GrpoConfig) -> Work:
     check_vocabulary(config.model, shape, tokenizer.vocab_size)
     if config.mode == "full":
         to_published(shape)  # refuses, before any training, what could not be saved
-    draft = yield [model_input(path), tasks_input(config.tasks_dir)]
+    inputs = [model_input(path), tasks_input(config.tasks_dir)]
+    if config.reward_model_dir is not None:
+        inputs.append(open_artifact(config.reward_model_dir, REWARD_MODEL))
+    draft = yield inputs
     room = shape.max_position - config.max_completion_length
     questions = list(encode(read_exercises(config.tasks_dir), tokenizer, room))
     train, heldout = hold_out(questions, config.heldout_share, config.seed)
@@ -79,7 +84,9 @@ def grpo(config: GrpoConfig) -> Work:
     with Assessor(workers=config.workers, seconds=config.rewards.seconds) as assessor:
         assessor.require(question.exercise for question in (*train, *heldout))
         model = prepare(path, config)
-        loop = GrpoLoop(model, tokenizer, train, heldout, config, draft.path, assessor)
+        scores = config.reward_model_dir
+        score = None if scores is None else RewardModel.open(scores).score
+        loop = GrpoLoop(model, tokenizer, train, heldout, config, draft.path, assessor, score)
         loop.run()
     publish(draft, model, config, path, tokenizer.fim_mode)
     draft.counts |= {"prompts": len(train), "trained": made.n_trained}
@@ -87,24 +94,12 @@ def grpo(config: GrpoConfig) -> Work:
     write_page(draft)
 
 
-def tasks_input(path: Path) -> Artifact | Input:
-    """Exercises as an input: an artefact, or a file of rows."""
-    if path.is_file():
-        return source_input(path)
-    if not path.is_dir():
-        raise SourceError(f"no exercises at {path}; make them with codling data tasks")
-    return input_at(path, "tasks", lambda: "")
-
-
 def encode(exercises: Iterable[Exercise], tokenizer: Tokenizer, room: int) -> Iterable[Question]:
     """The exercises whose prompts have `room` tokens at most; how many are left out is said."""
     chat = ChatFormat(tokenizer)
     n_long = 0
     for exercise in exercises:
-        if isinstance(exercise.prompt, str):
-            ids = tokenizer.encode_prompt(exercise.prompt)
-        else:
-            ids = chat.ids([dict(turn) for turn in exercise.prompt])
+        ids = encode_prompt(exercise, tokenizer, chat)
         if len(ids) <= room:
             yield Question(exercise, tuple(ids))
         else:

@@ -48,8 +48,8 @@ METRICS, ROLLOUTS, HELDOUT = "metrics.jsonl", "rollouts.jsonl", "heldout.jsonl"
 _STATE = f"{SHARDS}/training.safetensors"
 _SEEDS = 1 << 40
 """Seeds of held-out answers begin here, far from those of any step."""
-Score = Callable[[Sequence[Rollout]], list[float]]
-"""A reward model: what each answer is worth, from 0 to 1."""
+Score = Callable[[Sequence[tuple[Sequence[int], str]]], list[float]]
+"""A reward model: what each prompt's answer is worth, from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,9 @@ class GrpoLoop:
         """What each answer is worth; None where the sandbox lost it."""
         config = self._config
         verdicts = [reward(each, config.rewards) for each in made]
-        scores = self._score(rollouts) if self._score is not None else [0.0] * len(rollouts)
+        scores = [0.0] * len(rollouts)
+        if self._score is not None:
+            scores = self._score([(each.prompt_ids, each.text) for each in rollouts])
         of_verdict, of_model = {
             "verdicts": (1.0, 0.0),
             "model": (0.0, 1.0),
