@@ -66,7 +66,7 @@ def test_every_verb_has_an_example_in_its_help(verb: str, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["grwo"], "codling: unknown verb grwo; did you mean grow?"),
+        (["growl"], "codling: unknown verb growl; did you mean grow?"),
         (["data", "colect"], "codling data: unknown verb colect; did you mean collect?"),
         (["trace", "--fils", "x"], "Did you mean --files?"),
         (["trace", "x", "y", "z"], "codling: nothing takes y z; a flag that takes many"),

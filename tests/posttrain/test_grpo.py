@@ -18,7 +18,7 @@ from codling.core.log import MetricsLog
 from codling.posttrain import grpo as grpo_stage
 from codling.posttrain.config import GrpoConfig
 from codling.posttrain.grpo import grpo, hold_out, interval_of_gain
-from codling.posttrain.grpo_loop import GrpoLoop, Question
+from codling.posttrain.grpo_loop import GrpoLoop, Posed
 from codling.posttrain.rewards import Assessment, Said
 from codling.posttrain.rollout import Ask, Drawing, Sampler
 from codling.posttrain.tasks.exercise import Exercise
@@ -187,7 +187,7 @@ def test_groups_are_held_out_together() -> None:
         Exercise(id=str(i), prompt="p", tests=("t",), entry_point="f", group=str(i % 7))
         for i in range(70)
     ]
-    train, heldout = hold_out([Question(each, (1,)) for each in exercises], 0.4, seed=1)
+    train, heldout = hold_out([Posed(each, (1,)) for each in exercises], 0.4, seed=1)
     groups = [{each.exercise.group for each in part} for part in (train, heldout)]
     assert groups[0] | groups[1] == set("0123456")
     assert not groups[0] & groups[1]

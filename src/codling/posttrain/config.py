@@ -161,9 +161,9 @@ class ObjectiveConfig(Ranged):
     epsilon: Annotated[float, Range(0, 1)] = 0.2
     """How far a token's ratio may fall before it is clipped."""
     epsilon_high: PositiveStrength | None = 0.28
-    """How far it may rise; None is epsilon. For cispo the largest weight."""
+    """How far it may rise. For cispo the largest weight."""
     delta: PositiveStrength | None = None
-    """The largest ratio with a negative advantage; None has no bound."""
+    """The largest ratio with a negative advantage; by default it has no bound."""
     importance_sampling_level: Literal["token", "sequence"] = "token"
     """Whether a ratio is that of a token or of the whole answer (GSPO)."""
     use_bias_correction_kl: bool = True

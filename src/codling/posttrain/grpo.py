@@ -27,7 +27,7 @@ from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
 from codling.grading.pass_at_k import mean_with_interval
 from codling.posttrain.config import GrpoConfig
-from codling.posttrain.grpo_loop import HELDOUT, METRICS, ROLLOUTS, GrpoLoop, Question
+from codling.posttrain.grpo_loop import HELDOUT, METRICS, ROLLOUTS, GrpoLoop, Posed
 from codling.posttrain.plan import check_memory
 from codling.posttrain.reward_model import KIND as REWARD_MODEL
 from codling.posttrain.reward_model import RewardModel
@@ -49,7 +49,7 @@ def grpo(config: GrpoConfig) -> Work:
     """Learn from the tests that the model's own answers pass (GRPO), resumably: an adapter, or with
     --mode full all weights.
 
-    Each step asks for num_generations answers to some prompts, runs them in the sandbox, and makes
+    Each step asks for a group of answers to some prompts, runs them in the sandbox, and makes
     likelier what did better than its group. Hidden tests of held-out prompts measure what it
     brings.
 
@@ -57,7 +57,7 @@ def grpo(config: GrpoConfig) -> Work:
     the memory is too small.
 
     Example:
-        codling grpo runs/tasks --model runs/sft/merged --out-dir runs/reinforced --minutes 30
+        codling grpo runs/app/tasks --model runs/app/merged --out-dir runs/app/reinforced
     """
     path = local_path(config.model)
     check_files(path)
@@ -94,14 +94,14 @@ def grpo(config: GrpoConfig) -> Work:
     write_page(draft)
 
 
-def encode(exercises: Iterable[Exercise], tokenizer: Tokenizer, room: int) -> Iterable[Question]:
+def encode(exercises: Iterable[Exercise], tokenizer: Tokenizer, room: int) -> Iterable[Posed]:
     """The exercises whose prompts have `room` tokens at most; how many are left out is said."""
     chat = ChatFormat(tokenizer)
     n_long = 0
     for exercise in exercises:
         ids = encode_prompt(exercise, tokenizer, chat)
         if len(ids) <= room:
-            yield Question(exercise, tuple(ids))
+            yield Posed(exercise, tuple(ids))
         else:
             n_long += 1
     if n_long:
@@ -109,10 +109,10 @@ def encode(exercises: Iterable[Exercise], tokenizer: Tokenizer, room: int) -> It
 
 
 def hold_out(
-    questions: Sequence[Question], share: float, seed: int
-) -> tuple[list[Question], list[Question]]:
+    questions: Sequence[Posed], share: float, seed: int
+) -> tuple[list[Posed], list[Posed]]:
     """Those to learn from and those held out, by their group's name, whatever else there is."""
-    parts: tuple[list[Question], list[Question]] = ([], [])
+    parts: tuple[list[Posed], list[Posed]] = ([], [])
     for question in questions:
         digest = hashlib.sha256(f"{seed} {question.exercise.kin}".encode()).digest()
         parts[int.from_bytes(digest[:7]) / (1 << 56) < share].append(question)

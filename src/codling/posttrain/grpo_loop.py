@@ -53,7 +53,7 @@ Score = Callable[[Sequence[tuple[Sequence[int], str]]], list[float]]
 
 
 @dataclass(frozen=True)
-class Question:
+class Posed:
     """An exercise with its prompt's tokens."""
 
     exercise: Exercise
@@ -70,7 +70,7 @@ class Question:
 class Answered:
     """A step's answers, group after group."""
 
-    questions: list[Question]
+    questions: list[Posed]
     rollouts: list[Rollout]
     made: list[Assessment]
     rewards: list[float | None]
@@ -85,8 +85,8 @@ class GrpoLoop:
         self,
         model: Transformer,
         tokenizer: Tokenizer,
-        train: Sequence[Question],
-        heldout: Sequence[Question],
+        train: Sequence[Posed],
+        heldout: Sequence[Posed],
         config: GrpoConfig,
         folder: Path,
         assessor: Assessor,
@@ -204,7 +204,7 @@ class GrpoLoop:
         seconds = between - started, time.monotonic() - between
         return Answered(asked, rollouts, made, rewards, seconds)
 
-    def _question(self, number: int) -> Question:
+    def _question(self, number: int) -> Posed:
         epoch, place = divmod(number, len(self._train))
         return self._train[int(self._orders.order(epoch, len(self._train))[place])]
 
@@ -323,7 +323,7 @@ def _seed(seed: int, number: int) -> int:
     return int.from_bytes(digest[:7])
 
 
-def _list_said(questions: Sequence[Question], rollouts: Sequence[Rollout]) -> list[Said]:
+def _list_said(questions: Sequence[Posed], rollouts: Sequence[Rollout]) -> list[Said]:
     pairs = zip(questions, rollouts, strict=True)
     return [Said(question.exercise, each.text, each.ended) for question, each in pairs]
 

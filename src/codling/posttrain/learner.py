@@ -42,7 +42,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Rows:
+class AnswerRows:
     """Answers side by side."""
 
     inputs_BL: Tensor
@@ -162,7 +162,7 @@ class Learner:
     def _counts(self, lesson: Lesson) -> bool:
         return lesson.rollout.ended or not self._objective.mask_truncated_completions
 
-    def _before(self, rows: Rows) -> tuple[Tensor | None, Tensor | None]:
+    def _before(self, rows: AnswerRows) -> tuple[Tensor | None, Tensor | None]:
         """Log-probabilities that stay as they are during the step: those before its updates, needed
         from the second pass on, and the reference's."""
         with torch.no_grad():
@@ -172,7 +172,7 @@ class Learner:
             with self._reference.in_place():
                 return then, self._logprobs(rows)
 
-    def _batches(self, lessons: Sequence[Lesson]) -> Iterator[Rows]:
+    def _batches(self, lessons: Sequence[Lesson]) -> Iterator[AnswerRows]:
         """Answers of about one length together, those without a gradient left out."""
         asks = [
             lesson
@@ -184,7 +184,7 @@ class Learner:
         for at in range(0, len(asks), self._batch_size):
             yield lay_out(asks[at : at + self._batch_size], device)
 
-    def _logprobs(self, rows: Rows) -> Tensor:
+    def _logprobs(self, rows: AnswerRows) -> Tensor:
         """Of the answers' tokens, at the temperature that they were drawn with: [B, T]."""
         hidden_BLE = self._model(rows.inputs_BL)
         places_BT = (
@@ -203,13 +203,13 @@ class Learner:
         return logprobs_BT.masked_scatter(rows.mask_BT, found_N)
 
 
-def lay_out(lessons: Sequence[Lesson], device: torch.device) -> Rows:
+def lay_out(lessons: Sequence[Lesson], device: torch.device) -> AnswerRows:
     """Prompts and answers in rows, filled up at the end."""
     rollouts = [lesson.rollout for lesson in lessons]
     wholes = [(*each.prompt_ids, *each.token_ids) for each in rollouts]
     n_answer = max(len(each.token_ids) for each in rollouts)
     mask = [[i < len(each.token_ids) for i in range(n_answer)] for each in rollouts]
-    rows = Rows(
+    rows = AnswerRows(
         inputs_BL=_fill([each[:-1] for each in wholes], max(map(len, wholes)) - 1, 0),
         starts_B=torch.tensor([len(each.prompt_ids) for each in rollouts]),
         targets_BT=_fill([each.token_ids for each in rollouts], n_answer, 0),
@@ -217,7 +217,7 @@ def lay_out(lessons: Sequence[Lesson], device: torch.device) -> Rows:
         sampler_BT=_fill([each.logprobs for each in rollouts], n_answer, 0.0),
         advantages_B=torch.tensor([lesson.advantage for lesson in lessons]),
     )
-    return Rows(*(each.to(device) for each in vars(rows).values()))
+    return AnswerRows(*(each.to(device) for each in vars(rows).values()))
 
 
 def token_logprobs(

@@ -196,8 +196,8 @@ def reward_model(config: RewardModelConfig) -> Work:
     Raises SourceError if no two answers to a prompt differ in what they are worth.
 
     Example:
-        codling reward-model runs/reinforced --tasks-dir runs/tasks --model runs/sft/merged \
---out-dir runs/reward-model
+        codling reward-model runs/app/reinforced --tasks-dir runs/app/tasks \
+--model runs/app/merged --out-dir runs/app/reward-model
     """
     path = local_path(config.model)
     check_files(path)
