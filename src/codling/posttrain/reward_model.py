@@ -51,7 +51,7 @@ from codling.posttrain.weights import check_vocabulary, prepare, publish
 from codling.tokens.chat import ChatFormat
 from codling.tokens.dataset import EpochOrders
 from codling.tokens.tokenizer import Tokenizer
-from codling.train.config import OptimizerConfig, ScheduleConfig
+from codling.train.config import ExpertsConfig, OptimizerConfig, ScheduleConfig
 from codling.train.loader import Batch
 from codling.train.step import LossStep
 from codling.train.trainer import Trainer
@@ -108,9 +108,14 @@ class RewardStep(LossStep):
     """
 
     def __init__(
-        self, model: Transformer, *, compiled: bool, balance_alpha: float = 0.0, points: float = 1.0
+        self,
+        model: Transformer,
+        *,
+        compiled: bool,
+        experts: ExpertsConfig | None = None,
+        points: float = 1.0,
     ) -> None:
-        super().__init__(model, compiled=compiled, balance_alpha=balance_alpha)
+        super().__init__(model, compiled=compiled, experts=experts)
         self.points = points
 
     def loss(
