@@ -22,8 +22,11 @@ from codling.verbs import VERBS, Verb
 
 NUMBERS = (-1.0, -1e-9, 0.0, 1.0, math.nan, math.inf, -math.inf, 1e30, 1e300)
 WORDS = ("", " ", "nan", "-inf", "1e400", "--", "x", "1_0x", "0b", "1,5", "true")
-SIGNED = {"min_score", "min_logprob"}
-"""Settings that may be negative: the score of a question."""
+SIGNED = {"min_score", "min_logprob"} | {
+    f"rewards.{grade}" for grade in ("failed", "timed_out", "not_compiled", "not_parsed")
+}
+"""Settings that may be negative: the score of a question, what an answer without a passed test is
+worth."""
 
 
 def config_of(verb: Verb) -> type:
