@@ -363,7 +363,7 @@ def _show(result: object) -> None:
     if isinstance(result, str | TextWithStatus):
         print(result)
     elif isinstance(result, Artifact):
-        counts = ", ".join(f"{k} {v:,}" for k, v in result.counts.items() if isinstance(v, int))
+        counts = ", ".join(f"{k} {v:,}" for k, v in result.counts.items() if type(v) is int)
         if headline := result.counts.get("headline"):
             print(headline)
         print(f"{result.kind}: {result.path} ({counts})" if counts else str(result.path))

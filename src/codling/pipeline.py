@@ -329,5 +329,5 @@ def _default_run_dir(sources: tuple[Path, ...]) -> Path:
 def _line(artifact: Artifact, began: float) -> str:
     made_before = (artifact.path / MANIFEST).stat().st_mtime < began
     how = "already there" if made_before else f"{time.time() - began:.1f} s"
-    counts = ", ".join(f"{k} {v:,}" for k, v in artifact.counts.items() if isinstance(v, int))
+    counts = ", ".join(f"{k} {v:,}" for k, v in artifact.counts.items() if type(v) is int)
     return f"{how}; {counts}" if counts else how
