@@ -149,6 +149,9 @@ def _scores(samples: Sequence[Sample], seed: int, ks: Sequence[int]) -> dict[str
         mean, low, high = mean_with_interval(pairs, k, seed=seed)
         values = {"value": mean, "low": low, "high": high}
         scores[f"pass@{k}"] = {n: round(v, 6) for n, v in values.items()} | {"n": len(pairs)}
+    if any(sample.turns for sample in samples):
+        first = [float(bool(s.turns) and s.turns[0].passed) for s in samples]
+        scores["passed at once"] = mean_score(first, scale=100, seed=seed)
     return scores
 
 
