@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokens, debug = _take_debug(tokens)
     if tokens[:1] == ["help"]:
         tokens = [*tokens[1:], "--help"]
+    if tokens[:2] == ["evaluate", "suite"] and not "".join(tokens[2:3]).startswith("-"):
+        tokens[1:3] = [" ".join(tokens[1:3])]
     try:
         code = _run(tokens)
         # Here and not at Python's end, which could only complain of a reader that has left.

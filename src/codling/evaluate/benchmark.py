@@ -27,6 +27,7 @@ from codling.evaluate.judgments import judgment_files, read_judgments
 from codling.evaluate.prelude import imports_of
 from codling.evaluate.rows import content_key
 from codling.evaluate.scoreboard import headline, summarise, write_report
+from codling.evaluate.suite import run_suite
 from codling.evaluate.talk import ask_on
 from codling.evaluate.task import Problem, Scores, Task
 from codling.evaluate.tasks import TASKS, find_task
@@ -46,6 +47,8 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     """
     if config.benchmark == "list":
         return "\n".join(f"{name:20} {find_task(name).about}" for name in TASKS)
+    if config.benchmark.startswith("suite"):
+        return run_suite(config.benchmark.removeprefix("suite").strip(), config, evaluate)
     if config.benchmark == "doctor":
         return f"{doctor()}\n\n{LIBRARIES_LINE}\n\nsandbox: {describe(unsafe=config.unsafe)}"
     return _report(config)

@@ -33,7 +33,8 @@ class BenchmarkConfig(Ranged):
     RENAMED: ClassVar[Mapping[str, str]] = FORMER_NAMES
 
     benchmark: str
-    """Name of the benchmark, or a file of your own; "list" shows all, "doctor" what runs here."""
+    """Name of the benchmark, or a file of your own; "list" shows all, "doctor" what runs here,
+    "suite NAME" runs the tables of a README (coder, v2-base, v2-chat, coder-v2)."""
     model: Path | None = aside(None)
     """A run's folder, a checkpoint's folder, a .gguf file, or ORGANISATION/MODEL on the hub, to
     evaluate with our own engine."""

@@ -16,7 +16,7 @@ from codling.core.foreign_json import parse
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.edit_formats import apply_pieces, apply_whole
 from codling.evaluate.exercise_tests import test_program
-from codling.evaluate.exercises import Exercise, read_exercises
+from codling.evaluate.exercises import EditExercise, read_exercises
 from codling.evaluate.task import Problem, Prompt, Turn, Verdict
 from codling.grading.fences import strip_thoughts
 from codling.sandbox.executor import Program
@@ -115,5 +115,5 @@ def join(answers: Sequence[str]) -> str:
     return json.dumps(list(answers), ensure_ascii=False)
 
 
-def _exercise(problem: Problem) -> Exercise:
-    return Exercise(**{k: v for k, v in problem.data.items() if k != "form"})
+def _exercise(problem: Problem) -> EditExercise:
+    return EditExercise(**{k: v for k, v in problem.data.items() if k != "form"})

@@ -9,7 +9,7 @@ Not here: exercises themselves (exercises.py).
 import re
 from collections.abc import Mapping
 
-from codling.evaluate.exercises import Exercise
+from codling.evaluate.exercises import EditExercise
 from codling.evaluate.task import Verdict
 from codling.sandbox.executor import Program
 
@@ -35,7 +35,7 @@ _ABSENT = {
 
 
 def test_program(
-    exercise: Exercise, edited: Mapping[str, str], seconds: float, strict: bool
+    exercise: EditExercise, edited: Mapping[str, str], seconds: float, strict: bool
 ) -> Program | Verdict:
     """The tests of `exercise` on the files `edited`."""
     answer = "\n".join(edited.values())
@@ -56,7 +56,7 @@ def test_program(
     )  # fmt: skip
 
 
-def _one_unit(exercise: Exercise, edited: Mapping[str, str]) -> str:
+def _one_unit(exercise: EditExercise, edited: Mapping[str, str]) -> str:
     """Catch's main, the solution and the tests, each included."""
     parts = [name for name in (*edited, *exercise.tests) if name.endswith((".cpp", ".cc"))]
     parts = [name for name in parts if "tests-main" not in name]

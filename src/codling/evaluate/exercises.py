@@ -1,7 +1,7 @@
 """Exercism's exercises, as Aider's benchmarks take them: instructions, stubs, hidden tests.
 
 Input: a folder with `exercises/practice` in it (below a language's name or not), or a .tar.gz of
-one. Output: an Exercise for each: what the model sees, and what it does not. Archives are read in
+one. Output: an EditExercise for each: what the model sees, and what it does not. Archives are read in
 memory: nothing is unpacked.
 
 Not here: prompts and edits (tasks/aider.py), and running (evaluate/exercise_tests.py).
@@ -24,7 +24,7 @@ _DOCS = ("introduction.md", "instructions.md", "instructions.append.md")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exercise:
+class EditExercise:
     """One exercise; names of files are relative to its folder."""
 
     name: str
@@ -38,7 +38,7 @@ class Exercise:
     others: Mapping[str, str]
 
 
-def read_exercises(place: Path) -> list[Exercise]:
+def read_exercises(place: Path) -> list[EditExercise]:
     """All exercises at a place, by language and name; SourceError if there are none."""
     if place.is_dir() and not list(place.rglob("practice")):
         archives = sorted(place.glob("*.tar.gz"))
@@ -55,7 +55,7 @@ def read_exercises(place: Path) -> list[Exercise]:
     return found_ones
 
 
-def _exercise(key: str, files: Mapping[str, str]) -> Exercise:
+def _exercise(key: str, files: Mapping[str, str]) -> EditExercise:
     language, _, name = key.partition("/")
     if ".meta/config.json" not in files:
         raise SourceError(f"exercise {key} has no .meta/config.json")
@@ -65,7 +65,7 @@ def _exercise(key: str, files: Mapping[str, str]) -> Exercise:
     tests = {n: files[n] for n in names.get("test", [])}
     examples = names.get("example", []) or names.get("exemplar", [])
     used = {*stubs, *tests, *examples}
-    return Exercise(
+    return EditExercise(
         name=name,
         language=language or "python",
         instructions="\n".join(files[f".docs/{d}"] for d in _DOCS if f".docs/{d}" in files),

@@ -24,7 +24,7 @@ def cut_to_syntax(code: str, kind: str, language: str) -> str:
     'f(x);\\n'
     """
     if kind == "block" and language == "python":
-        code = _indented(code)
+        code = _cut_at_dedent(code)
     depth = end = 0
     for token in _tokens(code):
         depth += (token in _OPEN) - (token in _CLOSED) if len(token) == 1 else 0
@@ -56,7 +56,7 @@ def _tokens(code: str) -> Iterator[str]:
     return (found[0] for found in _TOKEN.finditer(code))
 
 
-def _indented(code: str) -> str:
+def _cut_at_dedent(code: str) -> str:
     """Lines up to the first that is indented less than the second: the first is in the hole."""
     lines = code.split("\n")
     later = [line for line in lines[1:] if line.strip()]

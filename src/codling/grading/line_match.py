@@ -3,7 +3,7 @@
 Input: two pieces of code. Output: exact match, edit similarity (from 0 to 1: twice the longest
 common subsequence over both lengths, as fuzzywuzzy's ratio), and F1 of identifiers.
 
-Not here: cutting an answer (tasks/repobench.py, tasks/crosscodeeval.py), and the project's own
+Not here: cutting an answer (evaluate/tasks/repobench.py), and the project's own
 measure of insertions (evaluate/heldout/insertion.py), which counts replacements.
 """
 

@@ -1,0 +1,145 @@
+"""`codling evaluate suite NAME`: the tables of a published README, with a column for our model.
+
+Input: a suite of suites.toml, a model. Output: an artefact with suite.json, suite.md, suite.html:
+every row's score beside the published ones, with its settings and its first prompt, and for rows
+that were not run the reason. Each row is an evaluation of its own in NAME.rows/, so that a stopped
+suite goes on, and a row that is there is not run again.
+
+Not here: what a row does (benchmark.py).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from codling.core.artifact import Artifact
+from codling.core.errors import CodlingError, ConfigError
+from codling.core.files import write_json, write_text
+from codling.core.foreign_json import read_object
+from codling.core.inputs import source_input
+from codling.core.packaged import packaged_table
+from codling.core.stage import Work, stage
+from codling.evaluate.config import BenchmarkConfig
+from codling.report.page import render_page
+
+Evaluate = Callable[[BenchmarkConfig], Artifact | str]
+_SETTINGS = ("subset", "language", "temperature", "n_samples")
+
+
+def suites() -> dict[str, Any]:
+    """The suites by name, as suites.toml has them."""
+    return packaged_table("codling.evaluate", "suites.toml")
+
+
+def run_suite(name: str, config: BenchmarkConfig, evaluate: Evaluate) -> Artifact:
+    """Run every row of a suite and write the page; ConfigError if there is no such suite."""
+    known = suites()
+    if name not in known:
+        raise ConfigError(f"no suite {name!r}; choose one of {', '.join(known)}")
+    if config.out_dir is None or not (config.model or config.api):
+        raise ConfigError("a suite needs --out-dir FOLDER and --model PATH or --api URL")
+
+    @stage("suite", version=1)
+    def write(config: BenchmarkConfig) -> Work:
+        place = config.model or config.api or ""
+        draft = yield [source_input(place, f"{config.api_model} {config.adapter or ''}")]
+        found = [_table(table, config, evaluate) for table in known[name]["tables"]]
+        page = {"suite": name, "source": known[name]["source"], "tables": found}
+        write_json(draft.path / "suite.json", page)
+        text = to_markdown(page, config.model_name)
+        write_text(draft.path / "suite.md", text)
+        write_text(
+            draft.path / "suite.html",
+            render_page("codling.evaluate", "suite.html", title=f"suite {name}", text=text),
+        )
+        rows = [row for table in found for row in table["rows"]]
+        n_run = sum(not row["not_run"] for row in rows)
+        draft.counts |= {"rows": len(rows), "run": n_run, "not_run": len(rows) - n_run}
+
+    return write(config)
+
+
+def to_markdown(page: Mapping[str, Any], model: str) -> str:
+    """The page as Markdown: a table of scores, then settings and first prompts."""
+    lines = [f"# Suite {page['suite']}", "", page["source"], ""]
+    for table in page["tables"]:
+        lines += [f"## {table['title']}", ""]
+        lines.append("| | shots | settings | " + " | ".join((model, *table["columns"])) + " |")
+        lines.append("|---|---|---|" + "---|" * (1 + len(table["columns"])))
+        for row in table["rows"]:
+            ours = row["score"] or f"not run: {row['not_run']}"
+            cells = [row["label"], row["shots"], row["settings"], ours, *row["values"]]
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    lines += ["## First prompts", ""]
+    for table in page["tables"]:
+        for row in table["rows"]:
+            if row["first_prompt"]:
+                lines += [f"### {row['label']} ({row['style']})", "", row["first_prompt"], ""]
+    return "\n".join(lines) + "\n"
+
+
+def _table(table: Mapping[str, Any], config: BenchmarkConfig, evaluate: Evaluate) -> dict[str, Any]:
+    rows = [_row(row, table["style"], config, evaluate) for row in table["rows"]]
+    return {"title": table["title"], "columns": table["columns"], "rows": rows}
+
+
+def _row(
+    row: Mapping[str, Any], style: str, config: BenchmarkConfig, evaluate: Evaluate
+) -> dict[str, Any]:
+    """A row with our score, or with the reason why it was not run."""
+    settings = {key: row[key] for key in _SETTINGS if key in row}
+    told = ", ".join(f"{key} {value}" for key, value in settings.items())
+    found = {
+        "label": row["label"],
+        "benchmark": row["benchmark"],
+        "style": style,
+        "shots": row["shots"],
+        "settings": ", ".join(filter(None, (row["benchmark"], style, told))),
+        "values": row["values"],
+        "score": "",
+        "not_run": "",
+        "first_prompt": "",
+    }
+    try:
+        artifact = evaluate(_config_of(row, settings, style, config))
+    except CodlingError as error:
+        return found | {"not_run": " ".join(str(error).split()).replace("|", "/")}
+    assert isinstance(artifact, Artifact)
+    report = read_object(artifact.path / "report.json")
+    reasons = "; ".join(report["not_run"]) or "nothing could be judged"
+    score = _show_score(report, row)
+    prompt = f"```\n{str(report['settings']['first_prompt'])[:2000]}\n```"
+    return found | {"score": score, "not_run": "" if score else reasons, "first_prompt": prompt}
+
+
+def _config_of(
+    row: Mapping[str, Any], settings: Mapping[str, Any], style: str, config: BenchmarkConfig
+) -> BenchmarkConfig:
+    assert config.out_dir is not None
+    rows = config.out_dir.with_name(config.out_dir.name + ".rows")
+    name = "-".join([row["benchmark"], style, *(str(v) for v in settings.values())])
+    return replace(
+        config,
+        benchmark=row["benchmark"],
+        style="instruct" if style == "instruct" else "base",
+        out_dir=rows / Path(name.replace("..", "_").replace("/", "_")),
+        **settings,
+    )
+
+
+def _show_score(report: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """The row's score with its interval, in the unit in which it is published."""
+    scores = report["scores"]
+    if not scores:
+        return ""
+    score = scores.get(row.get("score", ""), next(iter(scores.values())))
+    if "/" in row["values"][0]:
+        n = report["n_problems"]
+        return f"{round(score['value'] * n)}/{n}"
+    scale = score.get("scale", 100)
+    value, low, high = (scale * score[key] for key in ("value", "low", "high"))
+    digits = 1 if scale == 100 else 2
+    n = f", n {score['n']}" if score.get("n") else ""
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f}{n})"
