@@ -1,8 +1,8 @@
 """Exercism's exercises, as Aider's benchmarks take them: instructions, stubs, hidden tests.
 
 Input: a folder with `exercises/practice` in it (below a language's name or not), or a .tar.gz of
-one. Output: an EditExercise for each: what the model sees, and what it does not. Archives are read in
-memory: nothing is unpacked.
+one. Output: an EditExercise for each: what the model sees, and what it does not. Archives are read
+in memory: nothing is unpacked.
 
 Not here: prompts and edits (tasks/aider.py), and running (evaluate/exercise_tests.py).
 """

@@ -44,10 +44,10 @@ def same_tokens(left: str, right: str) -> bool:
     >>> same_tokens("f( a,b );", "f(a, b)")
     True
     """
-    return _meaning(left) == _meaning(right)
+    return _list_tokens(left) == _list_tokens(right)
 
 
-def _meaning(code: str) -> list[str]:
+def _list_tokens(code: str) -> list[str]:
     tokens = [t for t in _tokens(code) if not t.isspace() and not t.startswith(("//", "/*"))]
     return tokens[:-1] if tokens[-1:] == [";"] else tokens
 
