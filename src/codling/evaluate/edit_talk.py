@@ -50,7 +50,7 @@ def load(data_dir: Path, config: BenchmarkConfig, folder: str) -> list[Problem]:
             data={**vars(each), "form": config.subset or "whole"},
         )
         for each in found
-        if config.language in ("", each.language)
+        if not config.language or each.language == config.language
     ]
 
 

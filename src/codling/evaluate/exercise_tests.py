@@ -26,6 +26,7 @@ _CATCH = """#define EXERCISM_RUN_ALL_TESTS
 #define CATCH_CONFIG_MAIN
 #include "catch.hpp"
 """
+_IN_ONE_UNIT = frozenset({"cpp"})
 _ABSENT = {
     "go": "no module mode in the sandbox",
     "java": "no JUnit and Gradle here",
@@ -42,7 +43,7 @@ def test_program(
     if exercise.language in _ABSENT:
         return Verdict(skipped=True, detail=_ABSENT[exercise.language])
     files = {**exercise.others, **edited, **exercise.tests}
-    if exercise.language == "cpp":
+    if exercise.language in _IN_ONE_UNIT:
         source = _one_unit(exercise, edited)
         flat = {name.rpartition("/")[2]: _flat(text) for name, text in files.items()}
         return Program(

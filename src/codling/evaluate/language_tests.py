@@ -8,6 +8,7 @@ Not here: prompts (tasks/humaneval_x.py).
 """
 
 import re
+from collections.abc import Callable
 
 from codling.evaluate.config import BenchmarkConfig
 from codling.sandbox.executor import Program
@@ -32,17 +33,7 @@ def language_program(
     language: str, answer: str, test: str, config: BenchmarkConfig, setup: str = ""
 ) -> Program:
     """The answer and its tests; `setup` is what a row of Go brings before both."""
-    source = f"{answer}\n{test}\n"
-    if language == "go":
-        source = _go_source(answer, test, setup)
-    elif language == "js":
-        source = f"{answer}\n{_JS_ASSERT}{test}\n"
-    elif language == "rust":
-        source = _rust_source(answer, test)
-    elif language == "java":
-        source = re.sub(r"\bMain\b", "Problem", source)
-    elif language == "cpp":
-        source = f"#undef NDEBUG\n#include <cassert>\n{source}"
+    source = _SOURCES[language](answer, test, setup)
     return Program(
         language=OUR_NAMES[language],
         source=source,
@@ -85,3 +76,14 @@ def _go_source(answer: str, test: str, setup: str) -> str:
     ]
     imports = "\n".join(f"    {n}" for n in used)
     return f"package main\n\nimport (\n{imports}\n)\n{_GO_ASSERT}\n{body}\n"
+
+
+_SOURCES: dict[str, Callable[[str, str, str], str]] = {
+    "python": lambda answer, test, _: f"{answer}\n{test}\n",
+    "cpp": lambda answer, test, _: f"#undef NDEBUG\n#include <cassert>\n{answer}\n{test}\n",
+    "java": lambda answer, test, _: re.sub(r"\bMain\b", "Problem", f"{answer}\n{test}\n"),
+    "js": lambda answer, test, _: f"{answer}\n{_JS_ASSERT}{test}\n",
+    "go": _go_source,
+    "rust": lambda answer, test, _: _rust_source(answer, test),
+}
+"""How an answer, its tests and a row's setup become one file."""

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 _TOKEN = re.compile(
     r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|//[^\n]*|#[^\n]*|/\*.*?\*/|\w+|\s+|.", re.S
 )
+_BY_INDENTATION = frozenset({"python"})
+"""Languages whose blocks end with their indentation."""
 _OPEN, _CLOSED = "([{", ")]}"
 
 
@@ -23,14 +25,19 @@ def cut_to_syntax(code: str, kind: str, language: str) -> str:
     >>> cut_to_syntax("f(x);\\n}\\n}", "block", "cpp")
     'f(x);\\n'
     """
-    if kind == "block" and language == "python":
+    if kind == "block" and language in _BY_INDENTATION:
         code = _cut_at_dedent(code)
     depth = end = 0
     for token in _tokens(code):
         depth += (token in _OPEN) - (token in _CLOSED) if len(token) == 1 else 0
         if depth < 0 or (kind != "block" and depth == 0 and "\n" in token):
             break
-        if kind == "control" and depth == 0 and token in (";", ":") and language != "python":
+        if (
+            kind == "control"
+            and depth == 0
+            and token in (";", ":")
+            and language not in _BY_INDENTATION
+        ):
             break
         end += len(token)
         if kind == "api" and depth == 0 and token in _CLOSED:

@@ -34,8 +34,13 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     return [
         Problem(id=f"{row['task_id']}", data={**row, "kind": kind}, group=row["lang"])
         for row in rows
-        if config.language in ("", row["lang"], _OUR_NAMES.get(row["lang"]))
+        if not config.language or config.language in _names(row["lang"])
     ]
+
+
+def _names(lang: str) -> set[str]:
+    """What a language of the rows may be called."""
+    return {lang, _OUR_NAMES.get(lang, lang)}
 
 
 def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
