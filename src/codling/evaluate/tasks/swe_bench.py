@@ -107,17 +107,15 @@ def read_answers(row: Mapping[str, Any]) -> tuple[str, Sequence[str]] | None:
     return str(row["instance_id"]), [str(said)]
 
 
-def _sampling(problem: Problem, style: Style) -> Sampling:  # noqa: ARG001
-    return Sampling(max_tokens=4096)
-
+_SAMPLING = Sampling(max_tokens=4096)
 
 ISSUES = Task(
     name="swe-bench", about="issues of Python repositories: answers for the official harness",
     load=load_issues, prompt=ask_issue, extract=extract_diff, check=check, score=score,
-    read_answers=read_answers, sampling=_sampling, takes=("subset",),
+    read_answers=read_answers, sampling=lambda _problem, _style: _SAMPLING, takes=("subset",),
 )  # fmt: skip
 BUGS = Task(
     name="defects4j", about="bugs of Java projects: answers for the official harness",
     load=load_bugs, prompt=ask_bug, extract=extract_file, check=check, score=score,
-    sampling=_sampling, takes=(),
+    sampling=lambda _problem, _style: _SAMPLING, takes=(),
 )  # fmt: skip
