@@ -83,11 +83,8 @@ def extract_file(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:
     """Not judged here: a row of the predictions file. An empty answer repairs nothing."""
-    row = {
-        "instance_id": problem.id,
-        "model_name_or_path": config.model_name,
-        "model_patch": answer,
-    }
+    row = {"instance_id": problem.id, "model_name_or_path": config.model_name}
+    row["model_patch"] = answer
     return Verdict(skipped=bool(answer.strip()), detail=UNJUDGED, judgments=(row,))
 
 
