@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 PREFIX, SUFFIX = "def add(first, second):\n    return ", "\n\n\nclass Stack:\n"
 N_NEW = 24
 CONTEXT = 512
+PIECE = "\ufffd"
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,14 @@ def test_insertions_are_those_of_the_server_alone(front: Front) -> None:
     own = front.engine.insert([(PREFIX, SUFFIX)], SamplingParams(max_tokens=N_NEW))[0]
     alone = front.alone(front.engine.insert_prompt(PREFIX, SUFFIX))
     answer = front.client.completions.create(**asked)
-    assert answer.choices[0].text == alone == own.text
+    # Of a character that the last token breaks off, llama.cpp leaves out the piece.
+    assert answer.choices[0].text.rstrip(PIECE) == alone.rstrip(PIECE) == own.text.rstrip(PIECE)
     streamed = front.client.completions.create(**asked, stream=True)
-    assert "".join(chunk.choices[0].text for chunk in streamed) == alone
+    text = "".join(chunk.choices[0].text for chunk in streamed)
+    assert text.rstrip(PIECE) == alone.rstrip(PIECE)
     body = {"input_prefix": PREFIX, "input_suffix": SUFFIX, "n_predict": N_NEW}
     infill = httpx.post(f"{front.running.url}/infill", json=body, trust_env=False, timeout=600)
-    assert alone.startswith(infill.json()["content"])
+    assert alone.startswith(infill.json()["content"].rstrip(PIECE))
 
 
 def test_chats_are_those_of_the_server_alone(front: Front) -> None:
