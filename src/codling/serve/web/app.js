@@ -46,9 +46,17 @@ const editor = new Editor({ text: $("text"), view: $("view"), gutter: $("gutter"
 const chat = new Chat(
   {
     talk: $("talk"), empty: $("empty"), compose: $("compose"), say: $("say"), send: $("send"),
-    stop: $("stop"), clear: $("clear"), state: $("chat-state"),
+    stop: $("stop"), clear: $("clear"), state: $("chat-state"), again: $("again"),
   },
-  { temperature: () => Number($("heat").value), onStats: (facts) => showStats($("chat-stats"), facts) },
+  {
+    temperature: () => Number($("heat").value),
+    onStats: (facts) => showStats($("chat-stats"), facts),
+    onInsert: (code) => {
+      $("tab-editor").click();
+      editor.text.focus();
+      editor.insert(code);
+    },
+  },
 );
 
 start();

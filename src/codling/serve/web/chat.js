@@ -2,14 +2,15 @@
 
 import { Stopwatch, stream } from "./api.js";
 import { kindOf, paint } from "./highlight.js";
+import { render } from "./markdown.js";
 
-const FENCE = /^```(\S*)[^\n]*$/;
+const KEPT = "codling.dialogue";
 const NAMES = { python: "py", py: "py", javascript: "js", typescript: "ts", rust: "rs", bash: "sh", shell: "sh" };
 
 export class Chat {
-  constructor(parts, { temperature, onStats }) {
-    Object.assign(this, parts, { temperature, onStats });
-    this.messages = [];
+  constructor(parts, { temperature, onStats, onInsert }) {
+    Object.assign(this, parts, { temperature, onStats, onInsert });
+    this.messages = kept();
     this.abort = null;
     this.compose.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -23,12 +24,22 @@ export class Chat {
     });
     this.stop.addEventListener("click", () => this.abort?.abort());
     this.clear.addEventListener("click", () => this.reset());
+    this.again.addEventListener("click", () => this.regenerate());
+    this.#showAll();
+  }
+
+  /** Answers the last question anew. */
+  async regenerate() {
+    if (this.abort || this.messages.at(-1)?.role !== "assistant") return;
+    this.messages.pop();
+    this.#showAll();
+    await this.#answerIn(this.#bubble("assistant", ""));
   }
 
   reset() {
     this.abort?.abort();
     this.messages = [];
-    this.talk.replaceChildren(this.empty);
+    this.#showAll();
     this.#state("idle", "ready");
     this.onStats([]);
     this.say.focus();
@@ -41,10 +52,26 @@ export class Chat {
     this.messages.push({ role: "user", content });
     this.empty.remove();
     this.#bubble("user", content);
-    const box = this.#bubble("assistant", "");
+    await this.#answerIn(this.#bubble("assistant", ""));
+  }
+
+  async #answerIn(box) {
     box.classList.add("writing");
     await this.#answer(box);
     box.classList.remove("writing");
+    this.#keep();
+  }
+
+  #showAll() {
+    this.talk.replaceChildren(...(this.messages.length ? [] : [this.empty]));
+    for (const { role, content } of this.messages) this.#bubble(role, content);
+    this.#keep();
+  }
+
+  /** A reload keeps the dialogue, in this tab only. */
+  #keep() {
+    this.again.hidden = Boolean(this.abort) || this.messages.at(-1)?.role !== "assistant";
+    sessionStorage.setItem(KEPT, JSON.stringify(this.messages));
   }
 
   async #answer(box) {
@@ -93,6 +120,7 @@ export class Chat {
   #busy(on) {
     this.stop.hidden = !on;
     this.send.hidden = on;
+    this.again.hidden = true;
   }
 
   #state(state, message) {
@@ -116,69 +144,43 @@ export class Chat {
 
   #show(box, text) {
     const near = this.talk.scrollHeight - this.talk.scrollTop - this.talk.clientHeight < 120;
-    box.replaceChildren(...blocks(text));
+    box.replaceChildren(...render(text, (fence) => codeBlock(fence, this.onInsert)));
     if (near) this.talk.scrollTop = this.talk.scrollHeight;
   }
 }
 
-/** Paragraphs and fenced code, as elements. */
-function blocks(text) {
-  const made = [];
-  let prose = [];
-  let code = null;
-  const flush = () => {
-    if (prose.join("").trim()) made.push(paragraph(prose.join("\n").trim()));
-    prose = [];
-  };
-  for (const line of text.split("\n")) {
-    const fence = line.match(FENCE);
-    if (fence && code === null) {
-      flush();
-      code = { language: fence[1], lines: [] };
-    } else if (fence) {
-      made.push(codeBlock(code));
-      code = null;
-    } else if (code) {
-      code.lines.push(line);
-    } else {
-      prose.push(line);
-    }
+function kept() {
+  try {
+    const found = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
+    return Array.isArray(found) ? found.filter(({ role, content }) => role && typeof content === "string") : [];
+  } catch {
+    return [];
   }
-  flush();
-  if (code) made.push(codeBlock(code));
-  return made;
 }
 
-function paragraph(text) {
-  const p = document.createElement("p");
-  for (const [i, part] of text.split(/`([^`\n]+)`/).entries()) {
-    if (i % 2 === 0) {
-      p.append(part);
-    } else {
-      const code = document.createElement("code");
-      code.textContent = part;
-      p.append(code);
-    }
-  }
-  return p;
-}
-
-function codeBlock({ language, lines }) {
+function codeBlock({ language, text }, onInsert) {
   const figure = document.createElement("figure");
   const caption = document.createElement("figcaption");
   caption.textContent = language || "code";
-  const copy = document.createElement("button");
-  copy.type = "button";
-  copy.className = "plain";
-  copy.textContent = "Copy";
-  copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(lines.join("\n"));
+  const copy = button("Copy", async () => {
+    await navigator.clipboard.writeText(text);
     copy.textContent = "Copied";
   });
-  caption.append(copy);
+  const actions = document.createElement("span");
+  actions.append(copy, button("Insert into editor", () => onInsert(text)));
+  caption.append(actions);
   const pre = document.createElement("pre");
   pre.tabIndex = 0;
-  paint(pre, lines.join("\n"), kindOf(`x.${NAMES[language.toLowerCase()] ?? language}`));
+  paint(pre, text, kindOf(`x.${NAMES[language.toLowerCase()] ?? language}`));
   figure.append(caption, pre);
   return figure;
+}
+
+function button(label, onClick) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "plain";
+  made.textContent = label;
+  made.addEventListener("click", onClick);
+  return made;
 }
