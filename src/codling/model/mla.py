@@ -54,6 +54,8 @@ class MLA(nn.Module):
             mla.kv_lora_rank, heads * (mla.qk_nope_head_dim + mla.v_head_dim), bias=False
         )
         self.o_proj = nn.Linear(heads * mla.v_head_dim, hidden, bias=False)
+        self.shared_key: nn.Module = nn.Identity()
+        """What the rotated key, which all heads share, goes through (train/parallel/tensor.py)."""
 
     def forward(
         self,
@@ -116,7 +118,7 @@ class MLA(nn.Module):
         kv = self.kv_b_proj(c_BSC)
         kv_BHSD = kv.view(*kv.shape[:-1], self.n_heads, -1).transpose(1, 2)
         k_BHSN, v_BHSV = kv_BHSD.split([mla.qk_nope_head_dim, mla.v_head_dim], -1)
-        k_BHSR = k_BSR.unsqueeze(1).expand(-1, self.n_heads, -1, -1)
+        k_BHSR = self.shared_key(k_BSR).unsqueeze(1).expand(-1, self.n_heads, -1, -1)
         q_BHLD = torch.cat((q_BHLN, q_BHLR), dim=-1)
         k_BHSD = torch.cat((k_BHSN, k_BHSR), dim=-1)
         return attend(q_BHLD, k_BHSD, v_BHSV, span, self.scale)

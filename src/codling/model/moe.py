@@ -38,6 +38,16 @@ class Routing(NamedTuple):
     """False for what goes beyond a capacity and is not computed; None: all is."""
 
 
+class RoutingLog:
+    """The routings of the layers that a batch went through, in their order.
+
+    An object of its own: FSDP gives modules copies of the lists that it is given.
+    """
+
+    def __init__(self) -> None:
+        self.routings: list[Routing] = []
+
+
 class Router(nn.Module):
     """Chooses experts by affinity."""
 
@@ -110,7 +120,7 @@ class MoE(nn.Module):
         assert config.moe is not None
         self.moe = config.moe
         self.gate = Router(config.hidden_size, self.moe)
-        self.experts = Experts(config.hidden_size, self.moe)
+        self.experts: nn.Module = Experts(config.hidden_size, self.moe)
         self.shared_experts: MLP | None = None
         if self.moe.n_shared_experts:
             width = self.moe.n_shared_experts * self.moe.moe_intermediate_size
@@ -119,10 +129,10 @@ class MoE(nn.Module):
     def forward(
         self,
         x: Tensor,
-        routings: list[Routing] | None = None,
+        log: RoutingLog | None = None,
         capacity: Capacity | None = None,
     ) -> Tensor:
-        """Same shape as `x` [..., E]; this layer's routing is appended to `routings`, if given.
+        """Same shape as `x` [..., E]; this layer's routing is appended to `log`, if given.
 
         What goes beyond `capacity` is left out.
         """
@@ -133,8 +143,8 @@ class MoE(nn.Module):
             n_experts = self.moe.n_routed_experts
             kept_TK = keep_within(capacity, affinity_TK, routing.experts_TK, n_experts)
             routing = routing._replace(kept_TK=kept_TK)
-        if routings is not None:
-            routings.append(routing)
+        if log is not None:
+            log.routings.append(routing)
         out_TE: Tensor = self.experts(x_TE, routing)
         if self.shared_experts is not None:
             out_TE = out_TE + self.shared_experts(x_TE)

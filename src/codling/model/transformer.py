@@ -20,7 +20,7 @@ from codling.model.cache import KVCache, Span, separate_documents
 from codling.model.config import ModelConfig
 from codling.model.mla import MLA
 from codling.model.mlp import MLP
-from codling.model.moe import MoE, Routing
+from codling.model.moe import MoE, RoutingLog
 from codling.model.norm import RMSNorm
 from codling.model.rope import Rope, Rotation
 
@@ -45,14 +45,14 @@ class Block(nn.Module):
         rotation: Rotation,
         cache: KVCache | None = None,
         span: Span | None = None,
-        routings: list[Routing] | None = None,
+        log: RoutingLog | None = None,
         capacity: Capacity | None = None,
     ) -> Tensor:
         """[B, L, hidden]."""
         x_BLE = x_BLE + self.self_attn(self.input_layernorm(x_BLE), rotation, cache, span)
         normed_BLE = self.post_attention_layernorm(x_BLE)
         changed_BLE: Tensor = (
-            self.mlp(normed_BLE, routings, capacity)
+            self.mlp(normed_BLE, log, capacity)
             if isinstance(self.mlp, MoE)
             else self.mlp(normed_BLE)
         )
@@ -105,7 +105,7 @@ class Transformer(nn.Module):
         tokens_BL: Tensor,
         *,
         cache: KVCache | None = None,
-        routings: list[Routing] | None = None,
+        log: RoutingLog | None = None,
         documents_BL: Tensor | None = None,
         capacity: Capacity | None = None,
     ) -> Tensor:
@@ -113,7 +113,7 @@ class Transformer(nn.Module):
 
         Without a cache the tokens stand at positions 0 to L - 1. With one, row b's tokens take the
         positions from cache.lengths_B[b] on; call cache.advance afterwards. The routing of every
-        layer with experts is appended to `routings`, for balance losses. `documents_BL`, without a
+        layer with experts is appended to `log`, for balance losses. `documents_BL`, without a
         cache, numbers the document of every token: tokens see their own document alone. Positions
         run on through a row; what a rotation tells is how far two tokens are apart. Layers with
         experts leave out what goes beyond `capacity`, which training alone gives.
@@ -123,16 +123,16 @@ class Transformer(nn.Module):
             rotation = self.rope.span(0, tokens_BL.shape[1])
             apart = None if documents_BL is None else separate_documents(documents_BL, x_BLE.dtype)
             for block in self.layers:
-                # A list that is always empty: a compiled block depends on its length.
-                own: list[Routing] | None = None if routings is None else []
+                # A log that is always empty: a compiled block depends on its length.
+                own = None if log is None else RoutingLog()
                 x_BLE = self._pass_block(block, x_BLE, rotation, None, apart, own, capacity)
-                if routings is not None and own:
-                    routings.append(own[0])
+                if log is not None and own is not None:
+                    log.routings += own.routings[:1]
         else:
             span = cache.span(tokens_BL.shape[1])
             rotation = self._rotation(span)
             for block in self.layers:
-                x_BLE = block(x_BLE, rotation, cache, span, routings)
+                x_BLE = block(x_BLE, rotation, cache, span, log)
         hidden_BLE: Tensor = self.norm(x_BLE)
         return hidden_BLE
 

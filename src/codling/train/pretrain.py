@@ -30,6 +30,7 @@ from codling.report.verdict import CURES, RunVerdict, describe_short
 from codling.tokens.token_files import StreamMeta, read_meta
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import ExpertsConfig, LoopConfig
+from codling.train.parallel.mesh import parse_layout
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import (
     counts_of,
@@ -63,6 +64,11 @@ class PretrainConfig(LoopConfig):
     vocab_multiple: Annotated[int, Range(1, 1 << 20)] = 64
     """The model's vocabulary is the tokenizer's, rounded up to a multiple of this; 256 makes
     DeepSeek-Coder's 32256 of 32022."""
+    parallel: str = aside("")
+    """How the processes that torchrun starts share the model, such as fsdp=2,tp=2; by default each
+    holds the whole and computes its rows. An unfinished run goes on with another layout."""
+    rank_seconds: Annotated[float, Range(1, 1e6)] = aside(600.0)
+    """Several processes: for how long one may keep the others waiting before training ends."""
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)
     """How the load of routed experts is kept even."""
 
@@ -87,7 +93,10 @@ def pretrain(config: PretrainConfig) -> Work:
     meta = read_meta(config.tokens_dir)
     shape = model_shape(config, tokenizer.vocab_size, meta)
     to_published(shape)  # refuses, before any training, what could not be saved
-    ranks = join_ranks()
+    ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
+    layout = parse_layout(config.parallel, ranks.n_ranks) if config.parallel else None
+    if layout is not None:
+        layout.check(shape)
     start = config.start_from
     begun = [] if start is None else [model_input(start)]
     draft = yield [tokens, tokenizer_input(config.tokenizer_dir), *begun]
@@ -97,7 +106,14 @@ def pretrain(config: PretrainConfig) -> Work:
         model = load_model(start)
     context = config.context or meta.context or shape.max_position
     summary = train_on_tokens(
-        model, config, config.tokens_dir, draft.path, ranks, config.experts, context=context
+        model,
+        config,
+        config.tokens_dir,
+        draft.path,
+        ranks,
+        config.experts,
+        context=context,
+        layout=layout,
     )
     if ranks.is_main:
         publish_checkpoint(draft, model, shape, config.tokenizer_dir, meta.fim_mode)

@@ -6,7 +6,7 @@ Not here: the loop (trainer.py), and where the model comes from (pretrain.py, ex
 import math
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from codling.checkpoint.store import TokenIds, find_tokenizer_files, save_hf
-from codling.core.artifact import Artifact, Draft, Input, is_complete, open_artifact, produce
+from codling.core.artifact import (
+    SHARDS,
+    Artifact,
+    Draft,
+    Input,
+    is_complete,
+    open_artifact,
+    produce,
+)
 from codling.core.errors import ConfigError, TokenizerError
 from codling.core.files import write_json
 from codling.core.foreign_json import read_object
@@ -27,6 +35,8 @@ from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.languages import HeldoutLanguages, find_languages
 from codling.train.loader import Batch, Batches
+from codling.train.parallel.lost_ranks import RankWatch
+from codling.train.parallel.mesh import Layout
 from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.summary import Summary
 from codling.train.trainer import Trainer
@@ -46,13 +56,17 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     context: int | None = None,
     validation_share: float = 0.0,
     replay: tuple[Path, float] | None = None,
+    layout: Layout | None = None,
 ) -> Summary:
     """Run the loop over a token stream, in windows of `context` or the model's max_position.
 
     `validation_share` of the windows are not trained on: the weights that do best on them are kept,
     and they take the place of the held-out stream, which then chooses nothing.
-    `replay`: other tokens, and the share of the windows that come from them.
+    `replay`: other tokens, and the share of the windows that come from them. `layout`: how the
+    processes share the model; by default each has the whole.
     """
+    if layout is not None:
+        ranks = replace(ranks, per_row=layout.tp)
     context = context or model.config.max_position
     check_rows(config, ranks)
     meta = read_meta(tokens_dir)
@@ -75,17 +89,22 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
         bytes_per_token=meta.splits["train"].n_bytes / max(1, meta.splits["train"].n_tokens),
         experts=experts,
         ranks=ranks,
+        layout=layout,
         keep_best=validation_share > 0,
         crew=True,
     )
-    return trainer.run()
+    watch = RankWatch(folder / SHARDS / "ranks", ranks)
+    try:
+        return trainer.run()
+    except RuntimeError as error:
+        raise watch.explain(error, trainer.position.step) from error
 
 
 def check_rows(config: LoopConfig, ranks: Ranks) -> None:
     """ConfigError if the rows of a batch cannot be shared by the processes."""
-    if config.batch_size % ranks.n_ranks:
+    if config.batch_size % ranks.n_data:
         raise ConfigError(
-            f"batch_size is {config.batch_size}, which {ranks.n_ranks} processes cannot share "
+            f"batch_size is {config.batch_size}, which {ranks.n_data} processes cannot share "
             "evenly; choose a multiple"
         )
 

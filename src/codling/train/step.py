@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from codling.core.files import write_json
 from codling.core.log import say
-from codling.model.moe import Routing
+from codling.model.moe import RoutingLog
 from codling.model.transformer import Transformer
 from codling.train.compile_watch import CompileWatch, CompilingTooLong
 from codling.train.compiler_cache import repair_compiler_cache
@@ -62,16 +62,14 @@ class LossStep:
 
         Tokens of other `documents_BL` are not seen.
         """
-        routings: list[Routing] | None = None if self.experts is None else []
+        log = None if self.experts is None else RoutingLog()
         capacity = None if self.experts is None else self.experts.limit(inputs_BL)
-        hidden_BLE = self.model(
-            inputs_BL, routings=routings, documents_BL=documents_BL, capacity=capacity
-        )
+        hidden_BLE = self.model(inputs_BL, log=log, documents_BL=documents_BL, capacity=capacity)
         loss = self._head(hidden_BLE.flatten(0, 1), self.model.lm_head.weight, targets_BL.flatten())
         if weight is not None:
             loss = loss * weight
-        if self.experts is not None and routings:
-            loss = loss + self.experts.loss(routings, inputs_BL.shape)
+        if self.experts is not None and log is not None:
+            loss = loss + self.experts.loss(log.routings, inputs_BL.shape)
         return loss
 
     @torch.no_grad()

@@ -44,8 +44,10 @@ from codling.train.machine import keep_freed_memory, set_threads
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.optimizer import Optimizer
-from codling.train.optim.sharded_optimizer import ShardedOptimizer, shard_model
+from codling.train.optim.sharded_optimizer import ShardedOptimizer
+from codling.train.parallel.mesh import Layout
 from codling.train.parallel.ranks import Ranks
+from codling.train.parallel.share import share_model
 from codling.train.rates import StepRates
 from codling.train.readings import Readings, Row
 from codling.train.schedule import micro_batches, rate_at
@@ -100,7 +102,7 @@ class Trainer:
         patience: int = 0,
         on_heldout: Callable[[int], None] | None = None,
         make_step: Callable[..., LossStep] | None = None,
-        shard: bool = False,
+        layout: Layout | None = None,
         crew: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -108,20 +110,20 @@ class Trainer:
         `languages` the held-out one's by language. `keep_best` ends with the weights of the lowest
         held-out loss, the first included; after `patience` measurements without a lower one the run
         ends. `on_heldout` is called after each of them with the number of steps. `make_step` makes
-        another loss; `shard` shares out the weights among the ranks. `crew`: processes may share a
+        another loss; `layout`: how the ranks share the model. `crew`: processes may share a
         batch, whose tensors are [B, L] and whose targets all count. `clock` gives seconds.
         """
         self.config, self.bytes_per_token, self.folder = config, bytes_per_token, folder
         self.ranks, self.clock = ranks or Ranks(), clock
         self.device = choose_device(config.device)
         self.readings = Readings(self.device)
-        self._shards = shard and self.ranks.n_ranks > 1
+        self._shards = layout
         state, saved = self._find_state()
         self.position = saved or Position(compiled=config.compile and not self._shards)
         self.model = model.train().to(self.device)
         self._threads_before = torch.get_num_threads()
         first_BL = batches(0)[0]
-        self.rates = StepRates(self.model, first_BL, self.ranks.n_ranks)
+        self.rates = StepRates(self.model, first_BL, self.ranks.n_data)
         self.crew = self._prepare_machine(first_BL, chooses=crew and saved is None)
         self.loader = Loader(self.crew.share(batches), self.device, clock=clock)
         self.heldout = HeldoutLoss(heldout, self.device, self.crew, clock, languages)
@@ -464,7 +466,8 @@ class Trainer:
     def _state_path(self) -> Path:
         if self._shards:  # each process has a part
             rank, n_ranks = self.ranks.rank, self.ranks.n_ranks
-            return self.folder / f"{SHARDS}/training-{rank}-of-{n_ranks}.safetensors"
+            name = f"training-{self._shards.name}-{rank}-of-{n_ranks}.safetensors"
+            return self.folder / SHARDS / name
         return self.folder / _STATE
 
     @property
@@ -473,16 +476,15 @@ class Trainer:
 
     def _make_optimizer(self) -> Optimizer:
         self.model.recompute = self.config.recompute
-        dtype = self._dtype
-        if not self._shards:
-            weights = FlatWeights(self.model, dtype, self.crew)
+        if self._shards is None:
+            weights = FlatWeights(self.model, self._dtype, self.crew)
             return FlatOptimizer(weights, self.config.optimizer)
         if self.ranks.agree(self.position.step) != self.position.step:
             raise ConfigError(
                 "the states that the processes saved are of different steps; give --fresh"
             )
-        shard_model(self.model, dtype, self.ranks)
-        return ShardedOptimizer(self.model, self.config.optimizer)
+        sharing = share_model(self.model, self._dtype, self._shards)
+        return ShardedOptimizer(self.model, self.config.optimizer, sharing)
 
     def _agree(self, wanted: bool) -> bool:
         """Where every process saves its part, the first decides when."""

@@ -11,10 +11,12 @@ Not here: sharded weights (optim/sharded_optimizer.py), tensor, expert and pipel
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import HashStore
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Ranks:
 
     rank: int = 0
     n_ranks: int = 1
+    per_row: int = 1
+    """Neighbours that compute the same rows (tensor parallel)."""
 
     @property
     def is_main(self) -> bool:
@@ -31,8 +35,14 @@ class Ranks:
 
     def rows(self, batch_size: int) -> slice:
         """Which rows of every batch are this rank's."""
-        each = batch_size // self.n_ranks
-        return slice(self.rank * each, (self.rank + 1) * each)
+        each = batch_size // self.n_data
+        place = self.rank // self.per_row
+        return slice(place * each, (place + 1) * each)
+
+    @property
+    def n_data(self) -> int:
+        """How many compute different rows."""
+        return self.n_ranks // self.per_row
 
     def average(self, gradient: Tensor, loss: Tensor) -> Tensor:
         """Average the gradient over the ranks in place; returns the average loss."""
@@ -72,13 +82,22 @@ class Ranks:
         return float(value)
 
 
-def join_ranks() -> Ranks:
-    """This process's place under torchrun; alone where torchrun did not start it."""
+def join_ranks(*, seconds: float = 600.0, alone: bool = False) -> Ranks:
+    """This process's place under torchrun; alone where torchrun did not start it.
+
+    An operation of all ranks fails after so many `seconds`. `alone`: one process, too, is to be a
+    group, for what is written in terms of one.
+    """
     n_ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    if n_ranks == 1:
+    if n_ranks == 1 and not alone:
         return Ranks()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        waits = timedelta(seconds=seconds)
+        if n_ranks == 1:
+            dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=waits)
+        else:
+            dist.init_process_group(backend, timeout=waits)
     return Ranks(dist.get_rank(), n_ranks)

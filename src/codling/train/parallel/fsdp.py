@@ -1,0 +1,43 @@
+"""Weights shared out among processes by torch's FSDP2, within groups of copies if asked (HSDP).
+
+Input: a model, a mesh. Output: the same model, whose parameters are shards in fp32; a block's
+weights are gathered, in the type of the products, while it computes (ZeRO stage 3,
+arXiv:1910.02054), and gradients are averaged over all processes that compute different rows.
+
+Not here: updates (optim/sharded_optimizer.py).
+"""
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+from codling.model.transformer import Transformer
+
+
+def shard_weights(
+    model: Transformer, dtype: torch.dtype, mesh: DeviceMesh, *, apart: set[nn.Parameter]
+) -> None:
+    """Share out the weights of each block, and of the rest; those `apart` are left alone.
+
+    `mesh` has one dimension, or two: copies, and processes that share one.
+    """
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    frozen = {p for n, p in model.named_parameters() if n.endswith("e_score_correction_bias")}
+    left = apart | frozen
+    for block in model.layers:
+        # One block at a time is whole in fp32: weights that lie in a file's pages stay there.
+        fully_shard(
+            block.float(),
+            mesh=mesh,
+            mp_policy=policy,
+            reshard_after_forward=True,
+            ignored_params=left,
+        )
+    for name, module in model.named_children():
+        if name != "layers":
+            module.float()
+    # The head is used outside of forward, so the root's weights stay until the backward pass.
+    fully_shard(
+        model, mesh=mesh, mp_policy=policy, reshard_after_forward=False, ignored_params=left
+    )

@@ -1,0 +1,103 @@
+"""How the processes of one training run share it: a layout in words becomes a mesh of devices.
+
+Input: words such as "dp=2,tp=2" and the number of processes. Output: a Layout, and torch's mesh of
+its dimensions, the last one innermost:
+
+    dp      groups that compute different rows, each with its own copy of the shards (HSDP)
+    fsdp    processes that compute different rows and share out every weight (FSDP2, ZeRO stage 3)
+    tp      processes that share every matrix of a block and compute the same rows
+    ep      the fsdp processes again: each holds some of the routed experts whole
+
+Not here: what is done to the model (fsdp.py, tensor.py, expert.py).
+"""
+
+from dataclasses import dataclass
+
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from codling.core.errors import ConfigError
+from codling.model.config import ModelConfig
+
+_NAMES = ("dp", "fsdp", "tp", "ep")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How many processes share what."""
+
+    dp: int = 1
+    fsdp: int = 1
+    tp: int = 1
+    ep: int = 1
+
+    @property
+    def name(self) -> str:
+        """For file names."""
+        return "-".join(f"{n}{getattr(self, n)}" for n in _NAMES if getattr(self, n) > 1) or "one"
+
+    @property
+    def n_ranks(self) -> int:
+        """Processes in all."""
+        return self.dp * self.fsdp * self.tp
+
+    @property
+    def n_data(self) -> int:
+        """How many of them compute different rows."""
+        return self.dp * self.fsdp
+
+    def check(self, shape: ModelConfig) -> None:
+        """Raise ConfigError if the model cannot be shared like this."""
+        heads = shape.n_heads if shape.mla is not None else shape.kv_heads
+        if heads % self.tp:
+            kind = "heads" if shape.mla is not None else "kv heads"
+            raise ConfigError(f"parallel: tp={self.tp} does not divide {heads} {kind}")
+        if self.tp > 1 and shape.qk_norm:
+            raise ConfigError(
+                "parallel: tp cuts heads whose norms are shared (qk_norm); leave it out"
+            )
+        if self.ep == 1:
+            return
+        if shape.moe is None:
+            raise ConfigError("parallel: ep is for models with routed experts; leave it out")
+        if self.ep != self.fsdp:
+            raise ConfigError(
+                f"parallel: ep={self.ep} spreads experts over the fsdp processes; set "
+                f"fsdp={self.ep} or leave ep out"
+            )
+        if shape.moe.n_routed_experts % self.ep:
+            raise ConfigError(
+                f"parallel: ep={self.ep} does not divide {shape.moe.n_routed_experts} experts"
+            )
+
+
+def parse_layout(words: str, n_ranks: int) -> Layout:
+    """The layout that `words` describe, for so many processes.
+
+    >>> parse_layout("fsdp=2,tp=2", 4).n_data
+    2
+    """
+    degrees: dict[str, int] = {}
+    for word in filter(None, words.replace(" ", "").split(",")):
+        name, _, number = word.partition("=")
+        if name not in _NAMES or not number.isdecimal() or int(number) < 1 or name in degrees:
+            raise ConfigError(
+                f"parallel: {word!r} is not understood; write degrees such as dp=2,tp=2, of "
+                f"{', '.join(_NAMES)}"
+            )
+        degrees[name] = int(number)
+    layout = Layout(**degrees)
+    if layout.n_ranks != n_ranks:
+        raise ConfigError(
+            f"parallel: {words} is for {layout.n_ranks} processes, but there are {n_ranks}; "
+            f"start it by torchrun --nproc-per-node {layout.n_ranks}"
+        )
+    return layout
+
+
+def make_mesh(layout: Layout, device_type: str) -> DeviceMesh:
+    """The mesh [dp, fsdp, tp] of all processes."""
+    assert dist.is_initialized()
+    return init_device_mesh(
+        device_type, (layout.dp, layout.fsdp, layout.tp), mesh_dim_names=("dp", "fsdp", "tp")
+    )

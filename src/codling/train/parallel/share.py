@@ -1,0 +1,47 @@
+"""One model shared by several processes, as a layout says.
+
+Input: a model with the same weights in every process, a layout. Output: what the optimiser must
+know of it. Experts are spread first, then matrices are cut, and what is left of a block is sharded:
+each part of torch's own composes with the next.
+
+Not here: the parts (expert.py, tensor.py, fsdp.py), processes with whole copies (ranks.py).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.distributed.device_mesh import DeviceMesh
+
+from codling.model.transformer import Transformer
+from codling.train.parallel.expert import spread_experts
+from codling.train.parallel.fsdp import shard_weights
+from codling.train.parallel.mesh import Layout, make_mesh
+from codling.train.parallel.tensor import cut_matrices
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How a model is shared."""
+
+    layout: Layout
+    mesh: DeviceMesh
+    spread: frozenset[str]
+    """Names of experts' parameters whose gradients are sums over the rows of `fsdp` processes."""
+
+
+def share_model(model: Transformer, dtype: torch.dtype, layout: Layout) -> Sharing:
+    """Share the model among all processes; products in `dtype`, weights in fp32.
+
+    Raises ConfigError if the layout does not fit the model.
+    """
+    layout.check(model.config)
+    if layout.tp > 1 or layout.ep > 1:
+        model.float()
+    mesh = make_mesh(layout, model.embed_tokens.weight.device.type)
+    apart = spread_experts(model, mesh["fsdp"]) if layout.ep > 1 else set()
+    spread = frozenset(name for name, p in model.named_parameters() if p in apart)
+    if layout.tp > 1:
+        cut_matrices(model, mesh["tp"])
+    data = mesh["dp", "fsdp"] if layout.dp > 1 else mesh["fsdp"]
+    shard_weights(model, dtype, data, apart=apart)
+    return Sharing(layout, mesh, spread)
