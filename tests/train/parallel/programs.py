@@ -1,0 +1,136 @@
+"""What the processes of the tests run: tiny models, and a Trainer over counting sequences."""
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from codling.model.config import MLAConfig, ModelConfig, MoEConfig
+from codling.model.transformer import Transformer
+from codling.train.config import ExpertsConfig, LoopConfig, OptimizerConfig
+from codling.train.optim.flat import FlatWeights
+from codling.train.optim.flat_optimizer import FlatOptimizer
+from codling.train.optim.optimizer import Optimizer
+from codling.train.optim.sharded_optimizer import ShardedOptimizer
+from codling.train.parallel.mesh import Layout, parse_layout
+from codling.train.parallel.ranks import Ranks, join_ranks
+from codling.train.parallel.share import share_model
+from codling.train.step import LossStep
+from codling.train.trainer import Trainer
+
+DENSE = ModelConfig(
+    vocab_size=64, hidden_size=32, intermediate_size=64, n_layers=2, n_heads=4, max_position=32
+)
+EXPERTS = replace(
+    DENSE,
+    mla=MLAConfig(kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8),
+    moe=MoEConfig(
+        n_routed_experts=8,
+        n_experts_per_token=2,
+        moe_intermediate_size=16,
+        n_group=4,
+        topk_group=2,
+        topk_method="group_limited_greedy",
+    ),
+)
+BALANCE = ExpertsConfig(device_alpha=0.01, communication_alpha=0.01)
+
+
+def learn(shape: ModelConfig, name: str, layout: Layout | None, ranks: Ranks) -> list[float]:
+    """Losses and gradient norms of 20 steps of two micro-batches, on one process or several."""
+    model = Transformer(shape, torch.Generator().manual_seed(0))
+    config = OptimizerConfig(name=name, learning_rate=1e-2, eps=1e-8, weight_decay=0.1)  # type: ignore[arg-type]
+    optimizer: Optimizer = FlatOptimizer(FlatWeights(model, torch.float32), config)
+    rows = slice(0, 8)
+    if layout is not None:
+        optimizer = ShardedOptimizer(model, config, share_model(model, torch.float32, layout))
+        rows = replace(ranks, per_row=layout.tp).rows(8)
+    step, found = LossStep(model, compiled=False, experts=BALANCE), []
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(20):
+        losses = []
+        for micro in range(2):
+            ids = torch.randint(0, 64, (8, 17), generator=generator)[rows]
+            loss = step.loss(ids[:, :-1], ids[:, 1:])
+            loss.backward()
+            optimizer.add_gradients(first=micro == 0)
+            losses.append(loss.detach().double())
+        mean = torch.stack(losses).mean()
+        found.append(float(optimizer.average(ranks, mean) if layout is not None else mean))
+        optimizer.step(1.0, n_summed=2)
+    optimizer.restore()
+    if ranks.is_main:
+        assert all(p.isfinite().all() for p in model.parameters())
+    return found
+
+
+def compare(ranks: Ranks, cases: list[str]) -> None:
+    """Print the greatest difference of each case, "dense adamw fsdp=2", to one process."""
+    alone: dict[tuple[str, str], list[float]] = {}
+    for case in cases:
+        kind, name, words = case.split()
+        shape = DENSE if kind == "dense" else EXPERTS
+        if (kind, name) not in alone:
+            alone[kind, name] = learn(shape, name, None, ranks)
+        found = learn(shape, name, parse_layout(words, ranks.n_ranks), ranks)
+        apart = max(abs(a - b) for a, b in zip(found, alone[kind, name], strict=True))
+        if ranks.is_main:
+            sys.stdout.write(json.dumps({"case": case, "apart": apart}) + "\n")
+            sys.stdout.flush()
+
+
+def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str) -> None:
+    """Eight steps into `folder`; `trouble`: none, stop, die or hang at step 4."""
+    layout = parse_layout(words, ranks.n_ranks)
+    ranks = replace(ranks, per_row=layout.tp)
+    first_try = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+
+    def batches(number: int) -> tuple[Tensor, Tensor]:
+        if number == 4 and first_try and trouble == "stop":
+            raise MemoryError
+        if number == 4 and first_try and ranks.rank == 1 and trouble == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 4 and ranks.rank == 1 and trouble == "hang":
+            time.sleep(600)
+        generator = torch.Generator().manual_seed(number)
+        starts = torch.randint(0, 64, (4, 1), generator=generator)
+        tokens = ((starts + torch.arange(17)) % 64)[ranks.rows(4)]
+        return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+
+    config = LoopConfig(
+        max_steps=8,
+        compile=False,
+        threads=1,
+        device="cpu",
+        precision="fp32",
+        save_seconds=0.0,
+        optimizer=OptimizerConfig(name="adamw", learning_rate=1e-2, eps=1e-8),
+    )
+    shape = (
+        DENSE
+        if kind == "dense"
+        else replace(
+            EXPERTS,
+            moe=replace(EXPERTS.moe, selection_bias=True),  # type: ignore[type-var]
+        )
+    )
+    model = Transformer(shape, torch.Generator().manual_seed(0))
+    experts = replace(BALANCE, bias_step=0.01) if kind == "experts" else None
+    Trainer(model, batches, config, folder, ranks=ranks, layout=layout, experts=experts).run()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    joined = join_ranks(seconds=float(os.environ.get("SECONDS_TO_WAIT", "120")), alone=True)
+    if sys.argv[1] == "compare":
+        compare(joined, sys.argv[2:])
+    else:
+        train(joined, sys.argv[2], sys.argv[3], Path(sys.argv[4]), sys.argv[5])
+    dist.destroy_process_group()

@@ -1,0 +1,128 @@
+"""Processes that share a model learn what one process does, in every layout."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codling.core.errors import ConfigError
+from codling.core.files import read_json_lines
+from codling.model.config import ModelConfig, MoEConfig
+from codling.train.parallel.mesh import Layout, parse_layout
+
+PROGRAM = Path(__file__).with_name("programs.py")
+
+
+def launch(n: int, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--max-restarts", "1"]
+    return subprocess.run(
+        [*command, str(PROGRAM), *words],
+        capture_output=True,
+        text=True,
+        timeout=480,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | settings,
+    )
+
+
+def losses(folder: Path) -> list[float]:
+    rows = list(read_json_lines(folder / "metrics.jsonl"))
+    assert [row["step"] for row in rows] == list(range(8))
+    return [row["loss"] for row in rows]
+
+
+def run(folder: Path, n: int, layout: str, kind: str, trouble: str, **settings: str) -> str:
+    folder.mkdir(exist_ok=True)
+    done = launch(n, "train", layout, kind, str(folder), trouble, **settings)
+    assert (done.returncode == 0) == (trouble in ("none", "die")), done.stderr[-3000:]
+    return done.stderr
+
+
+ON_TWO = (
+    "dense adamw fsdp=2",
+    "dense adamw dp=2",
+    "dense adamw tp=2",
+    "dense muon fsdp=2",
+    "experts adamw fsdp=2",
+    "experts adamw tp=2",
+    "experts adamw fsdp=2,ep=2",
+)
+ON_FOUR = (
+    "dense adamw dp=2,fsdp=2",
+    "dense adamw dp=2,tp=2",
+    "dense adamw fsdp=2,tp=2",
+    "dense muon fsdp=2,tp=2",
+    "experts adamw dp=2,fsdp=2,ep=2",
+    "experts adamw fsdp=2,tp=2,ep=2",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "cases"), [(2, ON_TWO), (4, ON_FOUR)])
+def test_losses_of_20_steps_are_those_of_one_process(n: int, cases: tuple[str, ...]) -> None:
+    done = launch(n, "compare", *cases)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = {row["case"]: row["apart"] for row in map(json.loads, done.stdout.splitlines())}
+    # Muon orthogonalises in bf16, where other shapes of the same product round differently.
+    limits = {case: 1e-2 if "muon" in case else 1e-5 for case in cases}
+    assert {case: apart for case, apart in found.items() if apart > limits[case]} == {}
+    assert set(found) == set(cases)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_another_layout_on_another_number_of_processes(tmp_path: Path) -> None:
+    run(tmp_path / "calm", 1, "fsdp=1", "experts", "none")
+    run(tmp_path / "torn", 2, "fsdp=2,ep=2", "experts", "stop")
+    run(tmp_path / "torn", 4, "fsdp=2,tp=2", "experts", "none")
+    assert losses(tmp_path / "torn") == pytest.approx(losses(tmp_path / "calm"), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_started_again_and_the_run_goes_on(tmp_path: Path) -> None:
+    run(tmp_path / "calm", 1, "fsdp=1", "dense", "none")
+    run(tmp_path / "torn", 2, "fsdp=2", "dense", "die")
+    assert losses(tmp_path / "torn") == pytest.approx(losses(tmp_path / "calm"), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_named_in_one_line(tmp_path: Path) -> None:
+    said = run(tmp_path / "run", 2, "fsdp=2", "dense", "hang", SECONDS_TO_WAIT="10")
+    assert "rank 0 waited in vain at step 4: rank 1 did not answer" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("dp=2", "is for 2 processes, but there are 4; start it by torchrun --nproc-per-node 2"),
+        ("pp=4", "'pp=4' is not understood"),
+        ("fsdp=2,fsdp=2", "is not understood"),
+        ("fsdp=0", "is not understood"),
+    ],
+)
+def test_layouts_that_cannot_be_are_refused(words: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_layout(words, 4)
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        (Layout(tp=3), "tp=3 does not divide 4 kv heads"),
+        (Layout(fsdp=2, ep=2), "ep is for models with routed experts"),
+    ],
+)
+def test_models_that_cannot_be_shared_are_refused(layout: Layout, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        layout.check(ModelConfig(n_heads=4))
+
+
+def test_experts_are_spread_over_the_processes_that_share_weights() -> None:
+    shape = ModelConfig(moe=MoEConfig(n_routed_experts=8, n_experts_per_token=2))
+    with pytest.raises(ConfigError, match="set fsdp=4 or leave ep out"):
+        Layout(fsdp=2, dp=2, ep=4).check(shape)
+    with pytest.raises(ConfigError, match="ep=3 does not divide 8 experts"):
+        Layout(fsdp=3, ep=3).check(shape)
