@@ -8,6 +8,11 @@ figure is the median over the repeats.
 
     python benchmarks/train.py --repeats 5
 
+    python benchmarks/train.py --sides moe,moe-dense
+
+The sides moe and moe-dense: a model with routed experts, and the dense one with as much arithmetic
+a token, so that their ratio is that of FLOP rates.
+
 Prints one JSON line per measurement and a last one with the ratio. `--side` is how it calls itself.
 """
 
@@ -25,6 +30,8 @@ from measuring import Seconds, cpu_name, now, report, since, versions
 
 if TYPE_CHECKING:
     import torch
+
+    from codling.model.config import ModelConfig
 
 VOCABULARY, WIDTH, FFN, LAYERS, HEADS, CONTEXT = 8192, 384, 1024, 6, 6, 1024
 WARM_STEPS = 2
@@ -93,14 +100,7 @@ def measure(side: str, arguments: argparse.Namespace) -> list[list[float]]:
 
 def ours(batch: int, n_steps: int, threads: int) -> list[Seconds]:
     """The timed steps of codling.train.Trainer."""
-    import tempfile
-
-    import torch
-
     from codling.model.config import ModelConfig
-    from codling.model.transformer import Transformer
-    from codling.train.config import LoopConfig, OptimizerConfig
-    from codling.train.trainer import Trainer
 
     shape = ModelConfig(
         vocab_size=VOCABULARY,
@@ -111,6 +111,39 @@ def ours(batch: int, n_steps: int, threads: int) -> list[Seconds]:
         max_position=CONTEXT,
         init_std=0.02,
     )
+    return time_steps(shape, batch, n_steps, threads)
+
+
+def moe(batch: int, n_steps: int, threads: int) -> list[Seconds]:
+    """Of the preset tiny-moe: latent attention, 16 experts of which a token meets 3 and 2 more."""
+    from codling.model.presets import preset
+
+    return time_steps(preset("tiny-moe"), batch, n_steps, threads)
+
+
+def moe_dense(batch: int, n_steps: int, threads: int) -> list[Seconds]:
+    """Of its dense equivalent: MLPs as wide as the experts that a token meets together."""
+    from dataclasses import replace
+
+    from codling.model.presets import preset
+
+    shape = preset("tiny-moe")
+    assert shape.moe is not None
+    met = shape.moe.n_experts_per_token + shape.moe.n_shared_experts
+    dense = replace(shape, moe=None, intermediate_size=met * shape.moe.moe_intermediate_size)
+    return time_steps(dense, batch, n_steps, threads)
+
+
+def time_steps(shape: "ModelConfig", batch: int, n_steps: int, threads: int) -> list[Seconds]:
+    """The timed steps of codling.train.Trainer for a shape."""
+    import tempfile
+
+    import torch
+
+    from codling.model.transformer import Transformer
+    from codling.train.config import ExpertsConfig, LoopConfig, OptimizerConfig
+    from codling.train.trainer import Trainer
+
     config = LoopConfig(
         max_steps=n_steps + WARM_STEPS + 1,
         batch_size=batch,
@@ -126,7 +159,8 @@ def ours(batch: int, n_steps: int, threads: int) -> list[Seconds]:
         return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 
     with tempfile.TemporaryDirectory() as folder:
-        Trainer(Transformer(shape), batches, config, Path(folder)).run()
+        experts = ExpertsConfig()
+        Trainer(Transformer(shape), batches, config, Path(folder), experts=experts).run()
     # A step lasts from its batch to the next one's.
     return [since(asked[i], asked[i + 1]) for i in range(WARM_STEPS, WARM_STEPS + n_steps)]
 
@@ -189,7 +223,7 @@ def hf_trainer(batch: int, n_steps: int, threads: int) -> list[Seconds]:
     return steps[WARM_STEPS:]
 
 
-SIDES = {"ours": ours, "hf-trainer": hf_trainer}
+SIDES = {"ours": ours, "hf-trainer": hf_trainer, "moe": moe, "moe-dense": moe_dense}
 
 
 def random_tokens(batch: int, number: int) -> "torch.Tensor":

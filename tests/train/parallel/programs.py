@@ -30,6 +30,7 @@ DENSE = ModelConfig(
 )
 EXPERTS = replace(
     DENSE,
+    init_std=0.1,  # affinities so far apart that a rounded bit does not send a token elsewhere
     mla=MLAConfig(kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8),
     moe=MoEConfig(
         n_routed_experts=8,
@@ -46,7 +47,7 @@ BALANCE = ExpertsConfig(device_alpha=0.01, communication_alpha=0.01)
 def learn(shape: ModelConfig, name: str, layout: Layout | None, ranks: Ranks) -> list[float]:
     """Losses and gradient norms of 20 steps of two micro-batches, on one process or several."""
     model = Transformer(shape, torch.Generator().manual_seed(0))
-    config = OptimizerConfig(name=name, learning_rate=1e-2, eps=1e-8, weight_decay=0.1)  # type: ignore[arg-type]
+    config = OptimizerConfig(name=name, learning_rate=3e-3, eps=1e-8, weight_decay=0.1)  # type: ignore[arg-type]
     optimizer: Optimizer = FlatOptimizer(FlatWeights(model, torch.float32), config)
     rows = slice(0, 8)
     if layout is not None:
