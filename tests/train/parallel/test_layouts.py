@@ -77,7 +77,7 @@ def test_losses_of_20_steps_are_those_of_one_process(n: int, cases: tuple[str, .
 def test_a_run_goes_on_in_another_layout_on_another_number_of_processes(tmp_path: Path) -> None:
     run(tmp_path / "calm", 1, "fsdp=1", "experts", "none")
     run(tmp_path / "torn", 2, "fsdp=2,ep=2", "experts", "stop")
-    run(tmp_path / "torn", 4, "fsdp=2,tp=2", "experts", "none")
+    run(tmp_path / "torn", 1, "fsdp=1", "experts", "none")
     assert losses(tmp_path / "torn") == pytest.approx(losses(tmp_path / "calm"), abs=1e-5)
 
 
