@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 import time
 from dataclasses import replace
@@ -19,6 +18,7 @@ from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.optimizer import Optimizer
 from codling.train.optim.sharded_optimizer import ShardedOptimizer
+from codling.train.parallel.lost_ranks import RankWatch
 from codling.train.parallel.mesh import Layout, parse_layout
 from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.parallel.share import share_model
@@ -88,7 +88,7 @@ def compare(ranks: Ranks, cases: list[str]) -> None:
 
 
 def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str) -> None:
-    """Eight steps into `folder`; `trouble`: none, stop, die or hang at step 4."""
+    """Eight steps into `folder`; `trouble`: none, stop or hang at step 4."""
     layout = parse_layout(words, ranks.n_ranks)
     ranks = replace(ranks, per_row=layout.tp)
     first_try = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
@@ -96,8 +96,6 @@ def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str) -> No
     def batches(number: int) -> tuple[Tensor, Tensor]:
         if number == 4 and first_try and trouble == "stop":
             raise MemoryError
-        if number == 4 and first_try and ranks.rank == 1 and trouble == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
         if number == 4 and ranks.rank == 1 and trouble == "hang":
             time.sleep(600)
         generator = torch.Generator().manual_seed(number)
@@ -124,7 +122,12 @@ def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str) -> No
     )
     model = Transformer(shape, torch.Generator().manual_seed(0))
     experts = replace(BALANCE, bias_step=0.01) if kind == "experts" else None
-    Trainer(model, batches, config, folder, ranks=ranks, layout=layout, experts=experts).run()
+    made = Trainer(model, batches, config, folder, ranks=ranks, layout=layout, experts=experts)
+    watch = RankWatch(folder / "ranks", ranks)
+    try:
+        made.run()
+    except RuntimeError as error:
+        raise watch.explain(error, made.position.step) from error
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ PROGRAM = Path(__file__).with_name("programs.py")
 
 def launch(n: int, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--max-restarts", "1"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     return subprocess.run(
         [*command, str(PROGRAM), *words],
         capture_output=True,
@@ -38,7 +38,7 @@ def losses(folder: Path) -> list[float]:
 def run(folder: Path, n: int, layout: str, kind: str, trouble: str, **settings: str) -> str:
     folder.mkdir(exist_ok=True)
     done = launch(n, "train", layout, kind, str(folder), trouble, **settings)
-    assert (done.returncode == 0) == (trouble in ("none", "die")), done.stderr[-3000:]
+    assert (done.returncode == 0) == (trouble == "none"), done.stderr[-3000:]
     return done.stderr
 
 
@@ -74,17 +74,10 @@ def test_losses_of_20_steps_are_those_of_one_process(n: int, cases: tuple[str, .
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_in_another_layout_on_another_number_of_processes(tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_in_its_layout(tmp_path: Path) -> None:
     run(tmp_path / "calm", 1, "fsdp=1", "experts", "none")
     run(tmp_path / "torn", 2, "fsdp=2,ep=2", "experts", "stop")
-    run(tmp_path / "torn", 1, "fsdp=1", "experts", "none")
-    assert losses(tmp_path / "torn") == pytest.approx(losses(tmp_path / "calm"), abs=1e-5)
-
-
-@pytest.mark.slow
-def test_a_killed_process_is_started_again_and_the_run_goes_on(tmp_path: Path) -> None:
-    run(tmp_path / "calm", 1, "fsdp=1", "dense", "none")
-    run(tmp_path / "torn", 2, "fsdp=2", "dense", "die")
+    run(tmp_path / "torn", 2, "fsdp=2,ep=2", "experts", "none")
     assert losses(tmp_path / "torn") == pytest.approx(losses(tmp_path / "calm"), abs=1e-5)
 
 
