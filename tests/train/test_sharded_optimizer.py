@@ -16,7 +16,7 @@ from codling.train.config import OptimizerConfig
 from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.sharded_optimizer import ShardedOptimizer
-from codling.train.parallel.mesh import Layout
+from codling.train.parallel.mesh import RankLayout
 from codling.train.parallel.share import share_model
 from codling.train.parallel.ranks import join_ranks
 from codling.train.step import LossStep
@@ -29,7 +29,7 @@ config = OptimizerConfig(name="adamw", learning_rate=1e-2, eps=1e-8, weight_deca
 def learn(shard):
     model = Transformer(SHAPE, torch.Generator().manual_seed(0))
     if shard:
-        sharing = share_model(model, torch.float32, Layout(fsdp=ranks.n_ranks))
+        sharing = share_model(model, torch.float32, RankLayout(fsdp=ranks.n_ranks))
         optimizer = ShardedOptimizer(model, config, sharing)
         held = sum(master.numel() for master in optimizer.weights().values())
         assert abs(2 * held / model.n_parameters() - 1) < 0.05, held

@@ -51,7 +51,7 @@ from codling.tokens.dialogue_files import (
 )
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.loader import Batch
-from codling.train.parallel.mesh import Layout
+from codling.train.parallel.mesh import RankLayout
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import check_rows, produce_on_ranks
 from codling.train.summary import METRICS, Summary
@@ -98,7 +98,7 @@ def tune(config: TuneConfig) -> Work:
         ranks=ranks,
         keep_best=True,
         patience=config.patience,
-        layout=Layout(fsdp=ranks.n_ranks) if config.shard and ranks.n_ranks > 1 else None,
+        layout=RankLayout(fsdp=ranks.n_ranks) if config.shard and ranks.n_ranks > 1 else None,
         on_heldout=lambda step: samples.ask(model, step, write=ranks.is_main),
     )
     summary = trainer.run()

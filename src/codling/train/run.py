@@ -36,7 +36,7 @@ from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.languages import HeldoutLanguages, find_languages
 from codling.train.loader import Batch, Batches
 from codling.train.parallel.lost_ranks import RankWatch
-from codling.train.parallel.mesh import Layout
+from codling.train.parallel.mesh import RankLayout
 from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.summary import Summary
 from codling.train.trainer import Trainer
@@ -56,7 +56,7 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     context: int | None = None,
     validation_share: float = 0.0,
     replay: tuple[Path, float] | None = None,
-    layout: Layout | None = None,
+    layout: RankLayout | None = None,
 ) -> Summary:
     """Run the loop over a token stream, in windows of `context` or the model's max_position.
 

@@ -45,7 +45,7 @@ from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.optimizer import Optimizer
 from codling.train.optim.sharded_optimizer import ShardedOptimizer
-from codling.train.parallel.mesh import Layout
+from codling.train.parallel.mesh import RankLayout
 from codling.train.parallel.ranks import Ranks
 from codling.train.parallel.share import share_model
 from codling.train.rates import StepRates
@@ -102,7 +102,7 @@ class Trainer:
         patience: int = 0,
         on_heldout: Callable[[int], None] | None = None,
         make_step: Callable[..., LossStep] | None = None,
-        layout: Layout | None = None,
+        layout: RankLayout | None = None,
         crew: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:

@@ -19,7 +19,7 @@ from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.optimizer import Optimizer
 from codling.train.optim.sharded_optimizer import ShardedOptimizer
 from codling.train.parallel.lost_ranks import RankWatch
-from codling.train.parallel.mesh import Layout, parse_layout
+from codling.train.parallel.mesh import RankLayout, parse_layout
 from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.parallel.share import share_model
 from codling.train.step import LossStep
@@ -44,7 +44,7 @@ EXPERTS = replace(
 BALANCE = ExpertsConfig(device_alpha=0.01, communication_alpha=0.01)
 
 
-def learn(shape: ModelConfig, name: str, layout: Layout | None, ranks: Ranks) -> list[float]:
+def learn(shape: ModelConfig, name: str, layout: RankLayout | None, ranks: Ranks) -> list[float]:
     """Losses and gradient norms of 20 steps of two micro-batches, on one process or several."""
     model = Transformer(shape, torch.Generator().manual_seed(0))
     config = OptimizerConfig(name=name, learning_rate=3e-3, eps=1e-8, weight_decay=0.1)  # type: ignore[arg-type]

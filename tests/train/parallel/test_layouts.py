@@ -11,7 +11,7 @@ import pytest
 from codling.core.errors import ConfigError
 from codling.core.files import read_json_lines
 from codling.model.config import ModelConfig, MoEConfig
-from codling.train.parallel.mesh import Layout, parse_layout
+from codling.train.parallel.mesh import RankLayout, parse_layout
 
 PROGRAM = Path(__file__).with_name("programs.py")
 
@@ -104,11 +104,11 @@ def test_layouts_that_cannot_be_are_refused(words: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        (Layout(tp=3), "tp=3 does not divide 4 kv heads"),
-        (Layout(fsdp=2, ep=2), "ep is for models with routed experts"),
+        (RankLayout(tp=3), "tp=3 does not divide 4 kv heads"),
+        (RankLayout(fsdp=2, ep=2), "ep is for models with routed experts"),
     ],
 )
-def test_models_that_cannot_be_shared_are_refused(layout: Layout, message: str) -> None:
+def test_models_that_cannot_be_shared_are_refused(layout: RankLayout, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         layout.check(ModelConfig(n_heads=4))
 
@@ -116,6 +116,6 @@ def test_models_that_cannot_be_shared_are_refused(layout: Layout, message: str) 
 def test_experts_are_spread_over_the_processes_that_share_weights() -> None:
     shape = ModelConfig(moe=MoEConfig(n_routed_experts=8, n_experts_per_token=2))
     with pytest.raises(ConfigError, match="set fsdp=4 or leave ep out"):
-        Layout(fsdp=2, dp=2, ep=4).check(shape)
+        RankLayout(fsdp=2, dp=2, ep=4).check(shape)
     with pytest.raises(ConfigError, match="ep=3 does not divide 8 experts"):
-        Layout(fsdp=3, ep=3).check(shape)
+        RankLayout(fsdp=3, ep=3).check(shape)

@@ -71,7 +71,7 @@ class SpreadExperts(nn.Module):
         theirs_RN = torch.empty_like(counts_RN)
         dist.all_to_all_single(theirs_RN, counts_RN, group=self.group)
         sent, received = counts_RN.sum(1).tolist(), theirs_RN.sum(1).tolist()
-        arrived_RE = _Exchange.apply(sorted_AE, sent, received, self.group)  # type: ignore[no-untyped-call]
+        arrived_RE = _RowsByAllToAll.apply(sorted_AE, sent, received, self.group)  # type: ignore[no-untyped-call]
         # They came sorted by sender and then by expert; experts want theirs side by side.
         experts = torch.arange(theirs_RN.shape[1], device=theirs_RN.device).repeat(self.n_ranks)
         order = torch.repeat_interleave(experts, theirs_RN.flatten()).argsort(stable=True)
@@ -80,11 +80,11 @@ class SpreadExperts(nn.Module):
         gate, up = grouped_matmul(arrived_RE[order], gate_up, ends).chunk(2, -1)
         out_RE = grouped_matmul(F.silu(gate) * up, down, ends)
         back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)).to(order))
-        returned: Tensor = _Exchange.apply(out_RE[back], received, sent, self.group)  # type: ignore[no-untyped-call]
+        returned: Tensor = _RowsByAllToAll.apply(out_RE[back], received, sent, self.group)  # type: ignore[no-untyped-call]
         return returned
 
 
-class _Exchange(torch.autograd.Function):
+class _RowsByAllToAll(torch.autograd.Function):
     """Rows to other processes, `sent` to each, `received` from each; gradients go back."""
 
     @staticmethod

@@ -1,6 +1,6 @@
 """How the processes of one training run share it: a layout in words becomes a mesh of devices.
 
-Input: words such as "dp=2,tp=2" and the number of processes. Output: a Layout, and torch's mesh of
+Input: words such as "dp=2,tp=2" and the number of processes. Output: a RankLayout, and torch's mesh of
 its dimensions, the last one innermost:
 
     dp      groups that compute different rows, each with its own copy of the shards (HSDP)
@@ -23,7 +23,7 @@ _NAMES = ("dp", "fsdp", "tp", "ep")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class RankLayout:
     """How many processes share what."""
 
     dp: int = 1
@@ -71,7 +71,7 @@ class Layout:
             )
 
 
-def parse_layout(words: str, n_ranks: int) -> Layout:
+def parse_layout(words: str, n_ranks: int) -> RankLayout:
     """The layout that `words` describe, for so many processes.
 
     >>> parse_layout("fsdp=2,tp=2", 4).n_data
@@ -86,7 +86,7 @@ def parse_layout(words: str, n_ranks: int) -> Layout:
                 f"{', '.join(_NAMES)}"
             )
         degrees[name] = int(number)
-    layout = Layout(**degrees)
+    layout = RankLayout(**degrees)
     if layout.n_ranks != n_ranks:
         raise ConfigError(
             f"parallel: {words} is for {layout.n_ranks} processes, but there are {n_ranks}; "
@@ -95,7 +95,7 @@ def parse_layout(words: str, n_ranks: int) -> Layout:
     return layout
 
 
-def make_mesh(layout: Layout, device_type: str) -> DeviceMesh:
+def make_mesh(layout: RankLayout, device_type: str) -> DeviceMesh:
     """The mesh [dp, fsdp, tp] of all processes."""
     assert dist.is_initialized()
     return init_device_mesh(

@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from codling.model.transformer import Transformer
 from codling.train.parallel.expert import spread_experts
 from codling.train.parallel.fsdp import shard_weights
-from codling.train.parallel.mesh import Layout, make_mesh
+from codling.train.parallel.mesh import RankLayout, make_mesh
 from codling.train.parallel.tensor import cut_matrices
 
 
@@ -23,13 +23,13 @@ from codling.train.parallel.tensor import cut_matrices
 class Sharing:
     """How a model is shared."""
 
-    layout: Layout
+    layout: RankLayout
     mesh: DeviceMesh
     spread: frozenset[str]
     """Names of experts' parameters whose gradients are sums over the rows of `fsdp` processes."""
 
 
-def share_model(model: Transformer, dtype: torch.dtype, layout: Layout) -> Sharing:
+def share_model(model: Transformer, dtype: torch.dtype, layout: RankLayout) -> Sharing:
     """Share the model among all processes; products in `dtype`, weights in fp32.
 
     Raises ConfigError if the layout does not fit the model.

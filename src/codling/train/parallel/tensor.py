@@ -58,11 +58,11 @@ class SumGradient(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x`, whole in every process."""
-        same: Tensor = _SumGradient.apply(x, self.group)  # type: ignore[no-untyped-call]
+        same: Tensor = _SummedOverHeads.apply(x, self.group)  # type: ignore[no-untyped-call]
         return same
 
 
-class _SumGradient(torch.autograd.Function):
+class _SummedOverHeads(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, group: dist.ProcessGroup) -> Tensor:
         ctx.group = group  # type: ignore[attr-defined]
