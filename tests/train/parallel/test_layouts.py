@@ -23,7 +23,7 @@ def launch(n: int, *words: str, **settings: str) -> subprocess.CompletedProcess[
         [*command, str(PROGRAM), *words],
         capture_output=True,
         text=True,
-        timeout=480,
+        timeout=900,
         check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | settings,
     )

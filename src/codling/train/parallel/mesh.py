@@ -1,6 +1,6 @@
 """How the processes of one training run share it: a layout in words becomes a mesh of devices.
 
-Input: words such as "dp=2,tp=2" and the number of processes. Output: a RankLayout, and torch's mesh of
+Input: words such as "dp=2,tp=2" and the number of processes. Output: a RankLayout, torch's mesh of
 its dimensions, the last one innermost:
 
     dp      groups that compute different rows, each with its own copy of the shards (HSDP)
