@@ -3,6 +3,7 @@ each file of a task is."""
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.harness import Sample, execute
 from codling.evaluate.rows import Rows
 from codling.evaluate.task import Verdict
-from codling.evaluate.tasks import TASKS, find_task
+from codling.evaluate.tasks import TASKS, bigcodebench, find_task
 
 FOLDER = Path(__file__).parents[2] / "src" / "codling" / "evaluate" / "tasks"
 NOT_HERE = ("apps", "usaco", "repobench", "crosscodeeval", "defects4j")
@@ -29,6 +30,19 @@ def test_there_are_at_least_38_benchmarks_in_files_under_120_lines():
     assert len(TASKS) >= 38
     long = {p.name for p in FOLDER.glob("*.py") if p.read_text().count("\n") >= 120}
     assert long == set()
+
+
+def test_the_line_of_the_doctor_names_every_library_of_bigcodebench_hard(config):
+    problems = find_task("bigcodebench-hard").load(config.data_dir, config)
+    line = bigcodebench.LIBRARIES_LINE.replace("_", "-").lower()
+    packages = {  # where a package has not the name of what is imported
+        "bs4": "beautifulsoup4", "crypto": "pycryptodome", "cv2": "opencv-python-headless",
+        "docx": "python-docx", "pil": "pillow", "sklearn": "scikit-learn",
+    }  # fmt: skip
+    used = {name for p in problems for name in bigcodebench._libraries(p.data["libs"])}
+    names = {n.replace("_", "-").lower() for n in used - sys.stdlib_module_names}
+    listed = {word.partition("==")[0] for word in line.partition(" install ")[2].split()}
+    assert {packages.get(n, n).replace("tensorflow", "tensorflow-cpu") for n in names} <= listed
 
 
 @pytest.fixture

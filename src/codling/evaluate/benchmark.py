@@ -30,8 +30,7 @@ from codling.evaluate.scoreboard import headline, summarise, write_report
 from codling.evaluate.suite import run_suite
 from codling.evaluate.talk import ask_on
 from codling.evaluate.task import Problem, Scores, Task
-from codling.evaluate.tasks import TASKS, find_task
-from codling.evaluate.tasks.ds1000 import LIBRARIES_LINE
+from codling.evaluate.tasks import TASKS, bigcodebench, ds1000, find_task
 from codling.sandbox import describe
 from codling.sandbox.interpreter import find_interpreter
 from codling.sandbox.toolchains import doctor, toolchains
@@ -50,7 +49,8 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     if config.benchmark.startswith("suite"):
         return run_suite(config.benchmark.removeprefix("suite").strip(), config, evaluate)
     if config.benchmark == "doctor":
-        return f"{doctor()}\n\n{LIBRARIES_LINE}\n\nsandbox: {describe(unsafe=config.unsafe)}"
+        libraries = f"{ds1000.LIBRARIES_LINE}\n\n{bigcodebench.LIBRARIES_LINE}"
+        return f"{doctor()}\n\n{libraries}\n\nsandbox: {describe(unsafe=config.unsafe)}"
     return _report(config)
 
 
