@@ -79,6 +79,7 @@ def test_parts_are_told_by_names() -> None:
         "src/flask/testing.py": "code",
         "src/test/java/A.java": "tests",
         "lib/a.spec.ts": "tests",
+        "pkg/fixtures/broken.py": "tests",
         "examples/tutorial/app.py": "examples",
         "com/example/App.java": "code",
         "docs/conf.py": "docs",

@@ -11,7 +11,9 @@ Part = Literal["code", "tests", "examples", "docs", "scripts"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 _ANYWHERE: dict[str, Part] = {
-    **dict.fromkeys(("tests", "test", "__tests__", "spec", "specs", "testdata", "e2e"), "tests"),
+    **dict.fromkeys(("tests", "test", "__tests__", "spec", "specs", "e2e"), "tests"),
+    **dict.fromkeys(("testdata", "test_data", "test-data", "fixtures", "__fixtures__"), "tests"),
+    **dict.fromkeys(("__mocks__", "__snapshots__"), "tests"),
     **dict.fromkeys(("examples", "samples", "demos", "tutorials"), "examples"),
     "docs": "docs",
 }

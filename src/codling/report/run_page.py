@@ -24,7 +24,14 @@ from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.report.drawing import draw, script, style
 from codling.report.page import duration_text, render_page
-from codling.report.run_view import RunView, Tally, pick_examples, serve_command, view_run
+from codling.report.run_view import (
+    RunView,
+    Tally,
+    describe_choice,
+    pick_examples,
+    serve_command,
+    view_run,
+)
 from codling.report.verdict import judge
 
 
@@ -90,6 +97,7 @@ def render(view: RunView, n_examples: int) -> str:
         version=__version__,
         verdict=judge(view),
         facts=_facts(view),
+        choice=describe_choice(view.scores),
         loss_curve=Markup(_loss_curve(view.curve)),
         load_color=load_color,
         examples=[

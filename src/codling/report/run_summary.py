@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from codling.report.page import size_text
-from codling.report.run_view import RunView, Tally, pick_examples, serve_command, view_run
+from codling.report.run_view import (
+    RunView,
+    Tally,
+    describe_choice,
+    pick_examples,
+    serve_command,
+    view_run,
+)
 from codling.report.verdict import judge
 
 N_EXAMPLES = 10
@@ -116,6 +123,7 @@ def _scores(view: RunView) -> Iterator[str]:
     yield from _score_lines(model, ngram)
     if asked := view.scores.get("asked"):
         yield f"  asked: {', '.join(f'{part} {n:,}' for part, n in asked.items())}"
+    yield from (f"  {line}" for line in describe_choice(view.scores))
 
 
 def _commits(view: RunView) -> Iterator[str]:

@@ -6,7 +6,7 @@ Not here: how any of it is shown (run_summary.py, run_page.py).
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -141,6 +141,27 @@ def _artifacts(run_dir: Path) -> dict[str, Artifact]:
         used = {ancestor.entry.id for ancestor in walk(found["samples"])}
         found = {n: a for n, a in found.items() if a.kind not in CORPUS or a.id in used}
     return found
+
+
+def describe_choice(scores: Mapping[str, Any]) -> list[str]:
+    """Why the hidden lines of a run are the ones they are, in short sentences."""
+    choice = scores.get("choice")
+    if not choice:
+        return []
+    languages = ", ".join(
+        f"{name} {row['asked']:,} ({row['share_of_code']:.0%} of the code)"
+        for name, row in choice["languages"].items()
+        if row["asked"]
+    )
+    absent = [name for name, row in choice["languages"].items() if not row["asked"]]
+    files = choice["left_out"]["files"].items()
+    left_out = ", ".join(f"{reason} {row['n']:,} files ({row['example']})" for reason, row in files)
+    return [
+        *([choice["note"]] if "note" in choice else []),
+        f"by language: {languages}; from {len(choice['folders']):,} folders",
+        *([f"nothing could be asked in {', '.join(absent)}"] if absent else []),
+        *([f"left out: {left_out}"] if left_out else []),
+    ]
 
 
 def pick_examples(insertions: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:

@@ -34,7 +34,12 @@ from codling.core.stage import Work, stage
 from codling.engine.config import Precision
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine, choose_dtype
-from codling.evaluate.heldout.insertion import HiddenLine, count_by_part, questions, score_answers
+from codling.evaluate.heldout.insertion import (
+    HiddenLine,
+    choose_lines,
+    count_by_part,
+    score_answers,
+)
 from codling.evaluate.heldout.measures import Interval, Resampling, interval
 from codling.evaluate.heldout.score import (
     HeldoutConfig,
@@ -84,6 +89,8 @@ class _HeldoutCode:
     """Windows of the held-out tokens, one id longer than what is predicted."""
     files: Sequence[str]
     """The file that the middle of each window lies in."""
+    choice: dict[str, Any]
+    """Why these lines are asked."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class _Results:
     answers: list[str]
 
 
-@stage("scores", version=1)
+@stage("scores", version=2)
 def compare(config: CompareConfig) -> Work:
     """Ask a base and its adapted model the same held-out questions, and say whether it helped.
 
@@ -199,6 +206,7 @@ def _compare(
         "ngram": _summarise(ngram, heldout.asked, n_bytes),
         "comparison": comparison,
         "asked": count_by_part(heldout.asked),
+        "choice": heldout.choice,
         "n_heldout_tokens": sum(len(w) - 1 for w in heldout.windows),
         "n_heldout_bytes": n_bytes,
         "ngram_order": config.ngram_order,
@@ -213,8 +221,11 @@ def _compare(
 
 
 def _choose_heldout(config: CompareConfig, samples: Artifact, tokens: Artifact) -> _HeldoutCode:
-    rows = (r for r in read_rows(samples, "samples") if r["split"] == "heldout")
-    asked = questions(rows, config.n_lines, config.min_chars, config.max_chars, config.seed)
+    choice = choose_lines(
+        read_rows(samples, "samples"),
+        config.n_lines, config.min_chars, config.max_chars, config.seed,
+    )  # fmt: skip
+    asked = choice.asked
     stream = open_stream(tokens.path, "heldout")
     if len(stream) < 2 or not asked:
         raise ConfigError(
@@ -229,6 +240,7 @@ def _choose_heldout(config: CompareConfig, samples: Artifact, tokens: Artifact) 
         asked,
         [stream[start : start + length + 1] for start in starts],
         files_at(middles, index, read_rows(samples, "samples")),
+        choice.report(),
     )
 
 

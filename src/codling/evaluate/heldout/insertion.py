@@ -1,33 +1,36 @@
 """Single-line insertion: hide a line of held-out code, ask for it, compare.
 
-Input: the held-out samples. Output: questions (prefix, hidden line, suffix) and, given answers,
-exact match and edit similarity. A question shows the file in its training layout: what its sample
-holds before the cursor (the files it depends on, path comments) and what follows the line.
+Input: the samples. Output: questions (prefix, hidden line, suffix) with the reasons for their
+choice and, given answers, exact match and edit similarity. A question shows the file in its
+training layout: what its sample holds before the cursor (the files it depends on, path comments)
+and what follows the line.
 
-Not here: asking a model (score.py) or the n-gram baseline (ngram.py).
+Not here: what counts as code of the project (project_code.py), how lines are spread (spread.py),
+asking a model (score.py) or the n-gram baseline (ngram.py).
 """
 
 import random
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from codling.core.languages.table import LANGUAGES
-from codling.corpus.heldout import unit_of
+from codling.corpus.filters.shares import comment_spans
 from codling.corpus.parts import Part, part_of
+from codling.evaluate.heldout.project_code import (
+    COMMENT_STARTS,
+    HEAD_CHARS,
+    NO_CODE,
+    file_reason,
+)
+from codling.evaluate.heldout.spread import FileLines, allot, spread_lines
 
-COMMENT_STARTS = ("#", "//", "/*", "*", "--", ";", "%", '"""', "'''", "<!--")
-"""Marks that begin a comment or documentation in the languages of the table."""
-SIDE_WEIGHT = 0.05
-"""The weight of tests, of examples, of docs and of scripts; that of code is 1."""
 PREFIX_CHARS = 16_000
 SUFFIX_CHARS = 4_000
 """Characters kept before and after a line; more would not fit into a small model's window."""
-
-
-_Key = TypeVar("_Key", bound=Hashable)
+NO_PROJECT_CODE = "no code of the project is held out: lines of the files beside it were asked"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,48 +65,67 @@ class InsertionScore:
     """Share of all hidden characters that those lines hold."""
 
 
+@dataclass(frozen=True)
+class LineChoice:
+    """The chosen lines, and what there was to choose from."""
+
+    asked: list[HiddenLine]
+    """In random order."""
+    stock: "_Stock"
+    is_beside_code: bool = False
+    """Whether nothing that can be asked about is code of the project."""
+
+    def report(self) -> dict[str, Any]:
+        """Lines by language and folder beside the shares of code there; what was left out, why."""
+        by_language = Counter(q.language for q in self.asked)
+        by_folder = Counter(q.path.rpartition("/")[0] for q in self.asked)
+        note = {"note": NO_PROJECT_CODE} if self.is_beside_code else {}
+        return note | {
+            "languages": {
+                name: {"asked": by_language[name], "share_of_code": share}
+                for name, share in self.stock.language_shares(by_language).items()
+            },
+            "folders": dict(by_folder.most_common()),
+            "left_out": {
+                "files": {
+                    reason: {"n": len(paths), "example": paths[0]}
+                    for reason, paths in sorted(self.stock.left_out.items())
+                },
+                "lines": dict(self.stock.left_out_lines.most_common()),
+            },
+        }
+
+
 def questions(
     samples: Iterable[dict[str, Any]], n: int, min_chars: int, max_chars: int, seed: int
 ) -> list[HiddenLine]:
-    """`n` hidden lines (or all, if there are fewer), in random order.
+    """The lines of `choose_lines` alone."""
+    return choose_lines(samples, n, min_chars, max_chars, seed).asked
 
-    Most are from code proper; tests, examples, docs and scripts have SIDE_WEIGHT each. In a part
-    they are spread over repositories and packages by bytes, and there evenly over the files.
+
+def choose_lines(
+    samples: Iterable[dict[str, Any]], n: int, min_chars: int, max_chars: int, seed: int
+) -> LineChoice:
+    """`n` lines (or all, if there are fewer) of code of the projects, without comments.
+
+    They are spread over repositories and languages by all their code, that of training samples
+    included, and there over the folders of what is held out. A sample without a split is held out.
+    Where no code of the project is held out, the files beside it are asked about, and the report
+    says so.
     """
     rng = random.Random(seed)
-    groups: dict[Part, dict[tuple[str, str], _LineGroup]] = defaultdict(
-        lambda: defaultdict(_LineGroup)
-    )
-    for sample in samples:
-        for index, path in enumerate(sample["paths"]):
-            if places := _places(sample, index, min_chars, max_chars):
-                group = groups[part_of(path)][sample["repo"], unit_of(path)]
-                group.n_bytes += _file_end(sample, index) - sample["starts"][index]
-                group.pools.append(places)
-    sizes = {part: sum(g.n_lines for g in inside.values()) for part, inside in groups.items()}
-    weights = {part: 1.0 if part == "code" else SIDE_WEIGHT for part in sizes}
+    stock = _take_stock(samples)
+    files = stock.find_lines(stock.code, min_chars, max_chars)
+    sizes, is_beside = stock.code_chars, not files
+    if is_beside:
+        files = stock.find_lines(stock.beside, min_chars, max_chars)
+        sizes = Counter({key: sum(f.n_chars for f in some) for key, some in files.items()})
+    rooms = {key: sum(len(f.lines) for f in some) for key, some in files.items()}
     chosen: list[HiddenLine] = []
-    for part, n_part in allot(n, weights, sizes).items():
-        inside = groups[part]
-        by_bytes = {key: float(group.n_bytes) for key, group in inside.items()}
-        rooms = {key: group.n_lines for key, group in inside.items()}
-        for key, n_group in allot(n_part, by_bytes, rooms).items():
-            chosen += [_question(*place) for place in _spread(inside[key].pools, n_group, rng)]
+    for key, n_here in allot(n, {key: float(sizes[key]) for key in files}, rooms).items():
+        chosen += [_question(*place) for place in spread_lines(files[key], n_here, rng)]
     rng.shuffle(chosen)
-    return chosen
-
-
-def allot(n: int, weights: dict[_Key, float], rooms: dict[_Key, int]) -> dict[_Key, int]:
-    """`n` seats by weight (Webster's method), to each at most as many as it has room for.
-
-    >>> allot(9, {"a": 6.0, "b": 3.0, "c": 1.0}, {"a": 4, "b": 9, "c": 9})
-    {'a': 4, 'b': 4, 'c': 1}
-    """
-    given = dict.fromkeys(weights, 0)
-    for _ in range(min(n, sum(rooms.values()))):
-        free = [key for key in weights if given[key] < rooms[key]]
-        given[max(free, key=lambda key: weights[key] / (2 * given[key] + 1))] += 1
-    return given
+    return LineChoice(chosen, stock, is_beside and bool(chosen))
 
 
 def count_by_part(asked: Iterable[HiddenLine]) -> dict[str, int]:
@@ -141,27 +163,63 @@ def edit_similarity(a: str, b: str) -> float:
     return 1 - row[-1] / max(len(a), len(b))
 
 
-class _LineGroup:
-    """The files of a package that can be asked about."""
-
-    def __init__(self) -> None:
-        self.n_bytes = 0
-        self.pools: list[list[_LinePosition]] = []
-
-    @property
-    def n_lines(self) -> int:
-        return sum(map(len, self.pools))
+_Language = tuple[str, str]
+"""A repository and a language."""
 
 
-def _spread(
-    pools: list[list["_LinePosition"]], n: int, rng: random.Random
-) -> list["_LinePosition"]:
-    """`n` lines, one of every file before a second of any."""
-    for pool in pools:
-        rng.shuffle(pool)
-    rng.shuffle(pools)
-    rounds = zip_longest(*pools)
-    return [place for each in rounds for place in each if place is not None][:n]
+@dataclass
+class _Stock:
+    """What the samples hold: files as (sample, index of the file in it)."""
+
+    code_chars: Counter[_Language] = field(default_factory=Counter)
+    """Of all code of the projects, held out or not."""
+    code: list[tuple[dict[str, Any], int]] = field(default_factory=list)
+    beside: list[tuple[dict[str, Any], int]] = field(default_factory=list)
+    """Held-out files in programming languages that are no code of the project."""
+    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Paths of held-out files by the reason why they are not asked about."""
+    left_out_lines: Counter[str] = field(default_factory=Counter)
+
+    def find_lines(
+        self, files: list[tuple[dict[str, Any], int]], min_chars: int, max_chars: int
+    ) -> dict[_Language, list[FileLines["_LinePosition"]]]:
+        """The lines of files that can be asked about."""
+        found: dict[_Language, list[FileLines[_LinePosition]]] = defaultdict(list)
+        for sample, index in files:
+            places = list(_places(sample, index, min_chars, max_chars, self.left_out_lines))
+            if places:
+                n_chars = _file_end(sample, index) - sample["starts"][index]
+                file = FileLines(sample["paths"][index], n_chars, places)
+                found[sample["repo"], sample["languages"][index]].append(file)
+        return found
+
+    def language_shares(self, asked: Iterable[str]) -> dict[str, float]:
+        """Share of each language in all code of the projects, largest first."""
+        chars = Counter(dict.fromkeys(asked, 0))
+        for (_, language), n in self.code_chars.items():
+            chars[language] += n
+        total = max(1, chars.total())
+        return {language: round(n / total, 4) for language, n in chars.most_common()}
+
+
+def _take_stock(samples: Iterable[dict[str, Any]]) -> _Stock:
+    stock = _Stock()
+    for sample in samples:
+        is_heldout = sample.get("split", "heldout") == "heldout"
+        for index, path in enumerate(sample["paths"]):
+            start, language = sample["starts"][index], sample["languages"][index]
+            end = _file_end(sample, index)
+            head = sample["content"][start : min(end, start + HEAD_CHARS)]
+            reason = file_reason(path, language, head)
+            if reason is None:
+                stock.code_chars[sample["repo"], language] += end - start
+            if not is_heldout:
+                continue
+            if reason is not None:
+                stock.left_out[reason].append(f"{sample['repo']}/{path}")
+            if reason != NO_CODE:
+                (stock.code if reason is None else stock.beside).append((sample, index))
+    return stock
 
 
 _LinePosition = tuple[dict[str, Any], int, int, int]
@@ -169,17 +227,23 @@ _LinePosition = tuple[dict[str, Any], int, int, int]
 
 
 def _places(
-    sample: dict[str, Any], index: int, min_chars: int, max_chars: int
-) -> list[_LinePosition]:
-    row = LANGUAGES.get(sample["languages"][index])
-    if row is None or row.family != "code":
-        return []
-    marks = COMMENT_STARTS + ((row.line_comment,) if row.line_comment else ())
-    return [
-        (sample, index, start, start + len(text))
-        for start, text in _lines(sample, index)
-        if min_chars <= len(text) <= max_chars and not text.startswith(marks)
-    ]
+    sample: dict[str, Any], index: int, min_chars: int, max_chars: int, left_out: Counter[str]
+) -> Iterator[_LinePosition]:
+    """The lines of a file that can be asked about; the others are counted in `left_out`."""
+    language = sample["languages"][index]
+    line_comment = LANGUAGES[language].line_comment
+    marks = COMMENT_STARTS + ((line_comment,) if line_comment else ())
+    file_start, file_end = sample["starts"][index], _file_end(sample, index)
+    comments = comment_spans(sample["content"][file_start:file_end], language)
+    for start, text in _lines(sample, index):
+        at = bisect_right(comments, (start - file_start, file_end)) - 1
+        is_inside = at >= 0 and start - file_start < comments[at][1]
+        if text and (is_inside or text.startswith(marks)):
+            left_out["comment"] += 1
+        elif min_chars <= len(text) <= max_chars:
+            yield sample, index, start, start + len(text)
+        elif text:
+            left_out["length"] += 1
 
 
 def _lines(sample: dict[str, Any], index: int) -> Iterator[tuple[int, str]]:

@@ -18,7 +18,7 @@ import re
 from codling.core.languages.table import LANGUAGES, SNIFF_BYTES, detect
 from codling.corpus.filters.rules import generated_mark
 from codling.corpus.sources.commits import Change, Commit
-from codling.evaluate.heldout.insertion import COMMENT_STARTS
+from codling.evaluate.heldout.project_code import COMMENT_STARTS, FOREIGN, is_foreign
 
 COPIES = frozenset({"reformatted", "moved", "renumbered", "in-file"})
 MAX_FILE_BYTES = 400_000
@@ -33,12 +33,6 @@ _BUMP = re.compile(
     r"(?:chore|build|fix)\(deps[^)]*\)"
 )
 _REVERT = re.compile(r"(?i)revert\b|This reverts commit [0-9a-f]{7}")
-_FOREIGN = re.compile(
-    r"(?i)(?:^|/)(?:vendor|vendored|_vendor|third[-_]?party|3rdparty|node_modules|bower_components|"
-    r"dist|generated|__generated__|snapshots|__snapshots__)/|"
-    r"\.min\.\w+$|\.lock$|[-.]lock\.\w+$|[._]pb2?(?:_grpc)?\.\w+$|\.generated\.\w+$|\.g\.dart$|"
-    r"(?:^|/)go\.(?:sum|mod)$|\.snap$|\.bundle\.js$"
-)
 _TRIVIAL = re.compile(
     r"[\W_]*(?:(?:else|try|finally|do|pass|return|break|continue|end|endif|fi|done|esac|begin|then|"
     r"default|None|null|nil|true|false|True|False|self|this|async|await|static|public|private)"
@@ -63,8 +57,8 @@ def change_reason(change: Change) -> str | None:
         return "renamed"
     if change.status not in "AM":
         return "removed"
-    if _FOREIGN.search(change.path):
-        return "vendored-or-generated"
+    if is_foreign(change.path):
+        return FOREIGN
     language = detect(change.path, b"")
     # A file without a known suffix may name its language in its first line.
     return "no-code" if language is not None and LANGUAGES[language].family != "code" else None
@@ -76,7 +70,7 @@ def text_reason(path: str, old: str, new: str) -> str | None:
     if language is None:
         return "no-code"
     if generated_mark(new):
-        return "vendored-or-generated"
+        return FOREIGN
     return "reformatted" if without_style(old) == without_style(new) else None
 
 

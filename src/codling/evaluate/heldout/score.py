@@ -29,7 +29,12 @@ from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
-from codling.evaluate.heldout.insertion import HiddenLine, count_by_part, questions, score_answers
+from codling.evaluate.heldout.insertion import (
+    HiddenLine,
+    choose_lines,
+    count_by_part,
+    score_answers,
+)
 from codling.evaluate.heldout.ngram import NgramModel
 from codling.model.transformer import Transformer
 from codling.report.verdict import CURES, RunVerdict, describe_worse
@@ -75,7 +80,7 @@ class HeldoutConfig(Ranged):
     """Seed of the choice of lines."""
 
 
-@stage("scores", version=2)
+@stage("scores", version=3)
 def score(config: HeldoutConfig) -> Work:
     """Bits per byte and insertion on held-out code, beside an n-gram baseline.
 
@@ -143,13 +148,14 @@ def _score(
     config: HeldoutConfig, checkpoint: Artifact, samples: Artifact, tokens: Artifact
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     tokenizer = Tokenizer.open(checkpoint.path)
-    asked = questions(
-        (row for row in read_rows(samples, "samples") if row["split"] == "heldout"),
+    choice = choose_lines(
+        read_rows(samples, "samples"),
         config.n_lines,
         config.min_chars,
         config.max_chars,
         config.seed,
     )
+    asked = choice.asked
     stream = open_stream(tokens.path, "heldout")
     if len(stream) < 2 or not asked:
         raise ConfigError(
@@ -170,6 +176,7 @@ def _score(
             **asdict(score_answers(asked, ngram_answers)),
         },
         "asked": count_by_part(asked),
+        "choice": choice.report(),
         "n_heldout_tokens": sum(len(w) - 1 for w in windows),
         "n_heldout_bytes": n_bytes,
         "ngram_order": config.ngram_order,
