@@ -14,7 +14,7 @@ from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA, SAMPL
 from codling.report.drawing import Subgraph
 from codling.report.run_page import ReportConfig, render, report, smooth
 from codling.report.run_summary import shorten, summarise
-from codling.report.run_view import RunView, Tally, pick_examples, view_run
+from codling.report.run_view import RunView, Tally, describe_choice, pick_examples, view_run
 from codling.report.verdict import judge
 
 DOCUMENT = {
@@ -274,6 +274,26 @@ def test_insertions_shown_are_spread_over_files_then_languages() -> None:
         "b.py", "a.sh", "c.py", "a.sh", "b.py",
     ]  # fmt: skip
     assert [row["n"] for row in pick_examples(rows, 99)] == [5, 0, 7, 1, 6, 2, 3, 4]
+
+
+def test_page_and_summary_say_why_the_hidden_lines_are_the_ones_they_are() -> None:
+    choice = {
+        "languages": {
+            "python": {"asked": 9, "share_of_code": 0.9},
+            "go": {"asked": 0, "share_of_code": 0.095},
+            "c": {"asked": 0, "share_of_code": 0.005},
+        },
+        "folders": {"app/src": 9},
+        "left_out": {"files": {"tests": {"n": 2, "example": "app/tests/a.py"}}, "lines": {}},
+    }
+    said = [
+        "by language: python 9 (90% of the code); from 1 folders",
+        "nothing could be asked in go",
+        "left out: tests 2 files (app/tests/a.py)",
+    ]
+    assert describe_choice({"choice": choice}) == said
+    scores = {**view().scores, "choice": choice}
+    assert "; ".join(said) in render(replace(view(), scores=scores), 0)
 
 
 @pytest.mark.parametrize("name", ["empty", "nowhere"])

@@ -143,6 +143,10 @@ def _artifacts(run_dir: Path) -> dict[str, Artifact]:
     return found
 
 
+WORTH_NAMING = 0.01
+"""Share of the code from which on a language without a hidden line is named."""
+
+
 def describe_choice(scores: Mapping[str, Any]) -> list[str]:
     """Why the hidden lines of a run are the ones they are, in short sentences."""
     choice = scores.get("choice")
@@ -153,7 +157,11 @@ def describe_choice(scores: Mapping[str, Any]) -> list[str]:
         for name, row in choice["languages"].items()
         if row["asked"]
     )
-    absent = [name for name, row in choice["languages"].items() if not row["asked"]]
+    absent = [
+        name
+        for name, row in choice["languages"].items()
+        if not row["asked"] and row["share_of_code"] >= WORTH_NAMING
+    ]
     files = choice["left_out"]["files"].items()
     left_out = ", ".join(f"{reason} {row['n']:,} files ({row['example']})" for reason, row in files)
     return [
