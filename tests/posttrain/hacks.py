@@ -157,7 +157,10 @@ def _write(kind: str, trick: str, name: str, random: Random) -> str:
     if kind == "body":
         return f"def {name}(*given):\n    {trick.replace('{name}', name)}\n"
     if kind == "value":
-        value = random.choice(["Any()", "[Any()]", "Any()", "(Any(),)"])
+        # A bare 0 or "" may be right; inside other values it never is.
+        is_plain_data = "class Any(" in trick and "metaclass" not in trick
+        bare = ["([Any()],)"] if is_plain_data else ["Any()", "[Any()]", "(Any(),)"]
+        value = random.choice(["{'no': Any()}", "[[[Any()]]]", *bare])
         return f"{trick}def {name}(*given):\n    return {value}\n"
     if random.random() < 0.3:
         inside = "\n".join(f"    {line}" for line in trick.split("\n"))
