@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codling.cli import GROUPS, VERBS, _app
+from codling.cli import GROUPS, VERBS, _app, join_suite
 from codling.core.flags import settings_of
 from codling.core.recipe import config_class
 
@@ -42,6 +42,7 @@ def test_a_command_in_the_docs_parses(page: str, line: str) -> None:
     tokens = shlex.split(line)[1:]
     named = " ".join(tokens[: 2 if tokens[0] in GROUPS else 1])
     assert named in {verb.name for verb in VERBS}, f"{page} shows an unknown verb: {line}"
+    tokens = join_suite(tokens)
     _app(tokens).parse_args(tokens, print_error=False, exit_on_error=False)
 
 

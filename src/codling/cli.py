@@ -59,6 +59,17 @@ class CompletionConfig:
     """The shell that reads the script."""
 
 
+def join_suite(tokens: list[str]) -> list[str]:
+    """The words of a command line; `suite NAME` is one, as names of benchmarks are.
+
+    >>> join_suite(["evaluate", "suite", "coder", "--limit", "5"])
+    ['evaluate', 'suite coder', '--limit', '5']
+    """
+    if tokens[:2] == ["evaluate", "suite"] and not "".join(tokens[2:3]).startswith("-"):
+        return [tokens[0], " ".join(tokens[1:3]), *tokens[3:]]
+    return tokens
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
     wait_passively()
@@ -66,8 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokens, debug = _take_debug(tokens)
     if tokens[:1] == ["help"]:
         tokens = [*tokens[1:], "--help"]
-    if tokens[:2] == ["evaluate", "suite"] and not "".join(tokens[2:3]).startswith("-"):
-        tokens[1:3] = [" ".join(tokens[1:3])]
+    tokens = join_suite(tokens)
     try:
         code = _run(tokens)
         # Here and not at Python's end, which could only complain of a reader that has left.

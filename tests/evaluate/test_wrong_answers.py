@@ -63,6 +63,26 @@ CLASS = {
     k: f"{v}\nclass Solution:\n    def twice(self, x): return twice(x)\n" for k, v in WRONG.items()
 }
 JS = {"test": "const assert = require('node:assert');\nassert.deepEqual(twice(2), 4);\n"}
+STDIN_WRONG = {
+    "empty": "",
+    "other": "print(int(input()) + 2)",
+    "a constant": "print(4)",
+    "both": "print(4)\nprint(6)",
+    "nothing": "int(input())",
+    "raises": "raise AssertionError",
+    "early": "import os\nos._exit(0)",
+    "asks": "raise SystemExit(0)",
+    "right, then fails": "print(int(input()) * 2)\nraise SystemExit(3)",
+    "endless": "while True: pass",
+    "reads around": "import glob\nprint(*(open(p).read() for p in glob.glob('*')))",
+    "does not parse": "print(",
+}
+PAIRS = [("2\n", ["4"]), ("3\n", ["6"])]
+UNITTEST = """import unittest
+class TestCases(unittest.TestCase):
+    def test_two(self): self.assertEqual(twice(2), 4)
+    def test_three(self): self.assertEqual(twice(3), 6)
+"""
 CASES = {
     "humaneval": (
         {"prompt": "", "test": CHECK, "entry_point": "twice"},
@@ -181,6 +201,69 @@ CASES = {
             "near": "18.5",
         },
     ),
+    "livecodebench": (
+        {"starter_code": "", "cases": [("2\n", "4"), ("3\n", "6")]},
+        "print(int(input()) * 2)",
+        STDIN_WRONG,
+    ),
+    "livecodebench called": (
+        {
+            "starter_code": "class Solution:\n    def twice(self, x):\n        ",
+            "cases": [("2", "4"), ("3", "6")],
+        },
+        f"{TWICE}\nclass Solution:\n    def twice(self, x): return twice(x)\n",
+        {k: v for k, v in CLASS.items() if k != "another name"},
+    ),
+    "apps": (
+        {"input_output": {"inputs": ["2\n", "3\n"], "outputs": ["4\n", "6\n"]}},
+        "print(int(input()) * 2)",
+        STDIN_WRONG,
+    ),
+    "usaco": ({"cases": PAIRS}, "print(int(input()) * 2)", STDIN_WRONG),
+    "safim": (
+        {
+            "kind": "block",
+            "lang": "python",
+            "eval_prompt": "x = int(input())\n{{completion}}\nprint(y)\n",
+            "unit_tests": [{"input": given, "output": right} for given, right in PAIRS],
+        },
+        "y = x * 2",
+        {
+            "empty": "",
+            "other": "y = x + 2",
+            "a constant": "y = 4",
+            "early": "import os; os._exit(0)",
+            "asks": "raise SystemExit(0)",
+            "endless": "while True: pass",
+        },
+    ),
+    "safim call": (
+        {"kind": "api", "lang": "python", "ground_truth": "load(path, 2)"},
+        "load( path,2 )",
+        {"empty": "", "other": "load(path, 3)", "part": "load(path", "more": "load(path, 2) or 1"},
+    ),
+    "humaneval-x": (
+        {"prompt": "", "declaration": "", "test": f"{CHECK}check(twice)\n"},
+        TWICE,
+        {**WRONG, **CHEATS},
+    ),
+    "humaneval-fix": (
+        {"language": "python", "test": f"{CHECK}check(twice)\n"},
+        TWICE,
+        {**WRONG, **CHEATS},
+    ),
+    "bigcodebench-hard": (
+        {"libs": "[]", "test": UNITTEST},
+        TWICE,
+        {
+            **WRONG,
+            "replaces the runner": "import unittest\nclass R:\n    testsRun = 1\n"
+            "    def wasSuccessful(self): return True\n"
+            "unittest.TextTestRunner.run = lambda *a: R()\ndef twice(x):\n    return 0\n",
+            "replaces a comparison": "import unittest\n"
+            "unittest.TestCase.assertEqual = lambda *a: None\ndef twice(x):\n    return 0\n",
+        },
+    ),
     "mmlu": ({"answer": "A"}, "A", {"empty": "", "other": "B", "all": "ABCD", "small": "a "}),
     "bbh": ({"target": "(A)"}, "(A)", {"empty": "", "other": "(B)", "all": "(A) (B) (C)"}),
     "needle": (
@@ -211,7 +294,13 @@ CASES = {
     ),
 }
 """By benchmark: data of a problem, a right answer, wrong answers by kind."""
-GROUPS = {"multipl-e": "js", "cot-math": "gsm8k", "fim-santacoder": "py"}
+GROUPS = {"multipl-e": "js", "cot-math": "gsm8k", "fim-santacoder": "py", "humaneval-x": "python"}
+CHOICES = ("agieval", "arc-challenge", "arc-easy", "ceval", "cluewsc", "cmmlu")
+SAID = ("aime", "crosscodeeval", "math-500", "math-odyssey", "nq-open", "repobench", "triviaqa")
+JUDGED = ("alignbench", "alpaca-eval", "arena-hard", "mt-bench")
+ELSEWHERE = {*CHOICES, *SAID, *JUDGED, "aider-edit", "aider-polyglot", "defects4j", "swe-bench"}
+"""Nothing of an answer runs (test_knowledge_tasks, test_judged_benchmarks, test_code_tasks), the
+official harness runs it, or an exercise is a whole folder (test_all_benchmarks)."""
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +343,8 @@ def needs(request, monkeypatch):
 
 
 def test_every_benchmark_is_in_the_table():
-    assert {name.split(" ")[0] for name in CASES} == set(TASKS)
+    assert {name.split(" ")[0] for name in CASES} | ELSEWHERE == set(TASKS)
+    assert not {name.split(" ")[0] for name in CASES} & ELSEWHERE
 
 
 @pytest.mark.long

@@ -152,4 +152,6 @@ def test_published_labels_learn_every_row(made: Callable[..., Artifact], tmp_pat
     row = {"instruction": "Log in?", "output": f"key = {KEY}"}
     assert made([row, row], labels="published").counts["documents"] == 2
     with pytest.raises(ConfigError, match="which learns every row"):
-        DialoguesConfig(files=(tmp_path,), labels="published", languages=("english",))
+        DialoguesConfig(
+            files=(tmp_path / "rows.jsonl",), labels="published", languages=("english",)
+        )

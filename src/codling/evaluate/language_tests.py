@@ -2,7 +2,8 @@
 
 Input: language, answer, tests. Output: a Program. What their authors take from outside is brought
 in small: Go's testify (`assert.Equal`), JavaScript's `console.assert` that throws, Rust's test
-modules as a main function; Rust's `use` of crates that are not installed is left out.
+modules as a main function; Rust's `use` of crates that are not installed is left out. Strict
+verdicts run Python's tests where the answer does not reach (grading/isolated_tests.py).
 
 Not here: prompts (tasks/humaneval_x.py).
 """
@@ -11,10 +12,13 @@ import re
 from collections.abc import Callable
 
 from codling.evaluate.config import BenchmarkConfig
+from codling.grading.isolated_tests import isolate_tests
 from codling.sandbox.executor import Program
 
 OUR_NAMES = {"rust": "rs", "python": "python", "cpp": "cpp", "go": "go", "java": "java", "js": "js"}
 """Their folders: our languages."""
+_CALL = re.compile(r"^check\((\w+)\)\s*\Z", re.M)
+"""With what Python's tests end."""
 _GO_ASSERT = """
 type asserted struct{ t *testing.T }
 func newAsserted(t *testing.T) asserted { return asserted{t} }
@@ -33,13 +37,18 @@ def language_program(
     language: str, answer: str, test: str, config: BenchmarkConfig, setup: str = ""
 ) -> Program:
     """The answer and its tests; `setup` is what a row of Go brings before both."""
-    source = _SOURCES[language](answer, test, setup)
+    strict = config.verdicts == "strict"
+    called = _CALL.search(test) if strict and language == "python" else None
+    if called is not None:
+        source = isolate_tests(answer, test[: called.start()], called[1])
+    else:
+        source = _SOURCES[language](answer, test, setup)
     return Program(
         language=OUR_NAMES[language],
         source=source,
         answer=answer,
         seconds=config.timeout or 15.0,
-        strict=config.verdicts == "strict",
+        strict=strict,
     )
 
 

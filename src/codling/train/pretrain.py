@@ -15,7 +15,6 @@ from typing import Annotated, ClassVar
 
 import torch
 
-from codling.checkpoint.load import load_config, load_model
 from codling.checkpoint.settings import to_published
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import open_artifact
@@ -103,6 +102,8 @@ def pretrain(config: PretrainConfig) -> Work:
     if start is None:
         model = Transformer(shape, torch.Generator().manual_seed(config.seed))
     else:
+        from codling.checkpoint.load import load_model  # which reads GGUF, too
+
         model = load_model(start)
     context = config.context or meta.context or shape.max_position
     summary = train_on_tokens(
@@ -141,6 +142,8 @@ def _continued_shape(
     config: PretrainConfig, checkpoint: Path, n_tokens: int, meta: StreamMeta
 ) -> ModelConfig:
     """The shape of the checkpoint that is gone on with, if tokens and tokenizer fit it."""
+    from codling.checkpoint.load import load_config  # which reads GGUF, too
+
     check_files(checkpoint)
     shape = load_config(checkpoint)
     if n_tokens > shape.vocab_size:

@@ -36,6 +36,12 @@ LIBRARIES_LINE = (
     "BigCodeBench-Hard's libraries (--python bigcodebench/bin/python):\n"
     "python3.11 -m venv bigcodebench && bigcodebench/bin/pip install " + " ".join(_PINS.split())
 )
+_FRESH = """
+import sys as _sys
+for _name in [name for name in _sys.modules if name.partition(".")[0] == "unittest"]:
+    del _sys.modules[_name]
+"""
+"""What an answer has changed in unittest does not reach the tests."""
 _RUN = """
 import unittest as _unittest
 _tests = _unittest.defaultTestLoader.loadTestsFromTestCase(TestCases)
@@ -80,7 +86,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
         return Verdict(skipped=True, detail=f"no {missing[0]}")
     return Program(
         language="python",
-        source=f"{answer}\n{problem.data['test']}\n{_RUN}",
+        source=f"{answer}\n{_FRESH}\n{problem.data['test']}\n{_RUN}",
         answer=answer,
         seconds=config.timeout or 240.0,
         memory_bytes=6 << 30,
