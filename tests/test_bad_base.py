@@ -99,7 +99,16 @@ def adapter_of(folder: Path, size: int) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("verb", ["complete", "memory", "score-commits", "evaluate", "merge"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "complete",
+        "memory",
+        pytest.param("score-commits", marks=pytest.mark.slow),
+        "evaluate",
+        "merge",
+    ],
+)
 def test_an_adapter_of_another_model_is_refused_wherever_it_is_named(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:

@@ -248,7 +248,7 @@ def test_clean_files_are_left_alone(shared_data: Path, tmp_path: Path) -> None:
     assert len(hits) <= 3, hits
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_pieces_of_infilling_benchmarks_take_no_file_of_the_standard_library(
     shared_data: Path, tmp_path: Path
 ) -> None:

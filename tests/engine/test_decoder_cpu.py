@@ -69,7 +69,7 @@ def logits_of_both(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("n_threads", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_float32_logits_and_cache_equal_the_plain_model(n_threads: int) -> None:
     plain, got = logits_of_both(random_model(), n_threads)
     torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)

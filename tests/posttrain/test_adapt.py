@@ -155,8 +155,15 @@ adapt(pickle.load(sys.stdin.buffer))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("mode", ["lora", "full"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
+@pytest.mark.parametrize(
+    ("number", "mode"),
+    [
+        pytest.param(signal.SIGKILL, "lora", id="kill-lora"),
+        pytest.param(signal.SIGTERM, "full", id="term-full"),
+        pytest.param(signal.SIGTERM, "lora", id="term-lora", marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, "full", id="kill-full", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_ends_bit_for_bit_like_a_calm_one(
     adapt_config: Config, tmp_path: Path, mode: str, number: signal.Signals
 ) -> None:

@@ -175,7 +175,7 @@ with Executor(workers=1) as executor:
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_boxes_that_ran_before_see_what_the_first_program_of_a_language_needs(executor, tmp_path):
     """On a machine where no C++ has run yet: its header and seal are made while boxes run."""
     try:

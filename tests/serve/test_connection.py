@@ -100,7 +100,7 @@ def test_the_rest_of_a_refused_body_is_not_waited_for(hasty: Running) -> None:
         assert rest_of(connection).startswith(b"HTTP/1.1 403 ")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_slow_answer_is_not_cut_off(hasty: Running) -> None:
     # It takes longer than a request may take to arrive.
     body = {"prompt": "x", "max_tokens": 1900, "stream": True, "temperature": 1.0, "n": 32}

@@ -112,7 +112,16 @@ def test_a_former_key_of_a_recipe_names_the_new_one(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("verb", ["serve", "complete", "insert", "chat", "evaluate"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "serve",
+        *(
+            pytest.param(v, marks=pytest.mark.slow)
+            for v in ("complete", "insert", "chat", "evaluate")
+        ),
+    ],
+)
 def test_verbs_share_the_names_of_their_settings(verb: str) -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "codling.cli", verb, "--help"],

@@ -17,8 +17,8 @@ from codling.sandbox.executor import Program
 
 OUR_NAMES = {"rust": "rs", "python": "python", "cpp": "cpp", "go": "go", "java": "java", "js": "js"}
 """Their folders: our languages."""
-_CALL = re.compile(r"^check\((\w+)\)\s*\Z", re.M)
-"""With what Python's tests end."""
+_CALLS = {"python": re.compile(r"^check\((\w+)\)\s*\Z", re.M)}
+"""With what tests end that can run apart from the answer."""
 _GO_ASSERT = """
 type asserted struct{ t *testing.T }
 func newAsserted(t *testing.T) asserted { return asserted{t} }
@@ -38,8 +38,9 @@ def language_program(
 ) -> Program:
     """The answer and its tests; `setup` is what a row of Go brings before both."""
     strict = config.verdicts == "strict"
-    called = _CALL.search(test) if strict and language == "python" else None
-    if called is not None:
+    call = _CALLS.get(language) if strict else None
+    called = call and call.search(test)
+    if called:
         source = isolate_tests(answer, test[: called.start()], called[1])
     else:
         source = _SOURCES[language](answer, test, setup)
