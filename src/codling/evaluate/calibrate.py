@@ -14,7 +14,6 @@ Not here: the filter itself (serve/show.py), the choice of lines (heldout/insert
 """
 
 import random
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from codling.engine.config import Precision
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout.insertion import HiddenLine, questions
-from codling.evaluate.heldout.show_filter import fit_threshold
+from codling.evaluate.heldout.show_filter import choose_shown, fit_threshold
 
 _MAX_FILES = 2000
 _SHARES = (1.0, 0.75, 0.5, 0.25, 0.1)
@@ -145,13 +144,9 @@ def rows_of(suggestions: Sequence[Suggestion]) -> list[Row]:
 
 def judge_on_other_half(suggestions: Sequence[Suggestion], wanted: float) -> Row:
     """What the threshold of one half of the files leaves of the other half's suggestions."""
-    halves = [zlib.crc32(s.path.encode()) % 2 for s in suggestions]
-    thresholds = [
-        _fit([s for s, half in zip(suggestions, halves, strict=True) if half != own], wanted)
-        for own in (0, 1)
-    ]
-    pairs = zip(suggestions, halves, strict=True)
-    return _row(suggestions, [s.confidence >= thresholds[half] for s, half in pairs])
+    sure, right = [s.confidence for s in suggestions], [s.is_right for s in suggestions]
+    shown = choose_shown(sure, right, [s.path for s in suggestions], wanted)
+    return _row(suggestions, shown.tolist())
 
 
 def _fit(suggestions: Sequence[Suggestion], wanted: float) -> float:

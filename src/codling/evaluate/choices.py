@@ -17,7 +17,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig, Choices, Ranking, Style
-from codling.evaluate.task import Problem, Prompt, Verdict
+from codling.evaluate.task import Problem, Prompt, Sampling, Verdict
 from codling.grading.fences import strip_thoughts
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -69,6 +69,21 @@ def make_problem(
         "examples": [vars(each) for each in examples],
     }
     return Problem(id=name, data=data, group=group)
+
+
+def make_problems(
+    subject: str, choices: Sequence[MultiChoice], examples: Sequence[MultiChoice], wording: Wording
+) -> list[Problem]:
+    """The problems of a subject, a group of its own; ids are SUBJECT/number."""
+    return [
+        make_problem(f"{subject}/{i}", choice, examples, wording, subject)
+        for i, choice in enumerate(choices)
+    ]
+
+
+def sample_choice(problem: Problem, style: Style) -> Sampling:  # noqa: ARG001
+    """A line for base models; a chat may reason a little."""
+    return Sampling(max_tokens=16, stop=("\n",)) if style == "base" else Sampling(max_tokens=512)
 
 
 def way_of(config: BenchmarkConfig, base: Choices) -> Choices:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from codling.core.errors import SourceError
 from codling.core.foreign_json import parse_lines
 from codling.evaluate.config import BenchmarkConfig, Style
+from codling.grading.fences import strip_thoughts
 from codling.sandbox.executor import Program
 
 
@@ -226,6 +227,11 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(row, dict):
             raise SourceError(f"{found}: line {number} is not an object")
         yield row
+
+
+def extract_said(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
+    """What was said, without thoughts: how an answer in words is extracted."""
+    return strip_thoughts(text).strip()
 
 
 def ask(instruction: str, config: BenchmarkConfig, **values: str) -> Prompt:

@@ -38,6 +38,7 @@ from codling.core.stage import Work, stage
 from codling.model.transformer import Transformer
 from codling.posttrain.config import PosttrainConfig, count_steps
 from codling.posttrain.lora import LoraLinear
+from codling.posttrain.pair_step import PairStep
 from codling.posttrain.plan import RankShare, check_memory
 from codling.posttrain.preferences import LabelledPair, Pairs, read_pairs
 from codling.posttrain.weights import check_vocabulary, prepare, publish
@@ -47,7 +48,6 @@ from codling.train.loader import Batch
 from codling.train.loss import IGNORED, chunked_cross_entropy
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import check_rows, produce_on_ranks
-from codling.train.step import LossStep
 from codling.train.trainer import Trainer
 
 
@@ -86,8 +86,8 @@ class DpoConfig(PosttrainConfig):
             raise ConfigError("mode is full, but dpo's reference is the base with its adapter off")
 
 
-class PreferenceStep(LossStep):
-    """The loss of pairs: rows 2i and 2i + 1 are a question's chosen and rejected answer."""
+class PreferenceStep(PairStep):
+    """The loss of a question's chosen and rejected answer."""
 
     def __init__(
         self,
@@ -100,32 +100,12 @@ class PreferenceStep(LossStep):
         super().__init__(model, compiled=compiled, experts=experts)
         self.beta = beta
 
-    def loss(
-        self,
-        inputs_BL: Tensor,
-        targets_BL: Tensor,
-        documents_BL: Tensor | None = None,
-        weight: Tensor | None = None,
-    ) -> Tensor:
-        """Mean over the pairs, times `weight`."""
-        assert documents_BL is None, "every document has a row of its own"
+    def loss_of_pairs(self, inputs_BL: Tensor, targets_BL: Tensor) -> Tensor:
+        """Mean over the pairs."""
         with torch.no_grad(), switch_adapter_off(self.model):
             reference_B = self._log_probabilities(inputs_BL, targets_BL)
         gain_B = self._log_probabilities(inputs_BL, targets_BL) - reference_B
-        loss = -F.logsigmoid(self.beta * (gain_B[0::2] - gain_B[1::2])).mean()
-        return loss if weight is None else loss * weight
-
-    @torch.no_grad()
-    def evaluate(
-        self, inputs_BL: Tensor, targets_BL: Tensor, documents_BL: Tensor | None = None
-    ) -> float:
-        """The same without gradients."""
-        with self.disable_compile():
-            return float(self.loss(inputs_BL, targets_BL, documents_BL))
-
-    def n_counted(self, batch: Batch) -> int:
-        """Pairs."""
-        return len(batch[0]) // 2
+        return -F.logsigmoid(self.beta * (gain_B[0::2] - gain_B[1::2])).mean()
 
     def _log_probabilities(self, inputs_BL: Tensor, targets_BL: Tensor) -> Tensor:
         """Of every row's counted tokens together, in nats: [B]."""

@@ -44,6 +44,7 @@ from codling.grading.pass_at_k import wilson
 from codling.model.transformer import Transformer
 from codling.posttrain.config import PosttrainConfig, count_steps
 from codling.posttrain.grpo_loop import ROLLOUTS
+from codling.posttrain.pair_step import PairStep
 from codling.posttrain.plan import check_memory
 from codling.posttrain.tasks.exercise import Exercise, read_exercises
 from codling.posttrain.tasks.prompts import encode_prompt, tasks_input
@@ -53,7 +54,6 @@ from codling.tokens.dataset import EpochOrders
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import ExpertsConfig, OptimizerConfig, ScheduleConfig
 from codling.train.loader import Batch
-from codling.train.step import LossStep
 from codling.train.trainer import Trainer
 
 KIND, HEAD = "reward-model", "score.safetensors"
@@ -101,8 +101,8 @@ GradedPair = tuple[Graded, Graded]
 """The answer that is worth more, and the other."""
 
 
-class RewardStep(LossStep):
-    """The loss of pairs: rows 2i and 2i + 1 are the better and the other answer to a prompt.
+class RewardStep(PairStep):
+    """The loss of the better and the other answer to a prompt.
 
     A row's targets are where its last token stands and what it is worth.
     """
@@ -118,32 +118,12 @@ class RewardStep(LossStep):
         super().__init__(model, compiled=compiled, experts=experts)
         self.points = points
 
-    def loss(
-        self,
-        inputs_BL: Tensor,
-        targets_BL: Tensor,
-        documents_BL: Tensor | None = None,
-        weight: Tensor | None = None,
-    ) -> Tensor:
-        """Mean over the pairs, times `weight`."""
-        assert documents_BL is None, "every answer has a row of its own"
+    def loss_of_pairs(self, inputs_BL: Tensor, targets_BL: Tensor) -> Tensor:
+        """Mean over the pairs."""
         scores_B = score_rows(self.model, inputs_BL, targets_BL[:, 0].long())
         pairs = -F.logsigmoid(scores_B[0::2] - scores_B[1::2]).mean()
         points = (scores_B.sigmoid() - targets_BL[:, 1]).square().mean()
-        loss = pairs + self.points * points
-        return loss if weight is None else loss * weight
-
-    @torch.no_grad()
-    def evaluate(
-        self, inputs_BL: Tensor, targets_BL: Tensor, documents_BL: Tensor | None = None
-    ) -> float:
-        """The same without gradients."""
-        with self.disable_compile():
-            return float(self.loss(inputs_BL, targets_BL, documents_BL))
-
-    def n_counted(self, batch: Batch) -> int:
-        """Pairs."""
-        return len(batch[0]) // 2
+        return pairs + self.points * points
 
 
 class RewardModel:

@@ -126,6 +126,12 @@ def mixture_probability(weights: Weights, o: Observation) -> float:
     return float((1 - v) * ((1 - w) * o.model + w * o.repository) + v * o.open_file)
 
 
+def log_total(logits_V: NDArray[np.float32]) -> float:
+    """The natural logarithm of the sum of their exponentials."""
+    top = float(logits_V.max())
+    return top + float(np.log(np.exp(logits_V - np.float32(top)).sum(dtype=np.float64)))
+
+
 def mix_into(
     logits_V: NDArray[np.float32], tree: Continuations, own: Continuations, weights: Weights
 ) -> NDArray[np.int64]:
@@ -141,8 +147,7 @@ def mix_into(
     for match, weight in ((tree, (1 - v) * w), (own, v)):
         if match.length:
             added[np.searchsorted(ids, match.ids)] += weight * match.counts / match.n_read
-    top = float(logits_V.max())
-    log_sum = top + float(np.log(np.exp(logits_V - np.float32(top)).sum(dtype=np.float64)))
+    log_sum = log_total(logits_V)
     from_model = np.exp(logits_V[ids].astype(np.float64) - log_sum)
     logits_V[ids] = log_sum + np.log(np.maximum(from_model + added / kept, 1e-300))
     return ids[added > kept * from_model]

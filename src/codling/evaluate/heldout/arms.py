@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codling.corpus.context import Cursor, SnapshotContext
+from codling.engine.memory.mixture import log_total
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory
 from codling.engine.request import Mode, SamplingParams
@@ -176,7 +177,7 @@ def score_truth(
             recall.accept(token)
         logits_V = healing.mask(logits_V)
         healing.accept(token)
-        bits += (_log_total(logits_V) - float(logits_V[token])) / math.log(2)
+        bits += (log_total(logits_V) - float(logits_V[token])) / math.log(2)
         hits.append(int(logits_V.argmax()) == token)
     return _score(bits, hits, engine.tokenizer, prompt)
 
@@ -222,7 +223,7 @@ def answer_memory(
         recall.mix(row_V)
         row_V = healing.mask(row_V)
         ids.append(int(row_V.argmax()))
-        logprobs.append(float(row_V[ids[-1]]) - _log_total(row_V))
+        logprobs.append(float(row_V[ids[-1]]) - log_total(row_V))
         recall.accept(ids[-1])
         healing.accept(ids[-1])
         text = memory.tokenizer.decode(ids).removeprefix(prompt.lead)
@@ -242,12 +243,6 @@ def _finish(text: str, question: CommitQuestion, begun: float, logprobs: list[fl
     ms = 1000 * (time.perf_counter() - begun)
     sure = sum(logprobs) / max(1, len(logprobs))
     return ArmAnswer(tidy(text, question.n_lines), ms, sure)
-
-
-def _log_total(logits_V: NDArray[np.float32]) -> float:
-    """The natural logarithm of the sum of their exponentials."""
-    top = float(logits_V.max())
-    return top + math.log(float(np.exp(logits_V - np.float32(top)).sum(dtype=np.float64)))
 
 
 def _tail(tokenizer: Tokenizer, question: CommitQuestion, prompt: CommitPrompt) -> list[int]:

@@ -38,12 +38,16 @@ def fit_threshold(
 
 
 def choose_shown(
-    sure: Sequence[float], right: Sequence[bool], commits: Sequence[str]
+    sure: Sequence[float], right: Sequence[bool], groups: Sequence[str], wanted: float = WANTED
 ) -> NDArray[np.bool_]:
-    """For each answer whether it is shown, at the threshold of the half that it is not in."""
+    """For each answer whether it is shown, at the threshold of the half that it is not in.
+
+    `groups`: the commit or file of each answer, which is in one half as a whole.
+    """
     sure_N, right_N = np.array(sure, np.float64), np.array(right, bool)
-    second_N = np.array([zlib.crc32(c.encode()) % 2 == 1 for c in commits], bool)
+    second_N = np.array([zlib.crc32(g.encode()) % 2 == 1 for g in groups], bool)
     shown_N = np.zeros(len(sure_N), bool)
     for half_N in (second_N, ~second_N):
-        shown_N[half_N] = sure_N[half_N] >= fit_threshold(sure_N[~half_N], right_N[~half_N])
+        threshold = fit_threshold(sure_N[~half_N], right_N[~half_N], wanted)
+        shown_N[half_N] = sure_N[half_N] >= threshold
     return shown_N

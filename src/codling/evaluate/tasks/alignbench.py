@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.foreign_json import read_object
-from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.align import grade, score_align
 from codling.evaluate.task import (
     Problem,
@@ -20,9 +20,9 @@ from codling.evaluate.task import (
     Scores,
     Task,
     Verdict,
+    extract_said,
     read_lines,
 )
-from codling.grading.fences import strip_thoughts
 
 _DATA = Path("alignbench", "data", "data_v1.1_release.jsonl")
 
@@ -53,11 +53,6 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:  # noqa: ARG001
     return Prompt(messages=({"role": "user", "content": problem.data["question"]},))
 
 
-def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """What was said, without thoughts."""
-    return strip_thoughts(text).strip()
-
-
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Question | Verdict:
     """A question to the judge; no answer has no mark."""
     return grade(problem, answer, config) if answer else Verdict(mark=0.0, detail="no answer")
@@ -82,7 +77,7 @@ TASK = Task(
     about="683 Chinese questions, graded by a judge by the rules of their category",
     load=load,
     prompt=prompt,
-    extract=extract,
+    extract=extract_said,
     check=check,
     score=score,
     read_answers=read_answers,

@@ -13,10 +13,18 @@ from typing import Any
 from codling.core.errors import SourceError
 from codling.core.foreign_files import read_text
 from codling.core.foreign_json import read_rows
-from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.alpaca import BASELINE, compare, score_alpaca
-from codling.evaluate.task import Problem, Prompt, Question, Sampling, Scores, Task, Verdict
-from codling.grading.fences import strip_thoughts
+from codling.evaluate.task import (
+    Problem,
+    Prompt,
+    Question,
+    Sampling,
+    Scores,
+    Task,
+    Verdict,
+    extract_said,
+)
 
 _JUDGE = Path("evaluators_configs", "alpaca_eval_clf_gpt4_turbo", "alpaca_eval_clf.txt")
 
@@ -44,11 +52,6 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:  # noqa: ARG001
     return Prompt(messages=({"role": "user", "content": problem.data["instruction"]},))
 
 
-def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """What was said, without thoughts."""
-    return strip_thoughts(text).strip()
-
-
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Question | Verdict:
     """A question to the judge; no answer is worth nothing."""
     return compare(problem, answer, config) if answer else Verdict(mark=0.0, detail="no answer")
@@ -71,7 +74,7 @@ TASK = Task(
     about="805 instructions, preferred or not to GPT-4 Turbo's answers; length-controlled win rate",
     load=load,
     prompt=prompt,
-    extract=extract,
+    extract=extract_said,
     check=check,
     score=score,
     read_answers=read_answers,

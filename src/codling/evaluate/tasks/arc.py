@@ -19,9 +19,10 @@ from codling.evaluate.choices import (
     check_choice,
     extract_letter,
     make_problem,
+    sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
+from codling.evaluate.task import Problem, Prompt, Task, read_lines
 
 _SHOTS = 25
 
@@ -62,9 +63,7 @@ def _task(name: str, about: str, load: Callable[[Path, BenchmarkConfig], list[Pr
         prompt=prompt,
         extract=extract_letter,
         check=check_choice,
-        sampling=lambda _problem, style: Sampling(
-            max_tokens=16 if style == "base" else 512, stop=("\n",) if style == "base" else ()
-        ),
+        sampling=sample_choice,
         canonical=canonical_choice,
         takes=(),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.core.foreign_files import read_text
-from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.arena import BASELINE, compare, read_styles, score_arena
 from codling.evaluate.task import (
     Panel,
@@ -24,9 +24,9 @@ from codling.evaluate.task import (
     Scores,
     Task,
     Verdict,
+    extract_said,
     read_lines,
 )
-from codling.grading.fences import strip_thoughts
 
 _FOLDER = Path("arena-hard", "data", "arena-hard-v0.1")
 
@@ -52,11 +52,6 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:  # noqa: ARG
 def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:  # noqa: ARG001
     """The question."""
     return Prompt(messages=({"role": "user", "content": problem.data["question"]},))
-
-
-def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """What was said, without thoughts."""
-    return strip_thoughts(text).strip()
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Panel | Verdict:
@@ -97,7 +92,7 @@ TASK = Task(
     about="500 hard questions, won or lost against gpt-4-0314's answers before a judge",
     load=load,
     prompt=prompt,
-    extract=extract,
+    extract=extract_said,
     check=check,
     score=score,
     read_answers=read_answers,

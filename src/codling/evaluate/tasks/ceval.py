@@ -16,12 +16,13 @@ from codling.evaluate.choices import (
     canonical_choice,
     check_choice,
     extract_letter,
-    make_problem,
+    make_problems,
     place_of,
+    sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.tables import read_table
-from codling.evaluate.task import Problem, Sampling, Task
+from codling.evaluate.task import Problem, Task
 
 _HEAD = "以下是中国关于{subject}考试的单项选择题，请选出其中的正确答案。\n\n"  # noqa: RUF001
 _CUE = "\n答案："  # noqa: RUF001
@@ -41,10 +42,9 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
             head=_HEAD.format(subject=title), cue=_CUE, lead="",
             text_question="{question}" + _CUE, request="请只回答正确选项的字母。",
         )  # fmt: skip
-        problems += [
-            make_problem(f"{subject}/{i}", choice, solved, wording, subject)
-            for i, choice in enumerate(_choices(folder / "val" / f"{subject}_val.csv"))
-        ]
+        problems += make_problems(
+            subject, _choices(folder / "val" / f"{subject}_val.csv"), solved, wording
+        )
     if not problems:
         raise ConfigError(f"no subject or category {config.subset} in C-Eval")
     return problems
@@ -68,9 +68,7 @@ TASK = Task(
     prompt=ask_choice,
     extract=extract_letter,
     check=check_choice,
-    sampling=lambda _problem, style: Sampling(
-        max_tokens=16 if style == "base" else 512, stop=("\n",) if style == "base" else ()
-    ),
+    sampling=sample_choice,
     canonical=canonical_choice,
     mean_of_groups=True,
     takes=("subset",),

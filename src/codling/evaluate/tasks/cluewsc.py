@@ -16,9 +16,10 @@ from codling.evaluate.choices import (
     check_choice,
     extract_letter,
     make_problem,
+    sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.task import Problem, Prompt, Sampling, Task, read_lines
+from codling.evaluate.task import Problem, Prompt, Task, read_lines
 
 _QUESTION = "{text}\n问题：句中的“{pronoun}”指的是“{phrase}”吗？"  # noqa: RUF001
 _CUE = "\n回答："  # noqa: RUF001
@@ -64,9 +65,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract_letter,
     check=check_choice,
-    sampling=lambda _problem, style: Sampling(
-        max_tokens=16 if style == "base" else 512, stop=("\n",) if style == "base" else ()
-    ),
+    sampling=sample_choice,
     canonical=canonical_choice,
     takes=(),
 )

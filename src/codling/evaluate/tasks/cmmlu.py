@@ -15,12 +15,13 @@ from codling.evaluate.choices import (
     canonical_choice,
     check_choice,
     extract_letter,
-    make_problem,
+    make_problems,
     place_of,
+    sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.tables import read_table
-from codling.evaluate.task import Problem, Sampling, Task
+from codling.evaluate.task import Problem, Task
 
 _HEAD = "以下是关于{subject}的单项选择题，请直接给出正确答案的选项。\n\n"  # noqa: RUF001
 _CUE = "\n答案是："  # noqa: RUF001
@@ -43,10 +44,7 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
             head=_HEAD.format(subject=title), cue=_CUE, lead="",
             text_question="{question}" + _CUE, request="请只回答正确选项的字母。",
         )  # fmt: skip
-        problems += [
-            make_problem(f"{subject}/{i}", choice, solved, wording, subject)
-            for i, choice in enumerate(_choices(path))
-        ]
+        problems += make_problems(subject, _choices(path), solved, wording)
     if not problems:
         raise ConfigError(f"no CMMLU subject {config.subset} in {folder / 'test'}")
     return problems
@@ -70,9 +68,7 @@ TASK = Task(
     prompt=ask_choice,
     extract=extract_letter,
     check=check_choice,
-    sampling=lambda _problem, style: Sampling(
-        max_tokens=16 if style == "base" else 512, stop=("\n",) if style == "base" else ()
-    ),
+    sampling=sample_choice,
     canonical=canonical_choice,
     mean_of_groups=True,
     takes=("subset",),

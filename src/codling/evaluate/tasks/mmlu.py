@@ -18,11 +18,12 @@ from codling.evaluate.choices import (
     canonical_choice,
     check_choice,
     extract_letter,
-    make_problem,
+    make_problems,
     place_of,
+    sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.task import Problem, Sampling, Task
+from codling.evaluate.task import Problem, Task
 
 _HEAD = "The following are multiple choice questions (with answers) about {subject}.\n\n"
 _SHOTS = 5
@@ -37,10 +38,7 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
             continue
         solved = _choices(data_dir / "mmlu" / "dev" / f"{subject}_dev.csv")[:_SHOTS]
         wording = Wording(head=_HEAD.format(subject=subject.replace("_", " ")))
-        problems += [
-            make_problem(f"{subject}/{i}", choice, solved, wording, subject)
-            for i, choice in enumerate(_choices(path))
-        ]
+        problems += make_problems(subject, _choices(path), solved, wording)
     if not problems:
         raise SourceError(f"no MMLU files for this in {data_dir / 'mmlu' / 'test'}")
     return problems
@@ -67,9 +65,7 @@ TASK = Task(
     prompt=ask_choice,
     extract=extract_letter,
     check=check_choice,
-    sampling=lambda _problem, style: Sampling(
-        max_tokens=16 if style == "base" else 512, stop=("\n",) if style == "base" else ()
-    ),
+    sampling=sample_choice,
     canonical=canonical_choice,
     version=2,
     takes=("subset",),

@@ -12,7 +12,7 @@ from typing import Any
 
 from codling.core.errors import ConfigError
 from codling.core.foreign_json import parse_row
-from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_pair import BASELINE, compare, score_pairs
 from codling.evaluate.judging.mt_single import grade, score_single
 from codling.evaluate.task import (
@@ -24,9 +24,9 @@ from codling.evaluate.task import (
     Task,
     Turn,
     Verdict,
+    extract_said,
     read_lines,
 )
-from codling.grading.fences import strip_thoughts
 
 _TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
 
@@ -63,11 +63,6 @@ def follow_up(problem: Problem, turns: Sequence[Turn], config: BenchmarkConfig) 
     return Prompt(messages=(*first, said, {"role": "user", "content": problem.data["turns"][1]}))
 
 
-def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """What was said, without thoughts."""
-    return strip_thoughts(text).strip()
-
-
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Panel | Verdict:
     """Questions to the judge; a talk without any answer has 0."""
     answers = parse_row(answer, problem.id) if answer else []
@@ -100,7 +95,7 @@ TASK = Task(
     about="80 talks of two turns, graded by a judge (--subset pair: against a baseline's answers)",
     load=load,
     prompt=prompt,
-    extract=extract,
+    extract=extract_said,
     check=check,
     follow_up=follow_up,
     join=lambda answers: json.dumps(list(answers), ensure_ascii=False),
