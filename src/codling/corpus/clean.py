@@ -71,7 +71,7 @@ EDITS_SCHEMA = pa.schema(
 """Of a judged shard: what is replaced in its texts."""
 
 
-@stage("documents", version=4)
+@stage("documents", version=5)
 def clean(config: CleanConfig) -> Work:
     """Licence gate, quality filters, redaction of secrets, exact duplicates.
 

@@ -140,10 +140,8 @@ def _rust() -> tuple[str, str]:
     proxy = shutil.which("rustc")
     if proxy is None or Path(proxy).is_relative_to("/usr/bin"):
         return "/usr/bin/rustc", ""
-    found = subprocess.run(
-        [proxy, "--print", "sysroot"], capture_output=True, text=True, check=False
-    )
-    root = Path(found.stdout.strip() or "/usr")
+    found = _ask([proxy, "--print", "sysroot"])
+    root = Path((found.stdout.strip() if found else "") or "/usr")
     return str(root / "bin" / "rustc"), str(root)
 
 

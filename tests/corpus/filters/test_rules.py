@@ -134,6 +134,15 @@ def test_python_parses_where_it_has_a_syntax_tree(text: str) -> None:
 def test_shares_are_counted_by_hand() -> None:
     assert comment_share("/* abc */\nint x;\n", "c") == pytest.approx(7 / 12, abs=1e-3)
     assert comment_share("words", "no such language") is None
+
+
+def test_a_comment_in_a_string_on_one_line_is_no_comment() -> None:
+    globs = "const all = ['src/**/*.ts', \"*/\"];\nrun(all);\n"
+    assert comment_share(globs, "typescript") == 0.0
+    assert comment_share("fn f<'a>(x: &'a str) {} /* b */\n", "rust") == pytest.approx(
+        5 / 23, abs=1e-2
+    )
+    assert comment_share("f x' = {- a -} x'\n", "haskell") == pytest.approx(5 / 11, abs=1e-1)
     assert python_line_shares("import a\n\nprint(1)\n")["import-lines"] == 0.5
     assert repeated_share("a b c d e f g h i j " * 2) > 0
     assert repeated_share(" ".join(map(str, range(100)))) == 0

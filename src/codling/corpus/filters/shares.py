@@ -18,6 +18,8 @@ from codling.core.languages.table import LANGUAGES
 _WORD = re.compile(r"\w+")
 _HEX_WORD = re.compile(r"0[xX][0-9a-fA-F]+|(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}")
 N_GRAM = 10
+_STRING = r"""(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
+"""A string on one line, with its escapes."""
 
 
 def comment_share(text: str, language: str) -> float | None:
@@ -39,13 +41,15 @@ def comment_share(text: str, language: str) -> float | None:
 def comment_spans(text: str, language: str) -> list[tuple[int, int]]:
     """Where comments and Python docstrings begin and end, in order.
 
-    Told without a parser: what looks like a comment inside a string is one.
+    Told without a parser. Where comments begin with `/*` a string on one line hides what looks like
+    one in it (`"src/**/*.ts"`); strings over several lines and patterns between slashes do not.
 
-    >>> comment_spans("x=1\\n/* a\\nb */\\n", "c")
-    [(4, 13)]
+    >>> comment_spans("x=1\\n/* a\\nb */\\n", "c"), comment_spans("a = '/*' + '*/'", "css")
+    ([(4, 13)], [])
     """
     pattern = _comments(language)
-    return [match.span() for match in pattern.finditer(text)] if pattern else []
+    found = pattern.finditer(text) if pattern else ()
+    return [match.span() for match in found if match.lastgroup != "string"]
 
 
 _NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -114,6 +118,8 @@ def _comments(language: str) -> re.Pattern[str] | None:
     if row.block_comment is not None:
         opening, closing = map(re.escape, row.block_comment)
         forms.append(rf"{opening}[\s\S]*?{closing}")
+        if row.block_comment[0] == "/*":
+            forms.append(_STRING)
     if row.docstrings:
         forms.append(r'^[^\S\n]*[rR]?"""[\s\S]*?"""|^[^\S\n]*[rR]?\'\'\'[\s\S]*?\'\'\'')
     return re.compile("|".join(forms), re.MULTILINE)
