@@ -2,6 +2,7 @@
 # make serve  open what `make run` grew
 # make test   the tests; make check = lint, types, import contracts, tests that take under a second
 # make docs   the pages as one site, in build/site; make coverage = which lines the tests reach
+# make web    rebuilds the editor of the server's page from tools/web (needs node and npm)
 # make oldest the tests with the lowest versions that pyproject.toml allows: docs/install.md
 # make clean  remove what building and checking left; make clean-runs removes trained models
 
@@ -16,7 +17,7 @@ RUN := runs/stdlib
 NOT_LONG := -m 'not slow and not gpu and not long' --durations 5 --durations-min 2
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: run serve test oldest check lint slow coverage docs hooks clean clean-runs
+.PHONY: run serve test oldest check lint slow coverage docs web hooks clean clean-runs
 
 run: $(VENV)/installed
 	$(BIN)/codling grow --run-dir $(RUN) --minutes 5
@@ -43,6 +44,10 @@ coverage: $(VENV)/installed-dev
 docs: $(VENV)/installed-dev
 	$(BIN)/python tools/site_pages.py build/pages
 	$(BIN)/zensical build --strict --config-file mkdocs.yml
+
+web:
+	@command -v npm >/dev/null || { echo "make web needs node and npm; the file that it makes is committed"; exit 2; }
+	cd tools/web && npm ci --no-progress && node build.mjs
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

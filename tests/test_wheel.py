@@ -45,6 +45,8 @@ def test_the_wheel_holds_recipes_editors_and_every_file_of_the_source(wheel: Pat
     }
     assert source - inside == set()
     assert {"codling/recipes/tiny.toml", "codling/editors/vscode/settings.json"} <= inside
+    page = "codling/serve/web"
+    assert {f"{page}/codemirror.js", f"{page}/codemirror.LICENSES.txt"} <= inside
 
 
 def test_the_readme_in_the_wheel_shows_pictures_from_the_address_that_was_given(

@@ -114,3 +114,40 @@ def test_while_someone_types_prompts_begin_alike(n_lines: int) -> None:
         assert prompt.endswith(cursor.prefix[-100:])
         begins.add(prompt[:100])
     assert len(begins) <= 1 + len(typed) // (600 // 8)
+
+
+def test_each_file_in_front_has_its_reason(tmp_path: Path) -> None:
+    folder = write(tmp_path, {**FILES, "deep.py": "x = 1\n", "utils.py": "import deep\n"})
+    context = RepositoryContext(folder).lay_out(Cursor("main.py", PREFIX), budget=1000)
+    assert [(f.path, f.via, f.distance) for f in context.files] == [
+        ("deep.py", "utils.py", 2),
+        ("utils.py", "main.py", 1),
+        ("model.py", "main.py", 1),
+    ]
+    assert context.prompt.endswith("# main.py\n" + PREFIX)
+    assert context.left_out == ()
+
+
+def test_a_file_that_is_cut_or_finds_no_room_is_said(tmp_path: Path) -> None:
+    files = {
+        "near.py": "import far\n" + "a = 1\n" * 9,
+        "far.py": "b = 2\n" * 40,
+        "main.py": "import near\n",
+    }
+    repository = RepositoryContext(write(tmp_path, files))
+    cursor = Cursor("main.py", "import near\n")
+    whole = repository.lay_out(cursor, budget=1000)
+    assert [f.path for f in whole.files] == ["far.py", "near.py"]
+    cut = repository.lay_out(cursor, budget=230)
+    assert [(f.path, f.is_cut) for f in cut.files] == [("far.py", True), ("near.py", False)]
+    near_only = repository.lay_out(cursor, budget=104)
+    assert [f.path for f in near_only.files] == ["near.py"]
+    assert [(f.path, f.text) for f in near_only.left_out] == [("far.py", "")]
+
+
+def test_a_link_to_what_is_not_listed_is_not_read(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"a.py": "x = 1\n", ".env": "PASSWORD=hunter2\n"})
+    (folder / "link.py").symlink_to(folder / ".env")
+    (folder / "same.py").symlink_to(folder / "a.py")
+    tree = WorkingTree(folder)
+    assert (tree["link.py"], tree["same.py"]) == ("", "x = 1\n")

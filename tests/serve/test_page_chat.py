@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from serve.page_driver import value
 from serve.test_page import browser  # noqa: F401 -- the fixture
 from serve.tiny_server import Running
 
@@ -73,7 +74,7 @@ def test_markdown_is_elements_and_html_in_it_is_text(talk: Any) -> None:
 def test_code_goes_to_the_cursor_and_an_answer_is_made_again(talk: Any) -> None:
     talk.click("text=Insert into editor")
     expect(talk.locator("#editor")).to_be_visible()
-    assert "stack = Stack()" in talk.input_value("#text")
+    assert "stack = Stack()" in value(talk)
     talk.click("#tab-chat")
     talk.click("#again")
     expect(talk.locator("#chat-state")).to_have_text("done")

@@ -38,7 +38,7 @@ from codling.corpus.layout import file_text
 Measure = Callable[[str], int]
 """Length of a text in the unit of the budget: characters (`len`) or tokens."""
 
-_MAX_FILE_BYTES = 1_000_000
+MAX_FILE_BYTES = 1_000_000
 _STEPS = 8
 _SKIPPED_DIRS = frozenset(
     ("node_modules", "__pycache__", "site-packages", "venv", "env", "build", "dist", "target")
@@ -54,6 +54,36 @@ class Cursor(NamedTuple):
     """The file's text before the cursor, as it stands in the editor."""
     suffix: str = ""
     """The text after it: not part of the prompt, but its imports count."""
+
+
+class ContextFile(NamedTuple):
+    """A file in front of the cursor's, and why it is there."""
+
+    path: str
+    text: str
+    """As it stands in the prompt, with its path comment; empty for one that found no room."""
+    via: str
+    """The file that imports it: the cursor's file, or another one in front of it."""
+    distance: int
+    """Imports between the cursor's file and this one; 1 is imported directly."""
+    is_cut: bool = False
+    """Whether its beginning is left out."""
+
+
+class CursorContext(NamedTuple):
+    """A prompt in its parts."""
+
+    files: tuple[ContextFile, ...]
+    """In the order of the prompt."""
+    here: str
+    """The cursor's file up to the cursor, with its path comment."""
+    left_out: tuple[ContextFile, ...] = ()
+    """What the cursor's file depends on and what found no room, the nearest first."""
+
+    @property
+    def prompt(self) -> str:
+        """The whole text."""
+        return "".join(file.text for file in self.files) + self.here
 
 
 def context_prompt(
@@ -72,7 +102,7 @@ def context_prompt(
     from b import x
     y =
     """
-    return _prompt(_Graph(files), cursor, budget, measure)
+    return _lay_out(_Graph(files), cursor, budget, measure).prompt
 
 
 class WorkingTree(Mapping[str, str]):
@@ -125,14 +155,25 @@ class WorkingTree(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._paths)
 
+    def place(self, path: str) -> Path:
+        """Where a listed file lies, without links; KeyError if it is not listed, or is a link to
+        what is not."""
+        if path not in self._paths:
+            raise KeyError(path)
+        real = (self.folder / path).resolve()
+        if not real.is_relative_to(self.folder):
+            raise KeyError(path)
+        if real.relative_to(self.folder).as_posix() not in self._paths:
+            raise KeyError(path)
+        return real
+
     def _read(self, path: str) -> str:
-        place = self.folder / path
         try:
-            inside = place.resolve().is_relative_to(self.folder)
-            if not inside or not place.is_file() or place.stat().st_size > _MAX_FILE_BYTES:
+            place = self.place(path)
+            if not place.is_file() or place.stat().st_size > MAX_FILE_BYTES:
                 return ""
             return place.read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        except (KeyError, OSError):
             return ""
 
     def _git_files(self) -> list[str]:
@@ -165,10 +206,14 @@ class RepositoryContext:
 
         Raises SourceError if it lies outside the repository.
         """
+        return self.lay_out(cursor, budget=budget, measure=measure).prompt
+
+    def lay_out(self, cursor: Cursor, *, budget: int, measure: Measure = len) -> CursorContext:
+        """The same in its parts, each with its reason."""
         if self.tree.refresh():
             self._graph = _Graph(self.tree, self.tree.stamp)
         cursor = cursor._replace(path=self.inside(cursor.path))
-        return _prompt(self._graph, cursor, budget, measure)
+        return _lay_out(self._graph, cursor, budget, measure)
 
     def inside(self, path: Path | str) -> str:
         """`path` relative to the repository's root."""
@@ -187,7 +232,7 @@ class SnapshotContext:
 
     def prompt(self, cursor: Cursor, *, budget: int, measure: Measure = len) -> str:
         """As `context_prompt`."""
-        return _prompt(self._graph, cursor, budget, measure)
+        return _lay_out(self._graph, cursor, budget, measure).prompt
 
 
 class _Graph:
@@ -215,24 +260,53 @@ class _Graph:
         return Dependencies(languages, lambda p: text if p == path else self.files[p]).of(path)
 
 
-def _prompt(graph: _Graph, cursor: Cursor, budget: int, measure: Measure) -> str:
+def _lay_out(graph: _Graph, cursor: Cursor, budget: int, measure: Measure) -> CursorContext:
     path, prefix, suffix = cursor
     language = detect(path, prefix[:SNIFF_BYTES].encode()) or ""
     here = file_text(language, path, "") + prefix
     room = budget - measure(here)
     if room < 0:
-        return _cut_start_in_steps(prefix, budget, measure)
+        return CursorContext((), _cut_start_in_steps(prefix, budget, measure))
     near = _by_distance(graph, path, prefix + suffix)
-    chosen, first = _fit_files(graph, near, room, budget, measure)
-    prompt = first + "".join(chosen[p] for p in _in_order(graph, sorted(chosen))) + here
+    whole, cut = _fit_files(graph, list(near), room, budget, measure)
+    paths = [*cut, *_in_order(graph, sorted(whole))]
+    files = [_explain(near, path, p, (cut | whole)[p], is_cut=p in cut) for p in paths]
+    left = [_explain(near, path, p) for p in near if p not in paths]
+    context = CursorContext(tuple(files), here, tuple(left))
     # Tokens of joined texts may be more than the sum of their parts.
-    return prompt if measure(prompt) <= budget else _cut_start(prompt, budget, measure)
+    prompt = context.prompt
+    n_over = (
+        0 if measure(prompt) <= budget else len(prompt) - len(_cut_start(prompt, budget, measure))
+    )
+    return _without_start(context, n_over) if n_over else context
+
+
+def _explain(
+    near: Mapping[str, str], cursor_path: str, path: str, text: str = "", *, is_cut: bool = False
+) -> ContextFile:
+    distance, via = 1, near[path]
+    while via != cursor_path:
+        distance, via = distance + 1, near[via]
+    return ContextFile(path, text, near[path], distance, is_cut)
+
+
+def _without_start(context: CursorContext, n_chars: int) -> CursorContext:
+    """The context without the first characters of its prompt."""
+    files = list(context.files)
+    left_out = list(context.left_out)
+    while files and n_chars >= len(files[0].text):
+        n_chars -= len(files[0].text)
+        left_out.append(files.pop(0)._replace(text="", is_cut=False))
+    if files:
+        files[0] = files[0]._replace(text=files[0].text[n_chars:], is_cut=True)
+    here = context.here if files else context.here[n_chars:]
+    return CursorContext(tuple(files), here, tuple(left_out))
 
 
 def _fit_files(
     graph: _Graph, near: Sequence[str], room: int, budget: int, measure: Measure
-) -> tuple[dict[str, str], str]:
-    """The first of the files that fit, and the end of the next one, which fits in part."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts of the first files that fit, and the end of the next one, which fits in part."""
     chosen: dict[str, str] = {}
     sizes: list[int] = []
     for each in near:
@@ -241,25 +315,27 @@ def _fit_files(
         if sum(sizes) > room:
             break
     else:
-        return chosen, ""
+        return chosen, {}
     left = room - room % max(1, budget // _STEPS)  # typing does not change it at every character
-    for n, text in enumerate(chosen.values()):
+    for n, (path, text) in enumerate(chosen.items()):
         if sizes[n] > left:
             kept = {p: chosen[p] for p in near[:n]}
-            return kept, _cut_start(text, left, measure, whole_lines=True)
+            end = _cut_start(text, left, measure, whole_lines=True)
+            return kept, {path: end} if end else {}
         left -= sizes[n]
     raise AssertionError("what does not fit into more does not fit into less")
 
 
-def _by_distance(graph: _Graph, path: str, text: str) -> list[str]:
-    """All files that `path` depends on, the directly imported ones first, itself left out."""
-    found = dict.fromkeys(graph.of_text(path, text))
+def _by_distance(graph: _Graph, path: str, text: str) -> dict[str, str]:
+    """All files that `path` depends on, the directly imported ones first, itself left out, each
+    with the file that imports it."""
+    found = dict.fromkeys(graph.of_text(path, text), path)
     for each in iter(waiting := list(found)):
         for target in graph.of(each):
             if target not in found and target != path:
-                found[target] = None
+                found[target] = each
                 waiting.append(target)
-    return list(found)
+    return found
 
 
 def _in_order(graph: _Graph, paths: Sequence[str]) -> Iterator[str]:

@@ -30,7 +30,7 @@ from codling.checkpoint.of_run import model_and_adapter
 from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.checkpoint.verify import check_files
 from codling.core.errors import CheckpointError, RequestError
-from codling.corpus.context import Cursor, RepositoryContext, SnapshotContext
+from codling.corpus.context import Cursor, CursorContext, RepositoryContext, SnapshotContext
 from codling.engine.config import Precision
 from codling.engine.draft import DraftSource
 from codling.engine.engine import Engine
@@ -236,13 +236,22 @@ class TextEngine:
         The layout is that of training samples; what does not fit is left out at the far end. With
         `insert` the text after the cursor is part of the prompt, as in insert_prompt.
         """
-        room = max(self.max_length - max_tokens, self.max_length // 2) - _N_MARKS
+        room = self._context_room(cursor, insert, max_tokens)
+        text = repository.prompt(cursor, budget=room, measure=self._n_tokens)
         if not insert:
-            text = repository.prompt(cursor, budget=room, measure=self._n_tokens)
             return self.cursor_prompt(text)
-        n_after = min(self._n_tokens(cursor.suffix), room // 4)
-        text = repository.prompt(cursor, budget=room - n_after, measure=self._n_tokens)
         return self.insert_prompt(text, cursor.suffix, max_tokens=max_tokens)
+
+    def repository_context(
+        self, repository: LiveRepository, cursor: Cursor, *, insert: bool, max_tokens: int
+    ) -> CursorContext:
+        """What `repository_prompt` puts in front of the cursor, and why."""
+        room = self._context_room(cursor, insert, max_tokens)
+        return repository.lay_out(cursor, budget=room, measure=self._n_tokens)
+
+    def _context_room(self, cursor: Cursor, insert: bool, max_tokens: int) -> int:
+        room = max(self.max_length - max_tokens, self.max_length // 2) - _N_MARKS
+        return room - (min(self._n_tokens(cursor.suffix), room // 4) if insert else 0)
 
     def chat_prompt(
         self,

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from codling.core.errors import SourceError
-from codling.corpus.context import Cursor
+from codling.corpus.context import Cursor, CursorContext
 from codling.engine.form import Form
 from codling.engine.request import Delta, Mode, SamplingParams, TokenLogprob
 from codling.serve.side_work import Check
@@ -53,12 +53,21 @@ class Backend(Protocol):
     can_heal: bool
     """Whether an answer can be held to begin with the end of its prompt (tokens/healing.py)."""
 
+    @property
+    def repository(self) -> "LiveRepository | None":
+        """The repository that is followed."""
+        ...
+
     def context_prompt(self, cursor: Cursor, wanted: int) -> list[int] | None:
         """The prompt at a cursor of the repository that is followed, with the files in front that
         its file depends on; None where none is followed or the file is not of it.
 
         It inserts where the model can, and else continues. `wanted`: tokens to be generated.
         """
+        ...
+
+    def explain_context(self, cursor: Cursor, wanted: int) -> CursorContext | None:
+        """What `context_prompt` puts in front of the cursor and why; None where it gives none."""
         ...
 
     async def open(
@@ -123,24 +132,42 @@ class LocalBackend:
     ) -> None:
         """`repository` is closed with the engine."""
         self.engine = engine
-        self.repository = repository
+        self._repository = repository
         self.name = name or engine.name
         self.tokenizer: Tokenizer = engine.tokenizer
         self.chat_format: ChatFormat = engine.chat_format
         self.max_length: int = engine.max_length
 
+    @property
+    def repository(self) -> "LiveRepository | None":
+        """See Backend."""
+        return self._repository
+
     def context_prompt(self, cursor: Cursor, wanted: int) -> list[int] | None:
         """See Backend."""
-        if self.repository is None:
-            return None
-        try:
-            self.repository.inside(cursor.path)
-        except SourceError:
+        if self.repository is None or not self._is_inside(cursor.path):
             return None
         engine = self.engine
         return engine.repository_prompt(
             self.repository, cursor, insert=engine.can_insert, max_tokens=wanted
         )
+
+    def explain_context(self, cursor: Cursor, wanted: int) -> CursorContext | None:
+        """See Backend."""
+        if self.repository is None or not self._is_inside(cursor.path):
+            return None
+        engine = self.engine
+        return engine.repository_context(
+            self.repository, cursor, insert=engine.can_insert, max_tokens=wanted
+        )
+
+    def _is_inside(self, path: str) -> bool:
+        assert self.repository is not None
+        try:
+            self.repository.inside(path)
+        except SourceError:
+            return False
+        return True
 
     async def open(
         self, prompt_ids: Sequence[int], params: SamplingParams, mode: Mode

@@ -103,7 +103,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def _from_validation(error: RequestValidationError) -> ApiError:
     first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part != "body"]
+    where = [str(part) for part in first["loc"][1:]]  # after body or query
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "")
         return ApiError(400, f"the body is not valid JSON: {reason}".rstrip(": "))

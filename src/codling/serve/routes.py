@@ -21,6 +21,7 @@ from codling.serve.chat import chat
 from codling.serve.completions import complete
 from codling.serve.errors import ApiError
 from codling.serve.infill import infill, native_completion
+from codling.serve.repository import ContextRequest, explain, list_files, show_file
 from codling.serve.responses import respond
 from codling.serve.schema import (
     ChatRequest,
@@ -52,6 +53,7 @@ def add_routes(app: FastAPI, server: Server) -> None:
     _add_completions(app, server)
     _add_responses(app, server)
     _add_tokenizing(app, server)
+    _add_repository(app, server)
     _add_models(app, server)
     _add_operations(app, server)
     _add_page(app)
@@ -130,6 +132,21 @@ def _add_tokenizing(app: FastAPI, server: Server) -> None:
     app.post("/detokenize", summary="The text of ids")(text)
     app.post("/apply-template", summary="The prompt of a dialogue")(prompt)
     app.get("/slots", summary="What runs, as llama.cpp tells it")(show_slots)
+
+
+def _add_repository(app: FastAPI, server: Server) -> None:
+    async def files(request: Request) -> Response:
+        return await list_files(request, server)
+
+    async def file(request: Request, path: str) -> Response:
+        return await show_file(request, path, server)
+
+    async def context(request: Request, asked: ContextRequest) -> Response:
+        return await explain(request, asked, server)
+
+    app.get("/v1/repository", summary="The files of the repository")(files)
+    app.get("/v1/repository/file", summary="One of them")(file)
+    app.post("/v1/repository/context", summary="What a cursor is shown of others")(context)
 
 
 def note_outcome(id: str, told: OutcomeRequest, server: Server) -> Response:

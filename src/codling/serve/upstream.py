@@ -18,7 +18,7 @@ import httpx
 from codling.checkpoint.hub import local_path
 from codling.core.errors import ConfigError, RequestError, SourceError
 from codling.core.foreign_json import parse_row
-from codling.corpus.context import Cursor
+from codling.corpus.context import Cursor, CursorContext
 from codling.engine.form import Form
 from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
 from codling.engine.stream import LeadFilter
@@ -39,6 +39,7 @@ class UpstreamBackend:
     """The Backend of a model that another server runs."""
 
     can_heal = False
+    repository = None
 
     def __init__(  # noqa: PLR0913 - where it is, and what is known of its model
         self,
@@ -83,6 +84,10 @@ class UpstreamBackend:
 
     def context_prompt(self, _: Cursor, __: int) -> list[int] | None:
         """None: no repository is followed here."""
+        return None
+
+    def explain_context(self, _: Cursor, __: int) -> CursorContext | None:
+        """None, for the same reason."""
         return None
 
     def forget(self, _: str, __: str | None) -> bool:

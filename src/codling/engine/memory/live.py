@@ -11,12 +11,13 @@ Not here: the search (index.py), the layout (corpus/context.py), a memory as an 
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from codling.core.languages.table import detect
 from codling.core.log import say
-from codling.corpus.context import Cursor, Measure, RepositoryContext, WorkingTree
+from codling.corpus.context import Cursor, CursorContext, Measure, RepositoryContext, WorkingTree
 from codling.corpus.filters import marks
 from codling.corpus.licenses.notices import (
     LicenseConfig,
@@ -58,9 +59,33 @@ class LiveRepository:
         with self._prompting:
             return self._context.prompt(cursor, budget=budget, measure=measure)
 
+    def lay_out(self, cursor: Cursor, *, budget: int, measure: Measure = len) -> CursorContext:
+        """As RepositoryContext; from any thread."""
+        with self._prompting:
+            return self._context.lay_out(cursor, budget=budget, measure=measure)
+
     def inside(self, path: str) -> str:
         """`path` relative to the folder; SourceError if it lies outside."""
         return self._context.inside(path)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self._tree.folder.name
+
+    def files(self) -> dict[str, int]:
+        """The files that are known and can be shown, listed anew, with their sizes in bytes."""
+        self.refresh()
+        sizes = {}
+        for path in self._tree:
+            with suppress(KeyError, OSError, UnicodeEncodeError):
+                path.encode()  # git names may hold bytes that are no text
+                sizes[path] = self._tree.place(path).stat().st_size
+        return sizes
+
+    def place(self, path: str) -> Path:
+        """Where a listed file lies, without links; KeyError for all others."""
+        return self._tree.place(path)
 
     def forget(self, path: str, repo: str | None = None) -> bool:
         """Nothing comes from this file any more, whatever becomes of it; whether it was known."""

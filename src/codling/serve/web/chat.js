@@ -1,11 +1,10 @@
 // The chat tab: a dialogue, streamed. Text from the model is shown as text, never as HTML.
 
 import { Stopwatch, stream } from "./api.js";
-import { kindOf, paint } from "./highlight.js";
+import { kindOf, paint } from "./languages.js";
 import { render } from "./markdown.js";
 
 const KEPT = "codling.dialogue";
-const NAMES = { python: "py", py: "py", javascript: "js", typescript: "ts", rust: "rs", bash: "sh", shell: "sh" };
 
 export class Chat {
   constructor(parts, { temperature, onStats, onInsert }) {
@@ -171,7 +170,7 @@ function codeBlock({ language, text }, onInsert) {
   caption.append(actions);
   const pre = document.createElement("pre");
   pre.tabIndex = 0;
-  paint(pre, text, kindOf(`x.${NAMES[language.toLowerCase()] ?? language}`));
+  paint(pre, text, kindOf(language));
   figure.append(caption, pre);
   return figure;
 }
