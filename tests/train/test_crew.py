@@ -15,7 +15,8 @@ from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig, OptimizerConfig
 from codling.train.crew import Crew, choose_members
-from codling.train.loader import Batches
+from codling.train.loader import Batch, Batches
+from codling.train.loss import IGNORED
 from codling.train.optim.flat import ParameterSpan
 from codling.train.optim.muon import share_out
 from codling.train.summary import METRICS
@@ -71,6 +72,30 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path: Path, accumu
         runs[2][0].model.parameters(), runs[1][0].model.parameters(), strict=True
     ):
         torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=0)
+
+
+def answering(number: int) -> Batch:
+    """Rows of which so many targets count as in answers: the first row's few, the last one's most;
+    two batches are an update."""
+    inputs_BL, targets_BL = counting(number)
+    targets_BL[0, :14], targets_BL[1], targets_BL[2, 9:] = IGNORED, IGNORED, IGNORED
+    documents_BL = (torch.arange(16) >= 5).long().expand(4, 16).contiguous()
+    return inputs_BL, targets_BL, documents_BL, torch.tensor(0.7 if number % 2 else 1.3)
+
+
+def test_answers_of_uneven_length_weigh_as_in_one_process(tmp_path: Path) -> None:
+    adamw = OptimizerConfig(name="adamw", learning_rate=1e-3, eps=1e-6)
+    for n in (1, 2, 4):
+        folder = tmp_path / str(n)
+        run = trainer(
+            folder, n, answering, precision="fp32", optimizer=adamw, accumulate=2, threads=1
+        )
+        run.run()
+    for name in ("2", "4"):
+        assert losses(tmp_path / name) == pytest.approx(losses(tmp_path / "1"), abs=2e-6)
+        norms = [row["grad_norm"] for row in read_json_lines(tmp_path / name / METRICS)]
+        alone = [row["grad_norm"] for row in read_json_lines(tmp_path / "1" / METRICS)]
+        assert norms == pytest.approx(alone, rel=1e-4)
 
 
 def torn_at(step: int, how: Callable[[], None]) -> Batches:

@@ -88,9 +88,7 @@ def tune(config: TuneConfig) -> Work:
     fitted = fit_update(config, answers.n_rows, len(answers.windows), ranks.n_ranks)
     trainer = Trainer(
         model,
-        lambda number: answers.windows.micro_batch(
-            number, fitted.batch_size, fitted.accumulate, ranks
-        ),
+        lambda i: answers.windows.micro_batch(i, fitted.batch_size, fitted.accumulate, ranks),
         count_steps(fitted, config.epochs, len(answers.windows)),
         draft.path,
         heldout=_heldout(config, meta, context),
@@ -100,14 +98,15 @@ def tune(config: TuneConfig) -> Work:
         patience=config.patience,
         layout=RankLayout(fsdp=ranks.n_ranks) if config.shard and ranks.n_ranks > 1 else None,
         on_heldout=lambda step: samples.ask(model, step, write=ranks.is_main),
+        crew=True,
     )
     summary = trainer.run()
     if ranks.is_main:
         publish(draft, model, config, path, tokenizer.fim_mode)
         _save_turns(draft, config, tokenizer)
         samples.publish(_heldout_losses(draft.path, summary))
-        counts = {"parameters": made.n_parameters, "trained": made.n_trained}
-        draft.counts |= counts | asdict(summary) | answers.counts
+        draft.counts |= {"parameters": made.n_parameters, "trained": made.n_trained}
+        draft.counts |= asdict(summary) | answers.counts
         draft.counts |= validation_bits(summary, answers.n_counted, answers.n_bytes)
 
 

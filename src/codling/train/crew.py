@@ -36,7 +36,7 @@ from codling.core.threads import available_cores
 from codling.model.device import choose_device
 from codling.model.transformer import Transformer
 from codling.train.config import LoopConfig
-from codling.train.loader import Batch, Batches
+from codling.train.loader import Batches, take_part
 
 _ORDER = struct.Struct("<Bqdd")
 _GO = b"\1"
@@ -93,15 +93,7 @@ class Crew:
 
     def share(self, batches: Batches) -> Batches:
         """This member's rows of every batch."""
-
-        def own(number: int) -> Batch:
-            batch = batches(number)
-            if self.n == 1:
-                return batch
-            each = batch[0].shape[0] // self.n
-            return tuple(t[self.rank * each : (self.rank + 1) * each] for t in batch)
-
-        return own
+        return lambda number: take_part(batches(number), self.rank, self.n)
 
     def cut(self, length: int) -> slice:
         """This member's part of so many elements."""

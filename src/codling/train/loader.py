@@ -13,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from codling.train.loss import IGNORED
+
 Batch = tuple[Tensor, ...]
 """Inputs and targets [B, L]; of rows with several documents also the number of each token's
 document [B, L], and the weight of the batch's mean loss [] among those of its update."""
@@ -20,6 +22,29 @@ Batches = Callable[[int], Batch]
 """Micro-batch number -> batch; a pure function, so that runs can resume."""
 Clock = Callable[[], float]
 """Seconds since some moment."""
+
+
+def take_part(batch: Batch, rank: int, n: int) -> Batch:
+    """The rows of one of `n` members; the mean of the members' losses is the batch's.
+
+    Where not all targets count, a part weighs as much as it has of those that do.
+
+    >>> rows, ends = torch.zeros(2, 3), torch.tensor([[IGNORED, 5, 7], [IGNORED, IGNORED, 9]])
+    >>> [float(take_part((rows, ends, rows, torch.tensor(3.0)), i, 2)[3]) for i in (0, 1)]
+    [4.0, 2.0]
+    """
+    if n == 1:
+        return batch
+    each = batch[0].shape[0] // n
+    rows = slice(rank * each, (rank + 1) * each)
+    match batch:
+        case (inputs_BL, targets_BL, documents_BL, weight):
+            counted_BL = targets_BL != IGNORED
+            share = counted_BL[rows].sum() / counted_BL.sum().clamp(min=1)
+            own = inputs_BL[rows], targets_BL[rows], documents_BL[rows]
+            return *own, weight * (n * share)
+        case _:
+            return tuple(each_BL[rows] for each_BL in batch)
 
 
 class Loader:

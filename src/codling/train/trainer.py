@@ -111,7 +111,7 @@ class Trainer:
         held-out loss, the first included; after `patience` measurements without a lower one the run
         ends. `on_heldout` is called after each of them with the number of steps. `make_step` makes
         another loss; `layout`: how the ranks share the model. `crew`: processes may share a
-        batch, whose tensors are [B, L] and whose targets all count. `clock` gives seconds.
+        batch; see take_part. `clock` gives seconds.
         """
         self.config, self.bytes_per_token, self.folder = config, bytes_per_token, folder
         self.ranks, self.clock = ranks or Ranks(), clock
