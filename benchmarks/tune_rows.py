@@ -6,8 +6,8 @@ DATA holds mbpp-deepseek/mbpp.jsonl.gz and gsm8k/train.jsonl.gz. Of MBPP tasks 6
 its published training split; tasks 11 to 510, which are evaluated, and 511 to 600, its validation
 split, are never read into a row. --test writes the evaluated tasks, so that `codling data dialogues
 --benchmarks` leaves out what repeats them. A task is asked in the benchmark's own words, every
-fourth a second time after the three solved examples that the benchmark shows. GSM8K's rows are
-asked as they stand, so many of them as --math says.
+second a second time after three solved examples, as the benchmark asks: here three other tasks of
+the training split. GSM8K's rows are asked as they stand, so many of them as --math says.
 
 Not here: tuning (codling tune) and evaluating (codling evaluate mbpp).
 """
@@ -15,12 +15,14 @@ Not here: tuning (codling tune) and evaluating (codling evaluate mbpp).
 import argparse
 import gzip
 import json
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _TRAINING, _TESTED = range(601, 975), range(11, 511)
-_SHOTS = (2, 3, 4)
+_N_SHOTS, _WITH_SHOTS = 3, 2
+"""Examples before a question, and of how many tasks one is asked after some."""
 _TASK = (
     "You are an expert Python programmer, and here is your task: {text} "
     "Your code should pass these tests:\n\n{tests}\n"
@@ -50,17 +52,20 @@ def main() -> None:
 
 
 def mbpp_rows(tasks: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
-    """The training split as instruction and output, every fourth task also after the examples."""
-    by_id = {task["task_id"]: task for task in tasks}
-    shots = "\n\n".join(
-        f"{_ask(by_id[number])}[BEGIN]\n{_code(by_id[number])}\n[DONE]" for number in _SHOTS
-    )
-    for number in _TRAINING:
-        task = by_id[number]
+    """The training split as instruction and output, every second task also after examples."""
+    training = [task for task in tasks if task["task_id"] in _TRAINING]
+    generator = random.Random(0)
+    for number, task in enumerate(training):
         answer = f"```python\n{_code(task)}\n```"
         yield {"instruction": f"{_ask(task)}\n{_CLOSING}", "output": answer}
-        if number % 4 == 0:
+        if number % _WITH_SHOTS == 0:
+            others = [each for each in training if each is not task]
+            shots = "\n\n".join(map(_solved, generator.sample(others, _N_SHOTS)))
             yield {"instruction": f"{shots}\n\n{_ask(task)}\n{_CLOSING}", "output": answer}
+
+
+def _solved(task: Mapping[str, Any]) -> str:
+    return f"{_ask(task)}[BEGIN]\n{_code(task)}\n[DONE]"
 
 
 def _ask(task: Mapping[str, Any]) -> str:

@@ -59,6 +59,15 @@ def test_the_family_says_it_so(family: str) -> None:
     assert template_of(family).render(messages) == GOLDEN[family]
 
 
+def test_starcoder2_has_the_published_system_text_where_a_dialogue_has_none() -> None:
+    # What CHAT_TEMPLATE of bigcode-project/starcoder2-self-align gives under transformers.
+    assert template_of("starcoder2").render([ASK, ANSWER, ASK]) == (
+        f"{END}You are an exceptionally intelligent coding assistant that consistently delivers "
+        "accurate and reliable responses to user instructions.\n\n### Instruction\n1+2?\n\n"
+        f"### Response\n3{END}\n\n### Instruction\n1+2?\n\n### Response\n"
+    )
+
+
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_an_answer_is_the_prompt_and_ends_where_the_engine_stops(family: str) -> None:
     template, row = template_of(family), FAMILIES[family]
