@@ -38,9 +38,9 @@ class Settings:
 
 
 def check(checks: RowChecks, **row: Any) -> str:
-    """The reason for which a row leaves, or nothing."""
+    """The reason for which a row leaves, or nothing: then it is counted."""
     try:
-        checks.check(read_dialogue(row), row)
+        checks.count(checks.check(read_dialogue(row), row), row)
     except RowError as error:
         return error.reason
     return ""

@@ -206,6 +206,8 @@ def test_an_answer_too_long_is_left_out_and_counted(
     ]
     assert artifact.counts["answers_too_long"] == 2
     assert artifact.counts["dropped"] == {"answer-too-long": 1}
+    report = (artifact.path / "report.md").read_text()
+    assert "2 rows were read and 1 stay: 3 documents" in report
 
 
 def test_a_template_that_rewrites_old_turns_makes_a_document_of_each_answer(
@@ -344,6 +346,19 @@ def test_rows_without_any_answer_are_one_line(
     with pytest.raises(SystemExit) as stopped:
         main(["data", "dialogues", str(tmp_path / "none.jsonl"), "--tokenizer-dir", str(tmp_path)])
     assert stopped.value.code == 2
+
+
+def test_a_mistake_leaves_nothing_that_stands_in_the_way_of_the_next_try(
+    made: Callable[..., Artifact],
+) -> None:
+    for rows in ([], [{"text": "x"}]):
+        with pytest.raises(SourceError, match="can be learnt"):
+            made(rows)
+    with pytest.raises(SourceError, match="all 2 documents that stay are held out"):
+        made([{"instruction": f"{i}?", "output": "3"} for i in (1, 2)], heldout_share=0.999999)
+    with pytest.raises(TokenizerError, match="v2's answers end with eos"):
+        made([{"instruction": "1+2?", "output": "3"}], template="chatml")
+    assert made([{"instruction": "1+2?", "output": "3"}]).counts["documents"] == 1
 
 
 def test_a_json_list_is_read_too(made: Callable[..., Artifact], tmp_path: Path) -> None:

@@ -181,10 +181,14 @@ def read_deepspeed(
         lines.append(f"{path}: no effect, codling knows no {', '.join(unknown)}")
     if config.get(f"{_SHARDING}stage") == 3:
         found["fsdp"] = "full_shard"
+        held = (
+            f"each of {n_ranks} processes holds its share of the weights, by FSDP2"
+            if n_ranks > 1
+            else "which one process alone does not need"
+        )
         lines.append(
-            f"{path}: ZeRO stage 3, each of {n_ranks} processes holds its share of the weights (by "
-            "FSDP2; the other keys of zero_optimization have no effect); the final folder holds "
-            "whole weights, where ZeRO-3 left empty ones"
+            f"{path}: ZeRO stage 3, {held} (the other keys of zero_optimization have no effect); "
+            "the final folder holds whole weights, where ZeRO-3 left empty ones"
         )
     elif sharding:
         lines.append(

@@ -107,7 +107,10 @@ class RowChecks:
         self._index = make_index(self._texts, MatchLimits()) if self._texts else None
 
     def check(self, dialogue: Dialogue, row: object) -> Dialogue:
-        """The dialogue as it stays; RowError with the first reason for which it leaves."""
+        """The dialogue as it stays; RowError with the first reason for which it leaves.
+
+        It is not counted yet: it may turn out too long (`count`).
+        """
         self._refuse_equal(dialogue)
         _refuse_cut(dialogue, row)
         self._refuse_language(dialogue)
@@ -115,7 +118,6 @@ class RowChecks:
         self._refuse_benchmark(dialogue)
         kept = self._without_secrets(dialogue)
         self._refuse_similar(kept)
-        self.count(kept, row)
         return kept
 
     def count(self, dialogue: Dialogue, row: object) -> None:

@@ -181,7 +181,8 @@ class DialogueEncoder:
                 return at
         raise TokenizerError(
             "the chat template ends an answer with none of the tokens at which the model stops "
-            f"({', '.join(sorted(self._stops))}); name one that does with --template"
+            f"({', '.join(sorted(self._stops))}); name one that does with --template: v2's answers "
+            "end with eos"
         )
 
     def _ids_of(self, whole: Sequence[tuple[str, bool]], since: int, until: int) -> list[int]:

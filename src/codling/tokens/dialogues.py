@@ -14,6 +14,7 @@ Not here: tuning (posttrain/tune.py).
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -138,6 +139,8 @@ runs/app/dialogues
                     continue
                 for document in documents:
                     writer.add(file, number, split, document)
+        _say_dropped(writer.dropped)
+        _refuse_nothing(writer, config)
     _publish(draft, writer, labeller, config)
 
 
@@ -166,10 +169,10 @@ class _Labeller:
         dialogue = read_dialogue(row)
         if self.encoder is None:
             documents = [self._label_published(row)]
-            self.checks.count(dialogue, row)
         else:
             dialogue = self.checks.check(dialogue, row)
             documents = self.encoder.documents(dialogue)
+        self.checks.count(dialogue, row)
         self.shapes[dialogue.shape] += 1
         self.n_unlabelled += sum(document.n_counted == 0 for document in documents)
         self.n_cut += sum(document.is_cut and document.n_counted > 0 for document in documents)
@@ -219,8 +222,13 @@ class _DialogueWriter:
             self.streams[split] = _OpenStream(ids, mask)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.open_files.close()
+        if kind is not None:
+            # Nothing can go on with them: left behind, they would look like unfinished work.
+            for stream in self.streams.values():
+                for file in (stream.ids, stream.mask):
+                    Path(file.name).unlink()
 
     def add(self, file: Path, number: int, split: Split, document: Labelled) -> None:
         """Append one document to its stream."""
@@ -257,13 +265,6 @@ def _publish(
     write_table(draft.file("index-00000.parquet"), table)
     write_json_lines(draft.file(DROPPED), writer.dropped)
     reasons = Counter(entry["reason"] for entry in writer.dropped)
-    for reason, n in reasons.most_common():
-        first = next(entry for entry in writer.dropped if entry["reason"] == reason)
-        where = f"{first['file']} line {first['row']}"
-        say(f"{n:,} rows left out: {reason}; the first is {where} ({first['detail']})")
-    if not writer.streams["train"].n_counted:
-        why = str(dict(reasons)) if reasons else "it is empty"
-        raise SourceError(f"no row of {config.files[0]} can be learnt; {why}")
     encoder = labeller.encoder
     _warn(labeller, config)
     source = published_template(writer.tokenizer) if encoder is None else encoder.source
@@ -286,6 +287,27 @@ def _publish(
         say(f"{tallies.n_redacted:,} secrets became placeholders")
     report = render_report(writer.dropped, writer.rows, tallies, draft.counts)
     draft.file(REPORT).write_text(report, encoding="utf-8")
+
+
+def _refuse_nothing(writer: _DialogueWriter, config: DialoguesConfig) -> None:
+    """SourceError if no row is left to learn from."""
+    if writer.streams["train"].n_counted:
+        return
+    reasons = Counter(entry["reason"] for entry in writer.dropped)
+    why = str(dict(reasons)) if reasons else "it is empty"
+    if n := writer.streams["heldout"].n_documents:
+        why = f"all {n:,} documents that stay are held out: lower --heldout-share"
+    raise SourceError(f"no row of {config.files[0]} can be learnt; {why}")
+
+
+def _say_dropped(dropped: Sequence[Mapping[str, Any]]) -> None:
+    """One line for every reason for which rows left."""
+    reasons = Counter(str(entry["reason"]) for entry in dropped)
+    for reason, n in reasons.most_common():
+        first = next(entry for entry in dropped if entry["reason"] == reason)
+        what, detail = "row" if n == 1 else "rows", first["detail"]
+        where = f"{first['file']} line {first['row']}" + f" ({detail})" * bool(detail)
+        say(f"{n:,} {what} left out: {reason}; the first is {where}")
 
 
 def _warn(labeller: _Labeller, config: DialoguesConfig) -> None:
