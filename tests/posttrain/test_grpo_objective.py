@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,20 @@ import torch
 from torch import Tensor
 
 from codling.core.errors import ConfigError
+from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
+from codling.posttrain.answer_rows import Lesson, arrange, lay_out
 from codling.posttrain.config import PUBLISHED, GrpoConfig, ObjectiveConfig
-from codling.posttrain.learner import Learner, Lesson, Reference, token_logprobs
+from codling.posttrain.learner import Learner, Reference, token_logprobs
 from codling.posttrain.lora import add_lora
 from codling.posttrain.objective import advantages, find_equal_groups, punish_length
 from codling.posttrain.rollout import Rollout
 from codling.train.optim.optimizer import Optimizer
-from posttrain.tiny_base import SHAPE
+from posttrain.tiny_base import LATENT, SHAPE
 
 LONGEST = 12
+LATENT_HEADS = replace(LATENT, vocab_size=SHAPE.vocab_size)
+GROUPED_HEADS = replace(SHAPE, n_heads=4, n_kv_heads=2)
 
 
 class KeepGradients:
@@ -180,6 +185,61 @@ def test_loss_and_gradients_equal_a_plain_implementation(settings: dict[str, Any
     for name, parameter in twin.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(kept.total[name], parameter.grad, atol=1e-5, rtol=1e-4)
+
+
+def with_shared_prompts(lessons: list[Lesson]) -> list[Lesson]:
+    """Every third lesson keeps its prompt; those after it are answers to it too."""
+    prompts = [lessons[i - i % 3].rollout.prompt_ids for i in range(len(lessons))]
+    pairs = zip(lessons, prompts, strict=True)
+    return [replace(e, rollout=replace(e.rollout, prompt_ids=prompt)) for e, prompt in pairs]
+
+
+@pytest.mark.parametrize("shape", [LATENT_HEADS, GROUPED_HEADS], ids=["latent", "grouped"])
+@pytest.mark.parametrize("batch_size", [2, 8])
+def test_answers_that_share_their_prompt_learn_as_each_alone(
+    shape: ModelConfig, batch_size: int
+) -> None:
+    model = Transformer(shape, torch.Generator().manual_seed(0))
+    twin, lessons, kept = (
+        copy.deepcopy(model),
+        with_shared_prompts(make_lessons(8)),
+        KeepGradients(model),
+    )
+    learner = Learner(
+        model,
+        kept,  # type: ignore[arg-type]
+        ObjectiveConfig(),
+        batch_size=batch_size,
+        temperature=0.8,
+        max_completion_length=LONGEST,
+    )
+    notes = learner.learn(lessons, 1.0)
+    expected = plain_loss(twin, twin, lessons, ObjectiveConfig(), 0.8)
+    expected.backward()
+    assert notes.loss == pytest.approx(float(expected.detach()), abs=1e-5)
+    for name, parameter in twin.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(kept.total[name], parameter.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_a_prompt_stands_once_before_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(prompt: tuple[int, ...], *ids: int) -> Lesson:
+        rollout = Rollout(
+            prompt_ids=prompt, token_ids=ids, logprobs=(-1.0,) * len(ids), text="", ended=True
+        )
+        return Lesson(rollout=rollout, advantage=1.0)
+
+    lessons = [answer((7, 8), 1, 2, 3), answer((9,), 4), answer((7, 8), 5, 6)]
+    ((first, second),) = arrange(lessons, 3)
+    assert [len(row) for row in (first, second)] == [1, 2]
+    rows = lay_out([first, second], torch.device("cpu"), torch.float32)
+    assert rows.inputs_RL.tolist() == [[9, 0, 0, 0, 0], [7, 8, 5, 1, 2]]
+    assert rows.branches is not None
+    assert rows.branches.positions_BL[1].tolist() == [0, 1, 2, 2, 3]
+    assert rows.targets_BT.tolist() == [[4, 0, 0], [5, 6, 0], [1, 2, 3]]
+    assert rows.places_BT.tolist() == [[0, 0, 0], [6, 7, 0], [6, 8, 9]]
+    monkeypatch.setattr("codling.posttrain.answer_rows._MAX_ROW", 4)
+    assert [sorted(map(len, rows)) for rows in arrange(lessons, 3)] == [[1, 1, 1]]
 
 
 def test_with_lora_the_reference_is_the_base() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from codling.engine.request import BusyError, FinishReason
 from codling.engine.runner import Runner
-from codling.engine.sampler import choose, top_logprobs
+from codling.engine.sampler import Drawn, choose, draw_together, top_logprobs
 from codling.engine.scheduler import Batch, Scheduler
 from codling.engine.sequence import Sequence
 from codling.engine.speculate import MAX_DRAFT, Odds, Price
@@ -101,15 +101,19 @@ class Engine:
             seconds = time.perf_counter() - started
             self.price.record(len(batch.sequences), sum(batch.n_drafted), seconds)
         self.scheduler.record(batch)
+        ready = [(s, n) for s, n in zip(batch.sequences, batch.wanted, strict=True) if n]
+        drawn = _draw_plain([s for s, wanted in ready for _ in wanted], logits_WV)
         rows = iter(logits_WV)
-        for sequence, wanted in zip(batch.sequences, batch.wanted, strict=True):
-            if wanted:
-                yield from self._take(sequence, [next(rows) for _ in wanted])
+        for sequence, wanted in ready:
+            logits = [next(rows) for _ in wanted]
+            yield from self._take(sequence, logits, drawn.get(sequence))
 
-    def _take(self, sequence: Sequence, logits_WV: Many[Tensor]) -> Iterator[Token]:
+    def _take(
+        self, sequence: Sequence, logits_WV: Many[Tensor], drawn: Drawn | None
+    ) -> Iterator[Token]:
         """The tokens that the sequence takes: those of its draft that are chosen, and one more."""
         for logits_V in logits_WV:
-            token = self._choose(sequence, logits_V)
+            token = self._append(sequence, drawn) if drawn else self._choose(sequence, logits_V)
             yield token
             goes_on = sequence.speculation is not None and sequence.speculation.judge(token.id)
             if sequence.finish_reason is not None:
@@ -128,12 +132,18 @@ class Engine:
             heat = sequence.params.temperature if sequence.params.drawn_logprobs else 1.0
             scaled_V = logits_V if heat in (0, 1) else logits_V / heat
             logprob, top = top_logprobs(scaled_V, token_id, sequence.params.logprobs)
-        sequence.append(token_id, self.scheduler.max_length)
         if sequence.recall is not None:
             sequence.recall.accept(token_id)
+        return self._append(sequence, Drawn(token_id, logprob), tuple(top))
+
+    def _append(
+        self, sequence: Sequence, drawn: Drawn, top: tuple[tuple[int, float], ...] = ()
+    ) -> Token:
+        sequence.append(drawn.id, self.scheduler.max_length)
         if sequence.finish_reason:
             self.scheduler.remove(sequence)
-        return Token(sequence, token_id, logprob, tuple(top))
+        is_asked = sequence.params.logprobs is not None
+        return Token(sequence, drawn.id, drawn.logprob if is_asked else None, top)
 
     def _settle(self, sequence: Sequence, token_id: int) -> int:
         """The token that was chosen, or the one that an answer with a form needs to become
@@ -142,6 +152,25 @@ class Engine:
             return token_id
         n_left = sequence.n_left(self.scheduler.max_length) - 1
         return sequence.constraint.settle(token_id, n_left, must_end=sequence.is_looping)
+
+
+def _draw_plain(sequences: Many[Sequence], logits_WV: Tensor) -> dict[Sequence, Drawn]:
+    """The tokens of those sequences whose tokens are drawn by temperature alone, all at once."""
+    places = [i for i, each in enumerate(sequences) if _is_plain(each)]
+    if not places:
+        return {}
+    chosen = [sequences[i] for i in places]
+    rows_WV = logits_WV if len(places) == len(logits_WV) else logits_WV[places]
+    return dict(zip(chosen, draw_together(rows_WV, chosen), strict=True))
+
+
+def _is_plain(sequence: Sequence) -> bool:
+    """Whether the model's logits and a temperature decide alone, and no alternatives are asked."""
+    params = sequence.params
+    asks = params.logprobs is None or (params.logprobs == 0 and params.drawn_logprobs)
+    parts = (sequence.recall, sequence.penalties, sequence.constraint, sequence.speculation)
+    is_free = not any(each is not None for each in (*parts, sequence.healing))
+    return is_free and asks and params.temperature > 0 and params.top_p >= 1 and not params.top_k
 
 
 def _begin_masks(batch: Batch) -> None:

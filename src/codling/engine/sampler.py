@@ -5,8 +5,11 @@ log-probabilities where they are asked for. A token is drawn by inverting its cu
 distribution at one number from the sequence's own generator, so it depends neither on the batch nor
 on drafts.
 
-Shapes: V vocabulary, K alternatives. Not here: stopping (sequence.py), text (stream.py).
+Shapes: W rows, V vocabulary, K alternatives. Not here: stopping (sequence.py), text (stream.py).
 """
+
+from collections.abc import Sequence as Many
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +18,17 @@ from codling.engine.sequence import Sequence
 
 NUCLEUS = 1024
 """top-p looks at this many likeliest tokens first; only a flat distribution needs a full sort."""
+
+_TOGETHER = 1 << 22
+"""Probabilities that are held at a time where many rows are drawn together."""
+
+
+class Drawn(NamedTuple):
+    """A token that was drawn."""
+
+    id: int
+    logprob: float | None
+    """Natural log-probability under the distribution that it was drawn from."""
 
 
 def choose(logits_V: Tensor, sequence: Sequence) -> int:
@@ -64,3 +78,26 @@ def _draw(logits_V: Tensor, sequence: Sequence) -> int:
     point = cumulative_K[-1:] * sequence.random.random()
     at = int(torch.searchsorted(cumulative_K, point, right=True).clamp_(max=len(weights_K) - 1))
     return at if ids_K is None else int(ids_K[at])
+
+
+def draw_together(logits_WV: Tensor, sequences: Many[Sequence]) -> list[Drawn]:
+    """What `choose` draws for each row, of sequences with a temperature, no top-k and no top-p."""
+    n_rows = max(1, _TOGETHER // logits_WV.shape[1])
+    return [
+        drawn
+        for at in range(0, len(sequences), n_rows)
+        for drawn in _draw_rows(logits_WV[at : at + n_rows], sequences[at : at + n_rows])
+    ]
+
+
+def _draw_rows(logits_WV: Tensor, sequences: Many[Sequence]) -> list[Drawn]:
+    heat_W1 = torch.tensor([[each.params.temperature] for each in sequences], dtype=torch.float64)
+    points_W1 = torch.tensor([[each.random.random()] for each in sequences], dtype=torch.float64)
+    scores_WV = logits_WV.double().sub_(logits_WV.max(1, keepdim=True).values).div_(heat_W1)
+    cumulative_WV = scores_WV.exp().cumsum_(1)
+    total_W1 = cumulative_WV[:, -1:]
+    ids_W1 = torch.searchsorted(cumulative_WV, points_W1 * total_W1, right=True)
+    ids_W1.clamp_(max=logits_WV.shape[1] - 1)
+    logprobs_W1 = scores_WV.gather(1, ids_W1) - total_W1.log()
+    pairs = zip(ids_W1[:, 0].tolist(), logprobs_W1[:, 0].tolist(), strict=True)
+    return [Drawn(*pair) for pair in pairs]

@@ -46,13 +46,25 @@ class Span:
 def separate_documents(documents_BL: Tensor, dtype: torch.dtype) -> Span:
     """What tokens of several documents in a row see without a cache: those before them in their own
     document, and themselves."""
-    B, L = documents_BL.shape
-    places_L = torch.arange(L, device=documents_BL.device)
+    places_L = torch.arange(documents_BL.shape[1], device=documents_BL.device)
     is_own_BLL = documents_BL[:, :, None] == documents_BL[:, None, :]
-    is_seen_BLL = is_own_BLL & (places_L[:, None] >= places_L)
-    bias_BLL = torch.zeros(B, L, L, dtype=dtype, device=documents_BL.device)
-    bias_B1LL = bias_BLL.masked_fill(~is_seen_BLL, float("-inf")).unsqueeze(1)
-    return Span(L, L, 0, places_L.expand(B, L), bias_B1LL, is_causal=False)
+    return _show(is_own_BLL, places_L.expand_as(documents_BL), 0, dtype)
+
+
+def share_beginnings(branches_BL: Tensor, positions_BL: Tensor, dtype: torch.dtype) -> Span:
+    """What tokens see where texts with one beginning stand in a row without a cache: of those
+    before them the beginning, branch 0, and their own branch. Every branch's positions go on where
+    the beginning ends."""
+    is_own_BLL = branches_BL[:, :, None] == branches_BL[:, None, :]
+    return _show(is_own_BLL | (branches_BL[:, None, :] == 0), positions_BL, None, dtype)
+
+
+def _show(may_see_BLL: Tensor, positions_BL: Tensor, start: int | None, dtype: torch.dtype) -> Span:
+    """No token sees one that stands after it."""
+    L = may_see_BLL.shape[1]
+    bias_BLL = torch.zeros(may_see_BLL.shape, dtype=dtype, device=may_see_BLL.device)
+    bias_B1LL = bias_BLL.masked_fill(~may_see_BLL.tril(), float("-inf")).unsqueeze(1)
+    return Span(L, L, start, positions_BL, bias_B1LL, is_causal=False)
 
 
 class KVCache:

@@ -100,13 +100,14 @@ class Transformer(nn.Module):
             else:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
 
-    def forward(
+    def forward(  # noqa: PLR0913 (what tokens see and where they stand, and what experts need)
         self,
         tokens_BL: Tensor,
         *,
         cache: KVCache | None = None,
         log: RoutingLog | None = None,
         documents_BL: Tensor | None = None,
+        branches: Span | None = None,
         capacity: Capacity | None = None,
     ) -> Tensor:
         """Hidden states after the final norm, [B, L, E].
@@ -120,8 +121,14 @@ class Transformer(nn.Module):
         """
         x_BLE: Tensor = self.embed_tokens(tokens_BL)
         if cache is None:
-            rotation = self.rope.span(0, tokens_BL.shape[1])
-            apart = None if documents_BL is None else separate_documents(documents_BL, x_BLE.dtype)
+            apart = branches
+            if documents_BL is not None:
+                apart = separate_documents(documents_BL, x_BLE.dtype)
+            rotation = (
+                self.rope.span(0, tokens_BL.shape[1])
+                if branches is None
+                else self._rotation(branches)
+            )
             for block in self.layers:
                 # A log that is always empty: a compiled block depends on its length.
                 own = None if log is None else RoutingLog()

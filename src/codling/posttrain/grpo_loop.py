@@ -28,8 +28,9 @@ from codling.core.artifact import SHARDS
 from codling.core.log import Bar, MetricsLog, say
 from codling.model.device import choose_device
 from codling.model.transformer import Transformer
+from codling.posttrain.answer_rows import Lesson
 from codling.posttrain.config import GrpoConfig
-from codling.posttrain.learner import Learner, Lesson, Reference, StepNotes
+from codling.posttrain.learner import Learner, Reference, StepNotes
 from codling.posttrain.objective import advantages, find_equal_groups, punish_length
 from codling.posttrain.rewards import Assessment, Assessor, Said, reward
 from codling.posttrain.rollout import Ask, Drawing, Rollout, Sampler

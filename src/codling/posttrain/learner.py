@@ -1,16 +1,18 @@
 """From answers with advantages to an update of the model.
 
 Input: Rollouts, an advantage each. Output: the weights after one step's updates, and what is told
-of them. Answers of about one length are learned together. Where neither an advantage nor a
-divergence asks for a gradient, nothing is computed: such an answer's loss is 0 whatever the model.
+of them. The answers to one prompt share a row, in which the prompt is computed once; rows of about
+one length are learned together. Where neither an advantage nor a divergence asks for a gradient,
+nothing is computed: such an answer's loss is 0 whatever the model.
 
 The reference is the model that the run starts from: with LoRA the base with its adapter off, so
 nothing is copied; with all weights a copy of them, because they change.
 
-Not here: the objective (objective.py), sampling (rollout.py), the order of it all (grpo.py).
+Not here: the rows (answer_rows.py), the objective (objective.py), the order of it all
+(grpo_loop.py).
 
-Legend: B answers, L tokens of prompt and answer, T tokens of the longest answer, N tokens that
-count, E hidden width, V vocabulary.
+Legend: B answers, R rows, L tokens of a row, T tokens of the longest answer, N tokens that count,
+E hidden width, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,36 +24,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from codling.model.transformer import Transformer
+from codling.posttrain.answer_rows import AnswerRows, Lesson, arrange, lay_out
 from codling.posttrain.config import ObjectiveConfig
 from codling.posttrain.dpo import switch_adapter_off
 from codling.posttrain.lora import LoraLinear
 from codling.posttrain.objective import Logprobs, StepTotals, average, weigh_tokens
-from codling.posttrain.rollout import Rollout
 from codling.train.optim.optimizer import Optimizer
 
 _CHUNK_LOGITS = 1 << 24
 """Logits that are held at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """An answer to learn from."""
-
-    rollout: Rollout
-    advantage: float
-
-
-@dataclass(frozen=True)
-class AnswerRows:
-    """Answers side by side."""
-
-    inputs_BL: Tensor
-    starts_B: Tensor
-    """Where the answers begin."""
-    targets_BT: Tensor
-    mask_BT: Tensor
-    sampler_BT: Tensor
-    advantages_B: Tensor
 
 
 @dataclass
@@ -131,14 +112,14 @@ class Learner:
         notes = StepNotes()
         batches = list(self._batches(lessons))
         totals = self._totals(lessons)
-        known = [self._before(rows) for rows in batches]
+        references = [self._before(rows) for rows in batches]
+        before: dict[int, Tensor] = {}
         for _ in range(self._n_passes if batches else 0):
-            for number, (rows, (then, reference)) in enumerate(zip(batches, known, strict=True)):
-                now_BT = self._logprobs(rows)
-                sampler = rows.sampler_BT
-                logprobs = Logprobs(
-                    now_BT, now_BT.detach() if then is None else then, sampler, reference
-                )
+            for number, (rows, reference) in enumerate(zip(batches, references, strict=True)):
+                now_BT, sampler = self._logprobs(rows), rows.sampler_BT
+                # The first pass ends before the first update: what it finds is what was before.
+                then = before.setdefault(number, now_BT.detach())
+                logprobs = Logprobs(now_BT, then, sampler, reference)
                 losses = weigh_tokens(logprobs, rows.advantages_B, rows.mask_BT, self._objective)
                 loss = average(losses.loss, rows.mask_BT, self._objective, totals)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -162,62 +143,34 @@ class Learner:
     def _counts(self, lesson: Lesson) -> bool:
         return lesson.rollout.ended or not self._objective.mask_truncated_completions
 
-    def _before(self, rows: AnswerRows) -> tuple[Tensor | None, Tensor | None]:
-        """Log-probabilities that stay as they are during the step: those before its updates, needed
-        from the second pass on, and the reference's."""
-        with torch.no_grad():
-            then = self._logprobs(rows) if self._n_passes > 1 else None
-            if self._reference is None:
-                return then, None
-            with self._reference.in_place():
-                return then, self._logprobs(rows)
+    @torch.no_grad()
+    def _before(self, rows: AnswerRows) -> Tensor | None:
+        """The reference's log-probabilities, where there is one."""
+        if self._reference is None:
+            return None
+        with self._reference.in_place():
+            return self._logprobs(rows)
 
     def _batches(self, lessons: Sequence[Lesson]) -> Iterator[AnswerRows]:
-        """Answers of about one length together, those without a gradient left out."""
+        """Rows of about one length together, answers without a gradient left out."""
         asks = [
             lesson
             for lesson in lessons
             if self._counts(lesson) and (lesson.advantage or self._reference is not None)
         ]
-        asks.sort(key=lambda lesson: len(lesson.rollout.prompt_ids) + len(lesson.rollout.token_ids))
-        device = self._model.embed_tokens.weight.device
-        for at in range(0, len(asks), self._batch_size):
-            yield lay_out(asks[at : at + self._batch_size], device)
+        weight = self._model.embed_tokens.weight
+        for rows in arrange(asks, self._batch_size):
+            yield lay_out(rows, weight.device, weight.dtype)
 
     def _logprobs(self, rows: AnswerRows) -> Tensor:
         """Of the answers' tokens, at the temperature that they were drawn with: [B, T]."""
-        hidden_BLE = self._model(rows.inputs_BL)
-        places_BT = (
-            rows.starts_B[:, None]
-            - 1
-            + torch.arange(rows.targets_BT.shape[1], device=rows.targets_BT.device)
-        )
-        places_BT = places_BT.clamp(max=hidden_BLE.shape[1] - 1)
-        hidden_NE = hidden_BLE[
-            torch.arange(len(places_BT), device=places_BT.device)[:, None], places_BT
-        ][rows.mask_BT]
+        hidden_RLE = self._model(rows.inputs_RL, branches=rows.branches)
+        hidden_NE = hidden_RLE.flatten(0, 1)[rows.places_BT[rows.mask_BT]]
         found_N = token_logprobs(
             hidden_NE, self._model.lm_head.weight, rows.targets_BT[rows.mask_BT], self._temperature
         )
         logprobs_BT = torch.zeros(rows.mask_BT.shape, device=found_N.device)
         return logprobs_BT.masked_scatter(rows.mask_BT, found_N)
-
-
-def lay_out(lessons: Sequence[Lesson], device: torch.device) -> AnswerRows:
-    """Prompts and answers in rows, filled up at the end."""
-    rollouts = [lesson.rollout for lesson in lessons]
-    wholes = [(*each.prompt_ids, *each.token_ids) for each in rollouts]
-    n_answer = max(len(each.token_ids) for each in rollouts)
-    mask = [[i < len(each.token_ids) for i in range(n_answer)] for each in rollouts]
-    rows = AnswerRows(
-        inputs_BL=_fill([each[:-1] for each in wholes], max(map(len, wholes)) - 1, 0),
-        starts_B=torch.tensor([len(each.prompt_ids) for each in rollouts]),
-        targets_BT=_fill([each.token_ids for each in rollouts], n_answer, 0),
-        mask_BT=torch.tensor(mask),
-        sampler_BT=_fill([each.logprobs for each in rollouts], n_answer, 0.0),
-        advantages_B=torch.tensor([lesson.advantage for lesson in lessons]),
-    )
-    return AnswerRows(*(each.to(device) for each in vars(rows).values()))
 
 
 def token_logprobs(
@@ -240,7 +193,3 @@ def _chunk_logprobs(
     logits_CV = (hidden_CE @ weight_VE.t()).float() / temperature
     picked_C: Tensor = logits_CV.gather(1, targets_C[:, None])[:, 0]
     return picked_C - logits_CV.logsumexp(-1)
-
-
-def _fill(rows: Sequence[Sequence[float]], length: int, filler: float) -> Tensor:
-    return torch.tensor([[*row, *[filler] * (length - len(row))] for row in rows])

@@ -159,12 +159,13 @@ class Assessor:
         """The verdicts, in order; by the hidden tests alone where `hidden`.
 
         Equal programs run once. An answer to an exercise without hidden tests is judged by all
-        that it has.
+        that it has. By hidden tests an answer passes or fails: how many of them passed is not found
+        out, which would take a program for each.
         """
         cases = [_Case(said, _tests(said.exercise, hidden)) for said in answers]
         for case in cases:
             self._judge_at_once(case)
-        self._run(cases)
+        self._run(cases, graded=not hidden)
         return [case.made or _from_tests(case) for case in cases]
 
     def _judge_at_once(self, case: _Case) -> None:
@@ -178,8 +179,9 @@ class Assessor:
         if not parses(exercise, case.code):
             case.made = _grade("not parsed", case)
 
-    def _run(self, cases: Sequence[_Case]) -> None:
-        """All tests of an answer in one program; where that fails, each in its own."""
+    def _run(self, cases: Sequence[_Case], *, graded: bool) -> None:
+        """All tests of an answer in one program; where that fails and the grade is asked for, each
+        in its own."""
         waiting = [case for case in cases if case.made is None]
         wholes = [self._program(case, case.tests) for case in waiting]
         for case, outcome in zip(waiting, self._outcomes(wholes), strict=True):
@@ -187,6 +189,10 @@ class Assessor:
                 case.made = _grade(grade, case, share=float(outcome.passed), detail=outcome.detail)
             else:
                 case.made = None
+        if not graded:
+            for case in waiting:
+                case.loads = True
+            return
         single = [case for case in waiting if case.made is None]
         tests = [(c, [t]) for c in single if len(c.tests) > 1 for t in c.tests]
         programs = [self._program(case, some) for case, some in tests]
