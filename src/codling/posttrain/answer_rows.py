@@ -90,8 +90,9 @@ def lay_out(
         branches.append(branch)
         positions.append(position)
     shares = any(len(row) > 1 for row in rows)
-    seen_by = (_fill(branches, longest, _NOBODY), _fill(positions, longest, 0))
-    span = share_beginnings(*(each.to(device) for each in seen_by), dtype) if shares else None
+    branches_RL = _fill(branches, longest, _NOBODY).to(device)
+    positions_RL = _fill(positions, longest, 0).to(device)
+    span = share_beginnings(branches_RL, positions_RL, dtype) if shares else None
     lessons = [lesson for row in rows for lesson in row]
     answers = [lesson.rollout for lesson in lessons]
     n_answer = max(len(each.token_ids) for each in answers)
