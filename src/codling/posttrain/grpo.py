@@ -8,9 +8,7 @@ the engine asks the model (rollout.py), the sandbox judges (rewards.py), the lea
 Not here: making exercises (tasks/), and learning from pairs (dpo.py).
 """
 
-import hashlib
 import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +25,16 @@ from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
 from codling.grading.pass_at_k import mean_with_interval
 from codling.posttrain.config import GrpoConfig
-from codling.posttrain.grpo_loop import HELDOUT, METRICS, ROLLOUTS, GrpoLoop, Posed
+from codling.posttrain.grpo_loop import HELDOUT, METRICS, ROLLOUTS, GrpoLoop
 from codling.posttrain.plan import check_memory
+from codling.posttrain.questions import encode, hold_out
 from codling.posttrain.reward_model import KIND as REWARD_MODEL
 from codling.posttrain.reward_model import RewardModel
 from codling.posttrain.rewards import Assessor
-from codling.posttrain.tasks.exercise import Exercise, read_exercises
-from codling.posttrain.tasks.prompts import encode_prompt, tasks_input
+from codling.posttrain.tasks.exercise import read_exercises
+from codling.posttrain.tasks.prompts import tasks_input
 from codling.posttrain.weights import check_vocabulary, kind_of, prepare, publish
 from codling.report.page import render_page
-from codling.tokens.chat import ChatFormat
-from codling.tokens.tokenizer import Tokenizer
 
 PAGE = "grpo.html"
 _N_SHOWN = 4
@@ -92,31 +89,6 @@ def grpo(config: GrpoConfig) -> Work:
     draft.counts |= {"prompts": len(train), "trained": made.n_trained}
     draft.counts |= summarise_run(draft.path)
     write_page(draft)
-
-
-def encode(exercises: Iterable[Exercise], tokenizer: Tokenizer, room: int) -> Iterable[Posed]:
-    """The exercises whose prompts have `room` tokens at most; how many are left out is said."""
-    chat = ChatFormat(tokenizer)
-    n_long = 0
-    for exercise in exercises:
-        ids = encode_prompt(exercise, tokenizer, chat)
-        if len(ids) <= room:
-            yield Posed(exercise, tuple(ids))
-        else:
-            n_long += 1
-    if n_long:
-        say(f"{n_long:,} prompts are longer than {room:,} tokens and left out")
-
-
-def hold_out(
-    questions: Sequence[Posed], share: float, seed: int
-) -> tuple[list[Posed], list[Posed]]:
-    """Those to learn from and those held out, by their group's name, whatever else there is."""
-    parts: tuple[list[Posed], list[Posed]] = ([], [])
-    for question in questions:
-        digest = hashlib.sha256(f"{seed} {question.exercise.kin}".encode()).digest()
-        parts[int.from_bytes(digest[:7]) / (1 << 56) < share].append(question)
-    return parts
 
 
 def summarise_run(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,6 @@ only verdicts near their time limit may differ. Entropy is the mean of -log p of
 Not here: the parts (rollout.py, rewards.py, learner.py), and what is written at the end (grpo.py).
 """
 
-import hashlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -32,9 +31,9 @@ from codling.posttrain.answer_rows import Lesson
 from codling.posttrain.config import GrpoConfig
 from codling.posttrain.learner import Learner, Reference, StepNotes
 from codling.posttrain.objective import advantages, find_equal_groups, punish_length
-from codling.posttrain.rewards import Assessment, Assessor, Said, reward
-from codling.posttrain.rollout import Ask, Drawing, Rollout, Sampler
-from codling.posttrain.tasks.exercise import Exercise
+from codling.posttrain.questions import Posed, list_said, measure, seed_of
+from codling.posttrain.rewards import Assessment, Assessor, reward
+from codling.posttrain.rollout import Drawing, Rollout, Sampler
 from codling.tokens.dataset import EpochOrders
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import LoopConfig
@@ -47,24 +46,8 @@ from codling.train.state import Position, load_state, read_position, save_state
 
 METRICS, ROLLOUTS, HELDOUT = "metrics.jsonl", "rollouts.jsonl", "heldout.jsonl"
 _STATE = f"{SHARDS}/training.safetensors"
-_SEEDS = 1 << 40
-"""Seeds of held-out answers begin here, far from those of any step."""
 Score = Callable[[Sequence[tuple[Sequence[int], str]]], list[float]]
 """A reward model: what each prompt's answer is worth, from 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Posed:
-    """An exercise with its prompt's tokens."""
-
-    exercise: Exercise
-    prompt_ids: tuple[int, ...]
-
-    def ask(self, seed: int) -> Ask:
-        """One answer that is wanted."""
-        exercise = self.exercise
-        is_chat = not isinstance(exercise.prompt, str)
-        return Ask(prompt_ids=self.prompt_ids, stop=exercise.stop, seed=seed, is_chat=is_chat)
 
 
 @dataclass(frozen=True)
@@ -196,11 +179,11 @@ class GrpoLoop:
         n_prompts = config.n_answers // config.num_generations
         chosen = [self._question(number) for number in _numbers(step, n_prompts)]
         asked = [question for question in chosen for _ in range(config.num_generations)]
-        seeds = [_seed(config.seed, step * config.n_answers + i) for i in range(len(asked))]
+        seeds = [seed_of(config.seed, step * config.n_answers + i) for i in range(len(asked))]
         asks = [question.ask(seed) for question, seed in zip(asked, seeds, strict=True)]
         rollouts = self._sampler.draw(asks, self._drawing)
         between = time.monotonic()
-        made = self._assessor.assess(_list_said(asked, rollouts))
+        made = self._assessor.assess(list_said(asked, rollouts))
         rewards = self._rewards(rollouts, made)
         seconds = between - started, time.monotonic() - between
         return Answered(asked, rollouts, made, rewards, seconds)
@@ -271,27 +254,16 @@ class GrpoLoop:
 
     def _measure(self, log: MetricsLog) -> float:
         """The pass rate on the hidden tests of the held-out prompts; nan without any."""
-        n = self._config.n_heldout_answers
-        asked = [question for question in self._heldout for _ in range(n)]
-        if not asked:
+        if not self._heldout:
             return float("nan")
-        asks = [q.ask(_seed(self._config.seed, _SEEDS + i)) for i, q in enumerate(asked)]
-        rollouts = self._sampler.draw(asks, self._drawing)
-        made = self._assessor.assess(_list_said(asked, rollouts), hidden=True)
-        for i, question in enumerate(self._heldout):
-            own = slice(i * n, (i + 1) * n)
-            n_passed = sum(each.passed for each in made[own])
-            first = rollouts[own][0].text
-            log.write(
-                step=self.position.step,
-                id=question.exercise.id,
-                group=question.exercise.kin,
-                n=n,
-                n_passed=n_passed,
-                text=first,
-            )
-        rate = sum(each.passed for each in made) / len(made)
-        say(f"after {self.position.step} steps {rate:.1%} of the held-out answers pass")
+        n, step = self._config.n_heldout_answers, self.position.step
+        rows = measure(
+            self._sampler, self._assessor, self._heldout, n, self._drawing, self._config.seed
+        )
+        for row in rows:
+            log.write(step=step, **row)
+        rate = float(sum(row["n_passed"] for row in rows) / (n * len(rows)))
+        say(f"after {step} steps {rate:.1%} of the held-out answers pass")
         return rate
 
     def _is_measured_now(self) -> bool:
@@ -316,17 +288,6 @@ def _loop_settings(config: GrpoConfig, n_prompts: int) -> LoopConfig:
 
 def _numbers(step: int, n_prompts: int) -> range:
     return range(step * n_prompts, (step + 1) * n_prompts)
-
-
-def _seed(seed: int, number: int) -> int:
-    """A number for each answer of a run, unlike that of any other."""
-    digest = hashlib.sha256(f"{seed} {number}".encode()).digest()
-    return int.from_bytes(digest[:7])
-
-
-def _list_said(questions: Sequence[Posed], rollouts: Sequence[Rollout]) -> list[Said]:
-    pairs = zip(questions, rollouts, strict=True)
-    return [Said(question.exercise, each.text, each.ended) for question, each in pairs]
 
 
 def _as_groups(rewards: Sequence[float | None], n: int) -> torch.Tensor:

@@ -13,7 +13,6 @@ that on prompts which it has never seen.
 Not here: learning from its scores (grpo.py), and preferences of people (dpo.py).
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -42,11 +41,13 @@ from codling.core.recipe import aside, length
 from codling.core.stage import Work, stage
 from codling.grading.pass_at_k import wilson
 from codling.model.transformer import Transformer
+from codling.posttrain.answer_rows import Lesson, arrange, lay_out
 from codling.posttrain.config import PosttrainConfig, count_steps
 from codling.posttrain.grpo_loop import ROLLOUTS
 from codling.posttrain.pair_step import PairStep
 from codling.posttrain.plan import check_memory
-from codling.posttrain.tasks.exercise import Exercise, read_exercises
+from codling.posttrain.rollout import Rollout
+from codling.posttrain.tasks.exercise import Exercise, is_held_out, read_exercises
 from codling.posttrain.tasks.prompts import encode_prompt, tasks_input
 from codling.posttrain.weights import check_vocabulary, prepare, publish
 from codling.tokens.chat import ChatFormat
@@ -57,6 +58,8 @@ from codling.train.loader import Batch
 from codling.train.trainer import Trainer
 
 KIND, HEAD = "reward-model", "score.safetensors"
+_AT_ONCE = 16
+"""Answers that are scored together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +150,31 @@ class RewardModel:
 
     @torch.no_grad()
     def score(self, answers: Sequence[tuple[Sequence[int], str]]) -> list[float]:
-        """What each prompt's answer is worth, from 0 to 1."""
-        found: list[float] = []
-        for prompt_ids, text in answers:
-            ids = torch.tensor([[*prompt_ids, *self._tokenizer.encode(text)]])
-            last_B = torch.tensor([ids.shape[1] - 1])
-            found.append(float(score_rows(self._model, ids, last_B).sigmoid()))
-        return found
+        """What each prompt's answer is worth, from 0 to 1; a group's prompt is computed once."""
+        weight_1E = self._model.get_parameter("score.weight")
+        lessons = [self._as_lesson(*answer) for answer in answers]
+        found: dict[int, float] = {}
+        for group in arrange(lessons, _AT_ONCE):
+            rows = lay_out(group, weight_1E.device, self._model.embed_tokens.weight.dtype)
+            hidden_RLE = self._model(rows.inputs_RL, branches=rows.branches)
+            last_B = rows.places_BT[range(len(rows.mask_BT)), rows.mask_BT.sum(1) - 1]
+            last_BE = hidden_RLE.flatten(0, 1)[last_B]
+            scores_B = F.linear(last_BE, weight_1E.to(last_BE.dtype)).float()[:, 0].sigmoid()
+            asked = [id(lesson) for row in group for lesson in row]
+            found |= zip(asked, scores_B.tolist(), strict=True)
+        return [found[id(lesson)] for lesson in lessons]
+
+    def _as_lesson(self, prompt_ids: Sequence[int], text: str) -> Lesson:
+        """An answer for a row; its last token is not fed, so one stands behind the text."""
+        ids = (*self._tokenizer.encode(text), 0)
+        rollout = Rollout(
+            prompt_ids=tuple(prompt_ids),
+            token_ids=ids,
+            logprobs=(0.0,) * len(ids),
+            text=text,
+            ended=True,
+        )
+        return Lesson(rollout=rollout, advantage=0.0)
 
 
 def add_head(model: Transformer) -> None:
@@ -254,9 +275,8 @@ def pair_up(
     for name in sorted(answers):
         pairs = list(_pairs(answers[name]))
         Random(f"{config.seed} {name}").shuffle(pairs)
-        digest = hashlib.sha256(f"{config.seed} {exercises[name].kin}".encode()).digest()
-        place = int.from_bytes(digest[:7]) / (1 << 56)
-        part = heldout if place < config.heldout_share else train
+        out = is_held_out(exercises[name], config.heldout_share, config.seed)
+        part = heldout if out else train
         part += pairs[: config.pairs_per_prompt]
     return train, heldout
 

@@ -11,6 +11,7 @@ Output: an Exercise. `tests` decide the reward; `hidden_tests` are for evaluatio
 Not here: where rows come from (published.py, repository.py), and verdicts (posttrain/rewards.py).
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,6 +72,12 @@ class Exercise:
     def kin(self) -> str:
         """What it is held out with."""
         return self.group or self.id
+
+
+def is_held_out(exercise: Exercise, share: float, seed: int) -> bool:
+    """Whether an exercise is of the `share` that nothing is learned from: by its group's name."""
+    digest = hashlib.sha256(f"{seed} {exercise.kin}".encode()).digest()
+    return int.from_bytes(digest[:7]) / (1 << 56) < share
 
 
 def read_exercises(path: Path) -> Iterator[Exercise]:
