@@ -30,7 +30,9 @@ from codling.evaluate.judging.tables import read_table
 from codling.evaluate.task import JudgeReply, Prompt, Sampling
 from codling.grading.bradley_terry import make_games, rate
 from codling.grading.length_control import (
+    PENALTIES,
     Gamed,
+    fit_at_penalty,
     fit_length_glm,
     length_features,
     win_rate_at_equal_length,
@@ -312,13 +314,39 @@ def test_published_weights_give_the_published_leaderboard(shared_data):
         if name in published
     ]
     assert len(errors) == 199
-    assert sum(error < 0.1 for error in errors) >= 197  # two rows of the table are of other weights
+    assert sum(error < 0.1 for error in errors) >= 197  # NullModel and dbrx-instruct are of other weights
 
 
-def balanced_preferences(x, weights, gamed):
+def published_weights(folder, name):
+    """A model's published weights, and the difficulties of the instructions."""
+    rows = read_table(folder / "length_controlled_v1" / "baseline_gpt4_1106_preview.csv")
+    weights = [float(v) for row in rows if row[""] == name for v in list(row.values())[1:]]
+    difficulty = read_table(folder / "instruction_difficulty.csv")
+    return np.array(weights), np.array([float(row["instruction_difficulty"]) for row in difficulty])
+
+
+def test_the_null_models_published_rate_and_weights_are_of_two_penalties(shared_data):
+    """Its answer is always the same text of 872 characters, so that nothing but C is unknown."""
+    folder = shared_data / "benchmarks" / "alpaca-eval-2"
+    board = read_table(folder / "weighted_alpaca_eval_gpt4_turbo_leaderboard.csv")
+    row = next(row for row in board if row[""] == "NullModel")
+    weights, hard = published_weights(folder, "NullModel")
+    outputs = json.loads((folder / "results/gpt4_1106_preview/model_outputs.json").read_text())
+    baseline = np.array([float(len(each["output"])) for each in outputs])
+    x = length_features(np.full(805, float(row["avg_length"])), baseline, hard)
+    gamed = read_gamed(folder)
+    y = balanced_preferences(x, weights, gamed, PENALTIES[5])
+    assert 100 * y.mean() == pytest.approx(float(row["win_rate"]), abs=0.002)
+    refitted = fit_at_penalty(x, y, gamed, PENALTIES[6])
+    published = float(row["length_controlled_winrate"])
+    assert win_rate_at_equal_length(weights, hard) == pytest.approx(published - 0.133, abs=0.001)
+    assert win_rate_at_equal_length(refitted, hard) == pytest.approx(published, abs=0.001)
+
+
+def balanced_preferences(x, weights, gamed, c=21.54):
     """What the weights predict, and as much more as the gamed rows and the penalty take away."""
     gamed_gradient = gamed.x_NK.T @ (1 / (1 + np.exp(-gamed.x_NK @ weights))) - gamed.xy_K
-    pull = gamed.weight * gamed_gradient + np.sign(weights) / 21.54
+    pull = gamed.weight * gamed_gradient + np.sign(weights) / c
     return 1 / (1 + np.exp(-x @ weights)) + x @ np.linalg.solve(x.T @ x, pull)
 
 
@@ -330,12 +358,7 @@ def test_the_length_model_refits_a_published_model(shared_data):
         model: json.loads((folder / "results" / model / "model_outputs.json").read_text())
         for model in (name, "gpt4_1106_preview")
     }
-    rows = read_table(folder / "length_controlled_v1" / "baseline_gpt4_1106_preview.csv")
-    weights = np.array(
-        [float(v) for row in rows if row[""] == name for v in list(row.values())[1:]]
-    )
-    difficulty = read_table(folder / "instruction_difficulty.csv")
-    hard = np.array([float(row["instruction_difficulty"]) for row in difficulty])
+    weights, hard = published_weights(folder, name)
     lengths = [np.array([float(len(row["output"])) for row in each]) for each in outputs.values()]
     x = length_features(lengths[0], lengths[1], hard)
     y = balanced_preferences(x, weights, read_gamed(folder))

@@ -91,6 +91,10 @@ GOOD = [
     (r"1 \pm \sqrt{3}", r"1-\sqrt3, 1+\sqrt3"),
     ("{1, 2}", r"\{2, 1\}"),
     (r"\emptyset", r"\varnothing"),
+    (r"\( \begin{pmatrix} 1/5 \\ (2) \end{pmatrix} \).", r"\begin{pmatrix} 0.2 \\ 2 \end{pmatrix}"),
+    (r"$$\begin{pmatrix} 1 \\[2pt] 2 \end{pmatrix}$$", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"),
+    ("8", r"8 \%"),
+    ("0.08", r"8 \%"),
 ]
 
 BAD = [
@@ -147,6 +151,9 @@ BAD = [
     ("oo", "1"),
     ("x<3", "x>3"),
     ("101_2", "101_3"),
+    ("800", r"8 \%"),
+    ("8%", "800"),
+    ("0.5%", "50%"),
 ]
 
 

@@ -1,5 +1,6 @@
 """Programs that run an exercise's hidden tests on edited files, in the languages that this sandbox
-has: Python (unittest) and C++ (Catch, in one translation unit).
+has: Python (unittest), C++ (Catch, in one translation unit), Go (all files as one) and JavaScript
+(what tests use of Jest, in small: jest.js).
 
 Input: an exercise, its files after the edits. Output: a Program, or why there is none.
 
@@ -7,7 +8,10 @@ Not here: exercises themselves (exercises.py).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from codling.evaluate.exercises import EditExercise
 from codling.evaluate.task import Verdict
@@ -26,44 +30,137 @@ _CATCH = """#define EXERCISM_RUN_ALL_TESTS
 #define CATCH_CONFIG_MAIN
 #include "catch.hpp"
 """
-_IN_ONE_UNIT = frozenset({"cpp"})
 _ABSENT = {
-    "go": "no module mode in the sandbox",
-    "java": "no JUnit and Gradle here",
-    "javascript": "no Jest here",
+    "java": "no JUnit and AssertJ here",
     "rust": "no cargo in the sandbox",
 }
+_GO_IMPORTS = re.compile(r"^import\s+(?:\(([^)]*)\)|((?:[\w.]+\s+)?\"[^\"]+\"))\s*$", re.M)
+_GO_ORDER = re.compile(r"^//(?:go:| \+build).*$", re.M)
+"""Orders to the compiler stand before the package."""
+_GO_PACKAGE = re.compile(r"^package\s+(\w+)\s*$", re.M)
+_JS_IMPORT = re.compile(
+    r"""^import\s+(?:([^'";]*?)\s*from\s*)?(['"][^'"]+['"])\s*;?[ \t]*$""", re.M
+)
+_JS_EXPORT = re.compile(
+    r"^export\s+(default\s+|\*\s*from\s*(['\"][^'\"]+['\"])\s*;?|\{([^}]*)\}\s*;?"
+    r"|(?=(?:const|let|var|class|(?:async\s+)?function\s*\*?)\s*(\w+)))",
+    re.M,
+)
 
 
 def test_program(
     exercise: EditExercise, edited: Mapping[str, str], seconds: float, strict: bool
 ) -> Program | Verdict:
     """The tests of `exercise` on the files `edited`."""
+    make = _MAKERS.get(exercise.language)
+    if make is None:
+        return Verdict(skipped=True, detail=_ABSENT.get(exercise.language, "not a language here"))
     answer = "\n".join(edited.values())
-    if exercise.language in _ABSENT:
-        return Verdict(skipped=True, detail=_ABSENT[exercise.language])
+    return Program(answer=answer, seconds=seconds, strict=strict, **make(exercise, edited))
+
+
+def _python(exercise: EditExercise, edited: Mapping[str, str]) -> dict[str, Any]:
     files = {**exercise.others, **edited, **exercise.tests}
-    if exercise.language in _IN_ONE_UNIT:
-        source = _one_unit(exercise, edited)
-        flat = {name.rpartition("/")[2]: _flat(text) for name, text in files.items()}
-        return Program(
-            language="cpp", source=source, answer=answer, seconds=seconds, strict=strict, files=flat
-        )
     names = [name.removesuffix(".py") for name in exercise.tests if name.endswith(".py")]
     kept = {name: text for name, text in files.items() if "/" not in name}
-    return Program(
-        language="python", source=_RUN.format(names=names), answer=answer, seconds=seconds,
-        strict=strict, files=kept,
-    )  # fmt: skip
+    return {"language": "python", "source": _RUN.format(names=names), "files": kept}
 
 
-def _one_unit(exercise: EditExercise, edited: Mapping[str, str]) -> str:
+def _cpp(exercise: EditExercise, edited: Mapping[str, str]) -> dict[str, Any]:
     """Catch's main, the solution and the tests, each included."""
+    files = {**exercise.others, **edited, **exercise.tests}
     parts = [name for name in (*edited, *exercise.tests) if name.endswith((".cpp", ".cc"))]
     parts = [name for name in parts if "tests-main" not in name]
     included = "".join(f'#include "{name.rpartition("/")[2]}"\n' for name in parts)
-    return f"{_CATCH}{included}"
+    flat = {name.rpartition("/")[2]: _flat(text) for name, text in files.items()}
+    return {"language": "cpp", "source": f"{_CATCH}{included}", "files": flat}
 
 
 def _flat(text: str) -> str:
     return re.sub(r'#include "(?:[\w.]+/)+', '#include "', text)
+
+
+def _go(exercise: EditExercise, edited: Mapping[str, str]) -> dict[str, Any]:
+    """One file: the package, all imports once, then what the files hold."""
+    files = {**exercise.others, **edited, **exercise.tests}
+    texts = [text for name, text in sorted(files.items()) if name.endswith(".go")]
+    imports = {
+        line.strip()
+        for text in texts
+        for block, single in _GO_IMPORTS.findall(text)
+        for line in (block or single).splitlines()
+        if line.strip() and not line.strip().startswith("//")
+    }
+    package = next((m[1] for m in map(_GO_PACKAGE.search, texts) if m), "main")
+    bodies = [
+        _GO_PACKAGE.sub("", _GO_IMPORTS.sub("", _GO_ORDER.sub("", text)), count=1)
+        for text in texts
+    ]
+    head = "".join(f"import {each}\n" for each in sorted(imports))
+    return {"language": "go", "source": f"package {package}\n\n{head}\n" + "\n".join(bodies)}
+
+
+def _javascript(exercise: EditExercise, edited: Mapping[str, str]) -> dict[str, Any]:
+    """The tests behind Jest's small stand-in; the other files as modules of CommonJS."""
+    files = {**exercise.others, **edited}
+    modules = {
+        name: common_js(text) if name.endswith(".js") else text
+        for name, text in files.items()
+        if not name.startswith((".", "babel", "jest", "package"))
+    }
+    specs = [common_js(text) for name, text in exercise.tests.items() if name.endswith(".js")]
+    tests = "".join(f"{{\n{spec}\n}}\n" for spec in specs)
+    source = f"{_jest()}\n{tests}\nmodule.exports = finish();\n"
+    return {"language": "js", "source": source, "files": modules}
+
+
+@cache
+def _jest() -> str:
+    return (Path(__file__).parent / "jest.js").read_text()
+
+
+def common_js(text: str) -> str:
+    """A module of ECMAScript in the form of CommonJS, by the lines that begin its statements.
+
+    >>> common_js("import { a as b } from './a';\\nexport const c = b;")
+    "'use strict';\\nconst { a: b } = require('./a');\\nconst c = b;\\nexports.c = c;\\n"
+    """
+    names: list[str] = []
+
+    def export(found: re.Match[str]) -> str:
+        if found[2]:
+            return f"Object.assign(exports, require({found[2]}));"
+        if found[3] is not None:
+            pairs = (each.split(" as ") for each in found[3].split(",") if each.strip())
+            names.extend(f"exports.{pair[-1].strip()} = {pair[0].strip()};" for pair in pairs)
+            return ""
+        if found[4]:
+            names.append(f"exports.{found[4]} = {found[4]};")
+            return ""
+        return "exports.default = "
+
+    body = _JS_EXPORT.sub(export, _JS_IMPORT.sub(_require, text))
+    return "\n".join(["'use strict';", body, *names]) + "\n"
+
+
+def _require(found: re.Match[str]) -> str:
+    what, where = found[1], found[2]
+    if not what:
+        return f"require({where});"
+    if star := re.fullmatch(r"\*\s*as\s+(\w+)", what):
+        return f"const {star[1]} = require({where});"
+    default, _, rest = what.partition("{")
+    lines = []
+    if name := default.strip().rstrip(",").strip():
+        lines.append(f"const {name} = ((each) => each.default ?? each)(require({where}));")
+    if rest:
+        lines.append(f"const {{{re.sub(r' as ', ': ', rest)} = require({where});")
+    return " ".join(lines)
+
+
+_MAKERS: dict[str, Callable[[EditExercise, Mapping[str, str]], dict[str, Any]]] = {
+    "python": _python,
+    "cpp": _cpp,
+    "go": _go,
+    "javascript": _javascript,
+}

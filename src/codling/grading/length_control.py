@@ -47,7 +47,12 @@ def fit_length_glm(x_NK: Array, preferred_N: Array, gamed: Gamed) -> Array:
     known = np.isfinite(preferred_N)
     x, y = x_NK[known], preferred_N[known]
     losses = [_held_out_loss(x, y, gamed, float(c)) for c in PENALTIES]
-    return _fit(x, y, gamed, 1.0, float(PENALTIES[int(np.argmin(losses))]))
+    return fit_at_penalty(x, y, gamed, float(PENALTIES[int(np.argmin(losses))]))
+
+
+def fit_at_penalty(x_NK: Array, preferred_N: Array, gamed: Gamed, c: float) -> Array:
+    """The three weights at one strength of the penalty; every row has a preference."""
+    return _fit(x_NK, preferred_N, gamed, 1.0, c)
 
 
 def win_rate_at_equal_length(weights_K: Array, difficulty: Array) -> float:

@@ -53,6 +53,8 @@ _BRACKETS = {
     "\\lfloor": " floor(", "\\rfloor": ")", "\\lceil": " ceiling(", "\\rceil": ")"
 }  # fmt: skip
 _PLAIN = re.compile(r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,3})?")
+_AROUND = re.compile(r"\A[\s$]*(?:\\[(\[])?[\s$]*|(?:\\[)\]]|[\s$.])*\Z")
+"""What stands around a formula: blanks, dollars, brackets of LaTeX, a point."""
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.S)
 
 
@@ -64,8 +66,7 @@ def equal(got: str, target: str, percent: bool = False) -> bool:
     >>> equal("1800", "18"), equal("[1,2)", "(1,2]"), equal("9999", "10000")
     (False, False, False)
     """
-    percent = percent or any(re.search(r"%|\bpercent", side, re.I) for side in (got, target))
-    return _equal(got, target, percent)
+    return _equal(got, target, _factors(got, target, percent))
 
 
 def equal_deepseek(got: str, target: str) -> bool:
@@ -104,11 +105,20 @@ def call(got: str, target: str, question: str, rule: str) -> str:
     return f"equal({got!r}, {target!r}, percent={percent})"
 
 
-def _equal(got: str, target: str, percent: bool) -> bool:
+def _factors(got: str, target: str, percent: bool) -> tuple[Fraction, ...]:
+    """By what a target may be multiplied: 8% is 8 or 0.08, and not 800."""
+    ours, wanted = (re.search(r"%|\bpercent", side, re.I) for side in (got, target))
+    if ours or wanted:
+        other = () if ours and wanted else (Fraction(100) if ours else Fraction(1, 100),)
+        return (Fraction(1), *other)
+    return (Fraction(1), Fraction(100), Fraction(1, 100)) if percent else (Fraction(1),)
+
+
+def _equal(got: str, target: str, factors: tuple[Fraction, ...]) -> bool:
     rows, wanted_rows = matrix_rows(got), matrix_rows(target)
     if rows or wanted_rows:
         return _all_equal(
-            [x for row in rows for x in row], [x for row in wanted_rows for x in row], percent
+            [x for row in rows for x in row], [x for row in wanted_rows for x in row], factors
         ) and [*map(len, rows)] == [*map(len, wanted_rows)]
     left, right = normal(got), normal(target)
     if bool(_HALF_DAY.search(left)) != bool(_HALF_DAY.search(right)):
@@ -117,28 +127,28 @@ def _equal(got: str, target: str, percent: bool) -> bool:
         return bool(left)
     x, y = number(left), number(right)
     if x is not None and y is not None:
-        return any(_close(x, y * k) for k in ((1, 100, Fraction(1, 100)) if percent else (1,)))
+        return any(_close(x, y * k) for k in factors)
     if "\\cup" in left or "\\cup" in right:
-        return _same_members(left.split("\\cup"), right.split("\\cup"), percent)
+        return _same_members(left.split("\\cup"), right.split("\\cup"), factors)
     kind, parts = members(left)
     wanted_kind, wanted = members(right)
     if kind or wanted_kind:
         if kind != wanted_kind:
             return False
         alike = _same_members if kind in ("{}", ",") else _all_equal
-        return alike(parts, wanted, percent)
+        return alike(parts, wanted, factors)
     return bool(left and right) and same_expression(left, right, 1e-4)
 
 
-def _all_equal(parts: list[str], wanted: list[str], percent: bool) -> bool:
+def _all_equal(parts: list[str], wanted: list[str], factors: tuple[Fraction, ...]) -> bool:
     pairs = zip(parts, wanted)  # noqa: B905 - the lengths are compared
-    return len(parts) == len(wanted) and all(_equal(a, b, percent) for a, b in pairs)
+    return len(parts) == len(wanted) and all(_equal(a, b, factors) for a, b in pairs)
 
 
-def _same_members(parts: list[str], wanted: list[str], percent: bool) -> bool:
+def _same_members(parts: list[str], wanted: list[str], factors: tuple[Fraction, ...]) -> bool:
     left = list(wanted)
     for part in parts:
-        found = next((other for other in left if _equal(part, other, percent)), None)
+        found = next((other for other in left if _equal(part, other, factors)), None)
         if found is None:
             return False
         left.remove(found)
@@ -263,7 +273,7 @@ def matrix_rows(text: str) -> list[list[str]]:
     >>> matrix_rows(r"\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}")
     [['1', '2'], ['3', '4']]
     """
-    found = _MATRIX.fullmatch(text.strip().strip("$").strip())
+    found = _MATRIX.fullmatch(_AROUND.sub("", text))
     if found is None:
         return []
     rows = [row for row in re.split(r"\\\\(?:\[[^]]*\])?", found[2]) if row.strip()]

@@ -1,4 +1,4 @@
-// Runs main.js and gives back the key (descriptor 4 to 3) when it has come to its end.
+// Runs main.js and gives back the key (descriptor 4 to 3) when it has come to its end: where it exports a promise, when that is kept.
 //
 // A `return` outside of functions, which would end the program before its tests, is an error. The key lives in this module's scope, which no other code can read; the source is gone from the disk before it runs,
 // and the assertions cannot be replaced.
@@ -11,6 +11,7 @@ const vm = require("vm");
 const key = fs.readFileSync(4);
 fs.closeSync(4);
 const write = fs.writeSync;
+const { then } = Promise.prototype;
 const file = path.resolve("main.js");
 const text = fs.readFileSync(file, "utf8");
 fs.unlinkSync(file);
@@ -28,4 +29,5 @@ main.paths = [];
 process.mainModule = main;
 process.argv[1] = file;
 main._compile(text, file);
-write(3, key);
+if (main.exports instanceof Promise) then.call(main.exports, () => write(3, key));
+else write(3, key);
