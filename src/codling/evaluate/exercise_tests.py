@@ -93,8 +93,7 @@ def _go(exercise: EditExercise, edited: Mapping[str, str]) -> dict[str, Any]:
     }
     package = next((m[1] for m in map(_GO_PACKAGE.search, texts) if m), "main")
     bodies = [
-        _GO_PACKAGE.sub("", _GO_IMPORTS.sub("", _GO_ORDER.sub("", text)), count=1)
-        for text in texts
+        _GO_PACKAGE.sub("", _GO_IMPORTS.sub("", _GO_ORDER.sub("", text)), count=1) for text in texts
     ]
     head = "".join(f"import {each}\n" for each in sorted(imports))
     return {"language": "go", "source": f"package {package}\n\n{head}\n" + "\n".join(bodies)}
