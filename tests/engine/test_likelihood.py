@@ -1,9 +1,13 @@
 """Log-probabilities of several continuations of one text: those of the whole texts, whatever was
 asked before."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from codling.core.errors import RequestError
+from codling.engine import likelihood
+from codling.engine.likelihood import Asked
 from codling.engine.text import TextEngine
 
 
@@ -40,3 +44,46 @@ def test_the_cache_grows_and_long_texts_are_refused(engine):
     )
     with pytest.raises(RequestError, match="--max-length"):
         engine.score_options(long, [[7] * 40])
+
+
+def test_texts_asked_together_have_the_log_probabilities_of_each_alone(engine):
+    asked = [
+        Asked([5, 9, 30, 41, 50], [[7], [8, 9, 10]]),
+        Asked([5, 9, 30, 60], [[11, 12], [13], [7, 7, 7, 7]]),
+        Asked([61], [[9, 8]]),
+        Asked([5, 9, 30, 41], [[50, 7]]),
+    ]
+    together = engine._likelihood._likelihood.score_all(asked)
+    for each, sums in zip(asked, together, strict=True):
+        expected = [whole(engine, list(each.start), list(option)) for option in each.options]
+        assert sums == pytest.approx(expected, abs=1e-4)
+
+
+def test_more_than_fits_a_pass_is_read_in_several(engine, monkeypatch):
+    monkeypatch.setattr(likelihood, "_PASS", 12)
+    shared = [5, 9, 30, 41, 50, 51]
+    asked = [Asked([*shared, i, 70 + i], [[7, i], [8]]) for i in range(6)]
+    together = engine._likelihood._likelihood.score_all(asked)
+    for each, sums in zip(asked, together, strict=True):
+        expected = [whole(engine, list(each.start), list(option)) for option in each.options]
+        assert sums == pytest.approx(expected, abs=1e-4)
+
+
+def test_threads_share_passes_and_each_gets_its_own(engine):
+    starts = [[5, 9, 30 + i, 41] for i in range(12)]
+    options = [[7, 8], [8]]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda start: engine.score_options(start, options), starts))
+    for start, sums in zip(starts, found, strict=True):
+        expected = [whole(engine, start, option) for option in options]
+        assert sums == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_fails_in_a_shared_pass_is_told_to_all_who_asked(engine, monkeypatch):
+    def fail(_):
+        raise ValueError("no memory")
+
+    monkeypatch.setattr(engine._likelihood._likelihood, "score_all", fail)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(engine.score_options, [5, 9], [[7]]) for _ in range(3)]
+        assert [str(each.exception()) for each in asked] == ["no memory"] * 3

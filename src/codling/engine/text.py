@@ -11,7 +11,6 @@ scores. All requests, from any thread, run in one batch on one background thread
 Not here: HTTP (serve/), how insertion prompts (tokens/fim.py) and chats (tokens/chat.py) look.
 """
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Many
@@ -35,7 +34,7 @@ from codling.engine.config import Precision
 from codling.engine.draft import DraftSource
 from codling.engine.engine import Engine
 from codling.engine.form import Form
-from codling.engine.likelihood import Likelihood
+from codling.engine.likelihood import SharedLikelihood
 from codling.engine.memory.live import LiveRepository
 from codling.engine.memory.open_text import OpenText, PromptLookup
 from codling.engine.memory.recall import Recall
@@ -111,7 +110,7 @@ class TextEngine:
         _check_vocabulary(tokenizer, model.config, name)
         n_slots, self.max_length = _cache_shape(model, max_streams, max_length, cache_gib)
         self._model = model.eval()
-        self._likelihood_lock = threading.Lock()
+        self._likelihood = SharedLikelihood(self._model)
         self.memory: Memory | None = None
         """Set it, and completions and insertions are mixed with what the repository holds."""
         self._runner = Runner(
@@ -380,12 +379,7 @@ class TextEngine:
                 f"{self.max_length}: raise --max-length",
                 param="prompt",
             )
-        with self._likelihood_lock:
-            return self._likelihood.score(start, options)
-
-    @cached_property
-    def _likelihood(self) -> Likelihood:
-        return Likelihood(self._model)
+        return self._likelihood.score(start, options)
 
     @torch.inference_mode()
     def logits(self, ids: Many[int], start: int) -> torch.Tensor:
