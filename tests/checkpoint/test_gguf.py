@@ -11,8 +11,10 @@ import pytest
 import torch
 from gguf.quants import dequantize
 
+from codling.checkpoint import load
 from codling.checkpoint.gguf_file import read_gguf, read_gguf_metadata
 from codling.checkpoint.load import load_config, load_model
+from codling.checkpoint.store import save_hf
 from codling.core.errors import CheckpointError
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 from codling.model.transformer import Transformer
@@ -301,3 +303,39 @@ def test_a_harmed_file_is_refused_in_one_line(tmp_path: Path, harm, message: str
     with pytest.raises(CheckpointError, match=message) as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_held_is_not_read_again_until_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "t.gguf"
+    for size in (32, 64):
+        writer = gguf.GGUFWriter(path, "llama")
+        writer.add_tensor("x", np.zeros((2, size), dtype=np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        held = read_gguf(path)
+        assert read_gguf(path) is held
+        assert held.tensors["x"].shape == (2, size)
+
+
+def test_reading_a_large_model_is_shown_in_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, float, float]] = []
+    save_hf(Transformer(LLAMA, torch.Generator().manual_seed(0)), LLAMA, tmp_path)
+
+    class Seen(load.Bar):
+        def advance(self, n: float, note: str = "") -> None:
+            super().advance(n, note)
+            shown.append((self.label, self.done, self.total))
+
+    monkeypatch.setattr(load, "Bar", Seen)
+    load_model(tmp_path)
+    assert shown == []  # too small to be worth a line
+    monkeypatch.setattr(load, "_SHOWN_FROM", 1)
+    load_model(tmp_path)
+    label, done, total = shown[-1]
+    assert label == f"load {tmp_path.name} (MB)"
+    n_numbers = sum(p.numel() for p in load_model(tmp_path).parameters())
+    assert done == pytest.approx(total) == pytest.approx(n_numbers * 4 / 1e6)

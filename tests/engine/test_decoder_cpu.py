@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from codling.core.team import Pace, Team
-from codling.engine.decoder_cpu import FusedDecoder, can_fuse, stacked_cache
+from codling.engine.decoder_cpu import FusedDecoder, can_fuse
 from codling.engine.kernels import decode_cpu as kernels
+from codling.engine.reserved import reserve_cache
 from codling.engine.runner import Runner
-from codling.model.cache import KVCache
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 from codling.model.packed.convert import pack_model
 from codling.model.packed.linear import is_packed
@@ -43,7 +43,8 @@ def logits_of_both(
     prompts = torch.randint(0, 101, (3, 20), generator=numbers)
     lengths = torch.tensor([5, 20, 11])
     dtype = model.embed_tokens.weight.dtype
-    cache, keys, values = stacked_cache(model.config, 3, 32, dtype)
+    cache, kinds = reserve_cache(model.config, 3, 32, dtype)
+    keys, values = (kind.tensor for kind in kinds)
     model(prompts, cache=cache)
     cache.advance(lengths)
     before = [tuple(t.clone() for t in store) for store in cache.stores]
@@ -80,7 +81,8 @@ def test_a_few_tokens_at_once_see_each_other_in_order() -> None:
     model = random_model()
     chunks = [[3, 1, 4, 1, 5], [9], [2, 6]]
     plain = torch.stack([model.logits(model(torch.tensor([c]))[0, -1]) for c in chunks])
-    _, keys, values = stacked_cache(model.config, 3, 32, torch.float32)
+    _, kinds = reserve_cache(model.config, 3, 32, torch.float32)
+    keys, values = (kind.tensor for kind in kinds)
     decoder = FusedDecoder(model, keys, values, n_threads=2)
     got = decoder.step(chunks, [1, 0, 2], [0, 0, 0], [[4], [0], [1]])
     torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
@@ -154,17 +156,6 @@ def test_exp_is_right_to_the_last_digits_where_it_counts() -> None:
         x = np.linspace(low, high, 999, dtype=np.float32)
         got = np.array([kernels._exp(v) for v in x])
         np.testing.assert_allclose(got, np.exp(x.astype(np.float64)), rtol=tolerance)
-
-
-def test_a_stacked_cache_is_laid_out_like_the_plain_one() -> None:
-    plain = KVCache.allocate(CONFIG, 3, 32)
-    stacked, keys, _ = stacked_cache(CONFIG, 3, 32, torch.float32)
-    assert stacked.n_bytes == plain.n_bytes
-    assert [t.shape for s in stacked.stores for t in s] == [
-        t.shape for s in plain.stores for t in s
-    ]
-    stacked.stores[1][0][2, 0, 5] = 1.0
-    assert float(keys[1, 2, 0, 5].sum()) == CONFIG.head_size
 
 
 def test_a_team_runs_work_on_all_threads_and_ends() -> None:

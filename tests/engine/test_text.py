@@ -14,6 +14,7 @@ from codling.core.errors import CheckpointError, RequestError
 from codling.engine.request import BusyError, SamplingParams
 from codling.engine.stream import Transcript
 from codling.engine.text import TextEngine
+from codling.engine.warm import warm_up
 from codling.model.transformer import Transformer
 from codling.tokens.bpe import train
 from codling.tokens.fim import CursorPrompt
@@ -198,9 +199,9 @@ def test_the_cache_is_cut_to_its_budget(tiny_tokenizer: Tokenizer) -> None:
     with TextEngine(
         Transformer(config), tiny_tokenizer, cache_gib=8192 * per_token / 2**30
     ) as engine:
-        assert engine.max_length == 2048
-        assert engine._runner.cache.n_rows == 4
-        assert engine._runner.cache.n_bytes == 8192 * per_token
+        assert engine.max_length == 8192
+        shape = engine._runner.shape
+        assert (shape.n_streams, shape.n_pages * shape.page) == (16, 8192)
 
 
 def sentencepiece(special: str = "<s>") -> Tokenizer:
@@ -283,3 +284,8 @@ def heal_by_hand(engine: TextEngine, prompt: CursorPrompt, n: int) -> str:
         answer = said
         n_said += len(answer) > len(lead)
     return engine.tokenizer.decode(tokens[len(prompt) :]).removeprefix(prompt.lead)
+
+
+def test_warming_up_compiles_what_the_first_request_needs(engine: TextEngine) -> None:
+    warm_up(engine)
+    assert "_token_index" in vars(engine)

@@ -58,6 +58,11 @@ def test_events_have_no_done_and_the_last_one_says_stop(server: Running) -> None
     )
 
 
+def test_an_insertion_of_no_stated_length_has_the_servers_default(server: Running) -> None:
+    answer = post(server, "/infill", prompt=LINE).json()
+    assert answer["generation_settings"]["n_predict"] == 128
+
+
 def test_n_predict_0_only_warms_up(server: Running) -> None:
     long = BEFORE * 8
     answer = post(server, "/infill", input_prefix=long, input_suffix="", n_predict=0)

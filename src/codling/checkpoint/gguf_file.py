@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -147,25 +148,38 @@ class GgufFile:
     tensors: dict[str, GgufTensor]
 
 
+_held: WeakValueDictionary[tuple[str, int, int, int], GgufFile] = WeakValueDictionary()
+"""The files that somebody holds, by path, inode, size and time of the last change."""
+
+
 def read_gguf_metadata(path: Path) -> dict[str, Any]:
     """The key-value pairs of a GGUF file, arrays as lists; CheckpointError if it is none."""
     return read_gguf(path).metadata
 
 
 def read_gguf(path: Path) -> GgufFile:
-    """Metadata and tensors; CheckpointError if the file is not GGUF, cut short or damaged."""
+    """Metadata and tensors; CheckpointError if the file is not GGUF, cut short or damaged.
+
+    As long as somebody holds what this gave, it is given again and not read twice: a vocabulary
+    takes a third of a second.
+    """
     with open_regular(path, CheckpointError) as file:
-        size = os.fstat(file.fileno()).st_size
+        found = os.fstat(file.fileno())
+        size = found.st_size
+        key = (str(path), found.st_ino, size, found.st_mtime_ns)
+        if (held := _held.get(key)) is not None:
+            return held
         # A private map is writable for numpy and torch, and the file never changes.
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if size else None
     if data is None or data[:4] != _MAGIC:
         raise CheckpointError(f"{path} is not a GGUF file")
     try:
-        return _parse(path, _ByteCursor(data))
+        read = _held[key] = _parse(path, _ByteCursor(data))
     except _DamageError as wrong:
         raise CheckpointError(
             f"{path} is cut short or damaged: {wrong}; download it again"
         ) from None
+    return read
 
 
 class _DamageError(Exception):

@@ -10,6 +10,7 @@ Not here: tokenizers (tokens/), the optimiser's state (train/).
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from math import prod
 from pathlib import Path
 from threading import Lock
@@ -22,7 +23,7 @@ from codling.checkpoint.adapter import ADAPTER_CONFIG, check_base, load_adapter,
 from codling.checkpoint.compressed import expand_names, is_compressed
 from codling.checkpoint.gguf import gguf_config, gguf_tensors
 from codling.checkpoint.gguf_blocks import can_pack
-from codling.checkpoint.gguf_file import GgufTensor, read_gguf
+from codling.checkpoint.gguf_file import GgufFile, GgufTensor, read_gguf
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.names import ParameterPart, parameter_parts
 from codling.checkpoint.pack import pack_tensors
@@ -37,6 +38,7 @@ from codling.checkpoint.store import CONFIG, INDEX, WEIGHTS
 from codling.checkpoint.stored import StoredTensor
 from codling.core.errors import CheckpointError, name_faults
 from codling.core.foreign_json import read_object
+from codling.core.log import Bar
 from codling.model.config import ModelConfig
 from codling.model.packed.convert import pack_model
 from codling.model.packed.quantize import Bits
@@ -45,6 +47,9 @@ from codling.model.transformer import Transformer
 _SHARD_NAME = re.compile(r"[^/\\\0]{1,200}\.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _PARTS = (".safetensors", ".json", ".jinja")
+_MEGABYTE = 1_000_000
+_SHOWN_FROM = 100 * _MEGABYTE
+"""Bytes of weights from which on their reading is shown."""
 Progress = Callable[[int, int], None]
 """Told how many bytes have been read, and how many there are."""
 
@@ -67,6 +72,13 @@ def holds_few_bits(path: Path) -> bool:
         return is_compressed(_read_json(_folder(path) / CONFIG), str(path / CONFIG))
 
 
+def read_header(path: Path) -> GgufFile | None:
+    """What a local checkpoint says of itself, where that takes long: while the caller holds it,
+    nothing that opens the same file reads it again. None for folders."""
+    with name_faults(path, CheckpointError):
+        return read_gguf(path) if is_gguf(path) else None
+
+
 def is_gguf(path: Path) -> bool:
     """Whether `path` is there, ends in .gguf and is not a folder."""
     return path.suffix.lower() == ".gguf" and path.exists() and not path.is_dir()
@@ -86,7 +98,7 @@ def load_model(  # noqa: PLR0913 -- where from, and in what shape
     `dtype` None takes the stored type of the embedding, and bfloat16 for GGUF. `adapter` is added
     to the weights. `bits` packs the matrices (on the CPU): those that are stored in 4 to 8 bits as
     they are, others rounded to so many. `progress` is told how many bytes of weights have been
-    read, and of how many.
+    read, and of how many; None shows a bar for large models.
     Raises CheckpointError, one line that names the tensor, if weights are missing, left over, of
     the wrong shape, damaged or pickled.
     """
@@ -112,29 +124,35 @@ def _load(
 ) -> Transformer:
     config, stored = read_stored(path)
     model = build_empty(config)
-    note = _ByteTally(stored, progress).note
+    tally = _ByteTally(stored, f"load {path.name} (MB)", progress)
     dtype = dtype or _stored_type(stored)
     placed = place_tensors(model, stored)
-    if bits is not None:
-        placed = pack_tensors(model, placed, bits, dtype, note)
-    _fill(model, placed, dtype, device, note)
+    with tally.bar or nullcontext():
+        if bits is not None:
+            placed = pack_tensors(model, placed, bits, dtype, tally.note)
+        _fill(model, placed, dtype, device, tally.note)
     return model.eval()
 
 
 class _ByteTally:
-    """Counts the bytes of tensors that have been read."""
+    """Counts the bytes of tensors that have been read, and shows them."""
 
-    def __init__(self, stored: list[StoredTensor], progress: Progress | None) -> None:
+    def __init__(self, stored: list[StoredTensor], label: str, progress: Progress | None) -> None:
         self._sizes = {tensor.name: _n_bytes(tensor) for tensor in stored}
-        self._progress, self._n_done = progress, 0
+        self._progress, self._n_done, self._n_all = progress, 0, sum(self._sizes.values())
+        is_large = progress is None and self._n_all >= _SHOWN_FROM
+        self.bar = Bar(label, self._n_all / _MEGABYTE, unit="MB") if is_large else None
         self._lock = Lock()
 
     def note(self, tensor: StoredTensor) -> None:
         """One more."""
+        n_bytes = self._sizes[tensor.name]
         with self._lock:
-            self._n_done += self._sizes[tensor.name]
+            self._n_done += n_bytes
             if self._progress is not None:
-                self._progress(self._n_done, sum(self._sizes.values()))
+                self._progress(self._n_done, self._n_all)
+            if self.bar is not None:
+                self.bar.advance(n_bytes / _MEGABYTE)
 
 
 def _n_bytes(tensor: StoredTensor) -> int:

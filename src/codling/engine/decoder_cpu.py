@@ -9,13 +9,11 @@ reference and runs the prompts.
 Shapes: as in kernels/decode_cpu.py. Not here: the arithmetic, latent attention, experts, GPUs.
 """
 
-import mmap
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import accumulate
-from math import gcd, prod
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,6 @@ from torch import Tensor, nn
 
 from codling.core.team import Pace, Team
 from codling.engine.kernels import decode_cpu as kernels
-from codling.model.cache import KVCache
 from codling.model.config import ModelConfig
 from codling.model.packed.kernels import ENTRY, entry_of, new_activations, new_scratch
 from codling.model.packed.linear import PackedLinear
@@ -49,19 +46,6 @@ def can_fuse(model: Transformer) -> bool:
     return known and shape.mla is None and shape.moe is None
 
 
-def stacked_cache(
-    config: ModelConfig, n_rows: int, max_length: int, dtype: torch.dtype
-) -> tuple[KVCache, Tensor, Tensor]:
-    """A cache whose layers lie in one tensor each for keys and values, [N, B, K, S, D].
-
-    The memory is zero and not touched before it is used: an idle slot costs nothing.
-    """
-    shape = (config.n_layers, n_rows, config.kv_heads, max_length, config.head_size)
-    k_NBKSD, v_NBKSD = (_sparse_zeros(shape, dtype) for _ in range(2))
-    stores: list[tuple[Tensor, ...]] = [(k, v) for k, v in zip(k_NBKSD, v_NBKSD, strict=True)]
-    return KVCache(stores, torch.zeros(n_rows, dtype=torch.int64)), k_NBKSD, v_NBKSD
-
-
 class FusedDecoder:
     """Matrices, scratch memory and threads for one model and one cache."""
 
@@ -71,12 +55,13 @@ class FusedDecoder:
         k_NBKSD: Tensor,
         v_NBKSD: Tensor,
         *,
+        n_streams: int = 1,
         n_threads: int | None = None,
     ) -> None:
         config = model.config
         self._model = model
         self._max_length = k_NBKSD.shape[3]
-        self.max_tokens = max(k_NBKSD.shape[1], _MAX_TOKENS)
+        self.max_tokens = max(n_streams, _MAX_TOKENS)
         """Tokens per step, of all chunks together."""
         model.rope.reserve(self._max_length)
         self._rope = (_array(model.rope.cos.float()), _array(model.rope.sin.float()))
@@ -243,19 +228,6 @@ def _array(tensor: Tensor) -> Array:
         tensor = tensor.view(torch.uint16)
     array: Array = tensor.numpy()
     return array
-
-
-def _sparse_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros of which only the pages in use are in memory.
-
-    Not in huge pages: of those a single token takes one per layer and head, which is soon all of
-    them.
-    """
-    memory = mmap.mmap(-1, max(1, prod(shape) * dtype.itemsize))
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        with suppress(OSError):  # a kernel without huge pages
-            memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return torch.frombuffer(memory, dtype=dtype, count=prod(shape)).view(shape)
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -39,7 +39,7 @@ class Engine:
 
     def __init__(self, runner: Runner, *, max_waiting: int = 256) -> None:
         self.runner = runner
-        self.scheduler = Scheduler(runner.n_slots, runner.max_length)
+        self.scheduler = Scheduler(runner.shape)
         self.max_waiting = max_waiting
         self.odds, self.price = Odds(), Price()
         """Of drafts: how often they are right, and what they cost."""
@@ -72,8 +72,7 @@ class Engine:
 
         A sequence that is finished when it has been given a token takes no more.
         """
-        for move in self.scheduler.admit():
-            self.runner.apply(move)
+        self.scheduler.admit()
         for batch in self.scheduler.schedule():
             yield from self._run(self._add_drafts(batch) if batch.is_decoding else batch)
 
@@ -85,6 +84,8 @@ class Engine:
         for n_asked, sequence in enumerate(batch.sequences):
             n = min(MAX_DRAFT, room // (n_sequences - n_asked))
             n = min(n, sequence.n_left(self.scheduler.max_length) - 1)
+            if n > 0 and not self.scheduler.make_room(sequence, 1 + n):
+                n = 0
             speculation = sequence.speculation
             draft = speculation.plan(sequence.tokens, n, price) if speculation else []
             if sequence.constraint is not None:
@@ -95,6 +96,8 @@ class Engine:
 
     def _run(self, batch: Batch) -> Iterator[Token]:
         _begin_masks(batch)
+        for move in self.scheduler.take_moves():
+            self.runner.apply(move)
         started = time.perf_counter()
         logits_WV = self.runner.run(batch)
         if batch.is_decoding or any(batch.n_drafted):

@@ -2,7 +2,7 @@
 
 Input: batches of the scheduler. Output: logits. The cache's rows are the scheduler's slots. Prompts
 run through the plain model, which works on rows that lie side by side, so a batch with gaps is run
-in pieces (the scheduler keeps running slots together). A few tokens on the CPU run through the
+in pieces. A few tokens on the CPU run through the
 compiled loop of decoder_cpu.py where it supports the model.
 
 Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, W tokens after which
@@ -16,15 +16,24 @@ import torch
 from torch import Tensor
 
 from codling.core.errors import ConfigError
-from codling.engine.decoder_cpu import FusedDecoder, can_fuse, stacked_cache
+from codling.engine.decoder_cpu import FusedDecoder, can_fuse
+from codling.engine.reserved import (
+    CacheShape,
+    ReservedTensor,
+    can_reserve,
+    reserve_cache,
+    tokens_per_page,
+)
 from codling.engine.scheduler import Batch
-from codling.engine.slots import Copy, Move, Swap
+from codling.engine.slots import Copy, Drop, Move, Swap
 from codling.model.cache import KVCache
 from codling.model.packed.convert import pack_model
 from codling.model.packed.linear import is_packed
 from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 
+_N_KEPT = 64
+"""Rows beyond those of running requests, which keep the texts of editors that wait for a key."""
 _MAX_DECODED = 256
 """Tokens of all sequences together in a pass of the plain model, those of their drafts included."""
 
@@ -32,26 +41,25 @@ _MAX_DECODED = 256
 class Runner:
     """A model, its cache, and the device they are on."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the model, and the limits
         self,
         model: Transformer,
         *,
         n_slots: int,
         max_length: int,
+        n_tokens: int | None = None,
         fuse: bool = False,
         bits: Bits | None = None,
     ) -> None:
-        """Allocate a cache of `n_slots` rows of `max_length` tokens in the model's type.
+        """A cache for `n_slots` requests at a time of `max_length` tokens, in the model's type.
 
-        `fuse` uses the compiled loop where it can, and takes over the model's weights: only for a
-        model that nobody trains. `bits` rounds its matrices, in place.
+        On a CPU they hold `n_tokens` in all, None meaning as many as all could; on a GPU each has
+        the memory of its longest. `fuse` uses the compiled loop where it can, and takes over the
+        model's weights: only for a model that nobody trains. `bits` rounds its matrices, in place.
         """
         weight = model.norm.weight
         self.model = model.eval()
         self.device = weight.device
-        self.n_slots = n_slots
-        self.max_length = max_length
-        self.fused: FusedDecoder | None = None
         fuse = fuse and can_fuse(model)
         if bits is not None and not is_packed(model):
             if self.device.type != "cpu":
@@ -59,16 +67,39 @@ class Runner:
                     "int8 and int4 are for CPUs; take another --precision, such as bfloat16"
                 )
             pack_model(model, bits)
-        if fuse:
-            self.cache, keys, values = stacked_cache(
-                model.config, n_slots, max_length, weight.dtype
+        self.shape = self._choose_shape(n_slots, max_length, n_tokens, fuse=fuse)
+        self._reserved: list[ReservedTensor] = []
+        if can_reserve(self.device):
+            self.cache, self._reserved = reserve_cache(
+                model.config, self.shape.n_rows, max_length, weight.dtype
             )
-            self.fused = FusedDecoder(model, keys, values)
         else:
             self.cache = KVCache.allocate(
                 model.config, n_slots, max_length, weight.dtype, self.device
             )
+        self.fused: FusedDecoder | None = None
+        if fuse:
+            keys, values = (each.tensor for each in self._reserved)
+            self.fused = FusedDecoder(model, keys, values, n_streams=n_slots)
         self._views: dict[tuple[int, int], KVCache] = {}
+
+    def _choose_shape(
+        self, n_slots: int, max_length: int, n_tokens: int | None, *, fuse: bool
+    ) -> CacheShape:
+        if not can_reserve(self.device):
+            return CacheShape.of_whole_rows(n_slots, max_length)
+        page = tokens_per_page(self.model.config, self.model.norm.weight.dtype)
+        n_tokens = max(n_slots * max_length if n_tokens is None else n_tokens, max_length)
+        # The loop reads rows wherever they lie; the plain model wants them side by side, and would
+        # have to move kept ones out of the way.
+        return CacheShape(
+            n_rows=n_slots + (_N_KEPT if fuse else 0),
+            n_streams=n_slots,
+            max_length=max_length,
+            n_pages=-(-n_tokens // page),
+            page=page,
+            keeps_side_by_side=not fuse,
+        )
 
     @property
     def max_decoded(self) -> int:
@@ -76,12 +107,15 @@ class Runner:
         return self.fused.max_tokens if self.fused else _MAX_DECODED
 
     def apply(self, move: Move) -> None:
-        """Copy or swap rows of the cache."""
+        """Copy or swap rows of the cache, or give memory of a row back."""
         match move:
             case Copy(source, target, n_tokens):
                 self.cache.copy_row(source, target, n_tokens)
             case Swap(a, b, n_a, n_b):
                 self.cache.swap_rows(a, b, n_a, n_b)
+            case Drop(row, start, stop):
+                for each in self._reserved:
+                    each.drop(row, start, stop)
 
     def run(self, batch: Batch) -> Tensor:
         """Feed each chunk into its row; gives logits for batch.wanted, fp32 on the CPU, [W, V].

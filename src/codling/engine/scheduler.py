@@ -2,7 +2,9 @@
 
 Input: sequences (a prompt and what was generated for it). Output: batches for the runner. Sequences
 join, oldest first, as slots of the cache come free, and leave between any two steps. Long prompts
-are computed in chunks, so that running streams wait for one chunk at most.
+are computed in chunks, so that running streams wait for one chunk at most. Where running sequences
+outgrow the cache's memory, the youngest of them waits again, with all that it has generated, and
+goes on later.
 
 Not here: which slot a sequence takes (slots.py), the model (runner.py), the choice of a token
 (sampler.py), text and stops (stream.py).
@@ -11,6 +13,7 @@ Not here: which slot a sequence takes (slots.py), the model (runner.py), the cho
 from collections import deque
 from dataclasses import dataclass, replace
 
+from codling.engine.reserved import CacheShape
 from codling.engine.sequence import Sequence
 from codling.engine.slots import Move, SlotTable
 
@@ -60,16 +63,16 @@ class Batch:
 class Scheduler:
     """The sequences that wait and those that run."""
 
-    def __init__(
-        self, n_slots: int, max_length: int, *, chunk: int = 256, budget: int = 1024
-    ) -> None:
+    def __init__(self, shape: CacheShape, *, chunk: int = 256, budget: int = 1024) -> None:
         """`chunk`: prompt tokens per sequence and step; `budget`: per step in all, with padding."""
-        self.max_length = max_length
+        self.max_length = shape.max_length
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
+        self.n_preempted = 0
+        """How often a running sequence had to wait again."""
         self._chunk = chunk
         self._budget = budget
-        self._table = SlotTable(n_slots)
+        self._table = SlotTable(shape)
 
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence; it joins when a slot is free."""
@@ -93,19 +96,21 @@ class Scheduler:
         self._table.clear()
         return dropped
 
-    def admit(self) -> list[Move]:
-        """Let waiting sequences join, oldest first; make the moves before the next batch."""
-        moves: list[Move] = []
-        while self.waiting and (placing := self._table.take(self.waiting[0].prompt_ids)):
+    def admit(self) -> None:
+        """Let waiting sequences join, oldest first."""
+        while self.waiting and (placing := self._table.take(self.waiting[0].tokens)):
             sequence = self.waiting.popleft()
-            sequence.slot, sequence.n_cached = placing.slot, placing.n_cached
+            sequence.slot = placing.slot
+            if sequence.n_cached is None:
+                sequence.n_cached = placing.n_cached
             self.running.append(sequence)
-            if placing.copy:
-                moves.append(placing.copy)
-        return [*moves, *self._table.compact()]
+        self._table.arrange()
 
     def schedule(self) -> list[Batch]:
         """The next batches: a chunk of the unfinished prompts, then one token for all others."""
+        for sequence in list(self.running):
+            while sequence in self.running and not self.make_room(sequence, 1):
+                self._preempt(self.running[-1])
         prompts = [s for s in self.running if len(s.tokens) - s.n_done > 1]
         singles = [s for s in self.running if len(s.tokens) - s.n_done == 1]
         batches = []
@@ -114,6 +119,15 @@ class Scheduler:
         if singles:
             batches.append(_batch(singles, [s.tokens[-1:] for s in singles]))
         return batches
+
+    def make_room(self, sequence: Sequence, n_tokens: int) -> bool:
+        """Promise a running sequence memory for so many tokens more; False if there is none."""
+        assert sequence.slot is not None
+        return self._table.grow(sequence.slot, n_tokens)
+
+    def take_moves(self) -> list[Move]:
+        """What must be moved in the cache before the next batch is run."""
+        return self._table.take_moves()
 
     def record(self, batch: Batch) -> None:
         """Note that the tokens of the batch are in the cache."""
@@ -125,6 +139,15 @@ class Scheduler:
         """Forget what the cache holds of a draft beyond the tokens of the sequence."""
         assert sequence.slot is not None
         del sequence.slot.tokens[max(0, len(sequence.tokens) - 1) :]
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Let a running sequence wait again, before all others."""
+        assert sequence.slot is not None
+        self.running.remove(sequence)
+        self._table.give_back(sequence.slot)
+        sequence.slot = None
+        self.waiting.appendleft(sequence)
+        self.n_preempted += 1
 
     def _prompt_batch(self, prompts: list[Sequence]) -> Batch:
         """The oldest prompts whose padded chunks fit into the budget."""

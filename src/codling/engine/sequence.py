@@ -39,8 +39,8 @@ class Sequence:
     """Holds the answer to its form, where it has one."""
     slot: Slot | None = None
     """Its row of the cache, while it runs."""
-    n_cached: int = 0
-    """Prompt tokens taken over from another sequence."""
+    n_cached: int | None = None
+    """Prompt tokens taken over from another sequence; None until it runs."""
     finish_reason: FinishReason | None = None
     repeats: bool = False
     """Whether its last token only repeats the lead, and so does not count for `max_tokens`."""

@@ -4,12 +4,19 @@ A slot is one row. A prompt takes a slot when it joins and gives it back when it
 two steps. A slot remembers the tokens whose keys and values it holds, also after it was given back:
 a later prompt that begins with the same tokens takes them over instead of computing them again.
 
+All slots together hold so many pages of tokens at most. Where a prompt needs more, slots that
+nobody uses lose theirs, from the end of the one that was unused longest; so rows of mixed lengths
+share the memory, and none has that of the longest.
+
 Input: prompts as token ids. Output: slots, and the moves to make in the cache before the next
-batch. Not here: who runs when (scheduler.py), and the cache itself (model/cache.py).
+batch. Not here: who runs when (scheduler.py), and the cache's memory (reserved.py).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from codling.engine.reserved import CacheShape
 
 MIN_SHARED = 16
 """A prefix shorter than this is not worth a copy, nor waiting for one."""
@@ -34,7 +41,16 @@ class Swap:
     n_b: int
 
 
-Move = Copy | Swap
+@dataclass(frozen=True)
+class Drop:
+    """Before the next batch: positions `start` up to `stop` of a row give their memory back."""
+
+    row: int
+    start: int
+    stop: int
+
+
+Move = Copy | Swap | Drop
 
 
 @dataclass(eq=False)
@@ -47,6 +63,8 @@ class Slot:
     prompt_ids: list[int] | None = None
     """The prompt that has taken the slot and that the slot will hold; None while it is free."""
     last_used: int = 0
+    n_pages: int = 0
+    """Pages of tokens that it holds, or that are promised to it."""
 
     @property
     def is_free(self) -> bool:
@@ -60,65 +78,89 @@ class Placing(NamedTuple):
     slot: Slot
     n_cached: int
     """Tokens of the prompt that need no computing."""
-    copy: Copy | None
-    """The copy that brings them there, where they are in another row."""
 
 
 class SlotTable:
     """All rows of one cache, in the order of their indices.
 
-    >>> table = SlotTable(2)
+    >>> table = SlotTable(CacheShape.of_whole_rows(2, 64))
     >>> first = table.take(list(range(20)))
     >>> first.slot.index, first.n_cached, table.take(list(range(30)))  # the second waits for it
     (0, 0, None)
     >>> first.slot.tokens.extend(range(20))
-    >>> table.take(list(range(30))).copy
-    Copy(source=0, target=1, n_tokens=20)
+    >>> table.take(list(range(30))).n_cached, table.take_moves()
+    (20, [Copy(source=0, target=1, n_tokens=20)])
     """
 
-    def __init__(self, n_slots: int) -> None:
-        self._slots = [Slot(i) for i in range(n_slots)]
+    def __init__(self, shape: CacheShape) -> None:
+        self.shape = shape
+        self._slots = [Slot(i) for i in range(shape.n_rows)]
+        self._moves: list[Move] = []
         self._clock = 0
 
     def take(self, prompt_ids: list[int]) -> Placing | None:
-        """A slot for a prompt; None if all are taken, or its prefix is being computed for another.
+        """A slot for a prompt; None if all are taken, their memory is, or its prefix is being
+        computed for another.
 
-        In the second case the prompt takes it over once it is there.
+        In the last case the prompt takes it over once it is there.
         """
-        if not any(slot.is_free for slot in self._slots):
+        taken = [slot for slot in self._slots if not slot.is_free]
+        if len(taken) >= self.shape.n_streams:
             return None
         source, n_shared = self._best_source(prompt_ids)
-        if source is None:
-            return self._place(prompt_ids, self._oldest_free(), None, 0)
-        if n_shared > len(source.tokens):
+        if source is not None and n_shared > len(source.tokens):
             return None
-        # A prompt that goes on where a finished one ended takes its slot; one that only shares a
-        # beginning leaves the other prompt's slot alone while an older one is free.
-        goes_on = 2 * n_shared > len(source.tokens) or self._n_free() == 1
-        slot = source if source.is_free and goes_on else self._oldest_free()
-        return self._place(prompt_ids, slot, source, n_shared)
+        # Others grow meanwhile, by a page each: who joins into the last one would soon leave again.
+        n_pages = self._pages(len(prompt_ids) + 1) + len(taken)
+        for slot in self._choices(source, n_shared):
+            if self._make_room(n_pages, slot, kept=source):
+                return self._place(prompt_ids, slot, source, n_shared)
+        return None
+
+    def grow(self, slot: Slot, n_tokens: int) -> bool:
+        """Promise a slot the memory for so many tokens more; False if others use all there is."""
+        n_pages = self._pages(len(slot.tokens) + n_tokens)
+        if n_pages > slot.n_pages:
+            if not self._make_room(n_pages, slot):
+                return False
+            slot.n_pages = n_pages
+        return True
 
     def give_back(self, slot: Slot) -> None:
-        """Free a slot; it goes on holding its tokens until another prompt takes it."""
+        """Free a slot; it goes on holding its tokens until another prompt needs the place."""
         slot.prompt_ids, slot.last_used = None, self._tick()
+        self._shrink(slot, self._pages(len(slot.tokens)))
 
     def clear(self) -> None:
         """Free all slots and forget what they hold."""
-        self._slots = [Slot(i) for i in range(len(self._slots))]
+        for slot in self._slots:
+            self._shrink(slot, 0)
+            slot.prompt_ids = None
 
-    def compact(self) -> list[Swap]:
-        """Bring the taken slots side by side with as few swaps as possible, if they are not."""
+    def arrange(self) -> None:
+        """Bring the taken slots side by side with as few swaps as possible, if they must be."""
         taken = [not slot.is_free for slot in self._slots]
         places = [i for i, used in enumerate(taken) if used]
         n_taken = len(places)
-        if not places or places[-1] - places[0] < n_taken:
-            return []
+        if not self.shape.keeps_side_by_side or not places or places[-1] - places[0] < n_taken:
+            return
         starts = range(len(taken) - n_taken + 1)
         start = max(starts, key=lambda i: sum(taken[i : i + n_taken]))
         window = range(start, start + n_taken)
         gaps = [i for i in window if not taken[i]]
         strays = [i for i in places if i not in window]
-        return [self._swap(gap, stray) for gap, stray in zip(gaps, strays, strict=True)]
+        for gap, stray in zip(gaps, strays, strict=True):
+            self._swap(gap, stray)
+
+    def take_moves(self) -> list[Move]:
+        """The moves to make before the next batch, in this order; they are not given twice."""
+        moves, self._moves = self._moves, []
+        return moves
+
+    @property
+    def n_held(self) -> int:
+        """Pages that are held or promised."""
+        return sum(slot.n_pages for slot in self._slots)
 
     def _best_source(self, prompt_ids: list[int]) -> tuple[Slot | None, int]:
         """The slot that shares, or is about to share, the longest prefix, and that length.
@@ -134,27 +176,73 @@ class SlotTable:
                 best, n_best = slot, n_shared
         return best, (n_best if best else 0)
 
+    def _choices(self, source: Slot | None, n_shared: int) -> Iterable[Slot]:
+        """The slots to try, best first.
+
+        A prompt that goes on where a finished one ended takes its slot; one that only shares a
+        beginning leaves the other prompt's slot alone while there is an older one, and memory for
+        both.
+        """
+        oldest = self._free()[0]
+        if source is None or not source.is_free:
+            return [oldest]
+        goes_on = 2 * n_shared > len(source.tokens)
+        return [source] if goes_on or oldest is source else [oldest, source]
+
+    def _make_room(self, n_pages: int, slot: Slot, kept: Slot | None = None) -> bool:
+        """Let `slot` come to hold so many pages; others that are free lose theirs where that must
+        be, the slot `kept` as long as it is not the same."""
+        n_missing = n_pages - slot.n_pages - (self.shape.n_pages - self.n_held)
+        if n_missing <= 0:
+            return True
+        losers = [other for other in self._free() if other is not slot and other is not kept]
+        if sum(other.n_pages for other in losers) < n_missing:
+            return False
+        for other in losers:
+            n_lost = min(other.n_pages, n_missing)
+            self._shrink(other, other.n_pages - n_lost)
+            n_missing -= n_lost
+        return True
+
     def _place(
         self, prompt_ids: list[int], slot: Slot, source: Slot | None, n_shared: int
     ) -> Placing:
-        copy = None
-        if source is not None and source is not slot:
-            copy = Copy(source.index, slot.index, n_shared)
-        slot.tokens = prompt_ids[:n_shared]
+        n_pages = self._pages(len(prompt_ids) + 1)
+        if source is slot:
+            slot.tokens = prompt_ids[:n_shared]
+            self._shrink(slot, min(slot.n_pages, n_pages))
+        else:
+            self._shrink(slot, 0)
+            slot.tokens = prompt_ids[:n_shared]
+            if source is not None:
+                self._moves.append(Copy(source.index, slot.index, n_shared))
+        slot.n_pages = n_pages
         slot.prompt_ids, slot.last_used = prompt_ids, self._tick()
-        return Placing(slot, n_shared, copy)
+        return Placing(slot, n_shared)
 
-    def _oldest_free(self) -> Slot:
-        return min((s for s in self._slots if s.is_free), key=lambda s: s.last_used)
+    def _shrink(self, slot: Slot, n_pages: int) -> None:
+        """Let a slot keep so many pages, and the tokens in them."""
+        page = self.shape.page
+        if n_pages < slot.n_pages:
+            self._moves.append(Drop(slot.index, n_pages * page, slot.n_pages * page))
+        slot.n_pages = n_pages
+        del slot.tokens[n_pages * page :]
 
-    def _n_free(self) -> int:
-        return sum(slot.is_free for slot in self._slots)
+    def _free(self) -> list[Slot]:
+        """The free slots, the one that was unused longest first."""
+        return sorted((s for s in self._slots if s.is_free), key=lambda s: s.last_used)
 
-    def _swap(self, a: int, b: int) -> Swap:
+    def _pages(self, n_tokens: int) -> int:
+        return -(-min(n_tokens, self.shape.max_length) // self.shape.page)
+
+    def _swap(self, a: int, b: int) -> None:
         one, other = self._slots[a], self._slots[b]
         self._slots[a], self._slots[b] = other, one
+        self._moves.append(Swap(a, b, len(one.tokens), len(other.tokens)))
         one.index, other.index = b, a
-        return Swap(a, b, len(one.tokens), len(other.tokens))
+        few, many = sorted((one, other), key=lambda slot: slot.n_pages)
+        page = self.shape.page
+        self._moves.append(Drop(few.index, few.n_pages * page, many.n_pages * page))
 
     def _tick(self) -> int:
         """The next moment of a clock that counts takings and returns."""

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from codling.checkpoint.adapter import adapter_path
 from codling.checkpoint.hub import model_name
-from codling.checkpoint.load import holds_few_bits, load_model
+from codling.checkpoint.load import holds_few_bits, load_model, read_header
 from codling.checkpoint.of_run import model_and_adapter
 from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.checkpoint.verify import check_files
@@ -46,6 +46,7 @@ from codling.engine.request import (
     SamplingParams,
     TokenLogprob,
 )
+from codling.engine.reserved import can_reserve
 from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence
 from codling.engine.speculate import Speculation
@@ -97,7 +98,8 @@ class TextEngine:
         """`max_streams` requests run at once and `max_waiting` more may wait.
 
         `max_length` counts prompt and completion of one request in tokens; None takes the model's
-        context, as far as `cache_gib` of keys and values allow. `fuse` decodes dense models on the
+        context, as far as `cache_gib` allows. That is what keys and values of all requests together
+        may take, at least that of one request at its longest. `fuse` decodes dense models on the
         CPU with the compiled loop (decoder_cpu.py) and takes the weights over: not for one that is
         still trained. `bits` rounds its matrices to so many, in place. `chat_format`
         None takes the checkpoint's own chat template, if it has one. `speculate` lets the model try
@@ -108,13 +110,18 @@ class TextEngine:
         self.name = name
         self.chat_format = chat_format or ChatFormat(tokenizer)
         _check_vocabulary(tokenizer, model.config, name)
-        n_slots, self.max_length = _cache_shape(model, max_streams, max_length, cache_gib)
+        n_slots, self.max_length, n_tokens = _cache_shape(model, max_streams, max_length, cache_gib)
         self._model = model.eval()
         self._likelihood = SharedLikelihood(self._model)
         self.memory: Memory | None = None
         """Set it, and completions and insertions are mixed with what the repository holds."""
         self._runner = Runner(
-            model, n_slots=n_slots, max_length=self.max_length, fuse=fuse, bits=bits
+            model,
+            n_slots=n_slots,
+            max_length=self.max_length,
+            n_tokens=n_tokens,
+            fuse=fuse,
+            bits=bits,
         )
         self._engine = Engine(self._runner, max_waiting=max_waiting)
         self._worker = Worker(self._engine, tokenizer)
@@ -151,6 +158,7 @@ class TextEngine:
         """
         found, adapter = model_and_adapter(path, adapter)
         check_files(found)
+        header = read_header(found)  # held until all is read
         tokenizer = open_tokenizer(found)
         chat_format = ChatFormat(tokenizer, chat_template or _taught_template(adapter))
         if must_chat:
@@ -171,6 +179,7 @@ class TextEngine:
             chat_format=chat_format,
             speculate=speculate,
         )
+        del header
         engine.memory = remembered
         return engine
 
@@ -477,10 +486,16 @@ def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> N
 
 def _cache_shape(
     model: Transformer, max_streams: int, max_length: int | None, cache_gib: float
-) -> tuple[int, int]:
-    """Rows, and tokens per row, that fit into the budget; four rows or more where possible."""
+) -> tuple[int, int, int]:
+    """Requests at a time, tokens of each at most, and tokens of all that fit into the budget.
+
+    Where each row has the memory of its longest there are four rows or more where possible.
+    """
     config = model.config
     per_token = config.kv_elements_per_token * model.norm.weight.element_size()
     n_tokens = int(cache_gib * 2**30 / per_token)
+    if can_reserve(model.norm.weight.device):
+        length = max_length or min(config.max_position, max(1024, n_tokens))
+        return max_streams, length, max(n_tokens, length)
     length = max_length or min(config.max_position, max(1024, n_tokens // 4))
-    return max(1, min(max_streams, n_tokens // length)), length
+    return max(1, min(max_streams, n_tokens // length)), length, n_tokens

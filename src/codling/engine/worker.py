@@ -95,7 +95,7 @@ class Worker:
         )
         if delta.finish_reason is not None:
             self._end(sequence, delta.finish_reason)
-        stream.n_cached_tokens = sequence.n_cached
+        stream.n_cached_tokens = sequence.n_cached or 0
         if sequence.speculation is not None:
             stream.n_drafted_tokens = sequence.speculation.n_drafted
             stream.n_accepted_tokens = sequence.speculation.n_accepted

@@ -120,6 +120,10 @@ def _load(config: ServeConfig) -> Backend:
         adapter=config.adapter,
         speculate=config.speculate,
     )
+    if config.warm:
+        from codling.engine.warm import warm_up
+
+        warm_up(engine)
     repository = None
     if config.repo is not None:
         weights = engine.memory.weights if engine.memory else None

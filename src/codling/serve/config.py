@@ -70,6 +70,9 @@ class ServeConfig(Ranged):
     speculate: bool = True
     """Let the model try tokens that followed the same text in the prompt or the memory: the answer
     stays the same, and comes sooner where code repeats itself."""
+    warm: bool = False
+    """Answer two short prompts before the server says that it is ready, so that the first request
+    does not wait for what is compiled or read at the first use."""
     log_completions: Path | None = None
     """File that notes which completions were shown and, where clients tell, taken or typed over;
     only hashes and lengths of their text. Off by default."""
@@ -111,6 +114,8 @@ class ServeConfig(Ranged):
             raise ConfigError("serve: log_text needs log_completions, the file that it goes to")
         if self.upstream and (self.repo or self.memory):
             raise ConfigError("serve: repo and memory work with our own engine, not an upstream's")
+        if self.upstream and self.warm:
+            raise ConfigError("serve: warm works with our own engine, not an upstream's")
         if self.upstream and not self.upstream.startswith(("http://", "https://")):
             raise ConfigError(f"serve: upstream is {self.upstream}; it must begin with http://")
 

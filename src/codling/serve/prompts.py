@@ -26,6 +26,7 @@ from codling.serve.schema import (
     MAX_CHOICES,
     ChatRequest,
     CompletionRequest,
+    InfillRequest,
     Message,
     Native,
 )
@@ -134,7 +135,9 @@ def native_choice(  # noqa: PLR0913 - the request, and what it is asked of
 ) -> Choice:  # fmt: skip
     """The choice of a llama.cpp request; `ids` is its prompt, `suffix` what it may not repeat."""
     room = _room(ids, backend, "prompt")
-    wanted = room if request.n_predict < 0 else max(1, request.n_predict)
+    # llama.cpp fills the context; for an insertion, soon made stale by a key, nobody means that.
+    endless = config.default_max_tokens if isinstance(request, InfillRequest) else room
+    wanted = endless if request.n_predict < 0 else max(1, request.n_predict)
     params = SamplingParams(
         max_tokens=min(wanted, room),
         temperature=request.temperature or 0.0,

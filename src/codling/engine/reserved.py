@@ -1,0 +1,143 @@
+"""The cache's memory on a CPU: reserved for every row at its longest, held only where it is in use.
+
+Input: shapes. Output: tensors of zeros over reserved addresses, of whose pages the system holds
+those that were written; a row that needs its pages no longer gives them back. So rows of mixed
+lengths take what they hold, each row stays contiguous, and the arithmetic needs no block tables.
+vAttention (arXiv:2405.04437) does the same on GPUs.
+
+Shapes: N layers, B rows, K heads, S slots, D width. Not here: which row holds what (slots.py).
+"""
+
+import mmap
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from math import gcd, prod
+
+import torch
+from torch import Tensor
+
+from codling.core.errors import ConfigError
+from codling.model.cache import KVCache
+from codling.model.config import ModelConfig
+
+_PRIVATE_FLAGS = ("MAP_PRIVATE", "MAP_ANONYMOUS")
+_NORESERVE = 0x4000
+"""Linux's MAP_NORESERVE, which Python names from 3.13 on: addresses beyond the memory there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheShape:
+    """How many rows a cache has, and how much all of them may hold together."""
+
+    n_rows: int
+    """Rows, those of ended requests included, which are kept for prompts that go on."""
+    n_streams: int
+    """Rows that requests have at a time at most."""
+    max_length: int
+    """Tokens of one row at most."""
+    n_pages: int
+    """Pages that all rows together hold at most, enough for one row at its longest."""
+    page: int = 1
+    """Tokens whose memory is taken and given back together."""
+    keeps_side_by_side: bool = False
+    """Whether the rows of running requests are moved to lie side by side."""
+
+    @classmethod
+    def of_whole_rows(cls, n_rows: int, max_length: int) -> "CacheShape":
+        """Every row has the memory of its longest, all the time."""
+        return cls(
+            n_rows=n_rows,
+            n_streams=n_rows,
+            max_length=max_length,
+            n_pages=n_rows * max_length,
+            keeps_side_by_side=True,
+        )
+
+
+def can_reserve(device: torch.device) -> bool:
+    """Whether memory can be reserved here without being held."""
+    return device.type == "cpu" and os.name == "posix"
+
+
+def tokens_per_page(config: ModelConfig, dtype: torch.dtype) -> int:
+    """How many tokens of one head fill whole pages of the system, at least.
+
+    >>> tokens_per_page(ModelConfig(hidden_size=256, n_heads=4), torch.bfloat16)  # 64 x 2 bytes
+    32
+    """
+    n_bytes = [widths[1] * dtype.itemsize for widths in _heads_and_widths(config)]
+    return max(mmap.PAGESIZE // gcd(mmap.PAGESIZE, n) for n in n_bytes)
+
+
+class ReservedTensor:
+    """Zeros [N, B, K, S, D] over addresses of their own, S rounded up to whole pages."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        n_layers, n_rows, n_heads, n_slots, width = shape
+        page = mmap.PAGESIZE // gcd(mmap.PAGESIZE, width * dtype.itemsize)
+        shape = (n_layers, n_rows, n_heads, -(-n_slots // page) * page, width)
+        self._memory = _reserve(prod(shape) * dtype.itemsize)
+        count = prod(shape)
+        self.tensor: Tensor = torch.frombuffer(self._memory, dtype=dtype, count=count).view(shape)
+
+    def drop(self, row: int, start: int, stop: int) -> None:
+        """Give the memory of a row's slots from `start` up to `stop` back; they are zero again.
+
+        Only whole pages within them are given back.
+        """
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        n_layers, n_rows, n_heads, n_slots, width = self.tensor.shape
+        size = width * self.tensor.itemsize
+        low = -(-start * size // mmap.PAGESIZE) * mmap.PAGESIZE
+        high = min(stop, n_slots) * size // mmap.PAGESIZE * mmap.PAGESIZE
+        if high <= low:
+            return
+        for layer in range(n_layers):
+            for head in range(n_heads):
+                first = ((layer * n_rows + row) * n_heads + head) * n_slots * size
+                self._memory.madvise(mmap.MADV_DONTNEED, first + low, high - low)
+
+
+def reserve_cache(
+    config: ModelConfig, n_rows: int, max_length: int, dtype: torch.dtype
+) -> tuple[KVCache, list[ReservedTensor]]:
+    """A cache over reserved memory, and that memory: keys and values, or the latents alone."""
+    shapes = [
+        (config.n_layers, n_rows, heads, max_length, width)
+        for heads, width in _heads_and_widths(config)
+    ]
+    kinds = [ReservedTensor(shape, dtype) for shape in shapes]
+    stores: list[tuple[Tensor, ...]] = list(
+        zip(*(kind.tensor for kind in kinds), strict=True),
+    )
+    return KVCache(stores, torch.zeros(n_rows, dtype=torch.int64)), kinds
+
+
+def _heads_and_widths(config: ModelConfig) -> list[tuple[int, int]]:
+    if config.mla is None:
+        return [(config.kv_heads, config.head_size)] * 2
+    return [(1, config.mla.kv_lora_rank + config.mla.qk_rope_head_dim)]
+
+
+def _reserve(n_bytes: int) -> mmap.mmap:
+    """Addresses without memory behind them yet.
+
+    Not in huge pages: of those a single token takes one per layer and head, which is soon all of
+    them.
+    """
+    flags = sum(getattr(mmap, name) for name in _PRIVATE_FLAGS)
+    if os.uname().sysname == "Linux":
+        flags |= _NORESERVE
+    try:
+        memory = mmap.mmap(-1, max(1, n_bytes), flags=flags)
+    except OSError as error:
+        raise ConfigError(
+            f"the system does not reserve {n_bytes / 2**30:.1f} GiB of addresses for keys and "
+            f"values ({error.strerror}); lower --max-length or --max-streams"
+        ) from error
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel without huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return memory
