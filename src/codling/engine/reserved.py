@@ -20,6 +20,7 @@ from torch import Tensor
 from codling.core.errors import ConfigError
 from codling.model.cache import KVCache
 from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
 
 _PRIVATE_FLAGS = ("MAP_PRIVATE", "MAP_ANONYMOUS")
 _NORESERVE = 0x4000
@@ -58,6 +59,23 @@ class CacheShape:
 def can_reserve(device: torch.device) -> bool:
     """Whether memory can be reserved here without being held."""
     return device.type == "cpu" and os.name == "posix"
+
+
+def share_out(
+    model: Transformer, max_streams: int, max_length: int | None, cache_gib: float
+) -> tuple[int, int, int]:
+    """Requests at a time, tokens of each at most, and tokens of all that fit into the budget.
+
+    Where each row has the memory of its longest there are four rows or more where possible.
+    """
+    config = model.config
+    per_token = config.kv_elements_per_token * model.norm.weight.element_size()
+    n_tokens = int(cache_gib * 2**30 / per_token)
+    if can_reserve(model.norm.weight.device):
+        length = max_length or min(config.max_position, max(1024, n_tokens))
+        return max_streams, length, max(n_tokens, length)
+    length = max_length or min(config.max_position, max(1024, n_tokens // 4))
+    return max(1, min(max_streams, n_tokens // length)), length, n_tokens
 
 
 def tokens_per_page(config: ModelConfig, dtype: torch.dtype) -> int:

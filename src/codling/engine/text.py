@@ -46,7 +46,7 @@ from codling.engine.request import (
     SamplingParams,
     TokenLogprob,
 )
-from codling.engine.reserved import can_reserve
+from codling.engine.reserved import share_out
 from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence
 from codling.engine.speculate import Speculation
@@ -110,7 +110,7 @@ class TextEngine:
         self.name = name
         self.chat_format = chat_format or ChatFormat(tokenizer)
         _check_vocabulary(tokenizer, model.config, name)
-        n_slots, self.max_length, n_tokens = _cache_shape(model, max_streams, max_length, cache_gib)
+        n_slots, self.max_length, n_tokens = share_out(model, max_streams, max_length, cache_gib)
         self._model = model.eval()
         self._likelihood = SharedLikelihood(self._model)
         self.memory: Memory | None = None
@@ -482,20 +482,3 @@ def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> N
             f"{name}: the tokenizer has {tokenizer.vocab_size} tokens but the model only "
             f"{config.vocab_size}; take both from the same checkpoint"
         )
-
-
-def _cache_shape(
-    model: Transformer, max_streams: int, max_length: int | None, cache_gib: float
-) -> tuple[int, int, int]:
-    """Requests at a time, tokens of each at most, and tokens of all that fit into the budget.
-
-    Where each row has the memory of its longest there are four rows or more where possible.
-    """
-    config = model.config
-    per_token = config.kv_elements_per_token * model.norm.weight.element_size()
-    n_tokens = int(cache_gib * 2**30 / per_token)
-    if can_reserve(model.norm.weight.device):
-        length = max_length or min(config.max_position, max(1024, n_tokens))
-        return max_streams, length, max(n_tokens, length)
-    length = max_length or min(config.max_position, max(1024, n_tokens // 4))
-    return max(1, min(max_streams, n_tokens // length)), length, n_tokens
