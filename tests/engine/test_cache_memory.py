@@ -40,7 +40,7 @@ def test_a_row_gives_the_memory_behind_its_tokens_back() -> None:
             tensor[:] = 1.0
     before = resident_bytes()
     for kind in kinds:
-        kind.drop(1, 512, 2048)
+        kind.release(1, 512, 2048)
     # 16 layers x 4 heads x 2 kinds x 1536 tokens of 256 bytes are 48 MiB.
     assert before - resident_bytes() > 40 * 2**20
     keys = cache.stores[3][0]
@@ -51,9 +51,9 @@ def test_a_row_gives_the_memory_behind_its_tokens_back() -> None:
 def test_only_whole_pages_are_given_back() -> None:
     cache, (keys, _) = reserve_cache(SHAPE, 1, 100, torch.float32)
     cache.stores[0][0][:] = 1.0
-    keys.drop(0, 20, 40)  # a page has 16 tokens of 256 bytes: 16 to 31, 32 to 47
+    keys.release(0, 20, 40)  # a page has 16 tokens of 256 bytes: 16 to 31, 32 to 47
     assert float(cache.stores[0][0].min()) == 1.0
-    keys.drop(0, 17, 64)
+    keys.release(0, 17, 64)
     assert cache.stores[0][0][0, 0, 16:65, 0].tolist() == [1.0] * 16 + [0.0] * 32 + [1.0]
 
 

@@ -1,7 +1,7 @@
 """Which row of the cache a prompt takes, and what is moved there: on tokens alone, no model."""
 
 from codling.engine.reserved import CacheShape
-from codling.engine.slots import Copy, Drop, Placing, SlotTable, Swap
+from codling.engine.slots import Copy, Release, Placing, SlotTable, Swap
 
 A, B = list(range(100, 130)), list(range(200, 230))
 
@@ -118,7 +118,7 @@ def test_memory_is_taken_from_the_end_of_the_row_that_was_unused_longest() -> No
     table.take_moves()
     assert table.n_held == 6  # a row that is given back keeps what it holds
     compute(table.take([1] * 45), [1] * 45)
-    assert table.take_moves() == [Drop(old.index, 10, 30)]
+    assert table.take_moves() == [Release(old.index, 10, 30)]
     assert (old.tokens, new.tokens) == (A[:10], B)
     assert table.n_held == 9
 
@@ -140,7 +140,7 @@ def test_a_row_grows_until_nothing_is_left() -> None:
     assert not table.grow(slot, 21)
     table.give_back(other)
     assert table.grow(slot, 21)
-    assert table.take_moves()[-1] == Drop(other.index, 0, 10)
+    assert table.take_moves()[-1] == Release(other.index, 0, 10)
 
 
 def test_no_more_prompts_run_than_there_are_streams_though_rows_are_free() -> None:

@@ -99,7 +99,7 @@ class ReservedTensor:
         count = prod(shape)
         self.tensor: Tensor = torch.frombuffer(self._memory, dtype=dtype, count=count).view(shape)
 
-    def drop(self, row: int, start: int, stop: int) -> None:
+    def release(self, row: int, start: int, stop: int) -> None:
         """Give the memory of a row's slots from `start` up to `stop` back; they are zero again.
 
         Only whole pages within them are given back.

@@ -25,7 +25,7 @@ from codling.engine.reserved import (
     tokens_per_page,
 )
 from codling.engine.scheduler import Batch
-from codling.engine.slots import Copy, Drop, Move, Swap
+from codling.engine.slots import Copy, Release, Move, Swap
 from codling.model.cache import KVCache
 from codling.model.packed.convert import pack_model
 from codling.model.packed.linear import is_packed
@@ -113,9 +113,9 @@ class Runner:
                 self.cache.copy_row(source, target, n_tokens)
             case Swap(a, b, n_a, n_b):
                 self.cache.swap_rows(a, b, n_a, n_b)
-            case Drop(row, start, stop):
+            case Release(row, start, stop):
                 for each in self._reserved:
-                    each.drop(row, start, stop)
+                    each.release(row, start, stop)
 
     def run(self, batch: Batch) -> Tensor:
         """Feed each chunk into its row; gives logits for batch.wanted, fp32 on the CPU, [W, V].

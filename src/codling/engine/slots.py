@@ -42,7 +42,7 @@ class Swap:
 
 
 @dataclass(frozen=True)
-class Drop:
+class Release:
     """Before the next batch: positions `start` up to `stop` of a row give their memory back."""
 
     row: int
@@ -50,7 +50,7 @@ class Drop:
     stop: int
 
 
-Move = Copy | Swap | Drop
+Move = Copy | Swap | Release
 
 
 @dataclass(eq=False)
@@ -224,7 +224,7 @@ class SlotTable:
         """Let a slot keep so many pages, and the tokens in them."""
         page = self.shape.page
         if n_pages < slot.n_pages:
-            self._moves.append(Drop(slot.index, n_pages * page, slot.n_pages * page))
+            self._moves.append(Release(slot.index, n_pages * page, slot.n_pages * page))
         slot.n_pages = n_pages
         del slot.tokens[n_pages * page :]
 
@@ -242,7 +242,7 @@ class SlotTable:
         one.index, other.index = b, a
         few, many = sorted((one, other), key=lambda slot: slot.n_pages)
         page = self.shape.page
-        self._moves.append(Drop(few.index, few.n_pages * page, many.n_pages * page))
+        self._moves.append(Release(few.index, few.n_pages * page, many.n_pages * page))
 
     def _tick(self) -> int:
         """The next moment of a clock that counts takings and returns."""
