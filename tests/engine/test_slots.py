@@ -1,7 +1,7 @@
 """Which row of the cache a prompt takes, and what is moved there: on tokens alone, no model."""
 
 from codling.engine.reserved import CacheShape
-from codling.engine.slots import Copy, Release, Placing, SlotTable, Swap
+from codling.engine.slots import Copy, Placing, Release, SlotTable, Swap
 
 A, B = list(range(100, 130)), list(range(200, 230))
 

@@ -25,7 +25,7 @@ from codling.engine.reserved import (
     tokens_per_page,
 )
 from codling.engine.scheduler import Batch
-from codling.engine.slots import Copy, Release, Move, Swap
+from codling.engine.slots import Copy, Move, Release, Swap
 from codling.model.cache import KVCache
 from codling.model.packed.convert import pack_model
 from codling.model.packed.linear import is_packed
