@@ -158,8 +158,7 @@ class TextEngine:
         """
         found, adapter = model_and_adapter(path, adapter)
         check_files(found)
-        header = read_header(found)  # held until all is read
-        tokenizer = open_tokenizer(found)
+        _header, tokenizer = read_header(found), open_tokenizer(found)  # read once while it is held
         chat_format = ChatFormat(tokenizer, chat_template or _taught_template(adapter))
         if must_chat:
             chat_format.template()
@@ -179,7 +178,6 @@ class TextEngine:
             chat_format=chat_format,
             speculate=speculate,
         )
-        del header
         engine.memory = remembered
         return engine
 
