@@ -84,9 +84,9 @@ class Engine:
         for n_asked, sequence in enumerate(batch.sequences):
             n = min(MAX_DRAFT, room // (n_sequences - n_asked))
             n = min(n, sequence.n_left(self.scheduler.max_length) - 1)
-            if n > 0 and not self.scheduler.make_room(sequence, 1 + n):
-                n = 0
             speculation = sequence.speculation
+            if speculation and n > 0 and not self.scheduler.make_room(sequence, 1 + n):
+                n = 0
             draft = speculation.plan(sequence.tokens, n, price) if speculation else []
             if sequence.constraint is not None:
                 draft = sequence.constraint.trim(draft)
