@@ -89,14 +89,15 @@ class Runner:
         if not can_reserve(self.device):
             return CacheShape.of_whole_rows(n_slots, max_length)
         page = tokens_per_page(self.model.config, self.model.norm.weight.dtype)
-        n_tokens = max(n_slots * max_length if n_tokens is None else n_tokens, max_length)
+        n_longest = -(-max_length // page)
+        n_pages = n_slots * n_longest if n_tokens is None else max(n_tokens // page, n_longest)
         # The loop reads rows wherever they lie; the plain model wants them side by side, and would
         # have to move kept ones out of the way.
         return CacheShape(
             n_rows=n_slots + (_N_KEPT if fuse else 0),
             n_streams=n_slots,
             max_length=max_length,
-            n_pages=-(-n_tokens // page),
+            n_pages=n_pages,
             page=page,
             keeps_side_by_side=not fuse,
         )
