@@ -7,10 +7,12 @@ import pytest
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 
+from codling.checkpoint.stream import stream_tensors
 from codling.core.errors import CheckpointError
 from codling.export.block_types import quantize_rows
 from export.ggml import quantize_with_ggml
 from export.golden import GOLDEN, KINDS, PAIR_KINDS, golden_importance, golden_rows
+from real_weights import find_weights
 
 Q4_K, Q5_K, Q6_K = KINDS
 
@@ -120,3 +122,24 @@ def spread_rows(spread: str) -> np.ndarray:
     if spread == "sparse":
         rows *= rng.random(size) < 0.03
     return np.asarray(rows, dtype=np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS + PAIR_KINDS, ids=lambda kind: kind.name)
+def test_blocks_of_real_weights_equal_ggmls(kind: GGMLQuantizationType) -> None:
+    """SmolLM2-135M's matrices of a layer near the middle, as rows of 1536: 97% of the blocks byte
+    for byte, and no more error than ggml's."""
+    path = find_weights("[Ss]mol[Ll][Mm]2-135*.gguf")
+    _, tensors = stream_tensors(path)
+    n_blocks = n_equal = 0
+    for tensor in tensors:
+        if ".layers.14." not in tensor.name or len(tensor.shape) != 2:
+            continue
+        rows = tensor.read().float().numpy().reshape(-1, 1536)
+        ours, theirs = quantize_rows(rows, kind), quantize_with_ggml(rows, kind)
+        size = GGML_QUANT_SIZES[kind][1]
+        same = (ours.reshape(-1, size) == theirs.reshape(-1, size)).all(1)
+        n_blocks, n_equal = n_blocks + len(same), n_equal + int(same.sum())
+        errors = [float(np.square(dequantize(each, kind) - rows).sum()) for each in (ours, theirs)]
+        assert errors[0] <= 1.001 * errors[1], tensor.name
+    assert n_equal >= 0.97 * n_blocks > 0

@@ -16,7 +16,7 @@ from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.export.export import ExportConfig, export
 from codling.model.config import ModelConfig
-from export.exported import LLAMA, QWEN2, QWEN3, save
+from export.exported import LATENT, LLAMA, QWEN2, QWEN3, save
 from vllm_python import run_with_vllm, vllm_python
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,13 @@ def widen(shape: ModelConfig) -> ModelConfig:
     return replace(shape, hidden_size=128, intermediate_size=256, n_heads=4, init_std=0.08)
 
 
-SHAPES = {"llama": widen(LLAMA), "qwen2": widen(QWEN2), "qwen3": widen(QWEN3)}
+LATENT_32 = replace(LATENT.mla or LLAMA.mla, qk_nope_head_dim=24)
+SHAPES = {
+    "llama": widen(LLAMA),
+    "qwen2": widen(QWEN2),
+    "qwen3": widen(QWEN3),
+    "deepseek2": replace(widen(LATENT), mla=LATENT_32, n_kv_heads=None),
+}
 FORMATS = ("w4a16", "w8a8", "fp8")
 PROMPTS = [[int(i) for i in torch.arange(8 + n) * (n + 3) % 320] for n in range(10)]
 N_NEW = 64

@@ -30,6 +30,8 @@ _METHOD = "compressed-tensors"
 _PACKED, _SCALE, _SHAPE, _WEIGHT = ".weight_packed", ".weight_scale", ".weight_shape", ".weight"
 BLOCK = 128
 """Rows and columns of a block of fp8 weights with one scale."""
+_PIECE_NUMBERS = 1 << 20
+"""Codes that are packed at a time: on the way each takes eight bytes."""
 _PER_WORD = 8
 _OFFSET = 8
 _ROWS_AT_A_TIME = 256
@@ -123,6 +125,11 @@ def pack(codes: Tensor) -> Tensor:
     >>> unpack(pack(torch.arange(-8, 8)[None])).tolist() == [list(range(-8, 8))]
     True
     """
+    step = max(1, _PIECE_NUMBERS // codes.shape[-1])
+    return torch.cat([_pack_rows(rows) for rows in codes.split(step)])
+
+
+def _pack_rows(codes: Tensor) -> Tensor:
     parts = (codes.to(torch.int64) + _OFFSET).view(*codes.shape[:-1], -1, _PER_WORD)
     words: Tensor = (parts << torch.arange(0, 32, 4)).sum(-1)
     return words.where(words < 1 << 31, words - (1 << 32)).to(torch.int32)

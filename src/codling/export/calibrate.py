@@ -9,6 +9,7 @@ Not here: the files that hold what `measure_importance` finds (imatrix.py).
 Legend: W windows, L tokens of a window, E hidden width.
 """
 
+import contextlib
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -107,10 +108,18 @@ class LayerWalk:
                 block.to("meta")
                 bar.advance(1)
 
+    @torch.no_grad()
     def run(self, block: nn.Module) -> None:
-        """The windows through `block`, whose outputs are dropped: for those who watch it."""
-        for _ in self._through(block):
-            pass
+        """The windows through `block`, whose outputs are dropped: for those who watch it.
+
+        A dense block's last matrix is shown what it is given, and not multiplied.
+        """
+        last = getattr(block.mlp, "down_proj", None)
+        stop = contextlib.nullcontext() if last is None else _stop_before(last)
+        with stop:
+            for hidden_WLE in self._hidden:
+                with contextlib.suppress(_SeenEnoughError):
+                    block(hidden_WLE, self._rotation)
 
     @torch.no_grad()
     def _through(self, block: nn.Module) -> Iterator[Tensor]:
@@ -130,6 +139,24 @@ class LayerWalk:
             owner, _, attribute = name.rpartition(".")
             parameter = nn.Parameter(weight, requires_grad=False)
             block.get_submodule(owner).register_parameter(attribute, parameter)
+
+
+class _SeenEnoughError(Exception):
+    """Ends the way of some windows through a block."""
+
+
+@contextmanager
+def _stop_before(module: nn.Module) -> Iterator[None]:
+    """While it lasts, `module` ends the pass once it is given its inputs, and others saw them."""
+
+    def stop(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
+        raise _SeenEnoughError
+
+    handle = module.register_forward_pre_hook(stop)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

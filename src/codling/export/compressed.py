@@ -43,6 +43,8 @@ _SHARED = {
     "mlp.shared_experts.up_proj": "mlp.shared_experts.gate_proj",
 }
 """Matrices that are multiplied with the same numbers as another."""
+_PANEL = 256
+"""Columns of X^T X that are computed at a time."""
 Rounded = Callable[[], tuple[Tensor, Tensor]]
 
 
@@ -205,11 +207,18 @@ def _moments_of(walk: LayerWalk, block: nn.Module) -> dict[str, Tensor]:
     def add(name: str, x: Tensor) -> None:
         if name not in _SHARED:
             width = x.shape[-1]
-            moments.setdefault(name, torch.zeros(width, width)).addmm_(x.T, x)
+            _add_products(moments.setdefault(name, torch.zeros(width, width)), x)
 
     with watch(block, add):
         walk.run(block)
-    return moments
+    return {name: total.triu() + total.triu(1).T for name, total in moments.items()}
+
+
+def _add_products(total_II: Tensor, x_TI: Tensor) -> None:
+    """Add X^T X to what `total_II` holds on and above its diagonal: about half of the work."""
+    for first in range(0, len(total_II), _PANEL):
+        panel = slice(first, first + _PANEL)
+        total_II[panel, first:].addmm_(x_TI[:, panel].T, x_TI[:, first:])
 
 
 def _quantize_together(

@@ -24,13 +24,22 @@ Scheme = Literal["w4a16", "w8a8", "fp8", "fp8-block"]
 SCALE_TYPE = torch.bfloat16
 _TINY = 1e-10
 _FP8_MAX = 448.0
+_PIECE_NUMBERS = 1 << 20
+"""Numbers rounded at a time."""
 _STEPS_4 = 7.5
 """From the middle of -8 to 7 to its ends."""
 
 
 def round_matrix(weight: Tensor, scheme: Scheme, group: int) -> tuple[Tensor, Tensor]:
-    """Codes [out, in] (int8, or float8) and scales in bf16; `group` columns share one (w4a16)."""
-    return _ROUND[scheme](weight.float(), group)
+    """Codes [out, in] (int8, or float8) and scales in bf16; `group` columns share one (w4a16).
+
+    Some rows at a time: what is computed in fp32 is small beside a large matrix.
+    """
+    unit = BLOCK if scheme == "fp8-block" else 1
+    step = max(1, _PIECE_NUMBERS // (weight.shape[1] * unit)) * unit
+    pieces = [_ROUND[scheme](rows.float(), group) for rows in weight.split(step)]
+    codes, scales = zip(*pieces, strict=True)
+    return torch.cat(codes), torch.cat(scales)
 
 
 def group_scales(weight: Tensor, group: int) -> Tensor:
