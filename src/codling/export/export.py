@@ -91,8 +91,9 @@ class ExportConfig(Ranged):
     """Windows of the code that are measured, at most."""
     calibration_length: Count = 1024
     """Tokens of a window."""
-    modelfile: bool = False
-    """Write a Modelfile beside the .gguf file, with which Ollama completes, inserts and chats."""
+    modelfile: bool | None = None
+    """Write a Modelfile beside the .gguf file, with which Ollama completes, inserts and chats; by
+    default yes."""
     shard_bytes: Count = 5_000_000_000
     """Weights beyond this many bytes are split into several files (hf)."""
     out_dir: Path = aside(Path("runs/export"))
@@ -136,12 +137,12 @@ def _kind(config: ExportConfig) -> str:
     return "gguf" if config.format == "gguf" else "checkpoint"
 
 
-@stage(_kind, version=3)
+@stage(_kind, version=4)
 def export(config: ExportConfig) -> Work:
     """Write a model for llama.cpp, Ollama, vLLM or transformers.
 
     Example:
-        codling export runs/app --type q8_0 --modelfile --out-dir runs/app/gguf
+        codling export runs/app --type q8_0 --out-dir runs/app/gguf
     """
     path, adapter = model_and_adapter(config.model, config.adapter)
     check_files(path)
@@ -187,7 +188,7 @@ def _write_gguf(  # noqa: PLR0913  a model in parts
     name, stored = config.name or model_name(config.model), config.stored_type
     file = draft.file(f"{name}-{stored}.gguf")
     write_gguf_model(file, shape, tensors, tokenizer_dir, stored, name, origin, importance)
-    if config.modelfile:
+    if config.modelfile is not False:
         tokenizer = Tokenizer.open(tokenizer_dir)
         text = make_modelfile(file.name, tokenizer, shape.max_position, origin.license)
         write_text(draft.file("Modelfile"), text)

@@ -9,25 +9,31 @@ Format: https://docs.ollama.com/modelfile.
 Not here: the .gguf file (gguf.py).
 """
 
+from codling.tokens.chat import ChatFormat
 from codling.tokens.tokenizer import Tokenizer
 
 _CHATS = {
     "<|im_start|>": (
-        "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n"
-        "{{ end }}<|im_start|>assistant\n"
+        "<|im_start|>user\n",
+        "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n"
+        "{{ end }}<|im_start|>assistant\n",
     ),
     "### Instruction:": (
-        '{{- range .Messages }}{{ if eq .Role "user" }}### Instruction:\n{{ .Content }}\n'
+        "### Instruction:\n",
+        '{{ range .Messages }}{{ if eq .Role "user" }}### Instruction:\n{{ .Content }}\n'
         '{{ else if eq .Role "assistant" }}### Response:\n{{ .Content }}\n<|EOT|>\n'
-        "{{ else }}{{ .Content }}{{ end }}{{ end }}### Response:\n"
+        "{{ else }}{{ .Content }}{{ end }}{{ end }}### Response:\n",
     ),
     "User: ": (
-        '{{- range .Messages }}{{ if eq .Role "user" }}User: {{ .Content }}\n\n'
+        "User: ",
+        '{{ range .Messages }}{{ if eq .Role "user" }}User: {{ .Content }}\n\n'
         '{{ else if eq .Role "assistant" }}Assistant: {{ .Content }}<EOS>'
-        "{{ else }}{{ .Content }}\n\n{{ end }}{{ end }}Assistant:"
+        "{{ else }}{{ .Content }}\n\n{{ end }}{{ end }}Assistant:",
     ),
 }
-"""What a jinja2 template holds by which it is known, and the same turns for Ollama."""
+"""What a jinja2 template holds by which it is known, how it begins a user's turn, and the same
+turns for Ollama."""
+_QUESTION = "What is written here is sought again."
 
 
 def make_modelfile(
@@ -53,11 +59,12 @@ def _template(tokenizer: Tokenizer) -> str:
     if not branches:
         return "{{ .Prompt }}"
     words = ["if", *("else if" for _ in branches[1:])]
+    # No "{{-": it would take the line's end off a chat's last words, too.
     head = "".join(
-        f"{{{{- {word} {condition} }}}}{text}\n"
+        f"{{{{ {word} {condition} }}}}{text}"
         for word, (condition, text) in zip(words, branches, strict=True)
     )
-    return head + "{{- else }}{{ .Prompt }}{{ end }}"
+    return head + "{{ else }}{{ .Prompt }}{{ end }}"
 
 
 def _insertion(tokenizer: Tokenizer) -> str:
@@ -75,8 +82,20 @@ def _chat(tokenizer: Tokenizer) -> str | None:
         return None
     eos = tokenizer.specials.eos
     end = "" if eos is None else tokenizer.special_text(eos)
-    known = (turns for mark, turns in _CHATS.items() if mark in source)
-    return next((turns.replace("<EOS>", end) for turns in known), None)
+    for mark, (begin, turns) in _CHATS.items():
+        if mark in source:
+            return _default_system(tokenizer, begin) + turns.replace("<EOS>", end)
+    return None
+
+
+def _default_system(tokenizer: Tokenizer, begin: str) -> str:
+    """What the template writes before a conversation that brings no system message."""
+    turns = [{"role": "user", "content": _QUESTION}]
+    text = ChatFormat(tokenizer).template().render(turns)
+    bos = tokenizer.specials.bos
+    before, _, _ = text.partition(begin + _QUESTION)
+    before = before.removeprefix("" if bos is None else tokenizer.special_text(bos))
+    return f"{{{{ if not .System }}}}{before}{{{{ end }}}}" if before else ""
 
 
 def _stops(tokenizer: Tokenizer) -> list[str]:
