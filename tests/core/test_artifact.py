@@ -211,6 +211,17 @@ def test_a_full_disk_is_one_line_and_the_work_stays(tmp_path: Path, error: Excep
     assert not (tmp_path / "toy").exists()
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EFBIG, "File too large"), RuntimeError("I/O error: File too large")]
+)
+def test_a_limit_on_files_is_one_line_with_the_cure(tmp_path: Path, error: Exception) -> None:
+    def fail(_draft: Draft) -> None:
+        raise error
+
+    with pytest.raises(StorageError, match=r"may not grow so large: .*ulimit -f.*it resumes"):
+        produce(tmp_path / "toy", kind="toy", version=1, config={}, inputs=[], work=fail)
+
+
 def test_a_complete_folder_that_was_not_renamed_is_taken_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

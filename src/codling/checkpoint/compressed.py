@@ -126,7 +126,7 @@ def pack(codes: Tensor) -> Tensor:
     True
     """
     step = max(1, _PIECE_NUMBERS // codes.shape[-1])
-    return torch.cat([_pack_rows(rows) for rows in codes.split(step)])
+    return torch.cat([_pack_rows(rows) for rows in torch.split(codes, step)])
 
 
 def _pack_rows(codes: Tensor) -> Tensor:

@@ -31,10 +31,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from codling.core.errors import ArtifactError, StorageError
+from codling.core.errors import ROOM_FOR_LARGE, ArtifactError, StorageError
 from codling.core.files import (
     escape_bytes,
     is_disk_full,
+    is_file_too_large,
     make_folder,
     sync_folder,
     sync_tree,
@@ -446,9 +447,13 @@ def _name_full_disk(partial: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        where = getattr(error, "filename", None) or partial
+        if is_file_too_large(error):
+            raise StorageError(
+                f"a file may not grow so large: {where}; {ROOM_FOR_LARGE}"
+            ) from error
         if not is_disk_full(error):
             raise
-        where = getattr(error, "filename", None) or partial
         raise StorageError(
             f"the disk is full: {where}; free some space and run the command again: it resumes"
         ) from error

@@ -90,6 +90,13 @@ def name_faults(path: Path, kind: type[CodlingError]) -> Iterator[None]:
         ) from error
 
 
+ROOM_FOR_LARGE = (
+    "raise the limit (ulimit -f), or choose a disk that takes larger files, and run the command "
+    "again: it resumes"
+)
+"""The cure where a system's or a disk's limit on one file was met."""
+
+
 def from_os_error(error: OSError) -> CodlingError | None:
     """The one-line form of an operating-system error that a user can cure, or None.
 
@@ -104,6 +111,8 @@ def from_os_error(error: OSError) -> CodlingError | None:
             return StorageError(
                 f"the disk is full{where}; free some space and run the command again: it resumes"
             )
+        case errno.EFBIG:
+            return StorageError(f"a file may not grow so large{where}; {ROOM_FOR_LARGE}")
         case errno.EROFS | errno.EACCES | errno.EPERM:
             return StorageError(f"no permission{where}; choose another folder or change its rights")
         case errno.ENOENT:

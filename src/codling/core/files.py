@@ -162,3 +162,10 @@ def is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
     return isinstance(error, Exception) and _FULL_TEXT.search(str(error)) is not None
+
+
+def is_file_too_large(error: BaseException) -> bool:
+    """Whether an error, of whichever library, says that a file may not grow so large."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.EFBIG
+    return isinstance(error, Exception) and "File too large" in str(error)

@@ -37,7 +37,7 @@ def round_matrix(weight: Tensor, scheme: Scheme, group: int) -> tuple[Tensor, Te
     """
     unit = BLOCK if scheme == "fp8-block" else 1
     step = max(1, _PIECE_NUMBERS // (weight.shape[1] * unit)) * unit
-    pieces = [_ROUND[scheme](rows.float(), group) for rows in weight.split(step)]
+    pieces = [_ROUND[scheme](rows.float(), group) for rows in torch.split(weight, step)]
     codes, scales = zip(*pieces, strict=True)
     return torch.cat(codes), torch.cat(scales)
 
