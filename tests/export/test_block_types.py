@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-from gguf.quants import dequantize
+from gguf.quants import dequantize, quantize
 
 from codling.checkpoint.stream import stream_tensors
 from codling.core.errors import CheckpointError
@@ -63,6 +63,19 @@ def test_bytes_are_those_that_ggml_made(kind: GGMLQuantizationType, weighing: st
     wanted = json.loads(GOLDEN.read_text("utf-8"))[kind.name][weighing]
     importance = golden_importance() if weighing == "importance" else None
     assert quantize_rows(golden_rows(), kind, importance).tobytes().hex() == wanted
+
+
+PLAIN_KINDS = [*PAIR_KINDS, GGMLQuantizationType.Q8_0]
+
+
+@pytest.mark.parametrize("kind", PLAIN_KINDS, ids=lambda kind: kind.name)
+def test_blocks_rounded_as_they_are_equal_the_gguf_packages(kind: GGMLQuantizationType) -> None:
+    """Also blocks of nothing, of one value, of halves, and where two numbers are the largest."""
+    odd = np.stack(
+        [np.zeros(512), np.full(512, -0.3), np.arange(-256, 256) / 2, np.tile([1, -1], 256)]
+    )
+    rows = np.concatenate([golden_rows(), odd.astype(np.float32)])
+    assert (quantize_rows(rows, kind) == quantize(rows, kind)).all()
 
 
 @pytest.mark.parametrize("kind", KINDS + PAIR_KINDS, ids=lambda kind: kind.name)

@@ -1,8 +1,8 @@
-"""Weights in the block types of ggml: the K-quants by our own kernels, the others by `gguf`.
+"""Weights in the block types of ggml, by our own kernels; BF16 by the package `gguf`.
 
 Input: rows of fp32, and how much each column matters, where that was measured. Output: the bytes,
-those of llama.cpp's own quantiser. Where importance is given, Q4_0 to Q5_1 are searched by our
-kernels, too, as llama.cpp does. A K-quant has blocks of 256 weights with scales of their own:
+those of llama.cpp's own quantiser. Where importance is given, Q4_0 to Q5_1 are searched as the
+K-quants are, as llama.cpp does. A K-quant has blocks of 256 weights with scales of their own:
 
     Q4_K  144 bytes  f16 d, f16 dmin, 12 bytes of scales and lows, 128 bytes of codes
     Q5_K  176 bytes  the same head, 32 bytes with the fifth bit of every code, 128 bytes with four
@@ -11,11 +11,12 @@ kernels, too, as llama.cpp does. A K-quant has blocks of 256 weights with scales
 In Q4_K and Q5_K a weight of sub-block j (32 weights) is d * scale_j * code - dmin * low_j; in Q6_K,
 whose sub-blocks have 16, it is d * scale_j * (code - 32). Layouts: ggml-common.h of llama.cpp.
 
-Not here: the search (block_search.py), which tensor gets which type (mixture.py), reading
-(checkpoint/gguf_file.py).
+Not here: the loops (block_search.py, block_round.py), which tensor gets which type (mixture.py),
+reading (checkpoint/gguf_file.py).
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from gguf import GGMLQuantizationType
@@ -23,6 +24,7 @@ from gguf.quants import quantize
 from numpy.typing import NDArray
 
 from codling.core.errors import CheckpointError
+from codling.export.block_round import round_above_low, round_around_middle, round_to_bytes
 from codling.export.block_search import (
     Floats,
     search_common_scale,
@@ -76,8 +78,10 @@ def quantize_rows(
         raise CheckpointError("holds NaN or infinities; take another checkpoint")
     if kind in K_QUANTS:
         return _quantize_k(rows, kind, importance)
-    if importance is not None and kind in _PAIR_TYPES:
+    if kind in _PAIR_TYPES:
         return _encode_pairs(np.ascontiguousarray(rows, _F), kind, importance)
+    if kind == GGMLQuantizationType.Q8_0:
+        return _encode_bytes(np.ascontiguousarray(rows, _F))
     with np.errstate(over="ignore"):
         stored = quantize(rows, kind)
     if kind == GGMLQuantizationType.F16 and not np.isfinite(stored).all():
@@ -207,9 +211,31 @@ def _pack_six_bits(codes_BH432: Bytes) -> list[Bytes]:
     return [nibbles.reshape(-1, 128), pairs.reshape(-1, 64)]
 
 
-def _encode_pairs(rows: Floats, kind: GGMLQuantizationType, importance: Floats) -> Bytes:
-    """Q4_0, Q4_1, Q5_0 and Q5_1 with weights: one scale, and perhaps one low, per 32 numbers."""
+def _encode_pairs(rows: Floats, kind: GGMLQuantizationType, importance: Floats | None) -> Bytes:
+    """Q4_0, Q4_1, Q5_0 and Q5_1: one scale, and perhaps one low, per 32 numbers."""
     n_bits, has_low = _PAIR_TYPES[kind]
+    round_or_search = _round_pairs if importance is None else partial(_search_pairs, importance)
+    numbers, codes_B32 = round_or_search(rows, n_bits, has_low)
+    head = [_halves(np.stack(numbers, axis=1)).view(np.uint8)]
+    if n_bits == 5:
+        head.append(np.packbits(codes_B32 >> 4, axis=1, bitorder="little"))
+    low_bits = codes_B32 & 15
+    nibbles = low_bits[:, :16] | low_bits[:, 16:] << 4
+    return np.concatenate([*head, nibbles], axis=1).reshape(len(rows), -1)
+
+
+def _round_pairs(rows: Floats, n_bits: int, has_low: bool) -> tuple[list[Floats], Bytes]:
+    x_B32 = rows.reshape(-1, 32)
+    if has_low:
+        scale_B, low_B, codes_B32 = round_above_low(x_B32, (1 << n_bits) - 1)
+        return [scale_B, low_B], codes_B32
+    scale_B, codes_B32 = round_around_middle(x_B32, 1 << n_bits - 1)
+    return [scale_B], codes_B32
+
+
+def _search_pairs(
+    importance: Floats, rows: Floats, n_bits: int, has_low: bool
+) -> tuple[list[Floats], Bytes]:
     squares = sum_rows(rows * rows)[:, None]
     weight = importance.astype(_F) * np.sqrt(squares / _F(rows.shape[1]) + rows * rows)
     x_B32, weight_B32 = rows.reshape(-1, 32), np.asarray(weight, _F).reshape(-1, 32)
@@ -217,12 +243,12 @@ def _encode_pairs(rows: Floats, kind: GGMLQuantizationType, importance: Floats) 
         scale_B, low_B, codes_B32 = search_scale_and_low(
             x_B32, weight_B32, (1 << n_bits) - 1, *_FINE
         )
-        head = [_halves(np.stack([scale_B, -low_B], axis=1)).view(np.uint8)]
-    else:
-        scale_B, codes_B32 = search_scale(x_B32, weight_B32, 1 << n_bits - 1)
-        head = [_halves(scale_B[:, None]).view(np.uint8)]
-    if n_bits == 5:
-        head.append(np.packbits(codes_B32 >> 4, axis=1, bitorder="little"))
-    low_bits = codes_B32 & 15
-    nibbles = low_bits[:, :16] | low_bits[:, 16:] << 4
-    return np.concatenate([*head, nibbles], axis=1).reshape(len(rows), -1)
+        return [scale_B, -low_B], codes_B32
+    scale_B, codes_B32 = search_scale(x_B32, weight_B32, 1 << n_bits - 1)
+    return [scale_B], codes_B32
+
+
+def _encode_bytes(rows: Floats) -> Bytes:
+    scale_B, codes_B32 = round_to_bytes(rows.reshape(-1, 32))
+    parts = [_halves(scale_B[:, None]).view(np.uint8), codes_B32.view(np.uint8)]
+    return np.concatenate(parts, axis=1).reshape(len(rows), -1)
