@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,17 @@ def test_a_broken_or_foreign_checkpoint_is_one_line(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any
 ) -> None:
     damage(model)
-    refuse(capsys, str(model), "--out-dir", str(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
+    assert str(model) in refuse(capsys, str(model), "--out-dir", str(tmp_path / "out"))
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_matrix_that_no_group_divides_is_said_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "m", replace(LLAMA, hidden_size=72, intermediate_size=100))
+    words = [str(tmp_path / "m"), "--format", "w4a16", "--out-dir", str(tmp_path / "out")]
+    assert "choose --format w8a8" in refuse(capsys, *words)
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_what_is_no_gguf_file_is_one_line(

@@ -20,7 +20,7 @@ from codling.checkpoint.hub import model_name
 from codling.checkpoint.of_run import model_and_adapter
 from codling.checkpoint.store import PublishedTensor
 from codling.checkpoint.stream import stream_tensors
-from codling.checkpoint.tokenizer_files import write_tokenizer
+from codling.checkpoint.tokenizer_files import open_tokenizer, write_tokenizer
 from codling.checkpoint.turns import read_turns, write_turns
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import Artifact, Draft, Input
@@ -153,10 +153,13 @@ def export(config: ExportConfig) -> Work:
     known = None if config.imatrix is None else read_imatrix(config.imatrix)
     code = None if config.calibrate is None else read_code(config.calibrate)
     inputs += _calibration_inputs(config, code)
+    # What is wrong with a model or its calibration is said before anything is written.
+    tokenizer = open_tokenizer(path)
+    windows_WL = None if code is None else _cut_windows(config, code, tokenizer)
+    group = choose_group(tensors) if config.format == "w4a16" else 0
     draft = yield inputs
     tokenizer_dir = draft.inner("tokenizer").path
     write_tokenizer(path, tokenizer_dir)
-    windows_WL = None if code is None else _cut_windows(config, code, tokenizer_dir)
     if adapter is not None and (turns := read_turns(adapter_path(adapter))):
         write_turns(tokenizer_dir, turns)
     origin = read_origin(path, config.license, _licenses(inputs))
@@ -165,7 +168,7 @@ def export(config: ExportConfig) -> Work:
             known = _measure_importance(draft, shape, tensors, windows_WL)
         _write_gguf(draft, config, shape, tensors, tokenizer_dir, origin, known)
     elif config.format in _COMPRESSED:
-        _write_compressed(draft, config, shape, tensors, path, tokenizer_dir, windows_WL)
+        _write_compressed(draft, config, shape, tensors, path, tokenizer_dir, windows_WL, group)
     else:
         stored = HF_TYPES[config.stored_type]
         write_hf_model(draft.path, shape, tensors, path, tokenizer_dir, stored, config.shard_bytes)
@@ -202,9 +205,9 @@ def _write_compressed(  # noqa: PLR0913  a model in parts
     model: Path,
     tokenizer_dir: Path,
     windows_WL: torch.Tensor | None,
+    group: int,
 ) -> None:
     scheme = next(each for each in _COMPRESSED if each == config.format)
-    group = choose_group(tensors) if scheme == "w4a16" else 0
     spool = None
     if windows_WL is not None:
         spool = draft.inner("gptq").path
@@ -221,8 +224,7 @@ def _write_compressed(  # noqa: PLR0913  a model in parts
     )
 
 
-def _cut_windows(config: ExportConfig, code: Sequence[str], tokenizer_dir: Path) -> torch.Tensor:
-    tokenizer = Tokenizer.open(tokenizer_dir)
+def _cut_windows(config: ExportConfig, code: Sequence[str], tokenizer: Tokenizer) -> torch.Tensor:
     return cut_windows(code, tokenizer, config.calibration_windows, config.calibration_length)
 
 
