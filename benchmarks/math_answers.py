@@ -113,6 +113,10 @@ def read_answers(data_dir: Path) -> Iterator[str]:
     yield from (text for text in dict.fromkeys(found) if 0 < len(text) <= 60)
 
 
+def _is_list(text: str) -> bool:
+    return members(normal(text))[0] != "" and "," in text
+
+
 def _swap(pattern: str, by: str) -> Change:
     return lambda text, _: re.sub(pattern, by, text) if re.search(pattern, text) else None
 
@@ -185,7 +189,7 @@ SAME: dict[str, Change] = {
     "thousands": _grouped,
     "without left and right": _swap(r"\\(?:left|right)(?![a-z])", ""),
     "left and right": _swap(r"^\((.*)\)$", r"\\left(\1\\right)"),
-    "blanks": lambda text, _: re.sub(r",\s*", " ,  ", text) if "," in text else None,
+    "blanks": lambda text, _: re.sub(r",\s*", " ,  ", text) if _is_list(text) else None,
     "name before": lambda text, _: f"x = {text}" if number(normal(text)) is not None else None,
     "dollars": lambda text, _: f"${text}$",
     "brackets": lambda text, _: rf"\( {text} \)",

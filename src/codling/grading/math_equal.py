@@ -52,6 +52,7 @@ _JOINT = re.compile(r"(?<=\W|\d)(?:and|or)(?=\W|\d|[a-zA-Z]=)")
 _BRACKETS = {
     "\\lfloor": " floor(", "\\rfloor": ")", "\\lceil": " ceiling(", "\\rceil": ")"
 }  # fmt: skip
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _PLAIN = re.compile(r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,3})?")
 _AROUND = re.compile(r"\A[\s$]*(?:\\[(\[])?[\s$]*|(?:\\[)\]]|[\s$.])*\Z")
 """What stands around a formula: blanks, dollars, brackets of LaTeX, a point."""
@@ -178,7 +179,7 @@ def normal(text: str) -> str:
     text = re.sub(r"\\?\$|[€£¥]", "", text).replace("\u2212", "-").replace("\n", " ")
     text = re.sub(r"\\(?:text|mbox|mathrm|textbf|mathbf|textit)\s*\{([^{}]*)\}", r" \1", text)
     text = re.sub(r"\\(?:left|right|displaystyle|limits|big|Big|bigl|bigr)(?![a-z])", "", text)
-    text = re.sub(r"(?<=\d)(?:\{,\}|\\!,\\!|\\,|,\\!|,)(?=\d{3}(?!\d))", "", text)
+    text = _join_thousands(text)
     text = re.sub(rf"(\\(?:{_NAMES}))\s+(?=[a-zA-Z])", rf"\1{_JOINER}", text)
     text = re.sub(r"\\(?:[,;:!]|q?quad(?![a-z])| )", " ", text)
     text = re.sub(r"\\[dtc](frac|binom)", r"\\\1", text)
@@ -196,6 +197,23 @@ def normal(text: str) -> str:
     text = _UNITS.sub("", re.sub(r"\s*\^\s*", "^", text))
     text = re.sub(r"_\{(\w)\}", r"_\1", text)
     return re.sub(r"\s+", "", text).rstrip(".")
+
+
+def _join_thousands(text: str) -> str:
+    """A text without the commas in its numbers. In brackets a comma parts members, unless others
+    there have a blank behind them.
+
+    >>> _join_thousands("1,200"), _join_thousands("(3,331)"), _join_thousands("(1,000, 2)")
+    ('1200', '(3,331)', '(1000, 2)')
+    """
+    text = re.sub(r"(?<=\d)(?:\{,\}|\\!,\\!|\\,|,\\!)(?=\d{3}(?!\d))", "", text)
+    has_wide, depth, kept = re.search(r",\s", text) is not None, 0, []
+    for i, sign in enumerate(text):
+        is_bracket = sign in "()[]" or (sign in "{}" and text[i - 1 : i] == "\\")
+        depth += is_bracket * (1 if sign in "([{" else -1)
+        joins = sign == "," and (depth <= 0 or has_wide) and _THOUSANDS.match(text, i)
+        kept.append("" if joins else sign)
+    return "".join(kept)
 
 
 def _write_repeating(found: re.Match[str]) -> str:

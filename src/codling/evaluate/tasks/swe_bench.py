@@ -5,19 +5,19 @@ Data: swe-bench-lite/*.jsonl (or swe-bench/*.jsonl) with the issues; defects4j a
 checkout's bugs are rows of defects4j/bugs.jsonl ({project, bug, path, source, trigger}). A chat is
 asked for a unified diff (SWE-bench) or the repaired file (Defects4J). The report's judgments.jsonl
 is the predictions file: `swebench.harness.run_evaluation --predictions_path judgments.jsonl`.
-Nothing is judged here: neither containers nor the projects' checkouts are in the sandbox.
+SWE-bench's `--subset run` judges those whose sources lie in swe-bench-lite/trees (repair_trees.py).
 """
 
-import difflib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codling.core.errors import SourceError
-from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.repair_trees import has_tree, repair_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Scores, Task, Verdict, ask, read_lines
-from codling.grading.fences import find_blocks, strip_thoughts
+from codling.grading.diffs import diff_of_block, extract_diff
+from codling.sandbox.executor import Program
 
 _ISSUE = (
     "Repair the repository {repo} at commit {commit} by this issue. Reply with a unified diff "
@@ -36,7 +36,9 @@ def load_issues(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     files = sorted((data_dir / folder).glob("*.jsonl*"))
     if not files:
         raise SourceError(f"no issues (*.jsonl) in {data_dir / folder}")
-    rows = (row for path in files for row in read_lines(path))
+    rows = [row for path in files for row in read_lines(path)]
+    if config.subset == "run":
+        rows = [row for row in rows if has_tree(data_dir / folder, row)]
     return [Problem(id=row["instance_id"], data=row, group=row["repo"]) for row in rows]
 
 
@@ -61,28 +63,12 @@ def ask_bug(problem: Problem, config: BenchmarkConfig) -> Prompt:
     return ask(_BUG, config, prompt=data["source"], path=data["path"], trigger=data["trigger"])
 
 
-def extract_diff(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """The diff of the last block, or of the text from its first header on."""
-    said = strip_thoughts(text)
-    blocks = [b.code for b in find_blocks(said) if re.search(r"^(?:---|diff --git) ", b.code, re.M)]
-    found = blocks[-1] if blocks else said
-    start = re.search(r"^(?:diff --git|--- )", found, re.M)
-    return found[start.start() :].rstrip() + "\n" if start else ""
-
-
-def extract_file(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
-    """The repaired file as a diff against the faulty one."""
-    blocks = find_blocks(strip_thoughts(text))
-    if not blocks:
-        return ""
-    path = problem.data["path"]
-    old, new = (t.rstrip("\n").split("\n") for t in (problem.data["source"], blocks[-1].code))
-    lines = difflib.unified_diff(old, new, f"a/{path}", f"b/{path}", lineterm="")
-    return "\n".join(lines) + "\n"
-
-
-def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:
-    """Not judged here: a row of the predictions file. An empty answer repairs nothing."""
+def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict | Program:
+    """Sources that are here are tested, others get a row of the predictions file; an empty answer
+    repairs nothing."""
+    if config.subset == "run":
+        folder, strict = config.data_dir / "swe-bench-lite", config.verdicts == "strict"
+        return repair_program(folder, problem.data, answer, config.timeout or 300.0, strict)
     row = {"instance_id": problem.id, "model_name_or_path": config.model_name}
     row["model_patch"] = answer
     return Verdict(skipped=bool(answer.strip()), detail=UNJUDGED, judgments=(row,))
@@ -107,12 +93,26 @@ def read_answers(row: Mapping[str, Any]) -> tuple[str, Sequence[str]] | None:
 _SAMPLING = Sampling(max_tokens=4096)
 
 ISSUES = Task(
-    name="swe-bench", about="issues of Python repositories: answers for the official harness",
-    load=load_issues, prompt=ask_issue, extract=extract_diff, check=check, score=score,
-    read_answers=read_answers, sampling=lambda _problem, _style: _SAMPLING, takes=("subset",),
-)  # fmt: skip
+    name="swe-bench",
+    about="issues of Python repositories: answers for the official harness (--subset run: here)",
+    load=load_issues,
+    prompt=ask_issue,
+    extract=lambda _problem, text, _style: extract_diff(text),
+    check=check,
+    score=score,
+    canonical=lambda problem: problem.data.get("patch"),
+    read_answers=read_answers,
+    sampling=lambda _problem, _style: _SAMPLING,
+    takes=("subset",),
+)
 BUGS = Task(
-    name="defects4j", about="bugs of Java projects: answers for the official harness",
-    load=load_bugs, prompt=ask_bug, extract=extract_file, check=check, score=score,
-    sampling=lambda _problem, _style: _SAMPLING, takes=(),
-)  # fmt: skip
+    name="defects4j",
+    about="bugs of Java projects: answers for the official harness",
+    load=load_bugs,
+    prompt=ask_bug,
+    extract=lambda p, text, _style: diff_of_block(p.data["path"], p.data["source"], text),
+    check=check,
+    score=score,
+    sampling=lambda _problem, _style: _SAMPLING,
+    takes=(),
+)
