@@ -74,12 +74,12 @@ def repair_program(
     packages = sorted({name.partition(".")[0] for name in modules})
     source = _RUN.format(packages=packages, modules=modules, names=test_names(row))
     return Program(
-        language="python", source=source, answer=_written(patch), seconds=seconds,
+        language="python", source=source, answer=_lines_added(patch), seconds=seconds,
         strict=strict, files=files,
     )  # fmt: skip
 
 
-def _written(patch: str) -> str:
+def _lines_added(patch: str) -> str:
     """The lines that a patch adds: the part of the program that the model wrote."""
     added = (line[1:] for line in patch.splitlines() if re.match(r"\+(?!\+\+ )", line))
     return "\n".join(added) or "# no repair"
@@ -97,7 +97,7 @@ def test_names(row: Mapping[str, Any]) -> list[str]:
 @lru_cache(maxsize=2)
 def read_tree(place: Path) -> dict[str, str]:
     """The texts of a folder or .tar.gz by their paths; one folder around all is left out."""
-    texts = dict(_archived(place) if place.is_file() else _lying(place))
+    texts = dict(_read_archive(place) if place.is_file() else _read_folder(place))
     tops = {name.partition("/")[0] for name in texts}
     if len(tops) == 1 and all("/" in name for name in texts):
         texts = {name.partition("/")[2]: text for name, text in texts.items()}
@@ -137,7 +137,7 @@ def _place(folder: Path, row: Mapping[str, Any]) -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def _archived(place: Path) -> list[tuple[str, str]]:
+def _read_archive(place: Path) -> list[tuple[str, str]]:
     found = []
     try:
         with tarfile.open(place, "r:gz") as archive:
@@ -151,7 +151,7 @@ def _archived(place: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _lying(place: Path) -> list[tuple[str, str]]:
+def _read_folder(place: Path) -> list[tuple[str, str]]:
     found = []
     for path in sorted(place.rglob("*")):
         if path.is_file() and not path.is_symlink() and path.stat().st_size <= _MOST_BYTES:
