@@ -17,13 +17,12 @@ import csv
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import cpu_name, report
+from measuring import Seconds, cpu_name, now, report, since
 
 from codling.evaluate import harness
 from codling.evaluate.backends import EngineBackend
@@ -71,7 +70,7 @@ class Side:
     """A side's rows in the order of the data."""
 
     rows: Sequence[Row]
-    seconds: float
+    seconds: Seconds
     n_tokens: int
 
 
@@ -104,10 +103,10 @@ class Sides:
         ranking = "sum" if name.startswith("arc") else "task"
         config = replace(self._config, data_dir=data, shots=SHOTS[name], ranking=ranking)
         problems = task.load(data, config)
-        started = time.monotonic()
+        started = now()
         rows = harness.rows_in(self._folder / f"{name}-{turn}", "generations")
         samples = harness.generate(task, problems, self._backend, config, rows)
-        seconds = time.monotonic() - started
+        seconds = since(started, now())
         samples = harness.extract(task, samples, config, harness.rows_in(data, "extractions"))
         stored = {row["problem"]: row for row in read_lines(rows.path)}
         judged = harness.execute(task, samples, config, harness.rows_in(data, "executions"))
@@ -128,7 +127,7 @@ class Sides:
         from lm_eval.tasks import TaskManager
 
         names = write_tasks(data, name)
-        self._clock.seconds, self._clock.n_tokens = 0.0, 0
+        self._clock.seconds, self._clock.n_tokens = (0.0, 0.0), 0
         self._peer.batch_size_per_gpu = batch_size
         found = simple_evaluate(
             model=self._peer,
@@ -145,15 +144,17 @@ class Clock:
     """The seconds that lm-eval's model takes, and the tokens of what it is asked."""
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401
-        self.seconds, self.n_tokens, self._model = 0.0, 0, model
+        self.seconds: Seconds = (0.0, 0.0)
+        self.n_tokens, self._model = 0, model
         for name in ("loglikelihood", "generate_until"):
             setattr(model, name, self._timed(getattr(model, name)))
 
     def _timed(self, call: Any) -> Any:  # noqa: ANN401
         def run(requests: Sequence[Any], **how: Any) -> Any:  # noqa: ANN401
-            started = time.monotonic()
+            started = now()
             answers = call(requests, **how)
-            self.seconds += time.monotonic() - started
+            took = since(started, now())
+            self.seconds = (self.seconds[0] + took[0], self.seconds[1] + took[1])
             for request, answer in zip(requests, answers, strict=True):
                 after = request.args[1] if isinstance(request.args[1], str) else answer
                 self.n_tokens += len(self._model.tok_encode(request.args[0] + after))
@@ -177,7 +178,7 @@ def compare(ours: Side, theirs: Side) -> dict[str, Any]:
     pairs = list(zip(ours.rows, theirs.rows, strict=True))
     assert all(a.name == b.name for a, b in pairs)
     gaps = [abs(x - y) for a, b in pairs if b.sums for x, y in zip(a.sums, b.sums, strict=True)]
-    speeds = [theirs.n_tokens / side.seconds for side in (ours, theirs)]
+    speeds = [theirs.n_tokens / side.seconds[0] for side in (ours, theirs)]
     return {
         "rows": len(pairs),
         "right": [sum(a.passed for a, _ in pairs), sum(b.passed for _, b in pairs)],
@@ -186,6 +187,7 @@ def compare(ours: Side, theirs: Side) -> dict[str, Any]:
         "largest_gap": round(max(gaps, default=0.0), 6),
         "tokens_per_second": [round(speed) for speed in speeds],
         "ratio": round(speeds[0] / speeds[1], 2),
+        "ratio_of_processor_time": round(theirs.seconds[1] / ours.seconds[1], 2),
     }
 
 
