@@ -1,5 +1,6 @@
 """Thresholds of confidence, on suggestions that can be counted by hand, and the verb itself."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from codling.core.errors import ConfigError
 from codling.engine.confidence import first_line_score
 from codling.engine.request import TokenLogprob
+from codling.engine.thresholds import find_threshold, keep_threshold
 from codling.evaluate.calibrate import (
     CalibrateConfig,
     Suggestion,
@@ -15,6 +17,8 @@ from codling.evaluate.calibrate import (
     judge_on_other_half,
     rows_of,
 )
+from codling.serve.app import _look_up_threshold, serve
+from codling.serve.config import ServeConfig
 from serve.tiny_server import save_model
 
 
@@ -64,3 +68,19 @@ def test_the_verb_asks_for_lines_and_ends_with_a_table(tmp_path: Path) -> None:
     (repo / "a.py").write_text("# nothing\n")
     with pytest.raises(ConfigError, match="no lines of code"):
         list(calibrate(CalibrateConfig(model=model, repo=repo)))
+
+
+def test_what_was_found_is_kept_for_these_weights_and_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODLING_CACHE", str(tmp_path / "cache"))
+    one, other = save_model(tmp_path / "one"), tmp_path / "other"
+    config = ServeConfig(model=one, port=0, min_logprob="auto")
+    with pytest.raises(ConfigError, match=r"no threshold is known for .*codling calibrate"):
+        next(iter(serve(config)))
+    keep_threshold(one, None, -0.75)
+    shutil.copytree(one, other)
+    assert find_threshold(other) == -0.75
+    assert _look_up_threshold(config).show_from == -0.75
+    (other / "model.safetensors").write_bytes(b"other weights")
+    assert find_threshold(other) is None

@@ -122,8 +122,9 @@ def _numbers(hint: object, value: object, name: str) -> Iterator[tuple[str, floa
         return
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        assert isinstance(value, int | float)
-        yield from ((name, value, each) for each in inner[1:] if isinstance(each, Range))
+        # A word such as "auto" is another option of the same setting.
+        if isinstance(value, int | float):
+            yield from ((name, value, each) for each in inner[1:] if isinstance(each, Range))
     elif origin is dict and isinstance(value, Mapping):
         for key, each in value.items():
             yield from _numbers(inner[1], each, f"{name}.{key}")

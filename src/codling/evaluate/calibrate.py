@@ -30,6 +30,7 @@ from codling.engine.confidence import first_line_score
 from codling.engine.config import Precision
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
+from codling.engine.thresholds import keep_threshold
 from codling.evaluate.heldout.insertion import HiddenLine, questions
 from codling.evaluate.heldout.show_filter import choose_shown, fit_threshold
 
@@ -99,6 +100,10 @@ def calibrate(config: CalibrateConfig) -> Iterator[str]:
     ) as engine:
         suggestions = _suggest(engine, asked, config)
     yield describe_filter(suggestions, config.wanted)
+    threshold = _fit(suggestions, config.wanted)
+    if np.isfinite(threshold):
+        keep_threshold(config.model, None, threshold)
+        yield f"\nkept for this model: codling serve {config.model} --min-logprob auto"
 
 
 def describe_filter(suggestions: Sequence[Suggestion], wanted: float) -> str:

@@ -10,6 +10,7 @@ Not here: addresses (routes.py), what is refused before them (guard.py), sockets
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -53,6 +54,7 @@ def serve(config: ServeConfig) -> Iterator[str]:
             f"--host {config.host} lets others reach the server; set {KEY_VARIABLE} or "
             "--api-key-file"
         )
+    config = _look_up_threshold(config)
     with bind(config) as listener:
         yield f"loading {config.model} ...\n"
         backend = UpstreamBackend.connect(config) if config.upstream else _load(config)
@@ -103,6 +105,21 @@ def create_app(
         origins=config.cors_origins,
     )
     return app
+
+
+def _look_up_threshold(config: ServeConfig) -> ServeConfig:
+    """The settings with the number that "auto" stands for."""
+    if config.min_logprob != "auto":
+        return config
+    from codling.engine.thresholds import find_threshold
+
+    found = find_threshold(config.model, config.adapter)
+    if found is None:
+        raise ConfigError(
+            f"no threshold is known for {config.model}; run codling calibrate {config.model} "
+            "--repo CODE first, with code like yours that it was not trained on"
+        )
+    return replace(config, min_logprob=found)
 
 
 def _load(config: ServeConfig) -> Backend:

@@ -6,7 +6,7 @@ Not here: any import of torch or of the HTTP libraries; --help must stay fast.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from codling.core.errors import ConfigError
 from codling.core.ranges import Count, Range, Ranged, Seconds
@@ -91,9 +91,9 @@ class ServeConfig(Ranged):
     stop_at_loop: bool = True
     """End an answer that repeats the same few tokens without end (eight times or more, over 64
     tokens or more)."""
-    min_logprob: Annotated[float, Range(-1000, 0)] | None = None
-    """Insertions whose first line has a lower mean log-probability stay away; codling calibrate
-    finds the number."""
+    min_logprob: Annotated[float, Range(-1000, 0)] | Literal["auto"] | None = None
+    """Insertions whose first line has a lower mean log-probability stay away; auto takes what
+    codling calibrate found for this model."""
     keep_alive_seconds: Seconds = 15.0
     """A waiting stream sends a comment line this often, so that proxies do not close it."""
     max_body_bytes: Count = 8 * 2**20
@@ -114,14 +114,17 @@ class ServeConfig(Ranged):
             raise ConfigError("serve: log_text needs log_completions, the file that it goes to")
         if self.upstream and (self.repo or self.memory):
             raise ConfigError("serve: repo and memory work with our own engine, not an upstream's")
-        if self.upstream and self.warm:
-            raise ConfigError("serve: warm works with our own engine, not an upstream's")
+        if self.upstream and (self.warm or self.min_logprob == "auto"):
+            raise ConfigError(
+                "serve: warm and min_logprob auto work with our own engine, not an upstream's"
+            )
         if self.upstream and not self.upstream.startswith(("http://", "https://")):
             raise ConfigError(f"serve: upstream is {self.upstream}; it must begin with http://")
 
     @property
     def show_from(self) -> float | None:
         """The log-probability from which insertions are shown; None shows all."""
+        assert self.min_logprob != "auto", "serve() looks it up first"
         return self.min_logprob
 
     @property
