@@ -201,7 +201,9 @@ def _convert_union(choices: tuple[object, ...], value: object, where: str) -> ob
         try:
             return _convert(choice, value, where)
         except ConfigError as error:
-            refused = error
+            # What is wrong with a number is said by the numbers, which stand before the words.
+            is_number = isinstance(value, int | float)
+            refused = refused if refused and is_number else error
     assert refused is not None
     raise refused
 

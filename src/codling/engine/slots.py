@@ -171,6 +171,8 @@ class SlotTable:
         for slot in self._slots:
             planned = slot.tokens if slot.prompt_ids is None else slot.prompt_ids
             longer = slot.tokens if len(slot.tokens) > len(planned) else planned
+            if longer[:MIN_SHARED] != prompt_ids[:MIN_SHARED]:
+                continue
             n_shared = min(shared_prefix(longer, prompt_ids), len(prompt_ids) - 1)
             if n_shared > n_best:
                 best, n_best = slot, n_shared
