@@ -27,6 +27,17 @@ def test_a_bar_counts_from_where_an_earlier_run_stopped() -> None:
     assert bar.seconds_left == 0
 
 
+@pytest.mark.parametrize(("rank", "n_lines"), [("0", 1), ("1", 0)])
+def test_of_several_processes_the_first_shows_the_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str, n_lines: int
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr("codling.core.log._PLAIN_SECONDS", -1.0)
+    with Bar("work", 2) as bar:
+        bar.advance(1)
+    assert capsys.readouterr().err.count("work: 1/2") == n_lines
+
+
 def test_a_full_disk_is_one_line_with_the_cure() -> None:
     error = from_os_error(OSError(28, "No space left on device", "/x"))
     assert "disk is full: /x; free some space" in str(error)

@@ -33,7 +33,8 @@ _PLAIN_SECONDS = 15.0
 class Bar:
     """A progress bar on stderr: live on a terminal, elsewhere a plain line from time to time.
 
-    Use it in a `with` block; of `total` steps `done` are already complete.
+    Use it in a `with` block; of `total` steps `done` are already complete. Of several processes
+    under torchrun the first shows it.
     """
 
     def __init__(self, label: str, total: float, *, done: float = 0, unit: str = "") -> None:
@@ -46,7 +47,7 @@ class Bar:
 
     def __enter__(self) -> Self:
         self._started = self._shown = time.monotonic()
-        if console.is_terminal:
+        if console.is_terminal and _may_speak():
             self._live = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -82,7 +83,7 @@ class Bar:
             self._live.update(
                 self._task, total=self.total, completed=self.done, rate=rate, note=self._note
             )
-        elif time.monotonic() - self._shown > _PLAIN_SECONDS:
+        elif time.monotonic() - self._shown > _PLAIN_SECONDS and _may_speak():
             self._shown = time.monotonic()
             left = f", {self.seconds_left:.0f} s left" if self.rate else ""
             console.print(
@@ -126,8 +127,13 @@ class MetricsLog:
 
 def say(message: str) -> None:
     """One line to the user, on stderr; of several processes under torchrun the first speaks."""
-    if os.environ.get("RANK", "0") != "0":
+    if not _may_speak():
         return
     # No markup: "[grammars]" is text, not a style.
     console.print(message, highlight=False, soft_wrap=True, markup=False)
     sys.stderr.flush()
+
+
+def _may_speak() -> bool:
+    """Whether this process is alone, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
