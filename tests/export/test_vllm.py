@@ -15,7 +15,7 @@ from codling.checkpoint.load import load_model
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.export.export import ExportConfig, export
-from codling.model.config import ModelConfig
+from codling.model.config import MLAConfig, ModelConfig
 from export.exported import LATENT, LLAMA, QWEN2, QWEN3, save
 from vllm_python import run_with_vllm, vllm_python
 
@@ -27,12 +27,15 @@ def widen(shape: ModelConfig) -> ModelConfig:
     return replace(shape, hidden_size=128, intermediate_size=256, n_heads=4, init_std=0.08)
 
 
-LATENT_32 = replace(LATENT.mla or LLAMA.mla, qk_nope_head_dim=24)
+PUBLISHED_LATENT = MLAConfig(
+    kv_lora_rank=512, q_lora_rank=48, qk_nope_head_dim=32, qk_rope_head_dim=64, v_head_dim=32
+)
+"""Of DeepSeek-V2's width: vLLM's kernel for CPUs knows no other."""
 SHAPES = {
     "llama": widen(LLAMA),
     "qwen2": widen(QWEN2),
     "qwen3": widen(QWEN3),
-    "deepseek2": replace(widen(LATENT), mla=LATENT_32, n_kv_heads=None),
+    "deepseek2": replace(widen(LATENT), mla=PUBLISHED_LATENT, n_kv_heads=None),
 }
 FORMATS = ("w4a16", "w8a8", "fp8")
 PROMPTS = [[int(i) for i in torch.arange(8 + n) * (n + 3) % 320] for n in range(10)]
