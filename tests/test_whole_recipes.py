@@ -4,15 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from codling.pipeline import PATH, GrowConfig, prepare
+from codling.core.errors import ConfigError
+from codling.pipeline import LEARNING, PATH, GrowConfig, prepare
+from codling.posttrain.config import GrpoConfig
+from codling.posttrain.score_tasks import ScoreTasksConfig
 from codling.train.pretrain import PretrainConfig
 
 OF_OTHER_VERBS = ("sft.toml",)
 """For the verbs whose tables they hold; their own tests read them."""
+LEARNS_FROM_TESTS = Path("coder-v2-tiny")
 RECIPES = sorted(
     path
     for path in (Path(__file__).parents[1] / "recipes").glob("*.toml")
-    if path.name not in OF_OTHER_VERBS
+    if path.name not in OF_OTHER_VERBS and path.stem != LEARNS_FROM_TESTS.name
 )
 
 
@@ -26,3 +30,27 @@ def test_the_tiny_recipe_is_what_grow_does_without_one() -> None:
     plain = prepare(GrowConfig(), Path("runs/x"))
     assert [step.config for step in tiny] == [step.config for step in plain]
     assert any(isinstance(step.config, PretrainConfig) for step in plain)
+
+
+def test_the_chain_of_coder_v2_starts_every_run_of_grpo_from_the_tuned_model() -> None:
+    run = Path("runs/x")
+    steps = prepare(GrowConfig(recipe=LEARNS_FROM_TESTS, base="models/base"), run)
+    assert len(steps) == len(LEARNING)
+    runs = [step.config for step in steps if isinstance(step.config, GrpoConfig)]
+    assert [each.reward for each in runs] == ["verdicts", "model", "both"]
+    assert {each.model for each in runs} == {run / "sft"}
+    assert runs[1].reward_model_dir == run / "reward-model"
+    (asked,) = (step.config for step in steps if isinstance(step.config, ScoreTasksConfig))
+    assert asked.model == Path("models/base")
+    for name in ("heldout_share", "max_heldout", "n_heldout_answers", "temperature", "seed"):
+        assert getattr(asked, name) == getattr(runs[0], name)
+
+
+def test_what_the_chain_of_coder_v2_cannot_use_is_refused() -> None:
+    recipe = LEARNS_FROM_TESTS
+    with pytest.raises(ConfigError, match="add --base MODEL"):
+        prepare(GrowConfig(recipe=recipe), Path("runs/x"))
+    with pytest.raises(ConfigError, match="skip is not for recipes"):
+        prepare(GrowConfig(recipe=recipe, base="m", skip=("screen",)), Path("runs/x"))
+    with pytest.raises(ConfigError, match="pretrain"):
+        prepare(GrowConfig(recipe=recipe, base="m", set=("pretrain.seed=1",)), Path("runs/x"))

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 from codling.core.artifact import MANIFEST, Artifact
 from codling.core.errors import ConfigError, SourceError
@@ -33,7 +33,15 @@ from codling.core.shards import read_rows
 from codling.corpus.sources.archives import stem
 from codling.corpus.sources.commits import reason_not_to_cut
 from codling.report.run_summary import summarise
-from codling.stations import DOCUMENTS, PATH, TABLES, Station, stations_of
+from codling.stations import (
+    DOCUMENTS,
+    LEARNING,
+    LEARNING_TABLES,
+    PATH,
+    TABLES,
+    Station,
+    stations_of,
+)
 from codling.train.config import TrackerName
 from codling.verbs import TARGETS
 
@@ -96,11 +104,15 @@ def grow(config: GrowConfig) -> str:
     are asked for lines that later commits added. Without such commits it is compare: lines of
     held-out packages.
 
+    A recipe with a table [grpo], such as coder-v2-tiny, takes another path from a base: tasks,
+    adopt, dialogues, tune, merge, grpo, score-tasks, reward-model, grpo twice more, and
+    learning-report. Sources are then what `codling data tasks` reads.
+
     Example:
         codling grow ~/src/app ~/src/lib --own --minutes 30
     """
     started = time.monotonic()
-    run_dir = config.run_dir or _default_run_dir(config.sources)
+    run_dir = config.run_dir or _default_run_dir(config.sources, config.recipe)
     # Every station's settings are read before the first one starts: a mistake costs no work.
     steps = prepare(config, run_dir)
     for step in steps:
@@ -119,12 +131,15 @@ def grow(config: GrowConfig) -> str:
         say(f"{name}: {_line(artifact, began)}")
         if artifact.kind == "documents" and not artifact.counts.get("documents"):
             raise SourceError(_explain_nothing_kept(artifact))
-    return summarise(run_dir) + f"\n\nThe whole path took {time.monotonic() - started:.0f} s."
+    ending = f"The whole path took {time.monotonic() - started:.0f} s."
+    return f"{_describe(run_dir, steps)}\n\n{ending}"
 
 
 def prepare(config: GrowConfig, run_dir: Path) -> list[StationRun]:
     """The function and the config of every station; ConfigError for the first mistake in them."""
     tables = _tables(config)
+    if _learns_from_tests(tables):
+        return _prepare_learning(config, run_dir, tables)
     may_go = {station.table for station in PATH if station.optional}
     for name in config.skip:
         if name not in may_go:
@@ -138,6 +153,37 @@ def prepare(config: GrowConfig, run_dir: Path) -> list[StationRun]:
         table = of_base.get(station.table, {}) | tables.get(station.table, {})
         steps.append(_prepare(station, run_dir, table, config, steps))
     return steps
+
+
+def _learns_from_tests(tables: Mapping[str, Any]) -> bool:
+    return "grpo" in tables
+
+
+def _prepare_learning(
+    config: GrowConfig, run_dir: Path, tables: Mapping[str, dict[str, Any]]
+) -> list[StationRun]:
+    """The path that learns from tests."""
+    if config.base == "none":
+        raise ConfigError("learning from tests begins with a published base; add --base MODEL")
+    for name in ("replay", "heldout_by", "skip"):
+        if getattr(config, name):
+            raise ConfigError(f"{name} is not for recipes that learn from tests; leave it out")
+    model = {"model": Path(config.base)}
+    asking = dict.fromkeys(("adopt", "tune", "merge", "score_tasks"), model)
+    steps: list[StationRun] = []
+    for station in LEARNING:
+        table = asking.get(station.table, {}) | tables.get(station.table, {})
+        steps.append(_prepare(station, run_dir, table, config, steps))
+    return steps
+
+
+def _describe(run_dir: Path, steps: Sequence[StationRun]) -> str:
+    """The end of a run in the terminal."""
+    if steps[-1].station.table != "learning_report":
+        return summarise(run_dir)
+    from codling.posttrain.learning_report import describe
+
+    return describe(run_dir)
 
 
 def _find_asked(config: GrowConfig, collect: Mapping[str, Any]) -> tuple[Path, ...]:
@@ -250,8 +296,10 @@ def _prepare(
     values |= {k: v for k, v in general.items() if k in known and v is not None}
     values |= {k.replace("-", "_"): v for k, v in table.items()}
     documents = [s.station.makes for s in before if not s.left_out and _gives_documents(s.station)]
+    several = {f.name for f in fields(stage_config) if get_origin(f.type) is tuple}
     for field, made in station.takes.items():
-        values[field] = run_dir / (documents[-1] if made == DOCUMENTS else made)
+        path = run_dir / (documents[-1] if made == DOCUMENTS else made)
+        values[field] = (path,) if field in several else path
     values["out_dir"] = run_dir / station.makes
     return StationRun(station, stage, build(stage_config, values, where))
 
@@ -287,9 +335,10 @@ def _explain_nothing_kept(artifact: Artifact) -> str:
 def _tables(config: GrowConfig) -> dict[str, dict[str, Any]]:
     """Every stage's settings: the recipe's tables, then what --set says."""
     tables: dict[str, dict[str, Any]] = {}
-    known = dict.fromkeys(TABLES, object)
     if config.recipe is not None:
         tables = read_recipe(config.recipe)
+    known = dict.fromkeys(LEARNING_TABLES if _learns_from_tests(tables) else TABLES, object)
+    if config.recipe is not None:
         # A recipe may also say how its model is to read further: codling extend.
         others = {"grow": GrowConfig, "extend": object}
         check_tables(tables, known | others, str(config.recipe))
@@ -318,7 +367,9 @@ def _value(text: str) -> object:
         return text
 
 
-def _default_run_dir(sources: tuple[Path, ...]) -> Path:
+def _default_run_dir(sources: tuple[Path, ...], recipe: Path | None = None) -> Path:
+    if recipe is not None and _learns_from_tests(read_recipe(recipe)):
+        return Path("runs") / recipe.stem
     if not sources:
         return Path("runs/stdlib")
     name = stem(sources[0].resolve().name).removesuffix(".git")

@@ -6,6 +6,7 @@ what is replayed. Output: a list of stations.
     from scratch             tokenizer, pretrain and score
     a base, split by package adopt, adapt and compare in their place
     a base, split by commits adopt, adapt, memory, and score-commits for every such repository
+    learning from tests      another path: LEARNING
 
 Not here: their functions (verbs.py), running them (pipeline.py), and any stage's work.
 """
@@ -106,13 +107,45 @@ ADAPTING = {
     ),
 }
 """What takes the place of stations where a published model is adapted."""
+LEARNING = (
+    Station("tasks", "tasks", {}, sets={"ask": "chat"}),
+    Station("adopt", "tokenizer", {}),
+    Station(
+        "dialogues",
+        "dialogues",
+        {"files": "tasks/solutions.jsonl", "tokenizer_dir": "tokenizer"},
+    ),
+    Station("tune", "tuned", {"dialogues_dir": "dialogues"}),
+    Station("merge", "sft", {"adapter": "tuned"}),
+    Station("grpo", "by-verdicts", {"model": "sft", "tasks_dir": "tasks"}),
+    # It is asked what grpo was asked before its first step.
+    Station("score_tasks", "base-scores", {"tasks_dir": "tasks"}, like="grpo"),
+    Station(
+        "reward_model",
+        "reward-model",
+        {"model": "sft", "tasks_dir": "tasks", "rollouts": "by-verdicts"},
+    ),
+    *(
+        Station(
+            "grpo",
+            f"by-{reward}",
+            {"model": "sft", "tasks_dir": "tasks", "reward_model_dir": "reward-model"},
+            sets={"reward": reward},
+        )
+        for reward in ("model", "both")
+    ),
+    Station("learning_report", "report", {"run_dir": ""}),
+)
+"""From a published base over SFT and a reward model to GRPO, as DeepSeek-Coder-V2 has it."""
+LEARNING_TABLES = tuple(dict.fromkeys(station.table for station in LEARNING))
+"""All tables that settings of that path can name."""
 TABLES = (
     *(s.table for s in (*PATH, *ADAPTING.values())),
     "replay",
     "memory",
     "score_commits",
 )
-"""All tables that settings can name."""
+"""All tables that settings of the other paths can name."""
 
 
 def stations_of(

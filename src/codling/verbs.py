@@ -182,6 +182,17 @@ VERBS = (
         "tasks_dir",
     ),
     Verb(
+        "score-tasks",
+        "codling.posttrain.score_tasks:score_tasks",
+        "How many of a model's answers pass the hidden tests of held-out prompts.",
+        "tasks_dir",
+    ),
+    Verb(
+        "learning-report",
+        "codling.posttrain.learning_report:learning_report",
+        "One page of a run that learned from tests: each stage's held-out score.",
+    ),
+    Verb(
         "merge",
         "codling.posttrain.merge:merge",
         "Add an adapter to its base: a plain checkpoint.",

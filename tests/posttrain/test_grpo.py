@@ -17,7 +17,8 @@ from codling.core.files import read_json_lines
 from codling.core.log import MetricsLog
 from codling.posttrain import grpo as grpo_stage
 from codling.posttrain.config import GrpoConfig
-from codling.posttrain.grpo import grpo, interval_of_gain
+from codling.posttrain.gains import interval_of_gain
+from codling.posttrain.grpo import grpo
 from codling.posttrain.grpo_loop import GrpoLoop
 from codling.posttrain.questions import Posed, hold_out
 from codling.posttrain.rewards import Assessment, Said

@@ -8,7 +8,6 @@ the engine asks the model (rollout.py), the sandbox judges (rewards.py), the lea
 Not here: making exercises (tasks/), and learning from pairs (dpo.py).
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ from codling.core.files import read_json_lines, write_text
 from codling.core.log import say
 from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
-from codling.grading.pass_at_k import mean_with_interval
 from codling.posttrain.config import GrpoConfig
-from codling.posttrain.grpo_loop import HELDOUT, METRICS, ROLLOUTS, GrpoLoop
+from codling.posttrain.gains import interval_of_gain, rate_of, read_curve
+from codling.posttrain.grpo_loop import METRICS, ROLLOUTS, GrpoLoop
 from codling.posttrain.plan import check_memory
 from codling.posttrain.questions import encode, hold_out
 from codling.posttrain.reward_model import KIND as REWARD_MODEL
@@ -98,7 +97,7 @@ def summarise_run(folder: Path) -> dict[str, Any]:
     if rows:
         last = rows[-max(1, len(rows) // 20) :]
         counts["reward"] = sum(row["reward"] for row in last) / len(last)
-    curve = pass_curve(folder)
+    curve = read_curve(folder)
     if len(curve) > 1:
         first, last_step = min(curve), max(curve)
         counts["heldout_before"] = rate_of(curve[first])[0]
@@ -112,37 +111,6 @@ def summarise_run(folder: Path) -> dict[str, Any]:
     return counts
 
 
-Passed = dict[str, tuple[int, int]]
-"""By prompt: answers, and those of them that passed."""
-
-
-def pass_curve(folder: Path) -> dict[int, Passed]:
-    """What every measurement found, by the number of steps before it."""
-    curve: dict[int, Passed] = {}
-    path = folder / HELDOUT
-    for row in read_json_lines(path) if path.is_file() else ():
-        curve.setdefault(row["step"], {})[row["id"]] = (row["n"], row["n_passed"])
-    return curve
-
-
-def rate_of(passed: Passed) -> tuple[float, float, float]:
-    """The pass rate with its 95% interval."""
-    return mean_with_interval(list(passed.values()), 1)
-
-
-def interval_of_gain(before: Passed, after: Passed) -> tuple[float, float]:
-    """The 95% interval of the mean gain per prompt: the same prompts are asked both times.
-
-    >>> interval_of_gain({"a": (1, 0), "b": (1, 0)}, {"a": (1, 1), "b": (1, 1)})
-    (1.0, 1.0)
-    """
-    gains = [after[i][1] / after[i][0] - n_passed / n for i, (n, n_passed) in before.items()]
-    mean = sum(gains) / len(gains)
-    variance = sum((gain - mean) ** 2 for gain in gains) / max(1, len(gains) - 1)
-    half = 1.96 * math.sqrt(variance / len(gains))
-    return mean - half, mean + half
-
-
 def write_page(draft: Draft) -> None:
     """A page with the curves, and some answers of every tenth of the run."""
     rows = list(read_json_lines(draft.path / METRICS))
@@ -152,7 +120,7 @@ def write_page(draft: Draft) -> None:
         step = row["step"]
         if (step % every == 0 or step == len(rows) - 1) and len(shown.get(step, [])) < _N_SHOWN:
             shown.setdefault(step, []).append(row)
-    curve = [(step, *rate_of(passed)) for step, passed in sorted(pass_curve(draft.path).items())]
+    curve = [(step, *rate_of(passed)) for step, passed in sorted(read_curve(draft.path).items())]
     steps = [row for row in rows if row["step"] in shown]
     page = render_page(
         "codling.posttrain",

@@ -29,6 +29,7 @@ from codling.model.device import choose_device
 from codling.model.transformer import Transformer
 from codling.posttrain.answer_rows import Lesson
 from codling.posttrain.config import GrpoConfig
+from codling.posttrain.gains import HELDOUT
 from codling.posttrain.learner import Learner, Reference, StepNotes
 from codling.posttrain.objective import advantages, find_equal_groups, punish_length
 from codling.posttrain.questions import Posed, list_said, measure, seed_of
@@ -44,7 +45,7 @@ from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.schedule import rate_at
 from codling.train.state import Position, load_state, read_position, save_state
 
-METRICS, ROLLOUTS, HELDOUT = "metrics.jsonl", "rollouts.jsonl", "heldout.jsonl"
+METRICS, ROLLOUTS = "metrics.jsonl", "rollouts.jsonl"
 _STATE = f"{SHARDS}/training.safetensors"
 Score = Callable[[Sequence[tuple[Sequence[int], str]]], list[float]]
 """A reward model: what each prompt's answer is worth, from 0 to 1."""

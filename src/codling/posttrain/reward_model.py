@@ -275,7 +275,8 @@ def pair_up(
     for name in sorted(answers):
         pairs = list(_pairs(answers[name]))
         Random(f"{config.seed} {name}").shuffle(pairs)
-        out = is_held_out(exercises[name], config.heldout_share, config.seed)
+        # Not grpo's split: the answers that it learned from are all to prompts of one side of it.
+        out = is_held_out(exercises[name], config.heldout_share, config.seed, "pairs ")
         part = heldout if out else train
         part += pairs[: config.pairs_per_prompt]
     return train, heldout

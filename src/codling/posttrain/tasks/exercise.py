@@ -74,9 +74,10 @@ class Exercise:
         return self.group or self.id
 
 
-def is_held_out(exercise: Exercise, share: float, seed: int) -> bool:
-    """Whether an exercise is of the `share` that nothing is learned from: by its group's name."""
-    digest = hashlib.sha256(f"{seed} {exercise.kin}".encode()).digest()
+def is_held_out(exercise: Exercise, share: float, seed: int, aim: str = "") -> bool:
+    """Whether an exercise is of the `share` that nothing is learned from: by its group's name, and
+    for every `aim` anew."""
+    digest = hashlib.sha256(f"{aim}{seed} {exercise.kin}".encode()).digest()
     return int.from_bytes(digest[:7]) / (1 << 56) < share
 
 

@@ -1,7 +1,8 @@
 """The stage tasks: rows with tests from published files, made-up families and own repositories.
 
 Input: files of JSON Lines (also .gz), folders with Python code and its unit tests. Output: an
-artefact of kind "tasks" with tasks.jsonl, a row per exercise (exercise.py). Where a right answer is
+artefact of kind "tasks" with tasks.jsonl, a row per exercise (exercise.py), and with --ask chat
+solutions.jsonl, what `codling data dialogues` can read. Where a right answer is
 known, both it and an empty function run against every test in the sandbox; a test is kept if the
 one passes and the other fails.
 
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from codling.core.errors import ConfigError, SourceError
 from codling.core.files import write_json_lines
@@ -23,18 +24,18 @@ from codling.core.folder_walk import files_below
 from codling.core.foreign_json import parse_lines
 from codling.core.inputs import source_input
 from codling.core.log import Bar, say
-from codling.core.ranges import CountFromZero, Range, Ranged, Seed, WorkersFromZero
+from codling.core.ranges import CountFromZero, ProperShare, Range, Ranged, Seed, WorkersFromZero
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.grading.python_code import strip_demonstrations
-from codling.posttrain.tasks.exercise import Exercise, to_row
+from codling.posttrain.tasks.exercise import Exercise, is_held_out, to_row
 from codling.posttrain.tasks.families import make_exercises
 from codling.posttrain.tasks.programs import is_isolated, program
 from codling.posttrain.tasks.published import Asking, read_published
 from codling.posttrain.tasks.repository import read_repository
 from codling.sandbox.executor import Executor, Program
 
-KIND, ROWS = "tasks", "tasks.jsonl"
+KIND, ROWS, SOLUTIONS = "tasks", "tasks.jsonl", "solutions.jsonl"
 _AT_ONCE = 64
 """Exercises whose tests run together."""
 
@@ -59,8 +60,10 @@ class TasksConfig(Ranged):
     learned."""
     seconds: Annotated[float, Range(0.1, 600)] = 4.0
     """Run time of a program with tests."""
+    heldout_share: ProperShare = 0.2
+    """Share of the groups that grpo will hold out: their solutions are not in solutions.jsonl."""
     seed: Seed = 0
-    """Decides the made-up exercises."""
+    """Decides the made-up exercises, and with heldout_share what is held out."""
     workers: WorkersFromZero = aside(0)
     """Sandboxes at once; 0 takes every core."""
 
@@ -70,7 +73,7 @@ class TasksConfig(Ranged):
             raise ConfigError("sources is empty; name a file or a folder, or give --made-up 200")
 
 
-@stage(KIND, version=1)
+@stage(KIND, version=2)
 def tasks(config: TasksConfig) -> Work:
     """Prompts with tests, from published rows or from your own repository's unit tests.
 
@@ -95,9 +98,24 @@ def tasks(config: TasksConfig) -> Work:
         names = " ".join(map(str, config.sources))
         raise SourceError(f"no row of {names} can be used ({dict(reasons)})")
     write_json_lines(draft.file(ROWS), [to_row(each) for each in kept])
+    taught = [each for each in kept if not is_held_out(each, config.heldout_share, config.seed)]
+    write_json_lines(draft.file(SOLUTIONS), list(map(_teach, filter(_is_taught, taught))))
     n_hidden = sum(bool(each.hidden_tests) for each in kept)
     draft.counts |= {"tasks": len(kept), "with_hidden_tests": n_hidden}
     draft.counts |= {f"left_out_{reason.replace(' ', '_')}": n for reason, n in reasons.items()}
+
+
+def _is_taught(exercise: Exercise) -> bool:
+    return exercise.solution is not None and not isinstance(exercise.prompt, str)
+
+
+def _teach(exercise: Exercise) -> dict[str, Any]:
+    """A question with its right answer, as a dialogue."""
+    assert exercise.solution is not None
+    answer = f"```{exercise.language}\n{exercise.solution.strip()}\n```"
+    asked = [dict(turn) for turn in exercise.prompt if not isinstance(turn, str)]
+    turns = [*asked, {"role": "assistant", "content": answer}]
+    return {"id": exercise.id, "messages": turns}
 
 
 def keep_what_discriminates(
