@@ -23,7 +23,7 @@ ask = "chat"
 made_up = 30
 [dialogues]
 context = 224
-template = "chatml"
+template = "coder-v1"
 heldout_share = 0.1
 [tune]
 rank = 2

@@ -63,7 +63,7 @@ def learning_report(config: LearningReportConfig) -> Work:
     Raises SourceError if the run has no measured stage.
 
     Example:
-        codling learning-report --run-dir runs/coder-v2-tiny --out-dir runs/coder-v2-tiny/report
+        codling learning-report --run-dir runs/app --out-dir runs/app/report
     """
     made = list(_inputs(config.run_dir))
     if not made:

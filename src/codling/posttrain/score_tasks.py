@@ -97,7 +97,7 @@ def score_tasks(config: ScoreTasksConfig) -> Work:
     Raises SourceError if no prompt is held out, ToolMissingError without a sandbox.
 
     Example:
-        codling score-tasks runs/tasks --model runs/sft --heldout-share 1
+        codling score-tasks runs/app/tasks --model runs/app/merged --heldout-share 1
     """
     path = local_path(config.model)
     check_files(path)
