@@ -4,9 +4,10 @@
 
 needs the extra peers (trl). Both sides learn all weights in fp32 with AdamW and the loss "dapo",
 ask the same chat prompts for the same number of answers of the same greatest length, and reward
-them by the same trivial function, so that no sandbox is in the figures. In turns: a step of TRL's, then one
-of ours, the first of each not counted. TRL's step is timed from where ours ended; it generates with
-transformers, without checkpointing of gradients. One JSON line per step, and medians at the end.
+them by the same trivial function, so that no sandbox is in the figures. In turns: a step of TRL's,
+then one of ours, the first of each not counted. TRL's step is timed from where ours ended; it
+generates with transformers, without checkpointing of gradients. One JSON line per step, and medians
+at the end.
 
 Not here: whether the losses are the same (tests/posttrain/test_grpo_trl.py).
 """
