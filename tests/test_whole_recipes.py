@@ -32,25 +32,27 @@ def test_the_tiny_recipe_is_what_grow_does_without_one() -> None:
     assert any(isinstance(step.config, PretrainConfig) for step in plain)
 
 
-def test_the_chain_of_coder_v2_starts_every_run_of_grpo_from_the_tuned_model() -> None:
+def test_the_chain_of_coder_v2_starts_every_run_of_grpo_from_the_tuned_model(
+    tmp_path: Path,
+) -> None:
     run = Path("runs/x")
-    steps = prepare(GrowConfig(recipe=LEARNS_FROM_TESTS, base="models/base"), run)
+    steps = prepare(GrowConfig(recipe=LEARNS_FROM_TESTS, base=str(tmp_path)), run)
     assert len(steps) == len(LEARNING)
     runs = [step.config for step in steps if isinstance(step.config, GrpoConfig)]
     assert [each.reward for each in runs] == ["verdicts", "model", "both"]
     assert {each.model for each in runs} == {run / "sft"}
     assert runs[1].reward_model_dir == run / "reward-model"
     (asked,) = (step.config for step in steps if isinstance(step.config, ScoreTasksConfig))
-    assert asked.model == Path("models/base")
+    assert asked.model == tmp_path
     for name in ("heldout_share", "max_heldout", "n_heldout_answers", "temperature", "seed"):
         assert getattr(asked, name) == getattr(runs[0], name)
 
 
-def test_what_the_chain_of_coder_v2_cannot_use_is_refused() -> None:
-    recipe = LEARNS_FROM_TESTS
+def test_what_the_chain_of_coder_v2_cannot_use_is_refused(tmp_path: Path) -> None:
+    recipe, base = LEARNS_FROM_TESTS, str(tmp_path)
     with pytest.raises(ConfigError, match="add --base MODEL"):
         prepare(GrowConfig(recipe=recipe), Path("runs/x"))
     with pytest.raises(ConfigError, match="skip is not for recipes"):
-        prepare(GrowConfig(recipe=recipe, base="m", skip=("screen",)), Path("runs/x"))
+        prepare(GrowConfig(recipe=recipe, base=base, skip=("screen",)), Path("runs/x"))
     with pytest.raises(ConfigError, match="pretrain"):
-        prepare(GrowConfig(recipe=recipe, base="m", set=("pretrain.seed=1",)), Path("runs/x"))
+        prepare(GrowConfig(recipe=recipe, base=base, set=("pretrain.seed=1",)), Path("runs/x"))

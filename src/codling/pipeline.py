@@ -168,7 +168,9 @@ def _prepare_learning(
     for name in ("replay", "heldout_by", "skip"):
         if getattr(config, name):
             raise ConfigError(f"{name} is not for recipes that learn from tests; leave it out")
-    model = {"model": Path(config.base)}
+    from codling.checkpoint.hub import local_path
+
+    model = {"model": local_path(Path(config.base))}
     asking = dict.fromkeys(("adopt", "tune", "merge", "score_tasks"), model)
     steps: list[StationRun] = []
     for station in LEARNING:
