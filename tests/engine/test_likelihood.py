@@ -2,13 +2,18 @@
 asked before."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
+import torch
 
 from codling.core.errors import RequestError
 from codling.engine import likelihood
 from codling.engine.likelihood import Asked
 from codling.engine.text import TextEngine
+from codling.model.packed.convert import pack_model
+from codling.model.transformer import Transformer
+from tiny_model import CONFIG
 
 
 @pytest.fixture
@@ -35,6 +40,15 @@ def test_what_was_asked_before_changes_nothing(engine):
     for start in (second, first, [61], second):
         expected = [whole(engine, start, option) for option in options]
         assert engine.score_options(start, options) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_packed_model_whose_embedding_has_no_weight_is_asked_too(tiny_tokenizer):
+    model = Transformer(replace(CONFIG, tie_embeddings=True), torch.Generator().manual_seed(0))
+    pack_model(model, 8)
+    with TextEngine(model, tiny_tokenizer, max_length=128) as packed:
+        start, options = [5, 9, 30, 41], [[7], [8, 9, 10]]
+        expected = [whole(packed, start, option) for option in options]
+        assert packed.score_options(start, options) == pytest.approx(expected, abs=1e-2)
 
 
 def test_the_cache_grows_and_long_texts_are_refused(engine):

@@ -53,7 +53,7 @@ class Likelihood:
 
     def __init__(self, model: Transformer) -> None:
         self._model = model
-        self._device = model.embed_tokens.weight.device
+        self._device = model.norm.weight.device  # packed embeddings have no weight
         self._cache: KVCache | None = None
         self._ids: list[int] = []
 
@@ -122,7 +122,7 @@ class Likelihood:
         """A row with room; what is known of the old one stays."""
         cache = self._cache
         if cache is None or cache.max_length < length:
-            weight = self._model.embed_tokens.weight
+            weight = self._model.norm.weight
             slots = -(-length // _GROW) * _GROW
             grown = KVCache.allocate(
                 self._model.config, 1, slots, dtype=weight.dtype, device=self._device
