@@ -20,7 +20,7 @@ from codling.train import step
 from codling.train.config import LoopConfig, OptimizerConfig
 from codling.train.length import plan_new_length, replan
 from codling.train.loader import Batches
-from codling.train.state import Position, find_state, read_position, save_state, set_aside
+from codling.train.state import Position
 from codling.train.summary import METRICS
 from codling.train.trackers import EVENTS
 from codling.train.trainer import Trainer
@@ -387,15 +387,3 @@ def test_what_is_held_out_takes_a_tenth_of_the_minutes_at_most(
     monkeypatch.setattr(run.heldout, "seconds_per_batch", lambda _: seconds)
     run._limit_heldout()
     assert len(run.heldout.batches) == run.position.n_heldout_batches == n_batches
-
-
-def test_processes_go_on_from_the_last_step_that_all_have(tmp_path: Path) -> None:
-    run = trainer(tmp_path / "run")
-    parts = [tmp_path / f"training-{rank}.safetensors" for rank in range(2)]
-    for rank, at in ((0, 4), (1, 4), (0, 5)):  # the second is killed before its save of step 5
-        set_aside(parts[rank])
-        save_state(parts[rank], Position(step=at), run.optimizer)
-    found = [find_state(part, lambda step: min(step, 4)) for part in parts]
-    assert [read_position(path).step for path in found if path] == [4, 4]  # type: ignore[union-attr]
-    assert find_state(tmp_path / "training-2.safetensors", lambda step: min(step, 4)) is None
-    assert find_state(parts[0], lambda _: 0) is None  # another has saved nothing yet

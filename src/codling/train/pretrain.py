@@ -65,7 +65,7 @@ class PretrainConfig(LoopConfig):
     DeepSeek-Coder's 32256 of 32022."""
     parallel: str = aside("")
     """How the processes that torchrun starts share the model, such as fsdp=2,tp=2; by default each
-    holds the whole and computes its rows. An unfinished run goes on in its own layout."""
+    holds the whole and computes its rows. An unfinished run goes on in any layout."""
     rank_seconds: Annotated[float, Range(1, 1e6)] = aside(600.0)
     """Several processes: for how long one may keep the others waiting before training ends."""
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)

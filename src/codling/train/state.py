@@ -3,11 +3,12 @@
 Input and output: one safetensors file, written beside its name and renamed, so that after a crash
 it is either the old state or the new one.
 
-Not here: the checkpoint that is published (checkpoint/store.py).
+Not here: the checkpoint that is published (checkpoint/store.py), and the state of a model that
+several processes share (shared_state.py).
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codling.core.errors import ArtifactError, StorageError
-from codling.core.files import make_folder, move_file, replace_file
+from codling.core.files import make_folder, replace_file
 from codling.train.optim.optimizer import Optimizer
 
 _META = "position"
@@ -67,6 +68,43 @@ class Position:
     """Measurements in a row that were not lower."""
 
 
+class StateFile:
+    """The state of a run that the first process writes for all."""
+
+    def __init__(self, path: Path, *, is_main: bool) -> None:
+        self._path, self._is_main = path, is_main
+
+    def find(self) -> Position | None:
+        """Where the run stood when it was last saved."""
+        return read_position(self._path)
+
+    def load(
+        self,
+        optimizer: Optimizer,
+        best: Mapping[str, Tensor] | None,
+        beside: Mapping[str, Tensor],
+    ) -> None:
+        """Bring everything to the saved state."""
+        load_state(self._path, optimizer, best, beside)
+
+    def save(
+        self,
+        position: Position,
+        optimizer: Optimizer,
+        best: Mapping[str, Tensor] | None,
+        beside: Mapping[str, Tensor],
+    ) -> None:
+        """Write the state."""
+        if self._is_main:
+            save_state(self._path, position, optimizer, best, beside)
+
+    def wait(self) -> None:
+        """Nothing: what was saved is on disk."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def save_state(
     path: Path,
     position: Position,
@@ -78,7 +116,7 @@ def save_state(
 
     `best` are the best weights so far, where a run keeps them; `beside` is what else it depends on.
     """
-    tensors = _tensors(optimizer, best) | dict(beside or {})
+    tensors = name_tensors(optimizer, best) | dict(beside or {})
     make_folder(path.parent)
     try:
         with replace_file(path) as temporary:
@@ -88,29 +126,6 @@ def save_state(
             f"cannot save the training state in {path.parent} ({error}); free some space and "
             "run the same command again, it resumes"
         ) from None
-
-
-def set_aside(path: Path) -> None:
-    """Keep the state at `path` as the one before, in place of an older one."""
-    if path.is_file():
-        move_file(path, _before(path))
-
-
-def find_state(path: Path, least: Callable[[int], int]) -> Path | None:
-    """The state that all processes have: the one at `path`, or the one before it; None if one of
-    them has none yet.
-
-    Each of several processes saves its part, and a crash may leave some a save behind: all then go
-    on from the last step that all have. `least` gives the least number of all processes. Where they
-    have no step in common it is the later state, for its reader to refuse.
-    """
-    own = {saved.step: each for each in (_before(path), path) if (saved := read_position(each))}
-    common = least(max(own, default=0))
-    return own.get(common, path) if common else None
-
-
-def _before(path: Path) -> Path:
-    return path.with_name(f"before-{path.name}")
 
 
 def read_position(path: Path) -> Position | None:
@@ -129,7 +144,7 @@ def load_state(
 ) -> None:
     """Bring weights and optimiser, the best weights and what is beside, to the saved state."""
     with _open(path) as file, torch.no_grad():
-        for name, tensor in (_tensors(optimizer, best) | dict(beside or {})).items():
+        for name, tensor in (name_tensors(optimizer, best) | dict(beside or {})).items():
             tensor.copy_(file.get_tensor(name))
     optimizer.publish()
 
@@ -144,7 +159,8 @@ def load_weights(path: Path, optimizer: Optimizer) -> Position:
     return position
 
 
-def _tensors(optimizer: Optimizer, best: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+def name_tensors(optimizer: Optimizer, best: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """What is saved of an optimiser and the best weights, by name."""
     kept = {name.replace("master", "best", 1): tensor for name, tensor in (best or {}).items()}
     return {**optimizer.weights(), **optimizer.state(), **kept}
 

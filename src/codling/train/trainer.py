@@ -28,7 +28,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codling.core.artifact import SHARDS
 from codling.core.errors import ConfigError
 from codling.core.log import Bar, MetricsLog, say
 from codling.model.device import choose_device
@@ -50,21 +49,14 @@ from codling.train.parallel.ranks import Ranks
 from codling.train.parallel.share import share_model
 from codling.train.rates import StepRates
 from codling.train.readings import Readings, Row
+from codling.train.saves import open_saves
 from codling.train.schedule import micro_batches, rate_at
 from codling.train.spikes import go_back, limit_of, note_loss, note_spike, wants_rollback
-from codling.train.state import (
-    Position,
-    find_state,
-    load_state,
-    read_position,
-    save_state,
-    set_aside,
-)
+from codling.train.state import Position
 from codling.train.step import LossStep
 from codling.train.summary import METRICS, Summary, describe_step, summarize
 from codling.train.trackers import Tracker, numbers_of, open_trackers
 
-_STATE = f"{SHARDS}/training.safetensors"
 MAX_HELDOUT_SHARE = 0.1
 """Share of the minutes that may be spent on measuring the held-out loss."""
 MAX_COMPILE_SHARE = 0.2
@@ -118,7 +110,8 @@ class Trainer:
         self.device = choose_device(config.device)
         self.readings = Readings(self.device)
         self._shards = layout
-        state, saved = self._find_state()
+        self.saves = open_saves(folder, self.ranks, is_shared=bool(layout))
+        saved = self.saves.find()
         self.position = saved or Position(compiled=config.compile and not self._shards)
         self.model = model.train().to(self.device)
         self._threads_before = torch.get_num_threads()
@@ -134,7 +127,7 @@ class Trainer:
         self._trackers, self._in_a_row, self._shown = list[Tracker](), 0, ""
         self.best = _clone(self.optimizer.weights()) if keep_best and heldout else None
         if saved:
-            load_state(state, self.optimizer, self.best, self.step_fn.state())
+            self.saves.load(self.optimizer, self.best, self.step_fn.state())
         self._checked = (self.position.step, self.position.seconds)
 
     def run(self) -> Summary:
@@ -147,6 +140,7 @@ class Trainer:
         finally:
             self.crew.close()
             self.loader.close()
+            self.saves.close()
             self.step_fn.release()
             torch.set_num_threads(self._threads_before)
         if self.ranks.is_main:
@@ -186,6 +180,7 @@ class Trainer:
                 self._train(log)
                 # So that nothing is trained again if the checkpoint cannot be written.
                 self._save(log)
+                self.saves.wait()
 
     def _train(self, log: MetricsLog) -> None:
         at = self.position
@@ -204,6 +199,7 @@ class Trainer:
                     self._save(log)
                     saved_at = self.clock()
                 if stops:
+                    self.saves.wait()
                     where = f"step {at.step} of {at.n_steps}"
                     say(f"stopped at {where}, saved; the same command resumes")
                     raise SystemExit(stop.exit_code)
@@ -306,14 +302,14 @@ class Trainer:
     def _roll_back(self, log: MetricsLog) -> None:
         """Go back to the last saved state, and on with batches that were not seen yet."""
         self._write(self.readings.take_ready(all_of_them=True), log)
-        saved = read_position(self._state_path)
+        saved = self.saves.find()
         if saved is None:
             say("too many skipped batches, and no saved state to go back to; training goes on")
             self.position.recent_spikes = []
             return
         step, spikes = self.position.step, ", ".join(map(str, self.position.recent_spikes))
         self.position = go_back(self.position, saved)
-        load_state(self._state_path, self.optimizer, self.best, self.step_fn.state())
+        self.saves.load(self.optimizer, self.best, self.step_fn.state())
         event = f"the batches of steps {spikes} were skipped: back from step {step:,} to "
         event += f"{saved.step:,}, and on with batches not seen yet"
         say(event)
@@ -450,25 +446,8 @@ class Trainer:
         self._write(self.readings.take_ready(all_of_them=True), log)
         if self.ranks.is_main:
             log.sync()
-        if self.ranks.is_main or self._shards:
-            beside = self.step_fn.state()
-            if self._shards:
-                set_aside(self._state_path)
-            save_state(self._state_path, self.position, self.optimizer, self.best, beside)
-
-    def _find_state(self) -> tuple[Path, Position | None]:
-        path: Path | None = self._state_path
-        if self._shards:
-            path = find_state(self._state_path, self.ranks.least)
-        return path or self._state_path, read_position(path) if path else None
-
-    @property
-    def _state_path(self) -> Path:
-        if self._shards:  # each process has a part
-            rank, n_ranks = self.ranks.rank, self.ranks.n_ranks
-            name = f"training-{self._shards.name}-{rank}-of-{n_ranks}.safetensors"
-            return self.folder / SHARDS / name
-        return self.folder / _STATE
+        beside = self.step_fn.state()
+        self.saves.save(self.position, self.optimizer, self.best, beside)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -479,10 +458,6 @@ class Trainer:
         if self._shards is None:
             weights = FlatWeights(self.model, self._dtype, self.crew)
             return FlatOptimizer(weights, self.config.optimizer)
-        if self.ranks.agree(self.position.step) != self.position.step:
-            raise ConfigError(
-                "the states that the processes saved are of different steps; give --fresh"
-            )
         sharing = share_model(self.model, self._dtype, self._shards)
         return ShardedOptimizer(self.model, self.config.optimizer, sharing)
 

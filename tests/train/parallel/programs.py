@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -41,6 +42,7 @@ EXPERTS = replace(
         topk_method="group_limited_greedy",
     ),
 )
+BIASED = replace(EXPERTS, moe=replace(EXPERTS.moe, selection_bias=True))  # type: ignore[type-var]
 BALANCE = ExpertsConfig(device_alpha=0.01, communication_alpha=0.01)
 
 
@@ -87,17 +89,23 @@ def compare(ranks: Ranks, cases: list[str]) -> None:
             sys.stdout.flush()
 
 
-def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str) -> None:
-    """Eight steps into `folder`; `trouble`: none, stop or hang at step 4."""
-    layout = parse_layout(words, ranks.n_ranks)
-    ranks = replace(ranks, per_row=layout.tp)
+def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str = "none") -> None:
+    """Eight steps into `folder`; no words: the whole model in every process.
+
+    `trouble`: at step 4 stop, all processes; kill, hang: what the second one does.
+    """
+    layout = parse_layout(words, ranks.n_ranks) if words else None
+    if layout is not None:
+        ranks = replace(ranks, per_row=layout.tp)
     first_try = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
 
     def batches(number: int) -> tuple[Tensor, Tensor]:
-        if number == 4 and first_try and trouble == "stop":
-            raise MemoryError
+        if number == 4 and trouble == "stop":
+            raise InterruptedError
         if number == 4 and ranks.rank == 1 and trouble == "hang":
             time.sleep(600)
+        if number == 4 and ranks.rank == 1 and first_try and trouble == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
         generator = torch.Generator().manual_seed(number)
         starts = torch.randint(0, 64, (4, 1), generator=generator)
         tokens = ((starts + torch.arange(17)) % 64)[ranks.rows(4)]
@@ -112,20 +120,15 @@ def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str) -> No
         save_seconds=0.0,
         optimizer=OptimizerConfig(name="adamw", learning_rate=1e-2, eps=1e-8),
     )
-    shape = (
-        DENSE
-        if kind == "dense"
-        else replace(
-            EXPERTS,
-            moe=replace(EXPERTS.moe, selection_bias=True),  # type: ignore[type-var]
-        )
-    )
+    shape = DENSE if kind == "dense" else BIASED
     model = Transformer(shape, torch.Generator().manual_seed(0))
     experts = replace(BALANCE, bias_step=0.01) if kind == "experts" else None
     made = Trainer(model, batches, config, folder, ranks=ranks, layout=layout, experts=experts)
     watch = RankWatch(folder / "ranks", ranks)
     try:
         made.run()
+    except InterruptedError:
+        made.saves.wait()
     except RuntimeError as error:
         raise watch.explain(error, made.position.step) from error
 
@@ -136,5 +139,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "compare":
         compare(joined, sys.argv[2:])
     else:
-        train(joined, sys.argv[2], sys.argv[3], Path(sys.argv[4]), sys.argv[5])
+        for case in sys.argv[2:]:  # layout:kind:trouble:folder, one after another
+            layout_words, kind_of_model, what, place = case.split(":")
+            train(joined, layout_words, kind_of_model, Path(place), what)
+            joined.wait()
     dist.destroy_process_group()

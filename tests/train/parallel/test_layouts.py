@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,20 @@ from codling.core.errors import ConfigError
 from codling.core.files import read_json_lines
 from codling.model.config import ModelConfig, MoEConfig
 from codling.train.parallel.mesh import RankLayout, parse_layout
+from codling.train.parallel.ranks import Ranks
+from train.parallel.programs import train
 
 PROGRAM = Path(__file__).with_name("programs.py")
 
 
-def launch(n: int, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+def launch(
+    n: int, *words: str, restarts: int = 0, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable]
+    if n > 1:
+        command += ["-m", "torch.distributed.run", "--nproc-per-node", str(n)]
+        command += ["--max-restarts", str(restarts)]
+        command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     return subprocess.run(
         [*command, str(PROGRAM), *words],
         capture_output=True,
@@ -35,10 +43,9 @@ def losses(folder: Path) -> list[float]:
     return [row["loss"] for row in rows]
 
 
-def run(folder: Path, n: int, layout: str, kind: str, trouble: str, **settings: str) -> str:
-    folder.mkdir(exist_ok=True)
-    done = launch(n, "train", layout, kind, str(folder), trouble, **settings)
-    assert (done.returncode == 0) == (trouble == "none"), done.stderr[-3000:]
+def run(n: int, *cases: str, ok: bool = True, restarts: int = 0, **settings: str) -> str:
+    done = launch(n, "train", *cases, restarts=restarts, **settings)
+    assert (done.returncode == 0) == ok, done.stderr[-3000:]
     return done.stderr
 
 
@@ -74,16 +81,35 @@ def test_losses_of_20_steps_are_those_of_one_process(n: int, cases: tuple[str, .
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_in_its_layout(tmp_path: Path) -> None:
-    run(tmp_path / "calm", 1, "fsdp=1", "experts", "none")
-    run(tmp_path / "torn", 2, "fsdp=2,ep=2", "experts", "stop")
-    run(tmp_path / "torn", 2, "fsdp=2,ep=2", "experts", "none")
-    assert losses(tmp_path / "torn") == pytest.approx(losses(tmp_path / "calm"), abs=1e-5)
+def test_a_stopped_run_goes_on_in_any_layout_of_any_number_of_processes(tmp_path: Path) -> None:
+    calm, torn = tmp_path / "calm", tmp_path / "torn"
+    for folder in (calm, torn):
+        folder.mkdir()
+    train(Ranks(), "", "experts", calm)
+    run(4, f"fsdp=2,tp=2:experts:stop:{torn}")
+    for name in ("on-four", "on-two"):
+        shutil.copytree(torn, tmp_path / name)
+    run(4, f"dp=2,fsdp=2,ep=2:experts:none:{tmp_path / 'on-four'}")
+    run(2, f"tp=2:experts:none:{tmp_path / 'on-two'}")
+    run(1, f"fsdp=1:experts:none:{torn}")
+    for folder in (torn, tmp_path / "on-two", tmp_path / "on-four"):
+        assert losses(folder) == pytest.approx(losses(calm), abs=1e-5), folder
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_started_again_and_the_run_goes_on(tmp_path: Path) -> None:
+    calm, torn = tmp_path / "calm", tmp_path / "torn"
+    for folder in (calm, torn):
+        folder.mkdir()
+    train(Ranks(), "", "dense", calm)
+    said = run(2, f"fsdp=2:dense:kill:{torn}", restarts=1)
+    assert "exitcode: -9" in said
+    assert losses(torn) == pytest.approx(losses(calm), abs=1e-5)
 
 
 @pytest.mark.slow
 def test_a_process_that_hangs_is_named_in_one_line(tmp_path: Path) -> None:
-    said = run(tmp_path / "run", 2, "fsdp=2", "dense", "hang", SECONDS_TO_WAIT="10")
+    said = run(2, f"fsdp=2:dense:hang:{tmp_path}", ok=False, SECONDS_TO_WAIT="10")
     assert "rank 0 waited in vain at step 4: rank 1 did not answer" in said
 
 

@@ -4,6 +4,7 @@ Not here: the rules (adamw.py, muon.py), schedules (train/schedule.py), weights 
 """
 
 import math
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -73,6 +74,10 @@ class FlatOptimizer:
     def weights(self) -> dict[str, Tensor]:
         """The fp32 master copy, as one tensor."""
         return {"master": self._weights.master}
+
+    def as_parts(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same: they are whole."""
+        return dict(tensors)
 
     def publish(self) -> None:
         """Round the master copy into the weights that the model computes with."""

@@ -6,6 +6,7 @@ whole (flat_optimizer.py), the shards of this process where several share it.
 Not here: any update.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -34,6 +35,9 @@ class Optimizer(Protocol):
 
     def state(self) -> dict[str, Tensor]:
         """All but the weights that the next update depends on, by name: views, not copies."""
+
+    def as_parts(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights and state, or copies of them, as the parts that they are of whole tensors."""
 
     def publish(self) -> None:
         """Let the model compute with the fp32 weights, after they were changed from outside."""

@@ -8,6 +8,8 @@ Not here: processes that each hold the whole model (flat_optimizer.py).
 """
 
 import math
+import re
+from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
@@ -84,10 +86,23 @@ class ShardedOptimizer:
 
     def state(self) -> dict[str, Tensor]:
         """The moments of this process's shards."""
-        names = [n for n, _ in self._trained]
-        mean = {f"adam.mean.{n}": t for n, t in zip(names, self._mean, strict=True)}
-        square = {f"adam.square.{n}": t for n, t in zip(names, self._square, strict=True)}
-        return {**mean, **square, "adam.n_updates": self._n_updates}
+        found = {"adam.n_updates": self._n_updates}
+        for (name, _), mean, square, muon in zip(
+            self._trained, self._mean, self._square, self._takes_muon, strict=True
+        ):
+            found[f"adam.mean.{name}"] = mean
+            if not muon:
+                found[f"adam.square.{name}"] = square
+        return found
+
+    def as_parts(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights and state, or copies of them, as the parts that they are of whole tensors."""
+        whole = {name: parameter.data for name, parameter in self._trained}
+        found = {}
+        for name, own in tensors.items():
+            parameter = whole.get(re.sub(r"^(master|best|adam\.mean|adam\.square)\.", "", name))
+            found[name] = own if parameter is None else _like(parameter, own)
+        return found
 
     def publish(self) -> None:
         """Let the next forward pass gather the shards again."""

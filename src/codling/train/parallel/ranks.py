@@ -6,17 +6,22 @@ makes the same update; so the weights stay equal without being sent.
 
     torchrun --nproc-per-node 2 -m codling.cli pretrain ...
 
+A process that was killed is started again by torchrun (`--max-restarts`), with all others.
+
 Not here: sharded weights (optim/sharded_optimizer.py), tensor, expert and pipeline parallelism.
 """
 
 import os
+import secrets
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import HashStore
+from torch._C._distributed_c10d import HashStore, PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 
 @dataclass(frozen=True)
@@ -99,5 +104,33 @@ def join_ranks(*, seconds: float = 600.0, alone: bool = False) -> Ranks:
         if n_ranks == 1:
             dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=waits)
         else:
-            dist.init_process_group(backend, timeout=waits)
+            store, rank, _ = next(rendezvous("env://", timeout=waits))
+            store.set_timeout(waits)
+            own = _meet_in_store(store, rank, n_ranks)
+            dist.init_process_group(
+                backend, store=own, rank=rank, world_size=n_ranks, timeout=waits
+            )
     return Ranks(dist.get_rank(), n_ranks)
+
+
+def _meet_in_store(store: Store, rank: int, n_ranks: int) -> Store:
+    """A part of the store in which no earlier attempt has written.
+
+    torchrun keeps one store over all its restarts, and gloo would connect to addresses of processes
+    that are dead. So the first process makes up a name and tells it to every other one that is
+    there: under a token that no dead process knows.
+    """
+    if rank:
+        token = secrets.token_hex(8)
+        store.set(f"hello/{rank}", token)
+        attempt = store.get(f"attempt-for/{token}").decode()
+        store.set(f"{attempt}/here/{rank}", "")
+        return PrefixStore(attempt, store)
+    attempt, missing = f"attempt-{secrets.token_hex(8)}", set(range(1, n_ranks))
+    while missing:
+        for other in sorted(missing):
+            store.set(f"attempt-for/{store.get(f'hello/{other}').decode()}", attempt)
+        missing = {other for other in missing if not store.check([f"{attempt}/here/{other}"])}
+        if missing:
+            time.sleep(0.02)
+    return PrefixStore(attempt, store)
