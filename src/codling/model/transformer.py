@@ -10,6 +10,8 @@ Not here: losses (train/), sampling and batching (engine/), files (checkpoint/),
 Legend: B batch, L length, E hidden width, V vocabulary.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -129,12 +131,7 @@ class Transformer(nn.Module):
                 if branches is None
                 else self._rotation(branches)
             )
-            for block in self.layers:
-                # A log that is always empty: a compiled block depends on its length.
-                own = None if log is None else RoutingLog()
-                x_BLE = self._pass_block(block, x_BLE, rotation, None, apart, own, capacity)
-                if log is not None and own is not None:
-                    log.routings += own.routings[:1]
+            x_BLE = self.pass_blocks(self.layers, x_BLE, rotation, apart, log, capacity)
         else:
             span = cache.span(tokens_BL.shape[1])
             rotation = self._rotation(span)
@@ -142,6 +139,24 @@ class Transformer(nn.Module):
                 x_BLE = block(x_BLE, rotation, cache, span, log)
         hidden_BLE: Tensor = self.norm(x_BLE)
         return hidden_BLE
+
+    def pass_blocks(  # noqa: PLR0913 (as above)
+        self,
+        blocks: Iterable[nn.Module],
+        x_BLE: Tensor,
+        rotation: Rotation,
+        span: Span | None,
+        log: RoutingLog | None,
+        capacity: Capacity | None,
+    ) -> Tensor:
+        """Hidden states behind `blocks`, without a cache: [B, L, E]."""
+        for block in blocks:
+            # A log that is always empty: a compiled block depends on its length.
+            own = None if log is None else RoutingLog()
+            x_BLE = self._pass_block(block, x_BLE, rotation, None, span, own, capacity)
+            if log is not None and own is not None:
+                log.routings += own.routings[:1]
+        return x_BLE
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for hidden states of any leading shape: [..., V]."""

@@ -14,6 +14,8 @@ one on other processes, exempts the same.
 Not here: the formulas (model/balance.py).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -47,17 +49,25 @@ class ExpertBalance:
         limited = moe.topk_method == "group_limited_greedy" and self.n_devices == moe.n_group
         most = min(moe.n_experts_per_token, self.n_devices)
         self.n_reached = min(most, moe.topk_group) if limited else most
-        gates = [block.mlp.gate for block in model.layers if isinstance(block.mlp, MoE)]
-        self.gates: list[Router] = gates
-        device = model.embed_tokens.weight.device
+        shape = model.config
+        layers = [layer for layer in range(shape.n_layers) if shape.is_moe_layer(layer)]
+        self.rows = {layer: row for row, layer in enumerate(layers)}
+        """Layers with experts, of the whole model, and where each is counted."""
+        self.gates: dict[int, Router] = {
+            self.rows[int(name)]: block.mlp.gate
+            for name, block in model.layers.named_children()
+            if isinstance(block.mlp, MoE)
+        }
+        """Of the layers that this process has, by their row."""
+        device = next(model.parameters()).device
         self._counts_LN = torch.zeros(
-            len(gates), moe.n_routed_experts, dtype=torch.int64, device=device
+            len(layers), moe.n_routed_experts, dtype=torch.int64, device=device
         )
         self._dropped = torch.zeros(2, dtype=torch.int64, device=device)
         """Assignments that were dropped, and all."""
         self._losses = torch.zeros(2, dtype=torch.float64, device=device)
         """Sum of the losses, and their number."""
-        self._mean_LN = torch.zeros(len(gates), moe.n_routed_experts, device=device)
+        self._mean_LN = torch.zeros(len(layers), moe.n_routed_experts, device=device)
 
     def limit(self, inputs_BL: Tensor) -> Capacity | None:
         """The capacity of one micro-batch; None where nothing is dropped."""
@@ -67,9 +77,13 @@ class ExpertBalance:
         exempt_T = exempt_B[:, None].expand_as(inputs_BL).flatten()
         return Capacity(self.n_devices, self.config.capacity, exempt_T)
 
-    def loss(self, routings: list[Routing], shape: torch.Size) -> Tensor:
-        """The balance losses of all layers, for inputs of `shape` [B, L]; the load is counted."""
-        self._count(routings)
+    def loss(
+        self, routings: list[Routing], shape: torch.Size, layers: Sequence[int] | None = None
+    ) -> Tensor:
+        """The balance losses of all layers, or of some, for inputs of `shape` [B, L]; the load is
+        counted."""
+        chosen = [self.rows[layer] for layer in (self.rows if layers is None else layers)]
+        self._count(routings, chosen)
         config, total = self.config, routings[0].scores_TN.new_zeros(())
         for routing in routings:
             scores, experts = (t.view(*shape, -1) for t in (routing.scores_TN, routing.experts_TK))
@@ -83,7 +97,8 @@ class ExpertBalance:
                 total = total + communication_balance_loss(
                     scores, experts, self.n_devices, self.n_reached, config.communication_alpha
                 )
-        self._losses += torch.stack([total.detach().double(), total.new_ones(()).double()])
+        share = total.new_tensor(len(chosen) / len(self.rows)).double()
+        self._losses += torch.stack([total.detach().double(), share])
         return total
 
     @torch.no_grad()
@@ -119,8 +134,8 @@ class ExpertBalance:
     def state(self) -> dict[str, Tensor]:
         """What the next update depends on, by name: views, not copies."""
         biases = {
-            f"experts.bias.{i}": gate.e_score_correction_bias.data
-            for i, gate in enumerate(self.gates)
+            f"experts.bias.{row}": gate.e_score_correction_bias.data
+            for row, gate in self.gates.items()
             if self.moe.selection_bias
         }
         return {"experts.load": self._mean_LN, **biases}
@@ -130,9 +145,9 @@ class ExpertBalance:
         for each in (self._counts_LN, self._dropped, self._losses):
             each.zero_()
 
-    def _count(self, routings: list[Routing]) -> None:
-        for counts_N, routing in zip(self._counts_LN, routings, strict=True):
-            counts_N += count_assignments(routing.experts_TK, self.moe.n_routed_experts)
+    def _count(self, routings: list[Routing], rows: list[int]) -> None:
+        for row, routing in zip(rows, routings, strict=True):
+            self._counts_LN[row] += count_assignments(routing.experts_TK, self.moe.n_routed_experts)
             if routing.kept_TK is not None:
                 self._dropped[0] += (~routing.kept_TK).sum()
                 self._dropped[1] += routing.kept_TK.numel()
@@ -140,8 +155,8 @@ class ExpertBalance:
     def _move_biases(self, load_LN: Tensor) -> None:
         if not self.config.bias_step:
             return
-        for gate, load_N in zip(self.gates, load_LN, strict=True):
-            step_N = torch.sign(1 - load_N).float()
+        for row, gate in self.gates.items():
+            step_N = torch.sign(1 - load_LN[row]).float()
             gate.e_score_correction_bias.add_(step_N, alpha=self.config.bias_step)
 
 

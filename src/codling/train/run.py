@@ -6,7 +6,7 @@ Not here: the loop (trainer.py), and where the model comes from (pretrain.py, ex
 import math
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from codling.train.languages import HeldoutLanguages, find_languages
 from codling.train.loader import Batch, Batches
 from codling.train.parallel.lost_ranks import RankWatch
 from codling.train.parallel.mesh import RankLayout
+from codling.train.parallel.pipeline import count_rows
 from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.summary import Summary
 from codling.train.trainer import Trainer
@@ -66,9 +67,9 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     processes share the model; by default each has the whole.
     """
     if layout is not None:
-        ranks = replace(ranks, per_row=layout.tp)
+        ranks = layout.place(ranks)
     context = context or model.config.max_position
-    check_rows(config, ranks)
+    check_rows(config, ranks, layout)
     meta = read_meta(tokens_dir)
     dataset = TokenDataset(tokens_dir, "train", context, config.batch_size, config.seed)
     if validation_share:
@@ -105,13 +106,16 @@ def _run_watched(trainer: Trainer, folder: Path, ranks: Ranks) -> Summary:
         raise watch.explain(error, trainer.position.step) from error
 
 
-def check_rows(config: LoopConfig, ranks: Ranks) -> None:
+def check_rows(config: LoopConfig, ranks: Ranks, layout: RankLayout | None = None) -> None:
     """ConfigError if the rows of a batch cannot be shared by the processes."""
     if config.batch_size % ranks.n_data:
         raise ConfigError(
             f"batch_size is {config.batch_size}, which {ranks.n_data} processes cannot share "
             "evenly; choose a multiple"
         )
+    if layout is not None and layout.pp > 1:
+        for n_batches in {config.accumulate_from or config.accumulate, config.accumulate}:
+            count_rows(config.batch_size // ranks.n_data, n_batches, layout)
 
 
 def publish_checkpoint(

@@ -11,7 +11,7 @@ Not here: gradients and updates (optim/optimizer.py), the loop (trainer.py).
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from codling.train.experts import ExpertBalance
 from codling.train.loader import Batch
 from codling.train.loss import IGNORED, chunked_cross_entropy, loss_of_chunk
 from codling.train.machine import has_compiler
+from codling.train.optim.optimizer import Optimizer
 from codling.train.parallel.ranks import Ranks
 
 EXPERT_LOAD = "expert-load.json"
@@ -71,6 +72,17 @@ class LossStep:
         if self.experts is not None and log is not None:
             loss = loss + self.experts.loss(log.routings, inputs_BL.shape)
         return loss
+
+    def accumulate(self, batches: Iterable[Batch], optimizer: Optimizer) -> tuple[Tensor, int]:
+        """Sum the gradients of an update's micro-batches in the optimiser: the sum of their losses
+        in fp64, and of how many means it is."""
+        total, n = torch.zeros((), dtype=torch.float64), 0
+        for batch in batches:
+            loss = self.loss(*batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.add_gradients(first=n == 0)
+            total, n = total.to(loss.device) + loss.detach(), n + 1
+        return total, n
 
     @torch.no_grad()
     def evaluate(

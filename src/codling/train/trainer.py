@@ -46,7 +46,8 @@ from codling.train.optim.optimizer import Optimizer
 from codling.train.optim.sharded_optimizer import ShardedOptimizer
 from codling.train.parallel.mesh import RankLayout
 from codling.train.parallel.ranks import Ranks
-from codling.train.parallel.share import share_model
+from codling.train.parallel.share import Sharing, share_model
+from codling.train.pipeline_step import PipelineStep
 from codling.train.rates import StepRates
 from codling.train.readings import Readings, Row
 from codling.train.saves import open_saves
@@ -121,8 +122,7 @@ class Trainer:
         self.loader = Loader(self.crew.share(batches), self.device, clock=clock)
         self.heldout = HeldoutLoss(heldout, self.device, self.crew, clock, languages)
         self.optimizer = self._make_optimizer()
-        compiled, make_step = self.position.compiled, make_step or LossStep
-        self.step_fn = make_step(self.model, compiled=compiled, experts=experts)
+        self.step_fn = self._make_step(make_step or LossStep, experts)
         self._patience, self._on_heldout, self._began = patience, on_heldout, self.clock()
         self._trackers, self._in_a_row, self._shown = list[Tracker](), 0, ""
         self.best = _clone(self.optimizer.weights()) if keep_best and heldout else None
@@ -357,14 +357,9 @@ class Trainer:
         return self._compute_update(order)
 
     def _compute_update(self, order: Instruction) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
         numbers = micro_batches(order.step, self.config)
-        n = len(numbers)
-        for number in numbers:
-            loss = self.step_fn.loss(*self.loader(number))
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.add_gradients(first=number == numbers.start)
-            total += loss.detach()
+        batches = (self.loader(number) for number in numbers)
+        total, n = self.step_fn.accumulate(batches, self.optimizer)
         mean = self.optimizer.average(self.ranks, total / n)
         wanted = None if math.isinf(order.max_loss) else mean <= order.max_loss
         norm = self.optimizer.step(order.rate, n_summed=n, wanted=wanted)
@@ -455,11 +450,19 @@ class Trainer:
 
     def _make_optimizer(self) -> Optimizer:
         self.model.recompute = self.config.recompute
+        self._sharing: Sharing | None = None
         if self._shards is None:
             weights = FlatWeights(self.model, self._dtype, self.crew)
             return FlatOptimizer(weights, self.config.optimizer)
-        sharing = share_model(self.model, self._dtype, self._shards)
-        return ShardedOptimizer(self.model, self.config.optimizer, sharing)
+        self._sharing = share_model(self.model, self._dtype, self._shards)
+        return ShardedOptimizer(self.model, self.config.optimizer, self._sharing)
+
+    def _make_step(
+        self, make_step: Callable[..., LossStep], experts: ExpertsConfig | None
+    ) -> LossStep:
+        if self._sharing is not None and self._sharing.pipeline is not None:
+            return PipelineStep(self.model, self._sharing, experts)
+        return make_step(self.model, compiled=self.position.compiled, experts=experts)
 
     def _agree(self, wanted: bool) -> bool:
         """Where every process saves its part, the first decides when."""

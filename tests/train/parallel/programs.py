@@ -23,11 +23,12 @@ from codling.train.parallel.lost_ranks import RankWatch
 from codling.train.parallel.mesh import RankLayout, parse_layout
 from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.parallel.share import share_model
+from codling.train.pipeline_step import PipelineStep
 from codling.train.step import LossStep
 from codling.train.trainer import Trainer
 
 DENSE = ModelConfig(
-    vocab_size=64, hidden_size=32, intermediate_size=64, n_layers=2, n_heads=4, max_position=32
+    vocab_size=64, hidden_size=32, intermediate_size=64, n_layers=4, n_heads=4, max_position=32
 )
 EXPERTS = replace(
     DENSE,
@@ -47,27 +48,29 @@ BALANCE = ExpertsConfig(device_alpha=0.01, communication_alpha=0.01)
 
 
 def learn(shape: ModelConfig, name: str, layout: RankLayout | None, ranks: Ranks) -> list[float]:
-    """Losses and gradient norms of 20 steps of two micro-batches, on one process or several."""
+    """Losses of 20 steps of two micro-batches, and held-out ones, on one process or several."""
     model = Transformer(shape, torch.Generator().manual_seed(0))
     config = OptimizerConfig(name=name, learning_rate=3e-3, eps=1e-8, weight_decay=0.1)  # type: ignore[arg-type]
     optimizer: Optimizer = FlatOptimizer(FlatWeights(model, torch.float32), config)
-    rows = slice(0, 8)
+    rows, step = slice(0, 8), LossStep(model, compiled=False, experts=BALANCE)
     if layout is not None:
-        optimizer = ShardedOptimizer(model, config, share_model(model, torch.float32, layout))
-        rows = replace(ranks, per_row=layout.tp).rows(8)
-    step, found = LossStep(model, compiled=False, experts=BALANCE), []
-    generator = torch.Generator().manual_seed(1)
+        ranks = layout.place(ranks)
+        sharing = share_model(model, torch.float32, layout)
+        optimizer, rows = ShardedOptimizer(model, config, sharing), ranks.rows(8)
+        step = LossStep(model, compiled=False, experts=BALANCE)
+        if sharing.pipeline is not None:
+            step = PipelineStep(model, sharing, BALANCE)
+    generator, found = torch.Generator().manual_seed(1), []
     for _ in range(20):
-        losses = []
-        for micro in range(2):
-            ids = torch.randint(0, 64, (8, 17), generator=generator)[rows]
-            loss = step.loss(ids[:, :-1], ids[:, 1:])
-            loss.backward()
-            optimizer.add_gradients(first=micro == 0)
-            losses.append(loss.detach().double())
-        mean = torch.stack(losses).mean()
+        ids = [torch.randint(0, 64, (8, 17), generator=generator)[rows] for _ in range(2)]
+        batches = [(each[:, :-1], each[:, 1:]) for each in ids]
+        total, n = step.accumulate(batches, optimizer)
+        mean = total / n
         found.append(float(optimizer.average(ranks, mean) if layout is not None else mean))
-        optimizer.step(1.0, n_summed=2)
+        optimizer.step(1.0, n_summed=n)
+    ids_BL = torch.randint(0, 64, (8, 17), generator=generator)
+    found.append(step.evaluate(ids_BL[:, :-1], ids_BL[:, 1:]))
+    found += step.evaluate_rows(ids_BL[:, :-1], ids_BL[:, 1:]).tolist()
     optimizer.restore()
     if ranks.is_main:
         assert all(p.isfinite().all() for p in model.parameters())
@@ -96,7 +99,7 @@ def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str = "non
     """
     layout = parse_layout(words, ranks.n_ranks) if words else None
     if layout is not None:
-        ranks = replace(ranks, per_row=layout.tp)
+        ranks = layout.place(ranks)
     first_try = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
 
     def batches(number: int) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from codling.train.config import OptimizerConfig
 from codling.train.optim.adamw import update_adamw
 from codling.train.optim.flat import kind_of
 from codling.train.optim.muon import orthogonalize
+from codling.train.parallel.pipeline import gather_layers, roots_of
 from codling.train.parallel.ranks import Ranks
 from codling.train.parallel.share import Sharing
 
@@ -45,7 +46,8 @@ class ShardedOptimizer:
             for m, muon in zip(masters, self._takes_muon, strict=True)
         ]
         self._n_updates = torch.zeros((), dtype=torch.int64)
-        self._copies = [_copies(p.data) for _, p in self._trained]
+        n = sharing.layout.n_ranks // sharing.layout.pp
+        self._copies = [_copies(p.data, n) for _, p in self._trained]
 
     def add_gradients(self, *, first: bool) -> None:
         """Nothing: every backward pass adds its mean over the processes to the shards' gradients,
@@ -61,7 +63,7 @@ class ShardedOptimizer:
                     dist.all_reduce(gradient, group=mesh["dp"].get_group())
                 gradient.div_(layout.n_data)
         dist.all_reduce(loss)
-        return loss.div_(ranks.n_ranks)
+        return loss.div_(ranks.n_ranks // layout.pp)  # each stage adds its part
 
     def step(self, rate: float, *, n_summed: int = 1, wanted: Tensor | None = None) -> Tensor:
         """One update; returns the gradient's norm over all shards."""
@@ -106,9 +108,10 @@ class ShardedOptimizer:
 
     def publish(self) -> None:
         """Let the next forward pass gather the shards again."""
-        for module in self._model.modules():
-            if isinstance(module, FSDPModule):
-                module.reshard()
+        for root in roots_of(self._model, self._sharing.pipeline):
+            for module in root.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
 
     def forget(self) -> None:
         """Back to the state before the first update."""
@@ -118,16 +121,22 @@ class ShardedOptimizer:
     def restore(self) -> None:
         """Whole fp32 weights, on the first process; the others drop theirs."""
         self.publish()
+        if self._sharing.pipeline is not None:
+            gather_layers(self._model, self._sharing.pipeline, self._whole)
+            return
         is_main = dist.get_rank() == 0
-        for name, parameter in self._trained:
-            whole = parameter.data
-            if isinstance(whole, DTensor):
-                whole = whole.full_tensor()
+        for name, _ in self._trained:
+            whole = self._whole(name)
             owner, _, last = name.rpartition(".")
             kept = nn.Parameter(whole if is_main else whole.new_empty(0), requires_grad=False)
             setattr(self._model.get_submodule(owner), last, kept)
         if is_main:
             self._model.tie()
+
+    def _whole(self, name: str) -> Tensor:
+        """A parameter of this process, on all processes that have a part of it."""
+        whole = self._model.get_parameter(name).data
+        return whole.full_tensor() if isinstance(whole, DTensor) else whole
 
     def _update(self, gradients: list[Tensor], rate: float) -> None:
         self._n_updates += 1
@@ -197,12 +206,12 @@ def _like(parameter: Tensor, own: Tensor) -> Tensor:
     )
 
 
-def _copies(parameter: Tensor) -> int:
-    """How many processes hold the same part."""
+def _copies(parameter: Tensor, n_ranks: int) -> int:
+    """How many of the processes that have the parameter hold the same part."""
     if not isinstance(parameter, DTensor):
-        return dist.get_world_size()
+        return n_ranks
     mesh = parameter.device_mesh
     cut = math.prod(
         mesh.size(i) for i, p in enumerate(parameter.placements) if not isinstance(p, Replicate)
     )
-    return dist.get_world_size() // cut
+    return n_ranks // cut

@@ -1,7 +1,7 @@
 """Weights shared out among processes by torch's FSDP2, within groups of copies if asked (HSDP).
 
-Input: a model, a mesh. Output: the same model, whose parameters are shards in fp32; a block's
-weights are gathered, in the type of the products, while it computes (ZeRO stage 3,
+Input: a model, or some of its layers, a mesh. Output: the same, whose parameters are shards in
+fp32; a block's weights are gathered, in the type of the products, while it computes (ZeRO stage 3,
 arXiv:1910.02054), and gradients are averaged over all processes that compute different rows.
 
 Not here: updates (optim/sharded_optimizer.py).
@@ -12,26 +12,31 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-from codling.model.transformer import Transformer
-
 
 def shard_weights(
-    model: Transformer, dtype: torch.dtype, mesh: DeviceMesh, *, apart: set[nn.Parameter]
+    model: nn.Module,
+    dtype: torch.dtype,
+    mesh: DeviceMesh,
+    *,
+    apart: set[nn.Parameter],
+    keeps: bool = False,
 ) -> None:
     """Share out the weights of each block, and of the rest; those `apart` are left alone.
 
-    `mesh` has one dimension, or two: copies, and processes that share one.
+    `model` has `layers`. `mesh` has one dimension, or two: copies, and processes that share one.
+    `keeps`: a block's weights stay from its first forward pass to the last backward pass of a step.
     """
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     frozen = {p for n, p in model.named_parameters() if n.endswith("e_score_correction_bias")}
     left = apart | frozen
+    assert isinstance(model.layers, nn.ModuleList)
     for block in model.layers:
         # One block at a time is whole in fp32: weights that lie in a file's pages stay there.
         fully_shard(
             block.float(),
             mesh=mesh,
             mp_policy=policy,
-            reshard_after_forward=True,
+            reshard_after_forward=not keeps,
             ignored_params=left,
         )
     for name, module in model.named_children():

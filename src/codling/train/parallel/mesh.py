@@ -3,43 +3,42 @@
 Input: words such as "dp=2,tp=2" and the number of processes. Output: a RankLayout, torch's mesh of
 its dimensions, the last one innermost:
 
+    pp      processes that share the layers, which rows pass one after another; vp: stages of each
     dp      groups that compute different rows, each with its own copy of the shards (HSDP)
     fsdp    processes that compute different rows and share out every weight (FSDP2, ZeRO stage 3)
     tp      processes that share every matrix of a block and compute the same rows
     ep      the fsdp processes again: each holds some of the routed experts whole
 
-Not here: what is done to the model (fsdp.py, tensor.py, expert.py).
+Not here: what is done to the model (fsdp.py, tensor.py, expert.py, pipeline.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
+from codling.train.parallel.ranks import Ranks
 
-_NAMES = ("dp", "fsdp", "tp", "ep")
+_NAMES = ("pp", "vp", "dp", "fsdp", "tp", "ep")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankLayout:
     """How many processes share what."""
 
+    pp: int = 1
+    vp: int = 1
     dp: int = 1
     fsdp: int = 1
     tp: int = 1
     ep: int = 1
 
     @property
-    def name(self) -> str:
-        """For file names."""
-        return "-".join(f"{n}{getattr(self, n)}" for n in _NAMES if getattr(self, n) > 1) or "one"
-
-    @property
     def n_ranks(self) -> int:
         """Processes in all."""
-        return self.dp * self.fsdp * self.tp
+        return self.pp * self.dp * self.fsdp * self.tp
 
     @property
     def n_data(self) -> int:
@@ -56,6 +55,7 @@ class RankLayout:
             raise ConfigError(
                 "parallel: tp cuts heads whose norms are shared (qk_norm); leave it out"
             )
+        self._check_pipeline(shape)
         if self.ep == 1:
             return
         if shape.moe is None:
@@ -68,6 +68,23 @@ class RankLayout:
         if shape.moe.n_routed_experts % self.ep:
             raise ConfigError(
                 f"parallel: ep={self.ep} does not divide {shape.moe.n_routed_experts} experts"
+            )
+
+    def place(self, ranks: Ranks) -> Ranks:
+        """The processes with the rows that each computes."""
+        return replace(ranks, per_row=self.tp, n_stages=self.pp)
+
+    def _check_pipeline(self, shape: ModelConfig) -> None:
+        if self.vp > 1 and self.pp == 1:
+            raise ConfigError("parallel: vp is how many stages of a pipeline a process has; set pp")
+        if self.pp * self.vp > shape.n_layers:
+            raise ConfigError(
+                f"parallel: {self.pp * self.vp} stages are more than {shape.n_layers} layers"
+            )
+        if self.pp > 1 and shape.tie_embeddings:
+            raise ConfigError(
+                "parallel: pp puts embedding and head in different processes, but they are one "
+                "tensor here (tie_embeddings); leave pp out"
             )
 
 
@@ -96,8 +113,7 @@ def parse_layout(words: str, n_ranks: int) -> RankLayout:
 
 
 def make_mesh(layout: RankLayout, device_type: str) -> DeviceMesh:
-    """The mesh [dp, fsdp, tp] of all processes."""
+    """The mesh [pp, dp, fsdp, tp] of all processes."""
     assert dist.is_initialized()
-    return init_device_mesh(
-        device_type, (layout.dp, layout.fsdp, layout.tp), mesh_dim_names=("dp", "fsdp", "tp")
-    )
+    degrees = (layout.pp, layout.dp, layout.fsdp, layout.tp)
+    return init_device_mesh(device_type, degrees, mesh_dim_names=("pp", "dp", "fsdp", "tp"))

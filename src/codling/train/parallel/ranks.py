@@ -32,6 +32,9 @@ class Ranks:
     n_ranks: int = 1
     per_row: int = 1
     """Neighbours that compute the same rows (tensor parallel)."""
+    n_stages: int = 1
+    """Processes that rows pass one after another (pipeline parallel): the first n / n_stages
+    processes have the first layers."""
 
     @property
     def is_main(self) -> bool:
@@ -41,13 +44,13 @@ class Ranks:
     def rows(self, batch_size: int) -> slice:
         """Which rows of every batch are this rank's."""
         each = batch_size // self.n_data
-        place = self.rank // self.per_row
+        place = self.rank // self.per_row % self.n_data
         return slice(place * each, (place + 1) * each)
 
     @property
     def n_data(self) -> int:
         """How many compute different rows."""
-        return self.n_ranks // self.per_row
+        return self.n_ranks // self.per_row // self.n_stages
 
     def average(self, gradient: Tensor, loss: Tensor) -> Tensor:
         """Average the gradient over the ranks in place; returns the average loss."""

@@ -3,8 +3,10 @@
 Input: a model with the same weights in every process, a layout. Output: what the optimiser must
 know of it. Experts are spread first, then matrices are cut, and what is left of a block is sharded:
 each part of torch's own composes with the next.
+Where layers are shared out, that comes before all.
 
-Not here: the parts (expert.py, tensor.py, fsdp.py), processes with whole copies (ranks.py).
+Not here: the parts (pipeline.py, expert.py, tensor.py, fsdp.py), processes with whole copies
+(ranks.py).
 """
 
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from codling.model.transformer import Transformer
 from codling.train.parallel.expert import spread_experts
 from codling.train.parallel.fsdp import shard_weights
 from codling.train.parallel.mesh import RankLayout, make_mesh
+from codling.train.parallel.pipeline import Pipeline, cut_layers, roots_of
 from codling.train.parallel.tensor import cut_matrices
 
 
@@ -27,6 +30,10 @@ class Sharing:
     mesh: DeviceMesh
     spread: frozenset[str]
     """Names of experts' parameters whose gradients are sums over the rows of `fsdp` processes."""
+    dtype: torch.dtype = torch.float32
+    """Of the products."""
+    pipeline: Pipeline | None = None
+    """This process's stages."""
 
 
 def share_model(model: Transformer, dtype: torch.dtype, layout: RankLayout) -> Sharing:
@@ -38,10 +45,12 @@ def share_model(model: Transformer, dtype: torch.dtype, layout: RankLayout) -> S
     if layout.tp > 1 or layout.ep > 1:
         model.float()
     mesh = make_mesh(layout, model.embed_tokens.weight.device.type)
+    pipeline = cut_layers(model, layout, mesh["pp"]) if layout.pp > 1 else None
     apart = spread_experts(model, mesh["fsdp"]) if layout.ep > 1 else set()
     spread = frozenset(name for name, p in model.named_parameters() if p in apart)
     if layout.tp > 1:
         cut_matrices(model, mesh["tp"])
     data = mesh["dp", "fsdp"] if layout.dp > 1 else mesh["fsdp"]
-    shard_weights(model, dtype, data, apart=apart)
-    return Sharing(layout, mesh, spread)
+    for root in roots_of(model, pipeline):
+        shard_weights(root, dtype, data, apart=apart, keeps=pipeline is not None)
+    return Sharing(layout, mesh, spread, dtype, pipeline)
