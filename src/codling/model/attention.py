@@ -5,6 +5,7 @@ Legend: B batch, L new tokens, S visible slots, H query heads, K kv heads, G = H
 Not here: latent attention (mla.py), and how keys and values are stored (cache.py).
 """
 
+import torch
 from torch import Tensor, nn
 
 from codling.model.cache import KVCache, Span
@@ -12,6 +13,7 @@ from codling.model.config import ModelConfig
 from codling.model.norm import RMSNorm
 from codling.model.ops.attention import attend
 from codling.model.rope import Rotation, rotate_halves
+from codling.model.shared_window import SharedWindow
 
 
 class Attention(nn.Module):
@@ -37,7 +39,7 @@ class Attention(nn.Module):
         x_BLE: Tensor,
         rotation: Rotation,
         cache: KVCache | None = None,
-        span: Span | None = None,
+        span: Span | SharedWindow | None = None,
     ) -> Tensor:
         """[B, L, hidden]."""
         q_BHLD, k_BKLD = self._heads(self.q_proj(x_BLE)), self._heads(self.k_proj(x_BLE))
@@ -45,7 +47,10 @@ class Attention(nn.Module):
             q_BHLD, k_BKLD = self.q_norm(q_BHLD), self.k_norm(k_BKLD)
         q_BHLD, k_BKLD = rotate_halves(q_BHLD, rotation), rotate_halves(k_BKLD, rotation)
         v_BKLD = self._heads(self.v_proj(x_BLE))
-        if cache is None or span is None:
+        if isinstance(span, SharedWindow):
+            both_BKSD = span.gather(torch.cat((k_BKLD, v_BKLD), -1))[:, :, : span.end]
+            k_BKLD, v_BKLD = both_BKSD.chunk(2, -1)
+        if cache is None or span is None or isinstance(span, SharedWindow):
             out_BHLD = attend(q_BHLD, k_BKLD, v_BKLD, span, self.scale)
         else:
             k_BKSD, v_BKSD = cache.write(self.layer, span, k_BKLD, v_BKLD)

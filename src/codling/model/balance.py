@@ -22,6 +22,7 @@ Legend: B sequences, T tokens (of each, or in all), N experts, K experts per tok
 devices that a token goes to, A = T x K assignments.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -38,28 +39,47 @@ class Capacity(NamedTuple):
     """Tokens of sequences of which nothing is dropped."""
 
 
-def expert_balance_loss(scores_BTN: Tensor, experts_BTK: Tensor, alpha: float) -> Tensor:
-    """Scalar, `alpha` at perfect balance: pulls tokens towards experts that few have chosen."""
-    return alpha * (_load(scores_BTN, experts_BTK) * scores_BTN.mean(1)).sum(-1).mean()
+Mean = Callable[[Tensor], Tensor]
+"""The average over the parts of a sequence that several processes have."""
+
+
+def _is_whole(x: Tensor) -> Tensor:
+    return x
+
+
+def expert_balance_loss(
+    scores_BTN: Tensor, experts_BTK: Tensor, alpha: float, mean: Mean = _is_whole
+) -> Tensor:
+    """Scalar, `alpha` at perfect balance: pulls tokens towards experts that few have chosen.
+
+    With `mean` it is this process's share of the loss: their average is that of the sequences.
+    """
+    load_BN = mean(_load(scores_BTN, experts_BTK))
+    return alpha * (load_BN * scores_BTN.mean(1)).sum(-1).mean()
 
 
 def device_balance_loss(
-    scores_BTN: Tensor, experts_BTK: Tensor, n_devices: int, alpha: float
+    scores_BTN: Tensor, experts_BTK: Tensor, n_devices: int, alpha: float, mean: Mean = _is_whole
 ) -> Tensor:
     """Scalar, `alpha` at perfect balance: devices compute equally much."""
-    load_BN = _load(scores_BTN, experts_BTK)
+    load_BN = mean(_load(scores_BTN, experts_BTK))
     load_BD = load_BN.view(len(load_BN), n_devices, -1).mean(-1)
     return alpha * (load_BD * _affinity_to_devices(scores_BTN, n_devices)).sum(-1).mean()
 
 
-def communication_balance_loss(
-    scores_BTN: Tensor, experts_BTK: Tensor, n_devices: int, n_reached: int, alpha: float
+def communication_balance_loss(  # noqa: PLR0913 -- the routing, the devices, the strength
+    scores_BTN: Tensor,
+    experts_BTK: Tensor,
+    n_devices: int,
+    n_reached: int,
+    alpha: float,
+    mean: Mean = _is_whole,
 ) -> Tensor:
     """Scalar, `alpha` if every device is sent equally many tokens, each token to `n_reached`."""
     n_tokens, n_experts = scores_BTN.shape[1:]
     devices_BTK = experts_BTK // (n_experts // n_devices)
     is_sent_BTD = torch.zeros_like(scores_BTN[..., :n_devices]).scatter(2, devices_BTK, 1.0)
-    sent_BD = is_sent_BTD.sum(1) * n_devices / (n_reached * n_tokens)
+    sent_BD = mean(is_sent_BTD.sum(1) * n_devices / (n_reached * n_tokens))
     return alpha * (sent_BD * _affinity_to_devices(scores_BTN, n_devices)).sum(-1).mean()
 
 

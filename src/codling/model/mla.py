@@ -27,6 +27,7 @@ from codling.model.norm import RMSNorm
 from codling.model.ops.attention import attend
 from codling.model.ops.batched import batched_matmul
 from codling.model.rope import Rotation, rotate_interleaved
+from codling.model.shared_window import SharedWindow
 
 _LATENT_EPS = 1e-6
 """The norms of the latents have an eps of their own, whatever rms_norm_eps says."""
@@ -62,11 +63,15 @@ class MLA(nn.Module):
         x_BLE: Tensor,
         rotation: Rotation,
         cache: KVCache | None = None,
-        span: Span | None = None,
+        span: Span | SharedWindow | None = None,
     ) -> Tensor:
         """[B, L, E]."""
         q_BHLN, q_BHLR = self._queries(x_BLE, rotation)
         latents_B1SC = self._latents(x_BLE, rotation)
+        if isinstance(span, SharedWindow):
+            # The latents travel, not the keys and values that are made of them.
+            whole_BSC = span.gather(latents_B1SC).squeeze(1)[:, : span.end]
+            return self._project(self._attend_expanded(q_BHLN, q_BHLR, whole_BSC, span))
         if cache is not None and span is not None:
             (latents_B1SC,) = cache.write(self.layer, span, latents_B1SC)
         is_decoding = cache is not None and span is not None and not span.is_causal
@@ -74,9 +79,7 @@ class MLA(nn.Module):
             out_BHLV = self._attend_absorbed(q_BHLN, q_BHLR, latents_B1SC.squeeze(1), span.bias)
         else:
             out_BHLV = self._attend_expanded(q_BHLN, q_BHLR, latents_B1SC.squeeze(1), span)
-        # Contiguous: oneDNN takes 500 times as long for a bf16 input that lies transposed.
-        out: Tensor = self.o_proj(out_BHLV.transpose(1, 2).flatten(2).contiguous())
-        return out
+        return self._project(out_BHLV)
 
     @property
     def absorb_below(self) -> int:
@@ -89,6 +92,11 @@ class MLA(nn.Module):
         expanding = mla.kv_lora_rank * (mla.qk_nope_head_dim + mla.v_head_dim)
         extra = 2 * mla.kv_lora_rank - mla.qk_nope_head_dim - mla.v_head_dim
         return expanding // extra if extra > 0 else 1_000_000_000
+
+    def _project(self, out_BHLV: Tensor) -> Tensor:
+        # Contiguous: oneDNN takes 500 times as long for a bf16 input that lies transposed.
+        out: Tensor = self.o_proj(out_BHLV.transpose(1, 2).flatten(2).contiguous())
+        return out
 
     def _queries(self, x_BLE: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
         """q_C [B, H, L, N] and the rotated q_R [B, H, L, R]."""
@@ -110,7 +118,7 @@ class MLA(nn.Module):
         return torch.cat((self.kv_a_layernorm(c_BLC).unsqueeze(1), k_B1LR), dim=-1)
 
     def _attend_expanded(
-        self, q_BHLN: Tensor, q_BHLR: Tensor, latents_BSC: Tensor, span: Span | None
+        self, q_BHLN: Tensor, q_BHLR: Tensor, latents_BSC: Tensor, span: Span | SharedWindow | None
     ) -> Tensor:
         """softmax(scale x [q_C | q_R] [k_C | k_R]^T) v: [B, H, L, V]."""
         mla = self.mla

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from codling.model.config import ModelConfig, RopeConfig
+from codling.model.shared_window import SharedWindow
 
 _FIRST_LENGTH = 4096
 """Positions in the table at the start; it grows when a longer sequence comes."""
@@ -63,6 +64,12 @@ class Rope(nn.Module):
         """For positions start to start + length - 1: two tensors [L, P]."""
         self.reserve(start + length)
         return self.cos[start : start + length], self.sin[start : start + length]
+
+    def places(self, window: SharedWindow) -> Rotation:
+        """For this process's tokens of a shared window: two tensors [L, P]."""
+        self.reserve(window.end)
+        positions_L = window.positions(self.cos.device)
+        return self.cos[positions_L], self.sin[positions_L]
 
     def at(self, positions_BL: Tensor) -> Rotation:
         """For positions that differ by row; the caller reserved them: two tensors [B, 1, L, P]."""

@@ -25,6 +25,7 @@ from codling.model.mlp import MLP
 from codling.model.moe import MoE, RoutingLog
 from codling.model.norm import RMSNorm
 from codling.model.rope import Rope, Rotation
+from codling.model.shared_window import SharedWindow
 
 
 class Block(nn.Module):
@@ -46,7 +47,7 @@ class Block(nn.Module):
         x_BLE: Tensor,
         rotation: Rotation,
         cache: KVCache | None = None,
-        span: Span | None = None,
+        span: Span | SharedWindow | None = None,
         log: RoutingLog | None = None,
         capacity: Capacity | None = None,
     ) -> Tensor:
@@ -111,6 +112,7 @@ class Transformer(nn.Module):
         documents_BL: Tensor | None = None,
         branches: Span | None = None,
         capacity: Capacity | None = None,
+        window: SharedWindow | None = None,
     ) -> Tensor:
         """Hidden states after the final norm, [B, L, E].
 
@@ -119,10 +121,14 @@ class Transformer(nn.Module):
         layer with experts is appended to `log`, for balance losses. `documents_BL`, without a
         cache, numbers the document of every token: tokens see their own document alone. Positions
         run on through a row; what a rotation tells is how far two tokens are apart. Layers with
-        experts leave out what goes beyond `capacity`, which training alone gives.
+        experts leave out what goes beyond `capacity`, which training alone gives. The tokens may be
+        this process's of a shared `window`, which knows the documents.
         """
         x_BLE: Tensor = self.embed_tokens(tokens_BL)
-        if cache is None:
+        if window is not None:
+            rotation = self.rope.places(window)
+            x_BLE = self.pass_blocks(self.layers, x_BLE, rotation, window, log, capacity)
+        elif cache is None:
             apart = branches
             if documents_BL is not None:
                 apart = separate_documents(documents_BL, x_BLE.dtype)
@@ -145,7 +151,7 @@ class Transformer(nn.Module):
         blocks: Iterable[nn.Module],
         x_BLE: Tensor,
         rotation: Rotation,
-        span: Span | None,
+        span: Span | SharedWindow | None,
         log: RoutingLog | None,
         capacity: Capacity | None,
     ) -> Tensor:

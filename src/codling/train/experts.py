@@ -22,6 +22,7 @@ from torch import Tensor
 from codling.core.errors import ConfigError
 from codling.model.balance import (
     Capacity,
+    Mean,
     communication_balance_loss,
     count_assignments,
     device_balance_loss,
@@ -40,7 +41,9 @@ _KEPT = 0.98
 class ExpertBalance:
     """The balance of one model's experts over a run."""
 
-    def __init__(self, model: Transformer, config: ExpertsConfig) -> None:
+    def __init__(self, model: Transformer, config: ExpertsConfig, mean: Mean | None = None) -> None:
+        """`mean`: over the processes that share a window."""
+        self.mean: Mean = mean or (lambda x: x)
         moe = model.config.moe
         assert moe is not None
         self.config, self.moe = config, moe
@@ -69,12 +72,13 @@ class ExpertBalance:
         """Sum of the losses, and their number."""
         self._mean_LN = torch.zeros(len(layers), moe.n_routed_experts, device=device)
 
-    def limit(self, inputs_BL: Tensor) -> Capacity | None:
-        """The capacity of one micro-batch; None where nothing is dropped."""
+    def limit(self, inputs_BL: Tensor, n_own: int | None = None) -> Capacity | None:
+        """The capacity of one micro-batch, of whose rows `n_own` tokens are computed here (all, if
+        not given); None where nothing is dropped."""
         if not self.config.capacity:
             return None
         exempt_B = choose_exempt(inputs_BL, self.config.exempt_share)
-        exempt_T = exempt_B[:, None].expand_as(inputs_BL).flatten()
+        exempt_T = exempt_B[:, None].expand(-1, n_own or inputs_BL.shape[1]).flatten()
         return Capacity(self.n_devices, self.config.capacity, exempt_T)
 
     def loss(
@@ -84,18 +88,23 @@ class ExpertBalance:
         counted."""
         chosen = [self.rows[layer] for layer in (self.rows if layers is None else layers)]
         self._count(routings, chosen)
-        config, total = self.config, routings[0].scores_TN.new_zeros(())
+        config, mean, total = self.config, self.mean, routings[0].scores_TN.new_zeros(())
         for routing in routings:
             scores, experts = (t.view(*shape, -1) for t in (routing.scores_TN, routing.experts_TK))
             if config.expert_alpha:
-                total = total + expert_balance_loss(scores, experts, config.expert_alpha)
+                total = total + expert_balance_loss(scores, experts, config.expert_alpha, mean)
             if config.device_alpha:
                 total = total + device_balance_loss(
-                    scores, experts, self.n_devices, config.device_alpha
+                    scores, experts, self.n_devices, config.device_alpha, mean
                 )
             if config.communication_alpha:
                 total = total + communication_balance_loss(
-                    scores, experts, self.n_devices, self.n_reached, config.communication_alpha
+                    scores,
+                    experts,
+                    self.n_devices,
+                    self.n_reached,
+                    config.communication_alpha,
+                    mean,
                 )
         share = total.new_tensor(len(chosen) / len(self.rows)).double()
         self._losses += torch.stack([total.detach().double(), share])

@@ -41,7 +41,7 @@ class PipelineStep(LossStep):
         sharing: Sharing,
         experts: ExpertsConfig | None = None,
     ) -> None:
-        super().__init__(model, compiled=False, experts=experts)
+        super().__init__(model, compiled=False, experts=experts, windows=sharing.windows)
         assert sharing.pipeline is not None
         pipeline = sharing.pipeline
         self._pipeline, self._dtype = pipeline, sharing.dtype
@@ -57,16 +57,18 @@ class PipelineStep(LossStep):
     def accumulate(self, batches: Iterable[Batch], optimizer: Optimizer) -> tuple[Tensor, int]:
         """Gradients of an update; this process's part of the sum of its losses, and of how many."""
         read = list(batches)
+        assert all(len(batch) == 2 for batch in read), "rows of one document each"
         inputs_BL, targets_BL = (torch.cat([batch[i] for batch in read]) for i in range(2))
         n_rows = count_rows(len(read[0][0]), len(read), self._pipeline.layout)
         n = len(inputs_BL) // n_rows
         self._beside.zero_()
         losses: list[Tensor] = []
-        first = (inputs_BL,) if self._pipeline.place == 0 else ()
-        self._schedule(n, inputs_BL[:n_rows].shape).step(
+        own_BL = self._own(inputs_BL)
+        first = (own_BL,) if self._pipeline.place == 0 else ()
+        self._schedule(n, own_BL[:n_rows].shape).step(
             *first,
             tokens_BL=inputs_BL,
-            target=targets_BL,
+            target=self._own(targets_BL),
             losses=losses,
             return_outputs=False,
         )
@@ -81,16 +83,22 @@ class PipelineStep(LossStep):
         """Mean cross entropy without gradients, in all processes of the pipeline."""
         assert documents_BL is None
         hidden_BLE = self._pass_stages(inputs_BL)
-        return float(self._tell(self._loss(hidden_BLE, targets_BL)[None])[0])
+        return float(self._tell(self._loss(hidden_BLE, self._own(targets_BL))[None])[0])
 
     @torch.no_grad()
     def evaluate_rows(self, inputs_BL: Tensor, targets_BL: Tensor) -> Tensor:
         """The same of every row, in fp64 [B] on the CPU."""
-        rows = zip(self._pass_stages(inputs_BL), targets_BL, strict=True)
+        rows = zip(self._pass_stages(inputs_BL), self._own(targets_BL), strict=True)
         return self._tell(torch.stack([self._loss(h_LE, t_L) for h_LE, t_L in rows])).cpu()
 
     def warm_up(self, *batch: Tensor, limit: float | None = None) -> None:
         """Nothing: stages run eagerly."""
+
+    def _own(self, whole_BL: Tensor) -> Tensor:
+        """This process's part of windows that several share."""
+        if self.windows is None:
+            return whole_BL
+        return self.windows.window(whole_BL.shape[1]).own(whole_BL)
 
     def _loss(self, hidden_BLE: Tensor, targets_BL: Tensor) -> Tensor:
         """Of the last stage; a zero elsewhere."""
@@ -105,8 +113,8 @@ class PipelineStep(LossStep):
         assert experts is not None
         layers = [n for n in map(int, dict(stage.layers.named_children())) if n in experts.rows]
 
-        def add_loss(routings: list[Routing], tokens_BL: Tensor) -> Tensor:
-            loss = experts.loss(routings, tokens_BL.shape, layers)
+        def add_loss(routings: list[Routing], shape: torch.Size) -> Tensor:
+            loss = experts.loss(routings, shape, layers)
             self._beside += loss.detach()
             return loss
 
@@ -142,11 +150,12 @@ class PipelineStep(LossStep):
         """Hidden states of the last stage; elsewhere those of this process's last one."""
         layout, place = self._pipeline.layout, self._pipeline.place
         width = self.model.config.hidden_size
-        x = torch.empty((*inputs_BL.shape, width), dtype=self._dtype, device=self._device)
+        own_BL = self._own(inputs_BL)
+        x = torch.empty((*own_BL.shape, width), dtype=self._dtype, device=self._device)
         for stage in self._pipeline.stages:
             if not stage.is_first:
                 dist.recv(x, group=self._group, group_src=(stage.number - 1) % layout.pp)
-            x = stage(inputs_BL if stage.is_first else x, tokens_BL=inputs_BL).contiguous()
+            x = stage(own_BL if stage.is_first else x, tokens_BL=inputs_BL).contiguous()
             if not stage.is_last:
                 dist.send(x, group=self._group, group_dst=(place + 1) % layout.pp)
         return x
@@ -155,4 +164,4 @@ class PipelineStep(LossStep):
         """Those of the last stage, to all."""
         told = losses.double()
         dist.broadcast(told, group=self._group, group_src=self._pipeline.layout.pp - 1)
-        return told
+        return told if self.windows is None else self.windows.mean(told)

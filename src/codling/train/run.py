@@ -35,6 +35,7 @@ from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.languages import HeldoutLanguages, find_languages
 from codling.train.loader import Batch, Batches
+from codling.train.parallel.context import check_window
 from codling.train.parallel.lost_ranks import RankWatch
 from codling.train.parallel.mesh import RankLayout
 from codling.train.parallel.pipeline import count_rows
@@ -70,6 +71,8 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
         ranks = layout.place(ranks)
     context = context or model.config.max_position
     check_rows(config, ranks, layout)
+    if layout is not None and layout.cp > 1:
+        check_window(context, layout.cp)
     meta = read_meta(tokens_dir)
     dataset = TokenDataset(tokens_dir, "train", context, config.batch_size, config.seed)
     if validation_share:

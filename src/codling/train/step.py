@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from codling.core.files import write_json
 from codling.core.log import say
 from codling.model.moe import RoutingLog
+from codling.model.shared_window import SharedWindow
 from codling.model.transformer import Transformer
 from codling.train.compile_watch import CompileWatch, CompilingTooLong
 from codling.train.compiler_cache import repair_compiler_cache
@@ -31,6 +32,7 @@ from codling.train.loader import Batch
 from codling.train.loss import IGNORED, chunked_cross_entropy, loss_of_chunk
 from codling.train.machine import has_compiler
 from codling.train.optim.optimizer import Optimizer
+from codling.train.parallel.context import WindowSharing
 from codling.train.parallel.ranks import Ranks
 
 EXPERT_LOAD = "expert-load.json"
@@ -41,12 +43,19 @@ class LossStep:
     """`loss(inputs, targets)` of a model, compiled or eager."""
 
     def __init__(
-        self, model: Transformer, *, compiled: bool, experts: ExpertsConfig | None = None
+        self,
+        model: Transformer,
+        *,
+        compiled: bool,
+        experts: ExpertsConfig | None = None,
+        windows: WindowSharing | None = None,
     ) -> None:
-        """`experts`: how the load of routed experts is kept even; by default it is not."""
-        self.model = model
+        """`experts`: how the load of routed experts is kept even; by default it is not. `windows`:
+        how processes share them; by default each has whole ones."""
+        self.model, self.windows = model, windows
+        mean = None if windows is None else windows.mean
         has_experts = experts is not None and model.config.moe is not None
-        self.experts = ExpertBalance(model, experts) if experts and has_experts else None
+        self.experts = ExpertBalance(model, experts, mean) if experts and has_experts else None
         self._head: Callable[..., Tensor] = chunked_cross_entropy
         self.compiled = False
         if compiled:
@@ -64,8 +73,18 @@ class LossStep:
         Tokens of other `documents_BL` are not seen.
         """
         log = None if self.experts is None else RoutingLog()
-        capacity = None if self.experts is None else self.experts.limit(inputs_BL)
-        hidden_BLE = self.model(inputs_BL, log=log, documents_BL=documents_BL, capacity=capacity)
+        whole_BL, window = inputs_BL, None
+        if self.windows is not None:
+            window = self.windows.window(inputs_BL.shape[1], documents_BL)
+            share = share_of(window, targets_BL)
+            weight = share if weight is None else share * weight
+            inputs_BL, targets_BL = window.own(inputs_BL), window.own(targets_BL)
+            documents_BL = None
+        n_own = inputs_BL.shape[1]
+        capacity = None if self.experts is None else self.experts.limit(whole_BL, n_own)
+        hidden_BLE = self.model(
+            inputs_BL, log=log, documents_BL=documents_BL, capacity=capacity, window=window
+        )
         loss = self._head(hidden_BLE.flatten(0, 1), self.model.lm_head.weight, targets_BL.flatten())
         if weight is not None:
             loss = loss * weight
@@ -90,6 +109,8 @@ class LossStep:
     ) -> float:
         """Mean cross entropy without gradients, eagerly: not worth a compilation of its own."""
         with self.disable_compile():
+            if self.windows is not None:
+                return float(self._evaluate_shared(inputs_BL, targets_BL, documents_BL)[0])
             hidden_BLE = self.model(inputs_BL, documents_BL=documents_BL)
             targets_N = targets_BL.flatten()
             weight = self.model.lm_head.weight
@@ -99,10 +120,31 @@ class LossStep:
     def evaluate_rows(self, inputs_BL: Tensor, targets_BL: Tensor) -> Tensor:
         """The same of every row, whose targets all count, in fp64 [B] on the CPU."""
         with self.disable_compile():
+            if self.windows is not None:
+                return self._evaluate_shared(inputs_BL, targets_BL)[1]
             hidden_BLE, weight = self.model(inputs_BL), self.model.lm_head.weight
             rows = zip(hidden_BLE, targets_BL, strict=True)
             losses = [chunked_cross_entropy(h_LE, weight, t_L) for h_LE, t_L in rows]
             return torch.stack(losses).double().cpu()
+
+    def _evaluate_shared(
+        self, inputs_BL: Tensor, targets_BL: Tensor, documents_BL: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The mean over windows that processes share, and of every row, in fp64 on the CPU."""
+        assert self.windows is not None
+        window = self.windows.window(inputs_BL.shape[1], documents_BL)
+        hidden_BLE = self.model(window.own(inputs_BL), window=window)
+        weight, own_BL = self.model.lm_head.weight, window.own(targets_BL)
+        rows = zip(hidden_BLE, own_BL, targets_BL, strict=True)
+        losses_B = torch.stack(
+            [
+                chunked_cross_entropy(h_LE, weight, own_L) * share_of(window, all_L[None])
+                for h_LE, own_L, all_L in rows
+            ]
+        )
+        losses_B = self.windows.mean(losses_B.double()).cpu()
+        counted_B = (targets_BL != IGNORED).sum(1).cpu()
+        return (losses_B * counted_B).sum() / counted_B.sum().clamp(min=1), losses_B
 
     def n_counted(self, batch: Batch) -> int:
         """How much a batch weighs in the mean over several: its targets that count."""
@@ -172,6 +214,15 @@ class LossStep:
             chunk_loss = torch.compile(loss_of_chunk, dynamic=False)
             self._head = partial(chunked_cross_entropy, chunk_loss=chunk_loss)
         self.compiled = True
+
+
+def share_of(window: SharedWindow, targets_BL: Tensor) -> Tensor:
+    """By what the mean over own targets is multiplied, so that the average over the processes of a
+    window is the mean over all of its targets: 1 where all count."""
+    n_own = (window.own(targets_BL) != IGNORED).sum()
+    n_all = (targets_BL != IGNORED).sum().clamp(min=1)
+    n_parts = targets_BL.shape[1] / (2 * window.length)
+    return n_own * n_parts / n_all
 
 
 def _is_compile_error(error: BaseException) -> bool:

@@ -462,7 +462,9 @@ class Trainer:
     ) -> LossStep:
         if self._sharing is not None and self._sharing.pipeline is not None:
             return PipelineStep(self.model, self._sharing, experts)
-        return make_step(self.model, compiled=self.position.compiled, experts=experts)
+        windows = {"windows": self._sharing.windows} if self._sharing is not None else {}
+        compiled = self.position.compiled
+        return make_step(self.model, compiled=compiled, experts=experts, **windows)
 
     def _agree(self, wanted: bool) -> bool:
         """Where every process saves its part, the first decides when."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import save_file
 from torch import Tensor
 
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig
@@ -47,8 +49,14 @@ BIASED = replace(EXPERTS, moe=replace(EXPERTS.moe, selection_bias=True))  # type
 BALANCE = ExpertsConfig(device_alpha=0.01, communication_alpha=0.01)
 
 
-def learn(shape: ModelConfig, name: str, layout: RankLayout | None, ranks: Ranks) -> list[float]:
-    """Losses of 20 steps of two micro-batches, and held-out ones, on one process or several."""
+def learn(kind: str, name: str, layout: RankLayout | None, ranks: Ranks) -> list[float]:
+    """Losses of 20 steps of two micro-batches, and held-out ones, on one process or several.
+
+    With documents every row holds two, which do not see each other.
+    """
+    shape = DENSE if kind.startswith("dense") else EXPERTS
+    starts = torch.tensor([[5], [9], [16], [3], [8], [12], [7], [15]])
+    documents = (torch.arange(16) >= starts).long() if kind.endswith("documents") else None
     model = Transformer(shape, torch.Generator().manual_seed(0))
     config = OptimizerConfig(name=name, learning_rate=3e-3, eps=1e-8, weight_decay=0.1)  # type: ignore[arg-type]
     optimizer: Optimizer = FlatOptimizer(FlatWeights(model, torch.float32), config)
@@ -57,13 +65,14 @@ def learn(shape: ModelConfig, name: str, layout: RankLayout | None, ranks: Ranks
         ranks = layout.place(ranks)
         sharing = share_model(model, torch.float32, layout)
         optimizer, rows = ShardedOptimizer(model, config, sharing), ranks.rows(8)
-        step = LossStep(model, compiled=False, experts=BALANCE)
+        step = LossStep(model, compiled=False, experts=BALANCE, windows=sharing.windows)
         if sharing.pipeline is not None:
             step = PipelineStep(model, sharing, BALANCE)
     generator, found = torch.Generator().manual_seed(1), []
     for _ in range(20):
         ids = [torch.randint(0, 64, (8, 17), generator=generator)[rows] for _ in range(2)]
-        batches = [(each[:, :-1], each[:, 1:]) for each in ids]
+        beside = () if documents is None else (documents[rows],)
+        batches = [(each[:, :-1], each[:, 1:], *beside) for each in ids]
         total, n = step.accumulate(batches, optimizer)
         mean = total / n
         found.append(float(optimizer.average(ranks, mean) if layout is not None else mean))
@@ -82,10 +91,9 @@ def compare(ranks: Ranks, cases: list[str]) -> None:
     alone: dict[tuple[str, str], list[float]] = {}
     for case in cases:
         kind, name, words = case.split()
-        shape = DENSE if kind == "dense" else EXPERTS
         if (kind, name) not in alone:
-            alone[kind, name] = learn(shape, name, None, ranks)
-        found = learn(shape, name, parse_layout(words, ranks.n_ranks), ranks)
+            alone[kind, name] = learn(kind, name, None, ranks)
+        found = learn(kind, name, parse_layout(words, ranks.n_ranks), ranks)
         apart = max(abs(a - b) for a, b in zip(found, alone[kind, name], strict=True))
         if ranks.is_main:
             sys.stdout.write(json.dumps({"case": case, "apart": apart}) + "\n")
@@ -130,6 +138,8 @@ def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str = "non
     watch = RankWatch(folder / "ranks", ranks)
     try:
         made.run()
+        if ranks.is_main:
+            save_file(dict(model.named_parameters()), folder / "weights.safetensors")
     except InterruptedError:
         made.saves.wait()
     except RuntimeError as error:
@@ -142,8 +152,11 @@ if __name__ == "__main__":
     if sys.argv[1] == "compare":
         compare(joined, sys.argv[2:])
     else:
-        for case in sys.argv[2:]:  # layout:kind:trouble:folder, one after another
-            layout_words, kind_of_model, what, place = case.split(":")
-            train(joined, layout_words, kind_of_model, Path(place), what)
+        # layout:kind:trouble:folder, or with another folder behind that it begins as, one by one.
+        for case in sys.argv[2:]:
+            layout_words, kind_of_model, what, place, *source = case.split(":")
+            if source and joined.is_main:
+                shutil.copytree(source[0], place)
             joined.wait()
+            train(joined, layout_words, kind_of_model, Path(place), what)
     dist.destroy_process_group()

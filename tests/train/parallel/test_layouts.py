@@ -2,17 +2,20 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
+from torch.testing import assert_close
 
 from codling.core.errors import ConfigError
 from codling.core.files import read_json_lines
 from codling.model.config import ModelConfig, MoEConfig
+from codling.train.parallel.context import check_window
 from codling.train.parallel.mesh import RankLayout, parse_layout
+from codling.train.parallel.pipeline import count_rows
 from codling.train.parallel.ranks import Ranks
 from train.parallel.programs import train
 
@@ -57,14 +60,28 @@ ON_TWO = (
     "experts adamw fsdp=2",
     "experts adamw tp=2",
     "experts adamw fsdp=2,ep=2",
+    "dense adamw pp=2",
+    "dense adamw pp=2,vp=2",
+    "experts adamw pp=2",
+    "experts adamw pp=2,vp=2",
+    "dense adamw cp=2",
+    "dense+documents adamw cp=2",
+    "experts+documents adamw cp=2",
 )
 ON_FOUR = (
     "dense adamw dp=2,fsdp=2",
-    "dense adamw dp=2,tp=2",
     "dense adamw fsdp=2,tp=2",
     "dense muon fsdp=2,tp=2",
     "experts adamw dp=2,fsdp=2,ep=2",
     "experts adamw fsdp=2,tp=2,ep=2",
+    "dense adamw pp=4",
+    "dense adamw pp=2,fsdp=2",
+    "experts adamw pp=2,vp=2,fsdp=2,ep=2",
+    "dense+documents adamw cp=4",
+    "experts adamw cp=4",
+    "dense adamw fsdp=2,cp=2",
+    "experts+documents adamw fsdp=2,cp=2,ep=2",
+    "experts adamw pp=2,cp=2",
 )
 
 
@@ -86,14 +103,15 @@ def test_a_stopped_run_goes_on_in_any_layout_of_any_number_of_processes(tmp_path
     for folder in (calm, torn):
         folder.mkdir()
     train(Ranks(), "", "experts", calm)
-    run(4, f"fsdp=2,tp=2:experts:stop:{torn}")
-    for name in ("on-four", "on-two"):
-        shutil.copytree(torn, tmp_path / name)
-    run(4, f"dp=2,fsdp=2,ep=2:experts:none:{tmp_path / 'on-four'}")
-    run(2, f"tp=2:experts:none:{tmp_path / 'on-two'}")
-    run(1, f"fsdp=1:experts:none:{torn}")
-    for folder in (torn, tmp_path / "on-two", tmp_path / "on-four"):
+    on_four, on_two, on_one = (tmp_path / f"on-{n}" for n in (4, 2, 1))
+    stopped = f"pp=2,fsdp=2:experts:stop:{torn}"
+    run(4, stopped, f"fsdp=2,tp=2:experts:none:{on_four}:{torn}")
+    run(2, f"pp=2,vp=2:experts:none:{on_two}:{torn}")
+    run(1, f"fsdp=1:experts:none:{on_one}:{torn}")
+    expected = load_file(calm / "weights.safetensors")
+    for folder in (on_four, on_two, on_one):
         assert losses(folder) == pytest.approx(losses(calm), abs=1e-5), folder
+        assert_close(load_file(folder / "weights.safetensors"), expected, atol=1e-3, rtol=0)
 
 
 @pytest.mark.slow
@@ -117,7 +135,7 @@ def test_a_process_that_hangs_is_named_in_one_line(tmp_path: Path) -> None:
     ("words", "message"),
     [
         ("dp=2", "is for 2 processes, but there are 4; start it by torchrun --nproc-per-node 2"),
-        ("pp=4", "'pp=4' is not understood"),
+        ("xp=4", "'xp=4' is not understood"),
         ("fsdp=2,fsdp=2", "is not understood"),
         ("fsdp=0", "is not understood"),
     ],
@@ -132,6 +150,8 @@ def test_layouts_that_cannot_be_are_refused(words: str, message: str) -> None:
     [
         (RankLayout(tp=3), "tp=3 does not divide 4 kv heads"),
         (RankLayout(fsdp=2, ep=2), "ep is for models with routed experts"),
+        (RankLayout(pp=2, vp=8), "16 stages are more than 12 layers"),
+        (RankLayout(vp=2), "vp is how many stages of a pipeline a process has; set pp"),
     ],
 )
 def test_models_that_cannot_be_shared_are_refused(layout: RankLayout, message: str) -> None:
@@ -145,3 +165,40 @@ def test_experts_are_spread_over_the_processes_that_share_weights() -> None:
         RankLayout(fsdp=2, dp=2, ep=4).check(shape)
     with pytest.raises(ConfigError, match="ep=3 does not divide 8 experts"):
         RankLayout(fsdp=3, ep=3).check(shape)
+
+
+def test_embedding_and_head_of_one_tensor_are_not_put_apart() -> None:
+    with pytest.raises(ConfigError, match="they are one tensor here"):
+        RankLayout(pp=2).check(ModelConfig(tie_embeddings=True))
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_batches", "layout", "rows"),
+    [
+        (8, 1, RankLayout(pp=2), 2),  # four groups: twice as many as processes
+        (8, 4, RankLayout(pp=2), 8),  # each batch is a group
+        (3, 1, RankLayout(pp=2), 1),
+        (2, 1, RankLayout(pp=2), 1),  # no more than two are there
+        (6, 1, RankLayout(pp=4, vp=2), 1),  # six groups: one round of all
+    ],
+)
+def test_rows_pass_a_pipeline_in_as_many_groups_as_keep_it_busy(
+    n_rows: int, n_batches: int, layout: RankLayout, rows: int
+) -> None:
+    assert count_rows(n_rows, n_batches, layout) == rows
+
+
+def test_too_few_rows_for_a_pipeline_are_refused() -> None:
+    with pytest.raises(ConfigError, match="a step of 1 x 3 rows cannot fill a pipeline of 4"):
+        count_rows(3, 1, RankLayout(pp=4))
+
+
+def test_windows_that_cannot_be_cut_are_refused() -> None:
+    with pytest.raises(ConfigError, match="cp=4 cuts a window into 8 equal pieces, which 20"):
+        check_window(20, 4)
+
+
+def test_processes_have_rows_by_layout() -> None:
+    layout = RankLayout(pp=2, fsdp=2, cp=2)
+    rows = [layout.place(Ranks(rank, 8)).rows(4) for rank in range(8)]
+    assert rows == 2 * (2 * [slice(0, 2)] + 2 * [slice(2, 4)])

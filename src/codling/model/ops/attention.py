@@ -12,13 +12,21 @@ from torch.nn import functional as F
 from codling.model.cache import Span
 from codling.model.ops.blocked import blocked_attention
 from codling.model.ops.flash import flash_attention
+from codling.model.shared_window import SharedWindow, attend_shared
 
 
 def attend(
-    q_BHLD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, span: Span | None, scale: float
+    q_BHLD: Tensor,
+    k_BKSD: Tensor,
+    v_BKSD: Tensor,
+    span: Span | SharedWindow | None,
+    scale: float,
 ) -> Tensor:
     """softmax(scale x q k^T) v over the slots that `span` shows, or causally: [B, H, L, D]."""
     n_groups = q_BHLD.shape[1] // k_BKSD.shape[1]
+    if isinstance(span, SharedWindow):
+        k_BHSD, v_BHSD = repeat_kv(k_BKSD, n_groups), repeat_kv(v_BKSD, n_groups)
+        return attend_shared(q_BHLD, k_BHSD, v_BHSD, span, scale)
     if n_groups > 1 and q_BHLD.shape[2] == 1 and span is not None:
         return _attend_by_group(q_BHLD, k_BKSD, v_BKSD, span, scale)
     if span is None and q_BHLD.device.type == "cuda":

@@ -61,7 +61,9 @@ class ShardedOptimizer:
                 gradient = _own(parameter.grad)
                 if layout.dp > 1:
                     dist.all_reduce(gradient, group=mesh["dp"].get_group())
-                gradient.div_(layout.n_data)
+                if layout.cp > 1:
+                    dist.all_reduce(gradient, group=self._sharing.window_group)
+                gradient.div_(layout.n_batch)
         dist.all_reduce(loss)
         return loss.div_(ranks.n_ranks // layout.pp)  # each stage adds its part
 

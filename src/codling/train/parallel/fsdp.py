@@ -26,7 +26,10 @@ def shard_weights(
     `model` has `layers`. `mesh` has one dimension, or two: copies, and processes that share one.
     `keeps`: a block's weights stay from its first forward pass to the last backward pass of a step.
     """
-    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    # What modules are given stays in its type: rotations are fp32, positions would blur in bf16.
+    policy = MixedPrecisionPolicy(
+        param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
     frozen = {p for n, p in model.named_parameters() if n.endswith("e_score_correction_bias")}
     left = apart | frozen
     assert isinstance(model.layers, nn.ModuleList)

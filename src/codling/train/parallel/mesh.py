@@ -6,10 +6,12 @@ its dimensions, the last one innermost:
     pp      processes that share the layers, which rows pass one after another; vp: stages of each
     dp      groups that compute different rows, each with its own copy of the shards (HSDP)
     fsdp    processes that compute different rows and share out every weight (FSDP2, ZeRO stage 3)
+    cp      processes that share every window, and the shards of the weights (context parallel)
     tp      processes that share every matrix of a block and compute the same rows
     ep      the fsdp processes again: each holds some of the routed experts whole
 
-Not here: what is done to the model (fsdp.py, tensor.py, expert.py, pipeline.py).
+Not here: what is done to the model (fsdp.py, tensor.py, expert.py, context.py,
+pipeline.py).
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +23,7 @@ from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
 from codling.train.parallel.ranks import Ranks
 
-_NAMES = ("pp", "vp", "dp", "fsdp", "tp", "ep")
+_NAMES = ("pp", "vp", "dp", "fsdp", "cp", "tp", "ep")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +34,24 @@ class RankLayout:
     vp: int = 1
     dp: int = 1
     fsdp: int = 1
+    cp: int = 1
     tp: int = 1
     ep: int = 1
 
     @property
     def n_ranks(self) -> int:
         """Processes in all."""
-        return self.pp * self.dp * self.fsdp * self.tp
+        return self.pp * self.dp * self.fsdp * self.cp * self.tp
 
     @property
     def n_data(self) -> int:
         """How many of them compute different rows."""
         return self.dp * self.fsdp
+
+    @property
+    def n_batch(self) -> int:
+        """How many compute different tokens: rows, or parts of rows."""
+        return self.n_data * self.cp
 
     def check(self, shape: ModelConfig) -> None:
         """Raise ConfigError if the model cannot be shared like this."""
@@ -72,7 +80,7 @@ class RankLayout:
 
     def place(self, ranks: Ranks) -> Ranks:
         """The processes with the rows that each computes."""
-        return replace(ranks, per_row=self.tp, n_stages=self.pp)
+        return replace(ranks, per_row=self.cp * self.tp, n_stages=self.pp)
 
     def _check_pipeline(self, shape: ModelConfig) -> None:
         if self.vp > 1 and self.pp == 1:
@@ -113,7 +121,13 @@ def parse_layout(words: str, n_ranks: int) -> RankLayout:
 
 
 def make_mesh(layout: RankLayout, device_type: str) -> DeviceMesh:
-    """The mesh [pp, dp, fsdp, tp] of all processes."""
+    """The mesh [pp, dp, fsdp, tp] of all processes; those that share windows are among fsdp."""
     assert dist.is_initialized()
-    degrees = (layout.pp, layout.dp, layout.fsdp, layout.tp)
+    degrees = (layout.pp, layout.dp, layout.fsdp * layout.cp, layout.tp)
     return init_device_mesh(device_type, degrees, mesh_dim_names=("pp", "dp", "fsdp", "tp"))
+
+
+def make_window_mesh(layout: RankLayout, device_type: str) -> DeviceMesh:
+    """The same processes as [rest, fsdp, cp, tp]: fsdp apart from cp."""
+    degrees = (layout.pp * layout.dp, layout.fsdp, layout.cp, layout.tp)
+    return init_device_mesh(device_type, degrees, mesh_dim_names=("rest", "fsdp", "cp", "tp"))

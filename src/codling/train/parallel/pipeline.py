@@ -22,6 +22,7 @@ from codling.core.errors import ConfigError
 from codling.model.balance import Capacity
 from codling.model.moe import Routing, RoutingLog
 from codling.model.transformer import Transformer
+from codling.train.parallel.context import WindowSharing
 from codling.train.parallel.mesh import RankLayout
 
 _ENDS = ("embed_tokens", "norm", "lm_head")
@@ -30,12 +31,14 @@ _ENDS = ("embed_tokens", "norm", "lm_head")
 class Stage(nn.Module):
     """Some neighbouring layers, the embedding before the first and the norm behind the last."""
 
-    limit: Callable[[Tensor], Capacity | None] | None = None
+    limit: Callable[[Tensor, int], Capacity | None] | None = None
     """For training: the capacity of experts for a batch, ..."""
-    add_loss: Callable[[list[Routing], Tensor], Tensor] | None = None
+    add_loss: Callable[[list[Routing], torch.Size], Tensor] | None = None
     """... and the loss that the routings of a batch add."""
 
-    def __init__(self, model: Transformer, number: int, n_stages: int) -> None:
+    def __init__(
+        self, model: Transformer, number: int, n_stages: int, windows: WindowSharing | None
+    ) -> None:
         super().__init__()
         self.number, self.is_first, self.is_last = number, number == 0, number == n_stages - 1
         self.layers = nn.ModuleList()
@@ -45,18 +48,27 @@ class Stage(nn.Module):
             self.embed_tokens = model.embed_tokens
         if self.is_last:
             self.norm, self.lm_head = model.norm, model.lm_head
-        self._pass_blocks, self._rotate = model.pass_blocks, model.rope.span
+        self._pass_blocks, self._rope, self._windows = model.pass_blocks, (model.rope,), windows
 
     def forward(self, x: Tensor, tokens_BL: Tensor) -> Tensor:
-        """Hidden states [B, L, E] of `x`: the tokens in the first stage, hidden states later."""
+        """Hidden states [B, L, E] of `x`: the tokens in the first stage, hidden states later.
+
+        `tokens_BL` are those of whole windows, of which `x` may be this process's part.
+        """
         x_BLE = self.embed_tokens(x) if self.is_first else x
         learns = torch.is_grad_enabled() and self.add_loss is not None
         log = RoutingLog() if learns else None
-        capacity = self.limit(tokens_BL) if learns and self.limit is not None else None
-        rotation = self._rotate(0, tokens_BL.shape[1])
-        x_BLE = self._pass_blocks(self.layers, x_BLE, rotation, None, log, capacity)
+        n_own = x_BLE.shape[1]
+        capacity = self.limit(tokens_BL, n_own) if learns and self.limit is not None else None
+        (rope,), window = self._rope, None
+        if self._windows is None:
+            rotation = rope.span(0, n_own)
+        else:
+            window = self._windows.window(tokens_BL.shape[1])
+            rotation = rope.places(window)
+        x_BLE = self._pass_blocks(self.layers, x_BLE, rotation, window, log, capacity)
         if log is not None and log.routings and self.add_loss is not None:
-            beside = self.add_loss(log.routings, tokens_BL)
+            beside = self.add_loss(log.routings, x_BLE.shape[:2])
             x_BLE = _WithLoss.apply(x_BLE, beside)  # type: ignore[no-untyped-call]
         hidden_BLE: Tensor = self.norm(x_BLE) if self.is_last else x_BLE
         return hidden_BLE
@@ -109,11 +121,13 @@ def layers_of(stage: int, n_stages: int, n_layers: int) -> range:
     return range(start, start + each + (stage < more))
 
 
-def cut_layers(model: Transformer, layout: RankLayout, mesh: DeviceMesh) -> Pipeline:
+def cut_layers(
+    model: Transformer, layout: RankLayout, mesh: DeviceMesh, windows: WindowSharing | None = None
+) -> Pipeline:
     """Leave this process's layers in the model."""
     names = tuple((name, p.shape) for name, p in model.named_parameters())
     n_stages, place = layout.pp * layout.vp, mesh.get_local_rank()
-    own = [Stage(model, n, n_stages) for n in range(place, n_stages, layout.pp)]
+    own = [Stage(model, n, n_stages, windows) for n in range(place, n_stages, layout.pp)]
     model.layers = nn.ModuleList()
     for stage in own:
         for name, block in stage.layers.named_children():
