@@ -106,7 +106,7 @@ class ExpertBalance:
                     config.communication_alpha,
                     mean,
                 )
-        share = total.new_tensor(len(chosen) / len(self.rows)).double()
+        share = total.new_full((), len(chosen) / len(self.rows)).double()
         self._losses += torch.stack([total.detach().double(), share])
         return total
 

@@ -150,7 +150,7 @@ def test_layouts_that_cannot_be_are_refused(words: str, message: str) -> None:
     [
         (RankLayout(tp=3), "tp=3 does not divide 4 kv heads"),
         (RankLayout(fsdp=2, ep=2), "ep is for models with routed experts"),
-        (RankLayout(pp=2, vp=8), "16 stages are more than 12 layers"),
+        (RankLayout(pp=2, vp=8), "16 stages are more than 4 layers"),
         (RankLayout(vp=2), "vp is how many stages of a pipeline a process has; set pp"),
     ],
 )
