@@ -46,8 +46,9 @@ import torch
 from codling.model.transformer import Transformer
 from codling.posttrain.config import TuneConfig
 from codling.posttrain.weights import prepare
-from codling.train.optim.sharded_optimizer import shard_model
+from codling.train.parallel.mesh import RankLayout
 from codling.train.parallel.ranks import join_ranks
+from codling.train.parallel.share import share_model
 from posttrain.tiny_base import SHAPE
 
 def anonymous():  # not the pages of files
@@ -60,14 +61,15 @@ def watch():
 
 torch.set_num_threads(1)
 ranks = join_ranks()
-shard_model(Transformer(SHAPE, torch.Generator().manual_seed(3)), torch.float32, ranks)
+two = RankLayout(fsdp=2)
+share_model(Transformer(SHAPE, torch.Generator().manual_seed(3)), torch.float32, two)
 before, peaks, done = anonymous(), [0], threading.Event()
 watcher = threading.Thread(target=watch)
 watcher.start()
 path = Path(sys.argv[1])
 model = prepare(path, TuneConfig(model=path, mode="full"), shared=sys.argv[2] == "shared")
 n_bytes = 4 * model.n_parameters()
-shard_model(model, torch.float32, ranks)
+share_model(model, torch.float32, two)
 done.set()
 watcher.join()
 if ranks.is_main:

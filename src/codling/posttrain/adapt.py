@@ -28,6 +28,7 @@ from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.posttrain.config import PosttrainConfig
 from codling.posttrain.plan import RankShare, check_memory
+from codling.posttrain.sharing import choose_layout
 from codling.posttrain.weights import (
     check_vocabulary,
     kind_of,
@@ -82,11 +83,13 @@ def adapt(config: AdaptConfig) -> Work:
     inputs = [model_input(path), tokens]
     if config.replay_dir is not None:
         inputs.append(open_artifact(config.replay_dir, "tokens"))
-    ranks = join_ranks()
+    ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
+    layout = choose_layout(config, shape, ranks)
     draft = yield inputs
-    made = check_memory(shape, config, context, available_share(), RankShare(ranks.n_ranks))
+    share = RankShare(ranks.n_ranks, layout is not None)
+    made = check_memory(shape, config, context, available_share(), share)
     say(f"{made}; the text is {meta.splits['train'].n_tokens:,} tokens long")
-    model = prepare(path, config)
+    model = prepare(path, config, shared=layout is not None)
     summary = train_on_tokens(
         model,
         config.loop(),
@@ -96,6 +99,7 @@ def adapt(config: AdaptConfig) -> Work:
         context=context,
         validation_share=config.validation_share,
         replay=(config.replay_dir, config.replay_share) if config.replay_dir else None,
+        layout=layout,
     )
     if ranks.is_main:
         publish(draft, model, config, path, meta.fim_mode)

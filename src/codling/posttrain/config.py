@@ -50,6 +50,11 @@ class PosttrainConfig(LoopConfig):
     full_rate_share: PositiveShare = 0.1
     """full: all weights learn at this share of optimizer.learning_rate; LoRA needs about ten times
     the rate of full tuning."""
+    parallel: str = aside("")
+    """adapt and tune: how the processes that torchrun starts share the model, such as fsdp=2 or
+    fsdp=2,cp=2; by default each holds the whole and computes its rows."""
+    rank_seconds: Annotated[float, Range(1, 1e6)] = aside(600.0)
+    """Several processes: for how long one may keep the others waiting before training ends."""
     n_heldout_evals: Annotated[int, Range(0, 1_000_000)] = 5
     """How often the set-aside part is measured on the way; the best of these is kept."""
     heldout_tokens: Count = 4_096
@@ -123,7 +128,7 @@ class TuneConfig(PosttrainConfig):
     """Tokens of such an answer at most."""
     shard: bool = aside(False)
     """Several processes: each holds its share of weights, gradients and moments (FSDP2), instead of
-    all of them."""
+    all of them: what --parallel fsdp=N says."""
     fim_rate: ProperShare = 0.0
     """Share of the training documents that are insertion tasks, cut from the answers' code, so that
     the tuned model still inserts."""

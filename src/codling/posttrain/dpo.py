@@ -41,6 +41,7 @@ from codling.posttrain.lora import LoraLinear
 from codling.posttrain.pair_step import PairStep
 from codling.posttrain.plan import RankShare, check_memory
 from codling.posttrain.preferences import LabelledPair, Pairs, read_pairs
+from codling.posttrain.sharing import refuse_layout
 from codling.posttrain.weights import check_vocabulary, prepare, publish
 from codling.tokens.dialogue_labels import DialogueEncoder
 from codling.train.config import ExpertsConfig, OptimizerConfig, ScheduleConfig
@@ -145,6 +146,7 @@ def dpo(config: DpoConfig) -> Work:
     Example:
         codling dpo pairs.jsonl --model runs/app/merged --out-dir runs/app/preferred
     """
+    refuse_layout(config, "dpo")
     path = local_path(config.model)
     check_files(path)
     shape, tokenizer = load_config(path), open_tokenizer(path)

@@ -30,6 +30,7 @@ from codling.posttrain.questions import encode, hold_out
 from codling.posttrain.reward_model import KIND as REWARD_MODEL
 from codling.posttrain.reward_model import RewardModel
 from codling.posttrain.rewards import Assessor
+from codling.posttrain.sharing import refuse_layout
 from codling.posttrain.tasks.exercise import read_exercises
 from codling.posttrain.tasks.prompts import tasks_input
 from codling.posttrain.weights import check_vocabulary, kind_of, prepare, publish
@@ -55,6 +56,7 @@ def grpo(config: GrpoConfig) -> Work:
     Example:
         codling grpo runs/app/tasks --model runs/app/merged --out-dir runs/app/reinforced
     """
+    refuse_layout(config, "grpo")
     path = local_path(config.model)
     check_files(path)
     shape, tokenizer = load_config(path), open_tokenizer(path)

@@ -47,6 +47,7 @@ from codling.posttrain.grpo_loop import ROLLOUTS
 from codling.posttrain.pair_step import PairStep
 from codling.posttrain.plan import check_memory
 from codling.posttrain.rollout import Rollout
+from codling.posttrain.sharing import refuse_layout
 from codling.posttrain.tasks.exercise import Exercise, is_held_out, read_exercises
 from codling.posttrain.tasks.prompts import encode_prompt, tasks_input
 from codling.posttrain.weights import check_vocabulary, prepare, publish
@@ -205,6 +206,7 @@ def reward_model(config: RewardModelConfig) -> Work:
         codling reward-model runs/app/reinforced --tasks-dir runs/app/tasks \
 --model runs/app/merged --out-dir runs/app/reward-model
     """
+    refuse_layout(config, "reward")
     path = local_path(config.model)
     check_files(path)
     shape, tokenizer = load_config(path), open_tokenizer(path)

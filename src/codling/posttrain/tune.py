@@ -33,6 +33,7 @@ from codling.posttrain.answers import SampleAnswers, take_questions
 from codling.posttrain.config import TuneConfig, count_steps, fit_update
 from codling.posttrain.insertions import join_streams, make_insertions
 from codling.posttrain.plan import RankShare, check_memory
+from codling.posttrain.sharing import choose_layout
 from codling.posttrain.weights import (
     check_vocabulary,
     kind_of,
@@ -51,9 +52,9 @@ from codling.tokens.dialogue_files import (
 )
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.loader import Batch
-from codling.train.parallel.mesh import RankLayout
+from codling.train.parallel.context import check_window
 from codling.train.parallel.ranks import join_ranks
-from codling.train.run import check_rows, produce_on_ranks
+from codling.train.run import check_rows, produce_on_ranks, run_watched
 from codling.train.summary import METRICS, Summary
 from codling.train.trainer import Trainer
 
@@ -74,18 +75,23 @@ def tune(config: TuneConfig) -> Work:
     shape, meta = load_config(path), read_dialogue_meta(config.dialogues_dir)
     tokenizer = open_tokenizer(path)
     _check_dialogues(config, shape, meta, tokenizer)
-    ranks = join_ranks()
+    ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
+    context = config.context or meta.context
+    layout = choose_layout(config, shape, ranks)
+    if layout is not None:
+        ranks = layout.place(ranks)
+        check_window(context, layout.cp)
     check_rows(config, ranks)
     draft = yield [model_input(path), open_artifact(config.dialogues_dir, KIND)]
-    context = config.context or meta.context
-    made = check_memory(
-        shape, config, context, available_share(), RankShare(ranks.n_ranks, config.shard)
-    )
+    share = RankShare(ranks.n_ranks, layout is not None)
+    made = check_memory(shape, config, context, available_share(), share)
     answers = _read_answers(config, meta, tokenizer, context)
     say(f"{made}; {answers}")
-    model = prepare(path, config, shared=config.shard and ranks.n_ranks > 1)
-    samples = _samples(config, tokenizer, context, draft)
-    fitted = fit_update(config, answers.n_rows, len(answers.windows), ranks.n_ranks)
+    model = prepare(path, config, shared=layout is not None)
+    # One process alone has no whole model to ask.
+    n_samples = config.n_samples if layout is None else 0
+    samples = _samples(config, tokenizer, context, draft, n_samples)
+    fitted = fit_update(config, answers.n_rows, len(answers.windows), ranks.n_data)
     trainer = Trainer(
         model,
         lambda i: answers.windows.micro_batch(i, fitted.batch_size, fitted.accumulate, ranks),
@@ -96,11 +102,11 @@ def tune(config: TuneConfig) -> Work:
         ranks=ranks,
         keep_best=True,
         patience=config.patience,
-        layout=RankLayout(fsdp=ranks.n_ranks) if config.shard and ranks.n_ranks > 1 else None,
+        layout=layout,
         on_heldout=lambda step: samples.ask(model, step, write=ranks.is_main),
         crew=True,
     )
-    summary = trainer.run()
+    summary = run_watched(trainer, draft.path, ranks)
     if ranks.is_main:
         publish(draft, model, config, path, tokenizer.fim_mode)
         _save_turns(draft, config, tokenizer)
@@ -198,10 +204,11 @@ def _heldout(config: TuneConfig, meta: DialogueMeta, context: int) -> tuple[Batc
     return tuple(windows.batch(wanted[i : i + size]) for i in range(0, len(wanted), size))
 
 
-def _samples(config: TuneConfig, tokenizer: Tokenizer, context: int, draft: Draft) -> SampleAnswers:
+def _samples(
+    config: TuneConfig, tokenizer: Tokenizer, context: int, draft: Draft, n: int
+) -> SampleAnswers:
     stream = open_labelled(config.dialogues_dir, "heldout")
     room = context - config.sample_tokens
-    n = 0 if config.shard else config.n_samples  # one process alone has no whole model to ask
     questions = list(take_questions(stream, n, room))
     return SampleAnswers(questions, tokenizer, draft.path, config.sample_tokens)
 

@@ -130,7 +130,7 @@ class Windows:
         if self._weigh == "batches":
             return *self.batch(own), torch.tensor(1.0)
         share = self.n_counted[own].sum() / self.n_counted[update].sum()
-        weight = torch.tensor(share * accumulate * ranks.n_ranks, dtype=torch.float32)
+        weight = torch.tensor(share * accumulate * ranks.n_data, dtype=torch.float32)
         return *self.batch(own), weight
 
     def _visit(self, first: int, n: int) -> list[int]:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
+
 from codling.checkpoint.load import load_model
 from codling.checkpoint.verify import model_input
 from codling.core.artifact import Draft, open_artifact
@@ -33,6 +35,7 @@ from codling.tokens.token_files import StreamMeta, open_stream, read_meta
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.long_context import Reach, compare_reach, measure_reach
+from codling.train.parallel.mesh import parse_layout
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
 
@@ -62,6 +65,10 @@ class ExtendConfig(LoopConfig):
     """Base of the rotary wavelengths; by default the checkpoint's."""
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)
     """How the load of routed experts is kept even."""
+    parallel: str = aside("")
+    """How the processes that torchrun starts share the model, such as fsdp=2,cp=2."""
+    rank_seconds: Annotated[float, Range(1, 1e6)] = aside(600.0)
+    """Several processes: for how long one may keep the others waiting before training ends."""
     n_needles: CountFromZero = aside(4)
     """Needles per length that are looked for before and after; 0 leaves them out."""
 
@@ -79,7 +86,8 @@ def extend(config: ExtendConfig) -> Work:
     """
     tokens = open_artifact(config.tokens_dir, "tokens")
     meta = read_meta(config.tokens_dir)
-    ranks = join_ranks()
+    ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
+    layout = parse_layout(config.parallel, ranks.n_ranks) if config.parallel else None
     draft = yield [model_input(config.checkpoint_dir), tokens]
     old = load_model(config.checkpoint_dir)
     if meta.vocab_size > old.config.vocab_size:
@@ -88,6 +96,8 @@ def extend(config: ExtendConfig) -> Work:
             f"model knows {old.config.vocab_size}; pack again with the checkpoint's tokenizer"
         )
     shape = extend_positions(old.config, config)
+    if layout is not None:
+        layout.check(shape)
     model = Transformer(shape)
     model.load_state_dict(old.state_dict())
     old_length = old.config.max_position
@@ -101,8 +111,11 @@ def extend(config: ExtendConfig) -> Work:
         ranks,
         config.experts,
         context=config.context,
+        layout=layout,
     )
     if ranks.is_main:
+        if layout is not None:
+            model = _without_sharing(model)
         if before is not None:
             after = _measure(model, config, meta, old_length)
             _report(draft, before, after, old_length)
@@ -153,6 +166,15 @@ def _lengthen(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
             "larger factor from the first stage on"
         )
     return replace(old, max_position=max(old.max_position, config.context))
+
+
+def _without_sharing(model: Transformer) -> Transformer:
+    """The same weights in a model that no other process has a part in."""
+    with torch.device("meta"):
+        whole = Transformer(model.config)
+    whole.load_state_dict(model.state_dict(), assign=True)
+    whole.rope.build(model.rope.cos.shape[0], model.rope.cos.device)
+    return whole
 
 
 def _can_measure(config: ExtendConfig, meta: StreamMeta) -> bool:

@@ -97,10 +97,10 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
         keep_best=validation_share > 0,
         crew=True,
     )
-    return _run_watched(trainer, folder, ranks)
+    return run_watched(trainer, folder, ranks)
 
 
-def _run_watched(trainer: Trainer, folder: Path, ranks: Ranks) -> Summary:
+def run_watched(trainer: Trainer, folder: Path, ranks: Ranks) -> Summary:
     """Run it; a process that keeps the others waiting is named."""
     watch = RankWatch(folder / SHARDS / "ranks", ranks)
     try:
