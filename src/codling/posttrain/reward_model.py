@@ -206,7 +206,7 @@ def reward_model(config: RewardModelConfig) -> Work:
         codling reward-model runs/app/reinforced --tasks-dir runs/app/tasks \
 --model runs/app/merged --out-dir runs/app/reward-model
     """
-    refuse_layout(config, "reward")
+    refuse_layout(config, "reward-model")
     path = local_path(config.model)
     check_files(path)
     shape, tokenizer = load_config(path), open_tokenizer(path)

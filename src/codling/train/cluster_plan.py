@@ -90,9 +90,6 @@ class Workload:
 def plan(config: PlanConfig) -> str:
     """Memory per GPU, time and energy of a training run, and what is wrong with its layout.
 
-    Codling itself trains with copies, sharded weights, tensor and expert parallel; pipelines and
-    shared windows are for planning with trainers that have them.
-
     Raises ConfigError for unknown names, and for degrees that do not divide what they share.
 
     Example:
