@@ -1,4 +1,4 @@
-"""Attention over windows that several processes share: each piece sees what it sees in the whole."""
+"""Attention over windows that processes share: each piece sees what it sees in the whole."""
 
 import pytest
 import torch
@@ -47,11 +47,18 @@ def test_balance_losses_of_the_parts_of_a_sequence_are_that_of_the_whole() -> No
     scores_BTN = torch.rand(2, 8, 4, generator=generator).softmax(-1)
     experts_BTK = scores_BTN.topk(2).indices
     halves = list(zip(scores_BTN.chunk(2, 1), experts_BTK.chunk(2, 1), strict=True))
-    for loss in (expert_balance_loss, lambda s, e, a, m: device_balance_loss(s, e, 2, a, m)):
-        whole = loss(scores_BTN, experts_BTK, 0.1, lambda x: x)
-        seen: list[Tensor] = []
-        for scores, experts in halves:  # first what each process counts by itself
-            loss(scores, experts, 0.1, lambda x: (seen.append(x), x)[1])  # type: ignore[func-returns-value]
-        mean = torch.stack(seen).mean(0)
-        parts = [loss(scores, experts, 0.1, lambda _: mean) for scores, experts in halves]
-        torch.testing.assert_close(torch.stack(parts).mean(), whole)
+    whole = expert_balance_loss(scores_BTN, experts_BTK, 0.1)
+    by_device = device_balance_loss(scores_BTN, experts_BTK, 2, 0.1)
+    seen: list[Tensor] = []
+
+    def note(load: Tensor) -> Tensor:
+        seen.append(load)
+        return load
+
+    for scores, experts in halves:  # what each process counts by itself, ...
+        expert_balance_loss(scores, experts, 0.1, note)
+    mean = (seen[0] + seen[1]) / 2  # ... and what all count
+    parts = [expert_balance_loss(s, e, 0.1, lambda _: mean) for s, e in halves]
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
+    parts = [device_balance_loss(s, e, 2, 0.1, lambda _: mean) for s, e in halves]
+    torch.testing.assert_close(torch.stack(parts).mean(), by_device)
