@@ -63,9 +63,11 @@ def replace_file(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def move_file(path: Path, target: Path) -> None:
-    """Give a file another name, in place of the file that has it."""
-    path.replace(target)
+def name_folder(path: Path, target: Path) -> None:
+    """Give a folder that is whole its name beside the old one; its files are on disk."""
+    sync_folder(path)
+    path.rename(target)
+    sync_folder(target.parent)
 
 
 def write_text(path: Path, text: str) -> None:

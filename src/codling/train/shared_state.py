@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from codling.core.errors import ArtifactError, StorageError
-from codling.core.files import is_disk_full, make_folder, sync_folder, write_json
+from codling.core.files import is_disk_full, make_folder, name_folder, write_json
 from codling.train.optim.optimizer import Optimizer
 from codling.train.parallel.ranks import Ranks
 from codling.train.state import Position, name_tensors
@@ -133,9 +133,7 @@ class SharedState:
         if not self._ranks.is_main:
             return
         write_json(partial / _POSITION, position)
-        sync_folder(partial)
-        partial.rename(self._path(number))
-        sync_folder(self._folder)
+        name_folder(partial, self._path(number))
         for older in self._folder.glob("save-*"):
             if older.name < self._path(number).name:
                 shutil.rmtree(older)
