@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -110,7 +111,7 @@ class Trainer:
         self.ranks, self.clock = ranks or Ranks(), clock
         self.device = choose_device(config.device)
         self.readings = Readings(self.device)
-        self._shards = layout
+        self._shards, self._sharing = layout, cast("Sharing | None", None)
         self.saves = open_saves(folder, self.ranks, is_shared=bool(layout))
         saved = self.saves.find()
         self.position = saved or Position(compiled=config.compile and not self._shards)
@@ -450,7 +451,6 @@ class Trainer:
 
     def _make_optimizer(self) -> Optimizer:
         self.model.recompute = self.config.recompute
-        self._sharing: Sharing | None = None
         if self._shards is None:
             weights = FlatWeights(self.model, self._dtype, self.crew)
             return FlatOptimizer(weights, self.config.optimizer)
