@@ -28,7 +28,7 @@ from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.posttrain.config import PosttrainConfig
 from codling.posttrain.plan import RankShare, check_memory
-from codling.posttrain.sharing import choose_layout
+from codling.posttrain.sharing import join_layout
 from codling.posttrain.weights import (
     check_vocabulary,
     kind_of,
@@ -37,7 +37,6 @@ from codling.posttrain.weights import (
     validation_bits,
 )
 from codling.tokens.token_files import StreamMeta, read_meta
-from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, train_on_tokens
 
 _DEFAULT_CONTEXT = 512
@@ -83,8 +82,7 @@ def adapt(config: AdaptConfig) -> Work:
     inputs = [model_input(path), tokens]
     if config.replay_dir is not None:
         inputs.append(open_artifact(config.replay_dir, "tokens"))
-    ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
-    layout = choose_layout(config, shape, ranks)
+    ranks, layout = join_layout(config, shape, context)
     draft = yield inputs
     share = RankShare(ranks.n_ranks, layout is not None)
     made = check_memory(shape, config, context, available_share(), share)

@@ -224,14 +224,12 @@ def reward_model(config: RewardModelConfig) -> Work:
     say(f"{made}; {len(train):,} pairs, {len(heldout):,} of other prompts are held out")
     model = prepare(path, config)
     add_head(model)
-    orders = EpochOrders(config.seed)
+    orders, size = EpochOrders(config.seed), config.batch_size
 
     def batch(number: int) -> Batch:
-        size = config.batch_size
         places = (divmod(i, len(train)) for i in range(number * size, (number + 1) * size))
         return lay_out_pairs([train[orders.order(e, len(train))[at]] for e, at in places])
 
-    size = config.batch_size
     trainer = Trainer(
         model,
         batch,

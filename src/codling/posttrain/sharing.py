@@ -10,7 +10,22 @@ from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
 from codling.posttrain.config import PosttrainConfig, TuneConfig
 from codling.train.parallel.mesh import RankLayout, parse_layout
-from codling.train.parallel.ranks import Ranks
+from codling.train.parallel.ranks import Ranks, join_ranks
+from codling.train.run import check_rows
+
+
+def join_layout(
+    config: PosttrainConfig, shape: ModelConfig, context: int
+) -> tuple[Ranks, RankLayout | None]:
+    """This process among those that torchrun started, and how they share the model.
+
+    Raises ConfigError if they cannot, or cannot share batches of windows of `context` tokens.
+    """
+    ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
+    layout = choose_layout(config, shape, ranks)
+    ranks = ranks if layout is None else layout.place(ranks)
+    check_rows(config, ranks, layout, context)
+    return ranks, layout
 
 
 def choose_layout(config: PosttrainConfig, shape: ModelConfig, ranks: Ranks) -> RankLayout | None:

@@ -33,7 +33,7 @@ from codling.posttrain.answers import SampleAnswers, take_questions
 from codling.posttrain.config import TuneConfig, count_steps, fit_update
 from codling.posttrain.insertions import join_streams, make_insertions
 from codling.posttrain.plan import RankShare, check_memory
-from codling.posttrain.sharing import choose_layout
+from codling.posttrain.sharing import join_layout
 from codling.posttrain.weights import (
     check_vocabulary,
     kind_of,
@@ -52,9 +52,7 @@ from codling.tokens.dialogue_files import (
 )
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.loader import Batch
-from codling.train.parallel.context import check_window
-from codling.train.parallel.ranks import join_ranks
-from codling.train.run import check_rows, produce_on_ranks, run_watched
+from codling.train.run import produce_on_ranks, run_watched
 from codling.train.summary import METRICS, Summary
 from codling.train.trainer import Trainer
 
@@ -75,22 +73,16 @@ def tune(config: TuneConfig) -> Work:
     shape, meta = load_config(path), read_dialogue_meta(config.dialogues_dir)
     tokenizer = open_tokenizer(path)
     _check_dialogues(config, shape, meta, tokenizer)
-    ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
     context = config.context or meta.context
-    layout = choose_layout(config, shape, ranks)
-    if layout is not None:
-        ranks = layout.place(ranks)
-        check_window(context, layout.cp)
-    check_rows(config, ranks)
+    ranks, layout = join_layout(config, shape, context)
     draft = yield [model_input(path), open_artifact(config.dialogues_dir, KIND)]
     share = RankShare(ranks.n_ranks, layout is not None)
     made = check_memory(shape, config, context, available_share(), share)
     answers = _read_answers(config, meta, tokenizer, context)
     say(f"{made}; {answers}")
     model = prepare(path, config, shared=layout is not None)
-    # One process alone has no whole model to ask.
-    n_samples = config.n_samples if layout is None else 0
-    samples = _samples(config, tokenizer, context, draft, n_samples)
+    asks = layout is None  # one process alone has no whole model to ask
+    samples = _samples(config, tokenizer, context, draft, config.n_samples if asks else 0)
     fitted = fit_update(config, answers.n_rows, len(answers.windows), ranks.n_data)
     trainer = Trainer(
         model,

@@ -70,9 +70,7 @@ def train_on_tokens(  # noqa: PLR0913 (a model, its data, its settings and its p
     if layout is not None:
         ranks = layout.place(ranks)
     context = context or model.config.max_position
-    check_rows(config, ranks, layout)
-    if layout is not None and layout.cp > 1:
-        check_window(context, layout.cp)
+    check_rows(config, ranks, layout, context)
     meta = read_meta(tokens_dir)
     dataset = TokenDataset(tokens_dir, "train", context, config.batch_size, config.seed)
     if validation_share:
@@ -109,13 +107,17 @@ def run_watched(trainer: Trainer, folder: Path, ranks: Ranks) -> Summary:
         raise watch.explain(error, trainer.position.step) from error
 
 
-def check_rows(config: LoopConfig, ranks: Ranks, layout: RankLayout | None = None) -> None:
-    """ConfigError if the rows of a batch cannot be shared by the processes."""
+def check_rows(
+    config: LoopConfig, ranks: Ranks, layout: RankLayout | None = None, context: int = 0
+) -> None:
+    """ConfigError if the rows of a batch, of `context` tokens, cannot be shared by processes."""
     if config.batch_size % ranks.n_data:
         raise ConfigError(
             f"batch_size is {config.batch_size}, which {ranks.n_data} processes cannot share "
             "evenly; choose a multiple"
         )
+    if layout is not None and layout.cp > 1:
+        check_window(context, layout.cp)
     if layout is not None and layout.pp > 1:
         for n_batches in {config.accumulate_from or config.accumulate, config.accumulate}:
             count_rows(config.batch_size // ranks.n_data, n_batches, layout)
