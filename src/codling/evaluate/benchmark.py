@@ -23,7 +23,7 @@ from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign import sample_files
 from codling.evaluate.foreign_samples import fence_notes, read_samples
 from codling.evaluate.harness import Sample, rows_in
-from codling.evaluate.judgments import judgment_files, read_judgments
+from codling.evaluate.judgments import judgment_files, note_oddities, read_judgments
 from codling.evaluate.prelude import imports_of
 from codling.evaluate.rows import content_key
 from codling.evaluate.scoreboard import headline, summarise, write_report
@@ -87,7 +87,8 @@ def run(
     asked = problems[: config.limit] if config.limit else problems
     notes: list[str] = []
     if config.judgments is not None:
-        return read_judgments(task, config), notes
+        samples = read_judgments(task, config)
+        return samples, note_oddities(samples, problems)
     if config.canonical:
         samples = _canonical(task, asked)
     elif config.samples is not None:

@@ -9,7 +9,8 @@ Not here: answers made elsewhere (foreign.py).
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.harness import Sample
 from codling.evaluate.task import Problem, Task
 
+_KEY = (
+    "question_id", "instruction", "instance_id", "turn", "judge", "annotator", "model", "model_id",
+    "model_1", "model_2", "generator_1", "generator_2",
+)  # fmt: skip
+"""What names a judgment, in all forms."""
 _ENDING = re.compile(r"\.(?:jsonl?|csv)(?:\.gz)?$")
 
 
@@ -46,6 +52,27 @@ def read_judgments(task: Task, config: BenchmarkConfig) -> list[Sample]:
     if not samples:
         raise SourceError(f"{config.judgments} holds no judgments of {task.name}")
     return samples
+
+
+def note_oddities(samples: Sequence[Sample], problems: Sequence[Problem]) -> list[str]:
+    """What a reader of the scores should know: rows that repeat others, and rows about questions
+    that the benchmark does not have. All count, as they do with the authors."""
+    rows = [row for sample in samples for row in sample.judgments]
+    keys = Counter(
+        tuple(str(row.get(name)) for name in _KEY) for row in rows if any(n in row for n in _KEY)
+    )
+    ids = {problem.id for problem in problems}
+    asked = [str(row["question_id"]) for row in rows if "question_id" in row]
+    strangers = {name for name in asked if name not in ids}
+    repeated = sum(keys.values()) - len(keys)
+    return [
+        *([f"{repeated} rows judge the same as another row; all count"] if repeated else []),
+        *(
+            [f"{len(strangers)} questions of the judgments are none of the benchmark's; they count"]
+            if strangers
+            else []
+        ),
+    ]
 
 
 def _rows(file: Path) -> Iterator[Any]:

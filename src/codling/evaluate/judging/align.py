@@ -7,6 +7,7 @@ total is the mean of these two. An answer without a grade has -1, which enters, 
 Not here: the judge's prompt (alignbench_judge.txt).
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill_names
+from codling.evaluate.judging.tables import read_number
 from codling.evaluate.task import JudgeReply, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
@@ -84,7 +86,9 @@ def score_align(
         category = categories.get(str(row.get("question_id"))) or row.get("category")
         if category is None or "score" not in row:
             raise SourceError("AlignBench's judgments have question_id and score; these have not")
-        marks[str(row.get("model_id", "model"))][category].append(float(row["score"]))
+        grade = read_number(row, "score")
+        if math.isfinite(grade):
+            marks[str(row.get("model_id", "model"))][category].append(grade)
     found = {model: _means(each, seed) for model, each in marks.items()}
     return dict(sorted(found.items(), key=lambda item: -item[1]["total"]["value"]))
 

@@ -22,7 +22,7 @@ from codling.core.errors import SourceError
 from codling.core.foreign_json import read_object, read_rows
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill_names
-from codling.evaluate.judging.tables import read_table
+from codling.evaluate.judging.tables import read_number, read_table
 from codling.evaluate.task import JudgeReply, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.length_control import (
     Array,
@@ -101,7 +101,10 @@ def score_alpaca(
         by_model[str(row.get("generator_2", "model"))].append(row)
     places = {text: i for i, text in enumerate(instructions(folder))}
     gamed = read_gamed(folder)
-    found = {name: _rates(each, places, difficulty, gamed, seed) for name, each in by_model.items()}
+    rated = ((n, _rates(each, places, difficulty, gamed, seed)) for n, each in by_model.items())
+    found = {name: rates for name, rates in rated if rates}
+    if not found:
+        raise SourceError("no annotation has a preference")
     return dict(sorted(found.items(), key=lambda item: -next(iter(item[1].values()))["value"]))
 
 
@@ -138,7 +141,7 @@ def _rates(
     if unknown:
         raise SourceError(f"an annotation is about no instruction of the data: {unknown[0][:60]!r}")
     hard = difficulty[[places[row["instruction"]] for row in rows]]
-    lengths = [np.array([float(len(row[f"output_{i}"])) for row in rows]) for i in (1, 2)]
+    lengths = [np.array([_length(row, f"output_{i}") for row in rows]) for i in (1, 2)]
     x_NK = length_features(lengths[1], lengths[0], hard)
     value = win_rate_at_equal_length(fit_length_glm(x_NK, preferred, gamed), hard) / 100
     plain = mean_score(known.tolist(), scale=100, seed=seed)
@@ -153,10 +156,22 @@ def _rates(
 
 
 def _preference(row: Mapping[str, Any]) -> float:
-    value = row["preference"]
-    if value is None or value == "" or not math.isfinite(float(value)):
-        return math.nan
-    return 0.5 if float(value) == 0 else float(value) - 1
+    value = read_number(row, "preference")
+    if value and not 1 <= value <= 2 and math.isfinite(value):
+        raise SourceError(
+            f"an annotation of {str(row['instruction'])[:60]!r} has the preference {value:g}; they "
+            "are 1 to 2, or 0 for a draw"
+        )
+    return value - 1 if value else 0.5
+
+
+def _length(row: Mapping[str, Any], name: str) -> float:
+    if not isinstance(row.get(name), str):
+        raise SourceError(
+            f"an annotation of {str(row['instruction'])[:60]!r} has no text {name}, whose length "
+            "is needed"
+        )
+    return float(len(row[name]))
 
 
 def read_gamed(folder: Path) -> Gamed:

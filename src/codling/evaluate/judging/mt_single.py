@@ -7,6 +7,7 @@ not enter, and the mean is over graded turns, not over talks.
 Not here: pairs (mt_pair.py).
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.judging.tables import read_number
 from codling.evaluate.task import JudgeReply, Panel, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
@@ -48,9 +50,10 @@ def score_single(rows: Sequence[Mapping[str, Any]], seed: int) -> Mapping[str, S
     for row in rows:
         if "score" not in row or "model" not in row:
             raise SourceError("MT-Bench's judgments have model, score and turn; these have not")
-        if float(row["score"]) != -1:
+        grade = read_number(row, "score")
+        if math.isfinite(grade) and grade != -1:
             for name in ("score", f"turn {row.get('turn', 1)}"):
-                marks[str(row["model"])][name].append(float(row["score"]))
+                marks[str(row["model"])][name].append(grade)
     return {
         model: {name: mean_score(values, seed=seed) for name, values in sorted(each.items())}
         for model, each in sorted(marks.items())

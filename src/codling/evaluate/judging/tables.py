@@ -1,11 +1,15 @@
-"""CSV tables of benchmarks. Input: a file. Output: its rows by the names of their columns.
+"""CSV tables of benchmarks, and numbers in rows that others made. Input: a file, a row. Output: the
+rows by the names of their columns; a number.
 
 Not here: what the columns mean (the tasks and judging/).
 """
 
 import csv
 import io
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from codling.core.errors import SourceError
 from codling.core.foreign_files import read_text
@@ -19,3 +23,21 @@ def read_table(path: Path) -> list[dict[str, str]]:
             "see docs/evaluation.md"
         )
     return list(csv.DictReader(io.StringIO(read_text(path, encoding="utf-8-sig"))))
+
+
+def read_number(row: Mapping[str, Any], name: str) -> float:
+    """A row's number; NaN if it has none (absent, null or empty); SourceError for anything else.
+
+    >>> read_number({"score": "8"}, "score"), read_number({"score": None}, "score")
+    (8.0, nan)
+    """
+    value = row.get(name)
+    if value is None or value == "":
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        about = row.get("question_id") or row.get("instruction") or "a question"
+        raise SourceError(
+            f"a judgment of {str(about)[:60]!r} has the {name} {value!r}, which is no number"
+        ) from None

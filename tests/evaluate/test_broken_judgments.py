@@ -1,0 +1,67 @@
+"""Judgments with doubles, gaps and nonsense: what counts, and what is told in one line."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from codling.core.errors import SourceError
+from codling.evaluate.benchmark import evaluate
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.judging.align import score_align
+from codling.evaluate.judging.alpaca import instructions, score_alpaca
+from codling.evaluate.judging.mt_single import score_single
+
+GRADED = {"question_id": 81, "model": "m", "judge": ["gpt-4", "single"], "score": 8, "turn": 1}
+
+
+@pytest.mark.parametrize("gap", [None, math.nan, "", -1])
+def test_a_row_without_a_grade_does_not_count(gap):
+    found = score_single([GRADED, GRADED | {"score": gap}], 0)["m"]["score"]
+    assert (found["value"], found["n"]) == (8.0, 1)
+
+
+def test_alignbench_leaves_out_nan_and_counts_no_grade_as_minus_one():
+    rows = [{"question_id": 1, "score": score} for score in (8, math.nan, -1)]
+    assert score_align(rows, {"1": "数学计算"}, 0)["model"]["total"]["value"] == 3.5
+
+
+def test_a_grade_that_is_no_number_is_told_with_its_question():
+    with pytest.raises(SourceError, match=r"judgment of '81' has the score 'good', which is no"):
+        score_single([GRADED | {"score": "good"}], 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"preference": "x"}, "preference 'x', which is no number"),
+        ({"preference": 7}, "preference 7; they are 1 to 2"),
+        ({"preference": math.nan}, "no annotation has a preference"),
+        ({"output_1": None}, "no text output_1"),
+        ({"instruction": "zz"}, "no instruction of the data"),
+    ],
+)
+def test_an_annotation_that_cannot_be_scored_says_why(shared_data, change, message):
+    folder = shared_data / "benchmarks" / "alpaca-eval-2"
+    row = {
+        "instruction": instructions(folder)[0], "output_1": "a", "output_2": "b",
+        "generator_2": "m", "preference": 1.5,
+    }  # fmt: skip
+    with pytest.raises(SourceError, match=message):
+        score_alpaca([row | change], folder, 0)
+
+
+def test_doubles_and_strange_questions_count_and_are_told(shared_data, tmp_path):
+    rows = [GRADED, GRADED | {"score": 2}, GRADED | {"question_id": 99999}]
+    (tmp_path / "j.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = BenchmarkConfig(
+        benchmark="mt-bench", data_dir=shared_data / "benchmarks", out_dir=tmp_path / "out",
+        judgments=tmp_path / "j.jsonl",
+    )  # fmt: skip
+    page = (evaluate(config).path / "report.md").read_text()
+    assert "1 rows judge the same as another row; all count" in page
+    assert "1 questions of the judgments are none of the benchmark's; they count" in page
+    (tmp_path / "j.jsonl").write_text(json.dumps(GRADED) + "\n")
+    clean = evaluate(replace(config, out_dir=tmp_path / "clean"))
+    assert "judge the same" not in (clean.path / "report.md").read_text()
