@@ -189,7 +189,7 @@ def test_the_chat_streams_and_a_new_one_forgets(page) -> None:
 
 def test_the_tabs_obey_the_arrow_keys(page) -> None:
     page.focus("#tab-editor")
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")  # past the Repo tab, which a server without one hides
     expect(page.locator("#chat")).to_be_visible()
     expect(page.locator("#editor")).to_be_hidden()
     expect(page.locator("#tab-chat")).to_be_focused()
@@ -215,6 +215,31 @@ def test_stop_ends_the_answer(browser, servers: Servers, model_dir: Path) -> Non
     expect(page.locator("#send")).to_be_visible()
     slow.wait_idle()
     assert backend.opened[0].cancelled
+    context.close()
+
+
+@pytest.mark.slow
+def test_typing_something_else_cancels_the_request(
+    browser, servers: Servers, model_dir: Path
+) -> None:
+    from serve.test_streams import SlowBackend
+
+    backend = SlowBackend(TextEngine.open(model_dir))
+    backend.seconds = 5.0
+    slow = servers.start(backend)
+    context = browser.new_context()
+    context.set_default_timeout(600_000)
+    page = context.new_page()
+    page.add_init_script("localStorage.setItem('codling.on-pause', 'false')")
+    page.goto(slow.url)
+    expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+    write(page, TEXT, AT)
+    page.keyboard.press("Control+Space")
+    wait_until(lambda: bool(backend.opened))
+    page.keyboard.press("ArrowLeft")
+    slow.wait_idle()
+    assert backend.opened[0].cancelled
+    expect(page.locator("#state")).to_have_text("ready")
     context.close()
 
 
@@ -283,4 +308,52 @@ def test_what_becomes_of_a_suggestion_is_told_to_a_server_that_logs(
     ask(page)
     page.keyboard.press("Escape")
     wait_until(lambda: "dismissed" in log.read_text())
+    context.close()
+
+
+CSP_OF_PAGE = "default-src 'none'; script-src 'self'; style-src 'self'"
+COST = """async () => {
+  const { EditorView } = await import("/web/codemirror.js");
+  const view = EditorView.findFromDOM(document.querySelector("#text").shadowRoot);
+  const at = view.state.doc.line(6000).from;
+  view.dispatch({ selection: { anchor: at }, scrollIntoView: true });
+  view.focus();
+}"""
+
+
+@pytest.mark.slow
+def test_a_keystroke_in_12000_lines_takes_less_than_a_frame(page) -> None:
+    """The work of the page's own thread, in its processor time: other programs do not count."""
+    line = "    total = add(first, second)  # a line of code\n"
+    write(page, "def work():\n" + line * 12_000, 0)
+    page.evaluate(COST)
+    page.wait_for_timeout(500)
+    client = page.context.new_cdp_session(page)
+    client.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def used() -> float:
+        metrics = client.send("Performance.getMetrics")["metrics"]
+        return next(float(m["value"]) for m in metrics if m["name"] == "TaskDuration")
+
+    n_keys = 60
+    before = used()
+    for _ in range(n_keys):
+        page.keyboard.press("x")
+    milliseconds = 1000 * (used() - before) / n_keys
+    assert value(page).count("x") == n_keys
+    assert milliseconds < 16
+
+
+@pytest.mark.slow
+def test_nothing_comes_from_another_server(browser, server: Running) -> None:
+    context = browser.new_context()
+    context.set_default_timeout(600_000)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    answer = page.goto(server.url)
+    expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+    assert answer.headers["content-security-policy"].startswith(CSP_OF_PAGE)
+    assert [url for url in asked if not url.startswith(server.url)] == []
+    assert page.locator("style").count() == 0
     context.close()

@@ -1,4 +1,4 @@
-"""The chat of the page in Chromium: Markdown, code into the editor, answers again, reloads."""
+"""The chat of the page in Chromium: Markdown, conversations, edits, answers again, sampling."""
 
 import json
 from collections.abc import Iterator
@@ -33,24 +33,49 @@ Not [this](javascript:alert(1)).
 Done.
 """
 TURNS = [{"role": "user", "content": "Explain."}, {"role": "assistant", "content": SAID}]
+KEPT = {"id": "first", "title": "", "at": 1, "options": {}, "messages": TURNS}
+KEEP = """kept => {
+    localStorage.clear();
+    localStorage.setItem("codling.on-pause", "false");
+    localStorage.setItem("codling.chat.first", kept);
+    sessionStorage.setItem("codling.chat-open", "first");
+}"""
 
 
 @pytest.fixture(scope="module")
-def talk(browser: Any, server: Running) -> Iterator[Any]:  # noqa: F811 -- the fixture
-    """The page with a dialogue of ours, as a reload finds it."""
+def window(browser: Any, server: Running) -> Iterator[Any]:  # noqa: F811 -- the fixture
     context = browser.new_context(viewport={"width": 1000, "height": 800})
     context.set_default_timeout(600_000)
     page = context.new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.add_init_script("localStorage.setItem('codling.on-pause', 'false')")
-    page.goto(server.url)
-    page.evaluate("kept => sessionStorage.setItem('codling.dialogue', kept)", json.dumps(TURNS))
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
     page.goto(f"{server.url}/#chat")
-    page.reload()
     yield page
     context.close()
     assert problems == []
+
+
+@pytest.fixture
+def talk(window: Any) -> Any:
+    """The chat with a conversation of ours, as a reload finds it."""
+    window.evaluate(KEEP, json.dumps(KEPT))
+    window.reload()
+    expect(window.locator("#dot")).to_have_attribute("data-state", "up")
+    window.click("#tab-chat")
+    return window
+
+
+def say(page: Any, text: str) -> None:
+    page.fill("#say", text)
+    page.keyboard.press("Enter")
+    expect(page.locator("#chat-state")).to_have_text("done")
+
+
+def kept(page: Any) -> list[dict[str, Any]]:
+    """The conversations in the browser's storage."""
+    found = page.evaluate("Object.entries(localStorage).filter(([key]) => /chat[.]/.test(key))")
+    return [json.loads(text) for _, text in found]
 
 
 @pytest.mark.long
@@ -65,12 +90,13 @@ def test_markdown_is_elements_and_html_in_it_is_text(talk: Any) -> None:
     expect(said.locator("strong")).to_have_text("what came last")
     assert [a.get_attribute("href") for a in said.locator("a").all()] == ["https://example.org/x"]
     assert "[this](javascript:alert(1))" in said.text_content()
-    # Code keeps its lines without the list's indentation, and has its two buttons.
+    # Code keeps its lines without the list's indentation, has its two buttons, and is coloured.
     expect(said.locator("li figure pre")).to_have_text("stack = Stack()")
     assert said.locator("figcaption button").all_text_contents() == ["Copy", "Insert into editor"]
+    assert said.locator("figure .t-name, figure .t-call").count() > 0
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_code_goes_to_the_cursor_and_an_answer_is_made_again(talk: Any) -> None:
     talk.click("text=Insert into editor")
     expect(talk.locator("#editor")).to_be_visible()
@@ -87,3 +113,116 @@ def test_code_goes_to_the_cursor_and_an_answer_is_made_again(talk: Any) -> None:
     talk.click("#clear")
     expect(talk.locator(".turn")).to_have_count(0)
     expect(talk.locator("#again")).to_be_hidden()
+
+
+@pytest.mark.slow
+def test_several_conversations_are_kept_renamed_and_deleted(talk: Any) -> None:
+    entries = talk.locator("#chat-list .entry")
+    expect(entries).to_have_text(["Explain."])
+    talk.click("#clear")
+    say(talk, "add two numbers")
+    expect(entries).to_have_text(["add two numbers", "Explain."])
+    # By keyboard: the open one, its two buttons, a new name.
+    entries.first.focus()
+    talk.keyboard.press("Tab")
+    expect(talk.locator("#chat-list button:focus")).to_have_accessible_name(
+        "Rename add two numbers"
+    )
+    talk.keyboard.press("Enter")
+    talk.keyboard.type("Sums")
+    talk.keyboard.press("Enter")
+    expect(entries).to_have_text(["Sums", "Explain."])
+    expect(talk.locator("#chat-title")).to_have_text("Sums")
+    talk.reload()
+    expect(talk.locator("#chat-title")).to_have_text("Sums")
+    entries.nth(1).click()
+    expect(talk.locator(".turn.user .said")).to_have_text("Explain.")
+    talk.locator("#chat-list li").nth(1).hover()
+    talk.locator("#chat-list li").nth(1).get_by_text("Delete").click()
+    expect(talk.locator("#ask-delete-name")).to_have_text("Explain.")
+    talk.click("#ask-delete >> text=Keep")
+    expect(entries).to_have_count(2)
+    talk.locator("#chat-list li").nth(1).hover()
+    talk.locator("#chat-list li").nth(1).get_by_text("Delete").click()
+    talk.click("#delete-chat")
+    expect(entries).to_have_text(["Sums"])
+    assert [each["title"] for each in kept(talk)] == ["Sums"]
+
+
+@pytest.mark.slow
+def test_a_message_is_edited_and_answered_again_or_left_as_it_was(talk: Any) -> None:
+    talk.locator(".turn.user").hover()
+    talk.locator(".turn.user .acts").get_by_text("Edit").click()
+    talk.keyboard.press("Escape")
+    expect(talk.locator(".turn.user .said")).to_have_text("Explain.")
+    talk.focus("#say")
+    talk.keyboard.press("ArrowUp")
+    expect(talk.locator(".turn.editing textarea")).to_be_focused()
+    talk.fill(".turn.editing textarea", "Explain again <i>")
+    talk.keyboard.press("Enter")
+    expect(talk.locator("#chat-state")).to_have_text("done")
+    expect(talk.locator(".turn.user .said")).to_have_text("Explain again <i>")
+    expect(talk.locator(".turn")).to_have_count(2)
+    assert kept(talk)[0]["messages"][0]["content"] == "Explain again <i>"
+
+
+@pytest.mark.slow
+def test_system_prompt_and_sampling_are_sent_and_kept(talk: Any) -> None:
+    talk.click("#open-options")
+    talk.fill("#system", "Answer in verse.")
+    talk.fill("#heat", "1")
+    talk.fill("#top-p", "0.9")
+    talk.fill("#most", "5")
+    talk.fill("#seed", "7")
+    talk.click("#options >> text=Done")
+    with talk.expect_request("**/v1/chat/completions") as sent:
+        say(talk, "hello")
+    body = sent.value.post_data_json
+    assert body["messages"][0] == {"role": "system", "content": "Answer in verse."}
+    assert [m["role"] for m in body["messages"]] == ["system", "user", "assistant", "user"]
+    asked = {name: body[name] for name in ("temperature", "top_p", "max_tokens", "seed")}
+    assert asked == {"temperature": 1, "top_p": 0.9, "max_tokens": 5, "seed": 7}
+    talk.reload()
+    talk.click("#open-options")
+    assert talk.input_value("#system") == "Answer in verse."
+    talk.keyboard.press("Escape")
+    talk.click("#clear")
+    talk.click("#open-options")
+    assert talk.input_value("#most") == "5"
+    talk.click("#options >> text=Done")
+
+
+@pytest.mark.slow
+def test_code_and_messages_are_copied(talk: Any) -> None:
+    talk.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    talk.click("figcaption >> text=Copy")
+    expect(talk.locator("figcaption")).to_contain_text("Copied")
+    assert talk.evaluate("navigator.clipboard.readText()") == "stack = Stack()"
+    talk.locator(".turn.user .acts button").first.click()
+    expect(talk.locator(".turn.user .acts")).to_contain_text("Copied")
+    assert talk.evaluate("navigator.clipboard.readText()") == "Explain."
+
+
+@pytest.mark.slow
+def test_every_control_of_the_page_has_a_name(talk: Any) -> None:
+    nameless = """() => {
+      const controls = [...document.querySelectorAll("button, input, textarea, [role=tree]")];
+      return controls.filter((each) => {
+        const label = each.labels?.[0]?.textContent ?? each.closest("label")?.textContent;
+        return !(each.getAttribute("aria-label") ?? (each.textContent.trim() || label?.trim()));
+      }).map((each) => each.outerHTML);
+    }"""
+    assert talk.evaluate(nameless) == []
+
+
+@pytest.mark.slow
+def test_a_phone_opens_the_list_of_chats_and_closes_it_by_a_choice(talk: Any) -> None:
+    talk.set_viewport_size({"width": 360, "height": 640})
+    expect(talk.locator("#chats")).to_be_hidden()
+    talk.click("#show-chats")
+    expect(talk.locator("#show-chats")).to_have_attribute("aria-expanded", "true")
+    talk.click("#chat-list .entry")
+    expect(talk.locator("#chats")).to_be_hidden()
+    root = talk.locator("html")
+    assert root.evaluate("e => e.scrollWidth <= e.clientWidth")
+    talk.set_viewport_size({"width": 1000, "height": 800})

@@ -145,14 +145,23 @@ def test_what_a_cursor_is_shown_is_told_with_the_import_that_brings_it(following
         ("app/rates.py", "import", "app/money.py", 2),
         ("app/money.py", "import", "app/main.py", 1),
     ]
-    parts = [*told["files"], told["here"], told["suffix"]]  # type: ignore[misc]
     asked = {"prompt": text, "suffix": "\n", "max_tokens": 4, "path": "app/main.py"}
     answer = httpx.post(
         f"{following.url}/v1/completions", json=asked, trust_env=False, timeout=600
     ).json()
-    n_told = sum(part["n_tokens"] for part in parts)
-    # The marks of the insertion and the start; tokens at the seams of joined texts may differ.
-    assert abs(answer["usage"]["prompt_tokens"] - n_told) <= 8
+    assert answer["usage"]["prompt_tokens"] == told["n_tokens"]
+    parts = [*told["files"], told["here"], told["suffix"]]  # type: ignore[misc]
+    n_marks = 4  # the start, and three of the insertion
+    assert sum(part["n_tokens"] for part in parts) == told["n_tokens"] - n_marks  # type: ignore[operator]
+    assert told["order"] == ["files", "here", "suffix"]
+
+
+def test_of_a_long_text_after_the_cursor_only_what_is_in_the_prompt_counts(
+    following: Running,
+) -> None:
+    told = explain(following, path="app/main.py", prompt="x = 1\n", suffix="y = 2\n" * 5000)
+    assert told["n_tokens"] <= told["max_length"]  # type: ignore[operator]
+    assert 0 < told["suffix"]["n_tokens"] < told["max_length"]  # type: ignore[index, call-overload]
 
 
 def test_an_edited_file_changes_the_context_at_once(following: Running, root: Path) -> None:

@@ -14,7 +14,7 @@ Not here: which files those are (corpus/context.py), and any way to write one.
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from codling.corpus.redaction.redact import RedactConfig, redact
 from codling.corpus.sources.decode import decode
 from codling.serve import schema
 from codling.serve.errors import ApiError
+from codling.serve.prompts import context_ids
 from codling.serve.server import Server
 from codling.serve.side_work import Check
 from codling.tokens.tokenizer import Tokenizer
@@ -128,23 +129,38 @@ def _explain(_: Check, asked: ContextRequest, server: Server) -> dict[str, Any]:
     backend = server.backend
     wanted = asked.max_tokens or server.config.default_max_tokens
     cursor = Cursor(asked.path, asked.prompt, asked.suffix or "")
-    context = backend.explain_context(cursor, max(1, min(wanted, backend.max_length // 2)))
-    if context is None:
+    room = max(1, min(wanted, backend.max_length // 2))
+    context = backend.explain_context(cursor, room)
+    ids = context_ids(backend, cursor, wanted)
+    if context is None or ids is None:
         raise ApiError(404, "the file lies outside the repository", param="path", code="not_found")
     tokenizer = backend.tokenizer
+    files = _rows(context.files, tokenizer)
+    n_marks, n_suffix = _count_after(ids, tokenizer)
+    n_here = len(ids) - n_marks - n_suffix - sum(row["n_tokens"] for row in files)
     order = ["files", "here"]
-    if tokenizer.can_insert:
+    if n_marks:
         order.insert(2 if tokenizer.fim_mode == "psm" else 0, "suffix")
     return {
         "object": "repository.context",
         "path": asked.path,
-        "order": order,
-        "files": _rows(context.files, tokenizer),
-        "here": {"n_tokens": len(tokenizer.encode(context.here))},
-        "suffix": {"n_tokens": len(tokenizer.encode(cursor.suffix))},
-        "left_out": _rows(context.left_out, tokenizer),
+        "n_tokens": len(ids),
         "max_length": backend.max_length,
+        "order": order,
+        "files": files,
+        "here": {"n_tokens": max(0, n_here)},
+        "suffix": {"n_tokens": n_suffix},
+        "left_out": _rows(context.left_out, tokenizer),
     }
+
+
+def _count_after(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[int, int]:
+    """The marks of an insertion's prompt and the tokens after the cursor; 0, 0 of another one."""
+    specials = tokenizer.specials
+    if specials.fim_hole not in ids or specials.fim_end not in ids:
+        return 0, 0
+    n_suffix = ids.index(specials.fim_end) - ids.index(specials.fim_hole) - 1
+    return 3 + len(tokenizer.start_ids), n_suffix
 
 
 def _rows(files: Iterable[ContextFile], tokenizer: Tokenizer) -> list[dict[str, Any]]:

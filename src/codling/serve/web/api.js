@@ -26,17 +26,21 @@ export function whenKeyNeeded(tell) {
 }
 
 export async function models() {
-  const answer = await request("/v1/models", {});
-  return (await answer.json()).data;
+  return (await getJson("/v1/models")).data;
+}
+
+export async function getJson(path) {
+  return (await request(path, {})).json();
+}
+
+export async function postJson(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return (await request(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
 }
 
 /** Tells what became of a suggestion: { id, outcome, text }. */
 export async function tellOutcome({ id, ...told }) {
-  await request(`/v1/completions/${encodeURIComponent(id)}/outcome`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(told),
-  });
+  await postJson(`/v1/completions/${encodeURIComponent(id)}/outcome`, told);
 }
 
 /**

@@ -1,10 +1,12 @@
-// Wires the page together: tabs, theme, settings, the model's name, the editor.
+// Wires the page together: tabs, theme, settings, the model's name, the editors, the chat.
 
 import { apiKey, models, setApiKey, whenKeyNeeded } from "./api.js";
 import { Chat } from "./chat.js";
+import { ChatList, wireOptions } from "./chat_list.js";
 import { Completions } from "./completions.js";
 import { Editor } from "./editor.js";
-import { showFacts, showState } from "./status.js";
+import { Repository } from "./repository.js";
+import { showState } from "./status.js";
 
 const $ = (id) => document.getElementById(id);
 const SAMPLE = `"""A stack and a queue, made of lists."""
@@ -36,7 +38,7 @@ class Queue:
     def __len__(self):
         return len(self.items)
 `;
-const SETTINGS = ["on-pause", "pause", "length", "heat"];
+const SETTINGS = ["on-pause", "pause", "length"];
 const IS_MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 const HINT = "Control Space asks for a completion, Tab accepts it, Escape drops it. After Escape, Tab leaves the editor.";
 const KEEP_AFTER_MS = 300;
@@ -50,27 +52,35 @@ const settings = {
 };
 const say = (text) => ($("heard").textContent = text);
 
-const editor = new Editor($("text"), { label: "Code", hint: HINT });
-const completions = new Completions(
-  editor,
-  { ask: $("ask"), accept: $("accept"), drop: $("drop"), state: $("state"), stats: $("editor-stats"), place: $("place") },
-  { settings, say, model: () => model, path: () => $("file").value.trim() },
+/** An editor with completions in it; `prefix` stands before the names of its elements. */
+function cardOf(host, prefix, label, path) {
+  const editor = new Editor($(host), { label, hint: HINT });
+  const part = (name) => $(`${prefix}${name}`);
+  const parts = {
+    ask: part("ask"), accept: part("accept"), drop: part("drop"), state: part("state"), stats: part("editor-stats"), place: part("place"),
+  };
+  return { editor, completions: new Completions(editor, parts, { settings, say, model: () => model, path }) };
+}
+
+const own = cardOf("text", "", "Code", () => $("file").value.trim());
+const { editor } = own;
+const repo = cardOf("repo-text", "repo-", "Code of the open file", () => repository?.open?.path ?? "");
+const repository = new Repository(
+  {
+    tree: $("tree"), find: $("find-file"), relist: $("relist"), name: $("repo-name"), path: $("repo-path"), revert: $("repo-revert"),
+    state: $("repo-state"), summary: $("context-summary"), files: $("context-files"), notes: $("context-notes"),
+  },
+  repo,
 );
 const chat = new Chat(
   {
-    talk: $("talk"), empty: $("empty"), compose: $("compose"), say: $("say"), send: $("send"),
-    stop: $("stop"), clear: $("clear"), state: $("chat-state"), again: $("again"),
+    talk: $("talk"), empty: $("empty"), compose: $("compose"), say: $("say"), send: $("send"), stop: $("stop"),
+    state: $("chat-state"), stats: $("chat-stats"), again: $("again"), title: $("chat-title"),
   },
-  {
-    temperature: () => Number($("heat").value),
-    onStats: (facts) => showFacts($("chat-stats"), facts),
-    onInsert: (code) => {
-      $("tab-editor").click();
-      editor.focus();
-      editor.insert(code);
-    },
-  },
+  { onInsert: insertCode },
 );
+/** Where code from the chat goes: the editor that was used last. */
+let lastUsed = { tab: $("tab-editor"), editor };
 
 start();
 
@@ -80,6 +90,7 @@ function start() {
   wireTheme();
   wireSettings();
   wireEditor();
+  wireChat();
   connect();
 }
 
@@ -90,6 +101,8 @@ async function connect() {
     $("model-context").textContent = `${model.max_model_len.toLocaleString("en")} tokens`;
     document.title = `${model.id} - codling`;
     $("send").disabled = !model.can_chat;
+    $("tab-repository").hidden = !model.follows_repository;
+    if (model.follows_repository) repository.list();
     if (!model.can_chat) $("empty").textContent = "This model has no chat template: it completes code.";
     $("dot").dataset.state = "up";
     showState($("state"), "idle", model.can_insert ? "ready" : "ready; this model continues, it cannot insert");
@@ -110,17 +123,52 @@ function wireEditor() {
   document.addEventListener("keydown", (event) => {
     const space = event.ctrlKey && event.code === "Space";
     const slash = event.altKey && event.code === "Backslash";
-    if ((space || slash) && !$("editor").hidden) {
-      event.preventDefault();
-      editor.focus();
-      completions.ask();
-    }
+    const card = !$("editor").hidden ? own : !$("repository").hidden && repository.open ? repo : null;
+    if (!(space || slash) || !card) return;
+    event.preventDefault();
+    card.editor.focus();
+    card.completions.ask();
   });
+  $("text").addEventListener("focusin", () => (lastUsed = { tab: $("tab-editor"), editor }));
+  $("repo-text").addEventListener("focusin", () => (lastUsed = { tab: $("tab-repository"), editor: repo.editor }));
   $("file").addEventListener("input", () => {
     editor.fileName = $("file").value;
     keep();
   });
   if (IS_MAC) $("hint").firstElementChild.textContent = "Control";
+}
+
+function insertCode(code) {
+  lastUsed.tab.click();
+  lastUsed.editor.focus();
+  lastUsed.editor.insert(code);
+}
+
+// The chat
+
+function wireChat() {
+  new ChatList({ list: $("chat-list"), fresh: $("clear"), ask: $("ask-delete"), asked: $("ask-delete-name"), remove: $("delete-chat") }, chat);
+  wireOptions(
+    {
+      dialog: $("options"), open: $("open-options"), shown: $("heat-out"),
+      fields: { system: $("system"), temperature: $("heat"), top_p: $("top-p"), max_tokens: $("most"), seed: $("seed") },
+    },
+    chat,
+  );
+  for (const id of ["chats", "files"]) {
+    $(`show-${id}`).addEventListener("click", () => {
+      const isOpen = $(id).classList.toggle("open");
+      $(`show-${id}`).setAttribute("aria-expanded", String(isOpen));
+    });
+  }
+  // On a narrow screen a choice closes the list that it was made in.
+  const close = (id) => {
+    $(id).classList.remove("open");
+    $(`show-${id}`).setAttribute("aria-expanded", "false");
+  };
+  $("chat-list").addEventListener("click", (event) => event.target.closest(".entry") && close("chats"));
+  $("clear").addEventListener("click", () => close("chats"));
+  $("tree").addEventListener("click", (event) => event.target.closest(".leaf") && close("files"));
 }
 
 // What the tab remembers
@@ -147,7 +195,7 @@ function restore() {
 // Tabs, theme, settings
 
 function wireTabs() {
-  const tabs = [$("tab-editor"), $("tab-chat")];
+  const tabs = [$("tab-editor"), $("tab-repository"), $("tab-chat")];
   const open = (tab) => {
     for (const each of tabs) {
       const chosen = each === tab;
@@ -158,16 +206,19 @@ function wireTabs() {
     // Not location.hash: that would take the focus from the tab.
     history.replaceState(null, "", `#${tab.getAttribute("aria-controls")}`);
   };
-  for (const [i, tab] of tabs.entries()) {
+  for (const tab of tabs) {
     tab.addEventListener("click", () => open(tab));
     tab.addEventListener("keydown", (event) => {
       if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
-      const next = tabs[(i + 1) % tabs.length];
+      const shown = tabs.filter((each) => !each.hidden);
+      const step = event.key === "ArrowRight" ? 1 : shown.length - 1;
+      const next = shown[(shown.indexOf(tab) + step) % shown.length];
       next.focus();
       open(next);
     });
   }
-  if (location.hash === "#chat") open($("tab-chat"));
+  const wanted = tabs.find((tab) => location.hash === `#${tab.getAttribute("aria-controls")}`);
+  if (wanted) open(wanted);
 }
 
 function wireTheme() {
@@ -185,7 +236,6 @@ function wireSettings() {
   const show = () => {
     $("pause-out").textContent = `${(Number($("pause").value) / 1000).toFixed(2)} s`;
     $("length-out").textContent = `${$("length").value} tokens`;
-    $("heat-out").textContent = Number($("heat").value).toFixed(1);
   };
   for (const id of SETTINGS) {
     $(id).addEventListener("input", () => {

@@ -1,185 +1,252 @@
-// The chat tab: a dialogue, streamed. Text from the model is shown as text, never as HTML.
+// The open conversation: asked, streamed, edited, answered again. Text from the model is shown as text, never as HTML.
+// Not here: the list of conversations (chat_list.js), where they are kept (conversations.js).
 
 import { Stopwatch, stream } from "./api.js";
+import * as conversations from "./conversations.js";
+import { button, copyButton, element } from "./elements.js";
 import { kindOf, paint } from "./languages.js";
 import { render } from "./markdown.js";
+import { showFacts, showState } from "./status.js";
 
-const KEPT = "codling.dialogue";
-
-export class Chat {
-  constructor(parts, { temperature, onStats, onInsert }) {
-    Object.assign(this, parts, { temperature, onStats, onInsert });
-    this.messages = kept();
+export class Chat extends EventTarget {
+  /**
+   * `parts`: the elements talk, empty, compose, say, send, stop, again, state, stats, title. `onInsert` takes code to the
+   * editor. Event: `change`, when what is kept has changed.
+   */
+  constructor(parts, { onInsert }) {
+    super();
+    this.parts = parts;
+    this.onInsert = onInsert;
     this.abort = null;
-    this.compose.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.ask();
-    });
-    this.say.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        this.ask();
-      }
-    });
-    this.stop.addEventListener("click", () => this.abort?.abort());
-    this.clear.addEventListener("click", () => this.reset());
-    this.again.addEventListener("click", () => this.regenerate());
+    this.conversation = conversations.opened() ?? conversations.begin();
+    this.#wire();
     this.#showAll();
   }
 
-  /** Answers the last question anew. */
-  async regenerate() {
-    if (this.abort || this.messages.at(-1)?.role !== "assistant") return;
-    this.messages.pop();
-    this.#showAll();
-    await this.#answerIn(this.#bubble("assistant", ""));
+  get #messages() {
+    return this.conversation.messages;
   }
 
-  reset() {
+  /** Shows another conversation; an answer that is being written ends there. */
+  open(conversation) {
     this.abort?.abort();
-    this.messages = [];
+    this.conversation = conversation;
+    conversations.open(conversation);
     this.#showAll();
-    this.#state("idle", "ready");
-    this.onStats([]);
-    this.say.focus();
+    showState(this.parts.state, "idle", "ready");
+    showFacts(this.parts.stats, []);
+    this.parts.say.focus();
+  }
+
+  /** An empty one, with the same system prompt and sampling. */
+  begin() {
+    this.open(conversations.begin(this.conversation.options));
+    this.#changed();
+  }
+
+  /** Keeps new options, or a new title. */
+  change(part) {
+    Object.assign(this.conversation, part);
+    if (this.#messages.length) this.#keep();
+    this.#changed();
   }
 
   async ask() {
-    const content = this.say.value.trim();
-    if (!content || this.abort || this.send.disabled) return;
-    this.say.value = "";
-    this.messages.push({ role: "user", content });
-    this.empty.remove();
-    this.#bubble("user", content);
-    await this.#answerIn(this.#bubble("assistant", ""));
+    const { say, send } = this.parts;
+    const content = say.value.trim();
+    if (!content || this.abort || send.disabled) return;
+    say.value = "";
+    this.#messages.push({ role: "user", content });
+    this.#showAll();
+    await this.#answer();
   }
 
-  async #answerIn(box) {
-    box.classList.add("writing");
-    await this.#answer(box);
-    box.classList.remove("writing");
-    this.#keep();
+  /** Answers anew: the last question, or the one before message `at`. */
+  async regenerate(at = this.#messages.length - 1) {
+    if (this.abort || this.#messages[at]?.role !== "assistant") return;
+    this.conversation.messages = this.#messages.slice(0, at);
+    this.#showAll();
+    await this.#answer();
   }
 
-  #showAll() {
-    this.talk.replaceChildren(...(this.messages.length ? [] : [this.empty]));
-    for (const { role, content } of this.messages) this.#bubble(role, content);
-    this.#keep();
+  /** Asks something else instead of message `at`; what came after it goes. */
+  async #askInstead(at, content) {
+    if (!content.trim() || this.abort) return;
+    this.conversation.messages = [...this.#messages.slice(0, at), { role: "user", content: content.trim() }];
+    this.#showAll();
+    await this.#answer();
   }
 
-  /** A reload keeps the dialogue, in this tab only. */
-  #keep() {
-    this.again.hidden = Boolean(this.abort) || this.messages.at(-1)?.role !== "assistant";
-    sessionStorage.setItem(KEPT, JSON.stringify(this.messages));
-  }
-
-  async #answer(box) {
+  async #answer() {
+    const { conversation } = this;
+    const { state, stats, talk } = this.parts;
+    const box = this.#turn("assistant", "", conversation.messages.length);
     const watch = new Stopwatch();
-    const body = { messages: this.messages, temperature: this.temperature() };
-    let text = "";
+    const abort = (this.abort = new AbortController());
+    const answer = { text: "", box, watch };
+    box.classList.add("writing");
+    talk.setAttribute("aria-busy", "true"); // a screen reader reads it once it is whole
+    this.#busy(true);
+    showState(state, "busy", "writing");
+    let problem = null;
+    try {
+      await this.#read(bodyOf(conversation), abort, answer);
+    } catch (error) {
+      problem = error;
+    }
+    if (this.abort === abort) this.abort = null;
+    if (answer.text) conversation.messages.push({ role: "assistant", content: answer.text });
+    this.#keep(conversation);
+    if (this.conversation !== conversation) return;
+    talk.removeAttribute("aria-busy");
+    this.#busy(false);
+    this.#showAll();
+    if (!problem) showFacts(stats, watch.facts());
+    if (!problem || problem.name === "AbortError") showState(state, "idle", problem ? "stopped" : "done");
+    else this.#failed(problem.message, answer.text);
+  }
+
+  async #read(body, abort, answer) {
     let frame = 0;
     const show = () => {
-      cancelAnimationFrame(frame);
       frame = 0;
-      if (text) this.#show(box, text);
+      if (answer.text) this.#show(answer.box, answer.text);
     };
-    this.abort = new AbortController();
-    this.#busy(true);
-    this.#state("busy", "writing");
     try {
-      for await (const event of stream("/v1/chat/completions", body, { signal: this.abort.signal })) {
+      for await (const event of stream("/v1/chat/completions", body, { signal: abort.signal })) {
         const piece = event.choices[0]?.delta?.content;
-        if (event.usage) watch.sawUsage(event.usage);
+        if (event.usage) answer.watch.sawUsage(event.usage);
         if (!piece) continue;
-        watch.sawText();
-        text += piece;
+        answer.watch.sawText();
+        answer.text += piece;
         frame ||= requestAnimationFrame(show); // pieces come faster than a long answer is laid out
       }
-      show();
-      this.#state("idle", "done");
-      this.onStats(watch.facts());
-    } catch (error) {
-      show();
-      if (error.name === "AbortError") this.#state("idle", "stopped");
-      else this.#failed(box, error.message, text);
     } finally {
-      this.abort = null;
-      this.#busy(false);
+      cancelAnimationFrame(frame);
     }
-    if (text) this.messages.push({ role: "assistant", content: text });
-    else this.messages.pop();
   }
 
-  #failed(box, message, text) {
-    this.#state("error", message);
-    if (!text) box.textContent = message;
-    box.classList.add("failed");
+  #failed(message, text) {
+    showState(this.parts.state, "error", message);
+    if (!text) this.#turn("assistant", message, -1).classList.add("failed");
+  }
+
+  #keep(conversation = this.conversation) {
+    conversation.at = Date.now();
+    if (!conversations.keep(conversation)) {
+      showState(this.parts.state, "error", "the browser's storage is full: delete a conversation to keep this one");
+    }
+    if (conversation === this.conversation) conversations.open(conversation);
+    this.#changed();
+  }
+
+  #changed() {
+    this.parts.title.textContent = conversations.titleOf(this.conversation);
+    this.dispatchEvent(new Event("change"));
   }
 
   #busy(on) {
-    this.stop.hidden = !on;
-    this.send.hidden = on;
-    this.again.hidden = true;
+    this.parts.stop.hidden = !on;
+    this.parts.send.hidden = on;
+    this.parts.again.hidden = on || this.#messages.at(-1)?.role !== "assistant";
   }
 
-  #state(state, message) {
-    this.state.dataset.state = state;
-    this.state.textContent = message;
+  #showAll() {
+    const { talk, empty, title } = this.parts;
+    talk.replaceChildren(...(this.#messages.length ? [] : [empty]));
+    for (const [at, { role, content }] of this.#messages.entries()) this.#turn(role, content, at);
+    title.textContent = conversations.titleOf(this.conversation);
+    this.#busy(Boolean(this.abort));
+    requestAnimationFrame(() => (talk.scrollTop = talk.scrollHeight)); // once it is laid out
   }
 
-  #bubble(role, text) {
-    const row = document.createElement("div");
-    row.className = `turn ${role}`;
-    const who = document.createElement("p");
-    who.className = "who";
-    who.textContent = role === "user" ? "You" : "codling";
-    const box = document.createElement("div");
-    box.className = "said";
-    row.append(who, box);
-    this.talk.append(row);
+  /** One message with its buttons; the box that holds its text. */
+  #turn(role, text, at) {
+    const name = role === "user" ? "You" : "codling";
+    const box = element("div", "said");
+    const row = element("article", `turn ${role}`, { "aria-label": name }, element("p", "who", { "aria-hidden": "true" }, name), box);
+    if (text && at >= 0) row.append(this.#actions(role, text, at, row));
+    this.parts.talk.append(row);
     this.#show(box, text);
     return box;
   }
 
+  #actions(role, text, at, row) {
+    const whose = role === "user" ? "message" : "answer";
+    const copy = copyButton("Copy", () => text, { name: `Copy this ${whose}` });
+    const more = role === "user"
+      ? button("Edit", () => this.#edit(row, text, at), { name: "Edit this message and ask again" })
+      : button("Answer again", () => this.regenerate(at), { name: "Answer this again" });
+    return element("div", "acts", {}, copy, more);
+  }
+
+  /** The message as a field: Enter asks with the new text, Escape leaves it as it was. */
+  #edit(row, text, at) {
+    if (this.abort) return;
+    const field = element("textarea", "", { "aria-label": "Message", rows: Math.min(12, text.split("\n").length + 1) });
+    field.value = text;
+    const send = () => this.#askInstead(at, field.value);
+    const leave = () => {
+      this.#showAll();
+      this.parts.talk.querySelectorAll(".turn")[at]?.querySelector(".acts button:last-child")?.focus();
+    };
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") leave();
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      send();
+    });
+    const acts = element("div", "acts", {}, button("Cancel", leave), button("Ask again", send, { className: "main" }));
+    row.classList.add("editing");
+    row.replaceChildren(field, acts);
+    field.focus();
+  }
+
   #show(box, text) {
-    const near = this.talk.scrollHeight - this.talk.scrollTop - this.talk.clientHeight < 120;
+    const { talk } = this.parts;
+    const near = talk.scrollHeight - talk.scrollTop - talk.clientHeight < 120;
     box.replaceChildren(...render(text, (fence) => codeBlock(fence, this.onInsert)));
-    if (near) this.talk.scrollTop = this.talk.scrollHeight;
+    if (near) talk.scrollTop = talk.scrollHeight;
+  }
+
+  #wire() {
+    const { compose, say, stop, again } = this.parts;
+    compose.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.ask();
+    });
+    say.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        this.ask();
+      } else if (event.key === "ArrowUp" && !say.value) {
+        event.preventDefault();
+        [...this.parts.talk.querySelectorAll(".turn.user .acts button:last-child")].at(-1)?.click();
+      } else if (event.key === "Escape") {
+        this.abort?.abort();
+      }
+    });
+    stop.addEventListener("click", () => {
+      this.abort?.abort();
+      say.focus();
+    });
+    again.addEventListener("click", () => this.regenerate());
   }
 }
 
-function kept() {
-  try {
-    const found = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-    return Array.isArray(found) ? found.filter(({ role, content }) => role && typeof content === "string") : [];
-  } catch {
-    return [];
-  }
+function bodyOf({ options, messages }) {
+  const { system, temperature, top_p, max_tokens, seed } = options;
+  const told = system.trim() ? [{ role: "system", content: system.trim() }] : [];
+  const body = { messages: [...told, ...messages], temperature, top_p };
+  if (max_tokens !== null) body.max_tokens = max_tokens;
+  if (seed !== null) body.seed = seed;
+  return body;
 }
 
 function codeBlock({ language, text }, onInsert) {
-  const figure = document.createElement("figure");
-  const caption = document.createElement("figcaption");
-  caption.textContent = language || "code";
-  const copy = button("Copy", async () => {
-    await navigator.clipboard.writeText(text);
-    copy.textContent = "Copied";
-  });
-  const actions = document.createElement("span");
-  actions.append(copy, button("Insert into editor", () => onInsert(text)));
-  caption.append(actions);
-  const pre = document.createElement("pre");
-  pre.tabIndex = 0;
+  const actions = element("span", "", {}, copyButton("Copy", () => text, { name: "Copy this code" }));
+  actions.append(button("Insert into editor", () => onInsert(text)));
+  const pre = element("pre", "", { tabindex: "0", "aria-label": `Code, ${language || "no language named"}` });
   paint(pre, text, kindOf(language));
-  figure.append(caption, pre);
-  return figure;
-}
-
-function button(label, onClick) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "plain";
-  made.textContent = label;
-  made.addEventListener("click", onClick);
-  return made;
+  return element("figure", "", {}, element("figcaption", "", {}, language || "code", actions), pre);
 }

@@ -19,22 +19,3 @@ export function showFacts(place, facts) {
     }),
   );
 }
-
-/** A button with words on it. */
-export function button(label, onClick, { className = "plain", name } = {}) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = className;
-  made.textContent = label;
-  if (name) made.setAttribute("aria-label", name);
-  made.addEventListener("click", onClick);
-  return made;
-}
-
-/** An element of a class with text in it. */
-export function element(tag, className = "", ...inside) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...inside);
-  return made;
-}
