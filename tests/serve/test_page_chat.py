@@ -33,7 +33,7 @@ Not [this](javascript:alert(1)).
 Done.
 """
 TURNS = [{"role": "user", "content": "Explain."}, {"role": "assistant", "content": SAID}]
-KEPT = {"id": "first", "title": "", "at": 1, "options": {}, "messages": TURNS}
+KEPT = {"id": "first", "title": "", "at": 1, "options": {"max_tokens": 40}, "messages": TURNS}
 KEEP = """kept => {
     localStorage.clear();
     localStorage.setItem("codling.on-pause", "false");
@@ -149,7 +149,6 @@ def test_several_conversations_are_kept_renamed_and_deleted(talk: Any) -> None:
     assert [each["title"] for each in kept(talk)] == ["Sums"]
 
 
-@pytest.mark.slow
 def test_a_message_is_edited_and_answered_again_or_left_as_it_was(talk: Any) -> None:
     talk.locator(".turn.user").hover()
     talk.locator(".turn.user .acts").get_by_text("Edit").click()
@@ -166,7 +165,6 @@ def test_a_message_is_edited_and_answered_again_or_left_as_it_was(talk: Any) -> 
     assert kept(talk)[0]["messages"][0]["content"] == "Explain again <i>"
 
 
-@pytest.mark.slow
 def test_system_prompt_and_sampling_are_sent_and_kept(talk: Any) -> None:
     talk.click("#open-options")
     talk.fill("#system", "Answer in verse.")
