@@ -156,8 +156,8 @@ def main() -> None:
     folder = arguments.work_dir
     folder.mkdir(parents=True, exist_ok=True)
     model = load_model(arguments.model, dtype=torch.float32)
-    save_hf(model, model.config, folder, dtype=torch.float32)
     write_tokenizer(arguments.model, folder)
+    save_hf(model, model.config, folder, dtype=torch.float32)
     rows = list(make_exercises(96, 0, "chat"))
     report(
         cpu=cpu_name(),

@@ -69,7 +69,7 @@ def _make(family: str, random: Random, asking: Asking) -> Exercise:
             calls.append(given)
     asked = ask_function(header, asking)
     if asking == "base":
-        asked["prompt"] = _SHOWN + header
+        asked["prompt"] = _SHOWN + asked["prompt"]
     tests = [f"assert {name}({given}) == _expected({given})" for given in calls]
     return Exercise(
         id=f"{family}/{name}/{word if '{w}' in row['says'] else k}",

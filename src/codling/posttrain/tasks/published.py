@@ -72,11 +72,15 @@ def hide_some(tests: Sequence[str], share: float) -> tuple[tuple[str, ...], tupl
 
 
 def ask_function(header: str, asking: Asking) -> dict[str, Any]:
-    """The prompt for a function that `header` begins, in either way of asking."""
+    """The prompt for a function that `header` begins, in either way of asking.
+
+    A text to be continued ends before the line break: tokenizers join it with the indentation that
+    follows, and a model that finds it alone ends the function there.
+    """
     if asking == "chat":
         content = _COMPLETE.format(header.strip())
         return {"prompt": ({"role": "user", "content": content},), "begin": header}
-    text = header.rstrip() + "\n"
+    text = header.rstrip()
     return {"prompt": text, "begin": text, "stop": PYTHON_STOPS}
 
 

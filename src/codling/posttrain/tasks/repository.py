@@ -17,7 +17,6 @@ from pathlib import Path
 from codling.core.errors import SourceError
 from codling.core.folder_walk import files_below
 from codling.core.foreign_files import read_text
-from codling.grading.extract import PYTHON_STOPS
 from codling.posttrain.tasks.exercise import Exercise, RepositoryModule
 from codling.posttrain.tasks.published import Asking, ask_function, hide_some
 
@@ -98,7 +97,7 @@ def _exercises(  # noqa: PLR0913 -- a function's place, and what is asked about 
     asked = ask_function(header, asking)
     if asking == "base":
         cut = shown[shown.find("\n") + 1 :] if len(shown) < len(before) else shown
-        asked = {"prompt": cut + header, "begin": header, "stop": PYTHON_STOPS}
+        asked = {**asked, "prompt": f"{cut}{asked['prompt']}"}
     for number, source in enumerate(dict.fromkeys(test.source for test in tests)):
         calls = [test.call for test in tests if test.source == source]
         visible, hidden = hide_some(calls, hidden_share if len(calls) > 1 else 0.0)

@@ -73,7 +73,7 @@ class TasksConfig(Ranged):
             raise ConfigError("sources is empty; name a file or a folder, or give --made-up 200")
 
 
-@stage(KIND, version=2)
+@stage(KIND, version=3)
 def tasks(config: TasksConfig) -> Work:
     """Prompts with tests, from published rows or from your own repository's unit tests.
 
