@@ -1,4 +1,4 @@
-"""Where a text to be continued ends: before the line break that tokenizers join with what follows."""
+"""A text to be continued ends before the line break that tokenizers join with what follows."""
 
 from codling.posttrain.tasks.families import make_exercises
 from codling.posttrain.tasks.programs import answer_code
