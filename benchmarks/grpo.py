@@ -14,14 +14,13 @@ Not here: whether the losses are the same (tests/posttrain/test_grpo_trl.py).
 
 import argparse
 import statistics
-import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import cpu_name, report
+from measuring import cpu_name, now, report, since
 
 from codling import __version__
 from codling.checkpoint.load import load_model
@@ -39,6 +38,10 @@ from codling.posttrain.tasks.families import make_exercises
 def worth(text: str) -> float:
     """A reward that hardly any two answers share, so that every group has a contrast."""
     return (len(text) % 17) / 17
+
+
+Step = tuple[float, float, float]
+"""Seconds by the clock and of processor time, which stands a busy machine; answers' mean length."""
 
 
 class Lengths:
@@ -74,41 +77,42 @@ class Ours:
         self._metrics = out / METRICS
         self._logs = [MetricsLog(out / name) for name in (METRICS, ROLLOUTS, "heldout.jsonl")]
 
-    def step(self) -> tuple[float, float]:
-        """Seconds, and the answers' mean length."""
-        began = time.monotonic()
+    def step(self) -> Step:
+        """One step of GRPO."""
+        began = now()
         self._loop._one_step(*self._logs)
-        seconds = time.monotonic() - began
+        seconds = since(began, now())
         *_, row = read_json_lines(self._metrics)
-        return seconds, row["mean_length"]
+        return *seconds, row["mean_length"]
 
 
 def run_in_turns(
     arguments: argparse.Namespace, folder: Path, rows: list[Any], ours: Ours
-) -> dict[str, list[tuple[float, float]]]:
-    """Seconds and mean length of every step, by side."""
+) -> dict[str, list[Step]]:
+    """Every step, by side."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    found: dict[str, list[tuple[float, float]]] = {"TRL": [], "codling": []}
+    found: dict[str, list[Step]] = {"TRL": [], "codling": []}
     lengths: list[float] = []
 
     class Turns(TrainerCallback):  # type: ignore[misc]
         """After each of TRL's steps comes one of ours."""
 
-        began = 0.0
+        began = (0.0, 0.0)
 
         def on_train_begin(self, *_: object, **__: object) -> None:
-            self.began = time.monotonic()
+            self.began = now()
 
         def on_step_end(self, *_: object, **__: object) -> None:
-            found["TRL"].append((time.monotonic() - self.began, statistics.fmean(lengths)))
+            found["TRL"].append((*since(self.began, now()), statistics.fmean(lengths)))
             lengths.clear()
             found["codling"].append(ours.step())
             for side, steps in found.items():
-                report(side=side, seconds=round(steps[-1][0], 2), length=round(steps[-1][1], 1))
-            self.began = time.monotonic()
+                clock, processor, length = (round(value, 2) for value in steps[-1])
+                report(side=side, seconds=clock, processor_seconds=processor, length=length)
+            self.began = now()
 
     def reward(completions: list[Any], completion_ids: list[Any], **_: object) -> list[float]:
         lengths.extend(len(ids) for ids in completion_ids)
@@ -166,20 +170,15 @@ def main() -> None:
         **{name: version(name) for name in ("torch", "transformers", "trl")},
     )
     found = run_in_turns(arguments, folder, rows, Ours(arguments, folder, rows))
-    rates = {
-        side: [arguments.answers / seconds for seconds, _ in steps] for side, steps in found.items()
-    }
-    for side, steps in found.items():
-        report(
-            side=side,
-            samples_per_second=round(statistics.median(rates[side]), 3),
-            spread=[round(value, 3) for value in (min(rates[side]), max(rates[side]))],
-            mean_length=round(statistics.fmean(length for _, length in steps), 1),
-        )
-    ratios = [ours / theirs for ours, theirs in zip(rates["codling"], rates["TRL"], strict=True)]
-    report(
-        times_trl=round(statistics.median(ratios), 2), by_turn=[round(each, 2) for each in ratios]
-    )
+    for kind, name in enumerate(("clock", "processor")):
+        rates = {
+            side: [arguments.answers / step[kind] for step in steps]
+            for side, steps in found.items()
+        }
+        pairs = zip(rates["codling"], rates["TRL"], strict=True)
+        by_turn = [round(ours / theirs, 2) for ours, theirs in pairs]
+        medians = {side: round(statistics.median(each), 3) for side, each in rates.items()}
+        report(by=name, samples_per_second=medians, times_trl=by_turn)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def test_functions_that_unit_tests_name_are_exercises(tmp_path: Path) -> None:
     assert price.module.path == "shop/prices.py"
     assert "return n * RATE" not in json.dumps(to_row(price)["module"])
     assert not [name for name in price.module.files if "test" in name]
-    assert str(price.prompt).endswith('    """The price of n."""\n')
+    assert str(price.prompt).endswith('    """The price of n."""')
 
 
 def test_tests_with_parameters_are_no_tests_that_can_run() -> None:
