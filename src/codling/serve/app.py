@@ -19,6 +19,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from codling import __version__
 from codling.checkpoint.hub import has_model
 from codling.core.errors import CheckpointError, ConfigError
+from codling.core.heap import trim_heap
 from codling.serve.backend import Backend, LocalBackend
 from codling.serve.config import ServeConfig
 from codling.serve.errors import install_error_handlers
@@ -137,6 +138,7 @@ def _load(config: ServeConfig) -> Backend:
         adapter=config.adapter,
         speculate=config.speculate,
     )
+    trim_heap()
     if config.warm:
         from codling.engine.warm import warm_up
 
