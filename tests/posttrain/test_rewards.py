@@ -11,6 +11,7 @@ from codling.posttrain.rewards import Assessment, Assessor, RewardConfig, Said, 
 from codling.posttrain.tasks.exercise import Exercise, RepositoryModule
 from codling.posttrain.tasks.families import make_exercises
 from codling.posttrain.tasks.programs import answer_code
+from codling.sandbox.box import Box
 from posttrain.hacks import hack_answers
 
 TWICE = Exercise(
@@ -169,3 +170,20 @@ def test_no_reward_without_passing_tests_in_a_thousand_adversarial_answers(
     assessor: Assessor,
 ) -> None:
     assert earned(assessor, 1_000) == []
+
+
+@pytest.mark.long
+def test_a_sandbox_that_dies_mid_run_starts_again_and_judges(
+    assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths, real = iter(range(1)), Box._receive
+
+    def die_first(self: Box, seconds: float) -> object:
+        if next(deaths, None) is not None:
+            self.kill()
+        return real(self, seconds)
+
+    monkeypatch.setattr(Box, "_receive", die_first)
+    (made,) = assessor.assess([Said(TWICE, RIGHT)])
+    assert (made.grade, reward(made, RewardConfig())) == ("passed", 1.0)
+    assert next(deaths, None) is None
