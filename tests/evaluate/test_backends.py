@@ -110,6 +110,10 @@ def test_closing_ends_what_is_being_asked(model):
 def test_a_prompt_that_is_too_long_says_which_setting_to_raise(engine):
     with pytest.raises(RequestError, match=r"at most 512 .* --max-length"):
         engine.answer(Prompt(text="x " * 600), Sampling(max_tokens=5), None)
+    with pytest.raises(RequestError, match=r"at most 512 .* --max-length"):
+        engine.check(Prompt(text="x " * 600), Sampling(max_tokens=5))
+    with pytest.raises(RequestError, match=r"at most 512 .* --max-length"):
+        engine.check(Prompt(text="x", options=("y", "x " * 600)), Sampling(max_tokens=5))
 
 
 def test_the_likeliest_option_has_the_highest_sum_of_log_probabilities(engine):

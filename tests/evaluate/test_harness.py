@@ -44,6 +44,9 @@ class Table:
     def __init__(self, *texts: str) -> None:
         self.texts, self.n_asked = texts, 0
 
+    def check(self, prompt: Prompt, sampling: Sampling) -> None:
+        pass
+
     def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:  # noqa: ARG002
         self.n_asked += 1
         names = ("twice", "next_one", "square")
@@ -75,6 +78,19 @@ def with_table(monkeypatch, *texts: str) -> Table:
     table = Table(*texts)
     monkeypatch.setattr(benchmark, "open_backend", lambda _: table)
     return table
+
+
+def test_a_prompt_without_room_ends_the_run_before_the_first_is_asked(config, monkeypatch):
+    table = with_table(monkeypatch, "return 2 * x", "return x + 1", "return x * x")
+
+    def check(prompt: Prompt, sampling: Sampling) -> None:  # noqa: ARG001
+        if "square" in (prompt.text or ""):
+            raise RequestError("no room")
+
+    monkeypatch.setattr(table, "check", check)
+    with pytest.raises(RequestError, match="no room"):
+        evaluate(config)
+    assert table.n_asked == 0
 
 
 def test_answers_are_judged_and_failures_keep_their_reason(config, monkeypatch):

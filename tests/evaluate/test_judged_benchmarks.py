@@ -48,6 +48,9 @@ class Says:
         self.text = text
         self.asked: list[tuple[Prompt, Sampling, int | None]] = []
 
+    def check(self, prompt: Prompt, sampling: Sampling) -> None:
+        pass
+
     def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:
         self.asked.append((prompt, sampling, seed))
         return Answer(text=f"{self.text} {len(prompt.messages or ()) // 2 + 1}", finish="stop")

@@ -30,6 +30,9 @@ class Says:
     def __init__(self, text: str) -> None:
         self.text = text
 
+    def check(self, prompt: Prompt, sampling: Sampling) -> None:
+        pass
+
     def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:  # noqa: ARG002
         return Answer(text=self.text, finish="stop", n_tokens=1)
 

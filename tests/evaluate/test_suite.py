@@ -23,6 +23,9 @@ class SaysA:
 
     identity = "a"
 
+    def check(self, prompt: Prompt, sampling: Sampling) -> None:
+        pass
+
     def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:  # noqa: ARG002
         return Answer(text=prompt.options[0] if prompt.options else "A", finish="stop")
 

@@ -56,6 +56,9 @@ class AnswerBackend(Protocol):
         """Names the model exactly: part of every stored answer's key."""
         ...
 
+    def check(self, prompt: Prompt, sampling: Sampling) -> None:
+        """RequestError for a prompt that cannot be answered: told before the first is asked."""
+
     def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:
         """One answer; `seed` None is greedy."""
         ...
@@ -109,7 +112,7 @@ class EngineBackend:
             adapter=config.adapter,
             precision=config.precision,
             max_streams=config.concurrency,
-            max_length=config.max_length,
+            max_length=config.max_length or None,
         )
         return cls(engine, f"{identity} {config.precision}", config)
 
@@ -117,6 +120,14 @@ class EngineBackend:
     def identity(self) -> str:
         """Content hash of the checkpoint, and the precision."""
         return self._identity
+
+    def check(self, prompt: Prompt, sampling: Sampling) -> None:
+        """RequestError for a prompt that the model, or --max-length, has no room for."""
+        if prompt.options:
+            whole = (prompt.text or "") + max(prompt.options, key=len)
+            self._check_length(len(self._engine.complete_prompt(whole)))
+        else:
+            self._check_length(len(self._ids(prompt, sampling)[0]) + 1)
 
     def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:
         """Generate, or choose among options by log-likelihood."""
@@ -133,11 +144,7 @@ class EngineBackend:
             seed=seed,
         )
         ids, mode = self._ids(prompt, sampling)
-        if len(ids) >= self._engine.max_length:
-            raise RequestError(
-                f"a prompt has {len(ids)} tokens, but prompt and answer may have at most "
-                f"{self._engine.max_length} here: raise --max-length"
-            )
+        self._check_length(len(ids) + 1)
         parts = list(self._engine.submit(ids, params, mode=mode))
         return Answer(
             text="".join(part.text for part in parts),
@@ -149,6 +156,14 @@ class EngineBackend:
     def close(self) -> None:
         """Stop the engine's thread."""
         self._engine.close()
+
+    def _check_length(self, n_tokens: int) -> None:
+        if n_tokens > self._engine.max_length:
+            raise RequestError(
+                f"a prompt and the beginning of its answer take {n_tokens} tokens, but may have at "
+                f"most {self._engine.max_length} here: raise --max-length, or choose a model with "
+                "a longer context"
+            )
 
     def _ids(self, prompt: Prompt, sampling: Sampling) -> tuple[list[int], str]:
         if prompt.messages is not None:
@@ -195,6 +210,9 @@ class ApiBackend:
     def identity(self) -> str:
         """Address and model name: only its owner knows what a server runs."""
         return f"{self._config.api} {self._config.api_model}"
+
+    def check(self, prompt: Prompt, sampling: Sampling) -> None:
+        """Nothing: only the server knows its model's context."""
 
     def answer(self, prompt: Prompt, sampling: Sampling, seed: int | None) -> Answer:
         """One request; busy servers are retried with exponential backoff."""

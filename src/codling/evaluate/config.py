@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from codling.core.ranges import (
-    Context,
+    MAX_CONTEXT,
     Count,
     CountFromZero,
     PositiveShare,
+    Range,
     Ranged,
     SecondsFromZero,
     Seed,
@@ -98,8 +99,9 @@ class BenchmarkConfig(Ranged):
     """Seed of the sampling and of the confidence intervals."""
     max_tokens: CountFromZero = 0
     """Tokens per answer at most; 0 takes the benchmark's own number."""
-    max_length: Context = aside(4096)
-    """Tokens of prompt and answer together in our own engine."""
+    max_length: Annotated[int, Range(0, MAX_CONTEXT, why="tokens")] = aside(0)
+    """Tokens of prompt and answer together in our own engine; 0 takes the model's own, as far as
+    the memory allows."""
     precision: Precision = "auto"
     """Number type of our own engine (see `codling serve`)."""
     limit: CountFromZero = 0

@@ -85,6 +85,8 @@ def answer_prompts(  # noqa: PLR0913 - the parts of a run
         for sample, prompt in zip(samples, prompts, strict=True)
     ]
     waiting = [i for i, key in enumerate(keys) if key not in rows]
+    for i in waiting:  # before hours of answers, not after them
+        backend.check(prompts[i], _sampling(task, samples[i].problem, config))
 
     def ask(i: int) -> Answer:
         sampling = _sampling(task, samples[i].problem, config)
