@@ -24,6 +24,7 @@ PARSES_JSON = {
     "sandbox/box.py": "the wire to the sandbox, bounded by the length before each message",
     "sandbox/inside/server.py": "the other end of that wire",
     "sandbox/interpreter.py": "what our own question printed",
+    "train/shared_state.py": "the training state that processes which share a model wrote",
     "train/state.py": "the training state that this program wrote",
 }
 """Modules that call json's parser themselves, and why."""

@@ -43,7 +43,8 @@ class LikesLetters:
     def assess(self, answers: Sequence[Said], *, hidden: bool = False) -> list[Assessment]:  # noqa: ARG002
         self.n_asked += 1
         grades = ["passed" if "a" <= each.text[:1] <= "z" else "failed" for each in answers]
-        return [Assessment(grade=grade) for grade in grades]  # type: ignore[arg-type]
+        shares = [float(grade == "passed") for grade in grades]
+        return [Assessment(grade=g, share=s) for g, s in zip(grades, shares, strict=True)]  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -1,14 +1,19 @@
 """The whole chain from a base to GRPO in one command, small: what it makes, says, and skips."""
 
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from codling.checkpoint.store import save_hf
 from codling.core.errors import SourceError
 from codling.core.files import read_json_lines, write_json_lines
+from codling.model.transformer import Transformer
 from codling.pipeline import GrowConfig, grow
 from codling.posttrain import grpo as grpo_stage
 from codling.posttrain import score_tasks as score_tasks_stage
@@ -16,13 +21,14 @@ from codling.posttrain.learning_report import LearningReportConfig, learning_rep
 from codling.posttrain.tasks import tasks as tasks_stage
 from codling.posttrain.tasks.exercise import Exercise, is_held_out, read_exercises
 from posttrain.test_grpo import LikesLetters
+from posttrain.tiny_base import SHAPE
 
 TOY = """
 [tasks]
 ask = "chat"
 made_up = 30
 [dialogues]
-context = 224
+context = 700
 template = "coder-v1"
 heldout_share = 0.1
 [tune]
@@ -37,19 +43,21 @@ threads = 1
 [grpo]
 rank = 2
 alpha = 4.0
-num_generations = 4
-batch_size = 4
+num_generations = 8
+batch_size = 8
 accumulate = 2
 max_completion_length = 4
-max_steps = 2
+max_steps = 4
 n_heldout_answers = 2
 max_heldout = 4
 n_heldout_evals = 1
 threads = 1
+[score_tasks]
+template = "coder-v1"
 [reward_model]
 rank = 2
 alpha = 4.0
-context = 256
+context = 1000
 max_steps = 2
 compile = false
 threads = 1
@@ -64,12 +72,17 @@ def keep_all(_executor: object, exercises: Sequence[Exercise], *_: object) -> li
 def test_one_command_goes_from_a_base_to_grpo_and_again_does_nothing(
     base_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    base = tmp_path / "base"  # whose tokenizer, which knows few words, makes long prompts
+    shape = replace(SHAPE, max_position=1024)
+    save_hf(Transformer(shape, torch.Generator().manual_seed(3)), shape, base)
+    for path in base_dir.glob("tokenizer*.json"):
+        shutil.copyfile(path, base / path.name)
     for stage in (grpo_stage, score_tasks_stage):
         monkeypatch.setattr(stage, "Assessor", LikesLetters)
     monkeypatch.setattr(tasks_stage, "_keep", keep_all)
     recipe = tmp_path / "toy.toml"
     recipe.write_text(TOY)
-    settings: dict[str, Any] = {"recipe": recipe, "base": str(base_dir), "workers": 1}
+    settings: dict[str, Any] = {"recipe": recipe, "base": str(base), "workers": 1}
     config = GrowConfig(run_dir=tmp_path / "run", **settings)
     said = grow(config)
     scores = read_scores(tmp_path / "run")

@@ -107,6 +107,15 @@ def learn(base_dir: Path, folder: Path, tasks_file: Path, **changes: Any) -> Any
     return reward_model(RewardModelConfig(**(settings | changes)))
 
 
+def test_beside_a_base_in_bf16_its_accuracy_is_told_too(
+    base_dir: Path,
+    rows: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    made = learn(base_dir, tmp_path, rows, precision="bf16", max_steps=1)
+    assert 0.0 <= made.counts["accuracy"] <= 1.0
+
+
 @pytest.mark.parametrize("mode", [pytest.param("lora", marks=pytest.mark.long), "full"])
 def test_it_ranks_answers_to_prompts_it_has_not_seen(
     base_dir: Path,

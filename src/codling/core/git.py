@@ -9,7 +9,8 @@ packs and loose objects that are ordinary files. What is not linked cannot take 
 info/attributes, hooks, alternates, grafts, replaced objects, remotes. Refs are read by
 git_place.py. Git gets an environment of its own, never prompts, and has limits of time and memory.
 
-Only `list_untracked` lets git look at the work tree (for .gitignore). Files are hashed here.
+Only `list_untracked` lets git look at the work tree (for .gitignore), and `apply_patch` writes,
+where no repository is. Files are hashed here.
 Not here: what is made of it (corpus/sources/git.py, corpus/sources/history.py, artifact.py).
 """
 
@@ -344,6 +345,24 @@ def open_git(place: GitPlace) -> Iterator[Git]:
     with private_dir("codling-git-") as private:
         _fill(private, place)
         yield Git(place, private)
+
+
+def apply_patch(folder: Path, patch: bytes) -> bool:
+    """Change the files of a folder, which is no repository, by a unified diff; whether it fits."""
+    with private_dir("codling-git-") as private:
+        try:
+            done = subprocess.run(
+                [_program(), "apply", "--whitespace=nowarn", "-"],
+                input=patch,
+                cwd=folder,
+                capture_output=True,
+                check=False,
+                timeout=WALK_SECONDS,
+                env=_environment(private, None) | {"GIT_DIR": os.devnull},
+            )
+        except subprocess.TimeoutExpired:
+            return False
+    return done.returncode == 0
 
 
 def _fill(private: Path, place: GitPlace) -> None:

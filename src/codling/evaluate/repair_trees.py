@@ -9,10 +9,7 @@ Only tests that are functions of modules (names without "::": sympy's) run; fixt
 ids do not. Not here: prompts and the official harness's files (tasks/swe_bench.py).
 """
 
-import json
-import os
 import re
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -22,6 +19,8 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.core.foreign_files import read_text
+from codling.core.foreign_json import parse
+from codling.core.git import apply_patch
 from codling.evaluate.task import Verdict
 from codling.sandbox.executor import Program
 
@@ -90,7 +89,7 @@ def test_names(row: Mapping[str, Any]) -> list[str]:
     names: list[str] = []
     for kind in ("FAIL_TO_PASS", "PASS_TO_PASS"):
         listed = row[kind]
-        names += json.loads(listed) if isinstance(listed, str) else listed
+        names += parse(listed, kind) if isinstance(listed, str) else listed
     return list(dict.fromkeys(names))
 
 
@@ -115,14 +114,8 @@ def apply_patches(tree: Mapping[str, str], patches: list[str]) -> dict[str, str]
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(tree[name], newline="")
-        for patch in patches:
-            done = subprocess.run(
-                ["git", "apply", "--whitespace=nowarn", "-"],
-                input=patch.encode(), cwd=root, capture_output=True, check=False,
-                env={**os.environ, "GIT_DIR": os.devnull},
-            )  # fmt: skip
-            if done.returncode != 0:
-                return None
+        if not all(apply_patch(root, patch.encode()) for patch in patches):
+            return None
         paths = {name: root / name for name in names if ".." not in Path(name).parts}
         # A link that a patch has made leads out of the folder: it is no text of the project.
         return {

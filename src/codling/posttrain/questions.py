@@ -37,9 +37,14 @@ class Posed:
         return Ask(prompt_ids=self.prompt_ids, stop=exercise.stop, seed=seed, is_chat=is_chat)
 
 
-def encode(exercises: Iterable[Exercise], tokenizer: Tokenizer, room: int) -> Iterable[Posed]:
-    """The exercises whose prompts have `room` tokens at most; how many are left out is said."""
-    chat = ChatFormat(tokenizer)
+def encode(
+    exercises: Iterable[Exercise], tokenizer: Tokenizer, room: int, template: str | None = None
+) -> Iterable[Posed]:
+    """The exercises whose prompts have `room` tokens at most; how many are left out is said.
+
+    `template`: the chat template; by default the model's own.
+    """
+    chat = ChatFormat(tokenizer, template)
     n_long = 0
     for exercise in exercises:
         ids = encode_prompt(exercise, tokenizer, chat)

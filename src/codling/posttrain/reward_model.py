@@ -242,6 +242,7 @@ def reward_model(config: RewardModelConfig) -> Work:
     summary = trainer.run()
     _publish(draft, model, config, path, tokenizer.fim_mode)
     draft.counts |= {"pairs": len(train), "heldout_pairs": len(heldout)} | asdict(summary)
+    model.to(torch.bfloat16 if config.precision == "bf16" else torch.float32)  # trained weights too
     draft.counts |= measure_accuracy(model, heldout)
 
 

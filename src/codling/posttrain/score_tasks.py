@@ -60,6 +60,8 @@ class ScoreTasksConfig(Ranged):
     """Artefact of kind "tasks" (codling data tasks), or a file of such rows."""
     out_dir: Path = aside(Path("runs/task-scores"))
     """Where the scores go."""
+    template: str | None = None
+    """The chat template; by default the model's own."""
     heldout_share: PositiveShare = 0.2
     """Share of the groups of prompts that are asked: those that grpo holds out; 1: all."""
     n_heldout_answers: Batch = 4
@@ -108,7 +110,7 @@ def score_tasks(config: ScoreTasksConfig) -> Work:
         inputs.append(adapter_input(config.adapter))
     draft = yield inputs
     room = shape.max_position - config.max_completion_length
-    posed = list(encode(read_exercises(config.tasks_dir), tokenizer, room))
+    posed = list(encode(read_exercises(config.tasks_dir), tokenizer, room, config.template))
     asked = hold_out(posed, config.heldout_share, config.seed)[1][: config.max_heldout]
     if not asked:
         raise SourceError(
