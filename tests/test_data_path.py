@@ -52,7 +52,7 @@ def test_every_station_removes_its_file_and_the_trace_says_which(calm: Path) -> 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_any_number_of_workers_gives_the_same_bytes(
     calm: Path, source: Path, tmp_path: Path, workers: int
 ) -> None:
@@ -60,8 +60,8 @@ def test_any_number_of_workers_gives_the_same_bytes(
     assert contents(tmp_path / "run") == contents(calm)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("n_kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_kills", [2, 10])
 def test_a_path_killed_again_and_again_ends_like_a_calm_one(
     calm: Path, source: Path, tmp_path: Path, n_kills: int
 ) -> None:

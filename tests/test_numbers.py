@@ -158,7 +158,7 @@ def refusal(config: type, given: dict[str, Any]) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("value", ["-1", "1e400", "9" * 30])
+@pytest.mark.parametrize("value", ["-1", pytest.param("1e400", marks=pytest.mark.slow), "9" * 30])
 @pytest.mark.parametrize("verb", [v for v in VERBS if numbers_of(v)], ids=lambda v: v.name)
 def test_a_number_that_makes_no_sense_is_one_line_that_names_the_flag(
     verb: Verb, value: str, stages: list[object], capsys: pytest.CaptureFixture[str]

@@ -159,7 +159,7 @@ adapt(pickle.load(sys.stdin.buffer))
     ("number", "mode"),
     [
         pytest.param(signal.SIGKILL, "lora", id="kill-lora"),
-        pytest.param(signal.SIGTERM, "full", id="term-full"),
+        pytest.param(signal.SIGTERM, "full", id="term-full", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "lora", id="term-lora", marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, "full", id="kill-full", marks=pytest.mark.slow),
     ],

@@ -22,6 +22,7 @@ def run(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_scripts_say_what_they_take(name: str, tmp_path: Path) -> None:
     done = run(tmp_path, str(TOOLS / f"{name}.py"), "--help")
