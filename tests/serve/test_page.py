@@ -12,7 +12,7 @@ from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig
-from serve.page_driver import value, write
+from serve.page_driver import open_page, value, write
 from serve.tiny_server import Running, Servers, wait_until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -40,18 +40,9 @@ def browser() -> Iterator[object]:
 @pytest.fixture(scope="module")
 def opened(browser, server: Running):
     """The page, opened once; it asks only when told to."""
-    context = browser.new_context(viewport={"width": 1100, "height": 700})
-    context.set_default_timeout(600_000)
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    page.add_init_script("localStorage.setItem('codling.on-pause', 'false')")
-    page.goto(server.url)
-    expect(page.locator("#dot")).to_have_attribute("data-state", "up")
-    yield page
-    context.close()
-    assert problems == []
+    with open_page(browser, server.url, width=1100, height=700, asks=False) as page:
+        expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+        yield page
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve.page_driver import value
+from serve.page_driver import open_page, value
 from serve.test_page import browser  # noqa: F401 -- the fixture
 from serve.tiny_server import Running
 
@@ -44,16 +44,8 @@ KEEP = """kept => {
 
 @pytest.fixture(scope="module")
 def window(browser: Any, server: Running) -> Iterator[Any]:  # noqa: F811 -- the fixture
-    context = browser.new_context(viewport={"width": 1000, "height": 800})
-    context.set_default_timeout(600_000)
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    page.goto(f"{server.url}/#chat")
-    yield page
-    context.close()
-    assert problems == []
+    with open_page(browser, f"{server.url}/#chat", width=1000, height=800, asks=True) as page:
+        yield page
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from codling.engine.text import TextEngine
 from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig
 from git_repositories import repository
-from serve.page_driver import value, write
+from serve.page_driver import open_page, value, write
 from serve.test_page import browser  # noqa: F401 -- the fixture
 from serve.tiny_server import Servers
 
@@ -48,19 +48,10 @@ def opened(
     live = LiveRepository(root, engine.tokenizer)
     config = ServeConfig(model=Path("tiny"), repo=root)
     following = servers.start(LocalBackend(engine, repository=live), config)
-    context = browser.new_context(viewport={"width": 1300, "height": 800})
-    context.set_default_timeout(600_000)
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    page.add_init_script("localStorage.setItem('codling.on-pause', 'false')")
-    page.goto(following.url)
-    page.click("#tab-repository")
-    expect(page.locator("#tree [role=treeitem]").first).to_be_visible()
-    yield page
-    context.close()
-    assert problems == []
+    with open_page(browser, following.url, width=1300, height=800, asks=False) as page:
+        page.click("#tab-repository")
+        expect(page.locator("#tree [role=treeitem]").first).to_be_visible()
+        yield page
 
 
 def open_file(page: Any, path: str) -> None:

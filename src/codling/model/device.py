@@ -9,6 +9,9 @@ import torch
 
 from codling.core.errors import ConfigError
 
+PRODUCT_TYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+"""Types of the matrix products, by the settings' word `precision`."""
+
 
 def choose_device(name: str) -> torch.device:
     """The device that a config's "auto", "cpu" or "cuda" means; ConfigError if it is not there."""

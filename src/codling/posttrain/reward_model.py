@@ -40,6 +40,7 @@ from codling.core.ranges import Context, Count, ProperShare, Range, Strength
 from codling.core.recipe import aside, length
 from codling.core.stage import Work, stage
 from codling.grading.pass_at_k import wilson
+from codling.model.device import PRODUCT_TYPES
 from codling.model.transformer import Transformer
 from codling.posttrain.answer_rows import Lesson, arrange, lay_out
 from codling.posttrain.config import PosttrainConfig, count_steps
@@ -242,7 +243,7 @@ def reward_model(config: RewardModelConfig) -> Work:
     summary = trainer.run()
     _publish(draft, model, config, path, tokenizer.fim_mode)
     draft.counts |= {"pairs": len(train), "heldout_pairs": len(heldout)} | asdict(summary)
-    model.to(torch.bfloat16 if config.precision == "bf16" else torch.float32)  # trained weights too
+    model.to(PRODUCT_TYPES[config.precision])  # trained weights too
     draft.counts |= measure_accuracy(model, heldout)
 
 

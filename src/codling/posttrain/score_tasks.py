@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
-
 from codling.checkpoint.adapter import adapter_input
 from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_config, load_model
@@ -34,7 +32,7 @@ from codling.core.ranges import (
 )
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
-from codling.model.device import choose_device
+from codling.model.device import PRODUCT_TYPES, choose_device
 from codling.posttrain.gains import HELDOUT, rate_of, read_curve
 from codling.posttrain.questions import Posed, encode, hold_out, measure
 from codling.posttrain.rewards import Assessor, RewardConfig
@@ -135,7 +133,7 @@ def _open_sampler(
     config: ScoreTasksConfig, path: Path, tokenizer: Tokenizer, asked: Sequence[Posed]
 ) -> tuple[Sampler, Drawing]:
     set_threads(config.threads)
-    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    dtype = PRODUCT_TYPES[config.precision]
     model = load_model(path, dtype=dtype, adapter=config.adapter).to(choose_device(config.device))
     longest = max(len(each.prompt_ids) for each in asked)
     sampler = Sampler(
