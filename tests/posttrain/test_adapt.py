@@ -197,9 +197,9 @@ def test_the_plan_counts_what_is_trained(adapt_config: Config) -> None:
 @pytest.mark.parametrize(
     ("changes", "gib", "message"),
     [
-        ({"batch_size": 64}, 5.0, "--recompute would fit"),
+        ({"batch_size": 64}, 11.0, "--recompute would fit"),
         ({"batch_size": 64, "recompute": True}, 0.9, "--batch-size"),
-        ({"batch_size": 1}, 0.4, "--context 512 would fit"),
+        ({"batch_size": 1}, 0.5, "--context 512 would fit"),
         ({"batch_size": 1}, 0.2, "a base of about 0M parameters would fit"),
     ],
 )

@@ -56,6 +56,9 @@ def large_base(base_dir: Path, tmp_path: Path) -> Path:
         ("lora", "fp32", False, False),
         ("full", "bf16", False, False),
         ("lora", "fp32", False, True),
+        ("lora", "fp32", True, True),
+        ("lora", "bf16", True, True),
+        ("lora", "bf16", False, True),
     ],
 )
 def test_the_peak_of_a_run_is_within_fifteen_percent_of_its_plan(

@@ -29,10 +29,13 @@ _LOADED_BYTES = 28
 _WHOLE_BYTES = 12
 """Per number of the embedding, which is whole on every process while it is used and when it is read
 (fp32, and in the type of the products with its gradient); blocks are whole one at a time."""
-_FIXED_BYTES, _COMPILER_BYTES = 350_000_000, 150_000_000
+_FIXED_BYTES, _COMPILER_BYTES = 450_000_000, 150_000_000
 """The program and its libraries; what torch.compile loads besides."""
 _HOLES, _EAGER_HOLES = 1.15, {"bf16": 1.9, "fp32": 2.25}
 """Memory taken per byte of states: uncompiled, large temporaries leave holes between them."""
+_AGAIN, _EAGER_AGAIN = {"bf16": 2.7, "fp32": 0.6}, {"bf16": 4.7, "fp32": 1.1}
+"""The same with states computed again: in bf16 per byte of one layer's. In fp32 per byte of every
+layer's: glibc hands the blocks that one layer freed to the next one only in part."""
 _LOGIT_BYTES = 16
 _GIB = 2**30
 
@@ -81,15 +84,12 @@ def plan(
     n_tokens = max(1, config.batch_size // share.n_ranks) * context
     compiles = config.compile and has_compiler(choose_device(config.device))
     fixed = _FIXED_BYTES + (_COMPILER_BYTES if compiles else 0)
-    states = n_tokens * _kept_bytes(shape, config, _state_bytes(shape, config, context, compiles))
+    states = n_tokens * _kept_bytes(shape, config, context, compiles)
     return MemoryPlan(
         n_parameters=total,
         n_trained=trained,
         n_fixed=fixed,
-        n_bytes=fixed
-        + weights
-        + int((_HOLES if compiles else _EAGER_HOLES[config.precision]) * states)
-        + _head_bytes(shape, n_tokens, config.mode),
+        n_bytes=fixed + weights + int(states) + _head_bytes(shape, n_tokens, config.mode),
     )
 
 
@@ -138,12 +138,18 @@ def _what_fits(
     return f"a base of about {n_fitting / 1e6:,.0f}M parameters would fit"
 
 
-def _kept_bytes(shape: ModelConfig, config: PosttrainConfig, of_one_layer: int) -> int:
-    """What one token leaves in all layers; recomputed: the input of each, and all of one."""
+def _kept_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, compiles: bool) -> float:
+    """What one token leaves in all layers, holes included; recomputed: the input of each, and what
+    stands of the layers that are computed again."""
+    of_one_layer = _state_bytes(shape, config, context, compiles)
     if not config.recompute:
-        return shape.n_layers * of_one_layer
-    size = 2 if config.precision == "bf16" else 4
-    return shape.n_layers * size * shape.hidden_size + of_one_layer
+        holes = _HOLES if compiles else _EAGER_HOLES[config.precision]
+        return holes * shape.n_layers * of_one_layer
+    is_short = config.precision == "bf16"
+    inputs = shape.n_layers * (2 if is_short else 4) * shape.hidden_size
+    n_standing = 1 if is_short else shape.n_layers
+    again = (_AGAIN if compiles else _EAGER_AGAIN)[config.precision]
+    return again * (inputs + n_standing * of_one_layer)
 
 
 def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, compiles: bool) -> int:
