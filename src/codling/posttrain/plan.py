@@ -142,14 +142,15 @@ def _kept_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, compi
     """What one token leaves in all layers, holes included; recomputed: the input of each, and what
     stands of the layers that are computed again."""
     of_one_layer = _state_bytes(shape, config, context, compiles)
+    holes = _HOLES if compiles else _EAGER_HOLES[config.precision]
+    kept = holes * shape.n_layers * of_one_layer
     if not config.recompute:
-        holes = _HOLES if compiles else _EAGER_HOLES[config.precision]
-        return holes * shape.n_layers * of_one_layer
+        return kept
     is_short = config.precision == "bf16"
     inputs = shape.n_layers * (2 if is_short else 4) * shape.hidden_size
     n_standing = 1 if is_short else shape.n_layers
     again = (_AGAIN if compiles else _EAGER_AGAIN)[config.precision]
-    return again * (inputs + n_standing * of_one_layer)
+    return min(kept, again * (inputs + n_standing * of_one_layer))
 
 
 def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, compiles: bool) -> int:
