@@ -73,7 +73,7 @@ def _attend_piece_fused(  # noqa: PLR0913 -- the operands, and where they stand
 ) -> Tensor:
     """By torch's flash attention: the last query sees all keys up to the piece's end."""
     # Here, because it loads torch's compiler: 1.5 s and 70 MB that no other program has to pay.
-    from torch.nn.attention.bias import causal_lower_right  # noqa: PLC0415
+    from torch.nn.attention.bias import causal_lower_right
 
     end, width = start + window.length, v_BHSD.shape[3]
     v_BHSD = F.pad(v_BHSD, (0, q_BHLD.shape[3] - width))
