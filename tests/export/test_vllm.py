@@ -28,9 +28,9 @@ def widen(shape: ModelConfig) -> ModelConfig:
 
 
 PUBLISHED_LATENT = MLAConfig(
-    kv_lora_rank=512, q_lora_rank=48, qk_nope_head_dim=32, qk_rope_head_dim=64, v_head_dim=32
+    kv_lora_rank=512, q_lora_rank=64, qk_nope_head_dim=32, qk_rope_head_dim=64, v_head_dim=32
 )
-"""Of DeepSeek-V2's width: vLLM's kernel for CPUs knows no other."""
+"""Of DeepSeek-V2's width, q_lora_rank + 576 in steps of 32: what vLLM's kernels for CPUs know."""
 SHAPES = {
     "llama": widen(LLAMA),
     "qwen2": widen(QWEN2),

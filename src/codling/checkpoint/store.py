@@ -7,18 +7,18 @@ and model.safetensors or shards with model.safetensors.index.json. Each file is 
 Not here: tokenizer files (tokens/), the optimiser's state (train/), manifests (core/artifact.py).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from codling.checkpoint.names import parameter_parts
+from codling.checkpoint.safetensors_writer import write_safetensors
 from codling.checkpoint.settings import to_published
+from codling.checkpoint.stored import PublishedTensor
 from codling.core.files import replace_file, write_json
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
@@ -41,22 +41,6 @@ def find_tokenizer_files(folder: Path) -> list[Path]:
     """The files in `folder` of which a published tokenizer consists."""
     found = (path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern))
     return [path for path in found if path.is_file()]
-
-
-@dataclass(frozen=True)
-class PublishedTensor:
-    """A tensor under its published name, which is read when it is asked for."""
-
-    name: str
-    shape: tuple[int, ...]
-    read: Callable[[], Tensor]
-    dtype: torch.dtype | None = None
-    """Its type in the file, where that is not the one of the whole file."""
-
-    @property
-    def n_numbers(self) -> int:
-        """How many numbers it holds."""
-        return prod(self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +87,7 @@ def save_tensors(  # noqa: PLR0913 (as save_hf)
     max_shard_bytes: int = 5_000_000_000,
     more_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """`save_hf` of a model whose tensors are read one shard at a time.
+    """`save_hf` of a model whose tensors are read one at a time.
 
     `more_settings` goes into config.json, too.
     """
@@ -132,7 +116,7 @@ def _id_settings(ids: TokenIds) -> dict[str, Any]:
 def _write_weights(
     tensors: Sequence[PublishedTensor], folder: Path, dtype: torch.dtype, max_shard_bytes: int
 ) -> set[str]:
-    """Write all shards, one in memory at a time; returns the names of the files."""
+    """Write all shards, one tensor in memory at a time; returns the names of the files."""
     plan = _plan_shards(tensors, dtype, max_shard_bytes)
     if len(plan) == 1:
         _write_shard(plan[0], folder / WEIGHTS, dtype)
@@ -163,13 +147,12 @@ def _plan_shards(
 
 
 def _n_bytes(tensor: PublishedTensor, dtype: torch.dtype) -> int:
-    return tensor.n_numbers * (tensor.dtype or dtype).itemsize
+    return tensor.n_bytes(dtype)
 
 
 def _write_shard(tensors: Sequence[PublishedTensor], path: Path, dtype: torch.dtype) -> None:
-    shard = {t.name: t.read().to("cpu", t.dtype or dtype).contiguous() for t in tensors}
     with replace_file(path) as temporary:
-        save_file(shard, temporary, metadata={"format": "pt"})
+        write_safetensors(temporary, tensors, dtype)
 
 
 def published_tensors(model: Transformer) -> Iterator[tuple[str, Tensor]]:

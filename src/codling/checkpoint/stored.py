@@ -1,8 +1,11 @@
-"""What every file format gives: a tensor that can be read.
+"""What every file format gives, a tensor that can be read, and takes, one that will be.
 
 Not here: the formats (safetensors_file.py, gguf.py, compressed.py).
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 import torch
@@ -33,3 +36,23 @@ class StoredTensor(Protocol):
 
     def copy_into(self, out: Tensor) -> None:
         """Convert into `out`."""
+
+
+@dataclass(frozen=True)
+class PublishedTensor:
+    """A tensor under its published name, which is read when it is asked for."""
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+    dtype: torch.dtype | None = None
+    """Its type in the file, where that is not the one of the whole file."""
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.shape)
+
+    def n_bytes(self, dtype: torch.dtype) -> int:
+        """What it takes in a file whose type is `dtype`."""
+        return self.n_numbers * (self.dtype or dtype).itemsize

@@ -17,8 +17,7 @@ from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import build_empty, place_tensors, read_stored
 from codling.checkpoint.names import parameter_parts
 from codling.checkpoint.safetensors_file import SafeTensor
-from codling.checkpoint.store import PublishedTensor
-from codling.checkpoint.stored import StoredTensor
+from codling.checkpoint.stored import PublishedTensor, StoredTensor
 from codling.core.errors import CheckpointError, name_faults
 from codling.model.config import ModelConfig
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from codling.checkpoint.gguf import gguf_name
 from codling.checkpoint.load import build_empty
 from codling.checkpoint.names import parameter_parts
-from codling.checkpoint.store import PublishedTensor
+from codling.checkpoint.stored import PublishedTensor
 from codling.core.errors import ConfigError
 from codling.core.folder_walk import files_below
 from codling.core.languages.table import SNIFF_BYTES, detect

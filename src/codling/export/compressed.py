@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from codling.checkpoint.compressed import BLOCK, pack, scale_up
-from codling.checkpoint.store import PublishedTensor
+from codling.checkpoint.stored import PublishedTensor
 from codling.core.errors import CheckpointError
 from codling.export.calibrate import LayerWalk, watch
 from codling.export.gptq import quantize_gptq

@@ -18,7 +18,7 @@ import torch
 from codling.checkpoint.adapter import adapter_input, adapter_path
 from codling.checkpoint.hub import model_name
 from codling.checkpoint.of_run import model_and_adapter
-from codling.checkpoint.store import PublishedTensor
+from codling.checkpoint.stored import PublishedTensor
 from codling.checkpoint.stream import stream_tensors
 from codling.checkpoint.tokenizer_files import open_tokenizer, write_tokenizer
 from codling.checkpoint.turns import read_turns, write_turns

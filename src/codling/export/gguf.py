@@ -19,7 +19,7 @@ from gguf import GGMLQuantizationType
 from torch import Tensor
 
 from codling.checkpoint.gguf_writer import TensorToWrite, write_gguf
-from codling.checkpoint.store import PublishedTensor
+from codling.checkpoint.stored import PublishedTensor
 from codling.core.errors import CheckpointError
 from codling.core.log import Bar
 from codling.core.threads import available_cores, in_order, in_threads

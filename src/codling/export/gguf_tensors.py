@@ -18,7 +18,7 @@ from torch import Tensor
 
 from codling.checkpoint.gguf import gguf_name, interleaved_rows, stacked_name
 from codling.checkpoint.settings import model_type
-from codling.checkpoint.store import PublishedTensor
+from codling.checkpoint.stored import PublishedTensor
 from codling.model.config import MLAConfig, ModelConfig
 
 _EXPERT = re.compile(r"model\.layers\.(\d+)\.mlp\.experts\.(\d+)\.(\w+)\.weight")

@@ -18,10 +18,10 @@ from codling.checkpoint.load import is_gguf
 from codling.checkpoint.store import (
     CONFIG,
     GENERATION_CONFIG,
-    PublishedTensor,
     TokenIds,
     save_tensors,
 )
+from codling.checkpoint.stored import PublishedTensor
 from codling.checkpoint.tokenizer_files import settle_tokenizer
 from codling.core.errors import CheckpointError
 from codling.core.foreign_json import read_object
