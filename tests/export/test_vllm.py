@@ -77,7 +77,9 @@ def test_plain_folders_say_the_same(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", SHAPES)
 def test_quantised_folders_give_near_log_probabilities(tmp_path: Path, kind: str) -> None:
     vllm_python()
-    made = {name: export_tiny(tmp_path, SHAPES[kind], name) for name in FORMATS}
+    # Without experts: vLLM has no kernel for CPUs that multiplies those of 4 bits.
+    shape = replace(SHAPES[kind], moe=None)
+    made = {name: export_tiny(tmp_path, shape, name) for name in FORMATS}
     prompt = [int(i) for i in torch.arange(60) * 5 % 320]
     models = {name: str(path) for name, path in made.items()}
     found = run_with_vllm(_SCORES.format(models=models, prompt=prompt))

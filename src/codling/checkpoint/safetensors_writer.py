@@ -61,4 +61,4 @@ def _write(file: BinaryIO, tensor: PublishedTensor, dtype: torch.dtype) -> None:
     if tuple(read.shape) != tuple(tensor.shape):
         raise ValueError(f"tensor {tensor.name}: {tuple(read.shape)}, not {tuple(tensor.shape)}")
     if read.numel():
-        file.write(memoryview(read.contiguous().view(-1).view(torch.uint8).numpy()))
+        file.write(read.contiguous().view(-1).view(torch.uint8).numpy().data)
