@@ -83,6 +83,8 @@ RUNS = [
     ("aider-edit", 60, {}),
     ("aider-edit", 60, {"subset": "diff"}),
     ("aider-polyglot", 20, {"language": "python"}),
+    ("aider-polyglot", 20, {"language": "java"}),
+    ("aider-polyglot", 9, {"language": "rust"}),
     ("safim", 2900, {}),
     ("safim", 2900, {"subset": "control"}),
     *(("humaneval-x", 80, {"language": x}) for x in LANGUAGES),

@@ -1,14 +1,17 @@
-"""Tests of exercises in Go and JavaScript run on edited files, without Jest and modules."""
+"""Tests of exercises run on edited files, without Jest, modules, cargo and Gradle."""
 
 from typing import Any
 
 import pytest
 
+from codling.evaluate.compiled_tests import java_tests, rust_tests
+from codling.evaluate.edit_formats import apply_pieces, apply_whole
 from codling.evaluate.exercise_tests import common_js
 from codling.evaluate.exercise_tests import test_program as make_program
 from codling.evaluate.exercises import EditExercise
 from codling.evaluate.task import Verdict
 from codling.sandbox.executor import Executor, Program
+from codling.sandbox.toolchains import version
 
 GO_TEST = """//go:build !extra
 package leap
@@ -69,6 +72,66 @@ JS_ANSWER = """export class Bank {
 export const total = (numbers) => numbers.reduce((a, b) => a + b, 0);
 export default 'bank';
 """
+RUST_TEST = """#[cfg(feature = "extra")]
+use none::*;
+use x::half;
+
+#[test]
+#[ignore]
+fn halves() {
+    assert_eq!(half(4), 2);
+}
+
+mod more {
+    use x::*;
+
+    #[test]
+    #[should_panic(expected = "below")]
+    fn refuses() {
+        half(-1);
+    }
+
+    #[cfg(feature = "extra")]
+    #[test]
+    fn is_left_out() {
+        none();
+    }
+}
+
+#[test]
+fn answers() -> Result<(), String> {
+    x::same(1).map(|_| ())
+}
+"""
+RUST_ANSWER = """#![allow(dead_code)]
+pub fn half(n: i32) -> i32 {
+    if n < 0 { panic!("below zero"); }
+    n / 2
+}
+pub fn same(n: i32) -> Result<i32, String> { Ok(n) }
+// end
+"""
+JAVA_TEST = """import static org.assertj.core.api.Assertions.*;
+import org.junit.jupiter.api.*;
+
+class HalfTest {
+    @Test
+    void halves() { assertThat(new Half().of(4)).isEqualTo(2); }
+
+    @Disabled("Remove to run test")
+    @Test
+    void refuses() {
+        assertThatThrownBy(() -> new Half().of(-1)).isInstanceOf(IllegalArgumentException.class);
+    }
+}
+"""
+JAVA_ANSWER = """public class Half {
+    public int of(int n) {
+        if (n < 0) throw new IllegalArgumentException();
+        return n / 2;
+    }
+}
+"""
 
 
 def run(language: str, file: str, tests: tuple[str, str], answer: str) -> Any:
@@ -106,13 +169,75 @@ def test_gos_files_are_tested_as_one():
     assert run("go", "leap.go", ("leap_test.go", GO_TEST), wrong).status == "failed"
 
 
-def test_a_language_without_its_tools_is_not_run():
-    made = EditExercise(
-        name="x", language="rust", instructions="", stubs={}, tests={}, example={}, others={}
-    )
-    found = make_program(made, {"src/lib.rs": ""}, 1.0, strict=True)
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("", "", ""),
+        pytest.param("n < 0", "n < -9", "test refuses failed", marks=pytest.mark.slow),
+        pytest.param("n / 2", "n / 3", "test halves failed", marks=pytest.mark.slow),
+        pytest.param("Ok(n)", 'Err("x".into())', "test answers failed", marks=pytest.mark.slow),
+        pytest.param("// end", "#[ctor] fn x() {}", "ctor", marks=pytest.mark.slow),
+    ],
+)
+def test_rusts_tests_run_without_cargo(old, new, said):
+    found = run("rust", "src/lib.rs", ("tests/x.rs", RUST_TEST), RUST_ANSWER.replace(old, new))
+    assert (found.status == "passed") == (not said), found
+    assert said in found.stderr + found.detail
+
+
+@pytest.mark.slow
+def test_javas_tests_run_without_gradle():
+    if version("java-junit") is None:
+        pytest.skip("needs: apt-get install openjdk-17-jdk-headless junit5 libassertj-core-java")
+    files = ("src/main/java/Half.java", ("src/test/java/HalfTest.java", JAVA_TEST))
+    assert run("java", *files, JAVA_ANSWER).status == "passed"
+    wrong = run("java", *files, JAVA_ANSWER.replace("throw", "if (n < -9) throw"))
+    assert wrong.status == "failed"
+    assert "refuses()" in wrong.stderr
+    left = JAVA_ANSWER.replace("return n / 2", "System.exit(0); return 1")
+    assert run("java", *files, left).status == "left early"
+
+
+def exercise(language: str, **files: Any) -> EditExercise:
+    empty: dict[str, Any] = {"stubs": {}, "tests": {}, "example": {}, "others": {}}
+    return EditExercise(name="x", language=language, instructions="", **(empty | files))
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (exercise("cobol"), "not a language here"),
+        (exercise("java"), "needs: apt-get install openjdk-17-jdk-headless junit5"),
+        (
+            exercise("java", others={"build.gradle": '  implementation "org.json:json:2019"'}),
+            "needs libraries that are not here: org.json:json:2019",
+        ),
+        (
+            exercise("rust", stubs={"Cargo.toml": '[dependencies]\nrand = "0.8"\n'}),
+            "needs libraries that are not here: rand",
+        ),
+    ],
+)
+def test_what_cannot_run_here_is_not_run_and_says_what_is_missing(monkeypatch, made, why):
+    monkeypatch.setattr("codling.evaluate.exercise_tests.version", lambda _: None)
+    found = make_program(made, {}, 1.0, strict=True)
     assert isinstance(found, Verdict)
-    assert (found.skipped, found.detail) == (True, "no cargo in the sandbox")
+    assert found.skipped
+    assert found.detail.startswith(why)
+
+
+def test_an_answer_may_bring_new_files_but_not_those_that_run_the_tests():
+    files = {"src/main/java/A.java": ""}
+    said = "src/main/java/B.java\n```\nclass B {}\n```\nsrc/main/java/../C.java\n```\nx\n```"
+    assert apply_whole(said, files | {"README": ""}) == {
+        "src/main/java/A.java": "", "README": "", "src/main/java/B.java": "class B {}\n",
+    }  # fmt: skip
+    piece = "src/main/java/B.java\n```\n<<<<<<< SEARCH\n=======\nclass B {}\n>>>>>>> REPLACE\n```"
+    assert (apply_pieces(piece, files) or {})["src/main/java/B.java"].strip() == "class B {}"
+    assert apply_whole("B.java\n```\nclass B {}\n```", files | {"README": ""}) is None
+    made = java_tests({"RunTests.java": "x", "sources.txt": "x", "ATest.java": "y"}, ["ATest"])
+    assert made["files"] == {"ATest.java": "y", "sources.txt": "ATest.java"}
+    assert "main.rs" not in rust_tests("a", {"main.rs": "x", "lib.rs": ""}, {})["files"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ PATTERNS = (
 
 
 def test_every_language_that_is_run_has_a_row() -> None:
-    assert set(languages()) == {"python", *toolchains()}
+    own = {name for name, each in toolchains().items() if not each.of}
+    assert set(languages()) == {"python", *own}
+    assert {each.of for each in toolchains().values()} - {""} <= own
 
 
 def test_no_two_languages_share_a_name_in_fences() -> None:

@@ -11,6 +11,7 @@ Not here: prompts and tests (tasks/aider.py).
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 _FENCE = re.compile(r"^(```+|~~~+)[^\n]*\n(.*?)^\1[ \t]*$", re.M | re.S)
 _PIECE = re.compile(r"^<{5,9} SEARCH[^\n]*\n(.*?)^={5,9}[ \t]*\n(.*?)^>{5,9} REPLACE", re.M | re.S)
@@ -19,14 +20,16 @@ _PIECE = re.compile(r"^<{5,9} SEARCH[^\n]*\n(.*?)^={5,9}[ \t]*\n(.*?)^>{5,9} REP
 def apply_whole(answer: str, files: Mapping[str, str]) -> dict[str, str] | None:
     """The files with those that the answer gives whole; None if it gives none of them.
 
-    A block without a name is the file, where there is only one.
+    A block without a name is the file, where there is only one. A name alone on its line, in the
+    folder of a file and with its ending, makes a new file.
 
     >>> apply_whole("a.py\\n```\\nx = 1\\n```", {"a.py": ""})
     {'a.py': 'x = 1\\n'}
     """
     found = {}
     for block in _FENCE.finditer(answer):
-        name = _name_before(answer[: block.start()], files)
+        before = answer[: block.start()]
+        name = _name_before(before, files) or _new_name(before, files)
         if name is None and len(files) == 1:
             name = next(iter(files))
         if name is not None:
@@ -35,14 +38,17 @@ def apply_whole(answer: str, files: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def apply_pieces(answer: str, files: Mapping[str, str]) -> dict[str, str] | None:
-    """The files with every piece replaced; None if there is none, or one is not found."""
+    """The files with every piece replaced; None if there is none, or one is not found. A piece that
+    searches nothing may make a new file, as in `apply_whole`."""
     edited = dict(files)
     pieces = list(_PIECE.finditer(answer))
     for piece in pieces:
-        name = _name_before(answer[: piece.start()], files)
-        name = next(iter(files)) if name is None and len(files) == 1 else name
-        new = None if name is None else replace_piece(edited[name], piece[1], piece[2])
-        if name is None or new is None:
+        before = answer[: piece.start()]
+        is_new = "" if piece[1].strip() else _new_name(before, files)
+        name = _name_before(before, files) or is_new
+        name = next(iter(files)) if not name and len(files) == 1 else name
+        new = None if not name else replace_piece(edited.get(name, ""), piece[1], piece[2])
+        if not name or new is None:
             return None
         edited[name] = new
     return edited if pieces else None
@@ -77,6 +83,16 @@ def _name_before(text: str, files: Mapping[str, str]) -> str | None:
             if line == name or line.endswith((f"/{name}", f" {name}")):
                 return name
     return None
+
+
+def _new_name(text: str, files: Mapping[str, str]) -> str | None:
+    """A name alone on the last line that is no fence, where a file may be made."""
+    lines = [line for line in text.splitlines() if line.strip() and "```" not in line]
+    last = lines[-1].strip().strip("`*#: ") if lines else ""
+    path = PurePosixPath(last)
+    known = {(each.parent, each.suffix) for each in map(PurePosixPath, files)}
+    is_new = re.fullmatch(r"[\w./-]+\.\w+", last) and ".." not in path.parts
+    return last if is_new and (path.parent, path.suffix) in known else None
 
 
 def _indent(lines: list[str]) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from codling.core.errors import ConfigError
 from codling.core.foreign_json import parse
+from codling.evaluate.compiled_tests import rust_crates
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.edit_formats import apply_pieces, apply_whole
 from codling.evaluate.exercise_tests import test_program
@@ -96,16 +97,19 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
 
 
 def canonical(problem: Problem) -> str | None:
-    """The example solution as whole files, or as one piece for each."""
-    if not problem.data["example"]:
+    """The example solution as whole files, or as one piece for each; none if it needs other crates
+    than the exercise."""
+    example = problem.data["example"]
+    if not example or rust_crates(example.get("Cargo.toml", "")):
         return None
     if problem.data["form"] == "whole":
-        edits = [f"{name}\n```\n{text}\n```" for name, text in problem.data["example"].items()]
+        edits = [f"{name}\n```\n{text}\n```" for name, text in example.items()]
     else:
+        stubs = problem.data["stubs"]
         edits = [
-            "\n".join((name, "<<<<<<< SEARCH", problem.data["stubs"][name], "=======", text))
+            "\n".join((name, "<<<<<<< SEARCH", stubs.get(name, ""), "=======", text))
             + "\n>>>>>>> REPLACE"
-            for name, text in problem.data["example"].items()
+            for name, text in example.items()
         ]
     return join(["\n\n".join(edits)])
 

@@ -1,6 +1,6 @@
 """Programs that run an exercise's hidden tests on edited files, in the languages that this sandbox
-has: Python (unittest), C++ (Catch, in one translation unit), Go (all files as one) and JavaScript
-(what tests use of Jest, in small: jest.js).
+has: Python (unittest), C++ (Catch, in one translation unit), Go (all files as one), JavaScript
+(what tests use of Jest, in small: jest.js), Java (JUnit) and Rust (compiled_tests.py).
 
 Input: an exercise, its files after the edits. Output: a Program, or why there is none.
 
@@ -13,9 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from codling.evaluate.compiled_tests import java_tests, rust_crates, rust_tests
 from codling.evaluate.exercises import EditExercise
 from codling.evaluate.task import Verdict
 from codling.sandbox.executor import Program
+from codling.sandbox.toolchains import toolchains, version
 
 _RUN = """
 import sys, unittest
@@ -30,9 +32,11 @@ _CATCH = """#define EXERCISM_RUN_ALL_TESTS
 #define CATCH_CONFIG_MAIN
 #include "catch.hpp"
 """
-_ABSENT = {
-    "java": "no JUnit and AssertJ here",
-    "rust": "no cargo in the sandbox",
+_NEEDS = re.compile(r"^\s*implementation \"([^\"]+)\"", re.M)
+_BEYOND = {
+    "java/bank-account": "starts 1000 threads at once; the sandbox allows 128",
+    "java/mazy-mice": "asks AssertJ for hasDimensions, which Debian's 3.14 does not have",
+    "rust/macros": "its tests start cargo",
 }
 _GO_IMPORTS = re.compile(r"^import\s+(?:\(([^)]*)\)|((?:[\w.]+\s+)?\"[^\"]+\"))\s*$", re.M)
 _GO_ORDER = re.compile(r"^//(?:go:| \+build).*$", re.M)
@@ -54,9 +58,24 @@ def test_program(
     """The tests of `exercise` on the files `edited`."""
     make = _MAKERS.get(exercise.language)
     if make is None:
-        return Verdict(skipped=True, detail=_ABSENT.get(exercise.language, "not a language here"))
+        return Verdict(skipped=True, detail="not a language here")
+    if absent := _absent(exercise):
+        return Verdict(skipped=True, detail=absent)
+    made = make(exercise, edited)
+    chain = toolchains().get(made["language"])
+    if chain and chain.of and version(chain.language) is None:
+        return Verdict(skipped=True, detail=f"needs: apt-get install {chain.packages}")
     answer = "\n".join(edited.values())
-    return Program(answer=answer, seconds=seconds, strict=strict, **make(exercise, edited))
+    return Program(answer=answer, seconds=seconds, strict=strict, **made)
+
+
+def _absent(exercise: EditExercise) -> str:
+    """What the exercise itself needs and is not here."""
+    libraries = _NEEDS.findall(exercise.others.get("build.gradle", ""))
+    libraries += rust_crates(exercise.stubs.get("Cargo.toml", ""))
+    if libraries:
+        return f"needs libraries that are not here: {', '.join(libraries)}"
+    return _BEYOND.get(f"{exercise.language}/{exercise.name}", "")
 
 
 def _python(exercise: EditExercise, edited: Mapping[str, str]) -> dict[str, Any]:
@@ -113,6 +132,24 @@ def _javascript(exercise: EditExercise, edited: Mapping[str, str]) -> dict[str, 
     return {"language": "js", "source": source, "files": modules}
 
 
+def _java(exercise: EditExercise, edited: Mapping[str, str]) -> dict[str, Any]:
+    files = {**exercise.others, **edited, **exercise.tests}
+    sources = {
+        path.partition("/java/")[2]: text for path, text in files.items() if "/java/" in path
+    }
+    tests = [path.partition("/java/")[2] for path in exercise.tests]
+    classes = [path.removesuffix(".java").replace("/", ".") for path in tests]
+    return java_tests(sources, [name for name in classes if name.endswith("Test")] or classes)
+
+
+def _rust(exercise: EditExercise, edited: Mapping[str, str]) -> dict[str, Any]:
+    files = {**exercise.others, **edited}
+    sources = {p.removeprefix("src/"): text for p, text in files.items() if p.endswith(".rs")}
+    named = re.search(r'^name\s*=\s*"([\w-]+)"', exercise.stubs.get("Cargo.toml", ""), re.M)
+    crate = (named[1] if named else exercise.name).replace("-", "_")
+    return rust_tests(crate, sources, exercise.tests)
+
+
 @cache
 def _jest() -> str:
     return (Path(__file__).parent / "jest.js").read_text()
@@ -162,4 +199,6 @@ _MAKERS: dict[str, Callable[[EditExercise, Mapping[str, str]], dict[str, Any]]] 
     "cpp": _cpp,
     "go": _go,
     "javascript": _javascript,
+    "java": _java,
+    "rust": _rust,
 }

@@ -65,24 +65,30 @@ def _exercise(key: str, files: Mapping[str, str]) -> EditExercise:
     tests = {n: files[n] for n in names.get("test", [])}
     examples = names.get("example", []) or names.get("exemplar", [])
     used = {*stubs, *tests, *examples}
+    shown = [(n, files[n]) for n in examples]
+    if manifest := files.get(".meta/Cargo-example.toml"):
+        shown.append(("Cargo.toml", manifest))
     return EditExercise(
         name=name,
         language=language or "python",
         instructions="\n".join(files[f".docs/{d}"] for d in _DOCS if f".docs/{d}" in files),
         stubs=stubs,
         tests=tests,
-        example=_by_stub([(n, files[n]) for n in examples], list(stubs)),
+        example=_by_stub(shown, list(stubs)),
         others={n: t for n, t in files.items() if n not in used and not n.startswith(".")},
     )
 
 
 def _by_stub(examples: list[tuple[str, str]], stubs: list[str]) -> dict[str, str]:
-    """Example files under the names of the stubs: by ending, else in order."""
-    found = {}
-    for place, (name, text) in enumerate(examples):
-        alike = [s for s in stubs if Path(s).suffix == Path(name).suffix and s not in found]
-        target = alike[0] if alike else stubs[min(place, len(stubs) - 1)]
-        found[target] = text
+    """Example files under the names of the stubs: by name, else by ending, else in order; those
+    that are more than the stubs stand beside the first."""
+    found: dict[str, str] = {}
+    named = {Path(stub).name: stub for stub in stubs}
+    for name, text in sorted(examples, key=lambda each: Path(each[0]).name not in named):
+        left = [stub for stub in stubs if stub not in found]
+        alike = [stub for stub in left if Path(stub).suffix == Path(name).suffix]
+        beside = (Path(stubs[0]).parent / Path(name).name).as_posix()
+        found[named.get(Path(name).name) or next(iter([*alike, *left]), beside)] = text
     return found
 
 

@@ -32,6 +32,13 @@ CACHE_DIR = cache_dir() / "toolchains"
 PCH_DIR = CACHE_DIR / "pch"
 RUNNERS = Path(__file__).parent / "runners"
 JAVA_CLASSES = "/usr/share/java/javatuples.jar"
+_JUNIT = (
+    *("junit-jupiter-api", "junit-jupiter-params", "junit-jupiter-engine", "junit-vintage-engine"),
+    *("junit-platform-commons", "junit-platform-engine", "junit-platform-launcher", "junit4"),
+    *("hamcrest", "opentest4j", "apiguardian-api", "univocity-parsers", "assertj-core"),
+    *("byte-buddy", "jackson-core", "jackson-annotations", "joda-convert", "guava", "commons-io"),
+)
+"""Jars of Debian: what tests are run by, and what projects under test are built with."""
 BOX_LANGUAGE = "python"
 """The one language without a toolchain: boxes are warm interpreters of it."""
 _CHOICES = {"warm": ("", "java", "typescript"), "passes": ("exit", "silent", "any")}
@@ -42,6 +49,7 @@ class Toolchain:
     """One language: a row of toolchains.toml, which says what its columns mean."""
 
     language: str
+    of: str = ""
     file: str
     suffixes: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
@@ -97,6 +105,7 @@ def toolchains() -> dict[str, Toolchain]:
         "java_classes": JAVA_CLASSES,
         "rustc": rustc,
         "rust_root": rust_root,
+        "junit": ":".join(f"/usr/share/java/{name}.jar" for name in _JUNIT),
     }
     table = packaged_table("codling.sandbox", "toolchains.toml")
     return {language: read_toolchain(language, row, places) for language, row in table.items()}

@@ -3,8 +3,8 @@
 Data: aider-edit (133 exercises of Exercism in Python) and aider-polyglot (225 in six languages),
 each a folder or a .tar.gz. `--subset diff` asks for search-and-replace blocks, whole files are the
 default; `--language cpp` keeps one language of polyglot. Where the tests fail, their output is
-shown once and a second answer asked for. Languages whose test tools are not here are "not run"
-(evaluate/exercise_tests.py says which). Scores: passed at once, passed at last, well-formed edits.
+shown once and a second answer asked for. What lacks its tools or libraries here is "not run"
+(evaluate/exercise_tests.py says why). Scores: passed at once, passed at last, well-formed edits.
 """
 
 from functools import partial
