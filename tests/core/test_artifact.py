@@ -126,6 +126,7 @@ def test_where_nothing_was_done_yet_other_settings_just_begin(tmp_path: Path) ->
 
     with pytest.raises(ArtifactError, match="at once"):
         produce(tmp_path / "toy", kind="toy", version=1, config={}, inputs=[], work=fail)
+    assert not list(tmp_path.iterdir())  # nothing that looks like unfinished work
     assert make(tmp_path / "toy", ToyConfig()).counts == {"n": 5}
 
 

@@ -44,7 +44,7 @@ def test_rows_of_which_none_can_be_used(
     assert "no row of" in line
     assert "unknown-shape" in line
     assert "not-json" in line
-    assert not out.exists()
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_a_template_that_there_is_not(
@@ -74,6 +74,18 @@ def test_a_deepspeed_config_that_contradicts_a_flag(
     line = refused(capsys, *command, *out)
     assert f"{config}: bf16.enabled" in line
     assert "perhaps" in line
+    config.write_text('{"optimizer": {"params": {"betas": ["a", 0.9]}}}')
+    line = refused(capsys, *command, *out)
+    assert f"{config}: optimizer.params.betas, which stands for a flag: --adam_beta1 is a" in line
+    config.write_text('{"zero_optimization": {"stage": 7}}')
+    line = refused(capsys, *command, *out)
+    assert f"{config}: zero_optimization.stage is 7; choose from 0, 1, 2, 3" in line
+    config.write_text('{"optimizer": {"type": "Lion"}}')
+    line = refused(capsys, *command, *out)
+    assert f"{config}: optimizer.type is Lion, which learns otherwise; write AdamW there" in line
+    config.write_text('{"scheduler": {"type": "WarmupDecayLR"}}')
+    line = refused(capsys, *command, *out, "--faithful")
+    assert f"{config} has scheduler.type WarmupDecayLR; write WarmupLR there" in line
     config.unlink()
     assert str(config) in refused(capsys, *command, *out)
 
@@ -104,5 +116,11 @@ def test_a_base_that_cannot_insert_and_one_that_is_not_there(
     assert str(tmp_path / "none") in line
     line = refused(capsys, *command, "--model_name_or_path", base_dir, "--fim_rate", "1")
     assert "--fim_rate is 1" in line
+    line = refused(capsys, *command, "--model_name_or_path", base_dir, "--num_train_epochs", "0")
+    assert "--num_train_epochs is 0; choose a number above 0" in line
+    other = ("finetune", "--data_path", rows, "--model_name_or_path", base_dir)
+    line = refused(capsys, *other, "--output_dir", rows)
+    assert f"--output_dir {rows} is a file; name a folder" in line
+    assert not list(tmp_path.glob("*.dialogues*"))
     line = refused(capsys, "data", "dialogues", tmp_path, "--tokenizer-dir", base_dir)
     assert f"{tmp_path} is a folder" in line

@@ -93,12 +93,21 @@ def test_every_epoch_has_every_pair_and_ranks_share_them() -> None:
         {"instruction": "q", "chosen": "good", "rejected": "bad"},
         {"prompt": [ASK], "chosen": [GOOD], "rejected": [BAD]},
         {"prompt": "q", "chosen": [ASK, GOOD], "rejected": [ASK, BAD]},
+        {"conversations": [{"from": "human", "value": "q"}]}
+        | {"chosen": {"from": "gpt", "value": "good"}, "rejected": {"from": "gpt", "value": "bad"}},
     ],
 )
 def test_rows_of_every_shape_are_read(row: dict[str, object]) -> None:
     chosen, rejected = read_pair(row)
     assert chosen.messages == (ASK, GOOD)
     assert rejected.messages == (ASK, BAD)
+
+
+def test_input_and_history_stand_before_the_answers() -> None:
+    row = {"instruction": "Sort.", "input": "3 1", "history": [["q", "good"]], "system": "S"}
+    chosen, _ = read_pair(row | {"chosen": "1 3", "rejected": "3 1"})
+    said = [message["content"] for message in chosen.messages]
+    assert said == ["S", "q", "good", "Sort.\n3 1", "1 3"]
 
 
 @pytest.mark.parametrize(
@@ -158,3 +167,8 @@ def test_what_it_cannot_do_is_one_line(base_dir: Path, tmp_path: Path) -> None:
         config(base_dir, tmp_path, [], mode="full")
     with pytest.raises(SourceError, match="can be learnt"):
         dpo(config(base_dir, tmp_path, [{"text": "x"}]))
+    pair: dict[str, object] = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    with pytest.raises(SourceError, match="all 1 pairs that stay are held out: lower"):
+        dpo(config(base_dir, tmp_path, [pair], heldout_share=0.999999))
+    with pytest.raises(ConfigError, match="is a folder; name the files"):
+        config(base_dir, tmp_path, [], files=(tmp_path,))

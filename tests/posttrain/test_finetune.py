@@ -84,6 +84,11 @@ def test_the_published_command_means_these_settings(tmp_path: Path) -> None:
     assert tuning.shard
 
 
+def test_a_norm_of_0_asks_for_no_clipping() -> None:
+    run = plan_run(["--data_path", "d", "--output_dir", "o", "--max_grad_norm", "0"])
+    assert run.tuning.optimizer.clip_norm == 1e12
+
+
 def test_faithful_keeps_what_was_published(tmp_path: Path) -> None:
     run = plan_run(words(tmp_path, more="--faithful"))
     assert run.dialogues.labels == "published"

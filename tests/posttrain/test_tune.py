@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from codling.cli import main
 from codling.core.errors import ConfigError
@@ -269,3 +270,13 @@ def test_the_recipe_sets_both_stages() -> None:
     assert (tuning["mode"], tuning["schedule"].name, tuning["packing"]) == ("lora", "cosine", True)
     assert tuning["patience"] > 0
     assert build_partial(DialoguesConfig, recipe["dialogues"], "sft")["context"] == 2048
+
+
+def test_without_measurements_on_the_way_what_was_learned_is_kept(
+    base_dir: Path, tune_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = held_out(base_dir, tmp_path)
+    made = tune(tune_config(dialogues_dir=folder, n_heldout_evals=0, n_samples=0, max_steps=2))
+    weights = load_file(made.path / "adapter_model.safetensors")
+    assert any(bool(each.any()) for name, each in weights.items() if "lora_B" in name)
+    assert "the last weights are kept" in capsys.readouterr().err

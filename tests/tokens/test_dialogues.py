@@ -48,6 +48,11 @@ ROWS: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
         },
         [("user", "1+2?"), ("assistant", "3")],
     ),
+    (
+        "names of speakers in other letters",
+        {"conversations": [{"from": "User ", "value": "1+2?"}, {"from": "BING", "value": "3"}]},
+        [("user", "1+2?"), ("assistant", "3")],
+    ),
     ("openai", {"messages": [ASK, ANSWER]}, [("user", "1+2?"), ("assistant", "3")]),
     (
         "openai, in parts",
@@ -383,3 +388,23 @@ def test_a_row_whose_tools_the_template_does_not_show_is_left_out(
     shows.write_text(CHATML.replace("{{ m.content }}", "{{ m.content }}{{ m.tool_calls }}"))
     shown = made(rows, template=str(shows), out_dir=tmp_path / "shown")
     assert shown.counts["documents"] == 2
+
+
+def test_a_text_of_the_developer_is_no_question_that_keeps_rows_together(
+    made: Callable[..., Artifact],
+) -> None:
+    first = {"role": "developer", "content": "Be short."}
+    rows = [{"messages": [first, ASK | {"content": f"{i}?"}, ANSWER]} for i in range(40)]
+    index = pq.read_table(made(rows, heldout_share=0.3).path / "index-00000.parquet").to_pylist()
+    assert {row["split"] for row in index} == {"train", "heldout"}
+
+
+def test_why_nothing_is_left_is_said_with_the_cure(made: Callable[..., Artifact]) -> None:
+    with pytest.raises(SourceError, match="left out are 1 answer-too-long: give a longer context"):
+        made([{"instruction": "1+2?", "output": "3 " * 500}], context=16)
+    with pytest.raises(SourceError, match="left out are 1 not-an-object: correct the rows"):
+        made([[{"instruction": "1+2?", "output": "3"}]])
+    with pytest.raises(RowError, match=r"name a file that holds one list of rows \.json"):
+        read_dialogue([{"instruction": "1+2?", "output": "3"}])
+    with pytest.raises(SourceError, match="every row is cut before its answer: give a longer"):
+        made([{"instruction": "1+2?", "output": "3"}], context=16, labels="published")

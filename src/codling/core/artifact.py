@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
@@ -430,15 +430,19 @@ def _remove(path: Path) -> None:
 def _hold_lock(partial: Path) -> Iterator[None]:
     path = partial / _LOCK
     with path.open("w") as lock:
-        try:
+        is_ours = False
+        with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its holder may have finished in the meantime and removed the file.
             is_ours = path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino
-        except BlockingIOError:
-            is_ours = False
         if not is_ours:
             raise ArtifactError(f"another process is working in {partial}; wait for it to end")
-        yield
+        try:
+            yield
+        except Exception:
+            if not _holds_work(partial):  # left behind, it would look like unfinished work
+                _remove(partial)
+            raise
 
 
 @contextmanager

@@ -83,6 +83,8 @@ class DpoConfig(PosttrainConfig):
         super().__post_init__()
         if not self.files:
             raise ConfigError("files is empty; name a file of JSON Lines")
+        if folder := next((path for path in self.files if path.is_dir()), None):
+            raise ConfigError(f"{folder} is a folder; name the files of JSON Lines in it")
         if self.mode == "full":
             raise ConfigError("mode is full, but dpo's reference is the base with its adapter off")
 
@@ -184,8 +186,8 @@ def dpo(config: DpoConfig) -> Work:
 
 def _heldout(config: DpoConfig, pairs: list[LabelledPair], filler: int) -> tuple[Batch, ...]:
     """The held-out pairs in batches, up to `heldout_tokens`."""
-    if not pairs:
-        say("no pairs are held out; the last weights are kept, not the best")
+    if not pairs or not config.n_heldout_evals:
+        say("no pairs are held out and measured; the last weights are kept, not the best")
         return ()
     n = max(1, config.heldout_tokens // (2 * config.context))
     made = Pairs(pairs[:n], config.context, filler, 0)

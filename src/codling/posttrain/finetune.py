@@ -31,7 +31,7 @@ from codling.core.ranges import Ranged
 from codling.core.recipe import aside
 from codling.posttrain.adopt import AdoptConfig, adopt
 from codling.posttrain.config import TuneConfig
-from codling.posttrain.published_flags import DEFAULTS, has_scheduler, read_deepspeed, read_flags
+from codling.posttrain.published_flags import DEFAULTS, read_deepspeed, read_flags, scheduler_type
 from codling.posttrain.tune import tune
 from codling.tokens.chat import ChatFormat
 from codling.tokens.dialogues import DialoguesConfig, dialogues
@@ -52,6 +52,8 @@ _MENDED = (
 
 _PLAIN = "v2"
 """The template of models that have none: its special tokens are bos and eos alone."""
+_NO_CLIPPING = 1e12
+"""What --max_grad_norm 0 means to transformers: no gradient has such a norm."""
 _OPTIMIZERS = ("adamw_torch", "adamw_hf", "adamw_torch_fused", "adamw_apex_fused")
 _SCHEDULES = {
     "linear": ScheduleConfig(name="wsd", form="transformers"),
@@ -170,9 +172,7 @@ def plan_run(words: Sequence[str], *, n_ranks: int = 1) -> PublishedRun:
         more, said = read_deepspeed(deepspeed, given, n_ranks)
         given, lines = {**more, **given}, [*lines, *said]
     flags: Mapping[str, Any] = {**DEFAULTS, **given}
-    for name in ("data_path", "output_dir"):
-        if not flags[name]:
-            raise ConfigError(f"--{name} is missing")
+    _refuse_words(flags)
     lines += [_FAITHFUL if flags["faithful"] else _MENDED, *_optimizer_lines(str(flags["optim"]))]
     if flags["fp16"]:
         lines.append("--fp16: bf16 is used, which needs no loss scaling")
@@ -182,6 +182,19 @@ def plan_run(words: Sequence[str], *, n_ranks: int = 1) -> PublishedRun:
     except ConfigError as error:
         raise ConfigError(name_flags_in_error(str(error), _FLAG_OF)) from None
     return PublishedRun(*made, (*lines, *said))
+
+
+def _refuse_words(flags: Mapping[str, Any]) -> None:
+    """ConfigError for what cannot be meant, before anything is written."""
+    for name in ("data_path", "output_dir"):
+        if not flags[name]:
+            raise ConfigError(f"--{name} is missing")
+    if Path(flags["output_dir"]).is_file():
+        raise ConfigError(f"--output_dir {flags['output_dir']} is a file; name a folder")
+    if flags["max_steps"] <= 0 and not flags["num_train_epochs"] > 0:
+        raise ConfigError(
+            f"--num_train_epochs is {flags['num_train_epochs']:g}; choose a number above 0"
+        )
 
 
 def _dialogues_config(flags: Mapping[str, Any]) -> DialoguesConfig:
@@ -206,7 +219,7 @@ def _tune_config(flags: Mapping[str, Any], schedule: ScheduleConfig, n_ranks: in
         betas=(flags["adam_beta1"], flags["adam_beta2"]),
         eps=flags["adam_epsilon"],
         weight_decay=flags["weight_decay"],
-        clip_norm=flags["max_grad_norm"],
+        clip_norm=flags["max_grad_norm"] or _NO_CLIPPING,
     )
     return TuneConfig(
         model=Path(flags["model_name_or_path"]),
@@ -245,14 +258,20 @@ def _schedule(flags: Mapping[str, Any], deepspeed: Path | None) -> tuple[Schedul
         raise ConfigError(f"--lr_scheduler_type is {name}; choose from {', '.join(_SCHEDULES)}")
     n_warmup = 0 if name == "constant" else flags["warmup_steps"]
     share = 0.0 if name == "constant" else flags["warmup_ratio"]
-    if deepspeed is None or not has_scheduler(deepspeed):
+    kind = scheduler_type(deepspeed) if deepspeed is not None else None
+    if kind is None:
         return replace(_SCHEDULES[name], warmup_steps=n_warmup, warmup_share=share), lines
     if not flags["faithful"]:
+        did = "scheduler held it constant" if kind == "WarmupLR" else f"{kind} ran in its place"
         lines.append(
-            f"the rate follows --lr_scheduler_type {name}; in 2023 {deepspeed}'s scheduler held it "
-            "constant all the same"
+            f"the rate follows --lr_scheduler_type {name}; in 2023 {deepspeed}'s {did} all the same"
         )
         return replace(_SCHEDULES[name], warmup_steps=n_warmup, warmup_share=share), lines
+    if kind != "WarmupLR":
+        raise ConfigError(
+            f"--faithful repeats the rate of WarmupLR, but {deepspeed} has scheduler.type {kind}; "
+            "write WarmupLR there, or leave --faithful out"
+        )
     lines.append(
         f"--lr_scheduler_type {name}: no effect, {deepspeed}'s scheduler rises with the logarithm "
         "and then stays"

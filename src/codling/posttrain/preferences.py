@@ -2,7 +2,8 @@
 
 Input: JSON rows with chosen and rejected, as people have them:
 
-    prompt (or instruction, question) with chosen and rejected as texts
+    prompt (or instruction with input, question) with chosen and rejected as texts
+    conversations or messages with chosen and rejected as one message each (LLaMA-Factory)
     the same with all three as lists of messages
     chosen and rejected as whole conversations (UltraFeedback)
 
@@ -26,11 +27,18 @@ from codling.posttrain.windows import Windows
 from codling.tokens.dataset import EpochOrders
 from codling.tokens.dialogue_files import LabelledStream
 from codling.tokens.dialogue_labels import DialogueEncoder, Labelled
-from codling.tokens.dialogue_rows import Dialogue, RowError, number_rows, read_dialogue
+from codling.tokens.dialogue_rows import (
+    Dialogue,
+    RowError,
+    explain_loss,
+    number_rows,
+    read_dialogue,
+    read_question,
+)
 from codling.train.loader import Batch
 from codling.train.parallel.ranks import Ranks
 
-_ASKED = ("prompt", "instruction", "question")
+_ASKED = ("prompt", "instruction", "question", "conversations", "messages")
 LabelledPair = tuple[Labelled, Labelled]
 """The chosen and the rejected document."""
 
@@ -93,7 +101,10 @@ def read_pairs(
     if reasons:
         say("rows left out: " + ", ".join(f"{n:,} {reason}" for reason, n in reasons.items()))
     if not train:
-        raise SourceError(f"no row of {files[0]} can be learnt; {dict(reasons)}")
+        why = explain_loss(reasons)
+        if heldout:
+            why = f"all {len(heldout):,} pairs that stay are held out: lower --heldout-share"
+        raise SourceError(f"no row of {files[0]} can be learnt; {why}")
     return train, heldout
 
 
@@ -117,14 +128,16 @@ def read_pair(row: object) -> tuple[Dialogue, Dialogue]:
 
 def _read_side(row: Mapping[str, Any], side: str) -> Dialogue:
     said = row.get(side)
-    asked = next((row[key] for key in _ASKED if isinstance(row.get(key), str | list)), None)
-    if isinstance(said, str) and asked is not None:
-        before = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
-        turns = [*before, {"role": "assistant", "content": said}]
-    elif isinstance(said, list):
+    ask = next((key for key in _ASKED if isinstance(row.get(key), str | list)), None)
+    asked = None if ask is None else row[ask]
+    system = row.get("system")
+    if isinstance(said, list):
         turns = [*asked, *said] if isinstance(asked, list) else said
+    elif asked is not None and isinstance(said, str | Mapping):
+        answer = said if isinstance(said, Mapping) else {"role": "assistant", "content": said}
+        if isinstance(asked, str):
+            asked, system = read_question(row, str(ask)), None
+        turns = [*asked, answer]
     else:
         raise RowError("unknown-shape", f"its keys are {', '.join(sorted(map(str, row)))}"[:200])
-    return read_dialogue(
-        {"messages": turns, "system": row.get("system"), "tools": row.get("tools")}
-    )
+    return read_dialogue({"messages": turns, "system": system, "tools": row.get("tools")})

@@ -179,7 +179,7 @@ def read_deepspeed(
     lines = []
     if unknown:
         lines.append(f"{path}: no effect, codling knows no {', '.join(unknown)}")
-    if config.get(f"{_SHARDING}stage") == 3:
+    if _read_stage(path, config) == 3:
         found["fsdp"] = "full_shard"
         held = (
             f"each of {n_ranks} processes holds its share of the weights, by FSDP2"
@@ -210,27 +210,51 @@ def _check_batch(path: Path, wanted: object, flags: Mapping[str, Value], n_ranks
         )
 
 
-def has_scheduler(path: Path) -> bool:
-    """Whether a DeepSpeed config brings a scheduler, which then ran in place of
-    --lr_scheduler_type."""
-    return "scheduler" in read_object(path, ConfigError, cure="correct it")
+def scheduler_type(path: Path) -> str | None:
+    """The scheduler that a DeepSpeed config brings, which then ran in place of --lr_scheduler_type;
+    None if it brings none."""
+    config = dict(_flatten(read_object(path, ConfigError, cure="correct it")))
+    if not any(key.split(".")[0] == "scheduler" for key in config):
+        return None
+    return str(config.get("scheduler.type", "WarmupLR"))
 
 
 def _flags_of(key: str, value: Any) -> dict[str, Value] | None:  # noqa: ANN401 -- JSON
     """The flags that a key of a DeepSpeed config stands for; None if it is unknown."""
-    if key in ("optimizer.type", "scheduler.type"):
-        return {} if value in ("AdamW", "Adam", "WarmupLR") else None
+    if key == "scheduler.type":
+        return {}  # finetune.py says what becomes of it
+    if key == "optimizer.type":
+        if value not in ("AdamW", "Adam"):
+            raise ConfigError(f"{key} is {value}, which learns otherwise; write AdamW there")
+        return {}
     if key == "optimizer.params.betas" and isinstance(value, list) and len(value) == 2:
-        return {"adam_beta1": float(value[0]), "adam_beta2": float(value[1])}
+        names = ("adam_beta1", "adam_beta2")
+        return {n: _read_for_flag(key, n, v) for n, v in zip(names, value, strict=True)}
     if key == "train_batch_size":
         return {}  # _check_batch
     name = _OF_CONFIG.get(key)
     if name is None or isinstance(value, (list, dict)):
         return None
+    return {name: _read_for_flag(key, name, value)}
+
+
+def _read_for_flag(key: str, name: str, value: object) -> Value:
     try:
-        return {name: read_value(name, [str(value)])}
+        return read_value(name, [str(value)])
     except ConfigError as error:
         raise ConfigError(f"{key}, which stands for a flag: {error}") from None
+
+
+def _read_stage(path: Path, config: Mapping[str, Any]) -> int | None:
+    """The stage of ZeRO; None where the config says nothing of it."""
+    if "zero_optimization" in config:
+        raise ConfigError(
+            f'{path}: zero_optimization is {config["zero_optimization"]}; write {{"stage": 3}}'
+        )
+    stage = config.get(f"{_SHARDING}stage")
+    if stage is not None and str(stage) not in ("0", "1", "2", "3"):
+        raise ConfigError(f"{path}: {_SHARDING}stage is {stage}; choose from 0, 1, 2, 3")
+    return None if stage is None else int(stage)
 
 
 def _split(words: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -188,8 +188,8 @@ def _heldout(config: TuneConfig, meta: DialogueMeta, context: int) -> tuple[Batc
     """The held-out dialogues in batches, up to `heldout_tokens`; the same throughout the run."""
     stream = open_labelled(config.dialogues_dir, "heldout")
     windows = Windows(stream, context, meta.eos, 0)
-    if not len(windows):
-        say("no dialogues are held out; the last weights are kept, not the best")
+    if not len(windows) or not config.n_heldout_evals:
+        say("no dialogues are held out and measured; the last weights are kept, not the best")
         return ()
     wanted = list(range(min(len(windows), max(1, config.heldout_tokens // context))))
     size = config.batch_size
@@ -202,6 +202,11 @@ def _samples(
     stream = open_labelled(config.dialogues_dir, "heldout")
     room = context - config.sample_tokens
     questions = list(take_questions(stream, n, room))
+    if n and len(stream.starts) and not questions:
+        say(
+            f"no held-out question leaves room for {config.sample_tokens:,} of {context:,} tokens: "
+            "none is answered on the way; lower --sample-tokens"
+        )
     return SampleAnswers(questions, tokenizer, draft.path, config.sample_tokens)
 
 

@@ -62,7 +62,7 @@ class ChatTemplate:
         except Exception as error:  # noqa: BLE001 -- jinja2 raises Python's own for odd sources
             raise TokenizerError(
                 f"the chat template is not valid jinja2 ({_one_line(error)}); correct it, or name "
-                "another with --chat-template"
+                "another one"
             ) from None
 
     def render(

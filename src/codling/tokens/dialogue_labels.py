@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from codling.core.errors import RequestError, TokenizerError
 from codling.tokens.chat import ChatFormat, ChatTemplate, Message
-from codling.tokens.dialogue_rows import Dialogue, RowError
+from codling.tokens.dialogue_rows import SYSTEM_ROLES, Dialogue, RowError
 from codling.tokens.families import EOT
 from codling.tokens.template_files import PRESETS
 from codling.tokens.tokenizer import Piece, Tokenizer
@@ -256,8 +256,7 @@ def _of_family(tokenizer: Tokenizer) -> str | None:
 def _exchange_starts(messages: Sequence[Message]) -> list[int]:
     """Where each exchange begins: the first message that is no system text, then questions that
     follow an answer."""
-    head = ("system", "developer")
-    first = next(i for i, message in enumerate(messages) if message["role"] not in head)
+    first = next(i for i, message in enumerate(messages) if message["role"] not in SYSTEM_ROLES)
     return [first] + [
         i
         for i in range(first + 1, len(messages))

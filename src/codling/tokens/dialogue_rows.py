@@ -40,6 +40,8 @@ _NAMES = {
     "human": "user",
     "gpt": "assistant",
     "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
     "model": "assistant",
     "bot": "assistant",
     "function_call": "assistant",
@@ -47,7 +49,10 @@ _NAMES = {
     "function_response": "tool",
     "observation": "tool",
 } | {role: role for role in ROLES}
-"""ShareGPT's and OpenAI's names of who speaks."""
+"""ShareGPT's and OpenAI's names of who speaks, in small letters."""
+
+SYSTEM_ROLES = ("system", "developer")
+"""Who says how to answer, before anything is asked."""
 
 
 class RowError(Exception):
@@ -77,6 +82,22 @@ def number_rows(file: Path) -> Iterator[tuple[int, Any]]:
     yield from parse_lines(file, instead=lambda error: RowError("not-json", str(error)))
 
 
+def explain_loss(reasons: Mapping[str, int]) -> str:
+    """Why no row of a file is left, and what helps, from the rows that left by reason.
+
+    >>> explain_loss({"not-json": 2})
+    'left out are 2 not-json: correct the rows (the lines above name the first of each reason)'
+    """
+    if not reasons:
+        return "it is empty"
+    counts = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
+    if set(reasons) == {"answer-too-long"}:
+        return f"left out are {counts}: give a longer context"
+    return (
+        f"left out are {counts}: correct the rows (the lines above name the first of each reason)"
+    )
+
+
 def read_dialogue(row: object) -> Dialogue:
     """The dialogue in a row; RowError if it is none.
 
@@ -84,7 +105,7 @@ def read_dialogue(row: object) -> Dialogue:
     '3'
     """
     if not isinstance(row, Mapping):
-        raise RowError("not-an-object", type(row).__name__)
+        raise RowError("not-an-object", _name_kind(row))
     for key in _TURNS:
         if isinstance(row.get(key), list):
             turns = [_read_turn(turn) for turn in row[key]]
@@ -95,21 +116,34 @@ def read_dialogue(row: object) -> Dialogue:
     raise RowError("unknown-shape", f"its keys are {', '.join(sorted(map(str, row)))}"[:200])
 
 
+def _name_kind(row: object) -> str:
+    if isinstance(row, list) and row and isinstance(row[0], Mapping):
+        return "a list of objects; name a file that holds one list of rows .json"
+    return type(row).__name__
+
+
 def _read_pair(row: Mapping[str, Any], ask: str, answer: str) -> Dialogue:
     shape = f"{ask}+{answer}"
     if isinstance(row[ask], list) and isinstance(row[answer], list):
         turns = [_read_turn(turn) for turn in (*row[ask], *row[answer])]
         return _finish(turns, shape, row.get("tools"))
+    messages = read_question(row, ask)
+    if row.get("input"):
+        shape += "+input"
+    messages.append({"role": "assistant", "content": _text(row[answer], answer)})
+    return _finish(messages, shape, None)
+
+
+def read_question(row: Mapping[str, Any], ask: str) -> list[dict[str, Any]]:
+    """The messages before the last answer: system, history, and what `ask` holds with its input."""
     question = _text(row[ask], ask)
     if more := _text(row.get("input") or "", "input"):
         question = f"{question}\n{more}"
-        shape += "+input"
-    pairs = [*_history(row), (question, _text(row[answer], answer))]
     messages = [*_system(row)]
-    for asked, answered in pairs:
+    for asked, answered in _history(row):
         messages.append({"role": "user", "content": asked})
         messages.append({"role": "assistant", "content": answered})
-    return _finish(messages, shape, None)
+    return [*messages, {"role": "user", "content": question}]
 
 
 def _history(row: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -134,7 +168,7 @@ def _read_turn(turn: object) -> dict[str, Any]:
     if not isinstance(turn, Mapping):
         raise RowError("not-an-object", "a turn that is not an object")
     said_by = turn.get("role", turn.get("from"))
-    role = _NAMES.get(said_by) if isinstance(said_by, str) else None
+    role = _NAMES.get(said_by.strip().lower()) if isinstance(said_by, str) else None
     if role is None:
         raise RowError("unknown-role", repr(said_by)[:80])
     calls = turn.get("tool_calls")

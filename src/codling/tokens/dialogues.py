@@ -50,7 +50,14 @@ from codling.tokens.dialogue_labels import (
     published_template,
 )
 from codling.tokens.dialogue_report import REPORT, render_report
-from codling.tokens.dialogue_rows import Dialogue, RowError, number_rows, read_dialogue
+from codling.tokens.dialogue_rows import (
+    SYSTEM_ROLES,
+    Dialogue,
+    RowError,
+    explain_loss,
+    number_rows,
+    read_dialogue,
+)
 from codling.tokens.token_files import META, dtype_for
 from codling.tokens.tokenizer import Tokenizer
 
@@ -185,7 +192,7 @@ class _Labeller:
         return published_labels(self._tokenizer, row["instruction"], row["output"], context)
 
     def _split(self, dialogue: Dialogue) -> Split:
-        question = next(m["content"] for m in dialogue.messages if m["role"] != "system")
+        question = next(m["content"] for m in dialogue.messages if m["role"] not in SYSTEM_ROLES)
         place = int.from_bytes(_digest([self._config.seed, question])[:7]) / (1 << 56)
         return "heldout" if place < self._config.heldout_share else "train"
 
@@ -294,7 +301,9 @@ def _refuse_nothing(writer: _DialogueWriter, config: DialoguesConfig) -> None:
     if writer.streams["train"].n_counted:
         return
     reasons = Counter(entry["reason"] for entry in writer.dropped)
-    why = str(dict(reasons)) if reasons else "it is empty"
+    why = explain_loss(reasons)
+    if writer.streams["train"].n_documents:
+        why = f"every row is cut before its answer: give a longer context than {config.context:,}"
     if n := writer.streams["heldout"].n_documents:
         why = f"all {n:,} documents that stay are held out: lower --heldout-share"
     raise SourceError(f"no row of {config.files[0]} can be learnt; {why}")

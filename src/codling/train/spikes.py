@@ -65,7 +65,7 @@ def go_back(now: Position, saved: Position) -> Position:
     if now.n_rollbacks >= _MAX_ROLLBACKS:
         raise ConfigError(
             f"the loss has run away {now.n_rollbacks + 1} times, most lately at step {now.step:,}; "
-            "lower the learning rates of [pretrain.optimizer]"
+            "lower the learning rates of the optimizer"
         )
     saved.batch_offset = now.batch_offset + now.step - saved.step
     saved.n_spikes, saved.n_rollbacks = now.n_spikes, now.n_rollbacks + 1

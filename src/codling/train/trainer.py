@@ -126,7 +126,8 @@ class Trainer:
         self.step_fn = self._make_step(make_step or LossStep, experts)
         self._patience, self._on_heldout, self._began = patience, on_heldout, self.clock()
         self._trackers, self._in_a_row, self._shown = list[Tracker](), 0, ""
-        self.best = _clone(self.optimizer.weights()) if keep_best and heldout else None
+        keeps_best = keep_best and heldout and config.n_heldout_evals
+        self.best = _clone(self.optimizer.weights()) if keeps_best else None
         if saved:
             self.saves.load(self.optimizer, self.best, self.step_fn.state())
         self._checked = (self.position.step, self.position.seconds)
@@ -278,7 +279,7 @@ class Trainer:
             if self._in_a_row >= _MAX_SKIPPED_IN_A_ROW:
                 raise ConfigError(
                     f"the loss has not been finite for {self._in_a_row} steps; "
-                    "lower the learning rates of [pretrain.optimizer]"
+                    "lower the learning rates of the optimizer"
                 )
             if self.ranks.is_main:
                 log.write(**row)
