@@ -126,8 +126,7 @@ class Trainer:
         self.step_fn = self._make_step(make_step or LossStep, experts)
         self._patience, self._on_heldout, self._began = patience, on_heldout, self.clock()
         self._trackers, self._in_a_row, self._shown = list[Tracker](), 0, ""
-        keeps_best = keep_best and heldout and config.n_heldout_evals
-        self.best = _clone(self.optimizer.weights()) if keeps_best else None
+        self.best = self._begin_best() if keep_best else None
         if saved:
             self.saves.load(self.optimizer, self.best, self.step_fn.state())
         self._checked = (self.position.step, self.position.seconds)
@@ -318,6 +317,11 @@ class Trainer:
         if self.ranks.is_main:  # a resumed run keeps the rows before its step
             log.write(step=saved.step - 1, loss=None, seconds=saved.seconds, event=event)
         self._save(log)
+
+    def _begin_best(self) -> dict[str, Tensor] | None:
+        """A copy of the weights, where others will be measured against them."""
+        is_measured = self.heldout.batches and self.config.n_heldout_evals
+        return _clone(self.optimizer.weights()) if is_measured else None
 
     def _note_best(self, heldout_loss: float) -> None:
         at = self.position
