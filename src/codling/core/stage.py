@@ -15,13 +15,15 @@ Its caller sees a plain function from config to Artifact.
 Not here: when an artefact is there (artifact.py), and how work is shared (shards.py).
 """
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+import shutil
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from codling.core.artifact import Artifact, Draft, Input, produce
+from codling.core.errors import CodlingError
 
 Work = Generator[Sequence[Artifact | Input], Draft, None]
 """A stage on its way: it yields its inputs, and is given the draft to fill."""
@@ -89,3 +91,16 @@ def _finish(steps: Work, draft: Draft) -> None:
     except StopIteration:
         return
     raise AssertionError("a stage yields once")
+
+
+@contextmanager
+def dropped_on(draft: Draft, *refusals: type[CodlingError]) -> Iterator[None]:
+    """Within the block these errors leave nothing behind: no half of what a bad input would give.
+
+    For work whose every attempt begins anew; a training run keeps what it has learned.
+    """
+    try:
+        yield
+    except refusals:
+        shutil.rmtree(draft.path, ignore_errors=True)
+        raise

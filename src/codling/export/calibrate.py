@@ -35,6 +35,8 @@ from codling.tokens.tokenizer import Tokenizer
 
 _MAX_FILE_BYTES = 1_000_000
 _AT_A_TIME = 4
+_BINARY = b"\0"
+"""A byte that no text in UTF-8 holds; git tells files apart by it."""
 Observer = Callable[[str, Tensor], None]
 """Is told the name of a matrix in its block, and what it is multiplied with, [tokens, columns]."""
 
@@ -52,6 +54,8 @@ def read_code(path: Path) -> list[str]:
         if file.stat().st_size > _MAX_FILE_BYTES and file != path:
             continue
         raw = file.read_bytes()
+        if _BINARY in raw:
+            continue
         if file == path or detect(file.name, raw[:SNIFF_BYTES]) is not None:
             texts.append(raw.decode("utf-8", errors="ignore"))
     if not any(texts):

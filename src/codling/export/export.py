@@ -7,6 +7,8 @@ one by one, so that a model larger than memory can be exported.
 Not here: the formats (gguf.py, hf.py), Ollama's file (modelfile.py).
 """
 
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +19,22 @@ import torch
 
 from codling.checkpoint.adapter import adapter_input, adapter_path
 from codling.checkpoint.hub import model_name
+from codling.checkpoint.load import is_gguf
 from codling.checkpoint.of_run import model_and_adapter
+from codling.checkpoint.store import CONFIG, GENERATION_CONFIG, find_tokenizer_files
 from codling.checkpoint.stored import PublishedTensor
 from codling.checkpoint.stream import stream_tensors
 from codling.checkpoint.tokenizer_files import open_tokenizer, write_tokenizer
 from codling.checkpoint.turns import read_turns, write_turns
 from codling.checkpoint.verify import check_files, model_input
-from codling.core.artifact import Artifact, Draft, Input
-from codling.core.errors import ConfigError
+from codling.core.artifact import MANIFEST, Artifact, Draft, Input, sha256_of
+from codling.core.errors import CheckpointError, ConfigError, TokenizerError
 from codling.core.files import write_text
 from codling.core.inputs import source_input
 from codling.core.lineage import count_licenses
 from codling.core.ranges import Count, Ranged
 from codling.core.recipe import aside
-from codling.core.stage import Work, stage
+from codling.core.stage import Work, dropped_on, stage
 from codling.export.calibrate import (
     LayerWalk,
     cut_windows,
@@ -50,7 +54,7 @@ from codling.export.hf import HF_TYPES, write_hf_model
 from codling.export.imatrix import Importance, read_imatrix, write_imatrix
 from codling.export.mixture import GgufType
 from codling.export.modelfile import make_modelfile
-from codling.export.origin import ModelOrigin, read_origin
+from codling.export.origin import MODEL_CARD, ModelOrigin, read_origin
 from codling.export.rounding import Scheme
 from codling.model.config import ModelConfig
 from codling.tokens.tokenizer import Tokenizer
@@ -58,6 +62,7 @@ from codling.tokens.tokenizer import Tokenizer
 ExportFormat = Literal["gguf", "hf", "w4a16", "w8a8", "fp8", "fp8-block"]
 _COMPRESSED: tuple[Scheme, ...] = get_args(Scheme)
 _EXACT = ("f32", "f16", "bf16", "q8_0")
+_MAX_NAME_BYTES = 200
 _IMATRIX = "imatrix.dat"
 """Not .gguf, although that is what it is inside: a folder with one .gguf file is a model."""
 
@@ -137,7 +142,7 @@ def _kind(config: ExportConfig) -> str:
     return "gguf" if config.format == "gguf" else "checkpoint"
 
 
-@stage(_kind, version=4)
+@stage(_kind, version=5)
 def export(config: ExportConfig) -> Work:
     """Write a model for llama.cpp, Ollama, vLLM or transformers.
 
@@ -147,36 +152,42 @@ def export(config: ExportConfig) -> Work:
     path, adapter = model_and_adapter(config.model, config.adapter)
     check_files(path)
     shape, tensors = stream_tensors(path, adapter)
-    inputs = [model_input(path)] + ([] if adapter is None else [adapter_input(adapter)])
+    inputs = [model_input(path), *_settings_input(path)]
+    inputs += [] if adapter is None else [adapter_input(adapter)]
     if config.format == "gguf":
         gguf_architecture(shape)
+        _check_name(_name(config))
     known = None if config.imatrix is None else read_imatrix(config.imatrix)
     code = None if config.calibrate is None else read_code(config.calibrate)
     inputs += _calibration_inputs(config, code)
     # What is wrong with a model or its calibration is said before anything is written.
     tokenizer = open_tokenizer(path)
+    _check_vocabulary(path, tokenizer, shape)
     windows_WL = None if code is None else _cut_windows(config, code, tokenizer)
     group = choose_group(tensors) if config.format == "w4a16" else 0
     draft = yield inputs
-    tokenizer_dir = draft.inner("tokenizer").path
-    write_tokenizer(path, tokenizer_dir)
-    if adapter is not None and (turns := read_turns(adapter_path(adapter))):
-        write_turns(tokenizer_dir, turns)
-    origin = read_origin(path, config.license, _licenses(inputs))
-    if config.format == "gguf":
-        if windows_WL is not None:
-            known = _measure_importance(draft, shape, tensors, windows_WL)
-        _write_gguf(draft, config, shape, tensors, tokenizer_dir, origin, known)
-    elif config.format in _COMPRESSED:
-        _write_compressed(draft, config, shape, tensors, path, tokenizer_dir, windows_WL, group)
-    else:
-        stored = HF_TYPES[config.stored_type]
-        write_hf_model(draft.path, shape, tensors, path, tokenizer_dir, stored, config.shard_bytes)
-    draft.counts |= {
-        "parameters": sum(tensor.n_numbers for tensor in tensors),
-        "license": origin.license,
-        "learned_from": dict(origin.learned_from),
-    }
+    with dropped_on(draft, CheckpointError, TokenizerError):
+        tokenizer_dir = draft.inner("tokenizer").path
+        write_tokenizer(path, tokenizer_dir)
+        if adapter is not None and (turns := read_turns(adapter_path(adapter))):
+            write_turns(tokenizer_dir, turns)
+        origin = read_origin(path, config.license, _licenses(inputs))
+        if config.format == "gguf":
+            if windows_WL is not None:
+                known = _measure_importance(draft, shape, tensors, windows_WL)
+            _write_gguf(draft, config, shape, tensors, tokenizer_dir, origin, known)
+        elif config.format in _COMPRESSED:
+            _write_compressed(draft, config, shape, tensors, path, tokenizer_dir, windows_WL, group)
+        else:
+            stored = HF_TYPES[config.stored_type]
+            write_hf_model(
+                draft.path, shape, tensors, path, tokenizer_dir, stored, config.shard_bytes
+            )
+        draft.counts |= {
+            "parameters": sum(tensor.n_numbers for tensor in tensors),
+            "license": origin.license,
+            "learned_from": dict(origin.learned_from),
+        }
 
 
 def _write_gguf(  # noqa: PLR0913  a model in parts
@@ -188,7 +199,7 @@ def _write_gguf(  # noqa: PLR0913  a model in parts
     origin: ModelOrigin,
     importance: dict[str, Importance] | None,
 ) -> None:
-    name, stored = config.name or model_name(config.model), config.stored_type
+    name, stored = _name(config), config.stored_type
     file = draft.file(f"{name}-{stored}.gguf")
     write_gguf_model(file, shape, tensors, tokenizer_dir, stored, name, origin, importance)
     if config.modelfile is not False:
@@ -222,6 +233,38 @@ def _write_compressed(  # noqa: PLR0913  a model in parts
         config.shard_bytes,
         quantization_config(tensors, scheme, group),
     )
+
+
+def _name(config: ExportConfig) -> str:
+    return config.name or model_name(config.model)
+
+
+def _check_name(name: str) -> None:
+    """ConfigError for what no file, or no line of a Modelfile, can be called."""
+    if not name.isprintable() or len(name.encode()) > _MAX_NAME_BYTES:
+        raise ConfigError(
+            f"export: name {name[:60]!r} has signs that cannot be printed, or more than "
+            f"{_MAX_NAME_BYTES} bytes; choose another with name"
+        )
+
+
+def _check_vocabulary(path: Path, tokenizer: Tokenizer, shape: ModelConfig) -> None:
+    if tokenizer.vocab_size > shape.vocab_size:
+        raise TokenizerError(
+            f"{path}: the tokenizer has {tokenizer.vocab_size} tokens but the model only "
+            f"{shape.vocab_size} rows; take both from the same checkpoint"
+        )
+
+
+def _settings_input(path: Path) -> list[Input]:
+    """What beside its weights a published model is exported from: other settings, other files."""
+    if is_gguf(path) or (path / MANIFEST).is_file():
+        return []
+    named = (path / name for name in (CONFIG, GENERATION_CONFIG, MODEL_CARD))
+    files = [file for file in (*named, *find_tokenizer_files(path)) if file.is_file()]
+    digests = "".join(f"{file.relative_to(path)} {sha256_of(file)}\n" for file in sorted(files))
+    identity = hashlib.sha256(os.fsencode(digests)).hexdigest()[:16]
+    return [source_input(path / CONFIG, identity)]
 
 
 def _cut_windows(config: ExportConfig, code: Sequence[str], tokenizer: Tokenizer) -> torch.Tensor:

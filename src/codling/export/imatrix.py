@@ -10,8 +10,9 @@ each number that the matrix is multiplied with; a stack of experts has a row for
 Not here: measuring (calibrate.py), what the numbers are used for (block_types.py).
 """
 
+import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ Floats = NDArray[np.float32]
 
 _MAX_BYTES = 1 << 30
 _MAX_NAME = 256
+_BLOCK = re.compile(r"blk\.(\d{1,6})\.")
 _SUM, _COUNTS = ".in_sum2", ".counts"
 _CURE = "make it again with --calibrate, or with llama-imatrix"
 
@@ -103,9 +105,29 @@ def fit_importance(
         rows = Importance(importance.sums.reshape(-1, n_columns), importance.counts)
         if len(rows.sums) == len(part.matrices):
             fitted[part.name] = [rows.of_matrix(i) for i in range(len(part.matrices))]
+    _check_blocks(found, [part.name for part in parts])
     if not fitted:
         raise CheckpointError(f"the importance matrix names no tensor of this model; {_CURE}")
     return fitted
+
+
+def _check_blocks(found: Iterable[str], own: Iterable[str]) -> None:
+    """Refuse what was measured on more or fewer blocks."""
+    measured, there = _count_blocks(found), _count_blocks(own)
+    if measured and measured != there:
+        raise CheckpointError(
+            f"the importance matrix is of another model: its blocks are {measured:,}, the model's "
+            f"{there:,}; {_CURE}"
+        )
+
+
+def _count_blocks(names: Iterable[str]) -> int:
+    """
+    >>> _count_blocks(["blk.0.attn_q.weight", "blk.3.attn_q.weight", "output.weight"])
+    4
+    """
+    numbers = (match[1] for name in names if (match := _BLOCK.match(name)))
+    return max(map(int, numbers), default=-1) + 1
 
 
 def _read_gguf_form(path: Path) -> dict[str, Importance]:

@@ -1,39 +1,75 @@
 """Ollama's Modelfile: which file to load, and how prompts, insertions and chats are written.
 
 Input: the name of the .gguf file, the model's tokenizer, its context and licence. Output: the text.
-Ollama's templates are Go's, not jinja2's, so a chat template is only carried over where it is one
-of those that codling knows by name.
+Ollama's templates are Go's, not jinja2's, so a chat template is only carried over where a
+conversation comes out of it as out of one that codling knows.
 
 Format: https://docs.ollama.com/modelfile.
 
 Not here: the .gguf file (gguf.py).
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from codling.core.errors import TokenizerError
 from codling.tokens.chat import ChatFormat
 from codling.tokens.tokenizer import Tokenizer
 
-_CHATS = {
-    "<|im_start|>": (
-        "<|im_start|>user\n",
-        "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n"
-        "{{ end }}<|im_start|>assistant\n",
+
+@dataclass(frozen=True)
+class _Chat:
+    """The turns of a chat, each as Go's templates write it, and what an answer comes after."""
+
+    user: str
+    assistant: str
+    other: str
+    end: str
+
+    def go(self) -> str:
+        """The whole template."""
+        turn = (
+            f'{{{{ if eq .Role "user" }}}}{self.user}{{{{ else if eq .Role "assistant" }}}}'
+            f"{self.assistant}{{{{ else }}}}{self.other}{{{{ end }}}}"
+        )
+        if self.user == self.assistant == self.other:
+            turn = self.user
+        return f"{{{{ range .Messages }}}}{turn}{{{{ end }}}}{self.end}"
+
+    def render(self, turns: Sequence[Mapping[str, str]]) -> str:
+        """The prompt that Go makes of these turns."""
+        kinds = {"user": self.user, "assistant": self.assistant}
+        texts = [
+            kinds.get(turn["role"], self.other)
+            .replace("{{ .Role }}", turn["role"])
+            .replace("{{ .Content }}", turn["content"])
+            for turn in turns
+        ]
+        return "".join(texts) + self.end
+
+
+_CHATML = "<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n"
+_CHATS = (
+    _Chat(_CHATML, _CHATML, _CHATML, "<|im_start|>assistant\n"),
+    _Chat(
+        "### Instruction:\n{{ .Content }}\n",
+        "### Response:\n{{ .Content }}\n<|EOT|>\n",
+        "{{ .Content }}",
+        "### Response:\n",
     ),
-    "### Instruction:": (
-        "### Instruction:\n",
-        '{{ range .Messages }}{{ if eq .Role "user" }}### Instruction:\n{{ .Content }}\n'
-        '{{ else if eq .Role "assistant" }}### Response:\n{{ .Content }}\n<|EOT|>\n'
-        "{{ else }}{{ .Content }}{{ end }}{{ end }}### Response:\n",
+    _Chat(
+        "User: {{ .Content }}\n\n",
+        "Assistant: {{ .Content }}<EOS>",
+        "{{ .Content }}\n\n",
+        "Assistant:",
     ),
-    "User: ": (
-        "User: ",
-        '{{ range .Messages }}{{ if eq .Role "user" }}User: {{ .Content }}\n\n'
-        '{{ else if eq .Role "assistant" }}Assistant: {{ .Content }}<EOS>'
-        "{{ else }}{{ .Content }}\n\n{{ end }}{{ end }}Assistant:",
-    ),
-}
-"""What a jinja2 template holds by which it is known, how it begins a user's turn, and the same
-turns for Ollama."""
-_QUESTION = "What is written here is sought again."
+)
+_TURNS = (
+    {"role": "user", "content": "What is asked?"},
+    {"role": "assistant", "content": "What was said."},
+    {"role": "user", "content": "And then?"},
+)
+_SYSTEM = {"role": "system", "content": "What holds always."}
 
 
 def make_modelfile(
@@ -44,7 +80,9 @@ def make_modelfile(
     parts += [f"PARAMETER stop {_quote(text)}" for text in _stops(tokenizer)]
     parts += [f"PARAMETER num_ctx {context}", "PARAMETER temperature 0"]
     if license_name is not None:
-        parts.append(f'LICENSE """{license_name}"""')
+        # No sign within three quotation marks can stand for three.
+        text = license_name.replace('"""', "'''")
+        parts.append(f'LICENSE """{text}"""')
     return "\n".join(parts) + "\n"
 
 
@@ -77,25 +115,30 @@ def _insertion(tokenizer: Tokenizer) -> str:
 
 
 def _chat(tokenizer: Tokenizer) -> str | None:
-    source = (tokenizer.config.get("chat_template") or {}).get("default")
-    if source is None:
+    """Go's template of the chats that say what the model's own says; None if there is none."""
+    if "default" not in (tokenizer.config.get("chat_template") or {}):
         return None
-    eos = tokenizer.specials.eos
-    end = "" if eos is None else tokenizer.special_text(eos)
-    for mark, (begin, turns) in _CHATS.items():
-        if mark in source:
-            return _default_system(tokenizer, begin) + turns.replace("<EOS>", end)
+    special = tokenizer.specials
+    bos, eos = ("" if i is None else tokenizer.special_text(i) for i in (special.bos, special.eos))
+    try:
+        template = ChatFormat(tokenizer).template()
+        plain, led = (
+            template.render(turns).removeprefix(bos) for turns in (_TURNS, (_SYSTEM, *_TURNS))
+        )
+    except TokenizerError:
+        return None
+    for known in _CHATS:
+        chat = replace(known, assistant=known.assistant.replace("<EOS>", eos))
+        before = plain.removesuffix(chat.render(_TURNS))
+        # What the template says before a conversation that brings no system message.
+        if led == chat.render((_SYSTEM, *_TURNS)) and before != plain and _is_plain(before):
+            return (f"{{{{ if not .System }}}}{before}{{{{ end }}}}" if before else "") + chat.go()
     return None
 
 
-def _default_system(tokenizer: Tokenizer, begin: str) -> str:
-    """What the template writes before a conversation that brings no system message."""
-    turns = [{"role": "user", "content": _QUESTION}]
-    text = ChatFormat(tokenizer).template().render(turns)
-    bos = tokenizer.specials.bos
-    before, _, _ = text.partition(begin + _QUESTION)
-    before = before.removeprefix("" if bos is None else tokenizer.special_text(bos))
-    return f"{{{{ if not .System }}}}{before}{{{{ end }}}}" if before else ""
+def _is_plain(text: str) -> bool:
+    """Whether neither Go nor a Modelfile reads the text as their own."""
+    return "{{" not in text and '"""' not in text
 
 
 def _stops(tokenizer: Tokenizer) -> list[str]:

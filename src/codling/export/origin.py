@@ -16,7 +16,7 @@ from typing import Any
 from codling.checkpoint.gguf_file import read_gguf_metadata
 from codling.checkpoint.load import is_gguf
 
-_CARD = "README.md"
+MODEL_CARD = "README.md"
 _CARD_CHARS = 4096
 _LICENSE_LINE = re.compile(r"^license:\s*['\"]?([\w.+-]{1,60})['\"]?\s*$", re.MULTILINE)
 _KEPT = ("general.license", "general.author", "general.organization", "general.description",
@@ -53,7 +53,7 @@ def read_origin(
 ) -> ModelOrigin:
     """The origin of the model at `model`; `license_name` wins over what its files say."""
     kept = _kept_metadata(model) if is_gguf(model) else {}
-    stated = kept.get("general.license") if kept else _license_of_card(model / _CARD)
+    stated = kept.get("general.license") if kept else _license_of_card(model / MODEL_CARD)
     return ModelOrigin(
         license=license_name or (stated if isinstance(stated, str) else None),
         learned_from=learned_from,

@@ -16,8 +16,9 @@ from codling.checkpoint.settings import to_published
 from codling.checkpoint.tokenizer_files import write_tokenizer
 from codling.checkpoint.turns import read_turns, write_turns
 from codling.checkpoint.verify import check_files, model_input
+from codling.core.errors import CheckpointError, TokenizerError
 from codling.core.recipe import aside
-from codling.core.stage import Work, stage
+from codling.core.stage import Work, dropped_on, stage
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.run import publish_checkpoint
 
@@ -47,12 +48,13 @@ def merge(config: MergeConfig) -> Work:
     load_adapter(config.adapter)  # refuses what is damaged before the base is read
     to_published(load_config(path))
     draft = yield [model_input(path), adapter_input(config.adapter)]
-    # fp32: rounded once, when it is written.
-    model = load_model(path, adapter=config.adapter)
-    tokenizer_dir = draft.inner("tokenizer").path
-    write_tokenizer(path, tokenizer_dir)
-    order = Tokenizer.open(tokenizer_dir).fim_mode
-    publish_checkpoint(draft, model, model.config, tokenizer_dir, order)
-    if turns := read_turns(adapter_path(config.adapter)):
-        write_turns(draft.path, turns)
-    draft.counts["parameters"] = model.n_parameters()
+    with dropped_on(draft, CheckpointError, TokenizerError):
+        # fp32: rounded once, when it is written.
+        model = load_model(path, adapter=config.adapter)
+        tokenizer_dir = draft.inner("tokenizer").path
+        write_tokenizer(path, tokenizer_dir)
+        order = Tokenizer.open(tokenizer_dir).fim_mode
+        publish_checkpoint(draft, model, model.config, tokenizer_dir, order)
+        if turns := read_turns(adapter_path(config.adapter)):
+            write_turns(draft.path, turns)
+        draft.counts["parameters"] = model.n_parameters()
