@@ -12,8 +12,12 @@ from codling.core.errors import SourceError
 from codling.core.files import write_json
 from codling.core.shards import write_table
 from codling.corpus.decontaminate import HIT_SCHEMA
-from codling.corpus.redaction.redact import REDACTION_SCHEMA
-from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA, SAMPLE_SCHEMA
+from codling.corpus.tables.schemas import (
+    DOCUMENT_SCHEMA,
+    DROPPED_SCHEMA,
+    REDACTION_SCHEMA,
+    SAMPLE_SCHEMA,
+)
 from codling.report.card import CardConfig, card
 
 

@@ -28,6 +28,7 @@ from codling.core.foreign_files import open_regular
 _MAGIC = b"GGUF"
 _SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 _MAX_HEADER_BYTES = 1 << 28
 """Of metadata and tensor names; the largest known vocabularies take 20 MB."""
 _MAX_COUNT = 1 << 24
@@ -219,6 +220,19 @@ class _ByteCursor:
         begin = self.take(length, "a text")
         return self.data[begin : self.at].decode("utf-8", errors="replace")
 
+    def texts(self, n_texts: int) -> list[str]:
+        """Many texts. A vocabulary has hundreds of thousands: no call for each."""
+        limit, at, length_at = min(len(self.data), _MAX_HEADER_BYTES), self.at, _LENGTH.unpack_from
+        texts = []
+        for _ in range(n_texts):
+            begin = at + _LENGTH.size
+            at = begin + length_at(self.data, at)[0] if begin <= limit else begin
+            if at > limit:
+                raise _DamageError(f"a text at byte {begin:,} reaches past the end of the file")
+            texts.append(self.data[begin:at].decode("utf-8", errors="replace"))
+        self.at = at
+        return texts
+
     def value(self, kind: int, depth: int = 0) -> Any:  # noqa: ANN401
         if kind == _STRING:
             return self.text()
@@ -229,10 +243,10 @@ class _ByteCursor:
         if depth == _MAX_NESTING:
             raise _DamageError(f"arrays at byte {self.at:,} are nested more than {depth} deep")
         element = self.number("I")
-        if element in (_STRING, _ARRAY):
-            least = 8 if element == _STRING else 12
-            n_values = self.count("values", least)
-            return [self.value(element, depth + 1) for _ in range(n_values)]
+        if element == _STRING:
+            return self.texts(self.count("values", _LENGTH.size))
+        if element == _ARRAY:
+            return [self.value(element, depth + 1) for _ in range(self.count("values", 12))]
         if element not in _SCALARS:
             raise _DamageError(f"an array at byte {self.at:,} has the unknown type {element}")
         n_values = self.count("values", struct.calcsize(_SCALARS[element]))

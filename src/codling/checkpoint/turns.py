@@ -17,7 +17,7 @@ from codling.checkpoint.store import CONFIG, GENERATION_CONFIG
 from codling.core.errors import CheckpointError, TokenizerError
 from codling.core.files import write_json, write_text
 from codling.core.foreign_json import read_object
-from codling.tokens.dialogue_files import TEMPLATE
+from codling.tokens.template_files import TEMPLATE
 from codling.tokens.tokenizer import Tokenizer
 
 _TOKENIZER_CONFIG = "tokenizer_config.json"

@@ -36,10 +36,10 @@ from codling.corpus.config import CleanConfig
 from codling.corpus.filters.profiles import thresholds
 from codling.corpus.filters.rules import Reason
 from codling.corpus.judge import BatchVerdicts, Judge, dropped_rows
-from codling.corpus.redaction.redact import REDACTION_SCHEMA, Edit, apply_edits
+from codling.corpus.redaction.redact import Edit, apply_edits
 from codling.corpus.tables.counts import nest_counts
 from codling.corpus.tables.reader import batches
-from codling.corpus.tables.schemas import DROPPED_SCHEMA
+from codling.corpus.tables.schemas import DROPPED_SCHEMA, REDACTION_SCHEMA
 from codling.corpus.tables.writer import new_table
 
 T = TypeVar("T")

@@ -15,10 +15,12 @@ cursor. Not here: the order (dependencies/order.py).
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codling.core.languages.table import path_comment
-from codling.corpus.tables.schemas import Document
+
+if TYPE_CHECKING:
+    from codling.corpus.tables.schemas import Document  # which loads pyarrow
 
 
 def file_text(language: str, path: str, content: str) -> str:
@@ -31,7 +33,7 @@ def file_text(language: str, path: str, content: str) -> str:
     return path_comment(language, path) + content + end
 
 
-def samples(documents: Sequence[Document], max_chars: int) -> Iterator[dict[str, Any]]:
+def samples(documents: "Sequence[Document]", max_chars: int) -> Iterator[dict[str, Any]]:
     """Rows of SAMPLE_SCHEMA: `documents` joined, cut between files where `max_chars` is passed."""
     texts: list[str] = []
     first = size = 0
@@ -46,7 +48,7 @@ def samples(documents: Sequence[Document], max_chars: int) -> Iterator[dict[str,
         yield _row(documents[first:], texts)
 
 
-def _row(documents: Sequence[Document], texts: Sequence[str]) -> dict[str, Any]:
+def _row(documents: "Sequence[Document]", texts: Sequence[str]) -> dict[str, Any]:
     starts = [0]
     for text in texts[:-1]:
         starts.append(starts[-1] + len(text))

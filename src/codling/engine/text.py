@@ -17,7 +17,7 @@ from collections.abc import Sequence as Many
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch.nn import functional as F
@@ -35,7 +35,6 @@ from codling.engine.draft import DraftSource
 from codling.engine.engine import Engine
 from codling.engine.form import Form
 from codling.engine.likelihood import SharedLikelihood
-from codling.engine.memory.live import LiveRepository
 from codling.engine.memory.open_text import OpenText, PromptLookup
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory
@@ -59,10 +58,13 @@ from codling.model.next_tokens import predict_pieces
 from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
-from codling.tokens.dialogue_files import TEMPLATE
 from codling.tokens.fim import CursorPrompt, insertion_prompt
 from codling.tokens.healing import Healing, TokenIndex, continuation_prompt
+from codling.tokens.template_files import TEMPLATE
 from codling.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from codling.engine.memory.live import LiveRepository
 
 DEFAULT = SamplingParams()
 _DTYPES = {
@@ -231,7 +233,7 @@ class TextEngine:
 
     def repository_prompt(
         self,
-        repository: RepositoryContext | SnapshotContext | LiveRepository,
+        repository: "RepositoryContext | SnapshotContext | LiveRepository",
         cursor: Cursor,
         *,
         insert: bool = False,
@@ -249,7 +251,7 @@ class TextEngine:
         return self.insert_prompt(text, cursor.suffix, max_tokens=max_tokens)
 
     def repository_context(
-        self, repository: LiveRepository, cursor: Cursor, *, insert: bool, max_tokens: int
+        self, repository: "LiveRepository", cursor: Cursor, *, insert: bool, max_tokens: int
     ) -> CursorContext:
         """What `repository_prompt` puts in front of the cursor, and why."""
         room = self._context_room(cursor, insert, max_tokens)

@@ -44,12 +44,12 @@ from codling.posttrain.weights import (
 from codling.posttrain.windows import Windows
 from codling.tokens.dialogue_files import (
     KIND,
-    TEMPLATE,
     DialogueMeta,
     LabelledStream,
     open_labelled,
     read_dialogue_meta,
 )
+from codling.tokens.template_files import TEMPLATE
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.loader import Batch
 from codling.train.run import produce_on_ranks, run_watched

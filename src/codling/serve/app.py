@@ -27,7 +27,6 @@ from codling.serve.guard import Guard
 from codling.serve.listen import KEY_VARIABLE, GracefulServer, bind, find_key
 from codling.serve.routes import add_routes
 from codling.serve.server import Server
-from codling.serve.upstream import UpstreamBackend
 
 if TYPE_CHECKING:
     from codling.engine.text import TextEngine
@@ -58,7 +57,7 @@ def serve(config: ServeConfig) -> Iterator[str]:
     config = _look_up_threshold(config)
     with bind(config) as listener:
         yield f"loading {config.model} ...\n"
-        backend = UpstreamBackend.connect(config) if config.upstream else _load(config)
+        backend = _connect(config) if config.upstream else _load(config)
         app = create_app(backend, config, api_key=key)
         host, port = _in_url(config.host), listener.getsockname()[1]
         yield f"{backend.name}: http://{host}:{port}/   (API at /v1; Ctrl-C stops)\n"
@@ -123,9 +122,14 @@ def _look_up_threshold(config: ServeConfig) -> ServeConfig:
     return replace(config, min_logprob=found)
 
 
+def _connect(config: ServeConfig) -> Backend:
+    from codling.serve.upstream import UpstreamBackend
+
+    return UpstreamBackend.connect(config)
+
+
 def _load(config: ServeConfig) -> Backend:
     # torch takes a second to load: only now, when everything that can be refused has been.
-    from codling.engine.memory.live import LiveRepository
     from codling.engine.text import TextEngine
 
     engine = TextEngine.open(
@@ -145,6 +149,8 @@ def _load(config: ServeConfig) -> Backend:
         warm_up(engine)
     repository = None
     if config.repo is not None:
+        from codling.engine.memory.live import LiveRepository
+
         weights = engine.memory.weights if engine.memory else None
         repository = LiveRepository(config.repo, engine.tokenizer, weights)
         engine.memory = repository.memory

@@ -23,7 +23,6 @@ from codling.corpus.tables.schemas import Split
 from codling.tokens.token_files import META, Ids
 
 KIND = "dialogues"
-TEMPLATE = "chat_template.jinja"
 DROPPED = "dropped.jsonl"
 DIALOGUE_SCHEMA = pa.schema(
     [

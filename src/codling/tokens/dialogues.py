@@ -39,7 +39,6 @@ from codling.tokens.dialogue_files import (
     DIALOGUE_SCHEMA,
     DROPPED,
     KIND,
-    TEMPLATE,
     DialogueMeta,
     DialogueSplit,
 )
@@ -58,6 +57,7 @@ from codling.tokens.dialogue_rows import (
     number_rows,
     read_dialogue,
 )
+from codling.tokens.template_files import TEMPLATE
 from codling.tokens.token_files import META, dtype_for
 from codling.tokens.tokenizer import Tokenizer
 

@@ -18,6 +18,7 @@ from typing import Any
 from codling.core.errors import TokenizerError
 from codling.core.foreign_json import read_bytes, read_object
 
+TEMPLATE = "chat_template.jinja"
 PRESETS = ("chatml", "coder-v1", "codling", "starcoder2", "v2")
 """Templates that can be asked for by name."""
 _MAX_BYTES = 1 << 20
@@ -32,8 +33,8 @@ def read_templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     processor = folder / "chat_template.json"
     if processor.is_file():
         found |= named_templates(read_object(processor, TokenizerError).get("chat_template"))
-    if (folder / "chat_template.jinja").is_file():
-        found["default"] = _read(folder / "chat_template.jinja")
+    if (folder / TEMPLATE).is_file():
+        found["default"] = _read(folder / TEMPLATE)
     for path in sorted((folder / "additional_chat_templates").glob("*.jinja")):
         if path.is_file():
             found[path.stem] = _read(path)

@@ -455,7 +455,7 @@ def _byte_table(
 
 def _byte_level(text: str, alphabet: Mapping[str, int]) -> bytes:
     try:
-        return bytes([alphabet[c] for c in text])
+        return bytes(map(alphabet.__getitem__, text))
     except KeyError:
         return text.encode()
 

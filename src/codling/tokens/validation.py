@@ -110,7 +110,7 @@ def check_names(names: object, types: object, merges: object, prefix: str) -> No
         twice = Counter(names).most_common(1)[0][0]
         _refuse("the GGUF file", f"{prefix}tokens", twice, "each token once")
     if types is not None and not (
-        isinstance(types, list) and len(types) == len(names) and all(type(t) is int for t in types)
+        isinstance(types, list) and len(types) == len(names) and set(map(type, types)) <= {int}
     ):
         _refuse("the GGUF file", f"{prefix}token_type", types, "a number for each token")
     if merges is None:
@@ -130,7 +130,7 @@ def token_at(names: Sequence[str], token_id: object, key: str) -> str:
 
 
 def _are_texts(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and set(map(type, value)) <= {str}
 
 
 def _index_by_id(vocabulary: Mapping[str, Any], where: str) -> dict[int, str]:

@@ -42,12 +42,12 @@ from codling.corpus.licenses.notices import (
 )
 from codling.corpus.prose import stackexchange
 from codling.corpus.prose.text import Kind, language_reason, pieces
-from codling.corpus.redaction.redact import REDACTION_SCHEMA, Edit, RedactConfig, redact
+from codling.corpus.redaction.redact import Edit, RedactConfig, redact
 from codling.corpus.sources import dumps, folders
 from codling.corpus.sources.decode import decode
 from codling.corpus.sources.repository import Entry, Repository
 from codling.corpus.tables.counts import document_counts, largest_rule, nest_counts
-from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA
+from codling.corpus.tables.schemas import DOCUMENT_SCHEMA, DROPPED_SCHEMA, REDACTION_SCHEMA
 from codling.corpus.tables.writer import new_table
 
 TEXT_ENDINGS = (".md", ".markdown", ".rst", ".txt")

@@ -12,22 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import pyarrow as pa
-
 from codling.corpus.filters import marks
 from codling.corpus.redaction.addresses import find_emails, find_ipv4, find_ipv6
 from codling.corpus.redaction.secrets import ALL_FORMATS, find_secrets, find_url_passwords
-
-REDACTION_SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("repo", pa.string(), nullable=False),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("line", pa.int32(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-    ]
-)
-"""Table `redactions`: where something was replaced, and what kind of thing it was."""
 
 
 @dataclass(frozen=True, kw_only=True)

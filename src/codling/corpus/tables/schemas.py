@@ -96,3 +96,14 @@ SAMPLE_SCHEMA = pa.schema(
 )
 """Table `samples` of kind "samples": files in order, joined with path comments; `starts` are the
 character offsets in `content` where each file (with its path comment) begins."""
+
+REDACTION_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("line", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+    ]
+)
+"""Table `redactions`: where something was replaced, and what kind of thing it was."""
