@@ -49,7 +49,7 @@ def _build(tokenizer_json: Mapping[str, Any]) -> tokenizers.Tokenizer:
         return tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json))
     empty = {**tokenizer_json, "model": {"type": "BPE", "vocab": {}, "merges": []}}
     core = tokenizers.Tokenizer.from_str(json.dumps(empty))
-    options = {name: model[name] for name in model.keys() & _OPTIONS}
+    options = {k: v for k, v in model.items() if k in _OPTIONS and v is not None}
     core.model = BPE(vocab=model["vocab"], merges=pairs, **options)
     return core
 
