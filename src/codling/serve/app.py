@@ -19,7 +19,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from codling import __version__
 from codling.checkpoint.hub import has_model
 from codling.core.errors import CheckpointError, ConfigError
-from codling.core.heap import trim_heap
+from codling.core.heap import keep_loaded
 from codling.serve.backend import Backend, LocalBackend
 from codling.serve.config import ServeConfig
 from codling.serve.errors import install_error_handlers
@@ -130,19 +130,19 @@ def _connect(config: ServeConfig) -> Backend:
 
 def _load(config: ServeConfig) -> Backend:
     # torch takes a second to load: only now, when everything that can be refused has been.
-    from codling.engine.text import TextEngine
+    with keep_loaded():
+        from codling.engine.text import TextEngine
 
-    engine = TextEngine.open(
-        config.model,
-        precision=config.precision,
-        max_streams=config.max_streams,
-        max_length=config.max_length,
-        chat_template=config.chat_template,
-        memory=config.memory,
-        adapter=config.adapter,
-        speculate=config.speculate,
-    )
-    trim_heap()
+        engine = TextEngine.open(
+            config.model,
+            precision=config.precision,
+            max_streams=config.max_streams,
+            max_length=config.max_length,
+            chat_template=config.chat_template,
+            memory=config.memory,
+            adapter=config.adapter,
+            speculate=config.speculate,
+        )
     if config.warm:
         from codling.engine.warm import warm_up
 

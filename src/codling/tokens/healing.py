@@ -76,10 +76,11 @@ class TokenIndex:
     """The tokens of a tokenizer, sorted by their bytes; special ones are left out."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        ids = [i for i in range(tokenizer.vocab_size) if not tokenizer.is_special(i)]
-        pairs = sorted((raw, i) for i in ids if (raw := tokenizer.token_bytes(i)))
-        self._bytes = [raw for raw, _ in pairs]
-        self._ids = np.array([i for _, i in pairs], np.int64)
+        raw = [tokenizer.token_bytes(i) for i in range(tokenizer.vocab_size)]
+        ids = [i for i, text in enumerate(raw) if text and not tokenizer.is_special(i)]
+        ids.sort(key=raw.__getitem__)
+        self._bytes = [raw[i] for i in ids]
+        self._ids = np.array(ids, np.int64)
 
     def find(self, rest: bytes) -> NDArray[np.int64]:
         """The ids of tokens that begin with `rest`, or with which it begins."""
