@@ -43,7 +43,7 @@ def _build(tokenizer_json: Mapping[str, Any]) -> tokenizers.Tokenizer:
     """What `from_str` makes of the file, without writing and parsing a vocabulary where it is a
     plain BPE: a third of the time."""
     model = tokenizer_json["model"]
-    pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
+    pairs: list[Any] = [tuple(m.split(" ") if isinstance(m, str) else m) for m in model["merges"]]
     is_plain = model.keys() <= _LISTS | _OPTIONS and set(map(len, pairs)) <= {2}
     if tokenizer_json["added_tokens"] or not is_plain:
         return tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json))
