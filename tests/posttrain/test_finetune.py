@@ -89,6 +89,12 @@ def test_a_norm_of_0_asks_for_no_clipping() -> None:
     assert run.tuning.optimizer.clip_norm == 1e12
 
 
+def test_a_flag_renamed_since_2023_is_known_by_both_names() -> None:
+    for name in ("evaluation_strategy", "eval_strategy"):
+        run = plan_run(["--data_path", "d", "--output_dir", "o", f"--{name}", "epoch"])
+        assert f"--{name}" in "\n".join(run.lines)
+
+
 def test_faithful_keeps_what_was_published(tmp_path: Path) -> None:
     run = plan_run(words(tmp_path, more="--faithful"))
     assert run.dialogues.labels == "published"

@@ -74,7 +74,7 @@ _IGNORED = {
         "ignore_data_skip"
     ),
     "--heldout_share 0.02 sets rows aside, by which the best weights are chosen": (
-        "evaluation_strategy eval_steps eval_delay per_device_eval_batch_size "
+        "evaluation_strategy eval_strategy eval_steps eval_delay per_device_eval_batch_size "
         "per_gpu_eval_batch_size eval_accumulation_steps do_eval do_predict prediction_loss_only "
         "load_best_model_at_end metric_for_best_model greater_is_better bf16_full_eval "
         "fp16_full_eval include_inputs_for_metrics jit_mode_eval"

@@ -53,6 +53,7 @@ _LISTS = _names("data_path report_to label_names debug")
 _STRATEGIES = ("no", "steps", "epoch")
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "evaluation_strategy": _STRATEGIES,
+    "eval_strategy": _STRATEGIES,
     "logging_strategy": _STRATEGIES,
     "save_strategy": _STRATEGIES,
     "hub_strategy": ("end", "every_save", "checkpoint", "all_checkpoints"),
