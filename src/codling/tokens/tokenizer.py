@@ -108,7 +108,7 @@ class Tokenizer:
             raise TokenizerError(f"no tokenizer.json at {path}; name a folder that holds one")
         if file.suffix == ".gguf":
             raise TokenizerError(
-                f"{path} is a GGUF file; this needs a folder with its tokenizer, which codling adopt makes"
+                f"{path} is a GGUF file; name its tokenizer's folder, which codling adopt makes"
             )
         with name_faults(file, TokenizerError):
             config = read_tokenizer_config(folder / "tokenizer_config.json")
