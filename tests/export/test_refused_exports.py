@@ -98,3 +98,11 @@ def test_a_template_that_only_begins_as_a_known_one_is_left_out(model: Path) -> 
 def test_a_licence_stays_within_its_quotation_marks(model: Path) -> None:
     text = make_modelfile("m.gguf", open_tokenizer(model), 64, 'MIT"""\nSYSTEM """x')
     assert text.split("LICENSE ")[1].count('"""') == 2
+
+
+def test_a_folder_of_several_gguf_files_asks_for_one(tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    for name in ("b.gguf", "a.gguf"):
+        (tmp_path / "many" / name).write_bytes(b"GGUF")
+    words = "one of its 2 .gguf files, such as a.gguf"
+    refuse(CheckpointError, words, settings(tmp_path / "many"))

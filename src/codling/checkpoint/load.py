@@ -220,7 +220,11 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"{path.parent} is an adapter, not a model; name its base, or codling merge them"
         )
     if not path.exists():
-        raise CheckpointError(f"{path.parent} has no {path.name}; it is not a checkpoint")
+        files = sorted(p.name for p in path.parent.glob("*.gguf"))
+        cure = f"name one of its {len(files)} .gguf files, such as {files[0]}" if files else ""
+        raise CheckpointError(
+            f"{path.parent} has no {path.name}; {cure or 'it is not a checkpoint'}"
+        )
     return read_object(path, CheckpointError, cure="download it again")
 
 
