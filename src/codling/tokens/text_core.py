@@ -34,9 +34,16 @@ def text_core(tokenizer_json: Mapping[str, Any], control: Collection[str]) -> to
     stripped["model"] = _without(tokenizer_json["model"], control)
     stripped |= {"truncation": None, "padding": None}
     try:
-        return _build(stripped)
+        core = _build(stripped)
+        if any(core.token_to_id(a["content"]) != a["id"] for a in kept):
+            # The library numbers added tokens one after the other, whatever their ids, unless the
+            # model's vocabulary holds them: a special token that is gone would lend its number.
+            named = {a["content"]: a["id"] for a in kept}
+            vocab = {**stripped["model"]["vocab"], **named}
+            core = _build({**stripped, "model": {**stripped["model"], "vocab": vocab}})
     except Exception as error:  # noqa: BLE001 -- the library raises bare Exception
         raise TokenizerError(f"the tokenizer cannot be read: {error}; fetch it again") from None
+    return core
 
 
 def _build(tokenizer_json: Mapping[str, Any]) -> tokenizers.Tokenizer:
