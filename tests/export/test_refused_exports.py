@@ -1,6 +1,7 @@
 """What is found wrong on the way leaves no half of an export; what would not fit is refused."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,14 @@ def test_settings_that_changed_are_exported_again(model: Path) -> None:
     assert ALPACA.encode() in again.files("*.gguf")[0].read_bytes()
 
 
+def test_an_export_never_takes_the_place_of_its_model(model: Path) -> None:
+    made = export(settings(model, type="f32"))
+    for again in (made.path, made.files("*.gguf")[0]):
+        with pytest.raises(ConfigError, match="choose another"):
+            export(ExportConfig(model=again, out_dir=made.path))
+    assert made.files("*.gguf")[0].is_file()
+
+
 def test_a_template_that_only_begins_as_a_known_one_is_left_out(model: Path) -> None:
     (model / "tokenizer_config.json").write_text(json.dumps({"chat_template": ALPACA}))
     assert ".Messages" not in make_modelfile("m.gguf", open_tokenizer(model), 64, None)
@@ -106,3 +115,9 @@ def test_a_folder_of_several_gguf_files_asks_for_one(tmp_path: Path) -> None:
         (tmp_path / "many" / name).write_bytes(b"GGUF")
     words = "one of its 2 .gguf files, such as a.gguf"
     refuse(CheckpointError, words, settings(tmp_path / "many"))
+
+
+def test_a_folder_whose_name_is_no_text(model: Path, tmp_path: Path) -> None:
+    odd = model.rename(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff"))
+    made = export(ExportConfig(model=odd, format="hf", out_dir=tmp_path / "out"))
+    assert made.files("*.safetensors")

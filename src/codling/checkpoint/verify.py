@@ -19,7 +19,7 @@ from typing import Any
 
 from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact, sha256_of
 from codling.core.errors import CheckpointError, name_faults
-from codling.core.files import cache_dir, write_json
+from codling.core.files import cache_dir, escape_bytes, write_json
 from codling.core.foreign_json import read_object
 from codling.core.inputs import input_at
 
@@ -115,7 +115,7 @@ class _Cache:
 
     def sha256(self, path: Path) -> str:
         """The hash of a file, computed only if it changed since the last time."""
-        name, stat = str(path.resolve()), path.stat()
+        name, stat = escape_bytes(str(path.resolve())), path.stat()
         state = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
         kept = self._kept.get(name)
         if isinstance(kept, dict) and kept.get("state") == state:

@@ -150,6 +150,7 @@ def export(config: ExportConfig) -> Work:
         codling export runs/app --type q8_0 --out-dir runs/app/gguf
     """
     path, adapter = model_and_adapter(config.model, config.adapter)
+    _check_place(config.out_dir, path)
     check_files(path)
     shape, tensors = stream_tensors(path, adapter)
     inputs = [model_input(path), *_settings_input(path)]
@@ -237,6 +238,14 @@ def _write_compressed(  # noqa: PLR0913  a model in parts
 
 def _name(config: ExportConfig) -> str:
     return config.name or model_name(config.model)
+
+
+def _check_place(out_dir: Path, model: Path) -> None:
+    """ConfigError where the artefact would take the place of the model that it is made from."""
+    if out_dir.resolve() in (model.resolve(), model.resolve().parent):
+        raise ConfigError(
+            f"export: {out_dir} is where the model {model} lies; choose another out_dir"
+        )
 
 
 def _check_name(name: str) -> None:
