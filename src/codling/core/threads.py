@@ -7,7 +7,7 @@ Not here: processes (shards.py).
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 In = TypeVar("In")
@@ -40,20 +40,40 @@ def in_threads(
 ) -> Iterator[tuple[int, Out]]:
     """`work` on every item with `workers` threads; pairs of index and result, as they come.
 
-    Items are taken only as threads come free. The first exception of a worker is raised here.
+    Items are taken only as threads come free. The first exception of a worker ends it: what had
+    begun by then is still given, nothing else begins, and then the exception is raised.
     """
     waiting: dict[Future[Out], int] = {}
+    failures: list[BaseException] = []
     with ThreadPoolExecutor(workers) as threads:
         try:
             for index, item in enumerate(items):
                 waiting[threads.submit(work, item)] = index
                 if len(waiting) >= 2 * workers:
-                    for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        yield waiting.pop(done), done.result()
-            for done in as_completed(list(waiting)):
-                yield waiting[done], done.result()
+                    yield from _take_finished(waiting, failures)
+                if failures:
+                    break
+            while waiting:
+                yield from _take_finished(waiting, failures)
         finally:
             threads.shutdown(cancel_futures=True)
+    if failures:
+        raise failures[0]
+
+
+def _take_finished(
+    waiting: dict[Future[Out], int], failures: list[BaseException]
+) -> Iterator[tuple[int, Out]]:
+    """Wait for the next results; after a failure what has not begun is taken back."""
+    for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+        index = waiting.pop(done)
+        if (wrong := done.exception()) is None:
+            yield index, done.result()
+        else:
+            failures.append(wrong)
+    if failures:
+        for never in [each for each in waiting if each.cancel()]:
+            del waiting[never]
 
 
 def in_order(results: Iterable[tuple[int, Out]]) -> Iterator[Out]:

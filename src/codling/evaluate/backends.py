@@ -21,13 +21,17 @@ import httpx
 
 from codling.checkpoint.hub import has_model
 from codling.core.artifact import open_artifact
-from codling.core.errors import CheckpointError, ConfigError, RequestError
+from codling.core.errors import CheckpointError, ConfigError, RequestError, SourceError
 from codling.core.folder_walk import files_below
 from codling.core.foreign_json import parse_row
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.task import Prompt, Sampling
 
 _RETRIES = 6
+_PAUSE = 0.5
+"""Seconds before the second attempt; doubled before each further one."""
+_LONGEST_WAIT = 60.0
+"""Seconds that a server's Retry-After is obeyed for."""
 _TRANSIENT = (408, 409, 429, 500, 502, 503, 504)
 
 
@@ -204,7 +208,6 @@ class ApiBackend:
             limits=httpx.Limits(max_connections=config.concurrency),
             transport=transport,
         )
-        self._pause = 0.5
 
     @property
     def identity(self) -> str:
@@ -231,11 +234,11 @@ class ApiBackend:
         if sampling.stop:
             body["stop"] = list(sampling.stop[:4])  # OpenAI's limit; all are applied again below
         choice, usage = self._choice(prompt, body)
-        text = choice["message"]["content"] if prompt.messages is not None else choice["text"]
+        text = _said(choice)
         from codling.grading.extract import cut_at
 
         return Answer(
-            text=cut_at(text or "", sampling.stop),
+            text=cut_at(text, sampling.stop),
             finish=choice.get("finish_reason") or "",
             n_tokens=usage.get("completion_tokens", 0),
             seconds=time.monotonic() - started,
@@ -284,22 +287,58 @@ class ApiBackend:
             ) from None
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        reason = ""
+        reason, asked = "", 0.0
         for attempt in range(_RETRIES):
             if attempt:
-                time.sleep(self._pause * 2 ** (attempt - 1))
+                time.sleep(max(asked, _PAUSE * 2 ** (attempt - 1)))
             try:
                 reply = self._client.post(path, json=body)
             except httpx.TransportError as error:
                 reason = str(error) or type(error).__name__
                 continue
             if reply.status_code == 200:
-                answer: dict[str, Any] = parse_row(reply.content, "the answer")
-                return answer
-            reason = f"status {reply.status_code}: {reply.text[:200]}"
+                if (answer := _completion(reply.content)) is not None:
+                    return answer
+                reason = f"no completion: {_one_line(reply.text)}"
+                continue
+            reason = f"status {reply.status_code}: {_one_line(reply.text)}"
+            asked = _seconds_to_wait(reply)
             if reply.status_code not in _TRANSIENT:
                 break
-        raise RequestError(f"{self._client.base_url}{path} does not answer: {reason}")
+        raise RequestError(
+            f"{self._client.base_url}{path} does not answer: {reason} (what was answered is kept: "
+            "the same command goes on there)"
+        )
+
+
+def _completion(content: bytes) -> dict[str, Any] | None:
+    """A body in the form of a completion; None for any other, as a proxy in trouble may send."""
+    try:
+        body = parse_row(content, "the answer")
+    except SourceError:
+        return None
+    match body:
+        case {"choices": [{"text": str() | None} | {"message": {}}, *_]}:
+            return dict(body)
+    return None
+
+
+def _said(choice: Mapping[str, Any]) -> str:
+    """The text of a choice; a message's content may come in parts."""
+    content = (choice.get("message") or {"content": choice.get("text")}).get("content")
+    if isinstance(content, list):
+        content = "".join(str(part.get("text") or "") for part in content)
+    return content if isinstance(content, str) else ""
+
+
+def _seconds_to_wait(reply: httpx.Response) -> float:
+    """What a busy server asks for, within bounds."""
+    said = reply.headers.get("retry-after", "")
+    return min(float(said), _LONGEST_WAIT) if said.isdecimal() else 0.0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]
 
 
 def rank_options(prompt: Prompt, sums_after: Callable[[str, Sequence[str]], list[float]]) -> Answer:

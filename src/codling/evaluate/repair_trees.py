@@ -133,7 +133,7 @@ def _place(folder: Path, row: Mapping[str, Any]) -> Path | None:
 def _read_archive(place: Path) -> list[tuple[str, str]]:
     found = []
     try:
-        with tarfile.open(place, "r:gz") as archive:
+        with tarfile.open(place) as archive:
             for member in archive:
                 opened = archive.extractfile(member) if member.isfile() else None
                 data = opened.read() if opened and member.size <= _MOST_BYTES else b"\0"

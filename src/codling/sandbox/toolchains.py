@@ -36,7 +36,8 @@ _JUNIT = (
     *("junit-jupiter-api", "junit-jupiter-params", "junit-jupiter-engine", "junit-vintage-engine"),
     *("junit-platform-commons", "junit-platform-engine", "junit-platform-launcher", "junit4"),
     *("hamcrest", "opentest4j", "apiguardian-api", "univocity-parsers", "assertj-core"),
-    *("byte-buddy", "jackson-core", "jackson-annotations", "joda-convert", "guava", "commons-io"),
+    *("easymock", "byte-buddy", "jackson-core", "jackson-annotations", "joda-convert"),
+    *("joda-time", "guava", "commons-io", "commons-beanutils", "commons-logging"),
 )
 """Jars of Debian: what tests are run by, and what projects under test are built with."""
 BOX_LANGUAGE = "python"

@@ -1,11 +1,11 @@
 """SWE-bench and Defects4J: repairs that the authors' own harness judges, prepared and written here.
 
 Data: swe-bench-lite/*.jsonl (or swe-bench/*.jsonl) with the issues; defects4j as published
-(framework/projects/PROJECT with patches and trigger tests) is metadata without sources, so a
-checkout's bugs are rows of defects4j/bugs.jsonl ({project, bug, path, source, trigger}). A chat is
+(framework/projects with patches and failing tests, or its .tar.gz) and beside it checkouts/ or
+trees/ (java_bugs.py), or rows of bugs.jsonl ({project, bug, path, source, trigger}). A chat is
 asked for a unified diff (SWE-bench) or the repaired file (Defects4J). The report's judgments.jsonl
 is the predictions file: `swebench.harness.run_evaluation --predictions_path judgments.jsonl`.
-SWE-bench's `--subset run` judges those whose sources lie in swe-bench-lite/trees (repair_trees.py).
+`--subset run` judges those whose sources lie in trees/ (repair_trees.py, java_bugs.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import SourceError
+from codling.evaluate import java_bugs
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.repair_trees import has_tree, repair_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Scores, Task, Verdict, ask, read_lines
@@ -42,9 +43,20 @@ def load_issues(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     return [Problem(id=row["instance_id"], data=row, group=row["repo"]) for row in rows]
 
 
-def load_bugs(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:  # noqa: ARG001
+def load_bugs(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The bugs by project."""
-    rows = read_lines(data_dir / "defects4j" / "bugs.jsonl")
+    folder = data_dir / "defects4j"
+    written = folder / "bugs.jsonl"
+    if config.subset == "run":
+        rows = java_bugs.released_bugs(folder)
+    else:
+        rows = [*(read_lines(written) if written.exists() else ())]
+        rows += java_bugs.checked_out_bugs(folder)
+    if not rows:
+        raise SourceError(
+            f"no bugs in {folder}: defects4j checkout -p Lang -v 1b -w {folder}/checkouts/Lang-1b; "
+            "or --subset run for those that can be tested here"
+        )
     return [
         Problem(id=f"{row['project']}-{row['bug']}", data=row, group=row["project"]) for row in rows
     ]
@@ -67,8 +79,11 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict | P
     """Sources that are here are tested, others get a row of the predictions file; an empty answer
     repairs nothing."""
     if config.subset == "run":
-        folder, strict = config.data_dir / "swe-bench-lite", config.verdicts == "strict"
-        return repair_program(folder, problem.data, answer, config.timeout or 300.0, strict)
+        seconds, strict = config.timeout or 300.0, config.verdicts == "strict"
+        if "place" in problem.data:
+            return java_bugs.repair_program(problem.data, answer, seconds, strict)
+        folder = config.data_dir / "swe-bench-lite"
+        return repair_program(folder, problem.data, answer, seconds, strict)
     row = {"instance_id": problem.id, "model_name_or_path": config.model_name}
     row["model_patch"] = answer
     return Verdict(skipped=bool(answer.strip()), detail=UNJUDGED, judgments=(row,))
@@ -107,12 +122,14 @@ ISSUES = Task(
 )
 BUGS = Task(
     name="defects4j",
-    about="bugs of Java projects: answers for the official harness",
+    about="bugs of Java projects: answers for the official harness (--subset run: here)",
     load=load_bugs,
     prompt=ask_bug,
     extract=lambda p, text, _style: diff_of_block(p.data["path"], p.data["source"], text),
     check=check,
     score=score,
+    canonical=lambda problem: java_bugs.own_repair(problem.data),
+    read_answers=read_answers,
     sampling=lambda _problem, _style: _SAMPLING,
-    takes=(),
+    takes=("subset",),
 )
