@@ -75,7 +75,8 @@ def test_the_bug_fails_and_its_repair_passes(config, tmp_path):
     assert outcomes(config) == [("passed", "")]
     wrong = PATCH.replace("x / 2", "x + 2")
     said = tmp_path / "said.jsonl"
-    for patch, status in (("", "failed"), (wrong, "failed"), (PATCH, "passed")):
+    cut = PATCH.rstrip("\n")
+    for patch, status in (("", "failed"), (wrong, "failed"), (PATCH, "passed"), (cut, "passed")):
         said.write_text(json.dumps({"instance_id": "me__pkg-1", "model_patch": patch}) + "\n")
         answered = replace(config, canonical=False, samples=said)
         (found,) = outcomes(answered)

@@ -78,9 +78,8 @@ def repair_program(
     row: Mapping[str, Any], patch: str, seconds: float, strict: bool
 ) -> Program | Verdict:
     """The row's tests on its release after a diff of the faulty file."""
-    chain = toolchains()["java-junit"]
-    if version(chain.language) is None:
-        return Verdict(skipped=True, detail=f"needs: apt-get install {chain.packages}")
+    if missing := _missing(row["project"]):
+        return Verdict(skipped=True, detail=f"needs: apt-get install {missing}")
     path = row["path"]
     repaired = apply_patches({path: row["source"]}, [patch]) if patch.strip() else None
     if repaired is None or path not in repaired:
@@ -88,6 +87,17 @@ def repair_program(
     sources = {**read_packages(Path(row["place"])), path: repaired[path]}
     made = java_tests(sources, row["tests"])
     return Program(answer=patch, seconds=seconds, strict=strict, **made)
+
+
+def _missing(project: str) -> str:
+    """The packages of Debian without which a project's tests cannot run; "" if all are here."""
+    chain, row = (
+        toolchains()["java-junit"],
+        packaged_table("codling.evaluate", "java_bugs.toml")[project],
+    )
+    jars = [Path(f"/usr/share/java/{name}.jar") for name in row["jars"]]
+    own = row["packages"] if not all(jar.exists() for jar in jars) else ""
+    return " ".join(filter(None, ("" if version(chain.language) else chain.packages, own)))
 
 
 def own_repair(row: Mapping[str, Any]) -> str | None:

@@ -114,7 +114,9 @@ def apply_patches(tree: Mapping[str, str], patches: list[str]) -> dict[str, str]
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(tree[name], newline="")
-        if not all(apply_patch(root, patch.encode()) for patch in patches):
+        # Files of predictions often lack the last end of line, without which git refuses a patch.
+        ended = [patch if patch.endswith("\n") else f"{patch}\n" for patch in patches]
+        if not all(apply_patch(root, patch.encode()) for patch in ended):
             return None
         paths = {name: root / name for name in names if ".." not in Path(name).parts}
         # A link that a patch has made leads out of the folder: it is no text of the project.

@@ -38,6 +38,7 @@ _JUNIT = (
     *("hamcrest", "opentest4j", "apiguardian-api", "univocity-parsers", "assertj-core"),
     *("easymock", "byte-buddy", "jackson-core", "jackson-annotations", "joda-convert"),
     *("joda-time", "guava", "commons-io", "commons-beanutils", "commons-logging"),
+    *("jsr305", "args4j", "protobuf", "xz"),
 )
 """Jars of Debian: what tests are run by, and what projects under test are built with."""
 BOX_LANGUAGE = "python"

@@ -50,7 +50,7 @@ TASKS = {
     "aider-edit": "aider:EDIT",
     "aider-polyglot": "aider:POLYGLOT",
     "swe-bench": "swe_bench:ISSUES",
-    "defects4j": "swe_bench:BUGS",
+    "defects4j": "defects4j:TASK",
     "mt-bench": "mt_bench",
     "arena-hard": "arena_hard",
     "alpaca-eval": "alpaca_eval",

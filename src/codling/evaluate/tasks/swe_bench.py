@@ -1,11 +1,9 @@
-"""SWE-bench and Defects4J: repairs that the authors' own harness judges, prepared and written here.
+"""SWE-bench: repairs that the authors' own harness judges, prepared and written here.
 
-Data: swe-bench-lite/*.jsonl (or swe-bench/*.jsonl) with the issues; defects4j as published
-(framework/projects with patches and failing tests, or its .tar.gz) and beside it checkouts/ or
-trees/ (java_bugs.py), or rows of bugs.jsonl ({project, bug, path, source, trigger}). A chat is
-asked for a unified diff (SWE-bench) or the repaired file (Defects4J). The report's judgments.jsonl
-is the predictions file: `swebench.harness.run_evaluation --predictions_path judgments.jsonl`.
-`--subset run` judges those whose sources lie in trees/ (repair_trees.py, java_bugs.py).
+Data: swe-bench-lite/*.jsonl (or swe-bench/*.jsonl) with the issues. A chat is asked for a unified
+diff. The report's judgments.jsonl is the predictions file:
+`swebench.harness.run_evaluation --predictions_path judgments.jsonl`. `--subset run` judges those
+whose sources lie in swe-bench-lite/trees (repair_trees.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,20 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import SourceError
-from codling.evaluate import java_bugs
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.repair_trees import has_tree, repair_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Scores, Task, Verdict, ask, read_lines
-from codling.grading.diffs import diff_of_block, extract_diff
+from codling.grading.diffs import extract_diff
 from codling.sandbox.executor import Program
 
 _ISSUE = (
     "Repair the repository {repo} at commit {commit} by this issue. Reply with a unified diff "
     "(git apply takes it) in one code block.\n\n{prompt}"
-)
-_BUG = (
-    "A test of this Java project fails:\n\n{trigger}\n\nRepair {path}, in one method. Reply with "
-    "the whole file in one code block.\n\n```java\n{prompt}\n```"
 )
 UNJUDGED = "the official harness decides: judgments.jsonl is its predictions file"
 
@@ -43,25 +36,6 @@ def load_issues(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     return [Problem(id=row["instance_id"], data=row, group=row["repo"]) for row in rows]
 
 
-def load_bugs(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
-    """The bugs by project."""
-    folder = data_dir / "defects4j"
-    written = folder / "bugs.jsonl"
-    if config.subset == "run":
-        rows = java_bugs.released_bugs(folder)
-    else:
-        rows = [*(read_lines(written) if written.exists() else ())]
-        rows += java_bugs.checked_out_bugs(folder)
-    if not rows:
-        raise SourceError(
-            f"no bugs in {folder}: defects4j checkout -p Lang -v 1b -w {folder}/checkouts/Lang-1b; "
-            "or --subset run for those that can be tested here"
-        )
-    return [
-        Problem(id=f"{row['project']}-{row['bug']}", data=row, group=row["project"]) for row in rows
-    ]
-
-
 def ask_issue(problem: Problem, config: BenchmarkConfig) -> Prompt:
     """The issue's text."""
     data = problem.data
@@ -69,21 +43,17 @@ def ask_issue(problem: Problem, config: BenchmarkConfig) -> Prompt:
     return ask(_ISSUE, config, prompt=text, repo=data["repo"], commit=data["base_commit"])
 
 
-def ask_bug(problem: Problem, config: BenchmarkConfig) -> Prompt:
-    """The failing test and the faulty file."""
-    data = problem.data
-    return ask(_BUG, config, prompt=data["source"], path=data["path"], trigger=data["trigger"])
-
-
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict | Program:
     """Sources that are here are tested, others get a row of the predictions file; an empty answer
     repairs nothing."""
     if config.subset == "run":
-        seconds, strict = config.timeout or 300.0, config.verdicts == "strict"
-        if "place" in problem.data:
-            return java_bugs.repair_program(problem.data, answer, seconds, strict)
-        folder = config.data_dir / "swe-bench-lite"
-        return repair_program(folder, problem.data, answer, seconds, strict)
+        folder, strict = config.data_dir / "swe-bench-lite", config.verdicts == "strict"
+        return repair_program(folder, problem.data, answer, config.timeout or 300.0, strict)
+    return predict(problem, answer, config)
+
+
+def predict(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:
+    """A row of the predictions file, which decides nothing here."""
     row = {"instance_id": problem.id, "model_name_or_path": config.model_name}
     row["model_patch"] = answer
     return Verdict(skipped=bool(answer.strip()), detail=UNJUDGED, judgments=(row,))
@@ -116,19 +86,6 @@ ISSUES = Task(
     check=check,
     score=score,
     canonical=lambda problem: problem.data.get("patch"),
-    read_answers=read_answers,
-    sampling=lambda _problem, _style: _SAMPLING,
-    takes=("subset",),
-)
-BUGS = Task(
-    name="defects4j",
-    about="bugs of Java projects: answers for the official harness (--subset run: here)",
-    load=load_bugs,
-    prompt=ask_bug,
-    extract=lambda p, text, _style: diff_of_block(p.data["path"], p.data["source"], text),
-    check=check,
-    score=score,
-    canonical=lambda problem: java_bugs.own_repair(problem.data),
     read_answers=read_answers,
     sampling=lambda _problem, _style: _SAMPLING,
     takes=("subset",),
