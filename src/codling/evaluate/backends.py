@@ -208,6 +208,7 @@ class ApiBackend:
             limits=httpx.Limits(max_connections=config.concurrency),
             transport=transport,
         )
+        self._pause = _PAUSE
 
     @property
     def identity(self) -> str:
@@ -290,7 +291,7 @@ class ApiBackend:
         reason, asked = "", 0.0
         for attempt in range(_RETRIES):
             if attempt:
-                time.sleep(max(asked, _PAUSE * 2 ** (attempt - 1)))
+                time.sleep(max(asked, self._pause * 2 ** (attempt - 1)))
             try:
                 reply = self._client.post(path, json=body)
             except httpx.TransportError as error:
