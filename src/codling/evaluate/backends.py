@@ -235,7 +235,7 @@ class ApiBackend:
         if sampling.stop:
             body["stop"] = list(sampling.stop[:4])  # OpenAI's limit; all are applied again below
         choice, usage = self._choice(prompt, body)
-        text = _said(choice)
+        text = _read_text_of(choice)
         from codling.grading.extract import cut_at
 
         return Answer(
@@ -324,7 +324,7 @@ def _completion(content: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _said(choice: Mapping[str, Any]) -> str:
+def _read_text_of(choice: Mapping[str, Any]) -> str:
     """The text of a choice; a message's content may come in parts."""
     content = (choice.get("message") or {"content": choice.get("text")}).get("content")
     if isinstance(content, list):

@@ -78,7 +78,7 @@ def repair_program(
     row: Mapping[str, Any], patch: str, seconds: float, strict: bool
 ) -> Program | Verdict:
     """The row's tests on its release after a diff of the faulty file."""
-    if missing := _missing(row["project"]):
+    if missing := _name_missing(row["project"]):
         return Verdict(skipped=True, detail=f"needs: apt-get install {missing}")
     path = row["path"]
     repaired = apply_patches({path: row["source"]}, [patch]) if patch.strip() else None
@@ -89,7 +89,7 @@ def repair_program(
     return Program(answer=patch, seconds=seconds, strict=strict, **made)
 
 
-def _missing(project: str) -> str:
+def _name_missing(project: str) -> str:
     """The packages of Debian without which a project's tests cannot run; "" if all are here."""
     chain, row = (
         toolchains()["java-junit"],
