@@ -275,7 +275,6 @@ def test_only_one_module_writes_a_file_and_then_replaces_it() -> None:
 
 READS_ROWS = {
     "core/foreign_json.py": "parse_lines and read_rows, the ones to use",
-    "evaluate/backends.py": "one answer of a server, in a loop of tries",
     "corpus/selection/rows.py": "slices of a file, which workers read for themselves",
 }
 """Modules that parse one row of JSON after another, and why."""
