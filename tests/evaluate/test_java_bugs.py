@@ -157,7 +157,7 @@ def test_each_bug_of_the_table_is_one_of_the_published_ones(shared_data):
     java_bugs.read_metadata.cache_clear()
     known = java_bugs.read_metadata(shared_data / "benchmarks" / "defects4j")
     assert len({project for project, _ in known}) == 17
-    table = java_bugs.packaged_table("codling.evaluate", "java_bugs.toml")
+    table = java_bugs.read_table()
     bugs = [(project, str(bug)) for project, row in table.items() for bug in row["bugs"]]
     assert len(bugs) == len({*bugs}) > 0
     assert not set(bugs) - set(known)

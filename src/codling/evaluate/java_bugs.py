@@ -37,7 +37,7 @@ _N_LINES = 20
 
 def released_bugs(folder: Path) -> list[dict[str, Any]]:
     """The bugs of java_bugs.toml whose release lies in `folder`/trees."""
-    table = packaged_table("codling.evaluate", "java_bugs.toml")
+    table = read_table()
     places = {project: _release(folder, row["archive"]) for project, row in table.items()}
     if not any(places.values()):
         wanted = " ".join(sorted(row["archive"].partition("_")[0] for row in table.values()))
@@ -52,6 +52,11 @@ def released_bugs(folder: Path) -> list[dict[str, Any]]:
         if place is not None
         for bug in table[project]["bugs"]
     ]
+
+
+def read_table() -> dict[str, Any]:
+    """java_bugs.toml: by project, what is needed and which bugs run."""
+    return dict(packaged_table("codling.evaluate", "java_bugs.toml"))
 
 
 def put_back(project: str, bug: str, known: Mapping[str, str], place: Path) -> dict[str, Any]:
@@ -93,7 +98,7 @@ def _name_missing(project: str) -> str:
     """The packages of Debian without which a project's tests cannot run; "" if all are here."""
     chain, row = (
         toolchains()["java-junit"],
-        packaged_table("codling.evaluate", "java_bugs.toml")[project],
+        read_table()[project],
     )
     jars = [Path(f"/usr/share/java/{name}.jar") for name in row["jars"]]
     own = row["packages"] if not all(jar.exists() for jar in jars) else ""
@@ -160,7 +165,7 @@ def _metadata_files(folder: Path) -> Iterator[tuple[str, str]]:
 def read_packages(place: Path) -> dict[str, str]:
     """A release's sources and the texts that they read, by their paths from the packages' root."""
     tree = read_tree(place)
-    table = packaged_table("codling.evaluate", "java_bugs.toml").values()
+    table = read_table().values()
     (row,) = [row for row in table if place.name.startswith(row["archive"])]
     found: dict[str, str] = {}
     for root in (*row["tests"], *row["sources"]):
