@@ -235,7 +235,7 @@ class ApiBackend:
         if sampling.stop:
             body["stop"] = list(sampling.stop[:4])  # OpenAI's limit; all are applied again below
         choice, usage = self._choice(prompt, body)
-        text = _read_text_of(choice)
+        text = _read_text_of(choice if prompt.messages is not None else {"text": choice["text"]})
         from codling.grading.extract import cut_at
 
         return Answer(
