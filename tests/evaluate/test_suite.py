@@ -13,7 +13,7 @@ from codling.evaluate import benchmark
 from codling.evaluate.backends import Answer
 from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.suite import suites
+from codling.evaluate.suite import suites, to_markdown
 from codling.evaluate.task import Prompt, Sampling
 from codling.evaluate.tasks import TASKS
 
@@ -83,7 +83,19 @@ def test_a_suite_is_one_page_with_our_column_and_what_was_not_run(
     text = (artifact.path / "suite.md").read_text()
     assert "| | shots | settings | ours | LLaMA3 70B |" in text
     assert "not run: no benchmark file" in text
-    assert (artifact.path / "suite.html").is_file()
+    html = (artifact.path / "suite.html").read_text()
+    assert "<th>LLaMA3 70B</th>" in html
+    assert "<td>78.9</td>" in html
+    assert "|---|" not in html
+
+
+def test_a_prompt_with_code_blocks_stands_in_a_longer_fence() -> None:
+    row = {
+        "label": "a", "shots": "0", "settings": "", "score": "1", "not_run": "", "style": "base",
+        "values": [], "first_prompt": "say\n```python\npass\n```",
+    }  # fmt: skip
+    page = {"suite": "s", "source": "", "tables": [{"title": "", "columns": [], "rows": [row]}]}
+    assert "\n````\nsay\n```python\npass\n```\n````\n" in to_markdown(page, "m")
 
 
 def test_an_unknown_suite_names_those_there_are(tmp_path, capsys):

@@ -8,6 +8,7 @@ suite goes on, and a row that is there is not run again.
 Not here: what a row does (benchmark.py).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,18 +41,17 @@ def run_suite(name: str, config: BenchmarkConfig, evaluate: Evaluate) -> Artifac
     if config.out_dir is None or not (config.model or config.api):
         raise ConfigError("a suite needs --out-dir FOLDER and --model PATH or --api URL")
 
-    @stage("suite", version=1)
+    @stage("suite", version=2)
     def write(config: BenchmarkConfig) -> Work:
         place = config.model or config.api or ""
         draft = yield [source_input(place, f"{config.api_model} {config.adapter or ''}")]
         found = [_table(table, config, evaluate) for table in known[name]["tables"]]
         page = {"suite": name, "source": known[name]["source"], "tables": found}
         write_json(draft.path / "suite.json", page)
-        text = to_markdown(page, config.model_name)
-        write_text(draft.path / "suite.md", text)
+        write_text(draft.path / "suite.md", to_markdown(page, config.model_name))
         write_text(
             draft.path / "suite.html",
-            render_page("codling.evaluate", "suite.html", title=f"suite {name}", text=text),
+            render_page("codling.evaluate", "suite.html", page=page, model=config.model_name),
         )
         rows = [row for table in found for row in table["rows"]]
         n_run = sum(not row["not_run"] for row in rows)
@@ -75,8 +75,9 @@ def to_markdown(page: Mapping[str, Any], model: str) -> str:
     lines += ["## First prompts", ""]
     for table in page["tables"]:
         for row in table["rows"]:
-            if row["first_prompt"]:
-                lines += [f"### {row['label']} ({row['style']})", "", row["first_prompt"], ""]
+            if prompt := row["first_prompt"]:
+                fence = "`" * max(3, 1 + max(map(len, re.findall("`+", prompt)), default=0))
+                lines += [f"### {row['label']} ({row['style']})", "", fence, prompt, fence, ""]
     return "\n".join(lines) + "\n"
 
 
@@ -110,7 +111,7 @@ def _row(
     report = read_object(artifact.path / "report.json")
     reasons = "; ".join(report["not_run"]) or "nothing could be judged"
     score = _show_score(report, row)
-    prompt = f"```\n{str(report['settings']['first_prompt'])[:2000]}\n```"
+    prompt = str(report["settings"]["first_prompt"])[:2000]
     return found | {"score": score, "not_run": "" if score else reasons, "first_prompt": prompt}
 
 
