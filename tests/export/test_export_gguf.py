@@ -163,7 +163,8 @@ def test_an_adapter_is_merged_on_the_way(tmp_path: Path) -> None:
     path = export_to(tmp_path / "out", tmp_path / "m", adapter=tmp_path / "a", type="f32")
     wanted = load_model(tmp_path / "m", adapter=tmp_path / "a")
     torch.testing.assert_close(logits_of(load_model(path)), logits_of(wanted), rtol=0, atol=0)
-    assert len(open_artifact(tmp_path / "out").manifest.inputs) == 2
+    learned_from = [Path(each.path) for each in open_artifact(tmp_path / "out").manifest.inputs]
+    assert learned_from == [tmp_path / "m", tmp_path / "m" / "config.json", tmp_path / "a"]
 
 
 @pytest.mark.long
