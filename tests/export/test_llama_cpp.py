@@ -40,7 +40,7 @@ def test_a_real_model_says_the_same(tmp_path: Path) -> None:
 
 def compare(model: Path, exported: Path) -> None:
     """Our engine on `model`, and llama.cpp on `exported`."""
-    with TextEngine.open(model, max_length=256) as engine:
+    with TextEngine.open(model, max_length=256, precision="float32") as engine:
         settings = SamplingParams(max_tokens=N_NEW, ignore_eos=True)
         wanted = [list(done.token_ids) for done in engine.complete(PROMPTS, settings)]
         prompts = [engine.complete_prompt(text) for text in PROMPTS]
