@@ -126,7 +126,7 @@ def _write_weights(
         file_name = f"model-{number:05d}-of-{len(plan):05d}.safetensors"
         _write_shard(shard, folder / file_name, dtype)
         weight_map |= dict.fromkeys((t.name for t in shard), file_name)
-    total = sum(_n_bytes(t, dtype) for t in tensors)
+    total = sum(t.n_bytes(dtype) for t in tensors)
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
     return {INDEX, *weight_map.values()}
 
@@ -137,17 +137,13 @@ def _plan_shards(
     plan: list[list[PublishedTensor]] = [[]]
     room = max_bytes
     for tensor in tensors:
-        n_bytes = _n_bytes(tensor, dtype)
+        n_bytes = tensor.n_bytes(dtype)
         if plan[-1] and n_bytes > room:
             plan.append([])
             room = max_bytes
         plan[-1].append(tensor)
         room -= n_bytes
     return plan
-
-
-def _n_bytes(tensor: PublishedTensor, dtype: torch.dtype) -> int:
-    return tensor.n_bytes(dtype)
 
 
 def _write_shard(tensors: Sequence[PublishedTensor], path: Path, dtype: torch.dtype) -> None:

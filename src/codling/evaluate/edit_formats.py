@@ -44,11 +44,13 @@ def apply_pieces(answer: str, files: Mapping[str, str]) -> dict[str, str] | None
     pieces = list(_PIECE.finditer(answer))
     for piece in pieces:
         before = answer[: piece.start()]
-        is_new = "" if piece[1].strip() else _new_name(before, files)
-        name = _name_before(before, files) or is_new
-        name = next(iter(files)) if not name and len(files) == 1 else name
-        new = None if not name else replace_piece(edited.get(name, ""), piece[1], piece[2])
-        if not name or new is None:
+        name = _name_before(before, files)
+        if name is None and not piece[1].strip():
+            name = _new_name(before, files)
+        if name is None and len(files) == 1:
+            name = next(iter(files))
+        new = None if name is None else replace_piece(edited.get(name, ""), piece[1], piece[2])
+        if name is None or new is None:
             return None
         edited[name] = new
     return edited if pieces else None

@@ -96,10 +96,7 @@ def repair_program(
 
 def _name_missing(project: str) -> str:
     """The packages of Debian without which a project's tests cannot run; "" if all are here."""
-    chain, row = (
-        toolchains()["java-junit"],
-        read_table()[project],
-    )
+    chain, row = toolchains()["java-junit"], read_table()[project]
     jars = [Path(f"/usr/share/java/{name}.jar") for name in row["jars"]]
     own = row["packages"] if not all(jar.exists() for jar in jars) else ""
     return " ".join(filter(None, ("" if version(chain.language) else chain.packages, own)))

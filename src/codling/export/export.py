@@ -28,7 +28,7 @@ from codling.checkpoint.tokenizer_files import open_tokenizer, write_tokenizer
 from codling.checkpoint.turns import read_turns, write_turns
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import MANIFEST, Artifact, Draft, Input, sha256_of
-from codling.core.errors import CheckpointError, ConfigError, TokenizerError
+from codling.core.errors import CheckpointError, ConfigError, TokenizerError, name_faults
 from codling.core.files import write_text
 from codling.core.inputs import source_input
 from codling.core.lineage import count_licenses
@@ -57,6 +57,7 @@ from codling.export.modelfile import make_modelfile
 from codling.export.origin import MODEL_CARD, ModelOrigin, read_origin
 from codling.export.rounding import Scheme
 from codling.model.config import ModelConfig
+from codling.tokens.to_gguf import check_rows
 from codling.tokens.tokenizer import Tokenizer
 
 ExportFormat = Literal["gguf", "hf", "w4a16", "w8a8", "fp8", "fp8-block"]
@@ -163,7 +164,8 @@ def export(config: ExportConfig) -> Work:
     inputs += _calibration_inputs(config, code)
     # What is wrong with a model or its calibration is said before anything is written.
     tokenizer = open_tokenizer(path)
-    _check_vocabulary(path, tokenizer, shape)
+    with name_faults(path, TokenizerError):
+        check_rows(tokenizer, shape.vocab_size)
     windows_WL = None if code is None else _cut_windows(config, code, tokenizer)
     group = choose_group(tensors) if config.format == "w4a16" else 0
     draft = yield inputs
@@ -254,14 +256,6 @@ def _check_name(name: str) -> None:
         raise ConfigError(
             f"export: name {name[:60]!r} has signs that cannot be printed, or more than "
             f"{_MAX_NAME_BYTES} bytes; choose another with name"
-        )
-
-
-def _check_vocabulary(path: Path, tokenizer: Tokenizer, shape: ModelConfig) -> None:
-    if tokenizer.vocab_size > shape.vocab_size:
-        raise TokenizerError(
-            f"{path}: the tokenizer has {tokenizer.vocab_size} tokens but the model only "
-            f"{shape.vocab_size} rows; take both from the same checkpoint"
         )
 
 

@@ -258,15 +258,16 @@ def _schedule(flags: Mapping[str, Any], deepspeed: Path | None) -> tuple[Schedul
         raise ConfigError(f"--lr_scheduler_type is {name}; choose from {', '.join(_SCHEDULES)}")
     n_warmup = 0 if name == "constant" else flags["warmup_steps"]
     share = 0.0 if name == "constant" else flags["warmup_ratio"]
+    usual = replace(_SCHEDULES[name], warmup_steps=n_warmup, warmup_share=share)
     kind = scheduler_type(deepspeed) if deepspeed is not None else None
     if kind is None:
-        return replace(_SCHEDULES[name], warmup_steps=n_warmup, warmup_share=share), lines
+        return usual, lines
     if not flags["faithful"]:
         did = "scheduler held it constant" if kind == "WarmupLR" else f"{kind} ran in its place"
         lines.append(
             f"the rate follows --lr_scheduler_type {name}; in 2023 {deepspeed}'s {did} all the same"
         )
-        return replace(_SCHEDULES[name], warmup_steps=n_warmup, warmup_share=share), lines
+        return usual, lines
     if kind != "WarmupLR":
         raise ConfigError(
             f"--faithful repeats the rate of WarmupLR, but {deepspeed} has scheduler.type {kind}; "

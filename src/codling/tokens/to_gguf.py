@@ -43,11 +43,7 @@ def tokenizer_metadata(
 
     Raises TokenizerError if llama.cpp would read another tokenizer from them.
     """
-    if tokenizer.vocab_size > n_rows:
-        raise TokenizerError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens but the model only {n_rows} rows; "
-            "take both from the same checkpoint"
-        )
+    check_rows(tokenizer, n_rows)
     names, kinds = _vocabulary(tokenizer, tokenizer_json, n_rows)
     found: dict[str, Any] = {
         "tokenizer.ggml.model": "gpt2",
@@ -66,6 +62,15 @@ def tokenizer_metadata(
         found[FIM_MODE] = "spm"
     _prove(tokenizer, {"general.architecture": architecture, **found})
     return found
+
+
+def check_rows(tokenizer: Tokenizer, n_rows: int) -> None:
+    """TokenizerError if a model with `n_rows` rows of embeddings has none for some tokens."""
+    if tokenizer.vocab_size > n_rows:
+        raise TokenizerError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens but the model only {n_rows} rows; "
+            "take both from the same checkpoint"
+        )
 
 
 def splitter_name(tokenizer_json: Mapping[str, Any]) -> str:
