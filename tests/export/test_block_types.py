@@ -94,12 +94,38 @@ def test_blocks_of_nothing_and_of_one_value_are_exact_enough(kind: GGMLQuantizat
     np.testing.assert_allclose(dequantize(quantize_rows(rows, kind), kind), rows, rtol=1e-3)
 
 
-@pytest.mark.parametrize(("value", "words"), [(np.nan, "NaN"), (1e9, "too large")])
-def test_what_no_block_can_hold_is_refused(value: float, words: str) -> None:
-    rows = np.zeros((1, 256), np.float32)
-    rows[0, 7] = value
+@pytest.mark.parametrize("kind", [Q4_K, *PLAIN_KINDS], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(np.nan, "NaN"), (np.inf, "infinities"), (-np.inf, "infinities"), (1e9, "too large")],
+)
+@pytest.mark.parametrize("weighed", [False, True])
+def test_what_no_block_can_hold_is_refused(
+    kind: GGMLQuantizationType, value: float, words: str, weighed: bool
+) -> None:
+    rows = np.ones((3, 4096), np.float32)
+    rows[2, 4001] = value
+    importance = np.ones(4096, np.float32) if weighed else None
     with pytest.raises(CheckpointError, match=words):
-        quantize_rows(rows, Q4_K)
+        quantize_rows(rows, kind, importance)
+
+
+@pytest.mark.parametrize("kind", PAIR_KINDS, ids=lambda kind: kind.name)
+def test_numbers_below_every_half_are_zeros_with_and_without_vector_registers(
+    kind: GGMLQuantizationType,
+) -> None:
+    """Their scale has no inverse in fp32: without care, codes would be a conversion of infinity."""
+    rows = golden_rows() * np.float32(1e-39)
+    stored = quantize_rows(rows, kind)
+    assert not dequantize(stored, kind).any()
+    heads = stored.reshape(-1, 18 + 2 * PAIR_KINDS.index(kind))
+    assert (heads[:, -16:] == heads[0, -1]).all()
+
+
+def test_a_low_of_zero_has_the_sign_of_the_first_zero() -> None:
+    rows = np.tile(np.float32([2, -0.0, 0.0, 1]), (1, 64))
+    assert (quantize_rows(rows, PAIR_KINDS[1]).reshape(8, 20)[:, 2:4] == [0, 128]).all()
+    assert (quantize_rows(-rows[:, ::-1], PAIR_KINDS[0])[0, :2].view("<f2") == 0.25).all()
 
 
 @pytest.mark.slow

@@ -1,16 +1,27 @@
-"""Blocks of 32 weights in ggml's oldest types, rounded as they are, compiled.
+"""Blocks of 32 weights in ggml's oldest types, rounded and packed, compiled.
 
-Input: blocks of fp32. Output: scales, lows and codes, with ggml's arithmetic step by step, so that
-the bytes are equal. One call computes on one thread and lets others run.
+Input: blocks of fp32. Output: scales, lows and the bytes of the codes, with ggml's arithmetic step
+by step, so that the bytes are equal. One call computes on one thread and lets others run.
 
     Q4_0, Q5_0   scale = the number of largest size / -8 (-16), codes 0 to 15 (31) around the middle
     Q4_1, Q5_1   low = the least number, scale = span / 15 (31)
     Q8_0         scale = largest size / 127, codes -127 to 127
 
-Not here: the search for better scales (block_search.py), bytes (block_types.py).
+Of the first four, codes i and i + 16 share a byte; where codes have five bits, the fifth ones lie
+before, in four bytes. What makes the loops fast, each seen in the machine code:
+
+- The ends of a block are found among integers: a float's bits, turned round where it is negative,
+  have the order of the numbers, with NaN and infinity outermost. The compiler finds the largest of
+  integers in vector registers; that of floats, where NaN has no order, it does not.
+- A loop over the numbers of a block has its length as an argument: a length known in advance is
+  unrolled into single numbers.
+- `_CHUNK` blocks stay in the first cache from step to step.
+
+Shapes: B blocks, N = 32 numbers of a block, W bytes of a block. Not here: the search for better
+scales (block_search.py), the types and their heads (block_types.py).
 """
 
-# ruff: noqa: ANN001 -- the types inside compiled loops are numba's business
+# ruff: noqa: ANN001, ANN202, PLR0913 -- the types inside compiled loops are numba's business
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
 
 import numpy as np
@@ -18,22 +29,49 @@ from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 _F = np.float32
+_I = np.int32
+_U = np.uint8
+_CHUNK = 64
+_PAIRS = 16
+_INFINITE = _I(0x7F800000)
+"""The bits of infinity; those of NaN are larger."""
+_ALL_BUT_SIGN = _I(0x7FFFFFFF)
+_LEAST_SCALE = _F(2.0**-127)
+_FIFTHS = (np.uint32(1) << np.arange(32, dtype=np.uint32)).view(_I)
+"""Number i has bit i."""
 
 
-def round_around_middle(x_BN: Floats, half: int) -> tuple[Floats, NDArray[np.uint8]]:
-    """Scales [B], and codes from 0 to 2 * half - 1."""
-    scale_B, codes_BN = np.empty(len(x_BN), _F), np.empty(x_BN.shape, np.uint8)
-    _around_middle(x_BN, _F(half), scale_B, codes_BN)
-    return scale_B, codes_BN
+def round_around_middle(
+    x_BN: Floats, half: int, out_BW: Bytes, at: int
+) -> tuple[Floats, ...] | None:
+    """The scales [B]; codes from 0 to 2 * half - 1 go to `out_BW` from byte `at` on.
+
+    None if a number is NaN or infinite.
+    """
+    scale_B = np.empty(len(x_BN), _F)
+    top = _I(2 * half - 1)
+    finite = _around_middle(x_BN, x_BN.view(_I), _F(half), top, scale_B, out_BW, at, _PAIRS)
+    return (scale_B,) if finite else None
 
 
-def round_above_low(x_BN: Floats, levels: int) -> tuple[Floats, Floats, NDArray[np.uint8]]:
-    """Scales and lows [B], and codes from 0 to `levels`."""
+def round_above_low(x_BN: Floats, levels: int, out_BW: Bytes, at: int) -> tuple[Floats, ...] | None:
+    """The scales and the lows [B]; codes from 0 to `levels` go to `out_BW` from byte `at` on.
+
+    None if a number is NaN or infinite.
+    """
     scale_B, low_B = np.empty(len(x_BN), _F), np.empty(len(x_BN), _F)
-    codes_BN = np.empty(x_BN.shape, np.uint8)
-    _above_low(x_BN, _F(levels), scale_B, low_B, codes_BN)
-    return scale_B, low_B, codes_BN
+    top = _I(levels)
+    finite = _above_low(x_BN, x_BN.view(_I), top, scale_B, low_B, out_BW, at, _PAIRS)
+    return (scale_B, low_B) if finite else None
+
+
+def store_codes(codes_BN: Bytes, levels: int, out_BW: Bytes, at: int) -> None:
+    """The codes, from 0 to `levels`, go to `out_BW` from byte `at` on, as if they were rounded."""
+    one_B, zero_B = np.ones(len(codes_BN), _F), np.zeros(len(codes_BN), _F)
+    x_BN = codes_BN.astype(_F)
+    _store_codes(x_BN, one_B, zero_B, _F(0.5), _I(levels), out_BW, at, _PAIRS)
 
 
 def round_to_bytes(x_BN: Floats) -> tuple[Floats, NDArray[np.int8]]:
@@ -44,29 +82,127 @@ def round_to_bytes(x_BN: Floats) -> tuple[Floats, NDArray[np.int8]]:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _around_middle(x, half, scale, codes) -> None:
-    for b in range(len(x)):
-        peak, size = _F(0), _F(0)
-        for value in x[b]:
-            if abs(value) > size:
-                peak, size = value, abs(value)
-        scale[b] = peak / -half
-        inverse = _F(0) if scale[b] == 0 else _F(1) / scale[b]
-        for i, value in enumerate(x[b]):
-            code = value * inverse + (half + _F(0.5))
-            codes[b, i] = np.uint8(min(max(code, _F(0)), _F(2) * half - _F(1)))
+def _around_middle(x, bits, half, top, scale, out, at, n_pairs) -> bool:
+    least, most = np.empty(_CHUNK, _F), np.empty(_CHUNK, _F)
+    middle = np.zeros(_CHUNK, _F)
+    for first in range(0, len(x), _CHUNK):
+        last = min(first + _CHUNK, len(x))
+        if not _find_ends(bits[first:last], least.view(_I), most.view(_I)):
+            return False
+        _scale_to_peak(x[first:last], least, most, half, scale[first:last])
+        _store_codes(
+            x[first:last], scale[first:last], middle, half + _F(0.5), top,
+            out[first:last], at, n_pairs,
+        )  # fmt: skip
+    return True
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _above_low(x, levels, scale, low, codes) -> None:
+def _above_low(x, bits, top, scale, low, out, at, n_pairs) -> bool:
+    least, most = np.empty(_CHUNK, _F), np.empty(_CHUNK, _F)
+    for first in range(0, len(x), _CHUNK):
+        last = min(first + _CHUNK, len(x))
+        if not _find_ends(bits[first:last], least.view(_I), most.view(_I)):
+            return False
+        _scale_to_span(x[first:last], least, most, _F(top), scale[first:last], low[first:last])
+        _store_codes(
+            x[first:last], scale[first:last], low[first:last], _F(0.5), top,
+            out[first:last], at, n_pairs,
+        )  # fmt: skip
+    return True
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _find_ends(bits, least, most) -> bool:
+    """The bits of each block's least and largest number; False if one is NaN or infinite."""
+    for b in range(len(bits)):
+        low, high = _ALL_BUT_SIGN, ~_ALL_BUT_SIGN
+        for i in range(bits.shape[1]):
+            key = _turn(bits[b, i])
+            low, high = min(low, key), max(high, key)
+        if max(high, ~low) >= _INFINITE:
+            return False
+        least[b], most[b] = _turn(low), _turn(high)
+    return True
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _turn(bits):
+    """Bits of a float to an integer of the same order, and back."""
+    return _I(bits ^ _I(_I(bits >> _I(31)) & _ALL_BUT_SIGN))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _scale_to_peak(x, least, most, half, scale) -> None:
+    """The number of largest size becomes -half; of two such numbers, the first."""
     for b in range(len(x)):
-        least, most = x[b, 0], x[b, 0]
-        for value in x[b]:
-            least, most = min(least, value), max(most, value)
-        scale[b], low[b] = (most - least) / levels, least
-        inverse = _F(0) if scale[b] == 0 else _F(1) / scale[b]
-        for i, value in enumerate(x[b]):
-            codes[b, i] = np.uint8(min((value - least) * inverse + _F(0.5), levels))
+        size = max(-least[b], most[b])
+        peak = most[b] if most[b] == size else least[b]
+        if -least[b] == most[b]:
+            peak = abs(size)
+            for value in x[b]:
+                if abs(value) == size and size > 0:
+                    peak = value
+                    break
+        scale[b] = peak / -half
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _scale_to_span(x, least, most, levels, scale, low) -> None:
+    """The least number becomes 0, the largest `levels`; a least of 0 has the first zero's sign."""
+    for b in range(len(x)):
+        low[b] = least[b]
+        scale[b] = (most[b] - least[b]) / levels
+        if least[b] == 0:
+            for value in x[b]:
+                if value == 0:
+                    low[b] = value
+                    break
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _store_codes(x, scale, low, offset, top, out, at, n_pairs) -> None:
+    if top > 15:
+        _store_fifths(x, scale, low, offset, top, out, at, 2 * n_pairs)
+        at += 4
+    _store_pairs(x, scale, low, offset, top, out, at, n_pairs)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _store_pairs(x, scale, low, offset, top, out, at, n_pairs) -> None:
+    """The codes (x - low) / scale + offset, whole, from 0 to `top`: four bits of each."""
+    for b in range(len(x)):
+        inverse = _invert(scale[b])
+        least, first, second, pairs = low[b], x[b, :n_pairs], x[b, n_pairs:], out[b, at:]
+        for i in range(n_pairs):
+            one = _limit((first[i] - least) * inverse + offset, top)
+            other = _limit((second[i] - least) * inverse + offset, top)
+            pairs[i] = _U(one & _I(15) | other << _I(4))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _store_fifths(x, scale, low, offset, top, out, at, n_numbers) -> None:
+    """The fifth bits of the same codes, computed again: that is less work than keeping them."""
+    for b in range(len(x)):
+        inverse = _invert(scale[b])
+        least, block, bits = low[b], x[b], _I(0)
+        for i in range(n_numbers):
+            fifth = _limit((block[i] - least) * inverse + offset, top) > _I(15)
+            bits = _I(bits | (_FIFTHS[i] if fifth else _I(0)))
+        four = out[b, at : at + 4]
+        for i in range(4):
+            four[i] = _U(bits >> _I(8 * i))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _invert(scale):
+    """1 / scale; 0 where that is infinite: such a scale is 0 in f16, and so are its numbers."""
+    return _F(0) if abs(scale) < _LEAST_SCALE else _F(1) / scale
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _limit(code, top):
+    return min(max(_I(code), _I(0)), top)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

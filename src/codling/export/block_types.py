@@ -16,7 +16,6 @@ reading (checkpoint/gguf_file.py).
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from gguf import GGMLQuantizationType
@@ -24,7 +23,12 @@ from gguf.quants import quantize
 from numpy.typing import NDArray
 
 from codling.core.errors import CheckpointError
-from codling.export.block_round import round_above_low, round_around_middle, round_to_bytes
+from codling.export.block_round import (
+    round_above_low,
+    round_around_middle,
+    round_to_bytes,
+    store_codes,
+)
 from codling.export.block_search import (
     Floats,
     search_common_scale,
@@ -43,6 +47,7 @@ _PAIR_TYPES = {
     GGMLQuantizationType.Q5_1: (5, True),
 }
 """Bits of a code, and whether each block has a low; two codes share a byte."""
+_NOT_FINITE = "holds NaN or infinities; take another checkpoint"
 _BLOCK = 256
 _F = np.float32
 
@@ -73,13 +78,11 @@ def quantize_rows(
     `importance` [columns] is the mean square of what the matrix is multiplied with, or None.
     Raises CheckpointError for numbers that the type cannot hold.
     """
-    # The sum of finite numbers may be infinite: only then all are looked at.
-    if not np.isfinite(rows.sum()) and not np.isfinite(rows).all():
-        raise CheckpointError("holds NaN or infinities; take another checkpoint")
-    if kind in K_QUANTS:
-        return _quantize_k(rows, kind, importance)
     if kind in _PAIR_TYPES:
         return _encode_pairs(np.ascontiguousarray(rows, _F), kind, importance)
+    _check_finite(rows)
+    if kind in K_QUANTS:
+        return _quantize_k(rows, kind, importance)
     if kind == GGMLQuantizationType.Q8_0:
         return _encode_bytes(np.ascontiguousarray(rows, _F))
     with np.errstate(over="ignore"):
@@ -87,6 +90,12 @@ def quantize_rows(
     if kind == GGMLQuantizationType.F16 and not np.isfinite(stored).all():
         raise CheckpointError("has weights beyond the 65,504 that f16 can hold; choose --type bf16")
     return np.ascontiguousarray(stored).view(np.uint8)
+
+
+def _check_finite(rows: Floats) -> None:
+    # The sum of finite numbers may be infinite: only then all are looked at.
+    if not np.isfinite(rows.sum()) and not np.isfinite(rows).all():
+        raise CheckpointError(_NOT_FINITE)
 
 
 def _quantize_k(rows: Floats, kind: GGMLQuantizationType, importance: Floats | None) -> Bytes:
@@ -214,38 +223,44 @@ def _pack_six_bits(codes_BH432: Bytes) -> list[Bytes]:
 def _encode_pairs(rows: Floats, kind: GGMLQuantizationType, importance: Floats | None) -> Bytes:
     """Q4_0, Q4_1, Q5_0 and Q5_1: one scale, and perhaps one low, per 32 numbers."""
     n_bits, has_low = _PAIR_TYPES[kind]
-    round_or_search = _round_pairs if importance is None else partial(_search_pairs, importance)
-    numbers, codes_B32 = round_or_search(rows, n_bits, has_low)
-    head = [_halves(np.stack(numbers, axis=1)).view(np.uint8)]
-    if n_bits == 5:
-        head.append(np.packbits(codes_B32 >> 4, axis=1, bitorder="little"))
-    low_bits = codes_B32 & 15
-    nibbles = low_bits[:, :16] | low_bits[:, 16:] << 4
-    return np.concatenate([*head, nibbles], axis=1).reshape(len(rows), -1)
+    n_head = 4 if has_low else 2
+    out_BW = np.empty((rows.size // 32, n_head + 4 * n_bits), np.uint8)
+    if importance is None:
+        numbers = _round_pairs(rows.reshape(-1, 32), n_bits, has_low, out_BW)
+    else:
+        _check_finite(rows)
+        numbers = _search_pairs(rows, importance, n_bits, has_low, out_BW)
+    for i, number_B in enumerate(numbers):
+        out_BW[:, 2 * i : 2 * i + 2] = _halves(number_B)[:, None].view(np.uint8)
+    return out_BW.reshape(len(rows), -1)
 
 
-def _round_pairs(rows: Floats, n_bits: int, has_low: bool) -> tuple[list[Floats], Bytes]:
-    x_B32 = rows.reshape(-1, 32)
-    if has_low:
-        scale_B, low_B, codes_B32 = round_above_low(x_B32, (1 << n_bits) - 1)
-        return [scale_B, low_B], codes_B32
-    scale_B, codes_B32 = round_around_middle(x_B32, 1 << n_bits - 1)
-    return [scale_B], codes_B32
+def _round_pairs(x_B32: Floats, n_bits: int, has_low: bool, out_BW: Bytes) -> tuple[Floats, ...]:
+    rounded = (
+        round_above_low(x_B32, (1 << n_bits) - 1, out_BW, 4)
+        if has_low
+        else round_around_middle(x_B32, 1 << n_bits - 1, out_BW, 2)
+    )
+    if rounded is None:
+        raise CheckpointError(_NOT_FINITE)
+    return rounded
 
 
 def _search_pairs(
-    importance: Floats, rows: Floats, n_bits: int, has_low: bool
-) -> tuple[list[Floats], Bytes]:
+    rows: Floats, importance: Floats, n_bits: int, has_low: bool, out_BW: Bytes
+) -> tuple[Floats, ...]:
     squares = sum_rows(rows * rows)[:, None]
     weight = importance.astype(_F) * np.sqrt(squares / _F(rows.shape[1]) + rows * rows)
     x_B32, weight_B32 = rows.reshape(-1, 32), np.asarray(weight, _F).reshape(-1, 32)
+    levels = (1 << n_bits) - 1
     if has_low:
-        scale_B, low_B, codes_B32 = search_scale_and_low(
-            x_B32, weight_B32, (1 << n_bits) - 1, *_FINE
-        )
-        return [scale_B, -low_B], codes_B32
-    scale_B, codes_B32 = search_scale(x_B32, weight_B32, 1 << n_bits - 1)
-    return [scale_B], codes_B32
+        scale_B, low_B, codes_B32 = search_scale_and_low(x_B32, weight_B32, levels, *_FINE)
+        numbers: tuple[Floats, ...] = (scale_B, -low_B)
+    else:
+        scale_B, codes_B32 = search_scale(x_B32, weight_B32, 1 << n_bits - 1)
+        numbers = (scale_B,)
+    store_codes(codes_B32, levels, out_BW, 2 * len(numbers))
+    return numbers
 
 
 def _encode_bytes(rows: Floats) -> Bytes:
