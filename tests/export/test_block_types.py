@@ -9,6 +9,7 @@ from gguf.quants import dequantize, quantize
 
 from codling.checkpoint.stream import stream_tensors
 from codling.core.errors import CheckpointError
+from codling.export.block_round import store_halves
 from codling.export.block_types import quantize_rows
 from export.ggml import quantize_with_ggml
 from export.golden import GOLDEN, KINDS, PAIR_KINDS, golden_importance, golden_rows
@@ -118,8 +119,23 @@ def test_numbers_below_every_half_are_zeros_with_and_without_vector_registers(
     rows = golden_rows() * np.float32(1e-39)
     stored = quantize_rows(rows, kind)
     assert not dequantize(stored, kind).any()
-    heads = stored.reshape(-1, 18 + 2 * PAIR_KINDS.index(kind))
-    assert (heads[:, -16:] == heads[0, -1]).all()
+    blocks = stored.reshape(-1, 18 + 2 * PAIR_KINDS.index(kind))
+    assert (blocks[:, -16:] == blocks[0, -1]).all()
+
+
+def test_scales_are_the_nearest_halves() -> None:
+    """The compiled conversion beside numpy's: every f16, and f32 a little beside and between."""
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    between = (halves[:-1] + halves[1:]) / 2
+    near = [np.nextafter(between, np.float32(side)) for side in (0, np.inf)]
+    values = np.concatenate([halves, between, *near, [65519.0, 1e-30]]).astype(np.float32)
+    for signed in (values, -values):
+        out = np.zeros((len(signed), 4), np.uint8)
+        assert store_halves(signed, out, 1)
+        assert (out[:, 1:3].copy().view("<f2")[:, 0] == signed.astype("<f2")).all()
+        assert not out[:, [0, 3]].any()
+        assert (out[:, 2] >= 128).all() == (signed[5] < 0)
+    assert not store_halves(np.float32([65520.0]), out, 1)
 
 
 def test_a_low_of_zero_has_the_sign_of_the_first_zero() -> None:

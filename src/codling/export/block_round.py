@@ -39,6 +39,12 @@ _INFINITE = _I(0x7F800000)
 """The bits of infinity; those of NaN are larger."""
 _ALL_BUT_SIGN = _I(0x7FFFFFFF)
 _LEAST_SCALE = _F(2.0**-127)
+_ALMOST_HALF = np.nextafter(_F(0.5), _F(0))
+"""Half itself would lift 0.49999997 to 1."""
+_LEAST_NORMAL = _I((127 - 14) << 23)
+"""The bits of the least number that f16 holds with its full precision."""
+_REBIAS = _I((127 - 15) << 23)
+"""What the bits of an f32 have more than those of the same f16, before they are shortened."""
 _FIFTHS = (np.uint32(1) << np.arange(32, dtype=np.uint32)).view(_I)
 """Number i has bit i."""
 
@@ -74,11 +80,22 @@ def store_codes(codes_BN: Bytes, levels: int, out_BW: Bytes, at: int) -> None:
     _store_codes(x_BN, one_B, zero_B, _F(0.5), _I(levels), out_BW, at, _PAIRS)
 
 
-def round_to_bytes(x_BN: Floats) -> tuple[Floats, NDArray[np.int8]]:
-    """Scales [B], and codes from -127 to 127."""
-    scale_B, codes_BN = np.empty(len(x_BN), _F), np.empty(x_BN.shape, np.int8)
-    _to_bytes(x_BN, scale_B, codes_BN)
-    return scale_B, codes_BN
+def round_to_bytes(x_BN: Floats, out_BW: Bytes, at: int) -> tuple[Floats, ...] | None:
+    """The scales [B]; codes from -127 to 127 go to `out_BW` from byte `at` on.
+
+    None if a number is NaN or infinite.
+    """
+    scale_B = np.empty(len(x_BN), _F)
+    finite = _to_bytes(x_BN, x_BN.view(_I), scale_B, out_BW, at, 2 * _PAIRS)
+    return (scale_B,) if finite else None
+
+
+def store_halves(values_B: Floats, out_BW: Bytes, at: int) -> bool:
+    """Finite numbers as f16, to the nearest (of two, the even) as bytes `at` and `at` + 1.
+
+    False if one is too large for f16.
+    """
+    return bool(_store_halves(values_B, values_B.view(_I), out_BW, at))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -206,15 +223,39 @@ def _limit(code, top):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _to_bytes(x, scale, codes) -> None:
+def _to_bytes(x, bits, scale, out, at, n_numbers) -> bool:
+    least, most = np.empty(_CHUNK, _F), np.empty(_CHUNK, _F)
+    for first in range(0, len(x), _CHUNK):
+        last = min(first + _CHUNK, len(x))
+        if not _find_ends(bits[first:last], least.view(_I), most.view(_I)):
+            return False
+        for b in range(last - first):
+            scale[first + b] = abs(max(-least[b], most[b])) / _F(127)
+        _store_bytes(x[first:last], scale[first:last], out[first:last], at, n_numbers)
+    return True
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _store_bytes(x, scale, out, at, n_numbers) -> None:
+    """The codes x / scale; halves go away from zero, as C's roundf has it."""
     for b in range(len(x)):
-        size = _F(0)
-        for value in x[b]:
-            size = max(size, abs(value))
-        scale[b] = size / _F(127)
-        inverse = _F(0) if scale[b] == 0 else _F(1) / scale[b]
-        for i, value in enumerate(x[b]):
-            scaled = value * inverse
-            whole = np.floor(abs(scaled))  # halves go away from zero, as C's roundf has it
-            whole += np.floor(_F(2) * (abs(scaled) - whole))
-            codes[b, i] = np.int8(whole if scaled > 0 else -whole)
+        inverse = _invert(scale[b])
+        block, codes = x[b], out[b, at:]
+        for i in range(n_numbers):
+            code = block[i] * inverse
+            codes[i] = _U(_I(code + (_ALMOST_HALF if code > 0 else -_ALMOST_HALF)))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _store_halves(values, bits, out, at) -> bool:
+    largest = _I(0)
+    for b in range(len(values)):
+        size = _I(bits[b] & _ALL_BUT_SIGN)
+        rounded = _I(size - _REBIAS + _I(0xFFF) + _I(_I(size >> _I(13)) & _I(1)))
+        half = _I(rounded >> _I(13))
+        if size < _LEAST_NORMAL:
+            half = _I(np.rint(abs(values[b]) * _F(1 << 24)))
+        largest = max(largest, half)
+        out[b, at] = _U(half)
+        out[b, at + 1] = _U(_I(half >> _I(8)) | (_I(0x80) if bits[b] < 0 else _I(0)))
+    return bool(largest < 0x7C00)

@@ -28,6 +28,7 @@ from codling.export.block_round import (
     round_around_middle,
     round_to_bytes,
     store_codes,
+    store_halves,
 )
 from codling.export.block_search import (
     Floats,
@@ -40,14 +41,16 @@ from codling.export.block_search import (
 Bytes = NDArray[np.uint8]
 
 K_QUANTS = (GGMLQuantizationType.Q4_K, GGMLQuantizationType.Q5_K, GGMLQuantizationType.Q6_K)
-_PAIR_TYPES = {
+_SMALL_BLOCKS = {
     GGMLQuantizationType.Q4_0: (4, False),
     GGMLQuantizationType.Q4_1: (4, True),
     GGMLQuantizationType.Q5_0: (5, False),
     GGMLQuantizationType.Q5_1: (5, True),
+    GGMLQuantizationType.Q8_0: (8, False),
 }
-"""Bits of a code, and whether each block has a low; two codes share a byte."""
+"""Bits of a code, and whether each block of 32 numbers has a low beside its scale."""
 _NOT_FINITE = "holds NaN or infinities; take another checkpoint"
+_TOO_LARGE = "has weights too large for a quantised type, whose scales are f16; choose --type bf16"
 _BLOCK = 256
 _F = np.float32
 
@@ -78,13 +81,11 @@ def quantize_rows(
     `importance` [columns] is the mean square of what the matrix is multiplied with, or None.
     Raises CheckpointError for numbers that the type cannot hold.
     """
-    if kind in _PAIR_TYPES:
-        return _encode_pairs(np.ascontiguousarray(rows, _F), kind, importance)
+    if kind in _SMALL_BLOCKS:
+        return _encode_small(np.ascontiguousarray(rows, _F), kind, importance)
     _check_finite(rows)
     if kind in K_QUANTS:
         return _quantize_k(rows, kind, importance)
-    if kind == GGMLQuantizationType.Q8_0:
-        return _encode_bytes(np.ascontiguousarray(rows, _F))
     with np.errstate(over="ignore"):
         stored = quantize(rows, kind)
     if kind == GGMLQuantizationType.F16 and not np.isfinite(stored).all():
@@ -164,9 +165,7 @@ def _halves(values: Floats) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
         halves = values.astype("<f2")
     if not np.isfinite(halves).all():
-        raise CheckpointError(
-            "has weights too large for a quantised type, whose scales are f16; choose --type bf16"
-        )
+        raise CheckpointError(_TOO_LARGE)
     return halves
 
 
@@ -220,50 +219,47 @@ def _pack_six_bits(codes_BH432: Bytes) -> list[Bytes]:
     return [nibbles.reshape(-1, 128), pairs.reshape(-1, 64)]
 
 
-def _encode_pairs(rows: Floats, kind: GGMLQuantizationType, importance: Floats | None) -> Bytes:
-    """Q4_0, Q4_1, Q5_0 and Q5_1: one scale, and perhaps one low, per 32 numbers."""
-    n_bits, has_low = _PAIR_TYPES[kind]
-    n_head = 4 if has_low else 2
-    out_BW = np.empty((rows.size // 32, n_head + 4 * n_bits), np.uint8)
-    if importance is None:
-        numbers = _round_pairs(rows.reshape(-1, 32), n_bits, has_low, out_BW)
+def _encode_small(rows: Floats, kind: GGMLQuantizationType, importance: Floats | None) -> Bytes:
+    """Q4_0 to Q8_0: one scale, and perhaps one low, per 32 numbers; Q8_0 is never searched."""
+    n_bits, has_low = _SMALL_BLOCKS[kind]
+    out_BW = np.empty((rows.size // 32, (4 if has_low else 2) + 4 * n_bits), np.uint8)
+    if importance is None or n_bits == 8:
+        heads = _round_blocks(rows.reshape(-1, 32), n_bits, has_low, out_BW)
     else:
         _check_finite(rows)
-        numbers = _search_pairs(rows, importance, n_bits, has_low, out_BW)
-    for i, number_B in enumerate(numbers):
-        out_BW[:, 2 * i : 2 * i + 2] = _halves(number_B)[:, None].view(np.uint8)
+        heads = _search_blocks(rows, importance, n_bits, has_low, out_BW)
+    for i, head_B in enumerate(heads):
+        if not store_halves(head_B, out_BW, 2 * i):
+            raise CheckpointError(_TOO_LARGE)
     return out_BW.reshape(len(rows), -1)
 
 
-def _round_pairs(x_B32: Floats, n_bits: int, has_low: bool, out_BW: Bytes) -> tuple[Floats, ...]:
-    rounded = (
-        round_above_low(x_B32, (1 << n_bits) - 1, out_BW, 4)
-        if has_low
-        else round_around_middle(x_B32, 1 << n_bits - 1, out_BW, 2)
-    )
-    if rounded is None:
+def _round_blocks(x_B32: Floats, n_bits: int, has_low: bool, out_BW: Bytes) -> tuple[Floats, ...]:
+    """Puts the codes into `out_BW`; returns what goes before them."""
+    if n_bits == 8:
+        heads = round_to_bytes(x_B32, out_BW, 2)
+    elif has_low:
+        heads = round_above_low(x_B32, (1 << n_bits) - 1, out_BW, 4)
+    else:
+        heads = round_around_middle(x_B32, 1 << n_bits - 1, out_BW, 2)
+    if heads is None:
         raise CheckpointError(_NOT_FINITE)
-    return rounded
+    return heads
 
 
-def _search_pairs(
+def _search_blocks(
     rows: Floats, importance: Floats, n_bits: int, has_low: bool, out_BW: Bytes
 ) -> tuple[Floats, ...]:
+    """As _round_blocks, with the scales of least error where columns count as `importance` says."""
     squares = sum_rows(rows * rows)[:, None]
     weight = importance.astype(_F) * np.sqrt(squares / _F(rows.shape[1]) + rows * rows)
     x_B32, weight_B32 = rows.reshape(-1, 32), np.asarray(weight, _F).reshape(-1, 32)
     levels = (1 << n_bits) - 1
     if has_low:
         scale_B, low_B, codes_B32 = search_scale_and_low(x_B32, weight_B32, levels, *_FINE)
-        numbers: tuple[Floats, ...] = (scale_B, -low_B)
+        heads: tuple[Floats, ...] = (scale_B, -low_B)
     else:
         scale_B, codes_B32 = search_scale(x_B32, weight_B32, 1 << n_bits - 1)
-        numbers = (scale_B,)
-    store_codes(codes_B32, levels, out_BW, 2 * len(numbers))
-    return numbers
-
-
-def _encode_bytes(rows: Floats) -> Bytes:
-    scale_B, codes_B32 = round_to_bytes(rows.reshape(-1, 32))
-    parts = [_halves(scale_B[:, None]).view(np.uint8), codes_B32.view(np.uint8)]
-    return np.concatenate(parts, axis=1).reshape(len(rows), -1)
+        heads = (scale_B,)
+    store_codes(codes_B32, levels, out_BW, 2 * len(heads))
+    return heads
