@@ -135,11 +135,11 @@ def test_scales_are_the_nearest_halves() -> None:
         assert (out[:, 1:3].copy().view("<f2")[:, 0] == signed.astype("<f2")).all()
         assert not out[:, [0, 3]].any()
         assert (out[:, 2] >= 128).all() == (signed[5] < 0)
-    assert not store_halves(np.float32([65520.0]), out, 1)
+    assert not store_halves(np.array([65520.0], np.float32), out, 1)
 
 
 def test_a_low_of_zero_has_the_sign_of_the_first_zero() -> None:
-    rows = np.tile(np.float32([2, -0.0, 0.0, 1]), (1, 64))
+    rows = np.tile(np.array([2, -0.0, 0.0, 1], np.float32), (1, 64))
     assert (quantize_rows(rows, PAIR_KINDS[1]).reshape(8, 20)[:, 2:4] == [0, 128]).all()
     assert (quantize_rows(-rows[:, ::-1], PAIR_KINDS[0])[0, :2].view("<f2") == 0.25).all()
 
