@@ -33,7 +33,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(exported: Path) -> Iterator[TextEngine]:
-    with TextEngine.open(exported) as opened:
+    with TextEngine.open(exported, precision="float32") as opened:
         yield opened
 
 
@@ -86,7 +86,7 @@ def test_langchain_asks_our_server(exported: Path) -> None:
     ask = names_of("langchain_chat.py")["ask"]
     servers = Servers()
     try:
-        running = servers.start(LocalBackend(TextEngine.open(exported)))
+        running = servers.start(LocalBackend(TextEngine.open(exported, precision="float32")))
         assert isinstance(ask(f"{running.url}/v1", "hello", max_tokens=5), str)
         running.wait_idle()
         assert running.state.metrics.generated_tokens._value.get() > 0

@@ -13,7 +13,7 @@ from codling.checkpoint.load import load_model
 from codling.checkpoint.pack import pack_stored
 from codling.checkpoint.safetensors_file import COMPRESSED_DTYPES, read_safetensors
 from codling.checkpoint.store import save_hf
-from codling.engine.text import choose_precision
+from codling.engine import text
 from codling.model.config import ModelConfig
 from codling.model.packed import kernels
 from codling.model.packed.linear import is_packed
@@ -51,9 +51,13 @@ def test_integers_with_scales_keep_their_numbers(
     torch.testing.assert_close(rows_of(matrix), expected, rtol=1e-6, atol=0)
 
 
-def test_auto_takes_few_bits_as_they_are_stored_and_floats_exactly(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("instructions", "floats"), [("avx2", "int8"), ("plain", "float32")])
+def test_auto_is_int8_but_for_floats_where_products_of_bytes_are_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instructions: str, floats: str
+) -> None:
+    monkeypatch.setattr(text, "HERE", instructions)
     cpu = torch.device("cpu")
-    for kind, expected in (("Q8_0", "int8"), ("F16", "float32")):
+    for kind, expected in (("Q8_0", "int8"), ("F16", floats)):
         path = tmp_path / f"{kind}.gguf"
         writer = gguf.GGUFWriter(path, "llama")
         block, n_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
@@ -63,7 +67,8 @@ def test_auto_takes_few_bits_as_they_are_stored_and_floats_exactly(tmp_path: Pat
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        assert choose_precision(path, cpu) == expected
+        assert text.choose_precision(path, cpu) == expected
+        assert text.choose_precision(path, torch.device("cuda")) == "bfloat16"
 
 
 def test_reading_into_8_bits_tells_how_far_it_is(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from codling.engine.reserved import reserve_cache, tokens_per_page
+from codling.engine.reserved import bytes_per_token, reserve_cache, tokens_per_page
 from codling.model.cache import KVCache
 from codling.model.config import MLAConfig, ModelConfig
 
@@ -75,3 +75,23 @@ def test_a_reserved_cache_is_laid_out_like_the_plain_one() -> None:
     ]
     reserved.stores[1][0][2, 0, 5] = 1.0
     assert float(keys.tensor[1, 2, 0, 5].sum()) == SHAPE.head_size
+
+
+def test_a_cache_of_bytes_holds_half_and_moves_its_scales_with_its_rows() -> None:
+    cache, kinds = reserve_cache(SHAPE, 3, 64, torch.bfloat16, "int8")
+    # By hand: 16 layers x 4 heads x 2 kinds x (64 bytes and a scale of 4), half of 2 x 64 and more.
+    per_token = sum(kind.tensor[:, 0, :, 0].nbytes for kind in kinds)
+    assert per_token == bytes_per_token(SHAPE, torch.bfloat16, "int8") == 16 * 4 * 2 * 68
+    assert bytes_per_token(SHAPE, torch.bfloat16) == 16 * 4 * 2 * 128
+    numbers = torch.randn(1, 4, 5, 64, generator=torch.Generator().manual_seed(0)) * 3
+    first = cache.rows(0, 1)
+    keys, values = first.write(7, first.span(5), numbers, -numbers)
+    assert keys.dtype == torch.bfloat16
+    assert torch.equal(keys, -values)
+    assert float((keys.float() - numbers).abs().max()) < float(numbers.abs().max()) / 127
+    cache.copy_row(0, 2, 5)
+    last = cache.rows(2, 3)
+    last.lengths_B = torch.tensor([5])
+    again, _ = last.write(7, last.span(1), numbers[:, :, :1], numbers[:, :, :1])
+    assert torch.equal(again[:, :, :5], keys)
+    assert torch.equal(again[:, :, 5], keys[:, :, 0])

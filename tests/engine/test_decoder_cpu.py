@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from codling.core.team import Pace, Team
+from codling.engine.config import CacheForm
 from codling.engine.decoder_cpu import FusedDecoder, can_fuse
 from codling.engine.kernels import decode_cpu as kernels
 from codling.engine.reserved import reserve_cache
-from codling.engine.runner import Runner
 from codling.model.config import MLAConfig, ModelConfig, MoEConfig, RopeConfig
 from codling.model.packed.convert import pack_model
-from codling.model.packed.linear import is_packed
+from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 
 CONFIG = ModelConfig(
@@ -44,7 +44,6 @@ def logits_of_both(
     lengths = torch.tensor([5, 20, 11])
     dtype = model.embed_tokens.weight.dtype
     cache, kinds = reserve_cache(model.config, 3, 32, dtype)
-    keys, values = (kind.tensor for kind in kinds)
     model(prompts, cache=cache)
     cache.advance(lengths)
     before = [tuple(t.clone() for t in store) for store in cache.stores]
@@ -52,7 +51,7 @@ def logits_of_both(
     after = [tuple(t.clone() for t in store) for store in cache.stores]
     if int8:
         pack_model(model, 8)
-    decoder = FusedDecoder(model, keys, values, n_threads=n_threads)
+    decoder = FusedDecoder(model, [kind.tensor for kind in kinds], n_threads=n_threads)
     for store, kept in zip(cache.stores, before, strict=True):
         for tensor, old in zip(store, kept, strict=True):
             tensor.copy_(old)
@@ -82,27 +81,92 @@ def test_a_few_tokens_at_once_see_each_other_in_order() -> None:
     chunks = [[3, 1, 4, 1, 5], [9], [2, 6]]
     plain = torch.stack([model.logits(model(torch.tensor([c]))[0, -1]) for c in chunks])
     _, kinds = reserve_cache(model.config, 3, 32, torch.float32)
-    keys, values = (kind.tensor for kind in kinds)
-    decoder = FusedDecoder(model, keys, values, n_threads=2)
+    decoder = FusedDecoder(model, [kind.tensor for kind in kinds], n_threads=2)
     got = decoder.step(chunks, [1, 0, 2], [0, 0, 0], [[4], [0], [1]])
     torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
     decoder.close()
 
 
-def test_a_model_that_the_loop_does_not_know_is_packed_all_the_same() -> None:
-    mla = MLAConfig(kv_lora_rank=24, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=16)
-    experts = MoEConfig(
-        n_routed_experts=4, n_shared_experts=1, n_experts_per_token=2, moe_intermediate_size=16
-    )
-    model = random_model(replace(CONFIG, n_kv_heads=None, mla=mla, moe=experts))
-    tokens = torch.arange(12)[None]
-    with torch.inference_mode():
-        plain = model.logits(model(tokens))
-        runner = Runner(model, n_slots=1, max_length=16, fuse=True, bits=8)
-        got = model.logits(model(tokens))
-    assert runner.fused is None
-    assert is_packed(model)
-    assert float((got - plain).norm() / plain.norm()) < 0.06
+MLA = MLAConfig(kv_lora_rank=24, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=16)
+MOE = MoEConfig(
+    n_routed_experts=8, n_shared_experts=1, n_experts_per_token=3, moe_intermediate_size=24
+)
+GROUPS = replace(MOE, topk_method="group_limited_greedy", n_group=4, topk_group=2)
+LATENT = replace(CONFIG, n_kv_heads=None, mla=MLA)
+OTHERS = {
+    "latent": LATENT,
+    "compressed queries": replace(LATENT, mla=replace(MLA, q_lora_rank=20)),
+    "experts": replace(CONFIG, moe=MOE),
+    "best groups": replace(LATENT, moe=replace(GROUPS, norm_topk_prob=True)),
+    "choice by bias": replace(
+        LATENT,
+        moe=replace(GROUPS, n_shared_experts=0, selection_bias=True, routed_scaling_factor=2.5),
+    ),
+}
+
+
+@torch.inference_mode()
+def steps_of_both(
+    config: ModelConfig, form: CacheForm = "auto", bits: Bits | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Four tokens after prompts of 5, 20 and 11, each row by itself: plain, then compiled as one
+    batch, and alone; both read what the plain model wrote for the prompts."""
+    model = random_model(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("e_score_correction_bias"):
+            parameter.copy_(torch.linspace(-0.1, 0.1, len(parameter)))
+    if bits is not None:
+        pack_model(model, bits)
+    cache, kinds = reserve_cache(config, 3, 32, torch.float32, form)
+    decoder = FusedDecoder(model, [kind.tensor for kind in kinds], n_threads=2)
+    texts = torch.randint(0, 101, (3, 20), generator=torch.Generator().manual_seed(4))
+    lengths, plain = [5, 20, 11], []
+    for i, n in enumerate(lengths):
+        row = cache.rows(i, i + 1)
+        for tokens, start in ((texts[i, :n], 0), (texts[i, :4], n)):
+            row.lengths_B = torch.tensor([start])
+            hidden = model(tokens[None], cache=row)
+        plain.append(model.logits(hidden[0]))
+    order, wanted = [2, 0, 1], [0, 1, 2, 3]
+    chunks = [texts[i, :4].tolist() for i in order]
+    together = decoder.step(chunks, order, [lengths[i] for i in order], [wanted] * 3).clone()
+    alone = [
+        decoder.step([chunk], [i], [lengths[i]], [wanted]).clone()
+        for chunk, i in zip(chunks, order, strict=True)
+    ]
+    decoder.close()
+    return torch.cat([plain[i] for i in order]), together, torch.cat(alone)
+
+
+def distance(got: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((got - expected).norm() / expected.norm())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", OTHERS)
+def test_latent_attention_and_experts_equal_the_plain_model(kind: str) -> None:
+    plain, together, alone = steps_of_both(OTHERS[kind])
+    torch.testing.assert_close(together, plain, rtol=1e-5, atol=1e-5)
+    assert torch.equal(together, alone), "a token has the same bits in any company"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("config", [CONFIG, OTHERS["experts"], LATENT], ids=["heads", "x", "mla"])
+def test_a_cache_of_bytes_is_read_and_written_as_the_plain_model_does(config: ModelConfig) -> None:
+    exact, _, _ = steps_of_both(config)
+    plain, together, alone = steps_of_both(config, "int8")
+    assert distance(together, plain) < 1e-3  # a number between two bytes may go either way
+    assert torch.equal(together, alone)
+    assert 1e-5 < distance(plain, exact) < 0.05
+
+
+@pytest.mark.long
+def test_packed_experts_stay_near_the_plain_model() -> None:
+    exact, _, _ = steps_of_both(OTHERS["best groups"])
+    plain, together, alone = steps_of_both(OTHERS["best groups"], bits=8)
+    assert distance(together, plain) < 1e-3
+    assert torch.equal(together, alone)
+    assert distance(plain, exact) < 0.06
 
 
 def test_biases_and_tied_embeddings_are_taken_along() -> None:
@@ -144,17 +208,16 @@ def test_bfloat16_is_nearer_to_float32_than_the_plain_model_in_bfloat16() -> Non
     assert float((got - exact).norm()) < 1.2 * float((plain - exact).norm())
 
 
-def test_only_dense_models_on_the_cpu_are_fused() -> None:
+def test_models_of_other_number_types_are_not_fused() -> None:
     assert can_fuse(random_model())
-    assert can_fuse(random_model(replace(CONFIG, qk_norm=True)))
-    assert not can_fuse(random_model(replace(CONFIG, n_kv_heads=None, mla=MLAConfig())))
+    assert can_fuse(random_model(replace(LATENT, moe=MOE)))
     assert not can_fuse(random_model().to(torch.float64))
 
 
 def test_exp_is_right_to_the_last_digits_where_it_counts() -> None:
     for low, high, tolerance in ((-5, 5, 5e-7), (-80, 80, 5e-6)):
         x = np.linspace(low, high, 999, dtype=np.float32)
-        got = np.array([kernels._exp(v) for v in x])
+        got = np.array([kernels.approximate_exp(v) for v in x])
         np.testing.assert_allclose(got, np.exp(x.astype(np.float64)), rtol=tolerance)
 
 

@@ -39,7 +39,7 @@ SHAPES = {
         ),
     ),
 }
-PLAIN_AND_FUSED = [(shape, fuse) for shape in SHAPES for fuse in (False, True)][:-1]
+PLAIN_AND_FUSED = [(shape, fuse) for shape in SHAPES for fuse in (False, True)]
 
 
 class Case(NamedTuple):

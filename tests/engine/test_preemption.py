@@ -31,7 +31,7 @@ LATENT = replace(
     n_heads=2,
     mla=MLAConfig(kv_lora_rank=96, qk_nope_head_dim=12, qk_rope_head_dim=32, v_head_dim=16),
 )
-KINDS = {"compiled": (DENSE, True), "plain": (DENSE, False), "latent": (LATENT, False)}
+KINDS = {"compiled": (DENSE, True), "plain": (DENSE, False), "latent": (LATENT, True)}
 MOST = 96
 
 

@@ -81,7 +81,7 @@ def test_a_file_is_forgotten_while_its_own_text_is_the_question(
     (project / "alone.py").write_text("zebra_quagga = okapi(" * 20 + "\n")
     made = memory(settings(project, model, tmp_path / "memory"))
     stored = json.loads((made.path / "memory.json").read_text())
-    with TextEngine.open(model, memory=made.path) as engine:
+    with TextEngine.open(model, memory=made.path, precision="float32") as engine:
         assert engine.memory is not None
         seen = observe(engine, engine.memory, 1500, seed=0)
         assert all(engine.memory.index.alive)
@@ -94,7 +94,7 @@ def test_another_model_is_refused_with_the_cure(project: Path, model: Path, tmp_
     made = memory(settings(project, model, tmp_path / "memory"))
     other = save_model(tmp_path / "other", fim=False)
     with pytest.raises(ArtifactError, match=r"another tokenizer.*codling memory"):
-        TextEngine.open(other, memory=made.path)
+        TextEngine.open(other, memory=made.path, precision="float32")
 
 
 @pytest.mark.long
@@ -108,7 +108,7 @@ def test_damaged_arrays_are_refused(name: str, project: Path, model: Path, tmp_p
         values[1] += 10**6
     np.save(made.path / f"{name}.npy", values)
     with pytest.raises(ArtifactError, match="damaged"):
-        TextEngine.open(model, memory=made.path)
+        TextEngine.open(model, memory=made.path, precision="float32")
 
 
 @pytest.mark.long

@@ -45,6 +45,7 @@ KINDS = {
     "bfloat16": (DENSE, torch.bfloat16, True, False),
     "int8": (DENSE, torch.bfloat16, True, True),
     "latent experts": (LATENT, torch.float32, False, False),
+    "compiled latent experts": (LATENT, torch.float32, True, False),
 }
 
 

@@ -59,7 +59,7 @@ def source(tmp_path: Path) -> Path:
 
 def test_complete_continues_a_prompt_as_the_engine_does(checkpoint: Path) -> None:
     got = "".join(complete(CompleteConfig(model=checkpoint, prompt="def add", max_tokens=9)))
-    with TextEngine.open(checkpoint) as engine:
+    with TextEngine.open(checkpoint, precision="float32") as engine:
         assert engine.name == "tiny"
         prompt = engine.cursor_prompt("def add", literal=False)
         assert prompt.lead == " add"
@@ -68,7 +68,7 @@ def test_complete_continues_a_prompt_as_the_engine_does(checkpoint: Path) -> Non
 
 def test_insert_fills_the_hole_at_a_cursor(checkpoint: Path, source: Path) -> None:
     config = InsertConfig(model=checkpoint, file=source, line=2, column=11, max_tokens=9)
-    with TextEngine.open(checkpoint) as engine:
+    with TextEngine.open(checkpoint, precision="float32") as engine:
         pair = ("def add(a, b):\n    return ", CODE.partition("return ")[2])
         expected = engine.insert([pair], SamplingParams(max_tokens=9))[0].text
     assert "".join(insert(config)) == expected
@@ -87,7 +87,7 @@ def test_a_repository_puts_the_imported_file_first(checkpoint: Path, tmp_path: P
     main = tmp_path / "main.py"
     main.write_text("from shapes import Square\n\ns = \n# end\n")
     cursor = read_cursor(main, 3, 4)
-    with TextEngine.open(checkpoint) as engine:
+    with TextEngine.open(checkpoint, precision="float32") as engine:
         repository = RepositoryContext(tmp_path)
         ids = engine.repository_prompt(repository, cursor)
         text = engine.tokenizer.decode(ids)

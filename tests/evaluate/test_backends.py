@@ -27,7 +27,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(model: Path) -> Iterator[EngineBackend]:
-    backend = EngineBackend.open(model, config(model=model, concurrency=4, max_length=512))
+    backend = EngineBackend.open(
+        model, config(model=model, concurrency=4, max_length=512, precision="float32")
+    )
     yield backend
     backend.close()
 
@@ -35,7 +37,7 @@ def engine(model: Path) -> Iterator[EngineBackend]:
 @pytest.fixture(scope="module")
 def served(model: Path) -> Iterator[ApiBackend]:
     servers = Servers()
-    running = servers.start(LocalBackend(TextEngine.open(model)))
+    running = servers.start(LocalBackend(TextEngine.open(model, precision="float32")))
     backend = ApiBackend(config(api=f"{running.url}/v1"))
     yield backend
     backend.close()

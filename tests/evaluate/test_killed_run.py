@@ -34,7 +34,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if shutil.which("bwrap") is None:
         pytest.skip("needs bubblewrap: apt-get install bubblewrap")
     servers = Servers()
-    engine = TextEngine.open(save_model(tmp_path_factory.mktemp("model") / "tiny"))
+    engine = TextEngine.open(
+        save_model(tmp_path_factory.mktemp("model") / "tiny"), precision="float32"
+    )
     yield servers.start(LocalBackend(engine)).url + "/v1"
     servers.stop()
 

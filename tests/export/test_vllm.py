@@ -66,7 +66,7 @@ send(found)
 def test_plain_folders_say_the_same(tmp_path: Path, kind: str) -> None:
     vllm_python()
     made = export_tiny(tmp_path, SHAPES[kind], "hf", "f32")
-    with TextEngine.open(made, max_length=128) as engine:
+    with TextEngine.open(made, max_length=128, precision="float32") as engine:
         settings = SamplingParams(max_tokens=N_NEW, ignore_eos=True)
         streams = [engine.submit(prompt, settings) for prompt in PROMPTS]
         wanted = [list(stream.result().token_ids) for stream in streams]

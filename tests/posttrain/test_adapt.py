@@ -104,7 +104,7 @@ def test_the_engine_answers_with_the_adapter(adapt_config: Config, base_dir: Pat
     asked, params = ["def "], SamplingParams(max_tokens=8)
     texts = []
     for adapter in (None, made.path):
-        with TextEngine.open(base_dir, adapter=adapter) as engine:
+        with TextEngine.open(base_dir, adapter=adapter, precision="float32") as engine:
             texts.append(engine.complete(asked, params)[0].text)
     assert texts[0] != texts[1]
 

@@ -167,7 +167,7 @@ def test_template_and_ends_lie_where_others_look_and_go_with_a_merge(
             assert set(stops if isinstance(stops, list) else [stops]) <= base.stop_ids("chat")
         tuned = Tokenizer.open(folder)
         assert (tuned.specials, tuned.fim_mode) == (base.specials, base.fim_mode)
-    engine = TextEngine.open(base_dir, adapter=made.path, must_chat=True)
+    engine = TextEngine.open(base_dir, adapter=made.path, must_chat=True, precision="float32")
     assert engine.tokenizer.vocab_size == base.vocab_size
 
 

@@ -19,7 +19,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def engine(model_dir: Path) -> Iterator[TextEngine]:
     """The tiny model, for looking things up beside the server (which has its own)."""
-    with TextEngine.open(model_dir) as opened:
+    with TextEngine.open(model_dir, precision="float32") as opened:
         yield opened
 
 
@@ -34,4 +34,4 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 def server(servers: Servers, model_dir: Path) -> Running:
     """The tiny model behind a server without a key."""
-    return servers.start(LocalBackend(TextEngine.open(model_dir)))
+    return servers.start(LocalBackend(TextEngine.open(model_dir, precision="float32")))

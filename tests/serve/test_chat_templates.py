@@ -28,13 +28,15 @@ def test_a_base_model_cannot_chat_unless_a_template_is_named(
     config = base / "tokenizer_config.json"
     settings = json.loads(config.read_text("utf-8"))
     config.write_text(json.dumps({k: v for k, v in settings.items() if k != "chat_template"}))
-    plain = servers.start(LocalBackend(TextEngine.open(base)))
+    plain = servers.start(LocalBackend(TextEngine.open(base, precision="float32")))
     answer = post(plain, "/v1/chat/completions", messages=ASK, max_tokens=2)
     assert answer.status_code == 400
     assert "no chat template" in answer.json()["error"]["message"]
     assert card_of(plain)["can_chat"] is False
     assert post(plain, "/v1/completions", prompt="a", max_tokens=2).status_code == 200
-    named = servers.start(LocalBackend(TextEngine.open(base, chat_template="coder-v1")))
+    named = servers.start(
+        LocalBackend(TextEngine.open(base, chat_template="coder-v1", precision="float32"))
+    )
     assert card_of(named)["can_chat"] is True
     assert post(named, "/v1/chat/completions", messages=ASK, max_tokens=2).status_code == 200
 
@@ -82,7 +84,9 @@ def test_a_template_that_never_ends_is_a_400_and_the_server_goes_on(
 ) -> None:
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     (tmp_path / "endless.jinja").write_text(endless)
-    engine = TextEngine.open(model_dir, chat_template=str(tmp_path / "endless.jinja"))
+    engine = TextEngine.open(
+        model_dir, chat_template=str(tmp_path / "endless.jinja"), precision="float32"
+    )
     running = servers.start(LocalBackend(engine))
     assert card_of(running)["can_chat"] is False
     answer = post(running, "/v1/chat/completions", messages=ASK, max_tokens=1)

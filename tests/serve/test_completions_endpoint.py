@@ -300,7 +300,7 @@ def test_a_model_without_fim_tokens_refuses_a_suffix_and_says_why(
     servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = save_model(tmp_path_factory.mktemp("plain") / "plain", fim=False)
-    plain = servers.start(LocalBackend(TextEngine.open(folder)))
+    plain = servers.start(LocalBackend(TextEngine.open(folder, precision="float32")))
     answer = post(plain, "/v1/completions", prompt="a", suffix="b", max_tokens=4)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "suffix"

@@ -23,7 +23,7 @@ HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: appli
 def hasty(servers: Servers, model_dir: Path) -> Running:
     """A server that waits for a request for a second only, and takes twenty connections."""
     config = ServeConfig(model=model_dir, request_seconds=1.0, max_connections=20)
-    return servers.start(LocalBackend(TextEngine.open(model_dir)), config)
+    return servers.start(LocalBackend(TextEngine.open(model_dir, precision="float32")), config)
 
 
 def opened(server: Running) -> socket.socket:
@@ -124,7 +124,7 @@ def test_three_hundred_silent_connections_shut_nobody_out(hasty: Running) -> Non
 
 def test_a_busy_connection_is_not_closed_for_a_new_one(servers: Servers, model_dir: Path) -> None:
     config = ServeConfig(model=model_dir, max_connections=1)
-    running = servers.start(LocalBackend(TextEngine.open(model_dir)), config)
+    running = servers.start(LocalBackend(TextEngine.open(model_dir, precision="float32")), config)
     for lines in _streaming(running):
         next(lines)
         with closing(opened(running)) as late:

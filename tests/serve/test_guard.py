@@ -18,7 +18,9 @@ def locked(servers: Servers, model_dir) -> Running:
     config = ServeConfig(
         model=model_dir, max_body_bytes=2000, cors_origins=("https://editor.example",)
     )
-    return servers.start(LocalBackend(TextEngine.open(model_dir)), config, api_key="s3cret")
+    return servers.start(
+        LocalBackend(TextEngine.open(model_dir, precision="float32")), config, api_key="s3cret"
+    )
 
 
 def call(server: Running, method: str, path: str, **more) -> httpx.Response:

@@ -200,7 +200,7 @@ def test_a_long_insertion_is_cut_while_the_server_goes_on(server: Running) -> No
 @pytest.mark.long
 def test_bodies_together_have_a_bound(servers: Servers, model_dir: Path) -> None:
     config = ServeConfig(model=model_dir, max_body_bytes=1000, request_seconds=300)
-    running = servers.start(LocalBackend(TextEngine.open(model_dir)), config)
+    running = servers.start(LocalBackend(TextEngine.open(model_dir, precision="float32")), config)
 
     def slow() -> Iterator[bytes]:
         yield b'{"prompt": "' + b"x" * 900
@@ -236,7 +236,7 @@ def test_bodies_together_have_a_bound(servers: Servers, model_dir: Path) -> None
 def test_scoring_is_counted_and_ends_when_its_client_leaves(
     servers: Servers, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = servers.start(LocalBackend(TextEngine.open(model_dir)))
+    running = servers.start(LocalBackend(TextEngine.open(model_dir, precision="float32")))
     begun: list[int] = []
     score = LocalBackend.score
 

@@ -35,9 +35,9 @@ def run(model_dir: Path, tmp_path: Path) -> Path:
 @pytest.mark.long
 def test_a_model_is_called_by_its_run(run: Path, servers: Servers) -> None:
     for path in (run, run / "checkpoint"):
-        with TextEngine.open(path) as engine:
+        with TextEngine.open(path, precision="float32") as engine:
             assert engine.name == "stdlib"
-    running = servers.start(LocalBackend(TextEngine.open(run)))
+    running = servers.start(LocalBackend(TextEngine.open(run, precision="float32")))
     answer = httpx.get(f"{running.url}/v1/models", trust_env=False, timeout=600).json()
     assert [card["id"] for card in answer["data"]] == ["stdlib"]
 
@@ -77,7 +77,7 @@ def test_every_verb_finds_the_model_of_a_run(run: Path) -> None:
 def test_a_run_without_a_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     with pytest.raises(TokenizerError, match=r"no tokenizer\.json at"):
-        TextEngine.open(tmp_path)
+        TextEngine.open(tmp_path, precision="float32")
 
 
 @pytest.mark.parametrize(

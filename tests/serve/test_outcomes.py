@@ -41,7 +41,7 @@ def logged(
     servers: Servers, model_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Running, Path]:
     place = tmp_path_factory.mktemp("logged")
-    engine = TextEngine.open(model_dir)
+    engine = TextEngine.open(model_dir, precision="float32")
     repo = LiveRepository(repository(place / "app", FILES), engine.tokenizer)
     engine.memory = repo.memory
     config = ServeConfig(

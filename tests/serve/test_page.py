@@ -190,7 +190,7 @@ def test_the_tabs_obey_the_arrow_keys(page) -> None:
 def test_stop_ends_the_answer(browser, servers: Servers, model_dir: Path) -> None:
     from serve.test_streams import SlowBackend
 
-    backend = SlowBackend(TextEngine.open(model_dir))
+    backend = SlowBackend(TextEngine.open(model_dir, precision="float32"))
     backend.seconds = 5.0  # before every token: the answer lasts until it is stopped
     slow = servers.start(backend)
     context = browser.new_context()
@@ -215,7 +215,7 @@ def test_typing_something_else_cancels_the_request(
 ) -> None:
     from serve.test_streams import SlowBackend
 
-    backend = SlowBackend(TextEngine.open(model_dir))
+    backend = SlowBackend(TextEngine.open(model_dir, precision="float32"))
     backend.seconds = 5.0
     slow = servers.start(backend)
     context = browser.new_context()
@@ -237,7 +237,9 @@ def test_typing_something_else_cancels_the_request(
 @pytest.mark.long
 def test_a_server_with_a_key_is_opened_with_it(browser, servers: Servers, model_dir: Path) -> None:
     locked = servers.start(
-        LocalBackend(TextEngine.open(model_dir)), ServeConfig(model=model_dir), api_key="s3cret"
+        LocalBackend(TextEngine.open(model_dir, precision="float32")),
+        ServeConfig(model=model_dir),
+        api_key="s3cret",
     )
     context = browser.new_context()
     context.set_default_timeout(600_000)
@@ -282,7 +284,7 @@ def test_what_becomes_of_a_suggestion_is_told_to_a_server_that_logs(
 ) -> None:
     log = tmp_path / "log.jsonl"
     config = ServeConfig(model=model_dir, log_completions=log, log_text=True)
-    logging = servers.start(LocalBackend(TextEngine.open(model_dir)), config)
+    logging = servers.start(LocalBackend(TextEngine.open(model_dir, precision="float32")), config)
     context = browser.new_context()
     context.set_default_timeout(600_000)
     page = context.new_page()

@@ -44,7 +44,7 @@ def opened(
     model_dir: Path,
     root: Path,
 ) -> Iterator[Any]:
-    engine = TextEngine.open(model_dir)
+    engine = TextEngine.open(model_dir, precision="float32")
     live = LiveRepository(root, engine.tokenizer)
     config = ServeConfig(model=Path("tiny"), repo=root)
     following = servers.start(LocalBackend(engine, repository=live), config)

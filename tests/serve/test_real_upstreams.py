@@ -116,7 +116,7 @@ def front(
             wait_until_healthy(server, behind)
             config = ServeConfig(model=folder / "m", upstream=behind, name="front")
             running = servers.start(UpstreamBackend.connect(config), config)
-            with TextEngine.open(folder / "m") as engine:
+            with TextEngine.open(folder / "m", precision="float32") as engine:
                 yield Front(kind, behind, running, engine)
         finally:
             servers.stop()

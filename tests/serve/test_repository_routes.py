@@ -45,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def following(servers: Servers, model_dir: Path, root: Path) -> Running:
-    engine = TextEngine.open(model_dir)
+    engine = TextEngine.open(model_dir, precision="float32")
     live = LiveRepository(root, engine.tokenizer)
     config = ServeConfig(model=Path("tiny"), repo=root)
     return servers.start(LocalBackend(engine, repository=live), config)
@@ -208,7 +208,7 @@ def test_other_pages_and_rebound_names_may_not_ask(following: Running, address: 
 
 @pytest.mark.long
 def test_with_a_key_the_repository_needs_it(servers: Servers, model_dir: Path, root: Path) -> None:
-    engine = TextEngine.open(model_dir)
+    engine = TextEngine.open(model_dir, precision="float32")
     live = LiveRepository(root, engine.tokenizer)
     locked = servers.start(LocalBackend(engine, repository=live), api_key="s3cret")
     for address in ("/v1/repository", "/v1/repository/file?path=app/main.py"):

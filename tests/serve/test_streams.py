@@ -72,7 +72,7 @@ class SlowBackend(LocalBackend):
 @pytest.fixture(scope="module")
 def slow(servers: Servers, model_dir: Path) -> Running:
     config = ServeConfig(model=model_dir, max_streams=2, max_waiting=4, keep_alive_seconds=0.05)
-    return servers.start(SlowBackend(TextEngine.open(model_dir)), config)
+    return servers.start(SlowBackend(TextEngine.open(model_dir, precision="float32")), config)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_more_than_can_wait_is_answered_with_503(slow: Running) -> None:
 
 def test_a_cancelled_request_frees_the_engine(servers: Servers, model_dir: Path) -> None:
     """Without slowing: the engine itself stops long before it would have been done."""
-    running = servers.start(LocalBackend(TextEngine.open(model_dir)))
+    running = servers.start(LocalBackend(TextEngine.open(model_dir, precision="float32")))
     asked = {"prompt": "x", "max_tokens": 1900, "stream": True, "n": 8, "temperature": 1.0}
     with httpx.stream(
         "POST", f"{running.url}/v1/completions", json=asked, trust_env=False, timeout=600

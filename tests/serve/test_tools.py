@@ -50,7 +50,9 @@ def knowing(servers: Servers, model_dir: Path, tmp_path_factory: pytest.TempPath
     """The tiny model with a template that knows tools."""
     path = tmp_path_factory.mktemp("template") / "hermes.jinja"
     path.write_text(HERMES)
-    return servers.start(LocalBackend(TextEngine.open(model_dir, chat_template=str(path))))
+    return servers.start(
+        LocalBackend(TextEngine.open(model_dir, chat_template=str(path), precision="float32"))
+    )
 
 
 @pytest.fixture(scope="module")

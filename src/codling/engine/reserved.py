@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from codling.core.errors import ConfigError
+from codling.engine.config import CacheForm
 from codling.model.cache import KVCache
 from codling.model.config import ModelConfig
+from codling.model.rounded_cache import RoundedCache, scaled_parts
 from codling.model.transformer import Transformer
 
 _PRIVATE_FLAGS = ("MAP_PRIVATE", "MAP_ANONYMOUS")
@@ -62,14 +64,18 @@ def can_reserve(device: torch.device) -> bool:
 
 
 def share_out(
-    model: Transformer, max_streams: int, max_length: int | None, cache_gib: float
+    model: Transformer,
+    max_streams: int,
+    max_length: int | None,
+    cache_gib: float,
+    form: CacheForm = "auto",
 ) -> tuple[int, int, int]:
     """Requests at a time, tokens of each at most, and tokens of all that fit into the budget.
 
     Where each row has the memory of its longest there are four rows or more where possible.
     """
     config = model.config
-    per_token = config.kv_elements_per_token * model.norm.weight.element_size()
+    per_token = bytes_per_token(config, model.norm.weight.dtype, form)
     n_tokens = int(cache_gib * 2**30 / per_token)
     if can_reserve(model.norm.weight.device):
         length = max_length or min(config.max_position, max(1024, n_tokens))
@@ -78,8 +84,23 @@ def share_out(
     return max(1, min(max_streams, n_tokens // length)), length, n_tokens
 
 
+def bytes_per_token(config: ModelConfig, dtype: torch.dtype, form: CacheForm = "auto") -> int:
+    """Memory of a token's keys and values in all layers.
+
+    >>> shape = ModelConfig(hidden_size=256, n_heads=4, n_layers=2)
+    >>> bytes_per_token(shape, torch.bfloat16)  # 2 layers x 2 kinds x 4 heads x 64 x 2 bytes
+    2048
+    >>> bytes_per_token(shape, torch.bfloat16, "int8")  # 64 bytes and a scale of 4 bytes
+    1088
+    """
+    if form == "auto":
+        return config.kv_elements_per_token * dtype.itemsize
+    return config.kv_elements_per_token + 4 * config.n_layers * _n_scales(config)
+
+
 def tokens_per_page(config: ModelConfig, dtype: torch.dtype) -> int:
-    """How many tokens of one head fill whole pages of the system, at least.
+    """How many tokens of one head fill whole pages of the system, at least; `dtype` is that of the
+    cache, whose scales are not looked at.
 
     >>> tokens_per_page(ModelConfig(hidden_size=256, n_heads=4), torch.bfloat16)  # 64 x 2 bytes
     32
@@ -119,18 +140,36 @@ class ReservedTensor:
 
 
 def reserve_cache(
-    config: ModelConfig, n_rows: int, max_length: int, dtype: torch.dtype
+    config: ModelConfig,
+    n_rows: int,
+    max_length: int,
+    dtype: torch.dtype,
+    form: CacheForm = "auto",
 ) -> tuple[KVCache, list[ReservedTensor]]:
-    """A cache over reserved memory, and that memory: keys and values, or the latents alone."""
+    """A cache over reserved memory, and that memory: keys and values, or the latents alone.
+
+    In `form` int8 the scales follow, [N, B, 1, S, P]: those of one token lie side by side.
+    """
     shapes = [
         (config.n_layers, n_rows, heads, max_length, width)
         for heads, width in _heads_and_widths(config)
     ]
-    kinds = [ReservedTensor(shape, dtype) for shape in shapes]
-    stores: list[tuple[Tensor, ...]] = list(
-        zip(*(kind.tensor for kind in kinds), strict=True),
-    )
-    return KVCache(stores, torch.zeros(n_rows, dtype=torch.int64)), kinds
+    kinds = [ReservedTensor(shape, torch.int8 if form == "int8" else dtype) for shape in shapes]
+    lengths_B = torch.zeros(n_rows, dtype=torch.int64)
+    if form == "auto":
+        stores: list[tuple[Tensor, ...]] = list(zip(*(k.tensor for k in kinds), strict=True))
+        return KVCache(stores, lengths_B), kinds
+    n_slots = kinds[0].tensor.shape[3]
+    shape = (config.n_layers, n_rows, 1, n_slots, _n_scales(config))
+    scales = ReservedTensor(shape, torch.float32)
+    scales_NBPS1 = scales.tensor[:, :, :, :n_slots].permute(0, 1, 4, 3, 2)
+    stores = list(zip(*(k.tensor for k in kinds), scales_NBPS1, strict=True))
+    return RoundedCache(stores, lengths_B, scaled_parts(config), dtype), [*kinds, scales]
+
+
+def _n_scales(config: ModelConfig) -> int:
+    """Scales per token and layer of a rounded cache, P."""
+    return sum(heads for heads, _ in _heads_and_widths(config)) * len(scaled_parts(config))
 
 
 def _heads_and_widths(config: ModelConfig) -> list[tuple[int, int]]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from codling.core.errors import ConfigError
+from codling.engine.config import CacheForm
 from codling.engine.decoder_cpu import FusedDecoder, can_fuse
 from codling.engine.reserved import (
     CacheShape,
@@ -50,12 +51,14 @@ class Runner:
         n_tokens: int | None = None,
         fuse: bool = False,
         bits: Bits | None = None,
+        form: CacheForm = "auto",
     ) -> None:
         """A cache for `n_slots` requests at a time of `max_length` tokens, in the model's type.
 
         On a CPU they hold `n_tokens` in all, None meaning as many as all could; on a GPU each has
         the memory of its longest. `fuse` uses the compiled loop where it can, and takes over the
         model's weights: only for a model that nobody trains. `bits` rounds its matrices, in place.
+        `form` is that of keys and values.
         """
         weight = model.norm.weight
         self.model = model.eval()
@@ -67,11 +70,14 @@ class Runner:
                     "int8 and int4 are for CPUs; take another --precision, such as bfloat16"
                 )
             pack_model(model, bits)
-        self.shape = self._choose_shape(n_slots, max_length, n_tokens, fuse=fuse)
+        if form == "int8" and not can_reserve(self.device):
+            raise ConfigError("--cache int8 is for CPUs of Linux and macOS; leave it at auto")
+        dtype = torch.int8 if form == "int8" else weight.dtype
+        self.shape = self._choose_shape(n_slots, max_length, n_tokens, dtype, fuse=fuse)
         self._reserved: list[ReservedTensor] = []
         if can_reserve(self.device):
             self.cache, self._reserved = reserve_cache(
-                model.config, self.shape.n_rows, max_length, weight.dtype
+                model.config, self.shape.n_rows, max_length, weight.dtype, form
             )
         else:
             self.cache = KVCache.allocate(
@@ -79,16 +85,22 @@ class Runner:
             )
         self.fused: FusedDecoder | None = None
         if fuse:
-            keys, values = (each.tensor for each in self._reserved)
-            self.fused = FusedDecoder(model, keys, values, n_streams=n_slots)
+            kinds = [each.tensor for each in self._reserved]
+            self.fused = FusedDecoder(model, kinds, n_streams=n_slots)
         self._views: dict[tuple[int, int], KVCache] = {}
 
     def _choose_shape(
-        self, n_slots: int, max_length: int, n_tokens: int | None, *, fuse: bool
+        self,
+        n_slots: int,
+        max_length: int,
+        n_tokens: int | None,
+        dtype: torch.dtype,
+        *,
+        fuse: bool,
     ) -> CacheShape:
         if not can_reserve(self.device):
             return CacheShape.of_whole_rows(n_slots, max_length)
-        page = tokens_per_page(self.model.config, self.model.norm.weight.dtype)
+        page = tokens_per_page(self.model.config, dtype)
         n_longest = -(-max_length // page)
         n_pages = n_slots * n_longest if n_tokens is None else max(n_tokens // page, n_longest)
         # The loop reads rows wherever they lie; the plain model wants them side by side, and would

@@ -30,7 +30,7 @@ from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.checkpoint.verify import check_files
 from codling.core.errors import CheckpointError, RequestError
 from codling.corpus.context import Cursor, CursorContext, RepositoryContext, SnapshotContext
-from codling.engine.config import Precision
+from codling.engine.config import CacheForm, Precision
 from codling.engine.draft import DraftSource
 from codling.engine.engine import Engine
 from codling.engine.form import Form
@@ -55,6 +55,7 @@ from codling.engine.worker import Worker, token_logprob
 from codling.model.config import ModelConfig
 from codling.model.device import choose_device
 from codling.model.next_tokens import predict_pieces
+from codling.model.packed.instructions import HERE
 from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
@@ -82,6 +83,11 @@ _N_MARKS = 4
 class TextEngine:
     """A model with its tokenizer, ready for requests. Close it, or use it in a `with` block."""
 
+    memory: Memory | None = None
+    """Set it, and completions and insertions are mixed with what the repository holds."""
+    precision: Precision | None = None
+    """How its weights are held, where `open` chose it."""
+
     def __init__(  # noqa: PLR0913 -- the parts, and the limits
         self,
         model: Transformer,
@@ -94,6 +100,7 @@ class TextEngine:
         cache_gib: float = 4.0,
         fuse: bool = False,
         bits: Bits | None = None,
+        cache: CacheForm = "auto",
         chat_format: ChatFormat | None = None,
         speculate: bool = True,
     ) -> None:
@@ -103,7 +110,8 @@ class TextEngine:
         context, as far as `cache_gib` allows. That is what keys and values of all requests together
         may take, at least that of one request at its longest. `fuse` decodes dense models on the
         CPU with the compiled loop (decoder_cpu.py) and takes the weights over: not for one that is
-        still trained. `bits` rounds its matrices to so many, in place. `chat_format`
+        still trained. `bits` rounds its matrices to so many, in place; `cache` is the form of keys
+        and values. `chat_format`
         None takes the checkpoint's own chat template, if it has one. `speculate` lets the model try
         tokens that followed the same text elsewhere (speculate.py): the answer stays the same.
         """
@@ -112,11 +120,10 @@ class TextEngine:
         self.name = name
         self.chat_format = chat_format or ChatFormat(tokenizer)
         _check_vocabulary(tokenizer, model.config, name)
-        n_slots, self.max_length, n_tokens = share_out(model, max_streams, max_length, cache_gib)
+        limits = share_out(model, max_streams, max_length, cache_gib, cache)
+        n_slots, self.max_length, n_tokens = limits
         self._model = model.eval()
         self._likelihood = SharedLikelihood(self._model)
-        self.memory: Memory | None = None
-        """Set it, and completions and insertions are mixed with what the repository holds."""
         self._runner = Runner(
             model,
             n_slots=n_slots,
@@ -124,6 +131,7 @@ class TextEngine:
             n_tokens=n_tokens,
             fuse=fuse,
             bits=bits,
+            form=cache,
         )
         self._engine = Engine(self._runner, max_waiting=max_waiting)
         self._worker = Worker(self._engine, tokenizer)
@@ -136,8 +144,8 @@ class TextEngine:
         cls,
         path: Path,
         *,
-        dtype: torch.dtype | None = None,
         precision: Precision = "auto",
+        cache: CacheForm = "auto",
         device: str | None = None,
         max_streams: int = 16,
         max_length: int | None = None,
@@ -151,11 +159,10 @@ class TextEngine:
     ) -> Self:
         """Load a checkpoint: a run's folder, a Hugging Face folder, a .gguf file, or a hub name.
 
-        `precision` "auto" is what choose_precision says; `dtype` says it as a torch type. `device`
-        None takes a GPU where there is one. `chat_template` names one of the checkpoint's, a preset
+        `precision` "auto" is what choose_precision says. `device` None takes a GPU where there is
+        one. `chat_template` names one of the checkpoint's, a preset
         or a file; `must_chat` refuses a model without any before its weights are read. `memory` is
-        a memory's folder (engine/memory); `adapter` is added to the weights. The rest: as above.
-
+        a folder of engine/memory; `adapter` is added to the weights. The rest: as above.
         Raises CheckpointError, TokenizerError, or ArtifactError for the memory.
         """
         found, adapter = model_and_adapter(path, adapter)
@@ -166,9 +173,9 @@ class TextEngine:
             chat_format.template()
         chosen = choose_device(device or "auto")
         remembered = None if memory is None else Memory.open(memory, tokenizer)
-        if precision == "auto" and dtype is None:
+        if precision == "auto":
             precision = choose_precision(found, chosen)
-        dtype, bits = dtype or choose_dtype(precision, chosen), _BITS.get(precision)
+        dtype, bits = choose_dtype(precision, chosen), _BITS.get(precision)
         engine = cls(
             load_model(found, dtype=dtype, device=str(chosen), adapter=adapter, bits=bits),
             tokenizer,
@@ -177,10 +184,11 @@ class TextEngine:
             max_length=max_length,
             cache_gib=cache_gib,
             fuse=fuse,
+            cache=cache,
             chat_format=chat_format,
             speculate=speculate,
         )
-        engine.memory = remembered
+        engine.memory, engine.precision = remembered, precision
         return engine
 
     @property
@@ -456,11 +464,15 @@ class TextEngine:
 
 
 def choose_precision(path: Path, device: torch.device) -> Precision:
-    """What "auto" means for a local checkpoint: on the CPU what the file holds where that is 4 to 8
-    bits, else float32 (exact, and the reference); bfloat16 on a GPU."""
+    """What "auto" means for a local checkpoint: bfloat16 on a GPU; on a CPU the fastest that keeps
+    bits per byte within half a percent of float32, which is int8 (docs/benchmarks.md).
+
+    Processors without instructions for products of bytes compute floats faster, so there it is
+    float32, but for files of 4 to 8 bits, which would not stay as small.
+    """
     if device.type != "cpu":
         return "bfloat16"
-    return "int8" if holds_few_bits(path) else "float32"
+    return "int8" if HERE != "plain" or holds_few_bits(path) else "float32"
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:

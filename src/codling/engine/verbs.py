@@ -26,7 +26,7 @@ from codling.core.ranges import (
 )
 from codling.core.recipe import aside
 from codling.corpus.context import Cursor, RepositoryContext
-from codling.engine.config import FORMER_NAMES, Precision
+from codling.engine.config import FORMER_NAMES, CacheForm, Precision
 from codling.engine.request import Mode, SamplingParams
 from codling.engine.text import TextEngine
 
@@ -53,7 +53,9 @@ class GenerateConfig(Ranged):
     """Strings before which the text ends."""
     precision: Precision = "auto"
     """How weights are held: float32 is exact; bfloat16, int8 and int4 are smaller and faster on
-    CPU. auto takes files of 4 to 8 bits as they are stored, others exactly."""
+    CPU. auto is int8 there: files of 4 to 8 bits as they are stored, others rounded to 8."""
+    cache: CacheForm = aside("auto")
+    """How keys and values are held: int8 takes half the memory of bfloat16, on CPUs."""
     max_length: Count | None = aside(None)
     """Tokens of prompt and completion at most; by default the model's context."""
     adapter: Path | None = None
@@ -227,6 +229,7 @@ def _open(
     return TextEngine.open(
         config.model,
         precision=config.precision,
+        cache=config.cache,
         max_streams=1,
         max_length=config.max_length,
         chat_template=chat_template,

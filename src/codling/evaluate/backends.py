@@ -118,7 +118,7 @@ class EngineBackend:
             max_streams=config.concurrency,
             max_length=config.max_length or None,
         )
-        return cls(engine, f"{identity} {config.precision}", config)
+        return cls(engine, f"{identity} {engine.precision}", config)
 
     @property
     def identity(self) -> str:

@@ -77,6 +77,8 @@ class KVCache:
     def __init__(self, stores: list[tuple[Tensor, ...]], lengths_B: Tensor) -> None:
         self.stores = stores
         self.lengths_B = lengths_B
+        self.dtype = stores[0][0].dtype
+        """The type of what `write` gives."""
 
     @classmethod
     def allocate(
@@ -129,7 +131,7 @@ class KVCache:
         bias = None
         if not (same and (first == 0 or length == 1)):
             hidden = torch.arange(n_visible, device=device) > positions_BL[..., None]
-            bias = torch.zeros(hidden.shape, dtype=store.dtype, device=device)
+            bias = torch.zeros(hidden.shape, dtype=self.dtype, device=device)
             bias = bias.masked_fill_(hidden, float("-inf")).unsqueeze(1)
         return Span(
             length=length,
@@ -167,7 +169,11 @@ class KVCache:
     def rows(self, start: int, stop: int) -> "KVCache":
         """Rows start to stop - 1 as a cache on the same memory; only its lengths are its own."""
         stores = [tuple(t[start:stop] for t in store) for store in self.stores]
-        return KVCache(stores, self.lengths_B[start:stop].clone())
+        return self.with_rows(stores, self.lengths_B[start:stop].clone())
+
+    def with_rows(self, stores: list[tuple[Tensor, ...]], lengths_B: Tensor) -> "KVCache":
+        """A cache of the same form on other memory."""
+        return KVCache(stores, lengths_B)
 
     def copy_row(self, source: int, target: int, n_tokens: int) -> None:
         """The first `n_tokens` of row `source` become what row `target` holds."""

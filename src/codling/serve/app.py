@@ -136,6 +136,7 @@ def _load(config: ServeConfig) -> Backend:
         engine = TextEngine.open(
             config.model,
             precision=config.precision,
+            cache=config.cache,
             max_streams=config.max_streams,
             max_length=config.max_length,
             chat_template=config.chat_template,

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from codling.core.errors import ConfigError
 from codling.core.ranges import Count, Range, Ranged, Seconds
-from codling.engine.config import FORMER_NAMES, Precision
+from codling.engine.config import FORMER_NAMES, CacheForm, Precision
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that only programs on this machine can reach."""
@@ -58,7 +58,10 @@ class ServeConfig(Ranged):
     checkpoint has), or a file; by default the checkpoint's own, and no chat if it has none."""
     precision: Precision = "auto"
     """How weights are held: float32 is exact; bfloat16, int8 and int4 are smaller and faster on
-    CPU. auto takes files of 4 to 8 bits as they are stored, others exactly."""
+    CPU. auto is int8 there: files of 4 to 8 bits as they are stored, others rounded to 8."""
+    cache: CacheForm = "auto"
+    """How keys and values are held: auto is float32 beside float32 weights and bfloat16 beside
+    others; int8 takes half the memory of bfloat16, on CPUs."""
     adapter: Path | None = None
     """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
     memory: Path | None = None

@@ -9,7 +9,8 @@ barriers; so a token costs little more than reading the weights once, where a ca
 costs more than the arithmetic. decoder_cpu.py prepares and starts the threads.
 
 Shapes: N layers, R tokens, E hidden size, H query heads, K kv heads, D head width, F MLP width,
-V vocabulary, B rows of the cache, S slots, T threads. Not here: latent attention, experts.
+V vocabulary, B rows of the cache, S slots, P scales of a token where the cache holds bytes (none
+else), T threads. Not here: latent attention and experts (decode_experts.py).
 Digest of what is compiled in from other files: 72927bdd226c397b.
 """
 
@@ -29,7 +30,7 @@ from codling.model.packed.matrix import LANES
 from codling.model.packed.tile_ir import GROUP
 
 _intrinsic: Any = extending.intrinsic  # its stub demands the context argument of every caller
-_FAST = {"reassoc", "contract", "nsz", "arcp"}
+FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Sums may be reordered, so that they vectorise; NaN and infinity keep their meaning."""
 _INT32 = ir.IntType(32)
 _FLOAT = ir.FloatType()
@@ -40,7 +41,7 @@ FEW = 8
 
 
 @_intrinsic
-def _to_f32(_context: Any, kind: Any) -> Any:
+def widen(_context: Any, kind: Any) -> Any:
     """A stored number as float32: itself, int8, or the bits of a bfloat16."""
 
     def generate(_c: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -56,12 +57,15 @@ def _to_f32(_context: Any, kind: Any) -> Any:
 
 @_intrinsic
 def _to_stored(_context: Any, like: Any, value: Any) -> Any:
-    """A float32 as the number type of the array `like`: itself, or rounded to bfloat16's bits."""
+    """A float32 as the number type of the array `like`: itself, a whole number as int8, or rounded
+    to bfloat16's bits."""
     kind = like.dtype
 
     def generate(_c: Any, builder: Any, _signature: Any, args: Any) -> Any:
         if kind == types.float32:
             return args[1]
+        if kind == types.int8:
+            return builder.fptosi(args[1], ir.IntType(8))
         bits = builder.bitcast(args[1], _INT32)
         odd = builder.and_(builder.lshr(bits, ir.Constant(_INT32, 16)), ir.Constant(_INT32, 1))
         rounded = builder.add(bits, builder.add(odd, ir.Constant(_INT32, 0x7FFF)))
@@ -81,16 +85,17 @@ def _power_of_two(_context: Any, _exponent: Any) -> Any:
     return types.float32(types.int32), generate
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _dot(w: Any, x: Any) -> Any:
+@njit(nogil=True, cache=True, fastmath=FAST)
+def add_products(w: Any, x: Any) -> Any:
+    """The sum of w x, as long as `x` is."""
     total = np.float32(0)
     for i in range(x.shape[0]):
-        total += _to_f32(w[i]) * x[i]
+        total += widen(w[i]) * x[i]
     return total
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _exp(x: Any) -> Any:
+@njit(nogil=True, cache=True, fastmath=FAST)
+def approximate_exp(x: Any) -> Any:
     """exp in float32 for -87 to 88, right to 5e-7 near 0; written so that loops vectorise."""
     scaled = min(max(x, np.float32(-87.0)), np.float32(88.0)) * np.float32(1.44269504)
     whole = np.floor(scaled + np.float32(0.5))
@@ -105,14 +110,15 @@ def _exp(x: Any) -> Any:
     return p * _power_of_two(np.int32(whole))
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _normalise(x_RE: Any, weight_E: Any, eps: float, out_RE: Any) -> None:
+@njit(nogil=True, cache=True, fastmath=FAST)
+def normalise(x_RE: Any, weight_E: Any, eps: float, out_RE: Any) -> None:
+    """RMSNorm of every token."""
     for r in range(x_RE.shape[0]):
-        _normalise_row(x_RE[r], weight_E, eps, out_RE[r])
+        normalise_row(x_RE[r], weight_E, eps, out_RE[r])
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _normalise_row(x_E: Any, weight_E: Any, eps: float, out_E: Any) -> None:
+@njit(nogil=True, cache=True, fastmath=FAST)
+def normalise_row(x_E: Any, weight_E: Any, eps: float, out_E: Any) -> None:
     """RMSNorm; `out_E` may be `x_E`."""
     total = np.float32(0)
     for i in range(x_E.shape[0]):
@@ -122,7 +128,7 @@ def _normalise_row(x_E: Any, weight_E: Any, eps: float, out_E: Any) -> None:
         out_E[i] = x_E[i] * factor * weight_E[i]
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
+@njit(nogil=True, cache=True, fastmath=FAST)
 def _rotate(x_D: Any, cos_P: Any, sin_P: Any) -> None:
     """RoPE in place, pairs (i, i + D/2)."""
     half = cos_P.shape[0]
@@ -132,27 +138,67 @@ def _rotate(x_D: Any, cos_P: Any, sin_P: Any) -> None:
         x_D[i + half] = b * cos_P[i] + a * sin_P[i]
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _attend(q_D: Any, k_SD: Any, v_SD: Any, scale: Any, scores_S: Any, out_D: Any) -> None:
-    """softmax(scale x q k^T) v over all slots of k and v."""
-    n_slots, width = k_SD.shape
+@njit(nogil=True, cache=True)
+def store_row(slot_D: Any, x_D: Any, scale_1: Any) -> None:
+    """Numbers into the cache; where it has room for a scale, as bytes under it, rounded as
+    model/rounded_cache.py rounds them."""
+    if scale_1.shape[0] == 0:
+        for d in range(x_D.shape[0]):
+            slot_D[d] = _to_stored(slot_D, x_D[d])
+        return
+    largest = np.float32(0)
+    for d in range(x_D.shape[0]):
+        largest = max(largest, np.abs(x_D[d]))
+    scale = largest / np.float32(127)
+    inverse = np.float32(1) / scale if scale > np.float32(1e-37) else np.float32(0)
+    scale_1[0] = scale
+    for d in range(x_D.shape[0]):
+        slot_D[d] = _to_stored(slot_D, np.rint(x_D[d] * inverse))
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def soften(scores_S: Any, scale_S: Any, scale: Any) -> None:
+    """softmax(scale x scores) in place, each times its slot's own scale if it has one."""
     highest = np.float32(-3e38)
-    for s in range(n_slots):
-        scores_S[s] = _dot(k_SD[s], q_D) * scale
+    for s in range(scale_S.shape[0]):
+        scores_S[s] *= scale_S[s]
+    for s in range(scores_S.shape[0]):
+        scores_S[s] *= scale
         highest = max(highest, scores_S[s])
     total = np.float32(0)
-    for s in range(n_slots):
-        scores_S[s] = _exp(scores_S[s] - highest)
+    for s in range(scores_S.shape[0]):
+        scores_S[s] = approximate_exp(scores_S[s] - highest)
         total += scores_S[s]
+    for s in range(scores_S.shape[0]):
+        scores_S[s] /= total
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def mix(shares_S: Any, v_SD: Any, scale_S: Any, out_D: Any) -> None:
+    """The sum of all slots' values, each times its share and its scale, if it has one."""
+    for s in range(scale_S.shape[0]):
+        shares_S[s] *= scale_S[s]
     out_D[:] = np.float32(0)
-    for s in range(n_slots):
-        share = scores_S[s] / total
-        for d in range(width):
-            out_D[d] += share * _to_f32(v_SD[s, d])
+    for s in range(shares_S.shape[0]):
+        for d in range(out_D.shape[0]):
+            out_D[d] += shares_S[s] * widen(v_SD[s, d])
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _attend(
+    q_D: Any, k_SD: Any, v_SD: Any, k_scale_S: Any, v_scale_S: Any, scale: Any, scores_S: Any,
+    out_D: Any,
+) -> None:  # fmt: skip
+    """softmax(scale x q k^T) v over all slots of k and v, which have scales as bytes."""
+    scores_S = scores_S[: k_SD.shape[0]]
+    for s in range(k_SD.shape[0]):
+        scores_S[s] = add_products(k_SD[s], q_D)
+    soften(scores_S, k_scale_S, scale)
+    mix(scores_S, v_SD, v_scale_S, out_D)
 
 
 @_intrinsic
-def _at(_context: Any, _address: Any) -> Any:
+def point_to(_context: Any, _address: Any) -> Any:
     """An address as a pointer."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -162,7 +208,7 @@ def _at(_context: Any, _address: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _share(n: int, unit: int, thread: int, n_threads: int) -> tuple[int, int]:
+def split_rows(n: int, unit: int, thread: int, n_threads: int) -> tuple[int, int]:
     """The part of 0 to n of one thread, in whole units but for the end."""
     units = (n + unit - 1) // unit
     first, last = units * thread // n_threads, units * (thread + 1) // n_threads
@@ -170,7 +216,7 @@ def _share(n: int, unit: int, thread: int, n_threads: int) -> tuple[int, int]:
 
 
 @njit(nogil=True, cache=True)
-def _round(x_RM: Any, work: Any, shared: Any, thread: int, n_threads: int, sync: Any) -> Any:
+def round_tokens(x_RM: Any, work: Any, shared: Any, thread: int, n_threads: int, sync: Any) -> Any:
     """Rounded activations: of few tokens in the thread's own memory, else all share the work."""
     n_tokens = x_RM.shape[0]
     n_groups = (x_RM.shape[1] + GROUP - 1) // GROUP
@@ -188,16 +234,16 @@ def _round(x_RM: Any, work: Any, shared: Any, thread: int, n_threads: int, sync:
     return bytes_RM, factors_RF
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
+@njit(nogil=True, cache=True, fastmath=FAST)
 def _multiply_floats(w_NM: Any, first: int, last: int, x_RM: Any, out_RN: Any, adds: bool) -> None:
     for n in range(first, last):
         for r in range(x_RM.shape[0]):
-            value = _dot(w_NM[n], x_RM[r])
+            value = add_products(w_NM[n], x_RM[r])
             out_RN[r, n] = out_RN[r, n] + value if adds else value
 
 
 @njit(nogil=True, cache=True)
-def _product(
+def multiply_rows(
     entry: Any, share: Any, x_RM: Any, rounded: Any, tile: Any, out_RN: Any, adds: bool
 ) -> None:
     """out = x w^T, or += with `adds`, for the rows of w in `share`."""
@@ -206,20 +252,20 @@ def _product(
         tiles = first // LANES, (last + LANES - 1) // LANES
         multiply(entry, tiles[0], tiles[1], rounded[0], rounded[1], tile, out_RN, adds)
     elif entry[0] == FLOAT32:
-        w_NM = carray(_at(entry[4]), (entry[1], entry[2]), np.float32)
+        w_NM = carray(point_to(entry[4]), (entry[1], entry[2]), np.float32)
         _multiply_floats(w_NM, first, last, x_RM, out_RN, adds)
     else:
-        bits_NM = carray(_at(entry[4]), (entry[1], entry[2]), np.uint16)
+        bits_NM = carray(point_to(entry[4]), (entry[1], entry[2]), np.uint16)
         _multiply_floats(bits_NM, first, last, x_RM, out_RN, adds)
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
+@njit(nogil=True, cache=True, fastmath=FAST)
 def _finish_heads(
     share: Any, layer: int, shape: Any, rows: Any, starts: Any, bias_NX: Any, norm_N2D: Any,
     rope: Any, cache: Any, qkv_RX: Any,
 ) -> None:  # fmt: skip
     """Bias, norm and rotation of the heads in `share`; keys and values go into the cache."""
-    (cos_SP, sin_SP), (k_NBKSD, v_NBKSD) = rope, cache
+    (cos_SP, sin_SP), (k_NBKSD, v_NBKSD, scale_NBSP) = rope, cache
     n_heads, n_kv, width, eps = shape
     for head in range(*share):
         for r in range(rows.shape[0]):
@@ -228,7 +274,7 @@ def _finish_heads(
                 x_D[d] += bias_NX[layer, head * width + d]
             if head < n_heads + n_kv:
                 if norm_N2D.shape[1]:
-                    _normalise_row(x_D, norm_N2D[layer, int(head >= n_heads)], eps, x_D)
+                    normalise_row(x_D, norm_N2D[layer, int(head >= n_heads)], eps, x_D)
                 _rotate(x_D, cos_SP[starts[r]], sin_SP[starts[r]])
             if head < n_heads:
                 continue
@@ -236,8 +282,8 @@ def _finish_heads(
                 slot = k_NBKSD[layer, rows[r], head - n_heads, starts[r]]
             else:
                 slot = v_NBKSD[layer, rows[r], head - n_heads - n_kv, starts[r]]
-            for d in range(width):
-                slot[d] = _to_stored(slot, x_D[d])
+            place = head - n_heads
+            store_row(slot, x_D, scale_NBSP[layer, rows[r], starts[r], place : place + 1])
 
 
 @njit(nogil=True, cache=True)
@@ -252,21 +298,21 @@ def _project(
         low, high = max(share[0] - first, 0), min(share[1] - first, n)
         if low < high:
             out = qkv_RX[:, first * width : (first + n) * width]
-            _product(entries[i], (low * width, high * width), x_RE, rounded, tile, out, False)
+            multiply_rows(entries[i], (low * width, high * width), x_RE, rounded, tile, out, False)
         first += n
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _gate(share: Any, act_RF: Any, up_RF: Any) -> None:
+@njit(nogil=True, cache=True, fastmath=FAST)
+def gate(share: Any, act_RF: Any, up_RF: Any) -> None:
     """silu(act) x up, into act."""
     for r in range(act_RF.shape[0]):
         for f in range(*share):
             g = act_RF[r, f]
-            act_RF[r, f] = g * up_RF[r, f] / (np.float32(1) + _exp(-g))
+            act_RF[r, f] = g * up_RF[r, f] / (np.float32(1) + approximate_exp(-g))
 
 
 @njit(nogil=True, cache=True)
-def _attend_layer(
+def attend_layer(
     thread: int, n_threads: int, sync: Any, layer: int, heads: Any, scale: Any, head_unit: int,
     step: Any, entries: Any, weights: Any, rope: Any, cache: Any, rooms: Any, work: Any,
     shared: Any,
@@ -277,22 +323,26 @@ def _attend_layer(
     x, h, qkv, att = rooms
     scores, tile = work[3], work[4]
     n_heads, n_kv, width, eps = heads
-    head_share = _share(n_heads + 2 * n_kv, head_unit, thread, n_threads)
-    _normalise(x, norm_N2E[layer, 0], eps, h)
-    rounded = _round(h, work, shared, thread, n_threads, sync)
+    head_share = split_rows(n_heads + 2 * n_kv, head_unit, thread, n_threads)
+    normalise(x, norm_N2E[layer, 0], eps, h)
+    rounded = round_tokens(h, work, shared, thread, n_threads, sync)
     _project(head_share, entries, heads, h, rounded, tile, qkv)
     _finish_heads(head_share, layer, heads, rows, starts, bias_NX, norm_N2D, rope, cache, qkv)
     meet(sync, n_threads)
-    for item in range(*_share(rows.shape[0] * n_heads, 1, thread, n_threads)):
+    for item in range(*split_rows(rows.shape[0] * n_heads, 1, thread, n_threads)):
         r, head = item // n_heads, item % n_heads
         kv, n_slots = head * n_kv // n_heads, starts[r] + 1
         span = slice(head * width, (head + 1) * width)
         k_SD = cache[0][layer, rows[r], kv, :n_slots]
         v_SD = cache[1][layer, rows[r], kv, :n_slots]
-        _attend(qkv[r, span], k_SD, v_SD, scale, scores, att[r, span])
+        k_scale_S = cache[2][layer, rows[r], :n_slots, kv]
+        v_scale_S = cache[2][layer, rows[r], :n_slots, kv + n_kv]
+        _attend(qkv[r, span], k_SD, v_SD, k_scale_S, v_scale_S, scale, scores, att[r, span])
     meet(sync, n_threads)
-    rounded = _round(att, work, shared, thread, n_threads, sync)
-    _product(entries[3], _share(x.shape[1], LANES, thread, n_threads), att, rounded, tile, x, True)
+    rounded = round_tokens(att, work, shared, thread, n_threads, sync)
+    multiply_rows(
+        entries[3], split_rows(x.shape[1], LANES, thread, n_threads), att, rounded, tile, x, True
+    )
     meet(sync, n_threads)
 
 
@@ -313,30 +363,30 @@ def decode(
     n_rows, n_layers = rows.shape[0], entries_N7.shape[0] - 1
     x, att, act, up = x_RE[:n_rows], att_RX[:n_rows], act_RF[:n_rows], up_RF[:n_rows]
     h = h_flat[: n_rows * x.shape[1]].reshape(n_rows, x.shape[1])
-    e_share = _share(x.shape[1], LANES, thread, n_threads)
-    f_share = _share(act.shape[1], LANES, thread, n_threads)
+    e_share = split_rows(x.shape[1], LANES, thread, n_threads)
+    f_share = split_rows(act.shape[1], LANES, thread, n_threads)
     heads = (n_heads, n_kv, width, eps)
     for layer in range(n_layers):
-        _attend_layer(
+        attend_layer(
             thread, n_threads, sync, layer, heads, scale, head_unit, step, entries_N7[layer],
             weights, rope, cache, (x, h, qkv_RX[:n_rows], att), work, shared,
         )  # fmt: skip
-        _normalise(x, norm_N2E[layer, 1], eps, h)
-        rounded = _round(h, work, shared, thread, n_threads, sync)
+        normalise(x, norm_N2E[layer, 1], eps, h)
+        rounded = round_tokens(h, work, shared, thread, n_threads, sync)
         entries = entries_N7[layer]
-        _product(entries[4], f_share, h, rounded, tile, act, False)
-        _product(entries[5], f_share, h, rounded, tile, up, False)
-        _gate(f_share, act, up)
+        multiply_rows(entries[4], f_share, h, rounded, tile, act, False)
+        multiply_rows(entries[5], f_share, h, rounded, tile, up, False)
+        gate(f_share, act, up)
         meet(sync, n_threads)
-        rounded = _round(act, work, shared, thread, n_threads, sync)
-        _product(entries[6], e_share, act, rounded, tile, x, True)
+        rounded = round_tokens(act, work, shared, thread, n_threads, sync)
+        multiply_rows(entries[6], e_share, act, rounded, tile, x, True)
         meet(sync, n_threads)
     n_wanted = wanted.shape[0]
     h_WE = h[:n_wanted]
     for i in range(n_wanted):
-        _normalise_row(x[wanted[i]], norm_E, eps, h_WE[i])
-    rounded = _round(h_WE, work, shared, thread, n_threads, sync)
+        normalise_row(x[wanted[i]], norm_E, eps, h_WE[i])
+    rounded = round_tokens(h_WE, work, shared, thread, n_threads, sync)
     head_entry = entries_N7[n_layers, 0]
-    v_share = _share(head_entry[1], LANES, thread, n_threads)
-    _product(head_entry, v_share, h_WE, rounded, tile, logits_WV[:n_wanted], False)
+    v_share = split_rows(head_entry[1], LANES, thread, n_threads)
+    multiply_rows(head_entry, v_share, h_WE, rounded, tile, logits_WV[:n_wanted], False)
     meet(sync, n_threads)

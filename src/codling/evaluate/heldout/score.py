@@ -200,7 +200,7 @@ def _ask_model(
     params = SamplingParams(max_tokens=config.max_new_tokens, stop=("\n",))
     answers: list[str] = []
     with (
-        TextEngine.open(checkpoint, max_streams=config.batch) as engine,
+        TextEngine.open(checkpoint, precision="float32", max_streams=config.batch) as engine,
         Bar("insertions", len(asked), unit="lines") as bar,
     ):
         for group in batches(asked, config.batch):
