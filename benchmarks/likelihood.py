@@ -14,6 +14,7 @@ FOLDER is in transformers' form, which both can read. Prints one JSON line per b
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import tempfile
@@ -30,8 +31,10 @@ from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.task import read_lines
 from codling.evaluate.tasks import find_task
 
-SHOTS = {"arc-easy": 0, "arc-challenge": 0, "mmlu": 5, "triviaqa": 0}
-"""The published files hold no train set for TriviaQA, and lm-eval draws ARC's examples."""
+SHOTS = {"arc-easy": 0, "arc-challenge": 0, "mmlu": 5, "triviaqa": 5}
+"""lm-eval draws ARC's examples. TriviaQA's are ours on both sides, since its train set is not here:
+the first of NQ-open's smaller file."""
+_NQ = "NQ-open.efficientqa.dev.1.1.jsonl"
 
 
 def main() -> None:
@@ -133,7 +136,7 @@ class Sides:
             model=self._peer,
             tasks=names,
             num_fewshot=SHOTS[name],
-            task_manager=TaskManager(include_path=str(data)),
+            task_manager=TaskManager(include_path=str(data), include_defaults=False),
             bootstrap_iters=0,
         )
         rows = [_their_row(each) for task in names for each in found["samples"][task]]
@@ -238,13 +241,21 @@ def _hub_mmlu(name: str, row: list[str]) -> dict[str, Any]:
 
 
 def _write_trivia(data: Path, folder: Path, name: str, n: int) -> None:
-    rows = _spread(list(read_lines(next(iter((data / "triviaqa").glob("*.jsonl"))))), n)
+    rows = _spread(list(read_lines(next(iter((data / "triviaqa").glob("*.jsonl*"))))), n)
+    solved = list(itertools.islice(read_lines(data / "nq-open" / _NQ), SHOTS[name]))
     _write_lines(folder / "triviaqa" / "rows.jsonl", rows)
-    hub = [
-        {"id": row["id"], "question": row["question"], "answer": {"aliases": row["answers"]}}
-        for row in rows
-    ]
-    _write_lines(folder / f"{name}.jsonl", hub)
+    _write_lines(folder / "nq-open" / _NQ, solved)
+    _write_lines(folder / f"{name}.jsonl", [_hub_trivia(row, row["answers"]) for row in rows])
+    examples = [_hub_trivia(row, row["answer"]) for row in solved]
+    _write_lines(folder / f"{name}.train.jsonl", examples)
+
+
+def _hub_trivia(row: dict[str, Any], answers: Sequence[str]) -> dict[str, Any]:
+    # One alias of the data is empty: lm-eval then takes silence for right, ours never does.
+    aliases = [alias for alias in answers if alias]
+    return {
+        "id": row.get("id", ""), "question": row["question"], "answer": {"aliases": aliases}
+    }  # fmt: skip
 
 
 def write_tasks(folder: Path, name: str) -> list[str]:
@@ -266,7 +277,8 @@ def write_tasks(folder: Path, name: str) -> list[str]:
         ]
     if name == "triviaqa":
         where = theirs / "triviaqa" / "default.yaml"
-        return [_write_task(folder, name, where, validation=f"{name}.jsonl")]
+        files = {"validation": f"{name}.jsonl", "train": f"{name}.train.jsonl"}
+        return [_write_task(folder, name, where, **files)]
     task = name.replace("-", "_")
     return [_write_task(folder, task, theirs / "arc", test=f"{task}.jsonl")]
 
@@ -279,6 +291,7 @@ def _write_task(folder: Path, name: str, theirs: Path, **files: str) -> str:
         "dataset_path": "json",
         "dataset_name": None,
         "dataset_kwargs": {"data_files": {k: str(folder / v) for k, v in files.items()}},
+        **({"fewshot_config": {"sampler": "first_n"}} if "train" in files else {}),
         **({} if "train" in files else {"training_split": None}),
         **({} if "validation" in files else {"validation_split": None}),
     }

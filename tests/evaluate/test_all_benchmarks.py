@@ -122,6 +122,8 @@ def test_repairs_are_written_for_the_official_harness(config, tmp_path):
         raw=True,
     )  # fmt: skip
     artifact = evaluate(config)
+    said = "nothing could be judged: the official harness decides: judgments.jsonl is its "
+    assert artifact.counts["headline"] == f"{said}predictions file (1); 299 more have no answer"
     (row,) = (json.loads(x) for x in (artifact.path / "judgments.jsonl").read_text().splitlines())
     assert row == {
         "instance_id": first,

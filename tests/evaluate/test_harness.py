@@ -242,3 +242,13 @@ def test_rows_survive_a_torn_last_line(tmp_path):
 def test_every_benchmark_in_the_list_opens():
     for name in TASKS:
         assert find_task(name).name == name
+
+
+def test_prompts_are_asked_by_length_among_neighbours_only():
+    """Little is padded so, and prompts with the same examples stay together."""
+    lengths = [*range(64, 0, -1), 5, 3]
+    prompts = [Prompt(text="x" * n) for n in lengths]
+    order = harness.order_by_length(prompts, [i for i in range(66) if i != 1])
+    assert [lengths[i] for i in order] == [*sorted([64, *range(1, 63), 5]), 3]
+    ranked = [Prompt(text="x" * n, options=("A",)) for n in (3, 1, 2)]
+    assert harness.order_by_length(ranked, [0, 1, 2]) == [0, 1, 2]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codling.core.errors import ToolMissingError
+from codling.core.errors import SourceError, ToolMissingError
 from codling.evaluate import harness
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.harness import Sample, execute
@@ -116,6 +116,24 @@ def test_mbpp_asks_for_the_500_test_problems_after_three_examples(config):
     assert (len(problems), problems[0].id) == (500, "MBPP/11")
     assert text.count("[DONE]") == 3
     assert text.endswith("[BEGIN]\n")
+
+
+def test_gsm8k_is_asked_after_eight_examples_and_chats_after_none(config, tmp_path):
+    task = find_task("cot-math")
+    text = task.prompt(task.load(config.data_dir, config)[0], config).text
+    assert text.count("Question: ") == 9
+    assert "Natalia sold 48/2 = 24 clips in May." in text  # <<48/2=24>> is left out
+    assert text.count("\nThe answer is 72.\n\n") == 1
+    none = replace(config, shots=0)
+    alone = task.prompt(task.load(config.data_dir, none)[0], none).text
+    assert alone.endswith("Answer: Let's think step by step.")
+    chat = replace(config, style="instruct")
+    messages = task.prompt(task.load(config.data_dir, chat)[0], chat).messages
+    assert "The answer is" not in messages[0]["content"]
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "test.jsonl").write_text('{"question": "1?", "answer": "#### 1"}\n')
+    with pytest.raises(SourceError, match="--shots 0"):
+        task.load(tmp_path, config)
 
 
 @pytest.mark.parametrize("language", list(BY_SUFFIX))

@@ -28,3 +28,11 @@ def test_intervals_of_several_samples_are_the_same_for_the_same_seed():
     assert first == mean_with_interval(counts, 1, seed=3)
     assert first[0] == pytest.approx(0.5)
     assert first[1] < 0.5 < first[2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"), [([(10, 3)], 0.021, 0.897), ([(10, 0)] * 5, 0.0, 0.434)]
+)
+def test_problems_that_are_all_alike_do_not_make_an_interval_without_width(counts, low, high):
+    """One problem of ten samples, or five that nothing solved: how problems differ is unknown."""
+    assert mean_with_interval(counts, 1)[1:] == pytest.approx((low, high), abs=1e-3)

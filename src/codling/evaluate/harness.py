@@ -31,6 +31,9 @@ from codling.sandbox.outcome import Outcome
 _REPEATED_ALONE = ("timed out", "lost", "out of memory")
 """Outcomes that a busy machine may cause: such programs run once more, alone."""
 
+_WINDOW = 64
+"""Prompts that are asked in the order of their lengths."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
@@ -84,7 +87,7 @@ def answer_prompts(  # noqa: PLR0913 - the parts of a run
         _generation_key(task, sample, prompt, backend, config)
         for sample, prompt in zip(samples, prompts, strict=True)
     ]
-    waiting = [i for i, key in enumerate(keys) if key not in rows]
+    waiting = order_by_length(prompts, [i for i, key in enumerate(keys) if key not in rows])
     for i in waiting:  # before hours of answers, not after them
         backend.check(prompts[i], _sampling(task, samples[i].problem, config))
 
@@ -114,6 +117,23 @@ def answer_prompts(  # noqa: PLR0913 - the parts of a run
         _with_answer(sample, prompt, rows[key])
         for sample, prompt, key in zip(samples, prompts, keys, strict=True)
     ]
+
+
+def order_by_length(prompts: Sequence[Prompt], places: Sequence[int]) -> list[int]:
+    """`places` in the order in which their prompts are asked: by length, 64 neighbours at a time.
+
+    What an engine reads in one pass is padded to the longest; neighbours often share examples, so
+    that they must not go far apart. Where options are ranked nothing is padded.
+    """
+    if not places or prompts[places[0]].options:
+        return list(places)
+    windows = (places[at : at + _WINDOW] for at in range(0, len(places), _WINDOW))
+    return [i for window in windows for i in sorted(window, key=lambda i: _length(prompts[i]))]
+
+
+def _length(prompt: Prompt) -> int:
+    said = (message["content"] for message in prompt.messages or ())
+    return sum(map(len, (prompt.text or "", *(prompt.hole or ()), *said)))
 
 
 def extract(

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from codling.core.files import write_json, write_json_lines, write_text
 from codling.evaluate.harness import Sample
 from codling.evaluate.task import Scores
-from codling.grading.pass_at_k import mean_score, mean_with_interval
+from codling.grading.pass_at_k import mean_score, mean_with_interval, share_score
 from codling.report.heatmap import heat_map
 from codling.report.page import render_page
 
@@ -113,13 +113,14 @@ def headline(summary: Mapping[str, Any]) -> str:
     """One line: the scores with their intervals, and how much of the benchmark they are about."""
     if len(summary.get("models") or {}) > 1:
         return _best_models(summary["models"])
-    if not summary["scores"]:
-        return "nothing could be judged"
-    scores = ", ".join(f"{name} {_cell(score)}" for name, score in summary["scores"].items())
     missing = summary["n_unanswered"]
     rest = f"; {missing} more have no answer" if missing else ""
-    notes = "".join(f"; {note}" for note in summary["notes"])
-    return f"{scores} on {summary['n_problems']} problems{rest}{notes}"
+    rest += "".join(f"; {note}" for note in summary["notes"])
+    if not summary["scores"]:
+        reasons = ", ".join(f"{reason} ({n})" for reason, n in summary["not_run"].items())
+        return "nothing could be judged" + (f": {reasons}" if reasons else "") + rest
+    scores = ", ".join(f"{name} {_cell(score)}" for name, score in summary["scores"].items())
+    return f"{scores} on {summary['n_problems']} problems{rest}"
 
 
 def to_html(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -150,8 +151,8 @@ def _scores(samples: Sequence[Sample], seed: int, ks: Sequence[int]) -> dict[str
         values = {"value": mean, "low": low, "high": high}
         scores[f"pass@{k}"] = {n: round(v, 6) for n, v in values.items()} | {"n": len(pairs)}
     if any(sample.turns for sample in samples):
-        first = [float(bool(s.turns) and s.turns[0].passed) for s in samples]
-        scores["passed at once"] = mean_score(first, scale=100, seed=seed)
+        n_first = sum(bool(s.turns) and s.turns[0].passed for s in samples)
+        scores["passed at once"] = share_score(n_first, len(samples))
     return scores
 
 

@@ -31,12 +31,14 @@ def mean_with_interval(
 ) -> tuple[float, float, float]:
     """pass@k over problems, given as (samples, passed), with a 95% interval: (mean, low, high).
 
-    With one sample per problem it is Wilson's interval; else problems are resampled 2000 times.
+    With one sample per problem it is Wilson's interval; else problems are resampled 2000 times. One
+    problem, or several that are all alike, tell nothing of how problems differ: Wilson's too, since
+    no shares of this mean are spread wider than verdicts.
     """
     values = np.array([pass_at_k(n, passed, k) for n, passed in counts])
     mean = float(values.mean())
-    if all(n == 1 for n, _ in counts):
-        return (mean, *wilson(int(values.sum()), len(values)))
+    if all(n == 1 for n, _ in counts) or np.ptp(values) == 0:
+        return (mean, *wilson(float(values.sum()), len(values)))
     drawn = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
     low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
     return mean, float(low), float(high)
@@ -55,8 +57,19 @@ def mean_score(values: Sequence[float], *, scale: float = 1, seed: int = 0) -> d
     return {name: round(v, 6) for name, v in found.items()} | {"n": len(array), "scale": scale}
 
 
-def wilson(n_passed: int, n: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share.
+def share_score(n_passed: int, n: int) -> dict[str, float]:
+    """A share in percent with Wilson's interval, as a report holds it; nothing passed of none.
+
+    >>> share_score(8, 10)
+    {'value': 0.8, 'low': 0.490162, 'high': 0.943318, 'n': 10, 'scale': 100}
+    """
+    low, high = wilson(n_passed, n) if n else (0.0, 1.0)
+    found = {"value": n_passed / max(n, 1), "low": low, "high": high}
+    return {name: round(v, 6) for name, v in found.items()} | {"n": n, "scale": 100}
+
+
+def wilson(n_passed: float, n: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share; `n_passed` may be a sum of shares.
 
     >>> tuple(round(x, 3) for x in wilson(8, 10))
     (0.49, 0.943)

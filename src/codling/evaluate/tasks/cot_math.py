@@ -1,6 +1,8 @@
 """Mathematics by a chain of thought in words; the final answer is compared symbolically.
 
-Data: `--subset gsm8k` (the default), math, aime24, amc23, cmath, minerva_math, sat_math, aqua.
+Data: `--subset gsm8k` (the default), math, aime24, amc23, cmath, minerva_math, sat_math, aqua. Base
+models see eight solved questions before one of gsm8k: the first of gsm8k/train.jsonl, without the
+notes of its calculator. The others have no train sets here and are asked without examples.
 Equality is decided by our rule, with `--verdicts deepseek` what DeepSeek-Coder's does. The
 comparison (grading/math_equal.py) runs in the sandbox, because sympy evaluates what it parses.
 """
@@ -13,6 +15,7 @@ from typing import Any
 
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
+from codling.evaluate.gsm8k_examples import show_solved
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
 from codling.grading import math_equal
 from codling.grading.extract import extract_boxed, extract_stated, last_number
@@ -37,14 +40,19 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     if subset not in _FILES:
         raise ConfigError(f"no subset {subset}; choose one of {', '.join(_FILES)}")
     rows = read_lines(data_dir / _FILES[subset])
-    return [Problem(id=f"{subset}/{i}", data=_row(r), group=subset) for i, r in enumerate(rows)]
+    shots = show_solved(data_dir, config) if subset == "gsm8k" else ""
+    return [
+        Problem(id=f"{subset}/{i}", data={**_row(row), "shots": shots}, group=subset)
+        for i, row in enumerate(rows)
+    ]
 
 
 def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     """The question, to be answered with reasons."""
-    question = problem.data["question"]
+    question, shots = problem.data["question"], problem.data["shots"]
     if config.style == "base":
-        return Prompt(text=f"Question: {question}\nAnswer: Let's think step by step.")
+        cue = "" if shots else " Let's think step by step."
+        return Prompt(text=f"{shots}Question: {question}\nAnswer:{cue}")
     return ask(INSTRUCTION, config, prompt=question)
 
 
