@@ -255,7 +255,7 @@ class GrpoConfig(PosttrainConfig, ObjectiveConfig):
     """Of these, so many make a step: batch_size times accumulate answers are asked for."""
     epochs: Annotated[float, Range(0, 10_000)] = length(1.0)
     """How often every prompt is asked; 0 takes `minutes`. `max_steps` counts before both."""
-    precision: Literal["bf16", "fp32"] = "fp32"
+    precision: Literal["auto", "bf16", "fp32"] = "fp32"
     """Type of the matrix products, in sampling too; the master copy is always fp32."""
     compile: bool = aside(False)
     """Not used: lengths vary from batch to batch."""

@@ -25,7 +25,7 @@ import torch
 
 from codling.core.artifact import SHARDS
 from codling.core.log import Bar, MetricsLog, say
-from codling.model.device import PRODUCT_TYPES, choose_device
+from codling.model.device import choose_device, choose_type
 from codling.model.transformer import Transformer
 from codling.posttrain.answer_rows import Lesson
 from codling.posttrain.config import GrpoConfig
@@ -85,8 +85,8 @@ class GrpoLoop:
         self.position = saved or Position(n_steps=self._loop.max_steps or 0)
         self.position.n_threads = set_threads(self.position.n_threads or config.threads)
         keep_freed_memory()
-        dtype = PRODUCT_TYPES[config.precision]
-        model = model.to(choose_device(config.device))
+        device = choose_device(config.device)
+        dtype, model = choose_type(config.precision, device), model.to(device)
         self._optimizer = FlatOptimizer(FlatWeights(model, dtype), self._loop.optimizer)
         # Before the saved weights are read: the reference is what the run began with.
         reference = Reference(model) if config.objective.beta else None

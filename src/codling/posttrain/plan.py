@@ -12,9 +12,11 @@ Legend: E hidden width, Q width of all query heads, F width of the MLP.
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
-from codling.model.device import choose_device
+from codling.model.device import choose_device, choose_type
 from codling.model.ops.blocked import query_blocks
 from codling.model.sizes import sizes
 from codling.posttrain.config import PosttrainConfig, TrainMode
@@ -77,7 +79,7 @@ def plan(
     weights = (
         _LOADED_BYTES * total
         if config.mode == "full"
-        else total * (2 if config.precision == "bf16" else 4) + _TRAINED_BYTES * trained
+        else total * (2 if _is_short(config) else 4) + _TRAINED_BYTES * trained
     )
     if share.of_weights and share.n_ranks > 1:
         weights = weights // share.n_ranks + _WHOLE_BYTES * shape.vocab_size * shape.hidden_size
@@ -142,14 +144,15 @@ def _kept_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, compi
     """What one token leaves in all layers, holes included; recomputed: the input of each, and what
     stands of the layers that are computed again."""
     of_one_layer = _state_bytes(shape, config, context, compiles)
-    holes = _HOLES if compiles else _EAGER_HOLES[config.precision]
+    precision = "bf16" if _is_short(config) else "fp32"
+    holes = _HOLES if compiles else _EAGER_HOLES[precision]
     kept = holes * shape.n_layers * of_one_layer
     if not config.recompute:
         return kept
-    is_short = config.precision == "bf16"
+    is_short = _is_short(config)
     inputs = shape.n_layers * (2 if is_short else 4) * shape.hidden_size
     n_standing = 1 if is_short else shape.n_layers
-    again = (_AGAIN if compiles else _EAGER_AGAIN)[config.precision]
+    again = (_AGAIN if compiles else _EAGER_AGAIN)[precision]
     return min(kept, again * (inputs + n_standing * of_one_layer))
 
 
@@ -159,7 +162,7 @@ def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, comp
     Compiled: five states of E, three of Q, three of F. Uncompiled: one more of F, and norms keep
     fp32 copies. The softmax keeps its weights in fp32, and rounded where the products are bf16.
     """
-    size = 2 if config.precision == "bf16" else 4
+    size = 2 if _is_short(config) else 4
     hidden, queries, width = shape.hidden_size, _query_width(shape), _mlp_width(shape)
     n_scores = sum((end - start) * end for start, end in query_blocks(context))
     softmax = shape.n_heads * n_scores * (6 if size == 2 else 4) // context
@@ -167,6 +170,11 @@ def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, comp
         return size * (5 * hidden + 3 * queries + 3 * width) + softmax
     norms = 4 * hidden * (4 if config.mode == "full" else 2)
     return size * (3 * hidden + 3 * queries + 4 * width) + norms + softmax
+
+
+def _is_short(config: PosttrainConfig) -> bool:
+    """Whether products are bf16."""
+    return choose_type(config.precision, choose_device(config.device)) == torch.bfloat16
 
 
 def _query_width(shape: ModelConfig) -> int:

@@ -40,7 +40,7 @@ from codling.core.ranges import Context, Count, ProperShare, Range, Strength
 from codling.core.recipe import aside, length
 from codling.core.stage import Work, stage
 from codling.grading.pass_at_k import wilson
-from codling.model.device import PRODUCT_TYPES
+from codling.model.device import choose_device, choose_type
 from codling.model.transformer import Transformer
 from codling.posttrain.answer_rows import Lesson, arrange, lay_out
 from codling.posttrain.config import PosttrainConfig, count_steps
@@ -243,7 +243,7 @@ def reward_model(config: RewardModelConfig) -> Work:
     summary = trainer.run()
     _publish(draft, model, config, path, tokenizer.fim_mode)
     draft.counts |= {"pairs": len(train), "heldout_pairs": len(heldout)} | asdict(summary)
-    model.to(PRODUCT_TYPES[config.precision])  # trained weights too
+    model.to(choose_type(config.precision, choose_device(config.device)))  # trained weights too
     draft.counts |= measure_accuracy(model, heldout)
 
 

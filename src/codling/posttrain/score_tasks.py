@@ -32,7 +32,7 @@ from codling.core.ranges import (
 )
 from codling.core.recipe import aside
 from codling.core.stage import Work, stage
-from codling.model.device import PRODUCT_TYPES, choose_device
+from codling.model.device import choose_device, choose_type
 from codling.posttrain.gains import HELDOUT, rate_of, read_curve
 from codling.posttrain.questions import Posed, encode, hold_out, measure
 from codling.posttrain.rewards import Assessor, RewardConfig
@@ -82,7 +82,7 @@ class ScoreTasksConfig(Ranged):
     """Decides which prompts are held out, and the answers."""
     workers: WorkersFromZero = aside(0)
     """Sandboxes at once; 0 takes every core."""
-    precision: Literal["bf16", "fp32"] = "fp32"
+    precision: Literal["auto", "bf16", "fp32"] = "fp32"
     """Type of the matrix products."""
     device: str = aside("auto")
     """auto takes a GPU if there is one."""
@@ -133,8 +133,9 @@ def _open_sampler(
     config: ScoreTasksConfig, path: Path, tokenizer: Tokenizer, asked: Sequence[Posed]
 ) -> tuple[Sampler, Drawing]:
     set_threads(config.threads)
-    dtype = PRODUCT_TYPES[config.precision]
-    model = load_model(path, dtype=dtype, adapter=config.adapter).to(choose_device(config.device))
+    device = choose_device(config.device)
+    dtype = choose_type(config.precision, device)
+    model = load_model(path, dtype=dtype, adapter=config.adapter).to(device)
     longest = max(len(each.prompt_ids) for each in asked)
     sampler = Sampler(
         model,

@@ -17,7 +17,7 @@ from codling.checkpoint.tokenizer_files import write_tokenizer
 from codling.core.artifact import Draft
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
-from codling.model.device import PRODUCT_TYPES
+from codling.model.device import choose_device, choose_type
 from codling.model.transformer import Transformer
 from codling.posttrain.config import PosttrainConfig
 from codling.posttrain.lora import add_lora, matrices
@@ -45,7 +45,7 @@ def prepare(path: Path, config: PosttrainConfig, *, shared: bool = False) -> Tra
     Weights that will be `shared` out among processes stay in the file until then."""
     if config.mode == "full":
         return load_model(path, dtype=_type_to_share(path) if shared else torch.float32)
-    dtype = PRODUCT_TYPES[config.precision]
+    dtype = choose_type(config.precision, choose_device(config.device))
     model = load_model(path, dtype=dtype)
     add_lora(model, config.rank, config.alpha, torch.Generator().manual_seed(config.seed))
     return model

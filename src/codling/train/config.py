@@ -144,8 +144,9 @@ class LoopConfig(Ranged):
     """The learning rate over the run."""
     spikes: SpikeConfig = field(default_factory=SpikeConfig)
     """What is done where the loss jumps."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Type of the matrix products; the master copy of the weights is always fp32."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Type of the matrix products; the master copy of the weights is always fp32. auto: bf16, but
+    fp32 on a CPU without bf16 instructions, where bf16 is several times slower."""
     seed: Seed = 0
     """Decides the initial weights and the order of the batches."""
     compile: bool = aside(True)

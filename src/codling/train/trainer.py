@@ -31,7 +31,7 @@ from torch import Tensor
 
 from codling.core.errors import ConfigError
 from codling.core.log import Bar, MetricsLog, say
-from codling.model.device import PRODUCT_TYPES, choose_device
+from codling.model.device import choose_device, choose_type
 from codling.model.transformer import Transformer
 from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.crew import Crew, Do, Instruction, choose_members
@@ -452,7 +452,7 @@ class Trainer:
 
     @property
     def _dtype(self) -> torch.dtype:
-        return PRODUCT_TYPES[self.config.precision]
+        return choose_type(self.config.precision, self.device)
 
     def _make_optimizer(self) -> Optimizer:
         self.model.recompute = self.config.recompute
