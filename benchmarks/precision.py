@@ -1,9 +1,10 @@
-"""What a precision costs and gains: bits per byte, tokens per second and memory of the weights.
+"""What a precision costs and gains: bits per byte and tokens per second.
 
 Every checkpoint is opened in every precision as the engine opens it. Bits per byte are those of the
 first bytes of the code under a folder, in windows of 512 tokens, asked twice: through the model's
 own code, which prompts take, and 16 tokens at a time through the compiled loop. Decoding is 64
-tokens after a prompt of 64, the precisions in turns, medians.
+tokens after a prompt of 64, the precisions in turns, medians. After a + stands the form of keys and
+values.
 
     python benchmarks/precision.py smollm2-hf --bytes 30000
 
@@ -23,11 +24,11 @@ from torch.nn import functional as F
 
 from codling.checkpoint.load import load_model
 from codling.checkpoint.tokenizer_files import open_tokenizer
+from codling.engine.opening import choose_dtype
 from codling.engine.request import SamplingParams
 from codling.engine.runner import Runner
 from codling.engine.scheduler import Batch
 from codling.engine.sequence import Sequence
-from codling.engine.text import choose_dtype
 from codling.evaluate.heldout.score import held_out_windows
 
 WINDOW = 512
@@ -39,7 +40,8 @@ def main() -> None:
     """Read the command line, open, ask, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="+")
-    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16", "int8"])
+    default = ["float32", "bfloat16", "int8", "float32+int8", "int8+int8"]
+    parser.add_argument("--precisions", nargs="+", default=default, help="PRECISION[+CACHE]")
     parser.add_argument("--code", type=Path, default=Path("src/codling/engine"))
     parser.add_argument("--bytes", type=int, default=30_000)
     parser.add_argument("--turns", type=int, default=5)
@@ -67,12 +69,14 @@ def main() -> None:
             runner.close()
 
 
-def open_runner(path: Path, precision: str) -> Runner:
+def open_runner(path: Path, name: str) -> Runner:
     """A model as the engine holds it."""
+    precision, _, form = name.partition("+")
     bits = {"int8": 8, "int4": 4}.get(precision)
     dtype = choose_dtype(precision, torch.device("cpu"))
     model = load_model(path, dtype=dtype, bits=bits)
-    return Runner(model, n_slots=1, max_length=WINDOW + 1, fuse=True)
+    length = WINDOW + 1
+    return Runner(model, n_slots=1, max_length=length, fuse=True, form=form or "auto")
 
 
 def cut_windows(model: Path, code: Path, n_bytes: int) -> tuple[list[np.ndarray], float]:

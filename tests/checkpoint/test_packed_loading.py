@@ -13,7 +13,7 @@ from codling.checkpoint.load import load_model
 from codling.checkpoint.pack import pack_stored
 from codling.checkpoint.safetensors_file import COMPRESSED_DTYPES, read_safetensors
 from codling.checkpoint.store import save_hf
-from codling.engine import text
+from codling.engine import opening
 from codling.model.config import ModelConfig
 from codling.model.packed import kernels
 from codling.model.packed.linear import is_packed
@@ -55,7 +55,7 @@ def test_integers_with_scales_keep_their_numbers(
 def test_auto_is_int8_but_for_floats_where_products_of_bytes_are_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instructions: str, floats: str
 ) -> None:
-    monkeypatch.setattr(text, "HERE", instructions)
+    monkeypatch.setattr(opening, "HERE", instructions)
     cpu = torch.device("cpu")
     for kind, expected in (("Q8_0", "int8"), ("F16", floats)):
         path = tmp_path / f"{kind}.gguf"
@@ -67,8 +67,8 @@ def test_auto_is_int8_but_for_floats_where_products_of_bytes_are_slow(
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        assert text.choose_precision(path, cpu) == expected
-        assert text.choose_precision(path, torch.device("cuda")) == "bfloat16"
+        assert opening.choose_precision(path, cpu) == expected
+        assert opening.choose_precision(path, torch.device("cuda")) == "bfloat16"
 
 
 def test_reading_into_8_bits_tells_how_far_it_is(tmp_path: Path) -> None:

@@ -24,9 +24,8 @@ from torch.nn import functional as F
 
 from codling.checkpoint.adapter import adapter_path
 from codling.checkpoint.hub import model_name
-from codling.checkpoint.load import holds_few_bits, load_model, read_header
+from codling.checkpoint.load import read_header
 from codling.checkpoint.of_run import model_and_adapter
-from codling.checkpoint.tokenizer_files import open_tokenizer
 from codling.checkpoint.verify import check_files
 from codling.core.errors import CheckpointError, RequestError
 from codling.corpus.context import Cursor, CursorContext, RepositoryContext, SnapshotContext
@@ -38,6 +37,7 @@ from codling.engine.likelihood import SharedLikelihood
 from codling.engine.memory.open_text import OpenText, PromptLookup
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory
+from codling.engine.opening import OpeningTokenizer, load_weights
 from codling.engine.request import (
     BusyError,
     Completion,
@@ -53,9 +53,7 @@ from codling.engine.stream import Stream
 from codling.engine.structured import FormCompiler
 from codling.engine.worker import Worker, token_logprob
 from codling.model.config import ModelConfig
-from codling.model.device import choose_device
 from codling.model.next_tokens import predict_pieces
-from codling.model.packed.instructions import HERE
 from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
@@ -68,14 +66,6 @@ if TYPE_CHECKING:
     from codling.engine.memory.live import LiveRepository
 
 DEFAULT = SamplingParams()
-_DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "int8": torch.bfloat16,
-    "int4": torch.bfloat16,
-}
-_BITS: dict[str, Bits] = {"int8": 8, "int4": 4}
 _N_MARKS = 4
 """Special tokens of an insertion prompt: bos and three FIM marks."""
 
@@ -167,17 +157,15 @@ class TextEngine:
         """
         found, adapter = model_and_adapter(path, adapter)
         check_files(found)
-        _header, tokenizer = read_header(found), open_tokenizer(found)  # read once while it is held
-        chat_format = ChatFormat(tokenizer, chat_template or _taught_template(adapter))
+        _header, opening = read_header(found), OpeningTokenizer(found)  # read once while it is held
+        template = chat_template or _taught_template(adapter)
+        remembered = None if memory is None else Memory.open(memory, opening.result()[0])
         if must_chat:
-            chat_format.template()
-        chosen = choose_device(device or "auto")
-        remembered = None if memory is None else Memory.open(memory, tokenizer)
-        if precision == "auto":
-            precision = choose_precision(found, chosen)
-        dtype, bits = choose_dtype(precision, chosen), _BITS.get(precision)
+            ChatFormat(opening.result()[0], template).template()
+        model, precision = load_weights(found, precision, device, adapter, opening)
+        tokenizer, index = opening.result()
         engine = cls(
-            load_model(found, dtype=dtype, device=str(chosen), adapter=adapter, bits=bits),
+            model,
             tokenizer,
             name=model_name(path),
             max_streams=max_streams,
@@ -185,10 +173,10 @@ class TextEngine:
             cache_gib=cache_gib,
             fuse=fuse,
             cache=cache,
-            chat_format=chat_format,
+            chat_format=ChatFormat(tokenizer, template),
             speculate=speculate,
         )
-        engine.memory, engine.precision = remembered, precision
+        engine.memory, engine.precision, engine._token_index = remembered, precision, index
         return engine
 
     @property
@@ -461,25 +449,6 @@ class TextEngine:
                     else:
                         time.sleep(0.01)
         return done + [stream.result() for stream in streams[len(done) :]]
-
-
-def choose_precision(path: Path, device: torch.device) -> Precision:
-    """What "auto" means for a local checkpoint: bfloat16 on a GPU; on a CPU the fastest that keeps
-    bits per byte within half a percent of float32, which is int8 (docs/benchmarks.md).
-
-    Processors without instructions for products of bytes compute floats faster, so there it is
-    float32, but for files of 4 to 8 bits, which would not stay as small.
-    """
-    if device.type != "cpu":
-        return "bfloat16"
-    return "int8" if HERE != "plain" or holds_few_bits(path) else "float32"
-
-
-def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The type in which weights of a precision are held; that of int8 for all but decoding."""
-    if precision == "auto":
-        precision = "float32" if device.type == "cpu" else "bfloat16"
-    return _DTYPES[precision]
 
 
 def _taught_template(adapter: Path | None) -> str | None:

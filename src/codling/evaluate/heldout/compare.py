@@ -32,8 +32,9 @@ from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
 from codling.engine.config import Precision
+from codling.engine.opening import choose_dtype
 from codling.engine.request import SamplingParams
-from codling.engine.text import TextEngine, choose_dtype
+from codling.engine.text import TextEngine
 from codling.evaluate.heldout.insertion import (
     HiddenLine,
     choose_lines,
