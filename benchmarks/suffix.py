@@ -1,0 +1,66 @@
+"""How much text after the cursor is worth its time: exact insertions and milliseconds per window.
+
+Models that are asked prefix first (PSM) compute the suffix again after every typed character. Lines
+of HumanEval's single-line infilling are asked for with the first so many tokens of what follows;
+the prefix is computed before the clock starts, as in an editor. Times are of the processor, until
+the first token, so that they stand a busy machine; the windows of a problem follow each other.
+
+    python benchmarks/suffix.py qwen2.5-coder-0.5b.gguf HumanEval-SingleLineInfilling.jsonl.gz
+
+Prints one JSON line per window after every 20 problems: those exact so far, and medians.
+"""
+
+import argparse
+import random
+import statistics
+import time
+from pathlib import Path
+
+from measuring import report
+
+from codling.core.foreign_json import read_rows
+from codling.engine.request import SamplingParams
+from codling.engine.text import TextEngine
+
+
+def main() -> None:
+    """Read the command line, ask, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("problems", type=Path)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--windows", type=int, nargs="+", default=[0, 16, 32, 64, 128, 1000])
+    args = parser.parse_args()
+    rows = random.Random(0).sample(list(read_rows(args.problems)), args.count)
+    right = dict.fromkeys(args.windows, 0)
+    times: dict[int, list[float]] = {window: [] for window in args.windows}
+    params = SamplingParams(max_tokens=48, stop=("\n",))
+    with TextEngine.open(args.model, max_streams=2, max_length=1024) as engine:
+        for n, row in enumerate(rows, 1):
+            engine.complete([engine.insert_prompt(row["prompt"], "")], SamplingParams(max_tokens=1))
+            for window in args.windows:
+                suffix = cut(engine, row["suffix"], window)
+                began = time.process_time()
+                stream = engine.submit(
+                    engine.insert_prompt(row["prompt"], suffix), params, mode="insert"
+                )
+                text = ""
+                for delta in stream:
+                    if not text:
+                        times[window].append(time.process_time() - began)
+                    text += delta.text or " "
+                answer = stream.result().text
+                right[window] += answer.rstrip() == row["canonical_solution"].rstrip()
+            if n % 20 == 0:
+                for window in args.windows:
+                    ms = round(1000 * statistics.median(times[window]))
+                    report(problems=n, window=window, exact=right[window], cpu_ms=ms)
+
+
+def cut(engine: TextEngine, suffix: str, n_tokens: int) -> str:
+    """The first so many tokens of a text."""
+    return engine.tokenizer.decode(engine.tokenizer.encode(suffix)[:n_tokens])
+
+
+if __name__ == "__main__":
+    main()
