@@ -6,8 +6,6 @@ the logits of a chunk, and the holes between all these that the allocator keeps.
 measured on the CPU (docs/adapting.md); a test holds the sum to the peak of a real run.
 
 Not here: how long it takes (train/trainer.py times its first steps and says so).
-
-Legend: E hidden width, Q width of all query heads, F width of the MLP.
 """
 
 from dataclasses import dataclass, replace
@@ -17,12 +15,12 @@ import torch
 from codling.core.errors import ConfigError
 from codling.model.config import ModelConfig
 from codling.model.device import choose_device, choose_type
-from codling.model.ops.blocked import query_blocks
 from codling.model.sizes import sizes
 from codling.posttrain.config import PosttrainConfig, TrainMode
 from codling.posttrain.lora import n_lora_parameters
 from codling.train.loss import CHUNK_LOGITS
 from codling.train.machine import has_compiler
+from codling.train.run_memory import state_bytes
 
 _TRAINED_BYTES = 24
 """Per trained parameter: fp32 master, best, gradient and two moments, bf16 weight and gradient."""
@@ -157,36 +155,15 @@ def _kept_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, compi
 
 
 def _state_bytes(shape: ModelConfig, config: PosttrainConfig, context: int, compiles: bool) -> int:
-    """What one token leaves in one layer for the backward pass.
-
-    Compiled: five states of E, three of Q, three of F. Uncompiled: one more of F, and norms keep
-    fp32 copies. The softmax keeps its weights in fp32, and rounded where the products are bf16.
-    """
+    """What one token leaves in one layer for the backward pass; frozen norms keep half."""
+    norms = 4 if config.mode == "full" else 2
     size = 2 if _is_short(config) else 4
-    hidden, queries, width = shape.hidden_size, _query_width(shape), _mlp_width(shape)
-    n_scores = sum((end - start) * end for start, end in query_blocks(context))
-    softmax = shape.n_heads * n_scores * (6 if size == 2 else 4) // context
-    if compiles:
-        return size * (5 * hidden + 3 * queries + 3 * width) + softmax
-    norms = 4 * hidden * (4 if config.mode == "full" else 2)
-    return size * (3 * hidden + 3 * queries + 4 * width) + norms + softmax
+    return state_bytes(shape, context, size, compiles=compiles, norms=norms)
 
 
 def _is_short(config: PosttrainConfig) -> bool:
     """Whether products are bf16."""
     return choose_type(config.precision, choose_device(config.device)) == torch.bfloat16
-
-
-def _query_width(shape: ModelConfig) -> int:
-    return shape.n_heads * (shape.head_size if shape.mla is None else shape.mla.qk_head_dim)
-
-
-def _mlp_width(shape: ModelConfig) -> int:
-    """Width of the MLP that a token passes: with routed experts, of those that it is sent to."""
-    if shape.moe is None:
-        return shape.intermediate_size
-    n_experts = shape.moe.n_experts_per_token + shape.moe.n_shared_experts
-    return shape.moe.moe_intermediate_size * n_experts
 
 
 def _head_bytes(shape: ModelConfig, n_tokens: int, mode: TrainMode) -> int:

@@ -6,13 +6,14 @@ what cannot fit or will be slow. Nothing is trained and no GPU is needed.
 Not here: the memory (layout.py), the makers' figures (gpus.toml).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 from codling.core.errors import ConfigError
+from codling.core.memory import available_bytes
 from codling.core.packaged import packaged_table
 from codling.core.ranges import PositiveShare, Range, Ranged
 from codling.core.recipe import build, explain_no_recipe, find_recipe, read_recipe
@@ -21,6 +22,7 @@ from codling.model.presets import PRESETS
 from codling.model.sizes import flops_per_token, sizes
 from codling.train.layout import ParallelLayout, count_memory
 from codling.train.pretrain import PretrainConfig
+from codling.train.run_memory import count_run_memory, name_cure
 from codling.train.schedule import micro_batches
 
 _OPTIMAL = 20
@@ -57,7 +59,8 @@ class PlanConfig(ParallelLayout):
     """A recipe's file, or the name of one that comes with codling, such as v2; or a published
     model's name, such as coder-6.7b."""
     gpu: str = "H100"
-    """Kind of GPU: A100, H100, H800, H200, B200, MI300X, L40S or RTX4090."""
+    """Kind of GPU: A100, H100, H800, H200, B200, MI300X, L40S or RTX4090; cpu: this machine, whose
+    memory alone is told."""
     mfu: PositiveShare = 0.4
     """Share of the GPU's peak that the model's own arithmetic reaches. Published: 0.35 to 0.45 for
     dense models, 0.15 to 0.25 for models with routed experts."""
@@ -80,6 +83,8 @@ class Workload:
     """Per step."""
     n_tokens: float
     """In all."""
+    settings: PretrainConfig = field(default_factory=PretrainConfig)
+    """Of the recipe."""
 
     @property
     def flops(self) -> float:
@@ -96,19 +101,19 @@ def plan(config: PlanConfig) -> str:
         codling plan v2 --gpu H800 --gpus 2048 --pipeline 16 --expert 8 --mfu 0.2
     """
     gpu = known_gpus().get(config.gpu)
-    if gpu is None:
-        raise ConfigError(f"no GPU {config.gpu}; choose one of {', '.join(known_gpus())}")
+    if gpu is None and config.gpu != "cpu":
+        raise ConfigError(f"no GPU {config.gpu}; choose one of {', '.join(known_gpus())}, or cpu")
     work = read_workload(config)
+    if gpu is None:
+        return _plan_here(config, work)
     config.check(work.shape)
     parts = count_memory(work.shape, config, work.window, work.n_windows)
     rows = [*_describe_work(work), *_describe_layout(config), *_describe_cost(config, gpu, work)]
     total = f"{sum(parts.values()) / _GIB:,.1f} of {gpu.memory_gib} GiB"
-    rows.append(("memory of one GPU", total))
-    rows += [(f"  {name}", f"{n / _GIB:,.1f} GiB") for name, n in parts.items()]
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {text}" for name, text in rows]
+    rows += [("memory of one GPU", total), *_list_parts(parts)]
     warnings = [f"Warning: {text}." for text in find_faults(config, gpu, work)]
-    return "\n".join([f"{config.model} on {config.gpus:,} x {config.gpu}", "", *lines, *warnings])
+    title = f"{config.model} on {config.gpus:,} x {config.gpu}"
+    return "\n".join([title, "", *_align(rows), *warnings])
 
 
 def read_workload(config: PlanConfig) -> Workload:
@@ -132,6 +137,7 @@ def read_workload(config: PlanConfig) -> Workload:
         window=window,
         n_windows=n_windows,
         n_tokens=n_tokens or _OPTIMAL * sizes(shape).active,
+        settings=pretrain,
     )
 
 
@@ -155,6 +161,28 @@ def find_faults(config: PlanConfig, gpu: Gpu, work: Workload) -> list[str]:
     if work.shape.n_layers % config.pipeline:
         found.append(f"{work.shape.n_layers} layers on {config.pipeline} stages are uneven")
     return found
+
+
+def _plan_here(config: PlanConfig, work: Workload) -> str:
+    """What `codling pretrain` with the recipe's settings takes on this machine's CPUs."""
+    settings = replace(work.settings, device="cpu")
+    parts = count_run_memory(work.shape, settings, work.window)
+    total, left = sum(parts.values()), available_bytes()
+    free = "" if left is None else f", {left / _GIB:,.1f} GiB are free"
+    rows = [*_describe_work(work), ("memory of the run", f"{total / _GIB:,.1f} GiB{free}")]
+    lines = _align([*rows, *_list_parts(parts)])
+    if left is not None and total > left:
+        lines.append(f"Warning: this does not fit; {name_cure(settings)}.")
+    return "\n".join([f"{config.model} on this machine's CPUs", "", *lines])
+
+
+def _list_parts(parts: dict[str, int]) -> list[tuple[str, str]]:
+    return [(f"  {name}", f"{n / _GIB:,.1f} GiB") for name, n in parts.items()]
+
+
+def _align(rows: list[tuple[str, str]]) -> list[str]:
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:<{width}}  {text}" for name, text in rows]
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -189,10 +189,19 @@ def choose_members(config: LoopConfig, model: Transformer, inputs_BL: Tensor) ->
     has_experts = model.config.moe is not None
     if config.processes > 1 and has_experts:
         raise ConfigError("processes is for models without experts, whose load is counted in one")
+    n_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return count_members(config, has_experts, n_trained, n_rows, n_tokens // n_rows)
+
+
+def count_members(
+    config: LoopConfig, has_experts: bool, n_trained: int, n_rows: int, length: int
+) -> int:
+    """The same of a run on CPUs alone, whose settings were checked, from its sizes."""
+    if config.threads and not config.processes:
+        return 1
     if config.processes or has_experts:
         return max(1, config.processes)
-    n_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return members_for(n_rows, n_tokens, available_cores(), 4 * n_trained)
+    return members_for(n_rows, n_rows * length, available_cores(), 4 * n_trained)
 
 
 def members_for(n_rows: int, n_tokens: int, n_cores: int, gradient_bytes: int) -> int:

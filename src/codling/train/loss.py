@@ -42,7 +42,7 @@ def chunked_cross_entropy(
     The matrix products run in the dtype of `hidden_NH`, softmax and sums in fp32. A weight that
     needs no gradient costs none. `chunk_loss` is `loss_of_chunk` or a compiled one.
     """
-    chunk_rows = chunk_rows or _chunk_rows(weight_VH)
+    chunk_rows = chunk_rows or rows_of_chunk(weight_VH.shape[0], weight_VH.device.type)
     if not torch.is_grad_enabled():
         return _loss_only(hidden_NH, weight_VH, targets_N, chunk_rows)
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -109,11 +109,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         )
 
 
-def _chunk_rows(weight_VH: Tensor) -> int:
-    n_rows = weight_VH.shape[0]
-    if weight_VH.device.type == "cpu":
-        return min(_MAX_ROWS, max(1, CHUNK_LOGITS // n_rows))
-    return max(1, _GPU_CHUNK_LOGITS // n_rows)
+def rows_of_chunk(vocab_size: int, device: str) -> int:
+    """Rows whose logits are there at a time, on a device of this type."""
+    if device == "cpu":
+        return min(_MAX_ROWS, max(1, CHUNK_LOGITS // vocab_size))
+    return max(1, _GPU_CHUNK_LOGITS // vocab_size)
 
 
 def _loss_only(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, chunk_rows: int) -> Tensor:

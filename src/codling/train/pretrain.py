@@ -37,6 +37,7 @@ from codling.train.run import (
     publish_checkpoint,
     train_on_tokens,
 )
+from codling.train.run_memory import foresee_memory
 
 _DEFAULT_CONTEXT = 1024
 """Where neither the config nor the tokens say."""
@@ -106,6 +107,8 @@ def pretrain(config: PretrainConfig) -> Work:
 
         model = load_model(start)
     context = config.context or meta.context or shape.max_position
+    if ranks.n_ranks == 1:
+        foresee_memory(shape, config, context)
     summary = train_on_tokens(
         model,
         config,
