@@ -85,6 +85,19 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert captured.out == ""
 
 
+@pytest.mark.parametrize("name", ["grow", "grpo", "reward-model", "data clean", "pretrain"])
+def test_a_verb_of_one_process_says_so_under_torchrun(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert call(*name.split(), "--no-such-flag") == 2
+    said = capsys.readouterr().err
+    refused = f"codling {name} runs in one process, and torchrun started 2; run it without"
+    assert said.startswith(refused) == (name != "pretrain")
+    assert said.count("\n") == 1
+
+
 def test_an_unknown_recipe_key_names_key_file_and_the_nearest(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -142,6 +142,17 @@ def completion(config: CompletionConfig) -> str:
     return app.generate_completion(prog_name="codling", shell=config.shell)
 
 
+def _refuse_ranks(verb: Verb) -> None:
+    """ConfigError if torchrun started several processes of a verb that runs in one."""
+    n_ranks = os.environ.get("WORLD_SIZE", "1") if "LOCAL_RANK" in os.environ else "1"
+    if n_ranks != "1" and not verb.takes_ranks:
+        together = ", ".join(each.name for each in VERBS if each.takes_ranks)
+        raise ConfigError(
+            f"codling {verb.name} runs in one process, and torchrun started {n_ranks}; run it "
+            f"without torchrun (with it: {together})"
+        )
+
+
 def _app(tokens: Sequence[str]) -> App:
     """The app with every verb listed, of which only the one in `tokens` is imported."""
     app = _group("codling", "A private code model from your own repositories.", epilogue=EPILOGUE)
@@ -155,6 +166,7 @@ def _app(tokens: Sequence[str]) -> App:
             app.command(groups[group])
         owner = groups[group] if group else app
         if words[: 2 if group else 1] == verb.name.split():
+            _refuse_ranks(verb)
             command = _command(verb)
             _refuse_former_flags(verb, tokens)
             text, example = _help_texts(command.__doc__ or verb.help)

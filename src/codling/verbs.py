@@ -27,6 +27,8 @@ class Verb:
     """Flags that codling does not know are for the stage to read, with all other words."""
     own_table: str | None = None
     """The recipe's table, where it is not named like the verb."""
+    takes_ranks: bool = False
+    """Several processes may run it together, started by torchrun."""
 
     @property
     def table(self) -> str:
@@ -113,9 +115,17 @@ VERBS = (
     ),
     Verb("pack", "codling.tokens.pack:pack", "Turn samples into windows of tokens, with FIM."),
     Verb(
-        "pretrain", "codling.train.pretrain:pretrain", "Train a model on packed tokens, resumably."
+        "pretrain",
+        "codling.train.pretrain:pretrain",
+        "Train a model on packed tokens, resumably.",
+        takes_ranks=True,
     ),
-    Verb("extend", "codling.train.extend:extend", "Give a checkpoint a longer context."),
+    Verb(
+        "extend",
+        "codling.train.extend:extend",
+        "Give a checkpoint a longer context.",
+        takes_ranks=True,
+    ),
     Verb(
         "adopt",
         "codling.posttrain.adopt:adopt",
@@ -150,11 +160,13 @@ VERBS = (
         "adapt",
         "codling.posttrain.adapt:adapt",
         "Adapt a published model to packed tokens: LoRA, or all weights.",
+        takes_ranks=True,
     ),
     Verb(
         "tune",
         "codling.posttrain.tune:tune",
         "Teach a published model to answer: LoRA, or all weights, loss on answers only.",
+        takes_ranks=True,
     ),
     Verb(
         "finetune",
@@ -162,12 +174,14 @@ VERBS = (
         "DeepSeek-Coder's published fine-tuning command, with its flags of 2023.",
         "words",
         takes_words=True,
+        takes_ranks=True,
     ),
     Verb(
         "dpo",
         "codling.posttrain.dpo:dpo",
         "Teach a tuned model which of two answers is better (DPO).",
         "files",
+        takes_ranks=True,
     ),
     Verb(
         "reward-model",

@@ -62,6 +62,7 @@ def test_numbers_are_grouped_and_those_of_a_table_named() -> None:
     assert numbers_of(row) == {"train/loss": 2.0, "speed/mfu": 0.5, "heldout/Python": 1.25}
 
 
-def test_a_missing_package_is_named_before_any_work() -> None:
+def test_a_missing_package_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codling.train.config.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"trackio is not installed; pip install 'codling\[track"):
         LoopConfig(report_to=("trackio",))
