@@ -128,7 +128,12 @@ def test_the_peak_of_a_run_is_within_a_tenth_of_its_plan(
     precision: str,
 ) -> None:
     shape = replace(preset(f"tiny-{name}"), vocab_size=8192)
-    settings = {"threads": 1, "compile": compiles, "precision": precision, "max_steps": 2}
+    settings: dict[str, Any] = {
+        "threads": 1,
+        "compile": compiles,
+        "precision": precision,
+        "max_steps": 2,
+    }
     settings |= {"batch_size": batch_size, "device": "cpu", "n_heldout_evals": 0}
     planned = sum(count_run_memory(shape, LoopConfig(**settings), context).values())
     paths = {"tokens_dir": tokens_dir, "tokenizer_dir": tokenizer_dir, "out_dir": tmp_path / "out"}
