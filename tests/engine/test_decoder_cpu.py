@@ -151,7 +151,12 @@ def test_latent_attention_and_experts_equal_the_plain_model(kind: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("config", [CONFIG, OTHERS["experts"], LATENT], ids=["heads", "x", "mla"])
+@pytest.mark.parametrize(
+    "config",
+    # The other loop is compiled once more for bytes: 20 seconds.
+    [CONFIG, *(pytest.param(OTHERS[n], marks=pytest.mark.slow) for n in ("experts", "latent"))],
+    ids=["heads", "experts", "latent"],
+)
 def test_a_cache_of_bytes_is_read_and_written_as_the_plain_model_does(config: ModelConfig) -> None:
     exact, _, _ = steps_of_both(config)
     plain, together, alone = steps_of_both(config, "int8")
