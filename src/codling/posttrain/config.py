@@ -247,6 +247,16 @@ class GrpoConfig(PosttrainConfig, ObjectiveConfig):
     """both: the weights of verdict and model."""
     rewards: RewardConfig = field(default_factory=RewardConfig)
     """What each verdict is worth."""
+    api: str | None = aside(None)
+    """OpenAI-compatible server that answers in place of our engine, such as
+    http://127.0.0.1:8000/v1."""
+    api_model: str = aside("")
+    """Its model's name; by default the first that it lists."""
+    api_key_variable: str = aside("OPENAI_API_KEY")
+    """Environment variable that holds its key."""
+    api_weights: Literal["adapter", "stale"] = "adapter"
+    """adapter: before every step the server loads the adapter as it is then, by its path; stale: it
+    answers with the weights that it was started with."""
     workers: WorkersFromZero = aside(0)
     """Sandboxes at once; 0 takes every core."""
     batch_size: Batch = 8
@@ -277,11 +287,33 @@ class GrpoConfig(PosttrainConfig, ObjectiveConfig):
             )
         if (self.reward == "verdicts") != (self.reward_model_dir is None):
             raise ConfigError("reward model or both goes with a reward_model_dir, verdicts without")
+        if self.api is not None:
+            self._check_api()
         default = ObjectiveConfig()
         own = [n for n, value in vars(default).items() if getattr(self, n) != value]
         if self.faithful and own:
             raise ConfigError(
                 f"faithful decides {', '.join(own)} (as published); leave one of them out"
+            )
+
+    def _check_api(self) -> None:
+        """ConfigError for what a server cannot do."""
+        if not str(self.api).startswith(("http://", "https://")):
+            raise ConfigError(f"api is {self.api}; it must begin with http:// or https://")
+        if (self.temperature, self.top_p, self.top_k) != (1.0, 1.0, 0):
+            raise ConfigError(
+                "api goes with temperature 1, top_p 1 and top_k 0: a server's log-probabilities "
+                "are those before them"
+            )
+        if self.api_weights == "adapter" and self.mode == "full":
+            raise ConfigError(
+                "mode full has no adapter that the server could load; take mode lora, or "
+                "api_weights stale"
+            )
+        if self.api_weights == "stale" and not self.objective.importance_sampling_correction:
+            raise ConfigError(
+                "api_weights stale goes with importance_sampling_correction: the server's answers "
+                "are not the learner's"
             )
 
     @property

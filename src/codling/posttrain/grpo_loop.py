@@ -9,9 +9,11 @@ Input: a model, exercises, settings, a folder. Output: the model's weights, and 
 
 A step is a function of the weights before it, the settings and its number, so a run that was
 interrupted at any point goes on from its last saved state and gives the same weights, bit for bit;
-only verdicts near their time limit may differ. Entropy is the mean of -log p of the drawn tokens.
+only verdicts near their time limit, and the answers of a server, may differ. Entropy is the mean of
+-log p of the drawn tokens.
 
-Not here: the parts (rollout.py, rewards.py, learner.py), and what is written at the end (grpo.py).
+Not here: the parts (rollout.py, api_sampler.py, rewards.py, learner.py), and what is written at the
+end (grpo.py).
 """
 
 import statistics
@@ -28,13 +30,14 @@ from codling.core.log import Bar, MetricsLog, say
 from codling.model.device import choose_device, choose_type
 from codling.model.transformer import Transformer
 from codling.posttrain.answer_rows import Lesson
+from codling.posttrain.api_sampler import ApiSampler
 from codling.posttrain.config import GrpoConfig
 from codling.posttrain.gains import HELDOUT
 from codling.posttrain.learner import Learner, Reference, StepNotes
 from codling.posttrain.objective import advantages, find_equal_groups, punish_length
 from codling.posttrain.questions import Posed, list_said, measure, seed_of
 from codling.posttrain.rewards import Assessment, Assessor, reward
-from codling.posttrain.rollout import Drawing, Rollout, Sampler
+from codling.posttrain.rollout import Drawing, Draws, Rollout, Sampler
 from codling.tokens.dataset import EpochOrders
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import LoopConfig
@@ -93,13 +96,7 @@ class GrpoLoop:
         if saved:
             load_state(folder / _STATE, self._optimizer)
             self.position.n_steps = self._loop.max_steps or self.position.n_steps
-        longest = max(len(each.prompt_ids) for each in (*train, *heldout))
-        self._sampler = Sampler(
-            model,
-            tokenizer,
-            n_at_once=min(config.n_at_once, max(config.n_answers, 1)),
-            max_length=longest + config.max_completion_length,
-        )
+        self._sampler = self._open_sampler(model, tokenizer)
         self._drawing = Drawing(
             max_tokens=config.max_completion_length,
             temperature=config.temperature,
@@ -115,6 +112,18 @@ class GrpoLoop:
             max_completion_length=config.max_completion_length,
             num_iterations=config.num_iterations,
             reference=reference,
+        )
+
+    def _open_sampler(self, model: Transformer, tokenizer: Tokenizer) -> Draws:
+        config = self._config
+        if config.api is not None:
+            return ApiSampler(model, tokenizer, config, self._folder / SHARDS)
+        longest = max(len(each.prompt_ids) for each in (*self._train, *self._heldout))
+        return Sampler(
+            model,
+            tokenizer,
+            n_at_once=min(config.n_at_once, max(config.n_answers, 1)),
+            max_length=longest + config.max_completion_length,
         )
 
     def run(self) -> None:
@@ -182,6 +191,7 @@ class GrpoLoop:
         asked = [question for question in chosen for _ in range(config.num_generations)]
         seeds = [seed_of(config.seed, step * config.n_answers + i) for i in range(len(asked))]
         asks = [question.ask(seed) for question, seed in zip(asked, seeds, strict=True)]
+        self._sampler.follow(step)
         rollouts = self._sampler.draw(asks, self._drawing)
         between = time.monotonic()
         made = self._assessor.assess(list_said(asked, rollouts))
@@ -258,6 +268,7 @@ class GrpoLoop:
         if not self._heldout:
             return float("nan")
         n, step = self._config.n_heldout_answers, self.position.step
+        self._sampler.follow(step)
         rows = measure(
             self._sampler, self._assessor, self._heldout, n, self._drawing, self._config.seed
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from codling.core.log import say
 from codling.posttrain.rewards import Assessor, Said
-from codling.posttrain.rollout import Ask, Drawing, Rollout, Sampler
+from codling.posttrain.rollout import Ask, Drawing, Draws, Rollout
 from codling.posttrain.tasks.exercise import Exercise, is_held_out
 from codling.posttrain.tasks.prompts import encode_prompt
 from codling.tokens.chat import ChatFormat
@@ -67,7 +67,7 @@ def hold_out(
 
 
 def measure(  # noqa: PLR0913 -- who answers, who judges, what is asked, and how
-    sampler: Sampler,
+    sampler: Draws,
     assessor: Assessor,
     questions: Sequence[Posed],
     n: int,

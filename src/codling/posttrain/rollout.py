@@ -13,6 +13,7 @@ Not here: rewards (rewards.py), and updates (learner.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from codling.engine.engine import Engine, Token
 from codling.engine.request import SamplingParams
@@ -67,6 +68,22 @@ class _Growing:
     ended: bool = False
 
 
+class Draws(Protocol):
+    """Where answers come from: our engine, or a server (api_sampler.py)."""
+
+    def follow(self, step: int) -> None:
+        """Answer from now on with the weights as they are after `step` steps."""
+        ...
+
+    def draw(self, asks: Sequence[Ask], drawing: Drawing) -> list[Rollout]:
+        """One answer each, in order."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
 class Sampler:
     """Draws answers from a model that may change between rounds."""
 
@@ -77,6 +94,9 @@ class Sampler:
         self._tokenizer = tokenizer
         self._runner = Runner(model, n_slots=n_at_once, max_length=max_length)
         self._engine = Engine(self._runner, max_waiting=1 << 30)
+
+    def follow(self, step: int) -> None:
+        """Nothing: it computes with the very weights that are learned."""
 
     def draw(self, asks: Sequence[Ask], drawing: Drawing) -> list[Rollout]:
         """One answer each, in order; the same seeds give the same answers."""

@@ -20,6 +20,7 @@ from codling import __version__
 from codling.checkpoint.hub import has_model
 from codling.core.errors import CheckpointError, ConfigError
 from codling.core.heap import keep_loaded
+from codling.serve.adapters import open_engine
 from codling.serve.backend import Backend, LocalBackend
 from codling.serve.config import ServeConfig
 from codling.serve.errors import install_error_handlers
@@ -131,19 +132,7 @@ def _connect(config: ServeConfig) -> Backend:
 def _load(config: ServeConfig) -> Backend:
     # torch takes a second to load: only now, when everything that can be refused has been.
     with keep_loaded():
-        from codling.engine.text import TextEngine
-
-        engine = TextEngine.open(
-            config.model,
-            precision=config.precision,
-            cache=config.cache,
-            max_streams=config.max_streams,
-            max_length=config.max_length,
-            chat_template=config.chat_template,
-            memory=config.memory,
-            adapter=config.adapter,
-            speculate=config.speculate,
-        )
+        engine = open_engine(config)
     if config.warm:
         from codling.engine.warm import warm_up
 

@@ -138,6 +138,12 @@ class LocalBackend:
         self.chat_format: ChatFormat = engine.chat_format
         self.max_length: int = engine.max_length
 
+    def replace_engine(self, engine: "TextEngine") -> "TextEngine":
+        """Requests from now on go to `engine`; gives the one before, for the caller to close."""
+        before, self.engine = self.engine, engine
+        engine.memory = before.memory
+        return before
+
     @property
     def repository(self) -> "LiveRepository | None":
         """See Backend."""

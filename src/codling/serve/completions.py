@@ -83,6 +83,7 @@ async def _answer_at_once(
                 "logprobs": _logprobs(scores[i] + choices[i].logprobs, asked),
                 "finish_reason": choices[i].finish_reason,
             }
+            | _token_ids(choices[i].logprobs, asked)
             for shown, i in enumerate(best)
         ],
         "usage": run.usage(),
@@ -119,7 +120,7 @@ async def _stream_chunks(
             "index": i,
             "logprobs": _logprobs(logprobs, asked, offsets[i]),
             "finish_reason": reason,
-        }
+        } | _token_ids(logprobs, asked)
         offsets[i] += sum(len(entry.text) for entry in logprobs)
         return head | {"choices": [choice]}
 
@@ -225,6 +226,10 @@ def _logprobs(
         ],
         "text_offset": offsets,
     }
+
+
+def _token_ids(entries: Sequence[TokenLogprob], asked: CompletionRequest) -> dict[str, list[int]]:
+    return {"token_ids": [each.token_id for each in entries]} if asked.return_token_ids else {}
 
 
 def _n_chars(entry: TokenLogprob) -> int:

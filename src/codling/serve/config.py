@@ -64,6 +64,9 @@ class ServeConfig(Ranged):
     others; int8 takes half the memory of bfloat16, on CPUs."""
     adapter: Path | None = None
     """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
+    runtime_adapters: bool = False
+    """Let clients load another adapter from a folder of this machine while the server runs (POST
+    /v1/load_lora_adapter, as in vLLM), as codling grpo --api does."""
     memory: Path | None = None
     """Memory of a repository (codling memory) that completions and insertions may repeat."""
     repo: Path | None = None
@@ -117,6 +120,8 @@ class ServeConfig(Ranged):
             raise ConfigError("serve: log_text needs log_completions, the file that it goes to")
         if self.upstream and (self.repo or self.memory):
             raise ConfigError("serve: repo and memory work with our own engine, not an upstream's")
+        if self.upstream and self.runtime_adapters:
+            raise ConfigError("serve: runtime_adapters are for our own engine, not an upstream's")
         if self.upstream and (self.warm or self.min_logprob == "auto"):
             raise ConfigError(
                 "serve: warm and min_logprob auto work with our own engine, not an upstream's"

@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from codling.serve.adapters import AdapterRequest, Adapters
 from codling.serve.body import JsonRoute
 from codling.serve.chat import chat
 from codling.serve.completions import complete
@@ -54,6 +55,7 @@ def add_routes(app: FastAPI, server: Server) -> None:
     _add_responses(app, server)
     _add_tokenizing(app, server)
     _add_repository(app, server)
+    _add_adapters(app, server)
     _add_models(app, server)
     _add_operations(app, server)
     _add_page(app)
@@ -156,6 +158,19 @@ def note_outcome(id: str, told: OutcomeRequest, server: Server) -> Response:
     if not server.log.note_outcome(id, told.outcome, told.index, told.text):
         raise ApiError(404, f"no completion {id} was shown here recently", param="id")
     return JSONResponse({"id": id, "recorded": True})
+
+
+def _add_adapters(app: FastAPI, server: Server) -> None:
+    adapters = Adapters(server)
+
+    async def load(asked: AdapterRequest) -> Response:
+        return await adapters.load(asked)
+
+    async def unload(asked: AdapterRequest) -> Response:
+        return await adapters.unload(asked)
+
+    app.post("/v1/load_lora_adapter", summary="Answer with an adapter, as in vLLM")(load)
+    app.post("/v1/unload_lora_adapter", summary="Answer without it")(unload)
 
 
 def _add_models(app: FastAPI, server: Server) -> None:

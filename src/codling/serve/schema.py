@@ -118,6 +118,8 @@ class CompletionRequest(GenerationRequest):
     best_of: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     """So many choices are made, and the `n` likeliest of them answered."""
     logprobs: int | None = Field(default=None, ge=0, le=20)
+    return_token_ids: bool = False
+    """vLLM's: each choice also has the ids of its tokens; needs logprobs here."""
     path: Path = ""
     """Ours: the file that is edited, of the repository that the server follows."""
     stop_at_suffix: StrictBool | None = None
@@ -128,6 +130,8 @@ class CompletionRequest(GenerationRequest):
         super().refuse_unsupported()
         if self.n_made < self.n:
             raise RequestError("best_of must be at least n", param="best_of")
+        if self.return_token_ids and self.logprobs is None:
+            raise RequestError("return_token_ids needs logprobs", param="return_token_ids")
         if self.n_made > self.n and self.stream:
             raise RequestError(
                 "best_of needs whole answers to choose from; leave stream out", param="best_of"
