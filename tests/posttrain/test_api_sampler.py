@@ -31,8 +31,9 @@ from serve.tiny_server import Servers
 def url(base_dir: Path) -> Iterator[str]:
     """The base behind our own server, which takes adapters."""
     servers = Servers()
-    settings = ServeConfig(model=base_dir, runtime_adapters=True)
-    yield servers.start(LocalBackend(TextEngine.open(base_dir)), settings).url + "/v1"
+    settings = ServeConfig(model=base_dir, runtime_adapters=True, precision="float32")
+    engine = TextEngine.open(base_dir, precision="float32")
+    yield servers.start(LocalBackend(engine), settings).url + "/v1"
     servers.stop()
 
 
