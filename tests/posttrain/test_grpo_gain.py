@@ -50,12 +50,12 @@ def test_an_answer_counts_by_its_number_alone(program: ModuleType) -> None:
 
 
 def test_the_figures_of_a_run(program: ModuleType, tmp_path: Path) -> None:
-    held = [
+    held: list[dict[str, object]] = [
         {"step": step, "id": f"p{i}", "group": f"g{i % 2}", "n": 2, "n_passed": passed}
         for step, passes in ((0, (0, 0, 1, 1)), (5, (1, 1, 2, 2)))
         for i, passed in enumerate(passes)
     ]
-    written = {
+    written: dict[str, list[dict[str, object]]] = {
         "heldout.jsonl": held,
         "metrics.jsonl": [{"pass_rate": 0.1}, {"pass_rate": 0.3}],
         "rollouts.jsonl": [{}] * 3,
