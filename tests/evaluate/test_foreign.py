@@ -11,6 +11,8 @@ from codling.core.errors import ConfigError, SourceError
 from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign import is_same_id, read_foreign
+from codling.evaluate.foreign_samples import read_samples
+from codling.evaluate.tasks import find_task
 from evaluate.test_harness import PROBLEMS
 
 RIGHT, WRONG = "    return 2 * x", "    return x"
@@ -57,6 +59,14 @@ FILES = {
             "filter": "create_test",
         }
     ),
+}
+FILES |= {
+    "LiveCodeBench.json": json.dumps(
+        [{"question_id": "HumanEval/0", "output_list": ["said"], "code_list": ["a"]}]
+    ),
+    "CrossCodeEval.jsonl": lines({"task_id": "HumanEval/0", "pred": "a"}),
+    "NQ-open.jsonl": lines({"question": "HumanEval/0", "prediction": "a"}),
+    "C-Eval.json": json.dumps({"HumanEval": {"0": "a"}}),
 }
 SAID = {"choices": [{"message": {"role": "assistant", "content": "a"}}]}
 CHATS = {
@@ -333,3 +343,47 @@ def test_another_edition_of_the_data_is_chosen_by_its_file(config, tmp_path):
     assert run.counts["outcomes"] == {"passed": 1}
     with pytest.raises(ConfigError, match="takes no --data-file"):
         evaluate(replace(config, benchmark="mmlu", canonical=True, data_file=other))
+
+
+def test_options_that_lm_eval_ranked_are_letters(tmp_path):
+    """Its files hold log-probabilities as texts; MMLU's rows have numbers within their subject."""
+    ranked = [["-4.5", "False"], ["-1e-2", "True"], ["-inf", "False"]]
+    row = {"doc_id": 3, "resps": [[each] for each in ranked], "filtered_resps": ranked}
+    docs = [{"id": "Mercury_1", "question": "?"}, {"question": "?", "subject": "anatomy"}]
+    path = tmp_path / "samples_mmlu.jsonl"
+    path.write_text(lines(*({**row, "doc": doc} for doc in docs)))
+    assert texts(path) == {"Mercury_1": ["B"], "anatomy/3": ["B"]}
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [("  return f(x - 1)\n}", False), ("int  f(int x) {\n  return f(x - 1);\n}", True)],
+)
+def test_codegeex_programs_go_on_where_the_declaration_ends(config, tmp_path, said, whole):
+    (folder := tmp_path / "data" / "humaneval-x" / "cpp" / "data").mkdir(parents=True)
+    row = {"task_id": "CPP/0", "declaration": "int f(int x) {\n", "prompt": "int f(int x) {\n"}
+    (folder / "humaneval_cpp.jsonl").write_text(lines(row | {"test": ""}))
+    (tmp_path / "a.jsonl").write_text(lines({"task_id": "CPP/0", "generation": said}))
+    config = replace(
+        config, language="cpp", data_dir=tmp_path / "data", samples=tmp_path / "a.jsonl"
+    )
+    task = find_task("humaneval-x")
+    (sample,), _ = read_samples(task, task.load(config.data_dir, config), config)
+    assert sample.answer == (said if whole else "int f(int x) {\n" + said)
+
+
+def test_choices_and_short_answers_are_read_however_they_are_written(shared_data, tmp_path):
+    config = BenchmarkConfig(
+        benchmark="", data_dir=shared_data / "benchmarks", samples=tmp_path / "a.jsonl"
+    )
+    for name, rows, answers in (
+        ("mmlu", [{"id": "anatomy/0", "completion": " (A)\n\nQ"}], ["A"]),
+        ("nq-open", [{"question": "who got the first nobel prize in physics",
+                      "prediction": " Wilhelm Conrad Röntgen\nQuestion: x"}],
+         ["Wilhelm Conrad Röntgen"]),
+    ):  # fmt: skip
+        (tmp_path / "a.jsonl").write_text(lines(*rows))
+        task = find_task(name)
+        subset = replace(config, subset="anatomy" if name == "mmlu" else "")
+        samples, _ = read_samples(task, task.load(config.data_dir, subset), subset)
+        assert [sample.answer for sample in samples] == answers

@@ -247,12 +247,26 @@ def claim(*_, **__):
 """
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "thread = threading.Thread(target=int)\nthread.start()\nthread.join()",
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+    ],
+)
+def test_a_program_with_threads_passes_when_it_has_ended(run, source):
+    """The C library's `write` takes more of the stack in a process that has ever had a thread."""
+    assert run(f"import threading\n{source}\n", wall_seconds=10.0).passed
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "source",
     [
         "claim()",
         "import threading; threading.Thread(target=claim).start(); threading.Event().wait()",
+        "import threading; t = threading.Thread(target=int); t.start(); t.join(); claim()",
+        "os.write(3, b'e'); signal.pause()",  # of all calls the one that takes least of the stack
         "signal.signal(signal.SIGALRM, claim)\nsignal.alarm(1)\nwhile True: pass",
         "class Old:\n    __del__ = claim\nOld()",
         "import traceback; traceback.format_exception = claim\nassert False",

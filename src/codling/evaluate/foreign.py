@@ -58,6 +58,11 @@ class ForeignAnswers:
                 found[place] += answers
         return ForeignAnswers(by_position=found)
 
+    def identify(self, names: Mapping[str, str]) -> "ForeignAnswers":
+        """The same with ids that are questions replaced by the problems' own."""
+        by_id = {names.get(name, name): answers for name, answers in self.by_id.items()}
+        return ForeignAnswers(by_id=by_id, by_position=self.by_position)
+
     def of(self, name: str, position: int) -> list[ForeignAnswer]:
         """The answers to one problem, whose id may be spelled as in other harnesses."""
         if self.by_position:

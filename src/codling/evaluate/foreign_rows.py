@@ -2,17 +2,21 @@
 
 Input: a JSON value. Output: pairs of a problem's id and an answer. The shapes, by what they hold:
 
-    resps, doc             lm-eval's samples: what was said, and what its filter made of it
+    resps, doc             lm-eval's samples: what was said, and what its filter made of it; of
+                           ranked options the letter of the likeliest
     eval, samples          a log of inspect as JSON
     eval                   results of EvalPlus
     raw_generations        scores of CRUXEval
     results                results of MultiPL-E, with programs that end in the tests
     {id: answers}          CRUXEval's generations; OpenCompass's predictions by number
+    {subject: {id: text}}  C-Eval's submissions
+    question, prediction   NQ-open's predictions: the question is the id
     anything else          an id, and a text or texts under a name that harnesses use
 
 Not here: files, folders and the spelling of ids (foreign.py).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +25,13 @@ from codling.core.errors import SourceError
 
 Row = dict[str, Any]
 _IDS = ("task_id", "name", "id", "problem_id", "question_id")
-_WHOLE = ("solution", "solutions", "program", "generation")
-_PARTS = ("completion", "completions", "code")
+_WHOLE = ("solution", "solutions", "program", "generation", "code_list")
+_PARTS = ("completion", "completions", "code", "pred")
 _SAID = ("output", "outputs", "response", "responses", "gpt_completion", "text", "raw", "answer",
-         "prediction", "choices")  # fmt: skip
+         "prediction", "output_list", "choices")  # fmt: skip
 _AROUND = ("body", "response", "output", "choices", "message", "completion", "content", "text")
 """What leads to the text inside an answer that is an object, as OpenAI's and inspect's are."""
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FORMATS = (
     "human-eval, EvalPlus, MultiPL-E, DS-1000, bigcode, CRUXEval, lm-eval, inspect, OpenCompass"
 )
@@ -59,9 +64,8 @@ def answers_of(row: Any, where: str, raw: bool) -> Iterator[tuple[str, ForeignAn
         yield from _of_lm_eval(row, where, raw)
         return
     name = _id_of(row)
-    if name is None and _is_table(row):
-        for key, value in row.items():
-            yield from ((key, answer) for answer in _texts(value, False, where, raw))
+    if name is None and (answers := list(_of_table(row, where, raw))):
+        yield from answers
         return
     yield from ((str(name), answer) for answer in _of_problem(row, name, where, raw))
 
@@ -86,12 +90,58 @@ def _is_table(row: Row) -> bool:
     return bool(row) and texts and not row.keys() & named
 
 
+def _of_table(row: Row, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:
+    """The answers of rows whose ids are not under a name of their own; none of other rows."""
+    if row.keys() == {"question", "prediction"}:
+        yield str(row["question"]), answer(row["prediction"], False, where)
+    elif _is_by_subject(row):
+        for subject, answers in row.items():
+            for key, text in answers.items():
+                yield f"{subject}/{key}", answer(text, False, where)
+    elif _is_table(row):
+        for key, value in row.items():
+            yield from ((key, each) for each in _texts(value, False, where, raw))
+
+
+def _is_by_subject(row: Row) -> bool:
+    """Whether a row is {subject: {number: text}}."""
+    return bool(row) and all(
+        isinstance(value, dict)
+        and all(key.isdecimal() and isinstance(text, str) for key, text in value.items())
+        for value in row.values()
+    )
+
+
 def _of_lm_eval(row: Row, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:
     """lm-eval keeps what was said and what its filter made of it, mostly a whole program."""
-    name = _id_of(row["doc"]) or str(row.get("doc_id"))
+    name = _lm_eval_id(row)
     said = row["resps"] if raw else row.get("filtered_resps")
+    ranked = row.get("filtered_resps")
+    if isinstance(ranked, list) and ranked and all(map(_is_likelihood, ranked)):
+        sums = [float(each[0]) for each in ranked]
+        yield name, answer(_LETTERS[sums.index(max(sums))], False, where)
+        return
     for text in _flat(said if isinstance(said, list) else [said]):
         yield name, answer(text, not raw, where)
+
+
+def _lm_eval_id(row: Row) -> str:
+    """The doc's own id; without one its number, behind the subject if it names one (MMLU)."""
+    doc = row["doc"]
+    named = next((str(doc[key]) for key in _IDS if doc.get(key) is not None), None)
+    number = str(row.get("doc_id"))
+    return named or (f"{doc['subject']}/{number}" if doc.get("subject") else number)
+
+
+def _is_likelihood(value: object) -> bool:
+    """Whether it is a log-probability and whether the option is what greedy decoding says; files
+    hold both as texts."""
+    if not (isinstance(value, list) and len(value) == 2):
+        return False
+    return (
+        str(value[1]) in ("True", "False")
+        and re.fullmatch(r"-?[\d.e+-]+|-inf", str(value[0])) is not None
+    )
 
 
 def _flat(values: list[Any]) -> Iterator[Any]:

@@ -20,6 +20,8 @@ from codling.evaluate.harness import Sample
 from codling.evaluate.talk import join_turns
 from codling.evaluate.task import Problem, Task, Turn
 
+_DECLARED = re.compile(r"(\S+\s+\w+)\s*(?:=\s*)?\(")
+"""A function's name and the word before it."""
 _FENCE = re.compile(r"^\s{0,3}(?:```|~~~)", re.M)
 
 
@@ -32,6 +34,7 @@ def read_samples(
     if task.read_answers is not None:
         return _read_published(task, problems, config)
     found = read_foreign(config.samples, config.raw)
+    found = found.identify({str(p.data.get("question")): p.id for p in problems})
     answers = found.order_by([str(p.data.get("prompt", "")) for p in problems])
     samples = [
         _sample(task, problem, index, answer, config)
@@ -99,8 +102,15 @@ def _sample(
     elif answer.tests is not None:
         cut = _without_tests(problem, text, answer.tests)
     else:
-        cut = text if answer.whole else task.whole(problem, text)
+        is_whole = answer.whole and not _goes_on(problem, text)
+        cut = text if is_whole else task.whole(problem, text)
     return Sample(problem=problem, index=index, text=text, answer=cut)
+
+
+def _goes_on(problem: Problem, text: str) -> bool:
+    """Whether a "program" goes on where the problem's declaration ends, as CodeGeeX writes them."""
+    declared = _DECLARED.findall(str(problem.data.get("declaration") or ""))
+    return bool(declared) and " ".join(declared[-1].split()) not in " ".join(text.split())
 
 
 def _without_tests(problem: Problem, program: str, theirs: str) -> str:

@@ -27,6 +27,7 @@ _KEY = (
     "model_1", "model_2", "generator_1", "generator_2",
 )  # fmt: skip
 """What names a judgment, in all forms."""
+_AIDERS = ".aider.results.json"
 _ENDING = re.compile(r"\.(?:jsonl?|csv)(?:\.gz)?$")
 
 
@@ -34,6 +35,8 @@ def judgment_files(path: Path) -> list[Path]:
     """The files of judgments at a path; SourceError if there are none."""
     files = [p for p in files_below(path) if _ENDING.search(p.name)] if path.is_dir() else [path]
     files = sorted(file for file in files if file.is_file())
+    # Aider keeps its results in the folders of the exercises, which have settings of their own.
+    files = [file for file in files if file.name == _AIDERS] or files
     if not files:
         raise SourceError(f"no judgments at {path} (.jsonl, .json or .csv)")
     return files

@@ -201,19 +201,34 @@ def normal(text: str) -> str:
 
 def _join_thousands(text: str) -> str:
     """A text without the commas in its numbers. In brackets a comma parts members, unless others
-    there have a blank behind them.
+    of the same brackets have a blank behind them.
 
-    >>> _join_thousands("1,200"), _join_thousands("(3,331)"), _join_thousands("(1,000, 2)")
-    ('1200', '(3,331)', '(1000, 2)')
+    >>> _join_thousands("1,200"), _join_thousands("(3,331), (1,2)"), _join_thousands("(1,000, 2)")
+    ('1200', '(3,331), (1,2)', '(1000, 2)')
     """
     text = re.sub(r"(?<=\d)(?:\{,\}|\\!,\\!|\\,|,\\!)(?=\d{3}(?!\d))", "", text)
-    has_wide, depth, kept = re.search(r",\s", text) is not None, 0, []
+    around, wide = _brackets_of_commas(text)
+    joined = (
+        i for i, at in around.items() if (at is None or at in wide) and _THOUSANDS.match(text, i)
+    )
+    left_out = {*joined}
+    return "".join(sign for i, sign in enumerate(text) if i not in left_out)
+
+
+def _brackets_of_commas(text: str) -> tuple[dict[int, "int | None"], set["int | None"]]:
+    """For each comma the place of the bracket around it, and which brackets hold one with a blank
+    behind it."""
+    opened: list[int] = []
+    around: dict[int, int | None] = {}
     for i, sign in enumerate(text):
-        is_bracket = sign in "()[]" or (sign in "{}" and text[i - 1 : i] == "\\")
-        depth += is_bracket * (1 if sign in "([{" else -1)
-        joins = sign == "," and (depth <= 0 or has_wide) and _THOUSANDS.match(text, i)
-        kept.append("" if joins else sign)
-    return "".join(kept)
+        if sign in "()[]" or (sign in "{}" and text[i - 1 : i] == "\\"):
+            if sign in "([{":
+                opened.append(i)
+            elif opened:
+                opened.pop()
+        elif sign == ",":
+            around[i] = opened[-1] if opened else None
+    return around, {at for i, at in around.items() if text[i + 1 : i + 2].isspace()}
 
 
 def _write_repeating(found: re.Match[str]) -> str:

@@ -37,7 +37,7 @@ from codling.sandbox.warm_compiler import (
     typescript_path,
 )
 
-VERSION = 5
+VERSION = 6
 """Raised when the same program may get another verdict, so that stored ones are not used."""
 
 

@@ -4,12 +4,14 @@ Data: aider-edit (133 exercises of Exercism in Python) and aider-polyglot (225 i
 each a folder or a .tar.gz. `--subset diff` asks for search-and-replace blocks, whole files are the
 default; `--language cpp` keeps one language of polyglot. Where the tests fail, their output is
 shown once and a second answer asked for. What lacks its tools or libraries here is "not run"
-(evaluate/exercise_tests.py says why). Scores: passed at once, passed at last, well-formed edits.
+(evaluate/exercise_tests.py says why). Scores: passed at once, passed at last, well-formed edits; of
+Aider's own runs too (`--judgments FOLDER` with its .aider.results.json).
 """
 
 from functools import partial
 
 from codling.evaluate import edit_talk
+from codling.evaluate.judging.harness_reports import score_attempts
 from codling.evaluate.task import Sampling, Task
 
 
@@ -24,6 +26,7 @@ def _task(name: str, about: str) -> Task:
         follow_up=edit_talk.follow_up,
         judges_turns=True,
         join=edit_talk.join,
+        score=score_attempts,
         canonical=edit_talk.canonical,
         sampling=lambda _problem, _style: Sampling(max_tokens=4096),
     )

@@ -19,6 +19,7 @@ from codling.evaluate.choices import (
     check_choice,
     extract_letter,
     make_problem,
+    read_choice,
     sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
@@ -62,6 +63,7 @@ def _task(name: str, about: str, load: Callable[[Path, BenchmarkConfig], list[Pr
         load=load,
         prompt=prompt,
         extract=extract_letter,
+        whole=read_choice,
         check=check_choice,
         sampling=sample_choice,
         canonical=canonical_choice,

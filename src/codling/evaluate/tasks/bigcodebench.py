@@ -77,9 +77,11 @@ def calibrate(answer: str, code_prompt: str) -> str:
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
-    """The answer, the tests, and a runner of them."""
+    """The answer, the tests, and a runner of them; foreign answers are calibrated here."""
     if not answer.strip():
         return Verdict(detail="no answer")
+    if any(line not in answer for line in problem.data["code_prompt"].splitlines()):
+        answer = calibrate(answer, problem.data["code_prompt"])
     python = find_interpreter(config.python)
     missing = [name for name in _libraries(problem.data["libs"]) if not python.has(name)]
     if missing:

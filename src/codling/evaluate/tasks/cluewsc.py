@@ -16,6 +16,7 @@ from codling.evaluate.choices import (
     check_choice,
     extract_letter,
     make_problem,
+    read_choice,
     sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
@@ -64,6 +65,7 @@ TASK = Task(
     load=load,
     prompt=prompt,
     extract=extract_letter,
+    whole=read_choice,
     check=check_choice,
     sampling=sample_choice,
     canonical=canonical_choice,

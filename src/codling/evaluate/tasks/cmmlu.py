@@ -17,6 +17,7 @@ from codling.evaluate.choices import (
     extract_letter,
     make_problems,
     place_of,
+    read_choice,
     sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
@@ -67,6 +68,7 @@ TASK = Task(
     load=load,
     prompt=ask_choice,
     extract=extract_letter,
+    whole=read_choice,
     check=check_choice,
     sampling=sample_choice,
     canonical=canonical_choice,

@@ -20,6 +20,7 @@ from codling.evaluate.choices import (
     extract_letter,
     make_problems,
     place_of,
+    read_choice,
     sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
@@ -64,6 +65,7 @@ TASK = Task(
     load=load,
     prompt=ask_choice,
     extract=extract_letter,
+    whole=read_choice,
     check=check_choice,
     sampling=sample_choice,
     canonical=canonical_choice,

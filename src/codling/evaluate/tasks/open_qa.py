@@ -101,6 +101,7 @@ TRIVIAQA, NATURAL_QUESTIONS = (
         extract=extract,
         check=check,
         sampling=_sampling,
+        whole=lambda problem, said: extract(problem, said, "base"),
         canonical=lambda problem: next((a for a in problem.data["answers"] if normal(a)), None),
         one_file=name == "nq-open",
         takes=(),

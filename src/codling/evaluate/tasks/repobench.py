@@ -97,6 +97,7 @@ TASK = Task(
     extract=extract,
     check=check,
     score=score,
+    whole=lambda problem, completion: extract(problem, completion, "base"),
     canonical=lambda problem: str(problem.data["next_line"]).strip(),
     sampling=lambda _problem, _style: Sampling(max_tokens=128),
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.judging.harness_reports import score_resolved
 from codling.evaluate.repair_trees import has_tree, repair_program
 from codling.evaluate.task import Problem, Prompt, Sampling, Scores, Task, Verdict, ask, read_lines
 from codling.grading.diffs import extract_diff
@@ -60,11 +61,10 @@ def predict(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:
 
 
 def score(rows: Sequence[Mapping[str, Any]], config: BenchmarkConfig) -> Mapping[str, Scores]:
-    """From a report of the official harness: the share that is resolved; else nothing."""
-    told = [row for row in rows if "resolved" in row]
-    share = sum(bool(row["resolved"]) for row in told) / len(told) if told else 0.0
-    found = {"value": share, "low": share, "high": share, "n": len(told), "scale": 100}
-    return {config.model_name: {"resolved": found} if told else {}}
+    """From reports of the official harness: the share that is resolved; else nothing."""
+    return score_resolved(
+        rows, config.model_name, lambda: len(load_issues(config.data_dir, config))
+    )
 
 
 def read_answers(row: Mapping[str, Any]) -> tuple[str, Sequence[str]] | None:

@@ -1,0 +1,76 @@
+"""What other harnesses report of runs with tests: SWE-bench's and Defects4J's, and Aider's.
+
+Input: rows of --judgments, in one of these forms. Output: scores.
+
+    resolved_ids, total_instances     SWE-bench's report of a run
+    resolved (a list of ids), ...     results.json of its leaderboard
+    {instance: {resolved, ...}}       report.json of an instance
+    instance_id, resolved             a row of our own predictions file with its verdict
+    tests_outcomes, model             .aider.results.json of an exercise: whether each try passed
+
+Not here: predictions files (tasks/swe_bench.py) and runs of our own (edit_talk.py).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from codling.core.errors import SourceError
+from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.task import Scores
+from codling.grading.pass_at_k import share_score
+
+Row = Mapping[str, Any]
+
+
+def score_resolved(
+    rows: Sequence[Row], model: str, count_problems: Callable[[], int]
+) -> Mapping[str, Scores]:
+    """The share that is resolved; nothing where no row says what was.
+
+    Reports that list ids, or have a file per instance, are about all problems, as published: what
+    was not submitted is not resolved.
+    """
+    told = [row for row in rows if isinstance(row.get("resolved"), bool)]
+    if told:
+        return _share(model, sum(bool(row["resolved"]) for row in told), len(told))
+    resolved: set[str] = set()
+    totals: list[int] = []
+    n_reports = 0
+    for row in rows:
+        ids = row.get("resolved_ids", row.get("resolved"))
+        reports = {k: v for k, v in row.items() if isinstance(v, Mapping) and "resolved" in v}
+        if isinstance(ids, list):
+            resolved |= {str(each) for each in ids}
+            totals += [int(row["total_instances"])] if "total_instances" in row else []
+        resolved |= {name for name, report in reports.items() if report["resolved"]}
+        n_reports += isinstance(ids, list) or bool(reports)
+    if not n_reports:
+        return {}
+    return _share(model, len(resolved), max(totals) if totals else count_problems())
+
+
+def score_attempts(rows: Sequence[Row], config: BenchmarkConfig) -> Mapping[str, Scores]:
+    """By model: the share of exercises passed at the last try, at the first, and without edits of
+    a wrong form; SourceError for rows that are none of Aider's."""
+    by_model: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if not isinstance(row.get("tests_outcomes"), list):
+            raise SourceError("Aider's results have tests_outcomes; these have not")
+        by_model[str(row.get("model") or config.model_name)].append(row)
+    return {model: _attempts(each) for model, each in sorted(by_model.items())}
+
+
+def _attempts(rows: Sequence[Row]) -> Scores:
+    # Of no tests nothing passed; a first try that passed is the only one.
+    passed = [row["tests_outcomes"] for row in rows if any(row["tests_outcomes"][-1:])]
+    well_formed = sum(not row.get("num_malformed_responses") for row in rows)
+    return {
+        "passed": share_score(len(passed), len(rows)),
+        "passed at once": share_score(sum(len(tries) == 1 for tries in passed), len(rows)),
+        "well-formed": share_score(well_formed, len(rows)),
+    }
+
+
+def _share(model: str, n_resolved: int, n: int) -> Mapping[str, Scores]:
+    return {model: {"resolved": share_score(n_resolved, n)}}
