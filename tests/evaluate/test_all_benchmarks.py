@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from codling.core.errors import CodlingError
+from codling.evaluate import bigcodebench_needs
 from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.harness import Sample, execute
 from codling.evaluate.rows import Rows
 from codling.evaluate.task import Verdict
-from codling.evaluate.tasks import TASKS, bigcodebench, find_task
+from codling.evaluate.tasks import TASKS, find_task
 
 FOLDER = Path(__file__).parents[2] / "src" / "codling" / "evaluate" / "tasks"
 NOT_HERE = ("apps", "usaco", "repobench", "crosscodeeval", "defects4j")
@@ -34,12 +35,12 @@ def test_there_are_at_least_38_benchmarks_in_files_under_120_lines():
 
 def test_the_line_of_the_doctor_names_every_library_of_bigcodebench_hard(config):
     problems = find_task("bigcodebench-hard").load(config.data_dir, config)
-    line = bigcodebench.LIBRARIES_LINE.replace("_", "-").lower()
+    line = bigcodebench_needs.LIBRARIES_LINE.replace("_", "-").lower()
     packages = {  # where a package has not the name of what is imported
         "bs4": "beautifulsoup4", "crypto": "pycryptodome", "cv2": "opencv-python-headless",
         "docx": "python-docx", "pil": "pillow", "sklearn": "scikit-learn",
     }  # fmt: skip
-    used = {name for p in problems for name in bigcodebench._libraries(p.data["libs"])}
+    used = {name for p in problems for name in bigcodebench_needs._imports(p.data)}
     names = {n.replace("_", "-").lower() for n in used - sys.stdlib_module_names}
     listed = {word.partition("==")[0] for word in line.partition(" install ")[2].split()}
     assert {packages.get(n, n).replace("tensorflow", "tensorflow-cpu") for n in names} <= listed

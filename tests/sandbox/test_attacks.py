@@ -20,6 +20,16 @@ def test_the_outside_network_cannot_be_reached(run):
     assert "unreachable" in outcome.detail
 
 
+def test_a_program_can_serve_itself_under_the_name_localhost(run):
+    source = """
+import socket
+with socket.create_server(("localhost", 0)) as server:
+    socket.create_connection(("localhost", server.getsockname()[1])).close()
+assert socket.gethostbyname(socket.gethostname()).startswith("127.")
+"""
+    assert run(source).passed
+
+
 def test_the_hosts_loopback_cannot_be_reached(run):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

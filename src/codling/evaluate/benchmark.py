@@ -17,7 +17,7 @@ from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes
 from codling.core.inputs import source_input
 from codling.core.stage import Work, stage
-from codling.evaluate import harness
+from codling.evaluate import bigcodebench_needs, harness
 from codling.evaluate.backends import answering_identity, open_backend
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign import sample_files
@@ -30,7 +30,7 @@ from codling.evaluate.scoreboard import headline, summarise, write_report
 from codling.evaluate.suite import run_suite
 from codling.evaluate.talk import ask_on
 from codling.evaluate.task import Problem, Scores, Task
-from codling.evaluate.tasks import TASKS, bigcodebench, ds1000, find_task
+from codling.evaluate.tasks import TASKS, ds1000, find_task
 from codling.sandbox import describe
 from codling.sandbox.interpreter import find_interpreter
 from codling.sandbox.toolchains import doctor, toolchains
@@ -49,7 +49,7 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     if config.benchmark.startswith("suite"):
         return run_suite(config.benchmark.removeprefix("suite").strip(), config, evaluate)
     if config.benchmark == "doctor":
-        libraries = f"{ds1000.LIBRARIES_LINE}\n\n{bigcodebench.LIBRARIES_LINE}"
+        libraries = f"{ds1000.LIBRARIES_LINE}\n\n{bigcodebench_needs.LIBRARIES_LINE}"
         return f"{doctor()}\n\n{libraries}\n\nsandbox: {describe(unsafe=config.unsafe)}"
     return _report(config)
 

@@ -108,6 +108,7 @@ def command(  # noqa: PLR0913 - three of them are descriptors
     _compile_inside()
     argv += ["--ro-bind", str(_HERE_INSIDE), f"{INSIDE}/inside"]
     argv += ["--ro-bind", str(_HERE_INSIDE.with_name("runners")), f"{INSIDE}/runners"]
+    argv += ["--ro-bind", str(_HERE_INSIDE.with_name("hosts.txt")), "/etc/hosts"]
     for path, inside in zip(python.packages, inside_folders(python), strict=True):
         argv += ["--ro-bind-try", path, inside]
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]

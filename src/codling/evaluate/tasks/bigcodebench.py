@@ -2,17 +2,14 @@
 
 Data: bigcodebench/bigcodebench_hard.json ({id: row}). Base models complete `complete_prompt`, chats
 follow `instruct_prompt`; as published ("calibrated"), what the answer lacks of `code_prompt` is put
-before it. All tests of the row's unittest class must pass. A row whose libraries are not installed
-is not run: `codling evaluate doctor` prints the line that makes an environment, for `--python`.
-Its versions are those of the authors' requirements-eval.txt (of Python 3.10); where one of them has
-no wheel for 3.11, the nearest later version that has.
+before it. All tests of the row's unittest class must pass. A row whose libraries are not installed,
+or whose tests use the network, is not run (bigcodebench_needs.py).
 """
 
-import ast
 from pathlib import Path
-from typing import Any
 
 from codling.core.foreign_json import read_object
+from codling.evaluate.bigcodebench_needs import missing_here
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask
 from codling.grading.extract import extract_block
@@ -21,21 +18,6 @@ from codling.sandbox.interpreter import find_interpreter
 
 INSTRUCTION = "{prompt}"
 _STOPS = ("\nclass ", "\nif __name__", "\nprint(", "\n# Test", "\n```", "\nassert ")
-_IMPORTED = {"scikit-learn": "sklearn", "beautifulsoup4": "bs4", "python-docx": "docx"}
-_PINS = """
-beautifulsoup4==4.8.2 chardet==5.2.0 cryptography==38.0.0 flask==3.0.3 flask-login==0.6.3
-flask-mail==0.10.0 flask-wtf==1.2.1 gensim==4.3.2 geopandas==0.13.2 keras==2.12.0
-Levenshtein==0.25.0 librosa==0.10.1 lxml==4.9.3 matplotlib==3.7.0 nltk==3.8 numpy==1.23.5
-opencv-python-headless==4.9.0.80 openpyxl==3.1.2 pandas==2.0.3 Pillow==10.3.0 psutil==5.9.5
-pycryptodome==3.14.1 pyquery==1.4.3 pytesseract==0.3.10 python-docx==1.1.0 pytz==2023.3.post1 regex
-requests==2.31.0 rsa==4.9 scikit-learn==1.3.1 scipy==1.9.3 seaborn==0.13.2 shapely==2.0.4
-soundfile==0.12.1 statsmodels==0.14.0 tensorflow-cpu==2.12.0 werkzeug==3.0.1 wordcloud==1.9.3
-wtforms==3.1.2 xlwt==1.3.0
-"""
-LIBRARIES_LINE = (
-    "BigCodeBench-Hard's libraries (--python bigcodebench/bin/python):\n"
-    "python3.11 -m venv bigcodebench && bigcodebench/bin/pip install " + " ".join(_PINS.split())
-)
 _FRESH = """
 import sys as _sys
 for _name in [name for name in _sys.modules if name.partition(".")[0] == "unittest"]:
@@ -80,12 +62,11 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
     """The answer, the tests, and a runner of them; foreign answers are calibrated here."""
     if not answer.strip():
         return Verdict(detail="no answer")
-    if any(line not in answer for line in problem.data["code_prompt"].splitlines()):
-        answer = calibrate(answer, problem.data["code_prompt"])
-    python = find_interpreter(config.python)
-    missing = [name for name in _libraries(problem.data["libs"]) if not python.has(name)]
-    if missing:
-        return Verdict(skipped=True, detail=f"no {missing[0]}")
+    start = str(problem.data.get("code_prompt", ""))
+    if any(line not in answer for line in start.splitlines()):
+        answer = calibrate(answer, start)
+    if missing := missing_here(problem.id, problem.data, find_interpreter(config.python)):
+        return Verdict(skipped=True, detail=missing)
     return Program(
         language="python",
         source=f"{answer}\n{_FRESH}\n{problem.data['test']}\n{_RUN}",
@@ -95,11 +76,6 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
         strict=config.verdicts == "strict",
         proc=True,
     )
-
-
-def _libraries(libs: Any) -> list[str]:  # noqa: ANN401 - a list, or a list written out
-    names = ast.literal_eval(libs) if isinstance(libs, str) else libs
-    return [_IMPORTED.get(name, name) for name in names]
 
 
 TASK = Task(
