@@ -1,6 +1,7 @@
 """Reports of other harnesses' runs with tests: shares by hand, in each published form."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_predictions_alone_say_nothing_of_what_is_resolved():
 
 
 def test_aiders_rates_are_of_the_first_try_and_of_the_last():
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"model": "m", "tests_outcomes": [True], "num_malformed_responses": 0},
         {"model": "m", "tests_outcomes": [False, True], "num_malformed_responses": 2},
         {"model": "m", "tests_outcomes": [False, False]},

@@ -88,6 +88,7 @@ def config(shared_data, tmp_path) -> BenchmarkConfig:
         out_dir=tmp_path / "out",
         api="http://nowhere",
         api_model="ours",
+        judge_api="http://nowhere",
         judge_model="gpt-4",
         concurrency=1,
     )
@@ -432,3 +433,11 @@ def test_a_file_of_judgments_of_several_models_is_a_table(config, tmp_path):
     assert artifact.counts["headline"].startswith("2 models: b score 9.0000")
     text = (artifact.path / "report.md").read_text()
     assert "| a | 1 | 3.0000" in text
+
+
+@pytest.mark.parametrize("name", ["mt-bench", "arena-hard", "alpaca-eval", "alignbench"])
+def test_without_a_judge_nothing_is_asked(config, name):
+    """At once: not after hours of answers that nobody can judge."""
+    with pytest.raises(ConfigError, match="give --judge-api URL"):
+        evaluate(replace(config, benchmark=name, judge_api=None))
+    assert not config.out_dir.with_name("out.rows").exists()

@@ -27,6 +27,7 @@ from codling.core.foreign_json import parse_row
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.task import Prompt, Sampling
 
+NO_JUDGE = "this benchmark's answers are judged by a model: give --judge-api URL"
 _RETRIES = 6
 _PAUSE = 0.5
 """Seconds before the second attempt; doubled before each further one."""
@@ -85,7 +86,7 @@ def open_backend(config: BenchmarkConfig) -> AnswerBackend:
 def open_judge(config: BenchmarkConfig) -> AnswerBackend:
     """The judge that the config names."""
     if config.judge_api is None:
-        raise ConfigError("this benchmark's answers are judged by a model: give --judge-api URL")
+        raise ConfigError(NO_JUDGE)
     return ApiBackend(
         replace(
             config,

@@ -18,7 +18,7 @@ from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes
 from codling.core.inputs import source_input
 from codling.core.stage import Work, stage
 from codling.evaluate import bigcodebench_needs, harness
-from codling.evaluate.backends import answering_identity, open_backend
+from codling.evaluate.backends import NO_JUDGE, answering_identity, open_backend
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign import sample_files
 from codling.evaluate.foreign_samples import fence_notes, read_samples
@@ -149,6 +149,8 @@ def _check(task: Task, config: BenchmarkConfig) -> None:
             "evaluate needs --model PATH, --api URL, --samples FILE, --judgments FILE or "
             "--canonical"
         )
+    if task.is_judged and config.judgments is None and config.judge_api is None:
+        raise ConfigError(NO_JUDGE)  # now, not after hours of answers
     if config.judgments is not None and task.score is None:
         raise ConfigError(f"{task.name} is scored from answers, not from --judgments: --samples")
     _out_dir(config)

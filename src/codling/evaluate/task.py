@@ -197,6 +197,8 @@ class Task:
         None
     )
     """Scores by model from rows of judgments, where they are not the mean of marks or pass@k."""
+    is_judged: bool = False
+    """Whether every answer needs a judge model: without one nothing is asked."""
     mean_of_groups: bool = False
     """Whether the score is the mean over groups (subjects), not over problems."""
     read_answers: Callable[[Mapping[str, Any]], tuple[str, Sequence[str]] | None] | None = None

@@ -80,6 +80,7 @@ TASK = Task(
     extract=extract_said,
     check=check,
     score=score,
+    is_judged=True,
     read_answers=read_answers,
     sampling=lambda problem, _style: Sampling(
         max_tokens=2048, temperature=problem.data["temperature"]

@@ -95,6 +95,7 @@ TASK = Task(
     extract=extract_said,
     check=check,
     score=score,
+    is_judged=True,
     read_answers=read_answers,
     sampling=lambda _problem, _style: Sampling(max_tokens=4096),
     takes=(),

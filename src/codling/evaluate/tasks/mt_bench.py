@@ -100,6 +100,7 @@ TASK = Task(
     follow_up=follow_up,
     join=lambda answers: json.dumps(list(answers), ensure_ascii=False),
     score=score,
+    is_judged=True,
     read_answers=read_answers,
     sampling=lambda problem, _style: Sampling(
         max_tokens=1024, temperature=_TEMPERATURES.get(problem.group, 0.0)
