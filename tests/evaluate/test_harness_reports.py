@@ -59,3 +59,13 @@ def test_aiders_folder_is_read_without_the_exercises_own_settings(shared_data, t
     artifact = evaluate(config)
     assert not isinstance(artifact, str)
     assert artifact.counts["headline"].startswith("passed 50.0 (")
+
+
+def test_reports_that_say_nothing_of_it_are_one_line(shared_data, tmp_path):
+    (tmp_path / "report.json").write_text('{"foo": 1}')
+    config = BenchmarkConfig(
+        benchmark="swe-bench", data_dir=shared_data / "benchmarks", out_dir=tmp_path / "o",
+        judgments=tmp_path / "report.json",
+    )  # fmt: skip
+    with pytest.raises(SourceError, match=r"report.json says nothing that swe-bench is scored by"):
+        evaluate(config)

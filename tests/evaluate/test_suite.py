@@ -3,12 +3,13 @@ and our column stands beside the published ones."""
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codling.cli import main
-from codling.core.errors import ConfigError
+from codling.core.errors import ConfigError, SourceError
 from codling.evaluate import benchmark
 from codling.evaluate.backends import Answer
 from codling.evaluate.benchmark import evaluate
@@ -106,3 +107,15 @@ def test_an_unknown_suite_names_those_there_are(tmp_path, capsys):
         main(["evaluate", "suite", "nothing", "--out-dir", str(tmp_path / "o")])
     assert ended.value.code == 2
     assert "no suite 'nothing'" in capsys.readouterr().err
+
+
+def test_a_suite_without_any_model_or_data_is_one_line_and_no_page(tmp_path):
+    config = BenchmarkConfig(
+        benchmark="suite v2-base", model=tmp_path / "no.gguf", data_dir=tmp_path,
+        out_dir=tmp_path / "suite",
+    )  # fmt: skip
+    with pytest.raises(SourceError, match=r"no checkpoint at .*no.gguf"):
+        evaluate(config)
+    with pytest.raises(SourceError, match="no folder of data"):
+        evaluate(replace(config, model=None, api="http://x", data_dir=tmp_path / "no"))
+    assert not (tmp_path / "suite").exists()

@@ -72,6 +72,8 @@ def _report(config: BenchmarkConfig) -> Work:
     settings = _settings(task, problems, config, source)
     n_asked = 0 if config.judgments else len(problems)
     models = _own_scores(task, samples, config)
+    if config.judgments is not None and not models:
+        raise SourceError(f"{config.judgments} says nothing that {task.name} is scored by")
     summary = summarise(samples, settings, config.k, n_asked=n_asked, notes=notes, models=models)
     write_report(draft.path, summary, samples)
     draft.counts |= {"headline": headline(summary), "outcomes": summary["outcomes"]}

@@ -33,7 +33,8 @@ _AROUND = ("body", "response", "output", "choices", "message", "completion", "co
 """What leads to the text inside an answer that is an object, as OpenAI's and inspect's are."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FORMATS = (
-    "human-eval, EvalPlus, MultiPL-E, DS-1000, bigcode, CRUXEval, lm-eval, inspect, OpenCompass"
+    "human-eval, EvalPlus, MultiPL-E, DS-1000, bigcode, CRUXEval, lm-eval, inspect, OpenCompass, "
+    "LiveCodeBench, CrossCodeEval, CodeGeeX, NQ-open, C-Eval"
 )
 
 

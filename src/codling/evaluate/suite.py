@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.artifact import Artifact
-from codling.core.errors import CodlingError, ConfigError
+from codling.core.errors import CodlingError, ConfigError, SourceError
 from codling.core.files import write_json, write_text
 from codling.core.foreign_json import read_object
 from codling.core.inputs import source_input
@@ -34,12 +34,17 @@ def suites() -> dict[str, Any]:
 
 
 def run_suite(name: str, config: BenchmarkConfig, evaluate: Evaluate) -> Artifact:
-    """Run every row of a suite and write the page; ConfigError if there is no such suite."""
+    """Run every row of a suite and write the page; ConfigError if there is no such suite,
+    SourceError where there is no model or data at all."""
     known = suites()
     if name not in known:
         raise ConfigError(f"no suite {name!r}; choose one of {', '.join(known)}")
     if config.out_dir is None or not (config.model or config.api):
         raise ConfigError("a suite needs --out-dir FOLDER and --model PATH or --api URL")
+    if config.model is not None and not config.model.exists():
+        raise SourceError(f"no checkpoint at {config.model}")
+    if not config.data_dir.is_dir():
+        raise SourceError(f"no folder of data {config.data_dir}; give --data-dir")
 
     @stage("suite", version=2)
     def write(config: BenchmarkConfig) -> Work:
