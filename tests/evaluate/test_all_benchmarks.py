@@ -67,6 +67,9 @@ def test_own_answers_are_right_and_empty_ones_wrong_without_running(config, name
         problems = task.load(config.data_dir, config)
     except CodlingError as error:  # a benchmark whose data is not in this folder
         pytest.skip(str(error))
+    styles = [replace(config, style="base"), replace(config, style="instruct")]
+    asked = [task.prompt(problems[0], each) for each in styles]
+    assert all(prompt.text or prompt.messages or prompt.hole for prompt in asked)
     step = max(1, len(problems) // 300)
     for problem in problems[::step]:
         own = task.canonical(problem)

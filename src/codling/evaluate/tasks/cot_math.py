@@ -49,7 +49,7 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
 
 def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
     """The question, to be answered with reasons."""
-    question, shots = problem.data["question"], problem.data["shots"]
+    question, shots = problem.data["question"], problem.data.get("shots", "")
     if config.style == "base":
         cue = "" if shots else " Let's think step by step."
         return Prompt(text=f"{shots}Question: {question}\nAnswer:{cue}")
