@@ -25,6 +25,7 @@ from typing import Any
 
 from measuring import Seconds, cpu_name, now, report, since
 
+from codling.core.foreign_json import read_object
 from codling.evaluate import harness
 from codling.evaluate.backends import EngineBackend
 from codling.evaluate.config import BenchmarkConfig
@@ -87,7 +88,9 @@ class Sides:
         self._folder = folder
         self._config = BenchmarkConfig(benchmark="", model=model, precision="float32")
         self._backend = EngineBackend.open(model, self._config)
-        self._peer = HFLM(pretrained=str(model), dtype="float32", device="cpu")
+        # Else it keeps the last 2,048 tokens of a prompt.
+        longest = read_object(model / "config.json")["max_position_embeddings"]
+        self._peer = HFLM(pretrained=str(model), dtype="float32", device="cpu", max_length=longest)
         self._clock = Clock(self._peer)
 
     def __enter__(self) -> "Sides":
