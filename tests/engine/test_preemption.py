@@ -84,7 +84,9 @@ def alone(kind: str, sequences: list[Sequence]) -> list[list[int]]:
     return answers
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["compiled", "latent", pytest.param("plain", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_those_that_outgrow_the_cache_wait_and_go_on_as_if_alone(
     kind: str, temperature: float
