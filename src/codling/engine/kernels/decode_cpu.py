@@ -339,10 +339,49 @@ def attend_layer(
         v_scale_S = cache[2][layer, rows[r], :n_slots, kv + n_kv]
         _attend(qkv[r, span], k_SD, v_SD, k_scale_S, v_scale_S, scale, scores, att[r, span])
     meet(sync, n_threads)
-    rounded = round_tokens(att, work, shared, thread, n_threads, sync)
-    multiply_rows(
-        entries[3], split_rows(x.shape[1], LANES, thread, n_threads), att, rounded, tile, x, True
-    )
+    add_projection(thread, n_threads, sync, entries[3], att, x, work, shared)
+
+
+@njit(nogil=True, cache=True)
+def add_projection(
+    thread: int, n_threads: int, sync: Any, entry: Any, in_RM: Any, x_RE: Any, work: Any,
+    shared: Any,
+) -> None:  # fmt: skip
+    """x += in w^T: all threads share the rows of w, and meet."""
+    rounded = round_tokens(in_RM, work, shared, thread, n_threads, sync)
+    share = split_rows(x_RE.shape[1], LANES, thread, n_threads)
+    multiply_rows(entry, share, in_RM, rounded, work[4], x_RE, True)
+    meet(sync, n_threads)
+
+
+@njit(nogil=True, cache=True)
+def apply_mlp(
+    thread: int, n_threads: int, sync: Any, entries: Any, h: Any, x: Any, act: Any, up: Any,
+    work: Any, shared: Any,
+) -> None:  # fmt: skip
+    """x += the dense MLP of h."""
+    share = split_rows(act.shape[1], LANES, thread, n_threads)
+    rounded = round_tokens(h, work, shared, thread, n_threads, sync)
+    multiply_rows(entries[4], share, h, rounded, work[4], act, False)
+    multiply_rows(entries[5], share, h, rounded, work[4], up, False)
+    gate(share, act, up)
+    meet(sync, n_threads)
+    add_projection(thread, n_threads, sync, entries[6], act, x, work, shared)
+
+
+@njit(nogil=True, cache=True)
+def write_logits(
+    thread: int, n_threads: int, sync: Any, head: Any, wanted: Any, x_RE: Any, norm_E: Any,
+    eps: float, h_RE: Any, work: Any, shared: Any, logits_WV: Any,
+) -> None:  # fmt: skip
+    """The scores of the tokens that are `wanted`; `h_RE` is the thread's own room."""
+    n_wanted = wanted.shape[0]
+    h_WE = h_RE[:n_wanted]
+    for i in range(n_wanted):
+        normalise_row(x_RE[wanted[i]], norm_E, eps, h_WE[i])
+    rounded = round_tokens(h_WE, work, shared, thread, n_threads, sync)
+    share = split_rows(head[1], LANES, thread, n_threads)
+    multiply_rows(head, share, h_WE, rounded, work[4], logits_WV[:n_wanted], False)
     meet(sync, n_threads)
 
 
@@ -358,35 +397,20 @@ def decode(
     _, (norm_N2E, norm_E) = weights
     x_RE, qkv_RX, att_RX, act_RF, up_RF = scratch
     work = works[thread]
-    h_flat, tile = work[2], work[4]
     n_heads, n_kv, width, eps, scale, head_unit = shape
     n_rows, n_layers = rows.shape[0], entries_N7.shape[0] - 1
     x, att, act, up = x_RE[:n_rows], att_RX[:n_rows], act_RF[:n_rows], up_RF[:n_rows]
-    h = h_flat[: n_rows * x.shape[1]].reshape(n_rows, x.shape[1])
-    e_share = split_rows(x.shape[1], LANES, thread, n_threads)
-    f_share = split_rows(act.shape[1], LANES, thread, n_threads)
+    h = work[2][: n_rows * x.shape[1]].reshape(n_rows, x.shape[1])
     heads = (n_heads, n_kv, width, eps)
     for layer in range(n_layers):
+        entries = entries_N7[layer]
         attend_layer(
-            thread, n_threads, sync, layer, heads, scale, head_unit, step, entries_N7[layer],
+            thread, n_threads, sync, layer, heads, scale, head_unit, step, entries,
             weights, rope, cache, (x, h, qkv_RX[:n_rows], att), work, shared,
         )  # fmt: skip
         normalise(x, norm_N2E[layer, 1], eps, h)
-        rounded = round_tokens(h, work, shared, thread, n_threads, sync)
-        entries = entries_N7[layer]
-        multiply_rows(entries[4], f_share, h, rounded, tile, act, False)
-        multiply_rows(entries[5], f_share, h, rounded, tile, up, False)
-        gate(f_share, act, up)
-        meet(sync, n_threads)
-        rounded = round_tokens(act, work, shared, thread, n_threads, sync)
-        multiply_rows(entries[6], e_share, act, rounded, tile, x, True)
-        meet(sync, n_threads)
-    n_wanted = wanted.shape[0]
-    h_WE = h[:n_wanted]
-    for i in range(n_wanted):
-        normalise_row(x[wanted[i]], norm_E, eps, h_WE[i])
-    rounded = round_tokens(h_WE, work, shared, thread, n_threads, sync)
-    head_entry = entries_N7[n_layers, 0]
-    v_share = split_rows(head_entry[1], LANES, thread, n_threads)
-    multiply_rows(head_entry, v_share, h_WE, rounded, tile, logits_WV[:n_wanted], False)
-    meet(sync, n_threads)
+        apply_mlp(thread, n_threads, sync, entries, h, x, act, up, work, shared)
+    write_logits(
+        thread, n_threads, sync, entries_N7[n_layers, 0], wanted, x, norm_E, eps, h, work, shared,
+        logits_WV,
+    )  # fmt: skip

@@ -26,6 +26,8 @@ from codling.engine.kernels.decode_cpu import (
     FEW,
     FLOAT32,
     add_products,
+    add_projection,
+    apply_mlp,
     approximate_exp,
     attend_layer,
     gate,
@@ -39,6 +41,7 @@ from codling.engine.kernels.decode_cpu import (
     split_rows,
     store_row,
     widen,
+    write_logits,
 )
 from codling.model.packed.matrix import LANES
 
@@ -169,10 +172,7 @@ def _attend_latent_layer(
         out_V = att[r, head * n_value : (head + 1) * n_value]
         _attend_item(entries[7], head, q_D, sizes, latents_SD, scale_SP, scale, work, out_V)
     meet(sync, n_threads)
-    rounded = round_tokens(att, work, shared, thread, n_threads, sync)
-    share = split_rows(x.shape[1], LANES, thread, n_threads)
-    multiply_rows(entries[3], share, att, rounded, tile, x, True)
-    meet(sync, n_threads)
+    add_projection(thread, n_threads, sync, entries[3], att, x, work, shared)
 
 
 @njit(nogil=True, cache=True)
@@ -321,28 +321,9 @@ def _mix_experts(
     if act_RF.shape[1]:
         if n_items > FEW:
             meet(sync, n_threads)  # the bytes of the items are written over
-        rounded = round_tokens(act_RF, work, shared, thread, n_threads, sync)
-        multiply_rows(entries[6], e_share, act_RF, rounded, tile, x, True)
-    meet(sync, n_threads)
-
-
-@njit(nogil=True, cache=True)
-def _apply_mlp(
-    thread: int, n_threads: int, sync: Any, entries: Any, h: Any, x: Any, act: Any, up: Any,
-    work: Any, shared: Any,
-) -> None:  # fmt: skip
-    """x += the dense MLP of h."""
-    tile = work[4]
-    share = split_rows(act.shape[1], LANES, thread, n_threads)
-    rounded = round_tokens(h, work, shared, thread, n_threads, sync)
-    multiply_rows(entries[4], share, h, rounded, tile, act, False)
-    multiply_rows(entries[5], share, h, rounded, tile, up, False)
-    gate(share, act, up)
-    meet(sync, n_threads)
-    rounded = round_tokens(act, work, shared, thread, n_threads, sync)
-    e_share = split_rows(x.shape[1], LANES, thread, n_threads)
-    multiply_rows(entries[6], e_share, act, rounded, tile, x, True)
-    meet(sync, n_threads)
+        add_projection(thread, n_threads, sync, entries[6], act_RF, x, work, shared)
+    else:
+        meet(sync, n_threads)
 
 
 @njit(nogil=True, cache=True)
@@ -384,13 +365,8 @@ def decode_experts(
                 work, shared,
             )  # fmt: skip
         else:
-            _apply_mlp(thread, n_threads, sync, entries, h, x, act, up, work, shared)
-    n_wanted = wanted.shape[0]
-    h_WE = h[:n_wanted]
-    for i in range(n_wanted):
-        normalise_row(x[wanted[i]], norm_E, eps, h_WE[i])
-    rounded = round_tokens(h_WE, work, shared, thread, n_threads, sync)
-    head = entries_N8[n_layers, 0]
-    share = split_rows(head[1], LANES, thread, n_threads)
-    multiply_rows(head, share, h_WE, rounded, work[4], logits_WV[:n_wanted], False)
-    meet(sync, n_threads)
+            apply_mlp(thread, n_threads, sync, entries, h, x, act, up, work, shared)
+    write_logits(
+        thread, n_threads, sync, entries_N8[n_layers, 0], wanted, x, norm_E, eps, h, work, shared,
+        logits_WV,
+    )  # fmt: skip
