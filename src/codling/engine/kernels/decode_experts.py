@@ -8,7 +8,7 @@ has the same order in any company.
 Shapes: as in decode_cpu.py, and C latent width, J width of compressed queries, A width of a query's
 part without positions, U of its rotated part, V of a head's values, X experts, K experts per token,
 I items (a token and one of its experts), sorted by expert. Not here: prompts (model/), threads.
-Digest of what is compiled in from other files: 1b5a4faf829cec0c.
+Digest of what is compiled in from other files: 85c23f04ea20d576.
 """
 
 # ruff: noqa: ANN401, PLR0913 -- arrays of any number type; a kernel takes its parts one by one
