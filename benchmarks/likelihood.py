@@ -18,7 +18,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from codling.evaluate.tasks import find_task
 SHOTS = {"arc-easy": 0, "arc-challenge": 0, "mmlu": 5, "triviaqa": 5}
 """lm-eval draws ARC's examples. TriviaQA's are ours on both sides, since its train set is not here:
 the first of NQ-open's smaller file."""
+Take = Callable[[Sequence[Any]], list[Any]]
+"""Which rows of all are compared."""
 _NQ = "NQ-open.efficientqa.dev.1.1.jsonl"
 
 
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=200, help="of each benchmark")
+    parser.add_argument("--part", default="1/1", help="2/4: the second of four parts of these rows")
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=8, help="of lm-eval")
     parser.add_argument("--tasks", default=",".join(SHOTS))
@@ -51,7 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Sides(arguments.model, Path(folder)) as sides:
         for name in arguments.tasks.split(","):
             data = Path(folder) / name
-            write_rows(arguments.data_dir, data, name, arguments.rows)
+            write_rows(arguments.data_dir, data, name, arguments.rows, arguments.part)
             for turn in range(arguments.turns):
                 ours = sides.ours(name, data, turn)
                 theirs = sides.theirs(name, data, arguments.batch_size)
@@ -183,29 +186,43 @@ def compare(ours: Side, theirs: Side) -> dict[str, Any]:
     """How far the sides agree, and their speeds."""
     pairs = list(zip(ours.rows, theirs.rows, strict=True))
     assert all(a.name == b.name for a, b in pairs)
-    gaps = [abs(x - y) for a, b in pairs if b.sums for x, y in zip(a.sums, b.sums, strict=True)]
+    gaps = {
+        a.name: max(abs(x - y) for x, y in zip(a.sums, b.sums, strict=True))
+        for a, b in pairs
+        if b.sums
+    }
     speeds = [theirs.n_tokens / side.seconds[0] for side in (ours, theirs)]
     return {
         "rows": len(pairs),
         "right": [sum(a.passed for a, _ in pairs), sum(b.passed for _, b in pairs)],
         "verdicts_differ": [a.name for a, b in pairs if a.passed != b.passed],
         "texts_differ": [a.name for a, b in pairs if not b.sums and a.said != b.said],
-        "largest_gap": round(max(gaps, default=0.0), 6),
+        "largest_gap": round(max(gaps.values(), default=0.0), 6),
+        "gaps_above_a_thousandth": {
+            name: round(gap, 4) for name, gap in gaps.items() if gap > 1e-3
+        },
         "tokens_per_second": [round(speed) for speed in speeds],
         "ratio": round(speeds[0] / speeds[1], 2),
         "ratio_of_processor_time": round(theirs.seconds[1] / ours.seconds[1], 2),
     }
 
 
-def write_rows(data: Path, folder: Path, name: str, n: int) -> None:
-    """`n` rows, spread over all, in the published form (for ours) and in lm-eval's."""
+def write_rows(data: Path, folder: Path, name: str, n: int, part: str = "1/1") -> None:
+    """`n` rows, spread over all, in the published form (for ours) and in lm-eval's; of these
+    rows every `parts`-th where `part` is "which/parts"."""
+    which, parts = map(int, part.split("/"))
+
+    def take(rows: Sequence[Any]) -> list[Any]:
+        spread = [rows[i * len(rows) // n] for i in range(min(n, len(rows)))]
+        return spread[which - 1 :: parts]
+
     writer = {"mmlu": _write_mmlu, "triviaqa": _write_trivia}.get(name, _write_arc)
-    writer(data, folder, name, n)
+    writer(data, folder, name, take)
 
 
-def _write_arc(data: Path, folder: Path, name: str, n: int) -> None:
+def _write_arc(data: Path, folder: Path, name: str, take: Take) -> None:
     part = f"ARC-{name.removeprefix('arc-').title()}"
-    rows = _spread(list(read_lines(data / "arc" / part / f"{part}-Test.jsonl")), n)
+    rows = take(list(read_lines(data / "arc" / part / f"{part}-Test.jsonl")))
     _write_lines(folder / "arc" / part / f"{part}-Test.jsonl", rows)
     _write_lines(folder / f"{name.replace('-', '_')}.jsonl", map(_hub_arc, rows))
 
@@ -220,14 +237,14 @@ def _hub_arc(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_mmlu(data: Path, folder: Path, name: str, n: int) -> None:  # noqa: ARG001
+def _write_mmlu(data: Path, folder: Path, name: str, take: Take) -> None:  # noqa: ARG001
     whole = [
         (path, row)
         for path in sorted((data / "mmlu" / "test").glob("*.csv"))
         for row in _read_csv(path)
     ]
     by_path: dict[Path, list[list[str]]] = {}
-    for path, row in _spread(whole, n):
+    for path, row in take(whole):
         by_path.setdefault(path, []).append(row)
     for path, rows in by_path.items():
         subject = path.stem.removesuffix("_test")
@@ -243,8 +260,8 @@ def _hub_mmlu(name: str, row: list[str]) -> dict[str, Any]:
     return {"id": name, "question": row[0], "choices": row[1:5], "answer": answer}
 
 
-def _write_trivia(data: Path, folder: Path, name: str, n: int) -> None:
-    rows = _spread(list(read_lines(next(iter((data / "triviaqa").glob("*.jsonl*"))))), n)
+def _write_trivia(data: Path, folder: Path, name: str, take: Take) -> None:
+    rows = take(list(read_lines(next(iter((data / "triviaqa").glob("*.jsonl*"))))))
     solved = list(itertools.islice(read_lines(data / "nq-open" / _NQ), SHOTS[name]))
     _write_lines(folder / "triviaqa" / "rows.jsonl", rows)
     _write_lines(folder / "nq-open" / _NQ, solved)
@@ -300,10 +317,6 @@ def _write_task(folder: Path, name: str, theirs: Path, **files: str) -> str:
     }
     (folder / f"local_{name}.yaml").write_text(json.dumps(own))
     return f"local_{name}"
-
-
-def _spread(rows: Sequence[Any], n: int) -> list[Any]:
-    return [rows[i * len(rows) // n] for i in range(min(n, len(rows)))]
 
 
 def _read_csv(path: Path) -> list[list[str]]:

@@ -2,6 +2,7 @@
 and our column stands beside the published ones."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from codling.cli import main
+from codling.core.artifact import Artifact
 from codling.core.errors import ConfigError, SourceError
+from codling.core.files import write_json
 from codling.evaluate import benchmark
 from codling.evaluate.backends import Answer
 from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.suite import suites, to_markdown
+from codling.evaluate.suite import _row, suites, to_markdown
 from codling.evaluate.task import Prompt, Sampling
 from codling.evaluate.tasks import TASKS
 
@@ -43,13 +46,57 @@ def test_every_row_has_a_benchmark_and_a_value_for_each_column():
                 assert len(row["values"]) == len(table["columns"]), row["label"]
 
 
-def test_the_published_values_are_those_of_the_readmes(shared_data):
-    for name, file in (("v2-base", "deepseek-v2"), ("v2-chat", "deepseek-v2"),
-                       ("coder-v2", "deepseek-coder-v2")):  # fmt: skip
-        text = (shared_data / "readmes" / f"{file}.md").read_text().replace("*", "")
-        for table in suites()[name]["tables"]:
-            for row in table["rows"]:
-                assert all(value in text for value in row["values"])
+ALIGN = {
+    "总分": "AlignBench total",
+    "中文推理": "AlignBench reasoning",
+    "中文语言": "AlignBench language",
+}
+BESIDE = ("Domain", "Architecture", "开源/闭源", "#TP", "#AP")
+"""Rows and columns of the READMEs' tables that are no scores."""
+
+
+def readme_rows(text: str) -> set[tuple[str, tuple[str, ...]]]:
+    """Each benchmark of a README's tables of scores with its values, model by model."""
+    found = set()
+    for block in re.findall(r"(?:^\|.*\n)+", text.replace("*", ""), re.M):
+        table = [
+            [cell.strip() for cell in line.strip()[1:-1].split("|")] for line in block.splitlines()
+        ]
+        if "Download" in table[0] or len(table) < 4 or "#Total Params" in table[0]:
+            continue
+        rows = [
+            row
+            for row in [table[0], *table[2:]]
+            if row[-1] and not row[0].startswith("Architecture")
+        ]
+        columns = [i for i, name in enumerate(rows[0]) if name not in BESIDE]
+        rows = [[row[i] for i in columns] for row in rows]
+        if rows[0][0] in ("", "Model", "模型"):  # models are rows there
+            rows = [list(column) for column in zip(*rows, strict=True)]
+        found |= {(ALIGN.get(label, label), tuple(values)) for label, *values in rows[1:]}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("readme", "names", "n_rows"),
+    [("deepseek-v2", ("v2-base", "v2-chat"), 36), ("deepseek-coder-v2", ("coder-v2",), 28)],
+)
+def test_every_row_of_the_readmes_tables_is_there_with_all_its_values(
+    shared_data, readme, names, n_rows
+):
+    published = readme_rows((shared_data / "readmes" / f"{readme}.md").read_text())
+    tables = [t for name in names for t in suites()[name]["tables"] if "picture" not in t["title"]]
+    ours = {(row["label"], tuple(row["values"])) for t in tables for row in t["rows"]}
+    assert len(published) == n_rows
+    assert published == ours
+
+
+def test_what_a_readme_names_without_a_table_is_there_too():
+    named = {name: {row["benchmark"] for t in suite["tables"] for row in t["rows"]}
+             for name, suite in suites().items()}  # fmt: skip
+    assert {"humaneval", "multipl-e", "mbpp", "ds1000", "apps", "leetcode"} <= named["coder"]
+    assert {"needle"} <= named["v2-base"] & named["coder-v2"]
+    assert {"alpaca-eval", "mt-bench", "livecodebench"} <= named["v2-chat"]
 
 
 def mmlu_only(tmp_path: Path, shared_data: Path) -> Path:
@@ -71,12 +118,13 @@ def test_a_suite_is_one_page_with_our_column_and_what_was_not_run(
     )  # fmt: skip
     artifact = evaluate(config)
     assert not isinstance(artifact, str)
-    assert artifact.counts == {"rows": 16, "run": 2, "not_run": 14}
+    assert artifact.counts == {"rows": 17, "run": 3, "not_run": 14}
     page = json.loads((artifact.path / "suite.json").read_text())
     first = page["tables"][0]["rows"][0]
     assert first["label"] == "MMLU"
     assert first["shots"] == "5"
-    assert first["settings"] == "mmlu, base"
+    assert first["settings"] == "mmlu, base, greedy, max_tokens 16, limit 50"
+    assert page["scope"] == "Only the first 50 problems of each benchmark were asked (--limit)."
     assert first["values"] == ["78.9", "77.6", "71.3", "78.5"]
     assert first["score"].endswith(", n 50)")
     assert "The following are multiple choice questions" in first["first_prompt"]
@@ -95,8 +143,31 @@ def test_a_prompt_with_code_blocks_stands_in_a_longer_fence() -> None:
         "label": "a", "shots": "0", "settings": "", "score": "1", "not_run": "", "style": "base",
         "values": [], "first_prompt": "say\n```python\npass\n```",
     }  # fmt: skip
-    page = {"suite": "s", "source": "", "tables": [{"title": "", "columns": [], "rows": [row]}]}
+    table = {"title": "", "columns": [], "rows": [row]}
+    page = {"suite": "s", "source": "", "scope": "", "tables": [table]}
     assert "\n````\nsay\n```python\npass\n```\n````\n" in to_markdown(page, "m")
+
+
+def test_a_row_tells_what_was_set_and_which_part_was_not_run(tmp_path):
+    turn = {"role": "user", "content": "x" * 4000}
+
+    def judge_half(_: BenchmarkConfig) -> Artifact:
+        write_json(tmp_path / "report.json", {
+            "settings": {"max_tokens": 512, "first_prompt": [turn]},
+            "n_problems": 1, "not_run": {"Pytorch: no torch": 68},
+            "scores": {"pass@1": {"value": 0.5, "low": 0.1, "high": 0.9, "n": 932}},
+        })  # fmt: skip
+        return Artifact(path=tmp_path, manifest={})
+
+    config = BenchmarkConfig(benchmark="", api="x", shots=2, imports="none", out_dir=tmp_path / "o")
+    row = {"label": "DS-1000", "benchmark": "ds1000", "shots": "0", "values": ["16.2"]}
+    found = _row(row, "base", config, judge_half)
+    assert found["score"] == "50.0 (10.0 to 90.0, n 932)"
+    assert found["not_run"] == "68 x Pytorch: no torch"
+    assert found["shots"] == "at most 2 (0)"
+    assert found["settings"] == "ds1000, base, greedy, max_tokens 512, imports none"
+    assert found["first_prompt"].startswith("[user]\nxxx")
+    assert found["first_prompt"].endswith("x\n[... 1,007 more characters]")
 
 
 def test_an_unknown_suite_names_those_there_are(tmp_path, capsys):

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from codling.core.artifact import Artifact
+from codling.core.artifact import Artifact, config_dict
 from codling.core.errors import CodlingError, ConfigError, SourceError
 from codling.core.files import write_json, write_text
 from codling.core.foreign_json import read_object
@@ -26,6 +26,10 @@ from codling.report.page import render_page
 
 Evaluate = Callable[[BenchmarkConfig], Artifact | str]
 _SETTINGS = ("subset", "language", "temperature", "n_samples")
+PROMPT_CHARS = 3000
+"""Of a first prompt that stand on the page."""
+_ELSEWHERE = ("benchmark", "style", "api_model", "shots")
+"""Settings that stand in other cells of a row."""
 
 
 def suites() -> dict[str, Any]:
@@ -46,12 +50,14 @@ def run_suite(name: str, config: BenchmarkConfig, evaluate: Evaluate) -> Artifac
     if not config.data_dir.is_dir():
         raise SourceError(f"no folder of data {config.data_dir}; give --data-dir")
 
-    @stage("suite", version=2)
+    @stage("suite", version=3)
     def write(config: BenchmarkConfig) -> Work:
         place = config.model or config.api or ""
         draft = yield [source_input(place, f"{config.api_model} {config.adapter or ''}")]
         found = [_table(table, config, evaluate) for table in known[name]["tables"]]
-        page = {"suite": name, "source": known[name]["source"], "tables": found}
+        page = {
+            "suite": name, "source": known[name]["source"], "scope": _scope(config), "tables": found
+        }  # fmt: skip
         write_json(draft.path / "suite.json", page)
         write_text(draft.path / "suite.md", to_markdown(page, config.model_name))
         write_text(
@@ -67,13 +73,14 @@ def run_suite(name: str, config: BenchmarkConfig, evaluate: Evaluate) -> Artifac
 
 def to_markdown(page: Mapping[str, Any], model: str) -> str:
     """The page as Markdown: a table of scores, then settings and first prompts."""
-    lines = [f"# Suite {page['suite']}", "", page["source"], ""]
+    lines = [f"# Suite {page['suite']}", "", page["source"], "", page["scope"], ""]
     for table in page["tables"]:
         lines += [f"## {table['title']}", ""]
         lines.append("| | shots | settings | " + " | ".join((model, *table["columns"])) + " |")
         lines.append("|---|---|---|" + "---|" * (1 + len(table["columns"])))
         for row in table["rows"]:
-            ours = row["score"] or f"not run: {row['not_run']}"
+            not_run = f"not run: {row['not_run']}" if row["not_run"] else ""
+            ours = "; ".join(filter(None, (row["score"], not_run)))
             cells = [row["label"], row["shots"], row["settings"], ours, *row["values"]]
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
@@ -94,30 +101,35 @@ def _table(table: Mapping[str, Any], config: BenchmarkConfig, evaluate: Evaluate
 def _row(
     row: Mapping[str, Any], style: str, config: BenchmarkConfig, evaluate: Evaluate
 ) -> dict[str, Any]:
-    """A row with our score, or with the reason why it was not run."""
+    """A row with our score, and with the reasons why it, or a part of it, was not run."""
     settings = {key: row[key] for key in _SETTINGS if key in row}
-    told = ", ".join(f"{key} {value}" for key, value in settings.items())
+    own = _config_of(row, settings, style, config)
+    shots = row["shots"] if config.shots is None else f"at most {config.shots} ({row['shots']})"
     found = {
         "label": row["label"],
         "benchmark": row["benchmark"],
         "style": style,
-        "shots": row["shots"],
-        "settings": ", ".join(filter(None, (row["benchmark"], style, told))),
+        "shots": shots,
+        "settings": _show_settings(own, 0),
         "values": row["values"],
         "score": "",
         "not_run": "",
         "first_prompt": "",
     }
     try:
-        artifact = evaluate(_config_of(row, settings, style, config))
+        artifact = evaluate(own)
     except CodlingError as error:
         return found | {"not_run": " ".join(str(error).split()).replace("|", "/")}
     assert isinstance(artifact, Artifact)
     report = read_object(artifact.path / "report.json")
-    reasons = "; ".join(report["not_run"]) or "nothing could be judged"
     score = _show_score(report, row)
-    prompt = str(report["settings"]["first_prompt"])[:2000]
-    return found | {"score": score, "not_run": "" if score else reasons, "first_prompt": prompt}
+    reasons = "; ".join(f"{n} x {reason}" for reason, n in report["not_run"].items())
+    return found | {
+        "settings": _show_settings(own, report["settings"]["max_tokens"]),
+        "score": score,
+        "not_run": reasons if score else reasons or "nothing could be judged",
+        "first_prompt": _show_prompt(report["settings"]["first_prompt"]),
+    }
 
 
 def _config_of(
@@ -133,6 +145,40 @@ def _config_of(
         out_dir=rows / Path(name.replace("..", "_").replace("/", "_")),
         **settings,
     )
+
+
+def _scope(config: BenchmarkConfig) -> str:
+    """How much of each benchmark was asked."""
+    if not config.limit:
+        return "All problems of each benchmark were asked."
+    return f"Only the first {config.limit} problems of each benchmark were asked (--limit)."
+
+
+def _show_settings(config: BenchmarkConfig, max_tokens: int) -> str:
+    """The benchmark, how it was asked, and every setting that is not the usual one."""
+    usual = config_dict(BenchmarkConfig(benchmark=""), identity=True)
+    used = config_dict(config, identity=True) | {"max_tokens": max_tokens or config.max_tokens}
+    told = [
+        f"{key} {value}"
+        for key, value in used.items()
+        if value != usual[key] and key not in _ELSEWHERE
+    ]
+    heat = [] if config.temperature else ["greedy"]
+    return ", ".join([config.benchmark, config.style, *heat, *told]).replace("|", "/")
+
+
+def _show_prompt(prompt: str | list[Any]) -> str:
+    """A text as it is, a chat turn by turn, a hole by its two sides; long ones are cut."""
+    if not isinstance(prompt, str):
+        turns = prompt if isinstance(prompt[0], dict) else _sides(prompt)
+        prompt = "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in turns)
+    rest = len(prompt) - PROMPT_CHARS
+    return prompt if rest <= 0 else f"{prompt[:PROMPT_CHARS]}\n[... {rest:,} more characters]"
+
+
+def _sides(hole: list[str]) -> list[dict[str, str]]:
+    names = ("before the hole", "after the hole")
+    return [{"role": name, "content": text} for name, text in zip(names, hole, strict=True)]
 
 
 def _show_score(report: Mapping[str, Any], row: Mapping[str, Any]) -> str:
