@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codling.cli import main
-from codling.core.artifact import Artifact
+from codling.core.artifact import Artifact, Manifest
 from codling.core.errors import ConfigError, SourceError
 from codling.core.files import write_json
 from codling.evaluate import benchmark
@@ -157,7 +157,18 @@ def test_a_row_tells_what_was_set_and_which_part_was_not_run(tmp_path):
             "n_problems": 1, "not_run": {"Pytorch: no torch": 68},
             "scores": {"pass@1": {"value": 0.5, "low": 0.1, "high": 0.9, "n": 932}},
         })  # fmt: skip
-        return Artifact(path=tmp_path, manifest={})
+        manifest = Manifest(
+            kind="",
+            id="",
+            inputs=(),
+            config={},
+            code={},
+            files=(),
+            counts={},
+            seconds=0,
+            machine={},
+        )
+        return Artifact(path=tmp_path, manifest=manifest)
 
     config = BenchmarkConfig(benchmark="", api="x", shots=2, imports="none", out_dir=tmp_path / "o")
     row = {"label": "DS-1000", "benchmark": "ds1000", "shots": "0", "values": ["16.2"]}
