@@ -1,13 +1,15 @@
 """Steps of GRPO beside TRL's GRPOTrainer: the same model, prompts, answers a step and rewards.
 
-    python benchmarks/grpo.py --model smollm2-135m.gguf --work-dir /tmp/grpo --turns 5
+    python benchmarks/grpo.py --model smollm2-135m.gguf --work-dir /tmp/grpo --mode lora --turns 5
 
-needs the extra peers (trl). Both sides learn all weights in fp32 with AdamW and the loss "dapo",
-ask the same chat prompts for the same number of answers of the same greatest length, and reward
-them by the same trivial function, so that no sandbox is in the figures. In turns: a step of TRL's,
-then one of ours, the first of each not counted. TRL's step is timed from where ours ended; it
-generates with transformers, without checkpointing of gradients. One JSON line per step, and medians
-at the end.
+needs the extra peers (trl, peft). Both sides learn all weights, or LoRA of rank 16 beside all
+linear layers of the blocks, in fp32 with AdamW and the loss "dapo", ask the same chat prompts for
+the same number of answers of the same greatest length, and reward them by the same trivial
+function, so that no sandbox is in the figures. Ours draws answers as `--rollout-precision` says.
+
+In turns: a step of TRL's, then one of ours, the first of each not counted. TRL's step is timed from
+where ours ended; it generates with transformers, without checkpointing of gradients. One JSON line
+per step, and medians at the end.
 
 Not here: whether the losses are the same (tests/posttrain/test_grpo_trl.py).
 """
@@ -33,6 +35,7 @@ from codling.posttrain.grpo_loop import METRICS, ROLLOUTS, GrpoLoop
 from codling.posttrain.questions import encode
 from codling.posttrain.rewards import Assessment, Said
 from codling.posttrain.tasks.families import make_exercises
+from codling.posttrain.weights import prepare
 
 
 def worth(text: str) -> float:
@@ -60,7 +63,8 @@ class Ours:
         config = GrpoConfig(
             model=folder,
             tasks_dir=folder,
-            mode="full",
+            mode=arguments.mode,
+            rollout_precision=arguments.rollout_precision,
             max_steps=arguments.turns + 2,
             num_generations=arguments.group,
             batch_size=8,
@@ -72,7 +76,7 @@ class Ours:
         out = folder / "ours"
         out.mkdir(exist_ok=True)
         posed = list(encode(rows, tokenizer, 4096))
-        model = load_model(folder, dtype=torch.float32)
+        model = prepare(folder, config)
         self._loop = GrpoLoop(model, tokenizer, posed, [], config, out, Lengths())  # type: ignore[arg-type]
         self._metrics = out / METRICS
         self._logs = [MetricsLog(out / name) for name in (METRICS, ROLLOUTS, "heldout.jsonl")]
@@ -91,6 +95,7 @@ def run_in_turns(
 ) -> dict[str, list[Step]]:
     """Every step, by side."""
     from datasets import Dataset
+    from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
@@ -142,6 +147,9 @@ def run_in_turns(
         train_dataset=Dataset.from_list([{"prompt": [dict(row.prompt[0])]} for row in rows]),
         processing_class=AutoTokenizer.from_pretrained(folder),
         callbacks=[Turns()],
+        peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
+        if arguments.mode == "lora"
+        else None,
     )
     trainer.train()
     return {side: steps[1:] for side, steps in found.items()}
@@ -152,6 +160,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--work-dir", type=Path, required=True)
+    parser.add_argument("--mode", choices=("lora", "full"), default="lora")
+    parser.add_argument("--rollout-precision", choices=("auto", "model", "int8"), default="auto")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--answers", type=int, default=16, help="a step's; a multiple of 8")
     parser.add_argument("--group", type=int, default=8)

@@ -1,15 +1,16 @@
-"""What GRPO brings on held-out prompts, run by run with several seeds: sums told in words.
+"""What GRPO brings on held-out prompts, run by run with several seeds.
 
     python benchmarks/grpo_gain.py --model smollm2-135m.gguf --work-dir /tmp/gain --seeds 0 1 2
+    codling data tasks --made-up 600 --out-dir /tmp/tasks
+    python benchmarks/grpo_gain.py --tasks /tmp/tasks --length 48 ...
 
-Writes rows in the form of codling's exercises (a prompt that is continued, and the right answer):
-one sum of two small numbers each, told by one of 24 sentences. The prompts of a sentence are held
-out together, so what is measured is asked in words that were not learned from. Then `codling grpo`
-once per seed, which decides the weights' start, the held-out sentences and the answers. One JSON
-line per seed: pass rates before and after, the gain with its 95% interval over prompts and over
-sentences, and the curve of the reward. A run that was interrupted goes on.
-
-Not here: programs with tests as prompts (codling data tasks --made-up, recipes/coder-v2-tiny.toml).
+Without `--tasks`, sums told in words: writes rows in the form of codling's exercises (a prompt that
+is continued, and the right answer), one sum of two small numbers each, told by one of 24 sentences.
+With it, programs with hidden tests. The prompts of a group (a sentence, a family of functions) are
+held out together, so what is measured was not learned from. Then `codling grpo` once per seed,
+which decides the weights' start, what is held out and the answers. One JSON line per seed: pass
+rates before and after, the gain with its 95% interval over prompts and over groups, and the curve
+of the reward. A run that was interrupted goes on.
 """
 
 import argparse
@@ -106,7 +107,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         "after": statistics.fmean(last.values()),
         "gain": statistics.fmean(gains.values()),
         "by_prompt": interval(list(gains.values())),
-        "by_sentence": interval([statistics.fmean(each) for each in by_group.values()]),
+        "by_group": interval([statistics.fmean(each) for each in by_group.values()]),
         "curve": [
             round(statistics.fmean(row["pass_rate"] for row in metrics[at : at + tenth]), 3)
             for at in range(0, len(metrics), tenth)
@@ -124,11 +125,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--each", type=int, default=40, help="prompts of a sentence")
+    parser.add_argument("--tasks", type=Path, help="exercises of codling data tasks")
+    parser.add_argument("--length", type=int, default=12, help="tokens of an answer at most")
     parser.add_argument("--rest", nargs=argparse.REMAINDER, default=[], help="for codling grpo")
     arguments = parser.parse_args()
     arguments.work_dir.mkdir(parents=True, exist_ok=True)
-    rows = arguments.work_dir / "rows.jsonl"
-    rows.write_text("".join(json.dumps(row) + "\n" for row in make_rows(arguments.each, 0)))
+    rows = arguments.tasks or arguments.work_dir / "rows.jsonl"
+    if arguments.tasks is None:
+        rows.write_text("".join(json.dumps(row) + "\n" for row in make_rows(arguments.each, 0)))
     for seed in arguments.seeds:
         out = arguments.work_dir / f"seed-{seed}"
         settings = {
@@ -137,7 +141,7 @@ def main() -> None:
             "seed": seed,
             "max-steps": arguments.steps,
             "optimizer.learning-rate": arguments.rate,
-            "max-completion-length": 12,
+            "max-completion-length": arguments.length,
             "heldout-share": 0.3,
             "n-heldout-evals": 1,
             "n-heldout-answers": 2,

@@ -20,6 +20,14 @@ def test_on_resume_the_rows_of_repeated_steps_are_dropped(tmp_path: Path) -> Non
     assert [r["loss"] for r in read_json_lines(path)] == [1.0, 0.5, 9.0]
 
 
+def test_the_rows_that_are_kept_keep_their_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    MetricsLog(path).write(step=0, text="caf\u00e9 \ufffd")
+    before = path.read_bytes()
+    MetricsLog(path, keep_below_step=1)
+    assert path.read_bytes() == before
+
+
 def test_a_bar_counts_from_where_an_earlier_run_stopped() -> None:
     with Bar("work", 10, done=4) as bar:
         bar.advance(6)

@@ -97,6 +97,7 @@ def test_what_is_rewarded_becomes_likelier(base_dir: Path, rows: Path, tmp_path:
         "batch_size": 32,
         "accumulate": 1,
         "n_heldout_answers": 16,
+        "rollout_precision": "model",
     }
     more |= {"max_completion_length": 2, "max_steps": 25, "n_heldout_evals": 1, "temperature": 0.3}
     made = grpo(config(base_dir, rows, tmp_path / "out", **more))
@@ -114,11 +115,25 @@ def test_what_is_rewarded_becomes_likelier(base_dir: Path, rows: Path, tmp_path:
 
 
 @pytest.mark.usefixtures("easy")
-@pytest.mark.parametrize("mode", [pytest.param("lora", marks=pytest.mark.long), "full"])
+@pytest.mark.parametrize(
+    ("mode", "faithful"),
+    [
+        pytest.param("lora", True, marks=pytest.mark.long),
+        ("full", True),
+        pytest.param("lora", False, marks=pytest.mark.long),
+        pytest.param("full", False, marks=pytest.mark.long),
+    ],
+)
 def test_a_killed_run_goes_on_to_the_same_bits(
-    base_dir: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    base_dir: Path,
+    rows: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    faithful: bool,
 ) -> None:
-    settings = {"mode": mode, "save_seconds": 0.0, "faithful": True}
+    """As published, and with answers drawn in 8 bits, which is the default."""
+    settings = {"mode": mode, "save_seconds": 0.0, "faithful": faithful}
     whole = grpo(config(base_dir, rows, tmp_path / "whole", **settings))
     real, broken = GrpoLoop._one_step, config(base_dir, rows, tmp_path / "cut", **settings)
 

@@ -1,7 +1,10 @@
 """grpo as a command, with its sandbox: ended by a full disk, or by kill -9."""
 
 import json
+import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -105,6 +108,64 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(
     for _ in range(3):
         n_killed += killed_at_work(line, tmp_path, random.uniform(0.1, 1.5))
     assert n_killed
+    done = finish(line)
+    assert done.returncode == 0, done.stderr
+    assert same(tmp_path / "out", calm)
+
+
+def sandboxes(pid: int) -> list[int]:
+    """The fork servers of a process, by their outer process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = path.read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        if name == "bwrap" and int(rest.split()[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_sandboxes_that_are_killed_from_outside_cost_nothing(
+    base_dir: Path, tasks: Path, tmp_path: Path, calm: Path
+) -> None:
+    """Every sandbox is killed once in its life, at any moment of its work."""
+    random, killed = Random(2), set[int]()
+    process = start(command(base_dir, tasks, tmp_path / "out"))
+    end = time.monotonic() + 600
+    wait_for(process, tmp_path / "out.partial" / "heldout.jsonl")
+    while process.poll() is None and time.monotonic() < end and len(killed) < 5:
+        time.sleep(random.uniform(0.05, 0.6))
+        for pid in sandboxes(process.pid):
+            if pid not in killed:
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=600)
+    assert killed
+    assert process.returncode == 0, said
+    assert same(tmp_path / "out", calm)
+
+
+def test_sandboxes_that_do_not_start_again_end_the_run_in_one_line(
+    base_dir: Path, tasks: Path, tmp_path: Path, calm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, dead = shutil.which("bwrap"), tmp_path / "dead"
+    fake = tmp_path / "bin" / "bwrap"
+    fake.parent.mkdir()
+    fake.write_text(f'#!/bin/sh\n[ -e {dead} ] && kill -9 $$\nexec {real} "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fake.parent), prepend=":")
+    line = command(base_dir, tasks, tmp_path / "out")
+    process = start(line)
+    wait_for(process, tmp_path / "out.partial" / "metrics.jsonl")
+    dead.touch()
+    for pid in sandboxes(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 2, said
+    assert "the sandbox does not start" in said.strip().splitlines()[-1]
+    assert "Traceback" not in said
+    dead.unlink()
     done = finish(line)
     assert done.returncode == 0, done.stderr
     assert same(tmp_path / "out", calm)

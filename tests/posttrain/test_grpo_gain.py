@@ -64,5 +64,5 @@ def test_the_figures_of_a_run(program: ModuleType, tmp_path: Path) -> None:
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = program.summarise(tmp_path)
     assert (found["before"], found["after"], found["gain"]) == (0.25, 0.75, 0.5)
-    assert found["by_prompt"] == found["by_sentence"] == (0.5, 0.5)
+    assert found["by_prompt"] == found["by_group"] == (0.5, 0.5)
     assert (found["curve"], found["answers"]) == ([0.1, 0.3], 3)

@@ -3,7 +3,6 @@
 Not here: reports (report/run_page.py) and the printing of errors (cli.py).
 """
 
-import json
 import os
 import sys
 import time
@@ -23,7 +22,13 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
-from codling.core.files import append_json, read_json_lines, sync_file, sync_folder, write_text
+from codling.core.files import (
+    append_json,
+    read_json_lines,
+    sync_file,
+    sync_folder,
+    write_json_lines,
+)
 
 console = Console(stderr=True)
 _PLAIN_SECONDS = 15.0
@@ -112,7 +117,7 @@ class MetricsLog:
         self.path = path
         if keep_below_step is not None and path.exists():
             kept = [r for r in read_json_lines(path) if r.get("step", 0) < keep_below_step]
-            write_text(path, "".join(json.dumps(r) + "\n" for r in kept))
+            write_json_lines(path, kept)
 
     def write(self, **values: object) -> None:
         """Append one row."""

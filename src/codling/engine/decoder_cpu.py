@@ -11,6 +11,7 @@ Shapes: as in kernels/decode_cpu.py. Not here: the arithmetic, GPUs.
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -72,9 +73,10 @@ class FusedDecoder:
             from codling.engine.kernels.decode_experts import decode_experts
 
             self._loop: Any = decode_experts
-            self._parts = expert_parts(model, tables)
+            self._read_parts = partial(expert_parts, model, tables)
         else:
-            self._loop, self._parts = kernels.decode, dense_parts(model, tables)
+            self._loop, self._read_parts = kernels.decode, partial(dense_parts, model, tables)
+        self._parts = self._read_parts()
         self._team = Team(n_threads or _n_useful_threads(self._kept))
         rooms = new_rooms(config, self.max_tokens, self._team.n_threads, self._max_length)
         self._scratch, self._works, self._shared = rooms
@@ -119,6 +121,10 @@ class FusedDecoder:
         self._team.run(lambda thread, n: self._loop(thread, n, *parts, *more), n_best)
         pace.record(n_best, time.perf_counter() - started)
         return torch.from_numpy(self._logits[: len(places)])
+
+    def reread(self) -> None:
+        """Take in norms, biases and routers that were changed; matrices are read where they lie."""
+        self._parts = self._read_parts()
 
     def close(self) -> None:
         """End the helper threads."""

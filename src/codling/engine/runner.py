@@ -148,6 +148,11 @@ class Runner:
             return torch.empty(0, self.model.config.vocab_size)
         return self.model.logits(hidden_WE).float().cpu()
 
+    def reread(self) -> None:
+        """Take in weights that were changed in their place."""
+        if self.fused is not None:
+            self.fused.reread()
+
     def close(self) -> None:
         """End the threads of the compiled loop."""
         if self.fused is not None:

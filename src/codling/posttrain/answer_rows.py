@@ -13,6 +13,7 @@ Not here: what is learned (learner.py).
 Legend: R rows, L tokens of the longest, B answers, T tokens of the longest answer.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,17 @@ def lay_out(
         sampler_BT=_fill([each.logprobs for each in answers], n_answer, 0.0).to(device),
         advantages_B=torch.tensor([lesson.advantage for lesson in lessons], device=device),
     )
+
+
+def tokens_per_answer(n_prompt: int, n_answer: int, n_group: int) -> int:
+    """Tokens that each of `n_group` answers to a prompt brings into a batch, its share of the
+    prompt included.
+
+    >>> tokens_per_answer(100, 50, 8), tokens_per_answer(100, 1000, 8)
+    (63, 1100)
+    """
+    n_in_row = min(n_group, max(1, (_MAX_ROW - n_prompt) // n_answer))
+    return n_answer + math.ceil(n_prompt / n_in_row)
 
 
 def _cut(group: list[Lesson], most: int) -> Iterator[list[Lesson]]:

@@ -233,6 +233,10 @@ class GrpoConfig(PosttrainConfig, ObjectiveConfig):
     """Updates from the same answers."""
     n_at_once: Batch = aside(64)
     """Answers that grow together."""
+    rollout_precision: Literal["auto", "model", "int8"] = "auto"
+    """What our engine draws with: model: the very weights that are learned; int8: a copy of them in
+    8 bits, made anew before every step, in the compiled loop of CPUs; auto: int8 on a CPU where
+    importance_sampling_correction makes up for it, so never with faithful."""
     heldout_share: ProperShare = 0.2
     """Share of the groups of prompts that nothing is learned from."""
     n_heldout_answers: Batch = 4
@@ -289,6 +293,11 @@ class GrpoConfig(PosttrainConfig, ObjectiveConfig):
             raise ConfigError("reward model or both goes with a reward_model_dir, verdicts without")
         if self.api is not None:
             self._check_api()
+        if self.rollout_precision == "int8" and not self.objective.importance_sampling_correction:
+            raise ConfigError(
+                "rollout_precision int8 goes with importance_sampling_correction: what the copy "
+                "draws is not the learner's"
+            )
         default = ObjectiveConfig()
         own = [n for n, value in vars(default).items() if getattr(self, n) != value]
         if self.faithful and own:

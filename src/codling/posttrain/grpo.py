@@ -22,14 +22,16 @@ from codling.core.files import read_json_lines, write_text
 from codling.core.log import say
 from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
+from codling.posttrain.answer_rows import tokens_per_answer
 from codling.posttrain.config import GrpoConfig
 from codling.posttrain.gains import interval_of_gain, rate_of, read_curve
-from codling.posttrain.grpo_loop import METRICS, ROLLOUTS, GrpoLoop
+from codling.posttrain.grpo_loop import METRICS, ROLLOUTS, GrpoLoop, draws_rounded
 from codling.posttrain.plan import check_memory
 from codling.posttrain.questions import encode, hold_out
 from codling.posttrain.reward_model import KIND as REWARD_MODEL
 from codling.posttrain.reward_model import RewardModel
 from codling.posttrain.rewards import Assessor
+from codling.posttrain.rounded_copy import rounded_bytes
 from codling.posttrain.sharing import refuse_layout
 from codling.posttrain.tasks.exercise import read_exercises
 from codling.posttrain.tasks.prompts import tasks_input
@@ -75,8 +77,12 @@ def grpo(config: GrpoConfig) -> Work:
             f"no prompt of {config.tasks_dir} leaves room for an answer of "
             f"{config.max_completion_length} tokens in {config.model}"
         )
-    context = config.max_completion_length + max(len(each.prompt_ids) for each in questions)
-    made = check_memory(shape, config, context, available_bytes())
+    longest = max(len(each.prompt_ids) for each in questions)
+    context = tokens_per_answer(
+        longest, config.max_completion_length, min(config.batch_size, config.num_generations)
+    )
+    room, beside = available_bytes(), rounded_bytes(shape) if draws_rounded(config) else 0
+    made = check_memory(shape, config, context, None if room is None else room - beside)
     heldout = heldout[: config.max_heldout]
     say(f"{made}; {len(train):,} prompts, {len(heldout):,} are held out")
     with Assessor(workers=config.workers, seconds=config.rewards.seconds) as assessor:

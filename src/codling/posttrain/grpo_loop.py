@@ -16,6 +16,7 @@ Not here: the parts (rollout.py, api_sampler.py, rewards.py, learner.py), and wh
 end (grpo.py).
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from typing import Any
 import torch
 
 from codling.core.artifact import SHARDS
+from codling.core.errors import ConfigError
 from codling.core.log import Bar, MetricsLog, say
 from codling.model.device import choose_device, choose_type
 from codling.model.transformer import Transformer
@@ -124,6 +126,7 @@ class GrpoLoop:
             tokenizer,
             n_at_once=min(config.n_at_once, max(config.n_answers, 1)),
             max_length=longest + config.max_completion_length,
+            rounded=draws_rounded(config),
         )
 
     def run(self) -> None:
@@ -287,6 +290,16 @@ class GrpoLoop:
         for log in logs:
             log.sync()
         save_state(self._folder / _STATE, self.position, self._optimizer)
+
+
+def draws_rounded(config: GrpoConfig) -> bool:
+    """Whether answers come from a copy in 8 bits. ConfigError where there can be none."""
+    if config.rollout_precision == "model" or config.api is not None:
+        return False
+    is_cpu = choose_device(config.device).type == "cpu" and os.name == "posix"
+    if config.rollout_precision == "int8" and not is_cpu:
+        raise ConfigError("rollout_precision int8 is for CPUs of Linux and macOS; take model")
+    return is_cpu and config.objective.importance_sampling_correction
 
 
 def _loop_settings(config: GrpoConfig, n_prompts: int) -> LoopConfig:

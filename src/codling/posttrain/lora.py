@@ -47,8 +47,19 @@ class LoraLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., O]."""
-        change = F.linear(F.linear(x, self.lora_A), self.lora_B)
-        return F.linear(x, self.weight, self.bias) + self.scale * change
+        out = F.linear(x, self.weight, self.bias)
+        inner_NR = F.linear(x, self.lora_A).reshape(-1, len(self.lora_A))
+        # The product adds to what is there: no pass over the outputs for scale and sum.
+        out_NO = torch.addmm(
+            out.reshape(-1, self.out_features), inner_NR, self.lora_B.t(), alpha=self.scale
+        )
+        return out_NO.view_as(out)
+
+    def merged(self) -> Tensor:
+        """W + scale x B A in fp32, [O, I]."""
+        return torch.addmm(
+            self.weight.float(), self.lora_B.float(), self.lora_A.float(), alpha=self.scale
+        )
 
 
 def add_lora(

@@ -1,14 +1,15 @@
 """Answers sampled from the model that is learning, by our engine, on its own weights.
 
 Input: prompts as token ids, a seed each. Output: Rollouts: tokens, each one's log-probability under
-the distribution that it was drawn from, text, how it ended. The engine computes with the very
-tensors that the learner updates: nothing is copied. What it keeps of earlier prompts (keys and
-values) belongs to earlier weights and is dropped before every round.
+the distribution that it was drawn from, text, how it ended. What the engine keeps of earlier
+prompts (keys and values) belongs to earlier weights and is dropped before every round.
 
-The compiled loop of engine/decoder_cpu.py is not used: it takes the weights over and does not know
-LoRA. The many answers of a round fill the plain products instead.
+    exact      the engine computes with the very tensors that the learner updates: nothing is
+               copied, and the log-probabilities are the learner's
+    in 8 bits  the compiled loop (engine/decoder_cpu.py) reads a rounded copy in which LoRA is
+               merged, made anew before every round; the log-probabilities are the copy's
 
-Not here: rewards (rewards.py), and updates (learner.py).
+Not here: the copy (rounded_copy.py), rewards (rewards.py), and updates (learner.py).
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence as Running
 from codling.engine.stream import Transcript
 from codling.model.transformer import Transformer
+from codling.posttrain.rounded_copy import RoundedCopy
 from codling.tokens.tokenizer import Tokenizer
 
 
@@ -88,15 +90,29 @@ class Sampler:
     """Draws answers from a model that may change between rounds."""
 
     def __init__(
-        self, model: Transformer, tokenizer: Tokenizer, *, n_at_once: int, max_length: int
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        *,
+        n_at_once: int,
+        max_length: int,
+        rounded: bool = False,
     ) -> None:
-        """`n_at_once` answers grow together; prompt and answer have `max_length` tokens at most."""
+        """`n_at_once` answers grow together; prompt and answer have `max_length` tokens at most.
+        `rounded`: in 8 bits, on a CPU."""
         self._tokenizer = tokenizer
-        self._runner = Runner(model, n_slots=n_at_once, max_length=max_length)
+        self._copy = RoundedCopy(model) if rounded else None
+        read = model if self._copy is None else self._copy.model
+        self._runner = Runner(read, n_slots=n_at_once, max_length=max_length, fuse=rounded)
         self._engine = Engine(self._runner, max_waiting=1 << 30)
+        self._followed: int | None = None
 
     def follow(self, step: int) -> None:
-        """Nothing: it computes with the very weights that are learned."""
+        """Round the weights as they are now; nothing where it computes with these very weights."""
+        if self._copy is not None and step != self._followed:
+            self._copy.follow()
+            self._runner.reread()
+            self._followed = step
 
     def draw(self, asks: Sequence[Ask], drawing: Drawing) -> list[Rollout]:
         """One answer each, in order; the same seeds give the same answers."""

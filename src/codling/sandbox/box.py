@@ -28,6 +28,7 @@ from codling.sandbox.launch import end, launch
 from codling.sandbox.limits import Limits
 
 _START_SECONDS = 60.0
+_STARTS = 3
 _GRACE = 15.0
 _AHEAD = 60_000
 """Bytes of a job that may be sent before the one before it has ended: a pipe holds 65,536."""
@@ -218,22 +219,28 @@ class Box:
             self.group = "closed"
 
     def _start(self) -> None:
-        self.group = cgroup.create(self.limits)
-        self._memory_bytes = self.limits.memory_bytes
-        self._unread.clear()
-        self._n_oom_kills = 0
-        try:
-            self._launch()
-            self._receive(_START_SECONDS)
-        except ToolMissingError:
-            self.close()
-            raise
-        except (OSError, EOFError) as error:
-            said = self._final_stderr() or str(error)
-            self.close()
-            raise ToolMissingError(
-                f"the sandbox does not start: {said}; see `codling evaluate doctor`"
-            ) from None
+        """Start the server; again, some times, where it ends without a word, as what somebody kills
+        does."""
+        for n_left in reversed(range(_STARTS)):
+            self.group = cgroup.create(self.limits)
+            self._memory_bytes = self.limits.memory_bytes
+            self._unread.clear()
+            self._n_oom_kills = 0
+            try:
+                self._launch()
+                self._receive(_START_SECONDS)
+                return
+            except ToolMissingError:
+                self.close()
+                raise
+            except (OSError, EOFError) as error:
+                said = self._final_stderr()
+                self.close()
+                if said or isinstance(error, TimeoutError) or not n_left:
+                    raise ToolMissingError(
+                        f"the sandbox does not start: {said or error}; see `codling evaluate "
+                        "doctor`"
+                    ) from None
 
     def _launch(self) -> None:
         """Start the server and, while it loads, put it into its control group."""
@@ -250,7 +257,10 @@ class Box:
         if self._process is None or self._process.stderr is None:
             return ""
         self._process.kill()
-        said = self._process.stderr.read().decode(errors="replace")
+        self._process.wait()
+        # What outlives it may hold the pipe open: what is in it now is all that is waited for.
+        os.set_blocking(self._process.stderr.fileno(), False)
+        said = (self._process.stderr.read() or b"").decode(errors="replace")
         return (said.strip().splitlines() or [""])[-1]
 
     def _argv(self) -> list[str]:
