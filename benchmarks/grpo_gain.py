@@ -10,7 +10,9 @@ With it, programs with hidden tests. The prompts of a group (a sentence, a famil
 held out together, so what is measured was not learned from. Then `codling grpo` once per seed,
 which decides the weights' start, what is held out and the answers. One JSON line per seed: pass
 rates before and after, the gain with its 95% interval over prompts and over groups, and the curve
-of the reward. A run that was interrupted goes on.
+of the reward. With `--rewards verdicts model both` three runs with the same budget stand side by
+side, and between them the reward model that the first one's answers teach. What was interrupted
+goes on.
 """
 
 import argparse
@@ -56,6 +58,7 @@ SENTENCES = {
     ),
 }
 NAMES = ("Ann", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Hugo")
+REWARDS = ("verdicts", "model", "both")
 THINGS = ("apples", "books", "coins", "pens", "cups", "stones", "cards", "shells")
 
 
@@ -116,6 +119,51 @@ def summarise(folder: Path) -> dict[str, Any]:
     }
 
 
+def learn(arguments: argparse.Namespace, rows: Path, seed: int, reward: str) -> Path:
+    """One run of codling grpo; before one that needs it, the reward model on the verdicts' run."""
+    out = arguments.work_dir / (f"seed-{seed}" if reward == "verdicts" else f"seed-{seed}-{reward}")
+    settings = {
+        "model": arguments.model,
+        "out-dir": out,
+        "seed": seed,
+        "max-steps": arguments.steps,
+        "optimizer.learning-rate": arguments.rate,
+        "max-completion-length": arguments.length,
+        "heldout-share": 0.3,
+        "n-heldout-evals": 1,
+        "n-heldout-answers": 2,
+        "max-heldout": 120,
+        "save-seconds": 60,
+    }
+    if reward != "verdicts":
+        model = teach_rewards(arguments, rows, seed)
+        settings |= {"reward": reward, "reward-model-dir": model}
+    call("grpo", str(rows), *list_flags(settings), *arguments.rest)
+    return out
+
+
+def teach_rewards(arguments: argparse.Namespace, rows: Path, seed: int) -> Path:
+    """The reward model, from the answers of the run that verdicts rewarded."""
+    out = arguments.work_dir / f"seed-{seed}-reward-model"
+    settings = {"tasks-dir": rows, "model": arguments.model, "out-dir": out, "seed": seed}
+    settings |= {"context": 256, "pairs-per-prompt": 8, "n-heldout-evals": 1}
+    call("reward-model", str(arguments.work_dir / f"seed-{seed}"), *list_flags(settings))
+    counts = json.loads((out / "manifest.json").read_text())["counts"]
+    report = {name: counts.get(name) for name in ("pairs", "heldout_pairs", "accuracy")}
+    print(json.dumps({"seed": seed, "reward_model": report}), flush=True)
+    return out
+
+
+def list_flags(settings: dict[str, object]) -> list[str]:
+    """Settings as they stand on a command line."""
+    return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+
+
+def call(*words: str) -> None:
+    """A command of codling's; what is complete is skipped, what was interrupted goes on."""
+    subprocess.run([sys.executable, "-m", "codling.cli", *words], check=True)
+
+
 def main() -> None:
     """Read the command line, and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -127,6 +175,9 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=40, help="prompts of a sentence")
     parser.add_argument("--tasks", type=Path, help="exercises of codling data tasks")
     parser.add_argument("--length", type=int, default=12, help="tokens of an answer at most")
+    parser.add_argument(
+        "--rewards", nargs="+", choices=REWARDS, default=["verdicts"], help="one run for each"
+    )
     parser.add_argument("--rest", nargs=argparse.REMAINDER, default=[], help="for codling grpo")
     arguments = parser.parse_args()
     arguments.work_dir.mkdir(parents=True, exist_ok=True)
@@ -134,24 +185,9 @@ def main() -> None:
     if arguments.tasks is None:
         rows.write_text("".join(json.dumps(row) + "\n" for row in make_rows(arguments.each, 0)))
     for seed in arguments.seeds:
-        out = arguments.work_dir / f"seed-{seed}"
-        settings = {
-            "model": arguments.model,
-            "out-dir": out,
-            "seed": seed,
-            "max-steps": arguments.steps,
-            "optimizer.learning-rate": arguments.rate,
-            "max-completion-length": arguments.length,
-            "heldout-share": 0.3,
-            "n-heldout-evals": 1,
-            "n-heldout-answers": 2,
-            "max-heldout": 120,
-            "save-seconds": 60,
-        }
-        flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-        command = [sys.executable, "-m", "codling.cli", "grpo", str(rows), *flags, *arguments.rest]
-        subprocess.run(command, check=True)
-        print(json.dumps({"seed": seed, **summarise(out)}), flush=True)
+        for reward in arguments.rewards:
+            out = learn(arguments, rows, seed, reward)
+            print(json.dumps({"seed": seed, "reward": reward, **summarise(out)}), flush=True)
 
 
 if __name__ == "__main__":
