@@ -1,6 +1,8 @@
 """Answers drawn from a copy in 8 bits: the copy follows what is trained, and says what it drew."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,15 +32,10 @@ def distance(copy: RoundedCopy, model: Transformer) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-EXPERTS = ModelConfig(
-    **{
-        **{name: getattr(SHAPE, name) for name in ("vocab_size", "hidden_size", "n_layers")},
-        "intermediate_size": 64,
-        "n_heads": 2,
-        "max_position": 64,
-        "init_std": 0.1,
-        "moe": MoEConfig(n_routed_experts=4, n_experts_per_token=2, moe_intermediate_size=32),
-    }
+EXPERTS = replace(
+    SHAPE,
+    tie_embeddings=False,
+    moe=MoEConfig(n_routed_experts=4, n_experts_per_token=2, moe_intermediate_size=32),
 )
 
 
@@ -94,7 +91,7 @@ def test_the_log_probabilities_are_those_that_the_copy_drew_from(base_dir: Path)
 
 
 def test_which_runs_draw_from_a_copy() -> None:
-    plain = {"model": Path("m"), "device": "cpu"}
+    plain: dict[str, Any] = {"model": Path("m"), "device": "cpu"}
     assert draws_rounded(GrpoConfig(**plain))
     assert not draws_rounded(GrpoConfig(**plain, rollout_precision="model"))
     assert not draws_rounded(GrpoConfig(**plain, faithful=True))

@@ -81,8 +81,8 @@ def grpo(config: GrpoConfig) -> Work:
     context = tokens_per_answer(
         longest, config.max_completion_length, min(config.batch_size, config.num_generations)
     )
-    room, beside = available_bytes(), rounded_bytes(shape) if draws_rounded(config) else 0
-    made = check_memory(shape, config, context, None if room is None else room - beside)
+    free, beside = available_bytes(), rounded_bytes(shape) if draws_rounded(config) else 0
+    made = check_memory(shape, config, context, None if free is None else free - beside)
     heldout = heldout[: config.max_heldout]
     say(f"{made}; {len(train):,} prompts, {len(heldout):,} are held out")
     with Assessor(workers=config.workers, seconds=config.rewards.seconds) as assessor:

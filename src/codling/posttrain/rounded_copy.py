@@ -85,7 +85,8 @@ class RoundedCopy:
 
 
 def _allocate(weight: Tensor, memory: Arena) -> PackedMatrix:
-    return allocate_bits(*weight.shape, 8, memory)
+    n_rows, n_columns = weight.shape
+    return allocate_bits(n_rows, n_columns, 8, memory)
 
 
 def _allocate_experts(
