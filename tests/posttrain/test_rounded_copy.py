@@ -61,7 +61,7 @@ def test_a_merged_layer_computes_what_the_layer_and_its_adapter_do() -> None:
     layer = LoraLinear(torch.nn.Linear(6, 4), 2, 8.0, seeded(0))
     layer.lora_B.data.normal_(generator=seeded(1))
     x = torch.randn(3, 6, generator=seeded(2))
-    torch.testing.assert_close(layer(x), x @ layer.merged().t() + layer.bias)
+    torch.testing.assert_close(layer(x), x @ layer.merge().t() + layer.bias)
 
 
 def test_the_log_probabilities_are_those_that_the_copy_drew_from(base_dir: Path) -> None:

@@ -55,7 +55,7 @@ class LoraLinear(nn.Linear):
         )
         return out_NO.view_as(out)
 
-    def merged(self) -> Tensor:
+    def merge(self) -> Tensor:
         """W + scale x B A in fp32, [O, I]."""
         return torch.addmm(
             self.weight.float(), self.lora_B.float(), self.lora_A.float(), alpha=self.scale

@@ -130,7 +130,7 @@ def _is_trained(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def _weight_of(linear: nn.Linear) -> Tensor:
-    return linear.merged() if isinstance(linear, LoraLinear) else linear.weight
+    return linear.merge() if isinstance(linear, LoraLinear) else linear.weight
 
 
 @torch.no_grad()
