@@ -8,6 +8,7 @@ the engine asks the model (rollout.py), the sandbox judges (rewards.py), the lea
 Not here: making exercises (tasks/), and learning from pairs (dpo.py).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ from codling.core.files import read_json_lines, write_text
 from codling.core.log import say
 from codling.core.memory import available_bytes
 from codling.core.stage import Work, stage
+from codling.model.config import ModelConfig
 from codling.posttrain.answer_rows import tokens_per_answer
 from codling.posttrain.config import GrpoConfig
 from codling.posttrain.gains import interval_of_gain, rate_of, read_curve
 from codling.posttrain.grpo_loop import METRICS, ROLLOUTS, GrpoLoop, draws_rounded
-from codling.posttrain.plan import check_memory
-from codling.posttrain.questions import encode, hold_out
+from codling.posttrain.plan import MemoryPlan, check_memory
+from codling.posttrain.questions import Posed, encode, hold_out
 from codling.posttrain.reward_model import KIND as REWARD_MODEL
 from codling.posttrain.reward_model import RewardModel
 from codling.posttrain.rewards import Assessor
@@ -77,12 +79,7 @@ def grpo(config: GrpoConfig) -> Work:
             f"no prompt of {config.tasks_dir} leaves room for an answer of "
             f"{config.max_completion_length} tokens in {config.model}"
         )
-    longest = max(len(each.prompt_ids) for each in questions)
-    context = tokens_per_answer(
-        longest, config.max_completion_length, min(config.batch_size, config.num_generations)
-    )
-    free, beside = available_bytes(), rounded_bytes(shape) if draws_rounded(config) else 0
-    made = check_memory(shape, config, context, None if free is None else free - beside)
+    made = _check_memory(shape, config, questions)
     heldout = heldout[: config.max_heldout]
     say(f"{made}; {len(train):,} prompts, {len(heldout):,} are held out")
     with Assessor(workers=config.workers, seconds=config.rewards.seconds) as assessor:
@@ -96,6 +93,15 @@ def grpo(config: GrpoConfig) -> Work:
     draft.counts |= {"prompts": len(train), "trained": made.n_trained}
     draft.counts |= summarise_run(draft.path)
     write_page(draft)
+
+
+def _check_memory(shape: ModelConfig, config: GrpoConfig, questions: Sequence[Posed]) -> MemoryPlan:
+    """The plan, in which a group's answers share their prompt; ConfigError if it is too large."""
+    longest = max(len(each.prompt_ids) for each in questions)
+    n_group = min(config.batch_size, config.num_generations)
+    context = tokens_per_answer(longest, config.max_completion_length, n_group)
+    free, beside = available_bytes(), rounded_bytes(shape) if draws_rounded(config) else 0
+    return check_memory(shape, config, context, None if free is None else free - beside)
 
 
 def summarise_run(folder: Path) -> dict[str, Any]:
