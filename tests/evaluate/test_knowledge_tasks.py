@@ -35,6 +35,20 @@ def test_letters_are_ranked_after_the_options_are_shown():
     assert asked.options == (" A", " B", " C")
 
 
+def test_tables_keep_the_line_ends_inside_of_their_cells(tmp_path):
+    for part, question in (("dev", "Seen:\r\nI. x?"), ("test", "Asked:\r\nII. y?")):
+        path = tmp_path / "mmlu" / part / f"sums_{part}.csv"
+        path.parent.mkdir(parents=True)
+        header = "\ufeffquestion,A,B,C,D,answer\n"  # a mark that Excel writes is no part of a name
+        path.write_bytes(f'{header}"{question}",a,b,c,d,C\r\n'.encode())
+    mmlu = find_task("mmlu")
+    (problem,) = mmlu.load(tmp_path, CONFIG)
+    text = mmlu.prompt(problem, CONFIG).text
+    assert text is not None
+    assert "\n\nSeen:\r\nI. x?\nA. a\n" in text
+    assert text.endswith("\n\nAsked:\r\nII. y?\nA. a\nB. b\nC. c\nD. d\nAnswer:")
+
+
 def test_texts_are_ranked_without_being_shown():
     asked = ask_choice(PROBLEM, replace(CONFIG, choices="texts", shots=0, ranking="length"))
     assert asked.text == "Colours.\n\nQuestion: What colour is the sky?\nAnswer:"

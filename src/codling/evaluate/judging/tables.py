@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import SourceError
-from codling.core.foreign_files import read_text
+from codling.core.foreign_files import read_exact_text
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a line of names; SourceError names the file that is missing."""
+    """The rows of a CSV file with a line of names, line ends inside of cells as they are, which
+    is how pandas reads for the authors; SourceError names the file that is missing."""
     if not path.is_file():
         raise SourceError(
             f"no benchmark file {path}; put the data there or set --data-dir, "
             "see docs/evaluation.md"
         )
-    return list(csv.DictReader(io.StringIO(read_text(path, encoding="utf-8-sig"))))
+    text = read_exact_text(path, encoding="utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def read_number(row: Mapping[str, Any], name: str) -> float:

@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 from codling.core.errors import SourceError
-from codling.core.foreign_files import read_text
+from codling.core.foreign_files import read_exact_text
 from codling.evaluate.choices import (
     MultiChoice,
     Wording,
@@ -47,7 +47,9 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
 
 def _choices(path: Path) -> list[MultiChoice]:
     """A CSV file's questions; a header line is none."""
-    rows = [row for row in csv.reader(io.StringIO(read_text(path))) if len(row) == 6]
+    # One solved example has a line end of two characters, and the authors' reader keeps it.
+    text = read_exact_text(path, encoding="utf-8-sig")
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) == 6]
     rows = rows[1:] if rows and rows[0][0] == "question" else rows
     return [
         MultiChoice(
@@ -69,6 +71,6 @@ TASK = Task(
     check=check_choice,
     sampling=sample_choice,
     canonical=canonical_choice,
-    version=2,
+    version=3,
     takes=("subset",),
 )
