@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,30 @@ def test_sleeping_programs_overlap(n: int):
         elapsed = time.monotonic() - started
     assert all(o.passed for o in outcomes)
     assert elapsed < sum(o.seconds for o in outcomes)  # one after the other, it is never less
+
+
+@pytest.mark.usefixtures("walls")
+def test_a_server_that_is_killed_while_it_starts_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real, starts = shutil.which("bwrap"), tmp_path / "starts"
+    fake = tmp_path / "bin" / "bwrap"
+    fake.parent.mkdir()
+    monkeypatch.setenv("PATH", str(fake.parent), prepend=":")
+
+    def die(n_times: int) -> None:
+        starts.write_text("")
+        living = f'[ $(wc -c < {starts}) -gt {n_times} ] && exec {real} "$@"'
+        fake.write_text(f"#!/bin/sh\nprintf x >> {starts}\n{living}\nkill -9 $$\n")
+        fake.chmod(0o755)
+
+    die(2)
+    assert [each.status for each in check_python(["assert True"], workers=1)] == ["passed"]
+    assert starts.read_text() == "xxx"
+    die(9)
+    with pytest.raises(ToolMissingError, match="the sandbox does not start: its pipe closed"):
+        check_python(["assert True"], workers=1)
+    assert starts.read_text() == "xxx"
 
 
 @pytest.mark.usefixtures("walls")
