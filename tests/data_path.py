@@ -27,7 +27,7 @@ def has_close_elements(numbers: list[float], threshold: float) -> bool:
 def make_corpus(folder: Path) -> Path:
     """This package's own sources, and some files for each station to remove."""
     package = Path(__file__).parents[1] / "src" / "codling"
-    for path in sorted(package.glob("c*/**/*.py")):
+    for path in sorted(package.glob("core/**/*.py")):
         target = folder / path.relative_to(package)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

@@ -36,7 +36,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("n_kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_kills", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 10))])
 def test_a_run_killed_again_and_again_ends_like_a_calm_one(
     calm: tuple[Path, Path, float], tmp_path: Path, n_kills: int
 ) -> None:

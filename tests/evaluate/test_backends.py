@@ -172,6 +172,7 @@ def test_only_the_options_own_tokens_count():
     ],
 )
 def test_a_server_that_cannot_echo_is_named_in_one_line(backend):
+    backend._pause = 0.0
     with pytest.raises(RequestError, match="http://there/v1 gives no log-probabilities") as caught:
         backend.answer(OPTIONS, Sampling(), None)
     assert "--style instruct" in str(caught.value)

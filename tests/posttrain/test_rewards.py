@@ -162,7 +162,7 @@ def earned(assessor: Assessor, n: int) -> list[tuple[str, str, str]]:
 
 @pytest.mark.long
 def test_no_family_of_hacks_earns_a_reward(assessor: Assessor) -> None:
-    assert earned(assessor, 90) == []
+    assert earned(assessor, 45) == []
 
 
 @pytest.mark.slow

@@ -204,9 +204,8 @@ def test_bodies_together_have_a_bound(servers: Servers, model_dir: Path) -> None
 
     def slow() -> Iterator[bytes]:
         yield b'{"prompt": "' + b"x" * 900
-        over.wait(
-            5
-        )  # long enough for all to be held at once, short enough that a refused one asks again
+        # Long enough for all to be held at once, short enough that a refused one asks again.
+        over.wait(2)
         yield b'", "max_tokens": 1}'
 
     def insist() -> None:

@@ -172,16 +172,17 @@ def test_every_format_has_a_synthetic_key() -> None:
 
 
 @pytest.mark.long
-def test_at_least_98_of_100_synthetic_keys_are_found_in_every_format() -> None:
+@pytest.mark.parametrize("n", [20, pytest.param(100, marks=pytest.mark.slow)])
+def test_at_least_98_of_100_synthetic_keys_are_found_in_every_format(n: int) -> None:
     maker = Maker(7)
     missed: dict[str, int] = {}
     for kind, make in MAKERS.items():
-        for i in range(100):
+        for i in range(n):
             text = f"before = 1\n{PLACES[i % len(PLACES)].format(make(maker))}after = 2\n"
             if not list(find_secrets(text)):
                 missed[kind] = missed.get(kind, 0) + 1
-    assert sum(missed.values()) <= 0.02 * 100 * len(MAKERS), missed
-    assert max(missed.values(), default=0) <= 15, missed
+    assert sum(missed.values()) <= 0.02 * n * len(MAKERS), missed
+    assert max(missed.values(), default=0) <= 0.15 * n, missed
 
 
 def test_a_found_key_leaves_nothing_of_itself_behind() -> None:
