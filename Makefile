@@ -15,6 +15,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/stdlib
 NOT_LONG := -m 'not slow and not gpu and not long' --durations 5 --durations-min 2
+# Neighbouring tests share fixtures and compiled loops: each of two processes takes whole stretches.
+ON_TWO := -n 2 --dist worksteal
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 .PHONY: run serve test oldest check lint slow coverage docs web hooks clean clean-runs
@@ -26,20 +28,20 @@ serve: $(VENV)/installed
 	$(BIN)/codling serve $(RUN)/checkpoint
 
 test: $(VENV)/installed-dev
-	$(TEST_ENV) $(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	$(TEST_ENV) $(BIN)/pytest $(ON_TWO) $(PYTEST_ARGS)
 
 oldest: .venv-oldest/installed
-	$(TEST_ENV) NUMBA_CACHE_DIR=.venv-oldest/numba .venv-oldest/bin/pytest -n 2 $(PYTEST_ARGS)
+	$(TEST_ENV) NUMBA_CACHE_DIR=.venv-oldest/numba .venv-oldest/bin/pytest $(ON_TWO) $(PYTEST_ARGS)
 
 slow: $(VENV)/installed-dev
-	$(TEST_ENV) $(BIN)/pytest -n 2 -m slow $(PYTEST_ARGS)
+	$(TEST_ENV) $(BIN)/pytest $(ON_TWO) -m slow $(PYTEST_ARGS)
 
 check: lint
-	$(TEST_ENV) $(BIN)/pytest -n 2 -q $(NOT_LONG) $(PYTEST_ARGS)
+	$(TEST_ENV) $(BIN)/pytest $(ON_TWO) -q $(NOT_LONG) $(PYTEST_ARGS)
 
 # The floor is in pyproject.toml, two points below what was measured (CONTRIBUTING.md).
 coverage: $(VENV)/installed-dev
-	$(TEST_ENV) $(BIN)/pytest -n 2 -q --cov --cov-report term $(PYTEST_ARGS)
+	$(TEST_ENV) $(BIN)/pytest $(ON_TWO) -q --cov --cov-report term $(PYTEST_ARGS)
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python tools/site_pages.py build/pages
