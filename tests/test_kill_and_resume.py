@@ -11,6 +11,7 @@ from codling.core.artifact import MANIFEST
 from kills import killed_at_work
 from tiny_run import grow, grow_command, make_repository
 
+MORE_KILLS = [pytest.param(n, marks=pytest.mark.slow) for n in (3, 10)]
 # These hold times or are made from what holds times.
 NOT_COMPARED = (MANIFEST, "metrics.jsonl", "report.html")
 
@@ -36,7 +37,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("n_kills", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 10))])
+@pytest.mark.parametrize("n_kills", [1, *MORE_KILLS])
 def test_a_run_killed_again_and_again_ends_like_a_calm_one(
     calm: tuple[Path, Path, float], tmp_path: Path, n_kills: int
 ) -> None:
