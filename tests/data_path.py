@@ -44,7 +44,7 @@ def make_corpus(folder: Path) -> Path:
 
 def run(source: Path, run_dir: Path, workers: int, ray: str | None = None) -> list[Artifact]:
     """The artefacts from raw to samples."""
-    settings = ("collect.shard_bytes=40000", f"decontaminate.benchmarks={source}.jsonl")
+    settings = ("collect.shard_bytes=20000", f"decontaminate.benchmarks={source}.jsonl")
     config = GrowConfig(sources=(source,), own=True, set=settings, workers=workers, ray=ray)
     steps = prepare(config, run_dir)[: len(STATIONS)]
     return [step.stage(step.config) for step in steps]
