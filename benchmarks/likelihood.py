@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=8, help="of lm-eval")
     parser.add_argument("--tasks", default=",".join(SHOTS))
+    parser.add_argument("--trivia-shots", type=int, default=SHOTS["triviaqa"])
     arguments = parser.parse_args()
+    SHOTS["triviaqa"] = arguments.trivia_shots
     with tempfile.TemporaryDirectory() as folder, Sides(arguments.model, Path(folder)) as sides:
         for name in arguments.tasks.split(","):
             data = Path(folder) / name
@@ -297,7 +299,8 @@ def write_tasks(folder: Path, name: str) -> list[str]:
         ]
     if name == "triviaqa":
         where = theirs / "triviaqa" / "default.yaml"
-        files = {"validation": f"{name}.jsonl", "train": f"{name}.train.jsonl"}
+        files = {"validation": f"{name}.jsonl"}
+        files |= {"train": f"{name}.train.jsonl"} if SHOTS[name] else {}
         return [_write_task(folder, name, where, **files)]
     task = name.replace("-", "_")
     return [_write_task(folder, task, theirs / "arc", test=f"{task}.jsonl")]

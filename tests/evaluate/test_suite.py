@@ -135,6 +135,7 @@ def test_a_suite_is_one_page_with_our_column_and_what_was_not_run(
     html = (artifact.path / "suite.html").read_text()
     assert "<th>LLaMA3 70B</th>" in html
     assert "<td>78.9</td>" in html
+    assert '<span class="settings">mmlu, base, greedy, max_tokens 16, limit 50</span>' in html
     assert "|---|" not in html
 
 
@@ -154,7 +155,7 @@ def test_a_row_tells_what_was_set_and_which_part_was_not_run(tmp_path):
     def judge_half(_: BenchmarkConfig) -> Artifact:
         write_json(tmp_path / "report.json", {
             "settings": {"max_tokens": 512, "first_prompt": [turn]},
-            "n_problems": 1, "not_run": {"Pytorch: no torch": 68},
+            "n_problems": 1, "not_run": {"Pytorch: no torch": 68}, "failures": {},
             "scores": {"pass@1": {"value": 0.5, "low": 0.1, "high": 0.9, "n": 932}},
         })  # fmt: skip
         manifest = Manifest(

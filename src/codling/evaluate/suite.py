@@ -124,10 +124,11 @@ def _row(
     report = read_object(artifact.path / "report.json")
     score = _show_score(report, row)
     reasons = "; ".join(f"{n} x {reason}" for reason, n in report["not_run"].items())
+    unscored = reasons or "; ".join(report["failures"]) or "nothing could be judged"
     return found | {
         "settings": _show_settings(own, report["settings"]["max_tokens"]),
         "score": score,
-        "not_run": reasons if score else reasons or "nothing could be judged",
+        "not_run": reasons if score else unscored,
         "first_prompt": _show_prompt(report["settings"]["first_prompt"]),
     }
 
