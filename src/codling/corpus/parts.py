@@ -39,6 +39,8 @@ def part_of(path: str) -> Part:
 
     >>> [part_of(p) for p in ("src/app/a.py", "tests/a.py", "docs/conf.py", "com/example/A.java")]
     ['code', 'tests', 'docs', 'code']
+    >>> part_of("doc/man_docs.go"), part_of("doc/man_docs_test.go"), part_of("doc/conf.py")
+    ('code', 'tests', 'docs')
     """
     return _place_file(path)[0]
 
@@ -58,6 +60,8 @@ def _place_file(path: str) -> tuple[Part, int]:
     for number, folder in enumerate(folders):
         if folder.startswith("."):
             return "scripts", number
+        if number == 0 and folder == "doc" and name.endswith(".go"):
+            continue  # a package, as every folder of Go's is
         if part := _ANYWHERE.get(folder) or (_AT_THE_TOP.get(folder) if number == 0 else None):
             return part, number
     if _TEST_FILE.fullmatch(name):

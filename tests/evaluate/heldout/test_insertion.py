@@ -179,3 +179,38 @@ def test_lines_inside_docstrings_and_block_comments_are_no_code() -> None:
     choice = choose_lines([sample], 10, 5, 50, seed=0)
     assert {q.truth for q in choice.asked} == {"def area():", "return 1"}
     assert choice.report()["left_out"]["lines"] == {"comment": 3}
+
+
+LONG_STRINGS = {
+    "go": ("var x = `\nset -l a b\n`\nuse(x, 'y')\n", "a.go"),
+    "python": ('x = """\nset -l a b\n"""\nuse(x, "y")\n', "a.py"),
+    "typescript": ("const x = html`\nset -l a b\n`\nuse(x, 'y')\n", "a.ts"),
+    "java": ('String x = """\nset -l a b\n""";\nuse(x, "y");\n', "a.java"),
+    "c-sharp": ('var x = @"\nset -l a b\n";\nuse(x, "y");\n', "a.cs"),
+    "rust": ('let x = r#"\nset -l a b\n"#;\nuse(x, "y");\n', "a.rs"),
+    "cpp": ('auto x = R"(\nset -l a b\n)";\nuse(x, "y");\n', "a.cpp"),
+    "shell": ("cat <<'EOF'\nset -l a b\nEOF\nuse x y\n", "run/a.sh"),
+    "ruby": ("x = <<~SQL\nset -l a b\nSQL\nuse(x << y)\n", "a.rb"),
+    "php": ("$x = <<<EOT\nset -l a b\nEOT;\nuse($x, 'y');\n", "a.php"),
+}
+
+
+@pytest.mark.parametrize("language", LONG_STRINGS)
+def test_a_script_inside_of_a_string_is_no_code(language: str) -> None:
+    text, path = LONG_STRINGS[language]
+    head = f"# {path}\n"
+    sample = {"repo": "pkg", "paths": [path], "languages": [language], "starts": [0],
+              "content": head + text}  # fmt: skip
+    choice = choose_lines([sample], 9, 5, 50, seed=0)
+    asked = [q.truth for q in choice.asked]
+    assert "set -l a b" not in asked
+    assert any("use" in line for line in asked)
+    assert choice.report()["left_out"]["lines"]["string"] == 1
+
+
+def test_a_quote_in_a_comment_or_a_string_opens_no_long_string() -> None:
+    content = "// a.go\nx := '`' // it`s\ny := \"`\"\nreturn x + y\n/* ` */\nreturn done\n"
+    sample = {"repo": "pkg", "paths": ["a.go"], "languages": ["go"], "starts": [0],
+              "content": content}  # fmt: skip
+    asked = [q.truth for q in questions([sample], 9, 5, 50, seed=0)]
+    assert sorted(asked) == ["return done", "return x + y", "x := '`' // it`s", 'y := "`"']

@@ -19,6 +19,7 @@ from typing import Any
 from codling.core.languages.table import LANGUAGES
 from codling.corpus.filters.shares import comment_spans
 from codling.corpus.parts import Part, part_of
+from codling.evaluate.heldout.long_strings import long_strings
 from codling.evaluate.heldout.project_code import (
     COMMENT_STARTS,
     HEAD_CHARS,
@@ -106,7 +107,8 @@ def questions(
 def choose_lines(
     samples: Iterable[dict[str, Any]], n: int, min_chars: int, max_chars: int, seed: int
 ) -> LineChoice:
-    """`n` lines (or all, if there are fewer) of code of the projects, without comments.
+    """`n` lines (or all, if there are fewer) of code of the projects, without comments and without
+    what stands in strings over several lines.
 
     They are spread over repositories and languages by all their code, that of training samples
     included, and there over the folders of what is held out. A sample without a split is held out.
@@ -234,16 +236,22 @@ def _places(
     line_comment = LANGUAGES[language].line_comment
     marks = COMMENT_STARTS + ((line_comment,) if line_comment else ())
     file_start, file_end = sample["starts"][index], _file_end(sample, index)
-    comments = comment_spans(sample["content"][file_start:file_end], language)
+    whole = sample["content"][file_start:file_end]
+    comments, strings = comment_spans(whole, language), long_strings(whole, language)
     for start, text in _lines(sample, index):
-        at = bisect_right(comments, (start - file_start, file_end)) - 1
-        is_inside = at >= 0 and start - file_start < comments[at][1]
-        if text and (is_inside or text.startswith(marks)):
+        if text and (_is_inside(start - file_start, comments) or text.startswith(marks)):
             left_out["comment"] += 1
+        elif text and _is_inside(start - file_start, strings):
+            left_out["string"] += 1
         elif min_chars <= len(text) <= max_chars:
             yield sample, index, start, start + len(text)
         elif text:
             left_out["length"] += 1
+
+
+def _is_inside(place: int, spans: Sequence[tuple[int, int]]) -> bool:
+    at = bisect_right(spans, place, key=lambda span: span[0]) - 1
+    return at >= 0 and place < spans[at][1]
 
 
 def _lines(sample: dict[str, Any], index: int) -> Iterator[tuple[int, str]]:
