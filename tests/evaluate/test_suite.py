@@ -17,7 +17,7 @@ from codling.evaluate import benchmark
 from codling.evaluate.backends import Answer
 from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.suite import _row, suites, to_markdown
+from codling.evaluate.suite import _config_of, _row, suites, to_markdown
 from codling.evaluate.task import Prompt, Sampling
 from codling.evaluate.tasks import TASKS
 
@@ -180,6 +180,13 @@ def test_a_row_tells_what_was_set_and_which_part_was_not_run(tmp_path):
     assert found["settings"] == "ds1000, base, greedy, max_tokens 512, imports none"
     assert found["first_prompt"].startswith("[user]\nxxx")
     assert found["first_prompt"].endswith("x\n[... 1,007 more characters]")
+
+
+def test_an_interpreter_is_for_the_rows_that_need_its_libraries(tmp_path):
+    config = BenchmarkConfig(benchmark="", api="x", python=Path("ds/python"), out_dir=tmp_path)
+    rows = [{"benchmark": name} for name in ("ds1000", "pal-math")]
+    found = [_config_of(row, {}, "base", config).python for row in rows]
+    assert found == [Path("ds/python"), None]
 
 
 def test_an_unknown_suite_names_those_there_are(tmp_path, capsys):

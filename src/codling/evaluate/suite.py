@@ -22,6 +22,7 @@ from codling.core.inputs import source_input
 from codling.core.packaged import packaged_table
 from codling.core.stage import Work, stage
 from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.tasks import find_task
 from codling.report.page import render_page
 
 Evaluate = Callable[[BenchmarkConfig], Artifact | str]
@@ -144,6 +145,8 @@ def _config_of(
         benchmark=row["benchmark"],
         style="instruct" if style == "instruct" else "base",
         out_dir=rows / Path(name.replace("..", "_").replace("/", "_")),
+        # An environment made for DS-1000 may lack what other rows import.
+        python=config.python if find_task(row["benchmark"]).libraries else None,
         **settings,
     )
 
