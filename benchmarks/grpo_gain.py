@@ -147,7 +147,9 @@ def teach_rewards(arguments: argparse.Namespace, rows: Path, seed: int) -> Path:
     out = arguments.work_dir / f"seed-{seed}-reward-model"
     settings = {"tasks-dir": rows, "model": arguments.model, "out-dir": out, "seed": seed}
     settings |= {"context": 256, "pairs-per-prompt": 8, "n-heldout-evals": 1}
-    call("reward-model", str(arguments.work_dir / f"seed-{seed}"), *list_flags(settings))
+    settings |= {"max-steps": arguments.steps, "threads": 1}
+    flags = [*list_flags(settings), "--no-compile"]
+    call("reward-model", str(arguments.work_dir / f"seed-{seed}"), *flags)
     counts = json.loads((out / "manifest.json").read_text())["counts"]
     report = {name: counts.get(name) for name in ("pairs", "heldout_pairs", "accuracy")}
     print(json.dumps({"seed": seed, "reward_model": report}), flush=True)
