@@ -11,6 +11,9 @@ from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.align import score_align
 from codling.evaluate.judging.alpaca import instructions, score_alpaca
+from codling.evaluate.judging.arena import score_arena
+from codling.evaluate.judging.harness_reports import score_resolved
+from codling.evaluate.judging.mt_pair import score_pairs
 from codling.evaluate.judging.mt_single import score_single
 
 GRADED = {"question_id": 81, "model": "m", "judge": ["gpt-4", "single"], "score": 8, "turn": 1}
@@ -30,6 +33,49 @@ def test_alignbench_leaves_out_nan_and_counts_no_grade_as_minus_one():
 def test_a_grade_that_is_no_number_is_told_with_its_question():
     with pytest.raises(SourceError, match=r"judgment of '81' has the score 'good', which is no"):
         score_single([GRADED | {"score": "good"}], 0)
+
+
+PAIR = {"model_1": "m", "model_2": "n", "g1_winner": "tie", "g2_winner": "model_1"}
+GAMES = {"question_id": "q", "model": "m", "games": [{"score": "A>B"}, {"score": "A=B"}]}
+ODD = (None, "", 5, math.inf, 10**400, [], ["x"], {"a": 1}, True, "\ud800", "x" * 5000)
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_odd_values_anywhere_in_a_row_are_one_short_line_or_count(value):
+    scorers = [
+        (GRADED, lambda row: score_single([row], 0)),
+        (PAIR, lambda row: score_pairs([row], 0)),
+        (GAMES, lambda row: score_arena([row], {})),
+        (
+            {"resolved_ids": ["a"], "total_instances": 3},
+            lambda row: score_resolved([row], "m", lambda: 3),
+        ),
+    ]
+    said = []
+    for plain, score in scorers:
+        for name in plain:
+            for row in (plain | {name: value}, {k: v for k, v in plain.items() if k != name}):
+                try:
+                    score(row)
+                except SourceError as error:
+                    said.append(str(error))
+    assert said
+    assert all("\n" not in line and len(line) < 200 for line in said)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"g1_winner": "A"},
+            "has 'A' and 'model_1' for winners; they are model_1, model_2, tie or",
+        ),
+        ({"model_2": None}, "has the model_2 None, which is no name"),
+    ],
+)
+def test_a_pair_that_cannot_be_scored_says_why(change, message):
+    with pytest.raises(SourceError, match=message):
+        score_pairs([PAIR | change], 0)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def score_align(
             raise SourceError("AlignBench's judgments have question_id and score; these have not")
         grade = read_number(row, "score")
         if math.isfinite(grade):
-            marks[str(row.get("model_id", "model"))][category].append(grade)
+            marks[str(row.get("model_id", "model"))][str(category)].append(grade)
     found = {model: _means(each, seed) for model, each in marks.items()}
     return dict(sorted(found.items(), key=lambda item: -item[1]["total"]["value"]))
 

@@ -22,7 +22,7 @@ from codling.core.errors import SourceError
 from codling.core.foreign_json import read_object, read_rows
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill_names
-from codling.evaluate.judging.tables import read_number, read_table
+from codling.evaluate.judging.tables import read_name, read_number, read_table
 from codling.evaluate.task import JudgeReply, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.length_control import (
     Array,
@@ -119,7 +119,7 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _from_weights(row: Mapping[str, Any], difficulty: Array) -> Scores:
-    weights = np.array([float(row[name]) for name in _WEIGHTS])
+    weights = np.array([read_number(row, name) for name in _WEIGHTS])
     value = round(win_rate_at_equal_length(weights, difficulty) / 100, 8)
     n = len(difficulty)
     return {"LC win rate": {"value": value, "low": value, "high": value, "n": n, "scale": 100}}
@@ -137,7 +137,7 @@ def _rates(
     known = preferred[np.isfinite(preferred)]
     if not len(known):
         return {}
-    unknown = [row["instruction"] for row in rows if row["instruction"] not in places]
+    unknown = [name for row in rows if (name := read_name(row, "instruction")) not in places]
     if unknown:
         raise SourceError(f"an annotation is about no instruction of the data: {unknown[0][:60]!r}")
     hard = difficulty[[places[row["instruction"]] for row in rows]]

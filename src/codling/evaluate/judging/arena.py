@@ -19,6 +19,7 @@ import numpy as np
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill
+from codling.evaluate.judging.tables import read_name
 from codling.evaluate.task import (
     JudgeReply,
     Panel,
@@ -171,14 +172,15 @@ def _games(
     for row in rows:
         if not isinstance(row.get("games"), list) or "model" not in row:
             raise SourceError("Arena-Hard's judgments have model and games; these have not")
-        model, question = str(row["model"]), str(row.get("question_id"))
+        model, question = read_name(row, "model"), str(row.get("question_id"))
         known = (styles.get((name, question)) for name in (BASELINE, model))
         sides = [each for each in known if each is not None]
         style = row.get("style") or (sides if len(sides) == 2 else None)
         for number, game in enumerate(row["games"]):
-            if (game or {}).get("score") not in _FIRST:
+            said = game.get("score") if isinstance(game, Mapping) else None
+            if not isinstance(said, str) or said not in _FIRST:
                 continue
-            first, n = _FIRST[game["score"]]
+            first, n = _FIRST[said]
             baseline_won = first if number == 0 else 1 - first
             pairs += [(BASELINE, model, baseline_won)] * n
             counts += [style] * n

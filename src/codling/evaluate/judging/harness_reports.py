@@ -17,6 +17,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.judging.tables import read_number
 from codling.evaluate.task import Scores
 from codling.grading.pass_at_k import share_score
 
@@ -42,7 +43,8 @@ def score_resolved(
         reports = {k: v for k, v in row.items() if isinstance(v, Mapping) and "resolved" in v}
         if isinstance(ids, list):
             resolved |= {str(each) for each in ids}
-            totals += [int(row["total_instances"])] if "total_instances" in row else []
+            n = read_number(row, "total_instances")
+            totals += [int(n)] if n > 0 else []
         resolved |= {name for name, report in reports.items() if report["resolved"]}
         n_reports += isinstance(ids, list) or bool(reports)
     if not n_reports:

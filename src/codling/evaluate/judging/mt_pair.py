@@ -11,13 +11,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codling.core.errors import ConfigError
+from codling.core.errors import ConfigError, SourceError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import MAX_TOKENS, fill, judge_name, reference_values
+from codling.evaluate.judging.tables import read_name
 from codling.evaluate.task import JudgeReply, Panel, Problem, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
 BASELINE = "gpt-3.5-turbo"
+_WINNERS = {"model_1", "model_2", "tie", "error"}
 _POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
 
@@ -60,7 +62,12 @@ def winner(said: str) -> str:
 
 def result(row: Mapping[str, Any], player: str) -> str:
     """What a row of judgments means to "model_1" or "model_2": win, loss, tie, error."""
-    first, second = row["g1_winner"], row["g2_winner"]
+    first, second = (read_name(row, name) for name in ("g1_winner", "g2_winner"))
+    if not {first, second} <= _WINNERS:
+        raise SourceError(
+            f"a judgment has {first[:40]!r} and {second[:40]!r} for winners; they are model_1, "
+            "model_2, tie or error"
+        )
     if "error" in (first, second):
         return "error"
     if first == "tie" or first != second:
@@ -75,13 +82,14 @@ def score_pairs(
 
     Only rows with the baseline count, if any has it; else all pairs do.
     """
-    against = [row for row in rows if baseline in (row["model_1"], row["model_2"])] or rows
+    players = [{read_name(row, name) for name in ("model_1", "model_2")} for row in rows]
+    against = [row for row, both in zip(rows, players, strict=True) if baseline in both] or rows
     found: dict[str, list[str]] = defaultdict(list)
     for row in against:
         for player in ("model_1", "model_2"):
             if result(row, player) != "error":
-                found[str(row[player])].append(result(row, player))
-    if len(against) < len(rows) or any(baseline in (r["model_1"], r["model_2"]) for r in against):
+                found[row[player]].append(result(row, player))
+    if any(baseline in both for both in players):
         found.pop(baseline, None)
     return {model: _shares(results, seed) for model, results in sorted(found.items())}
 

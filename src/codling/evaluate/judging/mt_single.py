@@ -15,7 +15,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.judging.tables import read_number
+from codling.evaluate.judging.tables import read_name, read_number
 from codling.evaluate.task import JudgeReply, Panel, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
@@ -53,7 +53,7 @@ def score_single(rows: Sequence[Mapping[str, Any]], seed: int) -> Mapping[str, S
         grade = read_number(row, "score")
         if math.isfinite(grade) and grade != -1:
             for name in ("score", f"turn {row.get('turn', 1)}"):
-                marks[str(row["model"])][name].append(grade)
+                marks[read_name(row, "model")][name].append(grade)
     return {
         model: {name: mean_score(values, seed=seed) for name, values in sorted(each.items())}
         for model, each in sorted(marks.items())

@@ -37,9 +37,29 @@ def read_number(row: Mapping[str, Any], name: str) -> float:
     if value is None or value == "":
         return math.nan
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        about = row.get("question_id") or row.get("instruction") or "a question"
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.inf
+    if math.isinf(number):
         raise SourceError(
-            f"a judgment of {str(about)[:60]!r} has the {name} {value!r}, which is no number"
-        ) from None
+            f"a judgment of {_about(row)} has the {name} {repr(value)[:60]}, which is no number"
+        )
+    return number
+
+
+def read_name(row: Mapping[str, Any], name: str) -> str:
+    """A row's text that names something: a model, an instruction; SourceError if it is none.
+
+    >>> read_name({"model": "m"}, "model")
+    'm'
+    """
+    value = row.get(name)
+    if not isinstance(value, str) or not value:
+        raise SourceError(
+            f"a judgment of {_about(row)} has the {name} {repr(value)[:60]}, which is no name"
+        )
+    return value
+
+
+def _about(row: Mapping[str, Any]) -> str:
+    return repr(str(row.get("question_id") or row.get("instruction") or "a question")[:60])
