@@ -3,18 +3,21 @@
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from codling.core.errors import SourceError
 from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.foreign_samples import read_samples
 from codling.evaluate.judging.align import score_align
 from codling.evaluate.judging.alpaca import instructions, score_alpaca
 from codling.evaluate.judging.arena import score_arena
 from codling.evaluate.judging.harness_reports import score_resolved
 from codling.evaluate.judging.mt_pair import score_pairs
 from codling.evaluate.judging.mt_single import score_single
+from codling.evaluate.tasks import find_task
 
 GRADED = {"question_id": 81, "model": "m", "judge": ["gpt-4", "single"], "score": 8, "turn": 1}
 
@@ -37,12 +40,24 @@ def test_a_grade_that_is_no_number_is_told_with_its_question():
 
 PAIR = {"model_1": "m", "model_2": "n", "g1_winner": "tie", "g2_winner": "model_1"}
 GAMES = {"question_id": "q", "model": "m", "games": [{"score": "A>B"}, {"score": "A=B"}]}
-ODD = (None, "", 5, math.inf, 10**400, [], ["x"], {"a": 1}, True, "\ud800", "x" * 5000)
+ODD: tuple[Any, ...] = (
+    None,
+    "",
+    5,
+    math.inf,
+    10**400,
+    [],
+    ["x"],
+    {"a": 1},
+    True,
+    "\ud800",
+    "x" * 5000,
+)
 
 
 @pytest.mark.parametrize("value", ODD)
 def test_odd_values_anywhere_in_a_row_are_one_short_line_or_count(value):
-    scorers = [
+    scorers: list[tuple[dict[str, Any], Any]] = [
         (GRADED, lambda row: score_single([row], 0)),
         (PAIR, lambda row: score_pairs([row], 0)),
         (GAMES, lambda row: score_arena([row], {})),
@@ -51,7 +66,7 @@ def test_odd_values_anywhere_in_a_row_are_one_short_line_or_count(value):
             lambda row: score_resolved([row], "m", lambda: 3),
         ),
     ]
-    said = []
+    said: list[str] = []
     for plain, score in scorers:
         for name in plain:
             for row in (plain | {name: value}, {k: v for k, v in plain.items() if k != name}):
@@ -111,3 +126,39 @@ def test_doubles_and_strange_questions_count_and_are_told(shared_data, tmp_path)
     (tmp_path / "j.jsonl").write_text(json.dumps(GRADED) + "\n")
     clean = evaluate(replace(config, out_dir=tmp_path / "clean"))
     assert "judge the same" not in (clean.path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"question_id": ...},
+        {"choices": "x"},
+        {"choices": {"a": 1}},
+        {"choices": [{"turns": []}]},
+        {"choices": [{"turns": [5]}]},
+        {"choices": [{"turns": [{"content": 5}]}]},
+    ],
+)
+@pytest.mark.parametrize("name", ["mt-bench", "arena-hard"])
+def test_an_answer_of_another_form_is_one_line(shared_data, tmp_path, name, change):
+    row = {"question_id": 81, "choices": [{"turns": ["x", "y"]}]} | change
+    row = {key: value for key, value in row.items() if value is not ...}
+    (tmp_path / "answers.jsonl").write_text(json.dumps(row) + "\n")
+    config = BenchmarkConfig(
+        benchmark=name, data_dir=shared_data / "benchmarks", samples=tmp_path / "answers.jsonl"
+    )
+    task = find_task(name)
+    with pytest.raises(SourceError, match=f"a row that is no answer to {name} as published"):
+        read_samples(task, task.load(config.data_dir, config), config)
+
+
+def test_an_answer_that_is_null_says_nothing(shared_data, tmp_path):
+    row = {"question_id": 81, "choices": [{"turns": [None, "y"]}]}
+    (tmp_path / "answers.jsonl").write_text(json.dumps(row) + "\n")
+    config = BenchmarkConfig(
+        benchmark="mt-bench", data_dir=shared_data / "benchmarks",
+        samples=tmp_path / "answers.jsonl",
+    )  # fmt: skip
+    task = find_task("mt-bench")
+    (sample,), _ = read_samples(task, task.load(config.data_dir, config), config)
+    assert [turn.text for turn in sample.turns] == ["", "y"]

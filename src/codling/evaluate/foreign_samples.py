@@ -42,7 +42,8 @@ def read_samples(
         for index, answer in enumerate(answers.of(problem.id, position))
     ]
     unknown = answers.unknown_ids([problem.id for problem in problems])
-    theirs = f"{len(unknown)} that {task.name} does not have ({', '.join(unknown[:3])})"
+    named = ", ".join(name[:60] for name in unknown[:3])
+    theirs = f"{len(unknown)} that {task.name} does not have ({named})"
     if not samples:
         raise SourceError(
             f"{config.samples} answers none of the problems of {task.name} ({problems[0].id}, ...)"
@@ -59,18 +60,30 @@ def fence_notes(samples: Sequence[Sample], config: BenchmarkConfig) -> list[str]
     return [f"{fenced} failed answers hold code fences: add --raw if a chat model said them"]
 
 
+def _published_answer(task: Task, row: object) -> tuple[str, list[str]] | None:
+    """A row's problem and what was said in each turn (null says nothing); None for another form."""
+    assert task.read_answers is not None
+    try:
+        found = task.read_answers(row) if isinstance(row, dict) else None
+    except (KeyError, IndexError, TypeError, AttributeError):  # of a form that nobody publishes
+        return None
+    if found is None or not isinstance(found[1], list) or not found[1]:
+        return None
+    turns = ["" if turn is None else turn for turn in found[1]]
+    return (found[0], turns) if all(isinstance(turn, str) for turn in turns) else None
+
+
 def _read_published(
     task: Task, problems: Sequence[Problem], config: BenchmarkConfig
 ) -> tuple[list[Sample], list[str]]:
     """The answers in a file of the form in which the benchmark's authors publish them."""
     assert config.samples is not None
-    assert task.read_answers is not None
     by_id = {problem.id: problem for problem in problems}
     said: dict[str, list[Sample]] = defaultdict(list)
     n_unknown = 0
     for file in sample_files(config.samples):
         for row in (each for rows in read_rows(file) for each in as_list(rows)):
-            found = task.read_answers(row) if isinstance(row, dict) else None
+            found = _published_answer(task, row)
             if found is None:
                 raise SourceError(f"{file} has a row that is no answer to {task.name} as published")
             problem, turns = by_id.get(found[0]), found[1]
