@@ -12,9 +12,9 @@ from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign_samples import read_samples
 from codling.evaluate.judging.align import score_align
-from codling.evaluate.judging.alpaca import instructions, score_alpaca
+from codling.evaluate.judging.alpaca import _preference, instructions, score_alpaca
 from codling.evaluate.judging.arena import score_arena
-from codling.evaluate.judging.harness_reports import score_resolved
+from codling.evaluate.judging.harness_reports import score_attempts, score_resolved
 from codling.evaluate.judging.mt_pair import score_pairs
 from codling.evaluate.judging.mt_single import score_single
 from codling.evaluate.tasks import find_task
@@ -162,3 +162,53 @@ def test_an_answer_that_is_null_says_nothing(shared_data, tmp_path):
     task = find_task("mt-bench")
     (sample,), _ = read_samples(task, task.load(config.data_dir, config), config)
     assert [turn.text for turn in sample.turns] == ["", "y"]
+
+
+@pytest.mark.parametrize("total", [0.5, -3, 1e308, 0, 2])
+def test_a_total_that_is_no_count_or_too_small_is_one_line(total):
+    row = {"resolved_ids": ["a", "b", "c"], "total_instances": total}
+    with pytest.raises(SourceError, match=r"total_instances|3 instances of 2"):
+        score_resolved([row], "m", lambda: 300)
+
+
+@pytest.mark.parametrize("row", [{"x-1": {"resolved": "false"}}, {"resolved_ids": [["a"], None]}])
+def test_what_is_no_verdict_and_no_id_does_not_count_as_resolved(row):
+    with pytest.raises(SourceError):
+        score_resolved([row], "m", lambda: 300)
+
+
+@pytest.mark.parametrize("tries", [["false"], [[False]], [0, 3]])
+def test_outcomes_of_tries_are_true_or_false(tries):
+    with pytest.raises(SourceError, match="true or false"):
+        score_attempts([{"tests_outcomes": tries}], BenchmarkConfig(benchmark="aider-edit"))
+
+
+@pytest.mark.parametrize("score", [-5, 1e308, True])
+def test_a_grade_that_no_judge_can_have_given_is_one_line(score):
+    with pytest.raises(SourceError, match="a judgment of '81' has the score"):
+        score_single([GRADED | {"score": score}], 0)
+
+
+@pytest.mark.parametrize("label", ["A >> B", "a>b", "[[A>B]]", 3])
+def test_a_game_s_score_in_another_spelling_is_not_dropped_in_silence(label):
+    with pytest.raises(SourceError, match="a game of 'q' has the score"):
+        score_arena([GAMES | {"games": [{"score": label}, {"score": "A=B"}]}], {})
+
+
+def test_labels_that_the_authors_drop_and_games_without_a_verdict_do_not_count():
+    games = [{"score": "A<B"}, {"score": "B>A"}]
+    assert score_arena([GAMES | {"games": games}], {}) == score_arena(
+        [GAMES | {"games": [{"score": None}, games[1]]}], {}
+    )
+
+
+@pytest.mark.parametrize("style", ["xyz", [[1, 2], [3]], ["a", None], [[10**400] * 4] * 2])
+def test_a_style_that_is_not_four_counts_twice_is_one_line(style):
+    with pytest.raises(SourceError, match="the style of 'q'"):
+        score_arena([GAMES | {"style": style}], {})
+
+
+def test_a_preference_that_is_none_of_1_to_2_is_one_line():
+    for value in (2.5, 0.5, -1, True):
+        with pytest.raises(SourceError, match="preference"):
+            _preference({"instruction": "i", "preference": value})

@@ -228,6 +228,9 @@ def test_faults_of_a_file_are_one_line_that_names_the_place(tmp_path, text, said
         ("gsm8k/3", "gsm8k/3", True),
         ("HumanEval_158_find_2", "HumanEval/158", True),
         ("nothing", "HumanEval/3", False),
+        ("1873_A", "1873_B", False),
+        ("1873_A", "1873_A", True),
+        ("1873_Z", "1873_A", False),
     ],
 )
 def test_spellings_of_ids(theirs, ours, same):

@@ -130,6 +130,8 @@ def is_same_id(theirs: str, ours: str) -> bool:
 
     >>> is_same_id("HumanEval_23_strlen", "HumanEval/23"), is_same_id("Mbpp/23", "HumanEval/23")
     (True, False)
+    >>> is_same_id("1873_A", "1873_B")  # two problems of one contest
+    False
     """
     return theirs == ours or _is_same(_family(theirs), _family(ours))
 
@@ -182,16 +184,24 @@ def _without_results(path: Path) -> Path:
     return path.with_name(path.name.replace(".results.json", ".json"))
 
 
-def _is_same(theirs: tuple[str, int] | None, ours: tuple[str, int] | None) -> bool:
+_Family = tuple[str, int, str]
+
+
+def _is_same(theirs: _Family | None, ours: _Family | None) -> bool:
     if theirs is None or ours is None or theirs[1] != ours[1]:
         return False
-    return theirs[0] == ours[0] or "" in (theirs[0], ours[0])
+    return all(theirs[part] == ours[part] or "" in (theirs[part], ours[part]) for part in (0, 2))
 
 
-def _family(name: str) -> tuple[str, int] | None:
-    """A benchmark's name in lower case, and the number of the problem."""
+def _family(name: str) -> _Family | None:
+    """A benchmark's name in lower case, the number of the problem, and what follows it."""
     found = re.match(r"(?:(.*?)[/_ -])?(\d{1,9})(?=$|[/_ -])", name)
-    return (re.sub(r"\W|_", "", found[1] or "").lower(), int(found[2])) if found else None
+    if found is None:
+        return None
+    before, after = (
+        re.sub(r"\W|_", "", text).lower() for text in (found[1] or "", name[found.end() :])
+    )
+    return before, int(found[2]), after
 
 
 def _in_order(path: Path) -> list[tuple[int, str]]:

@@ -81,7 +81,10 @@ def note_oddities(samples: Sequence[Sample], problems: Sequence[Problem]) -> lis
 def _rows(file: Path) -> Iterator[Any]:
     """The rows of a file; a JSON list counts as its items."""
     if ".csv" in file.name:
-        yield from csv.DictReader(io.StringIO(read_text(file, encoding="utf-8-sig")))
+        try:
+            yield from csv.DictReader(io.StringIO(read_text(file, encoding="utf-8-sig")))
+        except csv.Error as error:
+            raise SourceError(f"{file} is no table that can be read: {error}") from None
         return
     for row in read_rows(file):
         yield from row if isinstance(row, list) else [row]

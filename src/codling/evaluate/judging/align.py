@@ -19,7 +19,7 @@ import numpy as np
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill_names
-from codling.evaluate.judging.tables import read_number
+from codling.evaluate.judging.tables import read_grade
 from codling.evaluate.task import JudgeReply, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
@@ -86,7 +86,7 @@ def score_align(
         category = categories.get(str(row.get("question_id"))) or row.get("category")
         if category is None or "score" not in row:
             raise SourceError("AlignBench's judgments have question_id and score; these have not")
-        grade = read_number(row, "score")
+        grade = read_grade(row, "score")
         if math.isfinite(grade):
             marks[str(row.get("model_id", "model"))][str(category)].append(grade)
     found = {model: _means(each, seed) for model, each in marks.items()}

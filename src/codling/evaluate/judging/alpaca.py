@@ -157,7 +157,7 @@ def _rates(
 
 def _preference(row: Mapping[str, Any]) -> float:
     value = read_number(row, "preference")
-    if value and abs(value - 1.5) > 1:
+    if value and (value < 1 or value > 2):
         raise SourceError(
             f"an annotation of {str(row['instruction'])[:60]!r} has the preference {value:g}; they "
             "are 1 to 2, or 0 for a draw"

@@ -44,6 +44,7 @@ ROUNDS = 100
 SEED = 42
 """Of the published intervals."""
 GO_ON = "continue your judgment and finish by outputting a final verdict label"
+_LABEL = "[AB<>=]+"
 _FIRST = {"A>>B": (1.0, 3), "A>B": (1.0, 1), "A=B": (0.5, 1), "B>A": (0.0, 1), "B>>A": (0.0, 3)}
 """What the answer shown first gets, and how often the game counts."""
 
@@ -152,7 +153,7 @@ def _question(problem: Problem, first: str, second: str) -> Question:
         )
 
     def go_on(said: JudgeReply) -> Prompt | None:
-        if re.search(r"\[\[([AB<>=]+)\]\]", said):
+        if re.search(rf"\[\[{_LABEL}\]\]", said):
             return None
         more = ({"role": "assistant", "content": str(said)}, {"role": "user", "content": GO_ON})
         return Prompt(messages=(*(asked.messages or ()), *more))
@@ -175,16 +176,38 @@ def _games(
         model, question = read_name(row, "model"), str(row.get("question_id"))
         known = (styles.get((name, question)) for name in (BASELINE, model))
         sides = [each for each in known if each is not None]
-        style = row.get("style") or (sides if len(sides) == 2 else None)
+        style = _read_style(row) or (sides if len(sides) == 2 else None)
         for number, game in enumerate(row["games"]):
             said = game.get("score") if isinstance(game, Mapping) else None
-            if not isinstance(said, str) or said not in _FIRST:
+            if said is None or said == "":  # the judge gave no verdict
+                continue
+            if not isinstance(said, str) or not re.fullmatch(_LABEL, said):
+                raise SourceError(
+                    f"a game of {question[:60]!r} has the score {repr(said)[:60]}; they are "
+                    f"{', '.join(_FIRST)}"
+                )
+            if said not in _FIRST:  # such as A<B: the authors count it as no verdict
                 continue
             first, n = _FIRST[said]
             baseline_won = first if number == 0 else 1 - first
             pairs += [(BASELINE, model, baseline_won)] * n
             counts += [style] * n
     return pairs, counts
+
+
+def _read_style(row: Mapping[str, Any]) -> Sequence[Sequence[int]] | None:
+    """The counts of both answers that a row brings along, four of each."""
+    style = row.get("style")
+    if not style:
+        return None
+    sides = style if isinstance(style, list) and len(style) == 2 else ()
+    numbers = [n for side in sides if isinstance(side, list) and len(side) == 4 for n in side]
+    if len(numbers) != 8 or not all(type(n) is int and 0 <= n < 1 << 31 for n in numbers):
+        raise SourceError(
+            f"the style of {str(row.get('question_id'))[:60]!r} is not four counts of each of two "
+            "answers"
+        )
+    return [style[0], style[1]]
 
 
 def _rates(games: Games, ridge: float) -> dict[str, dict[str, float]]:

@@ -11,17 +11,19 @@ Input: rows of --judgments, in one of these forms. Output: scores.
 Not here: predictions files (tasks/swe_bench.py) and runs of our own (edit_talk.py).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.judging.tables import read_number
+from codling.evaluate.judging.tables import read_name, read_number
 from codling.evaluate.task import Scores
 from codling.grading.pass_at_k import share_score
 
 Row = Mapping[str, Any]
+_MAX_INSTANCES = 1_000_000
 
 
 def score_resolved(
@@ -42,14 +44,32 @@ def score_resolved(
         ids = row.get("resolved_ids", row.get("resolved"))
         reports = {k: v for k, v in row.items() if isinstance(v, Mapping) and "resolved" in v}
         if isinstance(ids, list):
-            resolved |= {str(each) for each in ids}
-            n = read_number(row, "total_instances")
-            totals += [int(n)] if n > 0 else []
-        resolved |= {name for name, report in reports.items() if report["resolved"]}
+            resolved |= {read_name({"id": each}, "id") for each in ids}
+            totals += _read_total(row)
+        resolved |= {name for name, report in reports.items() if _read_verdict(name, report)}
         n_reports += isinstance(ids, list) or bool(reports)
     if not n_reports:
         return {}
-    return _share(model, len(resolved), max(totals) if totals else count_problems())
+    n = max(totals) if totals else count_problems()
+    if len(resolved) > n:
+        raise SourceError(f"the reports resolve {len(resolved)} instances of {n}")
+    return _share(model, len(resolved), n)
+
+
+def _read_total(row: Row) -> list[int]:
+    """How many instances a report is about, where it says so."""
+    n = read_number(row, "total_instances")
+    if math.isnan(n):
+        return []
+    if not (n.is_integer() and 0 < n < _MAX_INSTANCES):
+        raise SourceError(f"a report has {n:g} total_instances, which is no count")
+    return [int(n)]
+
+
+def _read_verdict(name: str, report: Row) -> bool:
+    if not isinstance(report["resolved"], bool):
+        raise SourceError(f"the report of {name[:60]!r} has resolved, but not as true or false")
+    return bool(report["resolved"])
 
 
 def score_attempts(rows: Sequence[Row], config: BenchmarkConfig) -> Mapping[str, Scores]:
@@ -59,6 +79,8 @@ def score_attempts(rows: Sequence[Row], config: BenchmarkConfig) -> Mapping[str,
     for row in rows:
         if not isinstance(row.get("tests_outcomes"), list):
             raise SourceError("Aider's results have tests_outcomes; these have not")
+        if not all(isinstance(each, bool) for each in row["tests_outcomes"]):
+            raise SourceError("Aider's tests_outcomes are true or false; these hold something else")
         by_model[str(row.get("model") or config.model_name)].append(row)
     return {model: _attempts(each) for model, each in sorted(by_model.items())}
 
@@ -66,7 +88,7 @@ def score_attempts(rows: Sequence[Row], config: BenchmarkConfig) -> Mapping[str,
 def _attempts(rows: Sequence[Row]) -> Scores:
     # Of no tests nothing passed; a first try that passed is the only one.
     passed = [row["tests_outcomes"] for row in rows if any(row["tests_outcomes"][-1:])]
-    well_formed = sum(not row.get("num_malformed_responses") for row in rows)
+    well_formed = sum(not read_number(row, "num_malformed_responses") > 0 for row in rows)
     return {
         "passed": share_score(len(passed), len(rows)),
         "passed at once": share_score(sum(len(tries) == 1 for tries in passed), len(rows)),

@@ -15,7 +15,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.judging.tables import read_name, read_number
+from codling.evaluate.judging.tables import read_grade, read_name
 from codling.evaluate.task import JudgeReply, Panel, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
@@ -50,7 +50,7 @@ def score_single(rows: Sequence[Mapping[str, Any]], seed: int) -> Mapping[str, S
     for row in rows:
         if "score" not in row or "model" not in row:
             raise SourceError("MT-Bench's judgments have model, score and turn; these have not")
-        grade = read_number(row, "score")
+        grade = read_grade(row, "score")
         if math.isfinite(grade) and grade != -1:
             for name in ("score", f"turn {row.get('turn', 1)}"):
                 marks[read_name(row, "model")][name].append(grade)

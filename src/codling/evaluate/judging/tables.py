@@ -14,6 +14,8 @@ from typing import Any
 from codling.core.errors import SourceError
 from codling.core.foreign_files import read_exact_text
 
+_MAX_GRADE = 1e6
+
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file with a line of names, line ends inside of cells as they are, which
@@ -34,6 +36,8 @@ def read_number(row: Mapping[str, Any], name: str) -> float:
     (8.0, nan)
     """
     value = row.get(name)
+    if isinstance(value, bool):
+        value = repr(value)
     if value is None or value == "":
         return math.nan
     try:
@@ -45,6 +49,21 @@ def read_number(row: Mapping[str, Any], name: str) -> float:
             f"a judgment of {_about(row)} has the {name} {repr(value)[:60]}, which is no number"
         )
     return number
+
+
+def read_grade(row: Mapping[str, Any], name: str) -> float:
+    """A row's grade; -1 where the judge gave none, NaN where the row has none; SourceError for what
+    no judgment's text can give. The authors keep a number beyond 10 that a judge wrote.
+
+    >>> read_grade({"score": 8}, "score"), read_grade({"score": -1}, "score")
+    (8.0, -1.0)
+    """
+    grade = read_number(row, name)
+    if not (math.isnan(grade) or grade == -1 or 0 <= grade < _MAX_GRADE):
+        raise SourceError(
+            f"a judgment of {_about(row)} has the {name} {grade:g}; grades are 1 to 10"
+        )
+    return grade
 
 
 def read_name(row: Mapping[str, Any], name: str) -> str:
