@@ -157,7 +157,8 @@ def _rates(
 
 def _preference(row: Mapping[str, Any]) -> float:
     value = read_number(row, "preference")
-    if value and (value < 1 or value > 2):
+    # Sums of a judge's probabilities, as published ones are, miss their ends by a little.
+    if value and (value < 0.9 or value > 2.1):
         raise SourceError(
             f"an annotation of {str(row['instruction'])[:60]!r} has the preference {value:g}; they "
             "are 1 to 2, or 0 for a draw"
