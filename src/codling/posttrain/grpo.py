@@ -72,8 +72,16 @@ def grpo(config: GrpoConfig) -> Work:
         inputs.append(open_artifact(config.reward_model_dir, REWARD_MODEL))
     draft = yield inputs
     room = shape.max_position - config.max_completion_length
-    questions = list(encode(read_exercises(config.tasks_dir), tokenizer, room))
+    exercises = list(read_exercises(config.tasks_dir))
+    if not exercises:
+        raise SourceError(f"{config.tasks_dir} has no rows")
+    questions = list(encode(exercises, tokenizer, room))
     train, heldout = hold_out(questions, config.heldout_share, config.seed)
+    if questions and not train:
+        raise SourceError(
+            f"all {len(questions)} prompts of {config.tasks_dir} are held out; give more, or lower "
+            "--heldout-share"
+        )
     if not train:
         raise SourceError(
             f"no prompt of {config.tasks_dir} leaves room for an answer of "
@@ -82,6 +90,11 @@ def grpo(config: GrpoConfig) -> Work:
     made = _check_memory(shape, config, questions)
     heldout = heldout[: config.max_heldout]
     say(f"{made}; {len(train):,} prompts, {len(heldout):,} are held out")
+    if config.heldout_share and not heldout:
+        say(
+            "no prompt is held out, so what it brings is not measured: they are held out by group "
+            "(or id), and there are few; another --seed or --heldout-share chooses others"
+        )
     with Assessor(workers=config.workers, seconds=config.rewards.seconds) as assessor:
         assessor.require(question.exercise for question in (*train, *heldout))
         model = prepare(path, config)

@@ -91,6 +91,33 @@ def test_a_bad_row_is_one_line(row: object, fault: str) -> None:
         read_published(row, "row", "base", 0.3)
 
 
+OWN = {"prompt": "def f():\n", "entry_point": "f", "tests": ["assert f()"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"prompt": ""}, "prompt is empty"),
+        ({"tests": ["assert ("]}, "tests is no Python"),
+        ({"tests": ["assert f() == '\x00'"]}, "tests is no Python"),
+        ({"hidden_tests": ["assert '\ud800'"]}, "hidden_tests is no Python"),
+        ({"tests": [" "]}, "tests are blank"),
+        ({"entry_point": "not an id!"}, "entry_point is no Python"),
+        ({"answer": ""}, "answer is empty"),
+        ({"answer": float("nan")}, "answer is empty"),
+        ({"module": {"path": "../x.py", "before": "", "after": ""}}, "no path inside"),
+        (
+            {"module": {"path": "x.py", "before": "", "after": "", "files": {"/a/../y": ""}}},
+            "no path inside",
+        ),
+    ],
+)
+def test_a_row_that_no_answer_can_pass_is_one_line(change: dict[str, object], fault: str) -> None:
+    assert read_exercise(OWN, "here").entry_point == "f"
+    with pytest.raises(SourceError, match=f"^here: .*{fault}"):
+        read_exercise(OWN | change, "here")
+
+
 def test_rows_are_read_as_they_were_written() -> None:
     for row in (MBPP, HUMANEVAL, LEETCODE, GSM8K):
         made = read_published(row, "row", "chat", 0.3)

@@ -11,10 +11,12 @@ Output: an Exercise. `tests` decide the reward; `hidden_tests` are for evaluatio
 Not here: where rows come from (published.py, repository.py), and verdicts (posttrain/rewards.py).
 """
 
+import ast
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codling.core.errors import SourceError
@@ -109,12 +111,40 @@ def read_exercise(row: object, where: str) -> Exercise:
         raise SourceError(f"{where} has neither tests nor an answer")
     if made.tests and made.language in _CALLS_A_FUNCTION and not made.entry_point:
         raise SourceError(f"{where}: entry_point, the function that the tests call, is missing")
+    if fault := _find_fault(made):
+        raise SourceError(f"{where}: {fault}")
     return made
 
 
 def to_row(exercise: Exercise) -> dict[str, Any]:
     """The row of an exercise, without what is empty."""
     return {key: value for key, value in asdict(exercise).items() if value not in ("", (), None)}
+
+
+def _find_fault(made: Exercise) -> str:
+    """Why no answer could be given, or pass; empty for a sound exercise."""
+    if not made.prompt:
+        return "prompt is empty"
+    if made.answer is not None and made.answer.strip().lower() in ("", "nan"):
+        return "answer is empty, or no number"
+    if made.language in _CALLS_A_FUNCTION and made.answer is None:
+        parts = {"entry_point": (made.entry_point,), "setup": (made.setup,)}
+        parts |= {"tests": made.tests, "hidden_tests": made.hidden_tests}
+        faulty = (name for name, texts in parts.items() if not _parses("\n".join(texts)))
+        if name := next(faulty, None):
+            return f"{name} is no Python that can be parsed"
+        if not any(map(str.strip, made.tests)):
+            return "tests are blank"
+    return ""
+
+
+def _parses(text: str) -> bool:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a NUL, a lone surrogate
+        return False
+    return True
 
 
 _TEXTS = ("language", "entry_point", "begin", "setup", "answer", "group", "solution")
@@ -161,4 +191,8 @@ def _read_module(row: Mapping[str, Any], where: str) -> RepositoryModule | None:
         for each in (*(value.get(key) for key in keys), *files, *files.values())
     ):
         raise SourceError(f"{where}: module needs the texts path, before and after, and files")
+    for name in (value["path"], *files):
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            raise SourceError(f"{where}: {name[:60]!r} is no path inside of a repository")
     return RepositoryModule(**{key: value[key] for key in keys}, files=dict(files))
