@@ -128,8 +128,10 @@ def _find_fault(made: Exercise) -> str:
     if made.answer is not None and made.answer.strip().lower() in ("", "nan"):
         return "answer is empty, or no number"
     if made.language in _CALLS_A_FUNCTION and made.answer is None:
-        parts = {"entry_point": (made.entry_point,), "setup": (made.setup,)}
-        parts |= {"tests": made.tests, "hidden_tests": made.hidden_tests}
+        parts: dict[str, tuple[str, ...]] = {
+            "entry_point": (made.entry_point,), "setup": (made.setup,),
+            "tests": made.tests, "hidden_tests": made.hidden_tests,
+        }  # fmt: skip
         faulty = (name for name, texts in parts.items() if not _parses("\n".join(texts)))
         if name := next(faulty, None):
             return f"{name} is no Python that can be parsed"
