@@ -18,12 +18,13 @@ from codling.core.log import MetricsLog
 from codling.posttrain import grpo as grpo_stage
 from codling.posttrain.config import GrpoConfig
 from codling.posttrain.gains import interval_of_gain
-from codling.posttrain.grpo import grpo
+from codling.posttrain.grpo import _choose_prompts, grpo
 from codling.posttrain.grpo_loop import GrpoLoop
 from codling.posttrain.questions import Posed, hold_out
 from codling.posttrain.rewards import Assessment, Said
 from codling.posttrain.rollout import Ask, Drawing, Sampler
 from codling.posttrain.tasks.exercise import Exercise
+from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import OptimizerConfig
 
 
@@ -238,3 +239,17 @@ def test_the_sandbox_judges_what_the_model_says(base_dir: Path, tmp_path: Path) 
     answers = list(read_json_lines(made.path / "rollouts.jsonl"))
     assert {each["grade"] for each in answers} <= {"failed", "not parsed", "not compiled"}
     assert {each["share"] for each in answers} <= {0.0, 0.5}
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "said"), [(0, 0.2, "has no rows"), (1, 0.99, "all 1 prompts of .* held out")]
+)
+def test_no_rows_and_only_held_out_ones_are_one_line_each(
+    n: int, share: float, said: str, tmp_path: Path, tiny_tokenizer: Tokenizer
+) -> None:
+    row = {"prompt": "def f():\n", "entry_point": "f", "tests": ["assert f()"]}
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_text(f"{json.dumps(row)}\n" * n)
+    config = GrpoConfig(tasks_dir=tasks, model=Path("x"), heldout_share=share)
+    with pytest.raises(SourceError, match=said):
+        _choose_prompts(config, tiny_tokenizer, 100)

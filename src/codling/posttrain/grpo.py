@@ -39,6 +39,7 @@ from codling.posttrain.tasks.exercise import read_exercises
 from codling.posttrain.tasks.prompts import tasks_input
 from codling.posttrain.weights import check_vocabulary, kind_of, prepare, publish
 from codling.report.page import render_page
+from codling.tokens.tokenizer import Tokenizer
 
 PAGE = "grpo.html"
 _N_SHOWN = 4
@@ -72,6 +73,28 @@ def grpo(config: GrpoConfig) -> Work:
         inputs.append(open_artifact(config.reward_model_dir, REWARD_MODEL))
     draft = yield inputs
     room = shape.max_position - config.max_completion_length
+    questions, train, heldout = _choose_prompts(config, tokenizer, room)
+    made = _check_memory(shape, config, questions)
+    heldout = heldout[: config.max_heldout]
+    say(f"{made}; {len(train):,} prompts, {len(heldout):,} are held out")
+    with Assessor(workers=config.workers, seconds=config.rewards.seconds) as assessor:
+        assessor.require(question.exercise for question in (*train, *heldout))
+        model = prepare(path, config)
+        scores = config.reward_model_dir
+        score = None if scores is None else RewardModel.open(scores).score
+        loop = GrpoLoop(model, tokenizer, train, heldout, config, draft.path, assessor, score)
+        loop.run()
+    publish(draft, model, config, path, tokenizer.fim_mode)
+    draft.counts |= {"prompts": len(train), "trained": made.n_trained}
+    draft.counts |= summarise_run(draft.path)
+    write_page(draft)
+
+
+def _choose_prompts(
+    config: GrpoConfig, tokenizer: Tokenizer, room: int
+) -> tuple[list[Posed], list[Posed], list[Posed]]:
+    """All prompts that fit, those to learn from, and those held out; SourceError if there is
+    nothing to learn from."""
     exercises = list(read_exercises(config.tasks_dir))
     if not exercises:
         raise SourceError(f"{config.tasks_dir} has no rows")
@@ -87,25 +110,12 @@ def grpo(config: GrpoConfig) -> Work:
             f"no prompt of {config.tasks_dir} leaves room for an answer of "
             f"{config.max_completion_length} tokens in {config.model}"
         )
-    made = _check_memory(shape, config, questions)
-    heldout = heldout[: config.max_heldout]
-    say(f"{made}; {len(train):,} prompts, {len(heldout):,} are held out")
     if config.heldout_share and not heldout:
         say(
             "no prompt is held out, so what it brings is not measured: they are held out by group "
             "(or id), and there are few; another --seed or --heldout-share chooses others"
         )
-    with Assessor(workers=config.workers, seconds=config.rewards.seconds) as assessor:
-        assessor.require(question.exercise for question in (*train, *heldout))
-        model = prepare(path, config)
-        scores = config.reward_model_dir
-        score = None if scores is None else RewardModel.open(scores).score
-        loop = GrpoLoop(model, tokenizer, train, heldout, config, draft.path, assessor, score)
-        loop.run()
-    publish(draft, model, config, path, tokenizer.fim_mode)
-    draft.counts |= {"prompts": len(train), "trained": made.n_trained}
-    draft.counts |= summarise_run(draft.path)
-    write_page(draft)
+    return questions, train, heldout
 
 
 def _check_memory(shape: ModelConfig, config: GrpoConfig, questions: Sequence[Posed]) -> MemoryPlan:
