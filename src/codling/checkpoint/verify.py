@@ -14,12 +14,12 @@ Not here: whether weights are finite and fit the config (load.py looks at every 
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from codling.core.artifact import MANIFEST, Artifact, Input, open_artifact, sha256_of
 from codling.core.errors import CheckpointError, name_faults
-from codling.core.files import cache_dir, escape_bytes, write_json
+from codling.core.files import cache_dir, escape_bytes, stays_below, write_json
 from codling.core.foreign_json import read_object
 from codling.core.inputs import input_at
 
@@ -85,7 +85,7 @@ def _entries(manifest: Path) -> list[tuple[str, int, str]]:
         name, n_bytes, digest = (values.get(key) for key in ("name", "bytes", "sha256"))
         if not (isinstance(name, str) and type(n_bytes) is int and isinstance(digest, str)):
             raise CheckpointError(f"{manifest}: its list of files is malformed; {_CURE}")
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
+        if not stays_below(name):
             raise CheckpointError(f"{manifest} names a file outside its folder: {name[:60]!r}")
         found.append((name, n_bytes, digest))
     return found

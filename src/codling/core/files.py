@@ -22,7 +22,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -150,6 +150,16 @@ def sync_tree(folder: Path, skip: Collection[str] = ()) -> None:
             sync_file(path)
     for path in reversed([folder, *(p for p in below if p.is_dir())]):
         sync_folder(path)
+
+
+def stays_below(name: str) -> bool:
+    """Whether a name that somebody gave leads to nothing outside of the folder that it is for.
+
+    >>> stays_below("a/b.py"), stays_below("../b.py"), stays_below("/b.py")
+    (True, False, False)
+    """
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 def escape_bytes(path: str) -> str:

@@ -4,7 +4,7 @@ Input: a path. Output: the file open for reading, or its text. What is no regula
 device, a folder) is refused in one line and never waited for; a link counts as what it leads to.
 
     open_regular(path)   the file, in bytes
-    read_text(path)      its text, with a bound (read_exact_text: with its own line ends)
+    read_text(path)      its text, with a bound
 
 Not here: JSON (foreign_json.py), and files of a repository, where links are not followed
 (corpus/sources/folders.py).
@@ -51,36 +51,26 @@ def open_regular(
     return os.fdopen(handle, "rb")
 
 
-def read_text(
+def read_text(  # noqa: PLR0913 -- where it is from, its bounds and its form
     path: Path,
     error: type[CodlingError] = SourceError,
     *,
     max_bytes: int = MAX_TEXT_BYTES,
     encoding: str = "utf-8",
     what: str = "",
+    own_line_ends: bool = False,
 ) -> str:
-    """The text of a regular file, with line ends of one kind, as Python reads texts.
+    """The text of a regular file, with line ends of one kind, as Python reads texts, or with
+    `own_line_ends` as they are: inside of a table's cell they are its text.
 
     Raises `error` also where it is not in that encoding or has more than `max_bytes`.
     """
-    text = read_exact_text(path, error, max_bytes=max_bytes, encoding=encoding, what=what)
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_exact_text(
-    path: Path,
-    error: type[CodlingError] = SourceError,
-    *,
-    max_bytes: int = MAX_TEXT_BYTES,
-    encoding: str = "utf-8",
-    what: str = "",
-) -> str:
-    """The same with the line ends that it has: inside of a table's cell they are its text."""
     with open_regular(path, error, what=what) as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise error(f"{path} has more than {max_bytes:,} bytes")
     try:
-        return data.decode(encoding)
+        text = data.decode(encoding)
     except UnicodeDecodeError:
         raise error(f"{path} is not UTF-8 text; convert it first") from None
+    return text if own_line_ends else text.replace("\r\n", "\n").replace("\r", "\n")

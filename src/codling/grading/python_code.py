@@ -9,6 +9,7 @@ Not here: other languages (chat_code.py) and DeepSeek-Coder's rule (deepseek_rul
 import ast
 import re
 import textwrap
+import warnings
 
 from codling.grading.fences import find_blocks, strip_thoughts
 
@@ -46,6 +47,20 @@ def python_block(answer: str, name: str = "") -> str:
     chosen = defining[-1].code
     helpers = [b.code for b in fitting if b not in defining and _helps(b.code, chosen)]
     return "\n\n".join([*helpers, chosen])
+
+
+def is_python(text: str) -> bool:
+    """Whether Python's parser takes it.
+
+    >>> is_python("x = 1"), is_python("x = ("), is_python("x = '\\0'")
+    (True, False, False)
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a NUL, a lone surrogate
+        return False
+    return True
 
 
 def strip_demonstrations(code: str, name: str) -> str:

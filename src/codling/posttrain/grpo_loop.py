@@ -127,6 +127,7 @@ class GrpoLoop:
             n_at_once=min(config.n_at_once, max(config.n_answers, 1)),
             max_length=longest + config.max_completion_length,
             rounded=draws_rounded(config),
+            step=self.position.step,
         )
 
     def run(self) -> None:

@@ -89,7 +89,7 @@ class Draws(Protocol):
 class Sampler:
     """Draws answers from a model that may change between rounds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the model, its bounds, and how it is read
         self,
         model: Transformer,
         tokenizer: Tokenizer,
@@ -97,15 +97,16 @@ class Sampler:
         n_at_once: int,
         max_length: int,
         rounded: bool = False,
+        step: int = 0,
     ) -> None:
         """`n_at_once` answers grow together; prompt and answer have `max_length` tokens at most.
-        `rounded`: in 8 bits, on a CPU."""
+        `rounded`: in 8 bits, on a CPU. `step`: how many steps the model has learned."""
         self._tokenizer = tokenizer
         self._copy = RoundedCopy(model) if rounded else None
         read = model if self._copy is None else self._copy.model
         self._runner = Runner(read, n_slots=n_at_once, max_length=max_length, fuse=rounded)
         self._engine = Engine(self._runner, max_waiting=1 << 30)
-        self._followed: int | None = None
+        self._followed = step
 
     def follow(self, step: int) -> None:
         """Round the weights as they are now; nothing where it computes with these very weights."""

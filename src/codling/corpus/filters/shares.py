@@ -18,7 +18,7 @@ from codling.core.languages.table import LANGUAGES
 _WORD = re.compile(r"\w+")
 _HEX_WORD = re.compile(r"0[xX][0-9a-fA-F]+|(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}")
 N_GRAM = 10
-_STRING = r"""(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
+ONE_LINE_STRING = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
 """A string on one line, with its escapes."""
 
 
@@ -119,7 +119,7 @@ def _comments(language: str) -> re.Pattern[str] | None:
         opening, closing = map(re.escape, row.block_comment)
         forms.append(rf"{opening}[\s\S]*?{closing}")
         if row.block_comment[0] == "/*":
-            forms.append(_STRING)
+            forms.append(rf"(?P<string>{ONE_LINE_STRING})")
     if row.docstrings:
         forms.append(r'^[^\S\n]*[rR]?"""[\s\S]*?"""|^[^\S\n]*[rR]?\'\'\'[\s\S]*?\'\'\'')
     return re.compile("|".join(forms), re.MULTILINE)

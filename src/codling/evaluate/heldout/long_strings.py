@@ -10,6 +10,7 @@ import re
 from functools import cache
 
 from codling.core.languages.table import LANGUAGES
+from codling.corpus.filters.shares import ONE_LINE_STRING
 
 _TRIPLE = r'"""(?:\\[\s\S]|[^\\])*?"""'
 _BACKTICK = r"`(?:\\[\s\S]|[^`\\])*`"
@@ -27,7 +28,6 @@ _FORMS: dict[str, str] = {
     "php": _HEREDOC.replace("<<", "<<<", 1),
 }
 """What a string over several lines looks like in the languages that have them often."""
-_ONE_LINE = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
 
 
 def long_strings(text: str, language: str) -> list[tuple[int, int]]:
@@ -58,4 +58,4 @@ def _strings(language: str) -> re.Pattern[str] | None:
     if row.block_comment:
         opening, closing = map(re.escape, row.block_comment)
         comments.append(rf"{opening}[\s\S]*?{closing}")
-    return re.compile("|".join([f"(?P<long>{form})", _ONE_LINE, *comments]), re.MULTILINE)
+    return re.compile("|".join([f"(?P<long>{form})", ONE_LINE_STRING, *comments]), re.MULTILINE)

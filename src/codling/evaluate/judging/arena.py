@@ -45,6 +45,7 @@ SEED = 42
 """Of the published intervals."""
 GO_ON = "continue your judgment and finish by outputting a final verdict label"
 _LABEL = "[AB<>=]+"
+_VERDICT = rf"\[\[({_LABEL})\]\]"
 _FIRST = {"A>>B": (1.0, 3), "A>B": (1.0, 1), "A=B": (0.5, 1), "B>A": (0.0, 1), "B>>A": (0.0, 3)}
 """What the answer shown first gets, and how often the game counts."""
 
@@ -74,7 +75,7 @@ def compare(problem: Problem, answer: str, config: BenchmarkConfig) -> Panel:
     return Panel(questions=questions, verdict=verdict)
 
 
-def label(said: str, pattern: str = r"\[\[([AB<>=]+)\]\]") -> str | None:
+def label(said: str, pattern: str = _VERDICT) -> str | None:
     """The one label in a judgment; None if there is none, or if there are different ones.
 
     >>> label("... [[A>>B]]"), label("[[A>B]] or [[B>A]]")
@@ -153,7 +154,7 @@ def _question(problem: Problem, first: str, second: str) -> Question:
         )
 
     def go_on(said: JudgeReply) -> Prompt | None:
-        if re.search(rf"\[\[{_LABEL}\]\]", said):
+        if re.search(_VERDICT, said):
             return None
         more = ({"role": "assistant", "content": str(said)}, {"role": "user", "content": GO_ON})
         return Prompt(messages=(*(asked.messages or ()), *more))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codling.core.errors import SourceError
-from codling.core.foreign_files import read_exact_text
+from codling.core.foreign_files import read_text
 
 _MAX_GRADE = 1e6
 
@@ -25,8 +25,13 @@ def read_table(path: Path) -> list[dict[str, str]]:
             f"no benchmark file {path}; put the data there or set --data-dir, "
             "see docs/evaluation.md"
         )
-    text = read_exact_text(path, encoding="utf-8-sig")
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+    return list(csv.DictReader(open_table(path)))
+
+
+def open_table(path: Path) -> io.StringIO:
+    """A CSV file as csv's readers take it, with the line ends that its cells have."""
+    text = read_text(path, encoding="utf-8-sig", own_line_ends=True)
+    return io.StringIO(text, newline="")
 
 
 def read_number(row: Mapping[str, Any], name: str) -> float:

@@ -6,11 +6,9 @@ one blank before the subject, as lm-evaluation-harness has it.
 """
 
 import csv
-import io
 from pathlib import Path
 
 from codling.core.errors import SourceError
-from codling.core.foreign_files import read_exact_text
 from codling.evaluate.choices import (
     MultiChoice,
     Wording,
@@ -24,6 +22,7 @@ from codling.evaluate.choices import (
     sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.judging.tables import open_table
 from codling.evaluate.task import Problem, Task
 
 _HEAD = "The following are multiple choice questions (with answers) about {subject}.\n\n"
@@ -48,8 +47,7 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
 def _choices(path: Path) -> list[MultiChoice]:
     """A CSV file's questions; a header line is none."""
     # One solved example has a line end of two characters, and the authors' reader keeps it.
-    text = read_exact_text(path, encoding="utf-8-sig")
-    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) == 6]
+    rows = [row for row in csv.reader(open_table(path)) if len(row) == 6]
     rows = rows[1:] if rows and rows[0][0] == "question" else rows
     return [
         MultiChoice(

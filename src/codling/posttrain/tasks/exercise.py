@@ -11,16 +11,16 @@ Output: an Exercise. `tests` decide the reward; `hidden_tests` are for evaluatio
 Not here: where rows come from (published.py, repository.py), and verdicts (posttrain/rewards.py).
 """
 
-import ast
 import hashlib
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from codling.core.errors import SourceError
+from codling.core.files import stays_below
 from codling.core.foreign_json import parse_lines
+from codling.grading.python_code import is_python
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,21 +132,12 @@ def _find_fault(made: Exercise) -> str:
             "entry_point": (made.entry_point,), "setup": (made.setup,),
             "tests": made.tests, "hidden_tests": made.hidden_tests,
         }  # fmt: skip
-        faulty = (name for name, texts in parts.items() if not _parses("\n".join(texts)))
+        faulty = (name for name, texts in parts.items() if not all(map(is_python, texts)))
         if name := next(faulty, None):
             return f"{name} is no Python that can be parsed"
         if not any(map(str.strip, made.tests)):
             return "tests are blank"
     return ""
-
-
-def _parses(text: str) -> bool:
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a NUL, a lone surrogate
-        return False
-    return True
 
 
 _TEXTS = ("language", "entry_point", "begin", "setup", "answer", "group", "solution")
@@ -194,7 +185,6 @@ def _read_module(row: Mapping[str, Any], where: str) -> RepositoryModule | None:
     ):
         raise SourceError(f"{where}: module needs the texts path, before and after, and files")
     for name in (value["path"], *files):
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or not path.parts:
+        if not name or not stays_below(name):
             raise SourceError(f"{where}: {name[:60]!r} is no path inside of a repository")
     return RepositoryModule(**{key: value[key] for key in keys}, files=dict(files))

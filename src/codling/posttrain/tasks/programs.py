@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from codling.grading.chat_code import chat_program
 from codling.grading.extract import cut_at
 from codling.grading.isolated_tests import isolate_tests
-from codling.grading.python_code import python_answer, strip_demonstrations
+from codling.grading.python_code import is_python, python_answer, strip_demonstrations
 from codling.posttrain.tasks.exercise import Exercise
 from codling.sandbox.executor import Program
 
@@ -54,13 +54,7 @@ def program(
 
 def parses(exercise: Exercise, code: str) -> bool:
     """Whether Python's parser takes the code; other languages' compilers say so themselves."""
-    if not is_isolated(exercise):
-        return True
-    try:
-        ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+    return not is_isolated(exercise) or is_python(code)
 
 
 def is_isolated(exercise: Exercise) -> bool:
