@@ -115,7 +115,7 @@ def _sample(
     elif answer.tests is not None:
         cut = _without_tests(problem, text, answer.tests)
     else:
-        is_whole = answer.whole and not _goes_on(problem, text)
+        is_whole = answer.whole and not task.in_words and not _goes_on(problem, text)
         cut = text if is_whole else task.whole(problem, text)
     return Sample(problem=problem, index=index, text=text, answer=cut)
 

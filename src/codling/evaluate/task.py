@@ -187,6 +187,9 @@ class Task:
     """The benchmark's own answer in the form that `extract` gives."""
     whole: Callable[[Problem, str], str] = keep_text
     """From a bare continuation, as foreign files hold it, to the form that `extract` gives."""
+    in_words: bool = False
+    """Whether answers are a letter, a number or a line, never a program: then `whole` reads every
+    foreign answer, whatever its file calls it."""
     follow_up: Callable[[Problem, Sequence[Turn], BenchmarkConfig], Prompt | None] | None = None
     """What is asked after the turns so far; None ends the talk."""
     judges_turns: bool = False

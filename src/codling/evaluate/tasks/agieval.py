@@ -21,6 +21,7 @@ CLOZE = ("math", "gaokao-mathcloze")
 _LEFT_OUT = ("sat-en-without-passage",)
 _ENGLISH = ("aqua-rat", "math", "lsat", "logiqa-en", "sat")
 _LETTERS = "ABCDEFG"
+_PROSE = re.compile(r"\\boxed|[\u4e00-\u9fff]{2}|[A-Za-z]{2,} [A-Za-z]{2,} [A-Za-z]{2,}")
 _IN_ENGLISH = {
     "question": "Q: ",
     "options": " Answer Choices: ",
@@ -71,6 +72,12 @@ def extract(problem: Problem, text: str, style: Style) -> str:
     return "".join(sorted({*found})) if problem.group in MULTIPLE else "".join(found[:1])
 
 
+def read_said(problem: Problem, said: str) -> str:
+    """A foreign answer: a bare formula as it is, anything else as what a model said."""
+    is_bare = problem.group in CLOZE and not _PROSE.search(said)
+    return said if is_bare else extract(problem, said, "base")
+
+
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  # noqa: ARG001
     """Whether it is the label; sets of letters must be the same."""
     target = right_answer(problem)
@@ -103,6 +110,8 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    whole=read_said,
+    in_words=True,
     sampling=lambda _problem, style: Sampling(max_tokens=64 if style == "base" else 2048),
     canonical=lambda problem: right_answer(problem) or None,
     mean_of_groups=True,

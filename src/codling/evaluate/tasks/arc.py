@@ -64,6 +64,7 @@ def _task(name: str, about: str, load: Callable[[Path, BenchmarkConfig], list[Pr
         prompt=prompt,
         extract=extract_letter,
         whole=read_choice,
+        in_words=True,
         check=check_choice,
         sampling=sample_choice,
         canonical=canonical_choice,

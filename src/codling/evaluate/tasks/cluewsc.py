@@ -66,6 +66,7 @@ TASK = Task(
     prompt=prompt,
     extract=extract_letter,
     whole=read_choice,
+    in_words=True,
     check=check_choice,
     sampling=sample_choice,
     canonical=canonical_choice,

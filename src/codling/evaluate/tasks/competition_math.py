@@ -51,6 +51,7 @@ def math_task(
     return Task(
         name=name, about=about, load=load, prompt=cot_math.prompt, extract=cot_math.extract,
         check=check, sampling=_sampling, canonical=lambda problem: str(problem.data["answer"]),
+        whole=cot_math.read_said, in_words=True,
         preload=cot_math.TASK.preload, one_file=True, version=cot_math.TASK.version, takes=(),
     )  # fmt: skip
 

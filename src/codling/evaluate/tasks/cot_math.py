@@ -32,6 +32,10 @@ _FILES = {
     **{n: f"math-qwen/{n}/test.jsonl" for n in ("sat_math", "aqua")},
 }
 _CHOICES = ("sat_math", "aqua")
+_WORD = re.compile(r"(?<![\\{\w])[A-Za-z]{2,}")
+"""A word of prose: no command of LaTeX, and none of a text in braces."""
+_BARE_WORDS = 2
+"""As many words may a bare answer have ("5 square metres")."""
 
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
@@ -69,6 +73,17 @@ def extract(problem: Problem, text: str, style: Style) -> str:
     return said if said else last_number(text)
 
 
+def read_said(problem: Problem, said: str) -> str:
+    """A foreign answer: what it boxes or states; without either the last number of prose, and
+    anything else, which is a bare answer, as it is."""
+    said = strip_thoughts(said).strip()
+    if problem.group in _CHOICES:
+        return extract(problem, said, "base")
+    bare = extract_boxed(said) is None and extract_stated(said) is None
+    is_prose = "\n" in said or len(_WORD.findall(said)) > _BARE_WORDS
+    return said if bare and not is_prose else extract(problem, said, "base") or said
+
+
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:
     """Equal as text at once; else a comparison in the sandbox, by our rule or DeepSeek-Coder's."""
     target = problem.data["answer"]
@@ -102,6 +117,8 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
+    whole=read_said,
+    in_words=True,
     version=3,
     sampling=lambda _problem, style: Sampling(
         max_tokens=1024, stop=("\nQuestion:",) if style == "base" else ()

@@ -94,6 +94,7 @@ TASK = Task(
         Sampling(max_tokens=100, stop=("\n",)) if style == "base" else Sampling(max_tokens=300)
     ),
     whole=lambda problem, completion: extract(problem, completion, "base"),
+    in_words=True,
     canonical=lambda problem: str(problem.data[problem.data["subset"]]),
     takes=("subset",),
 )

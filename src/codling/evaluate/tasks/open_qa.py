@@ -102,6 +102,7 @@ TRIVIAQA, NATURAL_QUESTIONS = (
         check=check,
         sampling=_sampling,
         whole=lambda problem, said: extract(problem, said, "base"),
+        in_words=True,
         canonical=lambda problem: next((a for a in problem.data["answers"] if normal(a)), None),
         one_file=name == "nq-open",
         takes=(),
