@@ -63,7 +63,7 @@ def test_odd_values_anywhere_in_a_row_are_one_short_line_or_count(value):
         (GAMES, lambda row: score_arena([row], {})),
         (
             {"resolved_ids": ["a"], "total_instances": 3},
-            lambda row: score_resolved([row], "m", lambda: 3),
+            lambda row: score_resolved([row], "m", lambda: "abc"),
         ),
     ]
     said: list[str] = []
@@ -166,15 +166,15 @@ def test_an_answer_that_is_null_says_nothing(shared_data, tmp_path):
 
 @pytest.mark.parametrize("total", [0.5, -3, 1e308, 0, 2])
 def test_a_total_that_is_no_count_or_too_small_is_one_line(total):
-    row = {"resolved_ids": ["a", "b", "c"], "total_instances": total}
+    row = {"resolved_ids": ["a__b-1", "a__b-2", "a__b-3"], "total_instances": total}
     with pytest.raises(SourceError, match=r"total_instances|3 instances of 2"):
-        score_resolved([row], "m", lambda: 300)
+        score_resolved([row], "m", lambda: "abcd")
 
 
 @pytest.mark.parametrize("row", [{"x-1": {"resolved": "false"}}, {"resolved_ids": [["a"], None]}])
 def test_what_is_no_verdict_and_no_id_does_not_count_as_resolved(row):
     with pytest.raises(SourceError):
-        score_resolved([row], "m", lambda: 300)
+        score_resolved([row], "m", lambda: ["x-1"])
 
 
 @pytest.mark.parametrize("tries", [["false"], [[False]], [0, 3]])

@@ -23,13 +23,46 @@ CONFIG = BenchmarkConfig(benchmark="aider-edit")
     ],
 )
 def test_one_of_four_issues_is_resolved_in_every_form(rows):
-    (share,) = score_resolved(rows, "m", lambda: 4)["m"].values()
+    (share,) = score_resolved(rows, "m", lambda: "abcd")["m"].values()
     assert (share["value"], share["n"]) == (0.25, 4)
     assert 0 < share["low"] < 0.25 < share["high"] < 1
 
 
 def test_predictions_alone_say_nothing_of_what_is_resolved():
-    assert score_resolved([{"instance_id": "a", "model_patch": ""}], "m", lambda: 4) == {}
+    rows = [{"instance_id": "a", "model_patch": text} for text in ("", "diff")]
+    assert score_resolved(rows, "m", lambda: "abcd") == {}
+
+
+def test_predictions_that_are_all_empty_resolve_nothing():
+    rows = [{"instance_id": name, "model_patch": text} for name, text in (("a", ""), ("b", None))]
+    (share,) = score_resolved(rows, "m", lambda: "abcd")["m"].values()
+    assert (share["value"], share["n"]) == (0.0, 2)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"resolved_ids": ["a", "x"]}],
+        [{"total_instances": 4, "resolved_ids": ["x"]}],
+        [{"total_instances": 500, "resolved_ids": ["x"]}],
+        [{"x": {"resolved": True}}],
+        [{"instance_id": "x", "resolved": True}],
+    ],
+)
+def test_instances_that_the_benchmark_lacks_are_not_resolved(rows):
+    with pytest.raises(SourceError, match=r"1 instances that the benchmark's data do not have"):
+        score_resolved(rows, "m", lambda: "abcd")
+
+
+def test_a_report_of_another_edition_is_about_its_own_instances():
+    row = {"total_instances": 500, "resolved_ids": ["django__django-1", "a-b__c.d-22"]}
+    (share,) = score_resolved([row], "m", lambda: "abcd")["m"].values()
+    assert (share["value"], share["n"]) == (0.004, 500)
+
+
+def test_an_instance_has_one_verdict():
+    with pytest.raises(SourceError, match="a has two verdicts"):
+        score_resolved([{"instance_id": "a", "resolved": True}] * 2, "m", lambda: "abcd")
 
 
 def test_aiders_rates_are_of_the_first_try_and_of_the_last():

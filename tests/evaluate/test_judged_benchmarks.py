@@ -399,7 +399,8 @@ def test_alignbench_is_the_mean_of_reasoning_and_language():
             [("数学计算", 4), ("数学计算", 6), ("逻辑推理", 9), ("中文理解", 8), ("文本写作", -1)]
         )
     ]
-    found = score_align(rows, {}, 0)["m"]
+    known = {str(row["question_id"]): str(row["category"]) for row in rows}
+    found = score_align(rows, known, 0)["m"]
     assert found["reasoning"]["value"] == 7.0
     assert found["language"]["value"] == 3.5
     assert found["total"]["value"] == 5.25

@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign_samples import read_samples
+from codling.evaluate.harness import Sample
+from codling.evaluate.scoreboard import headline, summarise
 from codling.evaluate.task import Problem
 from codling.evaluate.tasks import find_task
 
@@ -62,3 +65,62 @@ def test_answers_in_words_are_read_whatever_the_file_calls_them(
     problem = Problem(id="1", group=group, data=data)
     assert published(tmp_path, name, [[said]], [problem]) == [answer]
     assert published(tmp_path, name, [{"id": "1", "completion": said}], [problem]) == [answer]
+
+
+def test_an_id_that_fits_several_problems_is_left_out_and_told(tmp_path):
+    task = find_task("livecodebench")
+    problems = [Problem(id=name, data={}) for name in ("1873_A", "1873_B", "1899_A")]
+    rows = [{"question_id": name, "code_list": [name]} for name in ("1873", "1899", "7", "1873_B")]
+    path = tmp_path / "output.json"
+    path.write_text(json.dumps(rows))
+    config = BenchmarkConfig(benchmark="livecodebench", samples=path)
+    samples, notes = read_samples(task, problems, config)
+    assert {sample.problem.id: sample.answer for sample in samples} == {
+        "1873_B": "1873_B", "1899_A": "1899",
+    }  # fmt: skip
+    assert notes == [
+        "left out: answers to 1 that livecodebench does not have (7) and 1 that may be any of "
+        "several of livecodebench (1873)"
+    ]
+
+
+def test_two_spellings_of_an_id_are_answers_to_one_problem(tmp_path):
+    rows = [{"task_id": name, "solution": name} for name in ("HumanEval_0", "HumanEval/0")]
+    problem = Problem(id="HumanEval/0", data={})
+    assert published(tmp_path, "humaneval", rows, [problem]) == ["HumanEval_0", "HumanEval/0"]
+
+
+@pytest.mark.parametrize("answer", [5, ["A"], {"a": 1}])
+def test_a_submission_to_ceval_with_an_odd_answer_names_its_place(tmp_path, answer):
+    problems = [Problem(id=f"law/{i}", data={"options": "wxyz"}) for i in range(3)]
+    rows = {"law": {"0": "A", "1": "B"}, "art": {}}
+    assert published(tmp_path, "ceval", rows, problems) == ["A", "B"]
+    rows["law"] |= {"1": None, "2": answer}
+    with pytest.raises(SourceError, match="row 1, law 2, has an answer that is not text"):
+        published(tmp_path, "ceval", rows, problems)
+    rows["law"] |= {"2": "(C)"}
+    assert published(tmp_path, "ceval", rows, problems) == ["A", "", "C"]
+
+
+@pytest.mark.parametrize("is_table", [False, True])
+def test_predictions_of_swe_bench_are_a_list_or_an_object_by_instance(tmp_path, is_table):
+    problems = [Problem(id=name, data={}) for name in ("a", "b")]
+    rows = [
+        {"instance_id": name, "model_name_or_path": "m", "model_patch": patch}
+        for name, patch in (("a", "diff --git a/x b/x\n--- a/x\n+++ b/x\n"), ("b", None))
+    ]
+    table = {row["instance_id"]: row for row in rows}
+    answers = published(tmp_path, "swe-bench", table if is_table else rows, problems)
+    assert answers[0].startswith("diff --git")
+    assert answers[1] == ""
+
+
+def test_a_score_on_fewer_problems_than_asked_for_says_how_many_and_why():
+    def sample(i, status, detail=""):
+        return Sample(problem=Problem(id=str(i), data={}), index=0, status=status, detail=detail)
+
+    samples = [sample(i, "not run", f"needs {'pandas' if i else 'torch'}") for i in range(3)]
+    summary = summarise([*samples, sample(3, "passed")], {}, n_asked=10)
+    assert headline(summary).endswith(
+        " on 1 problems; 3 not run: needs pandas (2), needs torch (1); 6 more have no answer"
+    )

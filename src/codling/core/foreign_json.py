@@ -10,6 +10,7 @@ wrong ends in one line that names the file and the place, in the caller's own cl
     parse_row(line, ..)  a row of somebody's table, read leniently
     lines(path)          the numbered lines of a file, plain or .gz, none longer than a bound
     read_rows(path)      the rows of a file that fits in memory: lines, one list, or one object
+    read_decoded(path)   the text of such a file, of CSV too
 
 Bounds: bytes, also unpacked; nesting (MAX_DEPTH); digits of a number (Python's own limit of 4,300).
 Encodings: UTF-8, and UTF-16 and UTF-32 where a file is read whole; a byte-order mark is allowed.
@@ -30,7 +31,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from codling.core.errors import CodlingError, SourceError
 from codling.core.foreign_files import open_regular
@@ -130,7 +131,7 @@ def lines(
     A line of more than `max_bytes`, unpacked, is an error, met before it fills the memory.
     """
     with open_regular(path, error) as plain:
-        file = gzip.GzipFile(fileobj=plain) if path.suffix == ".gz" else plain
+        file = gzip.GzipFile(fileobj=plain) if _is_packed(path, plain) else plain
         number = 0
         try:
             while line := file.readline(max_bytes + 1):
@@ -151,11 +152,7 @@ def read_rows(path: Path, error: ErrorClass = SourceError) -> list[Any]:
 
     The file holds one list of rows, one value, or a value per line.
     """
-    data = read_bytes(path, error, max_bytes=MAX_TABLE_BYTES, unpack=path.suffix == ".gz")
-    try:
-        text = _text(data)
-    except ValueError as wrong:
-        raise error(f"{path} is not text ({_reason(wrong)}); save it as UTF-8") from None
+    text = read_decoded(path, error)
     try:
         if (whole := _parse_as_one(text)) is not None:
             return whole
@@ -165,12 +162,23 @@ def read_rows(path: Path, error: ErrorClass = SourceError) -> list[Any]:
     return [parse_row(row, f"{path} line {n}", error) for n, row in numbered if row.strip()]
 
 
+def read_decoded(path: Path, error: ErrorClass = SourceError) -> str:
+    """The text of a table that fits in memory, with its own line ends, plain or .gz, in UTF-8,
+    UTF-16 or UTF-32."""
+    data = read_bytes(path, error, max_bytes=MAX_TABLE_BYTES, unpack=True)
+    try:
+        return _text(data)
+    except ValueError as wrong:
+        raise error(f"{path} is not text ({_reason(wrong)}); save it as UTF-8") from None
+
+
 def read_bytes(
     path: Path, error: ErrorClass = SourceError, *, max_bytes: int = MAX_BYTES, unpack: bool = False
 ) -> bytes:
-    """The bytes of a regular file, with `unpack` those of the .gz; never more than `max_bytes`."""
+    """The bytes of a regular file, with `unpack` what a .gz holds; never more than `max_bytes`."""
     found = bytearray()
     with open_regular(path, error) as plain:
+        unpack = unpack and _is_packed(path, plain)
         file = gzip.GzipFile(fileobj=plain) if unpack else plain
         try:
             while piece := file.read(min(_PIECE, max_bytes + 1 - len(found))):
@@ -180,6 +188,13 @@ def read_bytes(
     if len(found) > max_bytes:
         raise error(f"{path} has more than {max_bytes:,} bytes{' unpacked' if unpack else ''}")
     return bytes(found)
+
+
+def _is_packed(path: Path, file: IO[bytes]) -> bool:
+    """Whether a file just opened is a .gz, by its name or, since names get lost, by its start."""
+    start = file.read(2)
+    file.seek(0)
+    return path.suffix == ".gz" or start == b"\x1f\x8b"
 
 
 def _parse_strictly(text: str) -> Any:  # noqa: ANN401 -- JSON

@@ -36,6 +36,10 @@ from codling.sandbox.interpreter import find_interpreter
 from codling.sandbox.toolchains import doctor, toolchains
 from codling.sandbox.toolchains import version as toolchain_version
 
+_SOURCES = ("model", "api", "samples", "judgments", "canonical")
+_ASKING = ("limit", "n_samples", "temperature", "max_tokens", "shots", "instruction")
+"""Settings that say what is asked and how."""
+
 
 def evaluate(config: BenchmarkConfig) -> Artifact | str:
     """Run a benchmark on a model and write the report; answers and outcomes are kept for later
@@ -145,17 +149,29 @@ def _check(task: Task, config: BenchmarkConfig) -> None:
         raise ConfigError("several samples need --temperature above 0: greedy answers are equal")
     if config.adapter is not None and config.model is None:
         raise ConfigError("--adapter goes with --model PATH, the model that it was made for")
-    given = (config.samples, config.judgments, config.canonical, config.model, config.api)
-    if not any(given):
-        raise ConfigError(
-            "evaluate needs --model PATH, --api URL, --samples FILE, --judgments FILE or "
-            "--canonical"
-        )
+    _check_source(config)
     if task.is_judged and config.judgments is None and config.judge_api is None:
         raise ConfigError(NO_JUDGE)  # now, not after hours of answers
     if config.judgments is not None and task.score is None:
         raise ConfigError(f"{task.name} is scored from answers, not from --judgments: --samples")
     _out_dir(config)
+
+
+def _check_source(config: BenchmarkConfig) -> None:
+    """Answers have one source, and judgments made elsewhere are all scored, as they are."""
+    given = [name for name in _SOURCES if getattr(config, name)]
+    if not given:
+        raise ConfigError(
+            "evaluate needs --model PATH, --api URL, --samples FILE, --judgments FILE or "
+            "--canonical"
+        )
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(f'--{name}' for name in given)}: give one of them")
+    usual = BenchmarkConfig(benchmark="")
+    for name in (n for n in _ASKING if getattr(config, n) != getattr(usual, n)):
+        if config.judgments is not None:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} is for answers; --judgments FILE is scored as it is")
 
 
 def _check_samples(task: Task, config: BenchmarkConfig) -> None:

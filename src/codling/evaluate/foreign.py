@@ -63,23 +63,31 @@ class ForeignAnswers:
         by_id = {names.get(name, name): answers for name, answers in self.by_id.items()}
         return ForeignAnswers(by_id=by_id, by_position=self.by_position)
 
+    def resolve(self, names: Sequence[str]) -> tuple["ForeignAnswers", list[str], list[str]]:
+        """The same under the ids `names` of the problems, which other harnesses may spell
+        otherwise; with the ids that belong to none of them, and those that fit several."""
+        ours: dict[int, list[str]] = defaultdict(list)
+        for name in names:
+            if (family := _family(name)) is not None:
+                ours[family[1]].append(name)
+        found: dict[str, list[ForeignAnswer]] = {name: [] for name in names}
+        unknown: list[str] = []
+        unclear: list[str] = []
+        for theirs, answers in self.by_id.items():
+            family = _family(theirs)
+            near = [name for name in ours[family[1]] if is_same_id(theirs, name)] if family else []
+            if theirs in found or len(near) == 1:
+                found[theirs if theirs in found else near[0]] += answers
+            else:
+                (unclear if near else unknown).append(theirs)
+        by_id = {name: answers for name, answers in found.items() if answers}
+        return ForeignAnswers(by_id=by_id, by_position=self.by_position), unknown, unclear
+
     def of(self, name: str, position: int) -> list[ForeignAnswer]:
-        """The answers to one problem, whose id may be spelled as in other harnesses."""
+        """The answers to one problem, after `resolve`."""
         if self.by_position:
             return self.by_position[position] if position < len(self.by_position) else []
-        exact = self.by_id.get(name)
-        if exact is not None:
-            return exact
-        return next((a for other, a in self.by_id.items() if is_same_id(other, name)), [])
-
-    def unknown_ids(self, names: Sequence[str]) -> list[str]:
-        """The ids that belong to none of the problems `names`."""
-        ours = {*map(_family, names)}
-        return [
-            other
-            for other in self.by_id
-            if other not in names and not any(_is_same(_family(other), each) for each in ours)
-        ]
+        return self.by_id.get(name, [])
 
 
 def read_foreign(path: Path, raw: bool = False) -> ForeignAnswers:

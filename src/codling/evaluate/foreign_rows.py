@@ -24,7 +24,7 @@ from typing import Any
 from codling.core.errors import SourceError
 
 Row = dict[str, Any]
-_IDS = ("task_id", "name", "id", "problem_id", "question_id")
+_IDS = ("task_id", "name", "id", "problem_id", "question_id", "unique_id")
 _WHOLE = ("solution", "solutions", "program", "generation", "code_list")
 _PARTS = ("completion", "completions", "code", "pred")
 _SAID = ("output", "outputs", "response", "responses", "gpt_completion", "text", "raw", "answer",
@@ -98,18 +98,16 @@ def _of_table(row: Row, where: str, raw: bool) -> Iterator[tuple[str, ForeignAns
     elif _is_by_subject(row):
         for subject, answers in row.items():
             for key, text in answers.items():
-                yield f"{subject}/{key}", answer(text, False, where)
+                yield f"{subject}/{key}", answer(text, False, f"{where}, {subject} {key},")
     elif _is_table(row):
         for key, value in row.items():
-            yield from ((key, each) for each in _texts(value, False, where, raw))
+            yield from ((key, each) for each in _texts(value, False, f"{where}, {key},", raw))
 
 
 def _is_by_subject(row: Row) -> bool:
-    """Whether a row is {subject: {number: text}}."""
-    return bool(row) and all(
-        isinstance(value, dict)
-        and all(key.isdecimal() and isinstance(text, str) for key, text in value.items())
-        for value in row.values()
+    """Whether a row is {subject: {number: answer}}."""
+    return any(row.values()) and all(
+        isinstance(value, dict) and all(key.isdecimal() for key in value) for value in row.values()
     )
 
 

@@ -7,8 +7,9 @@ Not here: formats (foreign.py) and judging (harness.py).
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from codling.core.errors import SourceError
 from codling.core.foreign_json import read_rows
@@ -35,21 +36,27 @@ def read_samples(
         return _read_published(task, problems, config)
     found = read_foreign(config.samples, config.raw)
     found = found.identify({str(p.data.get("question")): p.id for p in problems})
-    answers = found.order_by([str(p.data.get("prompt", "")) for p in problems])
+    found = found.order_by([str(p.data.get("prompt", "")) for p in problems])
+    answers, unknown, unclear = found.resolve([problem.id for problem in problems])
     samples = [
         _sample(task, problem, index, answer, config)
         for position, problem in enumerate(problems)
         for index, answer in enumerate(answers.of(problem.id, position))
     ]
-    unknown = answers.unknown_ids([problem.id for problem in problems])
-    named = ", ".join(name[:60] for name in unknown[:3])
-    theirs = f"{len(unknown)} that {task.name} does not have ({named})"
+    theirs = " and ".join(
+        f"{len(names)} that {what} ({', '.join(name[:60] for name in names[:3])})"
+        for names, what in (
+            (unknown, f"{task.name} does not have"),
+            (unclear, f"may be any of several of {task.name}"),
+        )
+        if names
+    )
     if not samples:
         raise SourceError(
             f"{config.samples} answers none of the problems of {task.name} ({problems[0].id}, ...)"
-            + (f", only {theirs}" if unknown else "")
+            + (f", only {theirs}" if theirs else "")
         )
-    return samples, [f"left out: answers to {theirs}"] if unknown else []
+    return samples, [f"left out: answers to {theirs}"] if theirs else []
 
 
 def fence_notes(samples: Sequence[Sample], config: BenchmarkConfig) -> list[str]:
@@ -73,6 +80,17 @@ def _published_answer(task: Task, row: object) -> tuple[str, list[str]] | None:
     return (found[0], turns) if all(isinstance(turn, str) for turn in turns) else None
 
 
+def _published_rows(task: Task, file: Path) -> Iterator[object]:
+    """The rows of a file: its lines, the items of its list, or the values of one object whose keys
+    are ids, as SWE-bench's harness takes them."""
+    for each in (row for rows in read_rows(file) for row in as_list(rows)):
+        inner = each.values() if isinstance(each, dict) else ()
+        if inner and all(_published_answer(task, value) for value in inner):
+            yield from inner
+        else:
+            yield each
+
+
 def _read_published(
     task: Task, problems: Sequence[Problem], config: BenchmarkConfig
 ) -> tuple[list[Sample], list[str]]:
@@ -82,7 +100,7 @@ def _read_published(
     said: dict[str, list[Sample]] = defaultdict(list)
     n_unknown = 0
     for file in sample_files(config.samples):
-        for row in (each for rows in read_rows(file) for each in as_list(rows)):
+        for row in _published_rows(task, file):
             found = _published_answer(task, row)
             if found is None:
                 raise SourceError(f"{file} has a row that is no answer to {task.name} as published")

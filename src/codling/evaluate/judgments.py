@@ -6,8 +6,6 @@ holds the row; what rows mean is the task's (`Task.score`).
 Not here: answers made elsewhere (foreign.py).
 """
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +14,10 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.core.folder_walk import files_below
-from codling.core.foreign_files import read_text
 from codling.core.foreign_json import read_rows
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.harness import Sample
+from codling.evaluate.judging.tables import read_table
 from codling.evaluate.task import Problem, Task
 
 _KEY = (
@@ -68,7 +66,10 @@ def note_oddities(samples: Sequence[Sample], problems: Sequence[Problem]) -> lis
     asked = [str(row["question_id"]) for row in rows if "question_id" in row]
     strangers = {name for name in asked if name not in ids}
     repeated = sum(keys.values()) - len(keys)
+    games = (row.get("games") for row in rows)
+    n_longer = sum(isinstance(each, list) and len(each) > 2 for each in games)
     return [
+        *([f"{n_longer} rows have more than two games; the first two count"] if n_longer else []),
         *([f"{repeated} rows judge the same as another row; all count"] if repeated else []),
         *(
             [f"{len(strangers)} questions of the judgments are none of the benchmark's; they count"]
@@ -81,10 +82,7 @@ def note_oddities(samples: Sequence[Sample], problems: Sequence[Problem]) -> lis
 def _rows(file: Path) -> Iterator[Any]:
     """The rows of a file; a JSON list counts as its items."""
     if ".csv" in file.name:
-        try:
-            yield from csv.DictReader(io.StringIO(read_text(file, encoding="utf-8-sig")))
-        except csv.Error as error:
-            raise SourceError(f"{file} is no table that can be read: {error}") from None
+        yield from read_table(file)
         return
     for row in read_rows(file):
         yield from row if isinstance(row, list) else [row]

@@ -97,7 +97,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     for label, scores in tables.items():
         n = next(iter(scores.values()))["n"] if scores else 0
         cells = (_cell(scores[name]) if name in scores else "" for name in names)
-        lines.append(f"| {label} | {n} | " + " | ".join(cells) + " |")
+        lines.append(f"| {label.replace('|', '/')} | {n} | " + " | ".join(cells) + " |")
     lines += ["", "## Outcomes", ""]
     lines += [f"- {name}: {n}" for name, n in summary["outcomes"].items()]
     lines += [f"- not run, {name}: {n}" for name, n in summary["not_run"].items()]
@@ -111,16 +111,23 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
 
 def headline(summary: Mapping[str, Any]) -> str:
     """One line: the scores with their intervals, and how much of the benchmark they are about."""
-    if len(summary.get("models") or {}) > 1:
-        return _best_models(summary["models"])
     missing = summary["n_unanswered"]
     rest = f"; {missing} more have no answer" if missing else ""
     rest += "".join(f"; {note}" for note in summary["notes"])
-    if not summary["scores"]:
-        reasons = ", ".join(f"{reason} ({n})" for reason, n in summary["not_run"].items())
+    models = summary.get("models") or {}
+    if len(models) > 1:
+        return _best_models(models) + rest
+    scores = summary["scores"]
+    if not scores:
+        reasons = _count_reasons(summary["not_run"] | summary["failures"])
         return "nothing could be judged" + (f": {reasons}" if reasons else "") + rest
-    scores = ", ".join(f"{name} {_cell(score)}" for name, score in summary["scores"].items())
-    return f"{scores} on {summary['n_problems']} problems{rest}"
+    told = ", ".join(f"{name} {_cell(score)}" for name, score in scores.items())
+    # Of judgments made elsewhere those count that have a verdict, which the score's own n says.
+    n = f", n {next(iter(scores.values()))['n']}" if models else ""
+    n = n or f" on {summary['n_problems']} problems"
+    not_run = sum(summary["not_run"].values())
+    left_out = f"; {not_run} not run: {_count_reasons(summary['not_run'])}" if not_run else ""
+    return f"{told}{n}{left_out}{rest}"
 
 
 def to_html(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -187,6 +194,13 @@ def _best_models(models: Mapping[str, Scores]) -> str:
     best = sorted(firsts, key=lambda name: firsts[name][1]["value"], reverse=True)
     told = "; ".join(f"{name} {firsts[name][0]} {_cell(firsts[name][1])}" for name in best[:3])
     return f"{len(models)} models: {told}" + ("; ..." if len(best) > 3 else "")
+
+
+def _count_reasons(reasons: Mapping[str, int]) -> str:
+    """The commonest reasons with their numbers, in a few words."""
+    most = sorted(reasons.items(), key=lambda each: -each[1])
+    told = ", ".join(f"{reason[:100]} ({n})" for reason, n in most[:3])
+    return told + (", ..." if len(most) > 3 else "")
 
 
 def _cell(score: Mapping[str, float]) -> str:

@@ -28,6 +28,8 @@ _HEDGE = re.compile(
     re.I,
 )
 """Words before a value that say nothing about it."""
+_WORD = re.compile(r"(?<![\\{\w])[A-Za-z]{2,}")
+"""A word of prose: no command of LaTeX, and none of a text in braces."""
 PYTHON_STOPS = ("\ndef", "\nclass", "\nif", "\n#", "\nprint")
 
 
@@ -81,6 +83,17 @@ def extract_stated(text: str) -> str | None:
     value = _AFTER.split(said, maxsplit=1)[0].strip().rstrip(".,;")
     reckoned = re.fullmatch(r"[\d\s.,+*/\u00d7\u00f7()$-]+=\s*([$-]*\d[\d.,]*)", value)
     return reckoned[1] if reckoned else value
+
+
+def is_bare_answer(text: str) -> bool:
+    """Whether a text is an answer of mathematics and nothing else: one line of at most two words,
+    which boxes and states nothing.
+
+    >>> is_bare_answer("5 square metres"), is_bare_answer("So she has 18 eggs left.")
+    (True, False)
+    """
+    is_short = "\n" not in text and len(_WORD.findall(text)) <= 2
+    return is_short and extract_boxed(text) is None and extract_stated(text) is None
 
 
 def extract_boxed(text: str) -> str | None:

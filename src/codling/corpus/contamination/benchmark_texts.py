@@ -105,7 +105,7 @@ def _rows(path: Path) -> Iterator[Any]:
         return
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
     if kind == "csv":
-        data = read_bytes(path, max_bytes=MAX_TABLE_BYTES, unpack=path.suffix == ".gz")
+        data = read_bytes(path, max_bytes=MAX_TABLE_BYTES, unpack=True)
         for cells in csv.reader(io.StringIO(data.decode("utf-8", "replace"))):
             yield {str(i): cell for i, cell in enumerate(cells)}
     else:

@@ -19,7 +19,7 @@ import numpy as np
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill_names
-from codling.evaluate.judging.tables import read_grade
+from codling.evaluate.judging.tables import about, read_grade, read_name
 from codling.evaluate.task import JudgeReply, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
@@ -83,12 +83,18 @@ def score_align(
     """Total, reasoning, language and every category by model; `categories` by question's id."""
     marks: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        category = categories.get(str(row.get("question_id"))) or row.get("category")
-        if category is None or "score" not in row:
+        if "score" not in row or not {"question_id", "category"} & row.keys():
             raise SourceError("AlignBench's judgments have question_id and score; these have not")
+        category = categories.get(str(row.get("question_id"))) or row.get("category")
+        if category not in categories.values():
+            raise SourceError(
+                f"a judgment of {about(row)} has the category {repr(category)[:60]}, which "
+                "AlignBench does not have"
+            )
+        model = read_name(row, "model_id") if "model_id" in row else "model"
         grade = read_grade(row, "score")
         if math.isfinite(grade):
-            marks[str(row.get("model_id", "model"))][str(category)].append(grade)
+            marks[model][str(category)].append(grade)
     found = {model: _means(each, seed) for model, each in marks.items()}
     return dict(sorted(found.items(), key=lambda item: -item[1]["total"]["value"]))
 

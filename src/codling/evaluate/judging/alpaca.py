@@ -22,7 +22,7 @@ from codling.core.errors import SourceError
 from codling.core.foreign_json import read_object, read_rows
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import fill_names
-from codling.evaluate.judging.tables import read_name, read_number, read_table
+from codling.evaluate.judging.tables import about, read_name, read_number, read_table
 from codling.evaluate.task import JudgeReply, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.length_control import (
     Array,
@@ -34,6 +34,7 @@ from codling.grading.length_control import (
 from codling.grading.pass_at_k import mean_score
 
 BASELINE = "gpt4_1106_preview"
+_MAX_WEIGHT = 1e6
 _WEIGHTS = ("np.tanh(std_delta_len)", "instruction_difficulty", "not_gamed_baseline.astype(float)")
 
 
@@ -93,12 +94,12 @@ def score_alpaca(
     table = read_table(folder / "instruction_difficulty.csv")
     difficulty = np.array([float(row["instruction_difficulty"]) for row in table])
     if all(_WEIGHTS[1] in row for row in rows):
-        return {_name(row): _from_weights(row, difficulty) for row in rows}
+        return {_read_model(row): _from_weights(row, difficulty) for row in rows}
     by_model: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         if "preference" not in row or "instruction" not in row:
             raise SourceError("AlpacaEval's annotations have instruction and preference")
-        by_model[str(row.get("generator_2", "model"))].append(row)
+        by_model[_read_generator(row)].append(row)
     places = {text: i for i, text in enumerate(instructions(folder))}
     gamed = read_gamed(folder)
     rated = ((n, _rates(each, places, difficulty, gamed, seed)) for n, each in by_model.items())
@@ -114,12 +115,31 @@ def instructions(folder: Path) -> list[str]:
     return [str(row["instruction"]) for row in read_rows(path)]
 
 
-def _name(row: Mapping[str, Any]) -> str:
-    return str(row.get("") or row.get("Unnamed: 0") or row.get("model"))
+def _read_model(row: Mapping[str, Any]) -> str:
+    """The model of a row of weights, whose column mostly has no name."""
+    return read_name(row, next((name for name in ("", "Unnamed: 0") if name in row), "model"))
+
+
+def _read_generator(row: Mapping[str, Any]) -> str:
+    """The model whose outputs are the second ones."""
+    model = read_name(row, "generator_2") if "generator_2" in row else "model"
+    if model == BASELINE and row.get("generator_1", BASELINE) != BASELINE:
+        raise SourceError(
+            f"an annotation of {about(row)} has {BASELINE} for generator_2: the model's outputs "
+            "come second"
+        )
+    return model
+
+
+def _read_weight(row: Mapping[str, Any], name: str) -> float:
+    weight = read_number(row, name)
+    if not abs(weight) < _MAX_WEIGHT:
+        raise SourceError(f"the weights of {about(row)} have {weight:g} for {name}")
+    return weight
 
 
 def _from_weights(row: Mapping[str, Any], difficulty: Array) -> Scores:
-    weights = np.array([read_number(row, name) for name in _WEIGHTS])
+    weights = np.array([_read_weight(row, name) for name in _WEIGHTS])
     value = round(win_rate_at_equal_length(weights, difficulty) / 100, 8)
     n = len(difficulty)
     return {"LC win rate": {"value": value, "low": value, "high": value, "n": n, "scale": 100}}
@@ -137,7 +157,7 @@ def _rates(
     known = preferred[np.isfinite(preferred)]
     if not len(known):
         return {}
-    unknown = [name for row in rows if (name := read_name(row, "instruction")) not in places]
+    unknown = [name for row in rows if (name := str(row["instruction"])) not in places]
     if unknown:
         raise SourceError(f"an annotation is about no instruction of the data: {unknown[0][:60]!r}")
     hard = difficulty[[places[row["instruction"]] for row in rows]]

@@ -9,6 +9,7 @@ Not here: ratings (grading/bradley_terry.py).
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -123,15 +124,15 @@ def score_arena(
     rows: Sequence[Mapping[str, Any]], styles: Mapping[tuple[str, str], Sequence[int]]
 ) -> Mapping[str, Scores]:
     """Win rates by model; `styles` has the counts of answers by (model, question)."""
-    pairs, counts = _games(rows, styles)
+    pairs, counts, n_games = _games(rows, styles)
     if not pairs:
         raise SourceError("no game of these judgments has a verdict")
-    plain = _rates(make_games(pairs), 0.0)
+    plain = _rates(make_games(pairs), 0.0, n_games)
     styled: Mapping[str, dict[str, float]] = {}
     if all(each is not None for each in counts):
         sides = np.array([each for each in counts if each is not None], dtype=np.float64)
         features = style_features(sides[:, 0], sides[:, 1])
-        styled = _rates(make_games(pairs, features), 1.0)
+        styled = _rates(make_games(pairs, features), 1.0, n_games)
     models = sorted(plain, key=lambda name: -plain[name]["value"])
     return {
         model: {"win rate": plain[model]}
@@ -167,9 +168,11 @@ Pair = tuple[str, str, float]
 
 def _games(
     rows: Sequence[Mapping[str, Any]], styles: Mapping[tuple[str, str], Sequence[int]]
-) -> tuple[list[Pair], list[Sequence[Sequence[int]] | None]]:
-    """Games in the order of the rows, and both answers' counts, where they are known."""
+) -> tuple[list[Pair], list[Sequence[Sequence[int]] | None], Mapping[str, int]]:
+    """Games in the order of the rows, both answers' counts, where they are known, and how many
+    games each model has, those that count three times once."""
     pairs: list[Pair] = []
+    n_games: Counter[str] = Counter()
     counts: list[Sequence[Sequence[int]] | None] = []
     for row in rows:
         if not isinstance(row.get("games"), list) or "model" not in row:
@@ -178,7 +181,7 @@ def _games(
         known = (styles.get((name, question)) for name in (BASELINE, model))
         sides = [each for each in known if each is not None]
         style = _read_style(row) or (sides if len(sides) == 2 else None)
-        for number, game in enumerate(row["games"]):
+        for number, game in enumerate(row["games"][:2]):  # the authors read no third
             said = game.get("score") if isinstance(game, Mapping) else None
             if said is None or said == "":  # the judge gave no verdict
                 continue
@@ -191,9 +194,10 @@ def _games(
                 continue
             first, n = _FIRST[said]
             baseline_won = first if number == 0 else 1 - first
+            n_games[model] += 1
             pairs += [(BASELINE, model, baseline_won)] * n
             counts += [style] * n
-    return pairs, counts
+    return pairs, counts, n_games
 
 
 def _read_style(row: Mapping[str, Any]) -> Sequence[Sequence[int]] | None:
@@ -211,15 +215,15 @@ def _read_style(row: Mapping[str, Any]) -> Sequence[Sequence[int]] | None:
     return [style[0], style[1]]
 
 
-def _rates(games: Games, ridge: float) -> dict[str, dict[str, float]]:
+def _rates(games: Games, ridge: float, n_games: Mapping[str, int]) -> dict[str, dict[str, float]]:
     fit = partial(rate, baseline=BASELINE, ridge=ridge)
     ratings = fit(games)
     bounds = bootstrap(games, fit, ROUNDS, SEED)
-    n = {name: int(np.sum(games.second == i)) for i, name in enumerate(games.players)}
     found = {}
     for name, rating in ratings.items():
         if name != BASELINE:
             low, high = (round(expected_share(bound), 6) for bound in bounds[name])
             value = round(expected_share(rating), 6)
-            found[name] = {"value": value, "low": low, "high": high, "n": n[name], "scale": 100}
+            found[name] = {"value": value, "low": low, "high": high}
+            found[name] |= {"n": n_games[name], "scale": 100}
     return found

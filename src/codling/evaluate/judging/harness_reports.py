@@ -12,8 +12,9 @@ Not here: predictions files (tasks/swe_bench.py) and runs of our own (edit_talk.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from codling.core.errors import SourceError
@@ -24,19 +25,24 @@ from codling.grading.pass_at_k import share_score
 
 Row = Mapping[str, Any]
 _MAX_INSTANCES = 1_000_000
+_ID = re.compile(r"[\w.-]+__[\w.-]+-\d+")
+"""An instance: owner__repository-number."""
 
 
 def score_resolved(
-    rows: Sequence[Row], model: str, count_problems: Callable[[], int]
+    rows: Sequence[Row], model: str, read_ids: Callable[[], Collection[str]]
 ) -> Mapping[str, Scores]:
-    """The share that is resolved; nothing where no row says what was.
+    """The share that is resolved; nothing where no row says what was. SourceError for instances
+    that the benchmark, whose ids `read_ids` gives, does not have.
 
     Reports that list ids, or have a file per instance, are about all problems, as published: what
-    was not submitted is not resolved.
+    was not submitted is not resolved. Predictions that are all empty resolve nothing.
     """
     told = [row for row in rows if isinstance(row.get("resolved"), bool)]
     if told:
-        return _share(model, sum(bool(row["resolved"]) for row in told), len(told))
+        return _share(model, *_count_verdicts(told, read_ids()))
+    if all("model_patch" in row and not str(row["model_patch"] or "").strip() for row in rows):
+        return _share(model, 0, len(rows))
     resolved: set[str] = set()
     totals: list[int] = []
     n_reports = 0
@@ -50,10 +56,33 @@ def score_resolved(
         n_reports += isinstance(ids, list) or bool(reports)
     if not n_reports:
         return {}
-    n = max(totals) if totals else count_problems()
+    known = read_ids()
+    n = max(totals) if totals else len(known)
+    # A report of another edition (full, Verified) has ids that are not here.
+    _refuse_strangers(resolved, known if n == len(known) else ())
     if len(resolved) > n:
         raise SourceError(f"the reports resolve {len(resolved)} instances of {n}")
     return _share(model, len(resolved), n)
+
+
+def _count_verdicts(rows: Sequence[Row], known: Collection[str]) -> tuple[int, int]:
+    """How many instances are resolved, and how many are judged."""
+    names = [read_name(row, "instance_id") for row in rows]
+    _refuse_strangers(names, known)
+    twice = next((name for name, n in Counter(names).items() if n > 1), None)
+    if twice is not None:
+        raise SourceError(f"{twice} has two verdicts: give those of one run")
+    return sum(bool(row["resolved"]) for row in rows), len(rows)
+
+
+def _refuse_strangers(names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse ids that the benchmark does not have, or, of another edition, that are no ids."""
+    strange = [name for name in names if name not in known and (known or not _ID.fullmatch(name))]
+    if strange:
+        raise SourceError(
+            f"the reports are about {len(strange)} instances that the benchmark's data do not "
+            f"have ({', '.join(sorted(strange)[:3])[:120]})"
+        )
 
 
 def _read_total(row: Row) -> list[int]:

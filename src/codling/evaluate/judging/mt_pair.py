@@ -14,7 +14,7 @@ from typing import Any
 from codling.core.errors import ConfigError, SourceError
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.judging.mt_single import MAX_TOKENS, fill, judge_name, reference_values
-from codling.evaluate.judging.tables import read_name
+from codling.evaluate.judging.tables import about, read_name
 from codling.evaluate.task import JudgeReply, Panel, Problem, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
@@ -82,7 +82,7 @@ def score_pairs(
 
     Only rows with the baseline count, if any has it; else all pairs do.
     """
-    players = [{read_name(row, name) for name in ("model_1", "model_2")} for row in rows]
+    players = [_read_players(row) for row in rows]
     against = [row for row, both in zip(rows, players, strict=True) if baseline in both] or rows
     found: dict[str, list[str]] = defaultdict(list)
     for row in against:
@@ -92,6 +92,13 @@ def score_pairs(
     if any(baseline in both for both in players):
         found.pop(baseline, None)
     return {model: _shares(results, seed) for model, results in sorted(found.items())}
+
+
+def _read_players(row: Mapping[str, Any]) -> set[str]:
+    players = {read_name(row, name) for name in ("model_1", "model_2")}
+    if len(players) == 1:
+        raise SourceError(f"a judgment of {about(row)} pairs {players.pop()!r} with itself")
+    return players
 
 
 def _shares(results: Sequence[str], seed: int) -> Scores:

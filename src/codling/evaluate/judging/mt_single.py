@@ -15,7 +15,7 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.judging.tables import read_grade, read_name
+from codling.evaluate.judging.tables import about, read_grade, read_name, read_number
 from codling.evaluate.task import JudgeReply, Panel, Problem, Prompt, Question, Scores, Verdict
 from codling.grading.pass_at_k import mean_score
 
@@ -52,7 +52,7 @@ def score_single(rows: Sequence[Mapping[str, Any]], seed: int) -> Mapping[str, S
             raise SourceError("MT-Bench's judgments have model, score and turn; these have not")
         grade = read_grade(row, "score")
         if math.isfinite(grade) and grade != -1:
-            for name in ("score", f"turn {row.get('turn', 1)}"):
+            for name in ("score", f"turn {_read_turn(row)}"):
                 marks[read_name(row, "model")][name].append(grade)
     return {
         model: {name: mean_score(values, seed=seed) for name, values in sorted(each.items())}
@@ -106,6 +106,16 @@ def _question(
 
     prompt = fill(data["judge_prompts"][name], values)
     return Question(prompt=prompt, verdict=verdict, max_tokens=MAX_TOKENS)
+
+
+def _read_turn(row: Mapping[str, Any]) -> int:
+    """1 or 2, 1 where a row does not say; SourceError for anything else."""
+    turn = read_number(row, "turn") if "turn" in row else 1.0
+    if turn not in (1.0, 2.0):
+        raise SourceError(
+            f"a judgment of {about(row)} has the turn {repr(row['turn'])[:60]}; they are 1 and 2"
+        )
+    return int(turn)
 
 
 def _together(verdicts: Sequence[Verdict]) -> Verdict:

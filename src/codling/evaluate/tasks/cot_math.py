@@ -18,7 +18,12 @@ from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.gsm8k_examples import show_solved
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
 from codling.grading import math_equal
-from codling.grading.extract import extract_boxed, extract_stated, last_number
+from codling.grading.extract import (
+    extract_boxed,
+    extract_stated,
+    is_bare_answer,
+    last_number,
+)
 from codling.grading.fences import strip_thoughts
 from codling.sandbox.executor import Program
 from codling.sandbox.interpreter import find_interpreter
@@ -32,10 +37,6 @@ _FILES = {
     **{n: f"math-qwen/{n}/test.jsonl" for n in ("sat_math", "aqua")},
 }
 _CHOICES = ("sat_math", "aqua")
-_WORD = re.compile(r"(?<![\\{\w])[A-Za-z]{2,}")
-"""A word of prose: no command of LaTeX, and none of a text in braces."""
-_BARE_WORDS = 2
-"""As many words may a bare answer have ("5 square metres")."""
 
 
 def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
@@ -74,14 +75,10 @@ def extract(problem: Problem, text: str, style: Style) -> str:
 
 
 def read_said(problem: Problem, said: str) -> str:
-    """A foreign answer: what it boxes or states; without either the last number of prose, and
-    anything else, which is a bare answer, as it is."""
+    """A foreign answer: a bare one as it is, else what it boxes or states or the last number."""
     said = strip_thoughts(said).strip()
-    if problem.group in _CHOICES:
-        return extract(problem, said, "base")
-    bare = extract_boxed(said) is None and extract_stated(said) is None
-    is_prose = "\n" in said or len(_WORD.findall(said)) > _BARE_WORDS
-    return said if bare and not is_prose else extract(problem, said, "base") or said
+    is_bare = problem.group not in _CHOICES and is_bare_answer(said)
+    return said if is_bare else extract(problem, said, "base") or said
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | Verdict:

@@ -5,7 +5,6 @@ asks for the letter. `--subset abstract_algebra` runs one subject. The wording i
 one blank before the subject, as lm-evaluation-harness has it.
 """
 
-import csv
 from pathlib import Path
 
 from codling.core.errors import SourceError
@@ -22,7 +21,7 @@ from codling.evaluate.choices import (
     sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.judging.tables import open_table
+from codling.evaluate.judging.tables import read_cells
 from codling.evaluate.task import Problem, Task
 
 _HEAD = "The following are multiple choice questions (with answers) about {subject}.\n\n"
@@ -47,7 +46,7 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
 def _choices(path: Path) -> list[MultiChoice]:
     """A CSV file's questions; a header line is none."""
     # One solved example has a line end of two characters, and the authors' reader keeps it.
-    rows = [row for row in csv.reader(open_table(path)) if len(row) == 6]
+    rows = [row for row in read_cells(path) if len(row) == 6]
     rows = rows[1:] if rows and rows[0][0] == "question" else rows
     return [
         MultiChoice(

@@ -74,10 +74,15 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Panel | Ver
 
 
 def score(rows: Sequence[Mapping[str, Any]], config: BenchmarkConfig) -> Mapping[str, Scores]:
-    """Grades or results of pairs, whichever the rows are."""
-    if all("g1_winner" in row for row in rows):
-        return score_pairs(rows, config.seed)
-    return score_single(rows, config.seed)
+    """Grades or results of pairs, whichever the rows are; ConfigError if they are of both kinds or
+    of another than the config names."""
+    n_pairs = sum("g1_winner" in row for row in rows)
+    kinds = f"{len(rows) - n_pairs} grades and {n_pairs} results of pairs"
+    if 0 < n_pairs < len(rows):
+        raise ConfigError(f"these judgments mix {kinds}: give the file of one kind")
+    if config.subset == "pair" and not n_pairs:
+        raise ConfigError(f"--subset pair needs results of pairs; these judgments are {kinds}")
+    return (score_pairs if n_pairs else score_single)(rows, config.seed)
 
 
 def read_answers(row: Mapping[str, Any]) -> tuple[str, Sequence[str]] | None:

@@ -57,13 +57,15 @@ def predict(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:
     """A row of the predictions file, which decides nothing here."""
     row = {"instance_id": problem.id, "model_name_or_path": config.model_name}
     row["model_patch"] = answer
-    return Verdict(skipped=bool(answer.strip()), detail=UNJUDGED, judgments=(row,))
+    if not answer.strip():
+        return Verdict(detail="an empty patch, which resolves nothing", judgments=(row,))
+    return Verdict(skipped=True, detail=UNJUDGED, judgments=(row,))
 
 
 def score(rows: Sequence[Mapping[str, Any]], config: BenchmarkConfig) -> Mapping[str, Scores]:
     """From reports of the official harness: the share that is resolved; else nothing."""
     return score_resolved(
-        rows, config.model_name, lambda: len(load_issues(config.data_dir, config))
+        rows, config.model_name, lambda: {p.id for p in load_issues(config.data_dir, config)}
     )
 
 
