@@ -85,6 +85,12 @@ def extract_stated(text: str) -> str | None:
     return reckoned[1] if reckoned else value
 
 
+def extract_final(text: str) -> str:
+    """What a text boxes last, else what it states, else its last number."""
+    boxed = extract_boxed(text)
+    return (extract_stated(text) or last_number(text)) if boxed is None else boxed
+
+
 def is_bare_answer(text: str) -> bool:
     """Whether a text is an answer of mathematics and nothing else: one line of at most two words,
     which boxes and states nothing.

@@ -18,12 +18,7 @@ from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.gsm8k_examples import show_solved
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
 from codling.grading import math_equal
-from codling.grading.extract import (
-    extract_boxed,
-    extract_stated,
-    is_bare_answer,
-    last_number,
-)
+from codling.grading.extract import extract_boxed, extract_final, extract_stated, is_bare_answer
 from codling.grading.fences import strip_thoughts
 from codling.sandbox.executor import Program
 from codling.sandbox.interpreter import find_interpreter
@@ -64,14 +59,10 @@ def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
 def extract(problem: Problem, text: str, style: Style) -> str:
     """The content of the last box, after "answer is", or the last number or letter."""
     text = strip_thoughts(text) if style == "instruct" else text
-    said = extract_stated(text)
-    found = extract_boxed(text)
-    if problem.group in _CHOICES:
-        letters = re.findall(r"\b([A-E])\b", found or said or text)
-        return str(letters[-1]) if letters else ""
-    if found is not None:
-        return found
-    return said if said else last_number(text)
+    if problem.group not in _CHOICES:
+        return extract_final(text)
+    letters = re.findall(r"\b([A-E])\b", extract_boxed(text) or extract_stated(text) or text)
+    return str(letters[-1]) if letters else ""
 
 
 def read_said(problem: Problem, said: str) -> str:
