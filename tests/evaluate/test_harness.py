@@ -187,7 +187,7 @@ def test_mistakes_in_the_settings_are_one_line_each(config, tmp_path):
     with pytest.raises(ConfigError, match="needs --out-dir"):
         evaluate(replace(config, out_dir=None))
     with pytest.raises(SourceError, match="no benchmark file"):
-        evaluate(replace(config, canonical=True, data_dir=tmp_path / "none"))
+        evaluate(replace(config, data_dir=tmp_path / "none"))
 
 
 def test_a_busy_server_is_asked_again_and_a_refusal_is_not(config):

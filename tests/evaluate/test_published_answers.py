@@ -102,15 +102,18 @@ def test_a_submission_to_ceval_with_an_odd_answer_names_its_place(tmp_path, answ
     assert published(tmp_path, "ceval", rows, problems) == ["A", "", "C"]
 
 
-@pytest.mark.parametrize("is_table", [False, True])
-def test_predictions_of_swe_bench_are_a_list_or_an_object_by_instance(tmp_path, is_table):
+@pytest.mark.parametrize("form", ["list", "object", "object without ids in it"])
+def test_predictions_of_swe_bench_are_a_list_or_an_object_by_instance(tmp_path, form):
     problems = [Problem(id=name, data={}) for name in ("a", "b")]
     rows = [
         {"instance_id": name, "model_name_or_path": "m", "model_patch": patch}
         for name, patch in (("a", "diff --git a/x b/x\n--- a/x\n+++ b/x\n"), ("b", None))
     ]
-    table = {row["instance_id"]: row for row in rows}
-    answers = published(tmp_path, "swe-bench", table if is_table else rows, problems)
+    table = {row["instance_id"]: dict(row) for row in rows}
+    if form == "object without ids in it":
+        for row in table.values():
+            del row["instance_id"]
+    answers = published(tmp_path, "swe-bench", rows if form == "list" else table, problems)
     assert answers[0].startswith("diff --git")
     assert answers[1] == ""
 

@@ -82,9 +82,10 @@ def _published_answer(task: Task, row: object) -> tuple[str, list[str]] | None:
 
 def _published_rows(task: Task, file: Path) -> Iterator[object]:
     """The rows of a file: its lines, the items of its list, or the values of one object whose keys
-    are ids, as SWE-bench's harness takes them."""
+    are the ids, as SWE-bench's harness and its sb-cli take them."""
     for each in (row for rows in read_rows(file) for row in as_list(rows)):
-        inner = each.values() if isinstance(each, dict) else ()
+        table = each if isinstance(each, dict) else {}
+        inner = [{"instance_id": k, **v} if isinstance(v, dict) else v for k, v in table.items()]
         if inner and all(_published_answer(task, value) for value in inner):
             yield from inner
         else:
