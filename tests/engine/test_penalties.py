@@ -47,6 +47,8 @@ def test_repetition_divides_what_is_likely_and_multiplies_what_is_not_prompt_inc
 def test_a_bias_is_added_and_minus_100_forbids() -> None:
     params = SamplingParams(logit_bias=((2, 5.0), (0, -100.0)))
     assert row(params, [], []) == [-np.inf, -2.0, 6.0, 0.5]
+    twice = SamplingParams(logit_bias=((2, 5.0), (2, 3.0)))
+    assert row(twice, [], [])[2] == 9.0
 
 
 def test_a_banned_token_never_comes_and_a_forced_one_always(engine: TextEngine) -> None:
@@ -55,6 +57,14 @@ def test_a_banned_token_never_comes_and_a_forced_one_always(engine: TextEngine) 
     assert usual.token_ids[0] not in engine.complete(["def add("], banned)[0].token_ids
     forced = SamplingParams(max_tokens=8, logit_bias=((77, 100.0),))
     assert engine.complete(["def add("], forced)[0].token_ids == (77,) * 8
+
+
+def test_a_ban_of_all_tokens_gives_way(engine: TextEngine) -> None:
+    bans = tuple((i, -100.0) for i in range(engine.config.vocab_size))
+    prompt = engine.complete_prompt("def add(")
+    plain = engine.submit(prompt, SamplingParams(max_tokens=5)).result()
+    banned = SamplingParams(max_tokens=5, logit_bias=bans)
+    assert engine.submit(prompt, banned).result().token_ids == plain.token_ids
 
 
 @pytest.mark.parametrize(

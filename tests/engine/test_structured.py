@@ -126,6 +126,11 @@ def test_what_does_not_fit_beside_the_prompt_is_refused(engine: TextEngine) -> N
         (Form("grammar", 'root ::= "a" other'), "other"),
         (Form("schema", '{"type": 5}'), "[Tt]ype"),
         (Form("regex", "(a"), "cannot be used"),
+        # What these force has no end, or none that an answer comes to.
+        (Form("grammar", 'root ::= "a" root'), "rule root never ends"),
+        (Form("grammar", 'root ::= "b" | "a" x\nx ::= "c" x'), "rule x never ends"),
+        (Form("grammar", 'root ::= "a"{1000000}'), "1,000,000 bytes"),
+        (Form("regex", "(a{1000}){1000}"), "1,000,000 bytes"),
     ],
 )
 def test_an_unsound_form_is_one_line(engine: TextEngine, form: Form, words: str) -> None:
@@ -133,6 +138,42 @@ def test_an_unsound_form_is_one_line(engine: TextEngine, form: Form, words: str)
         engine.prepare(form)
     assert "\n" not in str(refused.value)
     assert ".cc" not in str(refused.value)
+
+
+def test_a_schema_without_a_way_out_is_one_line(engine: TextEngine) -> None:
+    endless = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
+    with pytest.raises(RequestError, match="leads back to itself"):
+        answer(engine, Form.of_schema(endless, "s"), 20)
+
+
+def test_a_form_of_any_characters_can_be_ended(engine: TextEngine) -> None:
+    form = Form.of_choices(["\U0001f600 \u00e9", "\u65e5\u672c"], "c")
+    for n in (1, 3, 20):
+        assert answer(engine, form, n, seed=n).text in ("\U0001f600 \u00e9", "\u65e5\u672c")
+
+
+def test_a_ban_gives_way_to_the_form_and_hurts_nobody_else(engine: TextEngine) -> None:
+    bans = tuple((i, -100.0) for i in range(engine.config.vocab_size))
+    beside = engine.submit(engine.complete_prompt("def add("), SamplingParams(max_tokens=30))
+    assert answer(engine, Form("regex", "[0-9]{3}"), 20, logit_bias=bans).text.isdigit()
+    assert len(beside.result().token_ids) == 30
+
+
+def test_a_form_that_no_token_agrees_with_ends_at_once(engine: TextEngine) -> None:
+    made = answer(engine, Form("regex", r"[^\x00-\U0010ffff]"), 20)
+    assert (made.text, made.finish_reason) == ("", "length")
+
+
+def test_a_form_is_all_of_the_answer_also_where_it_goes_on_within_a_word(
+    engine: TextEngine,
+) -> None:
+    params = SamplingParams(max_tokens=12, form=Form("regex", " ?[0-9]{4}"))
+    prompt = engine.cursor_prompt("x = ret")
+    assert prompt.forced == " ret"
+    whole = [*prompt, *engine.tokenizer.encode(" ret")]
+    expected = engine.submit(whole, params).result()
+    assert engine.submit(prompt, params).result().text == expected.text
+    assert re.fullmatch(" ?[0-9]{4}", expected.text)
 
 
 def test_without_the_package_the_line_names_the_extra(

@@ -180,6 +180,8 @@ def test_a_prompt_too_long_or_empty_is_refused(engine: TextEngine) -> None:
     for strange in (-1, CONFIG.vocab_size):
         with pytest.raises(RequestError, match="token id outside 0 to 319"):
             engine.submit([1, strange])
+        with pytest.raises(RequestError, match="stop_token_ids names a token outside 0 to 319"):
+            engine.submit([1], SamplingParams(stop_token_ids=(strange,)))
 
 
 def test_an_insertion_prompt_is_cut_to_leave_room(engine: TextEngine) -> None:

@@ -52,6 +52,19 @@ def test_a_suffix_makes_it_an_insertion(client: OpenAI, engine: TextEngine) -> N
     assert answer.usage.prompt_tokens == own.n_prompt_tokens
 
 
+def test_offsets_are_the_same_in_a_stream_also_where_characters_are_cut(client: OpenAI) -> None:
+    asked: Any = {"model": "any", "prompt": PROMPT, "max_tokens": 40, "logprobs": 0}
+    whole = client.completions.create(**asked).choices[0].logprobs
+    assert whole is not None
+    assert any(name.startswith("bytes:") for name in whole.tokens or ())
+    streamed = [
+        offset
+        for chunk in client.completions.create(**asked, stream=True)
+        for offset in (chunk.choices[0].logprobs or whole).text_offset or ()
+    ]
+    assert streamed == whole.text_offset
+
+
 def test_an_empty_suffix_is_the_end_of_a_file(client: OpenAI, engine: TextEngine) -> None:
     answer = client.completions.create(model="any", prompt=PROMPT, suffix="", max_tokens=8)
     assert (

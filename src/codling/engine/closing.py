@@ -24,6 +24,8 @@ _OUTSIDE = b'}]",:0tfn[{'
 _OTHERS = bytes(range(33, 127))
 _LAST = b" \x80\x90\xa0\n\t"
 """Blanks, of which there may be any number; the rest of a character that is written in part."""
+_RARE = bytes(c for c in range(256) if c not in _OTHERS + _LAST)
+"""What a form may ask for all the same: control characters, given parts of characters."""
 
 
 def find_closing(matcher: Any) -> bytes | None:  # noqa: ANN401 -- xgrammar's, untyped
@@ -55,7 +57,10 @@ def _close(matcher: Any, in_string: bool) -> bytes | None:  # noqa: ANN401 -- xg
 
 def _take_forced(matcher: Any) -> bytes:  # noqa: ANN401 -- xgrammar's
     """What the grammar leaves no choice about; the matcher has taken it."""
-    forced: bytes = matcher.find_jump_forward_string().encode()
+    try:
+        forced: bytes = matcher.find_jump_forward_string().encode()
+    except UnicodeDecodeError:
+        return b""  # it begins or ends within a character: byte by byte then
     if forced:
         matcher.accept_string(forced)
     return forced
@@ -64,7 +69,7 @@ def _take_forced(matcher: Any) -> bytes:  # noqa: ANN401 -- xgrammar's
 def _accept_next(matcher: Any, first: bytes = b"") -> Iterator[bytes]:  # noqa: ANN401 -- xgrammar's
     """The characters that may come next, those of `first` before the others; the matcher has taken
     the one that is given."""
-    for c in first + _OTHERS + _LAST:
+    for c in first + _OTHERS + _LAST + _RARE:
         if matcher.accept_string(bytes([c])):
             yield bytes([c])
 

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from codling.engine.request import BusyError, FinishReason
@@ -187,12 +189,23 @@ def _begin_masks(batch: Batch) -> None:
 
 def _adjust(logits_V: Tensor, sequence: Sequence) -> Tensor:
     """The row from which a token is chosen: with penalties and biases; of an answer that must begin
-    with a text, or has a form, only tokens that agree with it."""
+    with a text, or has a form, only tokens that agree with it. A ban of all these gives way."""
+    if not (sequence.penalties or sequence.healing or sequence.constraint):
+        return logits_V
+    if sequence.penalties is None:
+        return torch.from_numpy(_hold(logits_V.numpy(), sequence))
+    pushed_V = _hold(sequence.penalties.apply(logits_V.numpy()), sequence)
+    if pushed_V.max() == -np.inf:
+        pushed_V = _hold(logits_V.numpy(), sequence)
+    return torch.from_numpy(pushed_V)
+
+
+def _hold(logits_V: NDArray[np.float32], sequence: Sequence) -> NDArray[np.float32]:
+    """The row with the tokens that the beginning or the form of the answer forbids at minus
+    infinity."""
     healing, constraint = sequence.healing, sequence.constraint
-    if sequence.penalties is not None:
-        logits_V = torch.from_numpy(sequence.penalties.apply(logits_V.numpy()))
     if healing is not None and not healing.is_done:
-        logits_V = torch.from_numpy(healing.mask(logits_V.numpy()))
+        logits_V = healing.mask(logits_V)
     if constraint is not None and not constraint.is_closing:
-        logits_V = torch.from_numpy(constraint.mask(logits_V.numpy()))
+        logits_V = constraint.mask(logits_V)
     return logits_V

@@ -20,6 +20,10 @@ MAX_SOURCE = 65_536
 """Characters of a grammar or a schema."""
 _MAX_DEPTH = 32
 _MAX_COUNT = 10_000
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+"""Maps from names to schemas: a property may well be called minLength."""
+_LITERAL = ("const", "enum", "default", "examples")
+"""Values, not schemas, whatever they look like."""
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
 
 
@@ -46,9 +50,11 @@ class Form:
     @classmethod
     def of_choices(cls, choices: Sequence[str], param: str) -> "Form":
         """One of several texts, word for word."""
-        if not choices or not all(isinstance(choice, str) and choice for choice in choices):
+        is_list = isinstance(choices, list | tuple) and len(choices) > 0
+        if not is_list or not all(isinstance(choice, str) and choice for choice in choices):
             raise RequestError(f"{param} must be a list of texts", param=param)
-        quoted = " | ".join(json.dumps(choice) for choice in choices)
+        # Characters as they are: an escaped pair of surrogates would be read as two halves.
+        quoted = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
         return cls("grammar", bound_size(f"root ::= {quoted}", param))
 
 
@@ -60,17 +66,7 @@ def bind_lengths(schema: Any) -> Any:  # noqa: ANN401 -- JSON
     >>> bind_lengths({"type": "string", "minLength": 2})["pattern"]
     '^[^"\\\\\\x00-\\x1f]{2,}$'
     """
-    if isinstance(schema, list):
-        return [bind_lengths(part) for part in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    bound = {name: bind_lengths(part) for name, part in schema.items()}
-    is_string = bound.get("type") == "string" and not {"pattern", "format", "enum"} & set(bound)
-    least, most = bound.get("minLength", 0), bound.get("maxLength", "")
-    if is_string and (least or most != "") and isinstance(least, int):
-        bound = {n: v for n, v in bound.items() if n not in ("minLength", "maxLength")}
-        bound["pattern"] = rf'^[^"\\\x00-\x1f]{{{least},{most}}}$'
-    return bound
+    return _bind(schema, is_schema=True)
 
 
 def bound_size(source: str, param: str) -> str:
@@ -88,9 +84,50 @@ def _bound(schema: Any, param: str, depth: int) -> None:  # noqa: ANN401 -- JSON
         raise RequestError(f"{param} is nested more than {_MAX_DEPTH} deep", param=param)
     if isinstance(schema, Mapping):
         for name in _COUNTS:
-            count = schema.get(name)
-            if isinstance(count, int | float) and not 0 <= count <= _MAX_COUNT:
-                raise RequestError(f"{param}: {name} must be from 0 to {_MAX_COUNT:,}", param=param)
+            # A schema, if a property has the name.
+            count = schema.get(name, 0)
+            is_count = isinstance(count, int | float) and 0 <= count <= _MAX_COUNT
+            if not isinstance(count, Mapping) and not (is_count and count == int(count)):
+                raise RequestError(
+                    f"{param}: {name} must be a whole number from 0 to {_MAX_COUNT:,}", param=param
+                )
     if isinstance(schema, Mapping | list):
         for part in schema.values() if isinstance(schema, Mapping) else schema:
             _bound(part, param, depth + 1)
+
+
+def _bind(value: Any, *, is_schema: bool) -> Any:  # noqa: ANN401 -- JSON
+    """A schema, or a map from names to schemas, with bounds on lengths as patterns."""
+    if isinstance(value, list):
+        return [_bind(part, is_schema=is_schema) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    bound = {
+        name: part
+        if is_schema and name in _LITERAL
+        else _bind(part, is_schema=not (is_schema and name in _NAMED))
+        for name, part in value.items()
+    }
+    return _bind_length(_with_required(bound)) if is_schema else bound
+
+
+def _bind_length(schema: dict[str, Any]) -> dict[str, Any]:
+    is_string = schema.get("type") == "string" and not {"pattern", "format", "enum"} & set(schema)
+    given = {name: schema[name] for name in ("minLength", "maxLength") if name in schema}
+    if not is_string or not given:
+        return schema
+    least, most = int(given.get("minLength", 0)), given.get("maxLength")
+    rest = {name: part for name, part in schema.items() if name not in given}
+    upper = "" if most is None else int(most)
+    return rest | {"pattern": rf'^[^"\\\x00-\x1f]{{{least},{upper}}}$'}
+
+
+def _with_required(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with its required properties described: xgrammar passes over `required` where
+    there are no `properties`."""
+    names = schema.get("required")
+    is_lone = isinstance(names, list) and "properties" not in schema
+    further = schema.get("additionalProperties", True)
+    if not is_lone or not names or further is False:
+        return schema
+    return schema | {"properties": {str(name): further for name in names}}

@@ -57,5 +57,6 @@ class Penalties:
             counts = np.fromiter(self._output.values(), np.float32)
             logits_V[ids] -= params.frequency_penalty * counts + params.presence_penalty
         if len(self._bias_ids):
-            logits_V[self._bias_ids] += np.where(self._bias <= BAN, -np.inf, self._bias)
+            # A token that is named twice (llama.cpp's pairs) gets both.
+            np.add.at(logits_V, self._bias_ids, np.where(self._bias <= BAN, -np.inf, self._bias))
         return logits_V

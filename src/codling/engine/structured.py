@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from codling.core.errors import RequestError
 from codling.engine.closing import find_closing
 from codling.engine.form import Form
+from codling.engine.grammar_rules import refuse_endless
 from codling.tokens.tokenizer import Tokenizer
 
 MISSING = (
@@ -126,8 +127,10 @@ class FormCompiler:
                         form.source, strict_mode=False, max_whitespace_cnt=_MAX_BLANKS
                     )
                 case "grammar":
+                    refuse_endless(_xgrammar().Grammar.from_ebnf(form.source))
                     return compiler.compile_grammar(form.source)
                 case "regex":
+                    refuse_endless(_xgrammar().Grammar.from_regex(form.source))
                     return compiler.compile_regex(form.source)
                 case "tags":
                     return compiler.compile_structural_tag(form.source)
@@ -172,6 +175,7 @@ class Constraint:
         self._filler, self._spell = filler, spell
         self._masks: Future[list[NDArray[np.bool_]]] | None = None
         self._at = self._n_failed = 0
+        self._is_stuck = False
         self._closing: list[int] | None = None
         self._queue: deque[int] | None = None
 
@@ -208,10 +212,12 @@ class Constraint:
         return list(draft[:n])
 
     def mask(self, logits_V: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The row with what the form does not allow at minus infinity."""
+        """The row with what the form does not allow at minus infinity; the row itself if no token
+        is allowed, and then the answer ends."""
         assert self._masks is not None
-        allowed_V = self._masks.result()[self._at]
-        return np.where(allowed_V[: len(logits_V)], logits_V, np.float32(-np.inf))
+        allowed_V = self._masks.result()[self._at][: len(logits_V)]
+        self._is_stuck = not allowed_V.any()
+        return logits_V if self._is_stuck else np.where(allowed_V, logits_V, np.float32(-np.inf))
 
     def settle(self, token_id: int, n_left: int, *, must_end: bool = False) -> int:
         """Take the token that was chosen, or the one that is taken in its place.
@@ -230,6 +236,8 @@ class Constraint:
 
     def _take(self, token_id: int, n_left: int) -> bool:
         """Take a token if the answer can still be ended after it."""
+        if self._is_stuck:
+            return False
         is_taken = self._matcher.accept_token(token_id)
         assert is_taken, f"token {token_id} was chosen although the form does not allow it"
         n_known = len(self._closing or ())

@@ -287,11 +287,7 @@ class TextEngine:
                 "prompt and completion together; shorten the prompt",
                 param="prompt",
             )
-        if any(not 0 <= i < self.config.vocab_size for i, _ in params.logit_bias):
-            raise RequestError(
-                f"logit_bias names a token outside 0 to {self.config.vocab_size - 1}",
-                param="logit_bias",
-            )
+        self._check_named(params)
         if min(prompt_ids) < 0 or max(prompt_ids) >= self.config.vocab_size:
             raise RequestError(
                 f"the prompt holds a token id outside 0 to {self.config.vocab_size - 1}",
@@ -299,6 +295,9 @@ class TextEngine:
             )
         end_ids = frozenset() if params.ignore_eos else self.tokenizer.stop_ids(mode)
         ends = end_ids | frozenset(params.stop_token_ids)
+        if params.form is not None and isinstance(prompt_ids, CursorPrompt):
+            # All of the answer has the form, so nothing of the prompt may be left to it.
+            prompt_ids = [*prompt_ids, *self.tokenizer.encode(prompt_ids.forced)]
         lead = self._lead(prompt_ids, mode)
         sequence = Sequence(list(prompt_ids), params, ends, lead)
         if isinstance(prompt_ids, CursorPrompt) and prompt_ids.forced:
@@ -308,6 +307,17 @@ class TextEngine:
             self._constrain(sequence, params.form)
         return self._worker.submit(sequence)
 
+    def _check_named(self, params: SamplingParams) -> None:
+        """RequestError if the parameters name a token that the model does not have."""
+        last = self.config.vocab_size - 1
+        named = {
+            "logit_bias": [i for i, _ in params.logit_bias],
+            "stop_token_ids": params.stop_token_ids,
+        }
+        for param, ids in named.items():
+            if any(not 0 <= i <= last for i in ids):
+                raise RequestError(f"{param} names a token outside 0 to {last}", param=param)
+
     def prepare(self, form: Form, marks: Many[str] = ()) -> None:
         """Compile a form, so that requests with it begin at once; RequestError if it is unsound or
         the package for it is missing."""
@@ -315,7 +325,14 @@ class TextEngine:
 
     def _constrain(self, sequence: Sequence, form: Form) -> None:
         constraint = self._forms.start(form, sequence.end_ids, sequence.params.marks)
-        shortest = constraint.shortest() or ()
+        shortest = constraint.shortest()
+        if shortest is None and form.kind == "schema":
+            raise RequestError(
+                "no answer that has this form and ends was found: its schema leads back to itself "
+                "without a way out, or asks for too much",
+                param="response_format",
+            )
+        shortest = shortest or []
         if len(shortest) > self.max_length - len(sequence.prompt_ids):
             raise RequestError(
                 f"the shortest answer of this form has {len(shortest)} tokens, and the prompt "

@@ -121,7 +121,7 @@ async def _stream_chunks(
             "logprobs": _logprobs(logprobs, asked, offsets[i]),
             "finish_reason": reason,
         } | _token_ids(logprobs, asked)
-        offsets[i] += sum(len(entry.text) for entry in logprobs)
+        offsets[i] += sum(map(_n_chars, logprobs))
         return head | {"choices": [choice]}
 
     with server.register(run, session):

@@ -78,7 +78,12 @@ def as_api_error(error: BaseException) -> ApiError:
     if isinstance(error, CodlingError):
         return ApiError(400, str(error))
     log.error("a request failed", exc_info=error)
-    return ApiError(500, "the server failed on this request; its log says why", type="server_error")
+    return ApiError(
+        500,
+        "the server failed on this request; its log says why",
+        type="server_error",
+        headers={"Connection": "close"},  # as the server does after an error that it did not expect
+    )
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -1,0 +1,41 @@
+"""What a request says of a form, before any package reads it."""
+
+import pytest
+
+from codling.core.errors import RequestError
+from codling.engine.form import Form, bind_lengths
+
+
+@pytest.mark.parametrize("choices", [5, {"a": 1}, "abc", [], ["a", 5], ["a", ""]])
+def test_choices_that_are_no_list_of_texts_are_one_line(choices: object) -> None:
+    with pytest.raises(RequestError, match="must be a list of texts"):
+        Form.of_choices(choices, "guided_choice")
+
+
+def test_a_choice_beyond_the_basic_plane_is_written_as_it_is() -> None:
+    # Escaped it would be two halves of a pair, which a grammar reads as two characters.
+    assert Form.of_choices(["\U0001f600", 'a"'], "c").source == 'root ::= "\U0001f600" | "a\\""'
+
+
+@pytest.mark.parametrize("count", [None, "3", 2.5, -1, [1]])
+@pytest.mark.parametrize("name", ["minLength", "maxLength", "minItems"])
+def test_a_count_that_is_none_is_named(name: str, count: object) -> None:
+    with pytest.raises(RequestError, match=f"{name} must be a whole number"):
+        Form.of_schema({"type": "object", "properties": {"x": {name: count}}}, "s")
+
+
+def test_values_in_a_schema_stay_as_they_are_and_names_are_no_keywords() -> None:
+    short = {"type": "string", "maxLength": 2}
+    bound = {"type": "string", "pattern": r'^[^"\\\x00-\x1f]{0,2}$'}
+    assert bind_lengths({"const": short, "enum": [short]}) == {"const": short, "enum": [short]}
+    named = {"properties": {"enum": short, "maxLength": short, "properties": short}}
+    assert bind_lengths(named) == {
+        "properties": {"enum": bound, "maxLength": bound, "properties": bound}
+    }
+    Form.of_schema(named, "s")
+
+
+def test_what_is_required_is_described_even_if_no_property_is() -> None:
+    assert bind_lengths({"required": ["a"]})["properties"] == {"a": True}
+    typed = bind_lengths({"required": ["a"], "additionalProperties": {"type": "integer"}})
+    assert typed["properties"] == {"a": {"type": "integer"}}
