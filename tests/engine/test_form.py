@@ -1,5 +1,7 @@
 """What a request says of a form, before any package reads it."""
 
+from typing import Any
+
 import pytest
 
 from codling.core.errors import RequestError
@@ -7,7 +9,7 @@ from codling.engine.form import Form, bind_lengths
 
 
 @pytest.mark.parametrize("choices", [5, {"a": 1}, "abc", [], ["a", 5], ["a", ""]])
-def test_choices_that_are_no_list_of_texts_are_one_line(choices: object) -> None:
+def test_choices_that_are_no_list_of_texts_are_one_line(choices: Any) -> None:
     with pytest.raises(RequestError, match="must be a list of texts"):
         Form.of_choices(choices, "guided_choice")
 

@@ -65,6 +65,31 @@ def test_offsets_are_the_same_in_a_stream_also_where_characters_are_cut(client: 
     assert streamed == whole.text_offset
 
 
+def test_nothing_generated_is_a_stream_too_where_one_is_asked_for(client: OpenAI) -> None:
+    asked: Any = {"model": "any", "prompt": PROMPT, "max_tokens": 0, "echo": True}
+    chunks = list(
+        client.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    )
+    assert [choice.text for chunk in chunks for choice in chunk.choices] == [PROMPT]
+    assert chunks[0].choices[0].finish_reason == "length"
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [({"include_usage": None}, 200), ({"include_usage": "x"}, 400), ({}, 200), ([], 400)],
+)
+def test_options_of_a_stream_are_read_or_named(server: Running, options: Any, status: int) -> None:
+    answer = post(
+        server, "/v1/completions", prompt="x", max_tokens=1, stream=True, stream_options=options
+    )
+    assert answer.status_code == status
+    if status == 400:
+        assert answer.json()["error"]["message"].startswith("stream_options")
+        assert "input should be a valid" in answer.json()["error"]["message"]
+
+
 def test_an_empty_suffix_is_the_end_of_a_file(client: OpenAI, engine: TextEngine) -> None:
     answer = client.completions.create(model="any", prompt=PROMPT, suffix="", max_tokens=8)
     assert (

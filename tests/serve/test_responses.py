@@ -123,6 +123,8 @@ def test_items_become_messages() -> None:
         ({"input": []}, "input"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input"),
         ({"text": {"format": {"type": "xml"}}}, "response_format"),
+        ({"text": {"format": "json"}}, "text"),
+        ({"extra_body": {"response_format": {"type": "xml"}}}, "response_format"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(
@@ -172,6 +174,7 @@ def test_tokenize_and_detokenize_go_both_ways(server: Running) -> None:
     )
     assert post(server, "/detokenize", tokens=[10**6])["error"]["param"] == "tokens"
     assert post(server, "/tokenize")["error"]["param"] == "content"
+    assert post(server, "/tokenize", messages=[])["error"]["param"] == "messages"
 
 
 def test_slots_and_props_are_llama_cpps(server: Running) -> None:

@@ -91,6 +91,15 @@ def test_a_call_that_must_come_comes_whole_or_streamed(client: OpenAI, choice: A
     assert chunks[-1].choices[0].finish_reason == answer.finish_reason
 
 
+def test_a_call_that_could_never_end_is_refused(client: OpenAI) -> None:
+    pytest.importorskip("xgrammar", reason="needs the extra structured")
+    endless: Any = {"type": "function", "function": {"name": "f", "parameters": {"$ref": "#"}}}
+    with pytest.raises(BadRequestError, match="leads back to itself"):
+        client.chat.completions.create(
+            model="any", messages=ASK, tools=[endless], tool_choice="required", max_tokens=8
+        )
+
+
 def test_an_answer_without_a_call_is_as_without_tools(client: OpenAI) -> None:
     usual = client.chat.completions.create(
         model="any", messages=ASK, tools=TOOLS, tool_choice="auto", max_tokens=8, logprobs=True

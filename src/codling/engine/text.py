@@ -326,11 +326,10 @@ class TextEngine:
     def _constrain(self, sequence: Sequence, form: Form) -> None:
         constraint = self._forms.start(form, sequence.end_ids, sequence.params.marks)
         shortest = constraint.shortest()
-        if shortest is None and form.kind == "schema":
+        if shortest is None and form.kind in ("schema", "tags"):
             raise RequestError(
                 "no answer that has this form and ends was found: its schema leads back to itself "
-                "without a way out, or asks for too much",
-                param="response_format",
+                "without a way out, or asks for too much"
             )
         shortest = shortest or []
         if len(shortest) > self.max_length - len(sequence.prompt_ids):

@@ -36,9 +36,8 @@ async def complete(request: Request, asked: CompletionRequest, server: Server) -
     if isinstance(asked.prompt, str):
         run.about = About(asked.prompt, asked.suffix or "", asked.path)
     if asked.max_tokens == 0:
-        return JSONResponse(
-            await await_while_connected(request, _prompt_only(run, asked, server, prompts))
-        )
+        whole = await await_while_connected(request, _prompt_only(run, asked, server, prompts))
+        return EventStream(_one_chunk(whole, asked)) if asked.stream else JSONResponse(whole)
     inserting = inserts(asked.suffix, server.backend.tokenizer)
     session = session_of(request, asked.user) if inserting else None
     if asked.stream:
@@ -159,6 +158,14 @@ async def _prompt_only(
         ],
         "usage": run.usage(),
     }
+
+
+async def _one_chunk(whole: dict[str, Any], asked: CompletionRequest) -> Objects:
+    """An answer that was made at once as a stream."""
+    usage = whole.pop("usage")
+    yield whole | ({"usage": None} if asked.wants_usage else {})
+    if asked.wants_usage:
+        yield whole | {"choices": [], "usage": usage}
 
 
 def _head(run: Run, server: Server) -> dict[str, Any]:

@@ -120,9 +120,11 @@ def _from_validation(error: RequestValidationError) -> ApiError:
     if first["type"] == "missing":
         return ApiError(400, f"{param} is missing", param=param)
     branches = {e["loc"][2] for e in error.errors() if e["loc"][1:2] == (param,) and e["loc"][2:]}
-    if any(isinstance(branch, str) for branch in branches):
+    is_union = len(branches) > 1 or param == "prompt"
+    if is_union and any(isinstance(branch, str) for branch in branches):
         return ApiError(400, f"{param} has none of the forms that it may have", param=param)
-    return ApiError(400, f"{param}: {first['msg'][:1].lower()}{first['msg'][1:]}", param=param)
+    names = ".".join([param, *(part for part in where[1:2] if not part.isdigit())])
+    return ApiError(400, f"{names}: {first['msg'][:1].lower()}{first['msg'][1:]}", param=param)
 
 
 def _from_status(request: Request, error: HTTPException) -> ApiError:

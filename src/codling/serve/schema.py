@@ -82,7 +82,8 @@ OnePrompt = Annotated[
 class StreamOptions(BaseModel):
     """Options of a streamed answer."""
 
-    include_usage: bool = False
+    include_usage: Annotated[bool, BeforeValidator(lambda value: value or False)] = False
+    """A null is the default."""
 
 
 class GenerationRequest(Constrained):
@@ -198,10 +199,13 @@ class Message(BaseModel):
         return "".join(part.text or "" for part in parts)
 
 
+Messages = Annotated[list[Message], Field(min_length=1, max_length=_MAX_TURNS, fail_fast=True)]
+
+
 class ChatRequest(GenerationRequest):
     """POST /v1/chat/completions."""
 
-    messages: list[Message] = Field(min_length=1, max_length=_MAX_TURNS, fail_fast=True)
+    messages: Messages
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool = False
@@ -261,13 +265,16 @@ class ResponsesRequest(GenerationRequest):
             for name in GenerationRequest.model_fields
             if name in self.model_fields_set
         }
-        given = {
+        given: dict[str, Any] = {
             "tools": self.tools,
             "tool_choice": self.tool_choice,
             "parallel_tool_calls": self.parallel_tool_calls,
             "max_completion_tokens": self.max_output_tokens,
-            "response_format": (self.text or {}).get("format"),
         }
+        if (wanted := (self.text or {}).get("format")) is not None:
+            if not isinstance(wanted, dict):
+                raise RequestError("text.format must be an object with a type", param="text")
+            given["response_format"] = wanted
         try:
             return ChatRequest.model_validate({"messages": messages, **shared, **given})
         except ValidationError as error:

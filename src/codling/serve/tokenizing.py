@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool
 from codling.core.errors import RequestError
 from codling.serve.length import refuse_too_long
 from codling.serve.prompts import chat_ids
-from codling.serve.schema import ChatRequest, Message, TokenIds
+from codling.serve.schema import ChatRequest, Messages, TokenIds
 from codling.serve.server import Server
 from codling.serve.side_work import Check
 from codling.tokens.tokenizer import Tokenizer
@@ -31,7 +31,7 @@ class TokenizeRequest(BaseModel):
 
     content: str | None = None
     prompt: str | None = None
-    messages: list[Message] | None = None
+    messages: Messages | None = None
     add_special: StrictBool = False
     add_special_tokens: StrictBool = True
     parse_special: StrictBool = True
