@@ -111,6 +111,14 @@ def test_short_answers_lose_case_punctuation_and_articles(said, right):
     assert find_task("triviaqa").check(problem, said, CONFIG).passed is right
 
 
+def test_a_short_answer_of_signs_alone_is_one():
+    check = find_task("nq-open").check
+    problem = Problem(id="q", data={"answers": ["", "A+"]})
+    assert [check(problem, said, CONFIG).passed for said in ("A+", "B", " ", "")] == [
+        True, False, False, False,
+    ]  # fmt: skip
+
+
 def test_agieval_reads_first_letters_sets_and_formulas():
     task = find_task("agieval")
     one = Problem(id="a", group="lsat-ar", data={"label": "B", "options": ["(A)x", "(B)y"]})

@@ -6,6 +6,7 @@ import pytest
 
 from codling.core.errors import SourceError
 from codling.evaluate.config import BenchmarkConfig
+from codling.evaluate.foreign import read_foreign
 from codling.evaluate.foreign_samples import read_samples
 from codling.evaluate.harness import Sample
 from codling.evaluate.scoreboard import headline, summarise
@@ -65,6 +66,15 @@ def test_answers_in_words_are_read_whatever_the_file_calls_them(
     problem = Problem(id="1", group=group, data=data)
     assert published(tmp_path, name, [[said]], [problem]) == [answer]
     assert published(tmp_path, name, [{"id": "1", "completion": said}], [problem]) == [answer]
+
+
+def test_what_a_model_said_beside_its_sanitized_solution_is_read_when_asked_for(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    row = {"task_id": "BigCodeBench/1", "solution": "cut", "raw_solution": "said"}
+    path.write_text(json.dumps(row))
+    for raw, text in ((False, "cut"), (True, "said")):
+        (found,) = read_foreign(path, raw).by_id["BigCodeBench/1"]
+        assert found.text == text
 
 
 def test_an_id_that_fits_several_problems_is_left_out_and_told(tmp_path):

@@ -58,10 +58,11 @@ def extract(problem: Problem, text: str, style: Style) -> str:  # noqa: ARG001
 
 
 def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  # noqa: ARG001
-    """Whether it is one of the answers, both normalised."""
-    right = {normal(each) for each in problem.data["answers"]}
+    """Whether it is one of the answers, both normalised; nothing said is never right."""
+    # "A+" and "---" come to nothing and are answers all the same, as with the authors.
+    right = {normal(each) for each in problem.data["answers"] if each.strip()}
     return Verdict(
-        passed=bool(normal(answer)) and normal(answer) in right,
+        passed=bool(answer.strip()) and normal(answer) in right,
         detail=f"said {answer[:60] or 'nothing'}",
     )
 
@@ -103,7 +104,7 @@ TRIVIAQA, NATURAL_QUESTIONS = (
         sampling=_sampling,
         whole=lambda problem, said: extract(problem, said, "base"),
         in_words=True,
-        canonical=lambda problem: next((a for a in problem.data["answers"] if normal(a)), None),
+        canonical=lambda problem: next((a for a in problem.data["answers"] if a.strip()), None),
         one_file=name == "nq-open",
         takes=(),
     )
