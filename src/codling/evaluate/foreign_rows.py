@@ -27,8 +27,8 @@ Row = dict[str, Any]
 _IDS = ("task_id", "name", "id", "problem_id", "question_id", "unique_id")
 _WHOLE = ("solution", "solutions", "program", "generation", "code_list")
 _PARTS = ("completion", "completions", "code", "pred")
-_SAID = ("raw_solution", "output", "outputs", "response", "responses", "gpt_completion", "text", "raw", "answer",
-         "prediction", "output_list", "choices")  # fmt: skip
+_SAID = ("raw_solution", "output", "outputs", "response", "responses", "gpt_completion", "text",
+         "raw", "answer", "prediction", "output_list", "choices")  # fmt: skip
 _AROUND = ("body", "response", "output", "choices", "message", "completion", "content", "text")
 """What leads to the text inside an answer that is an object, as OpenAI's and inspect's are."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
