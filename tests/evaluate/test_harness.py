@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from codling.core.artifact import fresh_start
 from codling.core.errors import ConfigError, RequestError, SourceError
 from codling.evaluate import benchmark, harness
 from codling.evaluate.backends import Answer, ApiBackend
@@ -137,6 +138,22 @@ def test_a_run_that_was_killed_goes_on_where_it_was(config, monkeypatch):
 
 
 @pytest.mark.long
+def test_fresh_drops_the_answers_of_a_report_that_is_not_there_yet(config, monkeypatch):
+    model = Table("    return 2 * x", "    return x + 1", "    return x * x")
+    monkeypatch.setattr(benchmark, "open_backend", lambda _: model)
+    small = replace(config, limit=1)
+    run = evaluate(small)
+    shutil.rmtree(run.path)
+    evaluate(small)
+    assert model.n_asked == 1
+    shutil.rmtree(run.path)
+    with fresh_start():
+        evaluate(small)
+        assert model.n_asked == 2
+        evaluate(small)  # finished work stays
+    assert model.n_asked == 2
+
+
 def test_another_timeout_judges_again_without_asking_again(config, monkeypatch):
     rest = "    import time; time.sleep(0.5); return "
     table = with_table(monkeypatch, rest + "2 * x", rest + "x + 1", rest + "x * x")

@@ -187,6 +187,11 @@ def fresh_start() -> Iterator[None]:
         _is_fresh.reset(token)
 
 
+def starts_fresh() -> bool:
+    """Whether unfinished work is dropped: for stages that keep some of it beside their folder."""
+    return _is_fresh.get()
+
+
 def is_complete(
     out_dir: Path, *, kind: str, version: int, config: object, inputs: Sequence[Artifact | Input]
 ) -> bool:

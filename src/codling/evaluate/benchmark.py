@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codling import __version__
-from codling.core.artifact import Artifact, Input, config_dict
+from codling.core.artifact import Artifact, Input, config_dict, starts_fresh
 from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes
 from codling.core.inputs import source_input
@@ -72,6 +72,9 @@ def _report(config: BenchmarkConfig) -> Work:
         source_input(config.data_dir, content_key([[p.id, dict(p.data)] for p in problems])),
         *_own_files(config),
     ]
+    if starts_fresh():  # what was generated and run is the work of a report that is not there yet
+        for path in _rows_dir(config).glob("*.jsonl"):
+            path.unlink()
     samples, notes = run(task, whole, config)
     settings = _settings(task, problems, config, source)
     n_asked = 0 if config.judgments else len(problems)
@@ -88,8 +91,7 @@ def run(
 ) -> tuple[list[Sample], list[str]]:
     """All stages; the samples with their verdicts, in the order of the problems, and notes for
     the reader of their scores. Of `problems` only as many as the config's limit are asked."""
-    folder = _out_dir(config)
-    folder = folder.with_name(folder.name + ".rows")
+    folder = _rows_dir(config)
     asked = problems[: config.limit] if config.limit else problems
     notes: list[str] = []
     if config.judgments is not None:
@@ -191,6 +193,12 @@ def _out_dir(config: BenchmarkConfig) -> Path:
     if config.out_dir is None:
         raise ConfigError("evaluate needs --out-dir FOLDER for the report")
     return config.out_dir
+
+
+def _rows_dir(config: BenchmarkConfig) -> Path:
+    """The folder of what was generated, extracted and run."""
+    folder = _out_dir(config)
+    return folder.with_name(folder.name + ".rows")
 
 
 def _own_files(config: BenchmarkConfig) -> list[Input]:
