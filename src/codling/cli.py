@@ -27,7 +27,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from codling import __version__
 from codling.core import recipe as recipes
-from codling.core.artifact import Artifact, fresh_start
+from codling.core.artifact import Artifact
 from codling.core.errors import CodlingError, ConfigError, RequestError, from_os_error
 from codling.core.exit_status import TextWithStatus
 from codling.core.flags import (
@@ -38,6 +38,7 @@ from codling.core.flags import (
     settings_of,
     spell_flags,
 )
+from codling.core.plan import fresh_start
 from codling.core.recipe import explain_unknown_key
 from codling.core.threads import wait_passively
 from codling.verbs import GROUPS, VERBS, Verb

@@ -16,13 +16,13 @@ from codling.core.artifact import (
     Draft,
     Input,
     content_id,
-    fresh_start,
     is_complete,
     open_artifact,
     produce,
     verify,
 )
 from codling.core.errors import ArtifactError, StorageError
+from codling.core.plan import fresh_start
 from codling.core.recipe import aside, length
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from codling.core.artifact import fresh_start
 from codling.core.errors import ConfigError, RequestError, SourceError
+from codling.core.plan import fresh_start
 from codling.evaluate import benchmark, harness
 from codling.evaluate.backends import Answer, ApiBackend
 from codling.evaluate.benchmark import evaluate

@@ -24,7 +24,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -43,7 +42,7 @@ from codling.core.files import (
 )
 from codling.core.foreign_json import read_object
 from codling.core.log import say
-from codling.core.plan import PLAN, Plan, read_plan
+from codling.core.plan import PLAN, Plan, read_plan, starts_fresh
 from codling.core.provenance import code_version, machine
 
 MANIFEST = "manifest.json"
@@ -51,7 +50,6 @@ SHARDS = ".shards"
 """In an unfinished folder: the records of the work, and what is not published."""
 _LOCK = ".lock"
 _SCRATCH = (SHARDS, PLAN, _LOCK)
-_is_fresh: ContextVar[bool] = ContextVar("is_fresh", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,21 +175,6 @@ def produce(  # noqa: PLR0913  the five parts of an identity, and the work
         return _move_into_place(complete, out_dir)
 
 
-@contextmanager
-def fresh_start() -> Iterator[None]:
-    """Within the block `produce` drops unfinished work and starts again."""
-    token = _is_fresh.set(True)
-    try:
-        yield
-    finally:
-        _is_fresh.reset(token)
-
-
-def starts_fresh() -> bool:
-    """Whether unfinished work is dropped: for stages that keep some of it beside their folder."""
-    return _is_fresh.get()
-
-
 def is_complete(
     out_dir: Path, *, kind: str, version: int, config: object, inputs: Sequence[Artifact | Input]
 ) -> bool:
@@ -311,7 +294,7 @@ def _find_finished(partial: Path, identity: str) -> Artifact | None:
 def _begin(partial: Path, plan: Plan) -> Plan:
     """Go on with the work in a folder, or begin; returns the plan with its earlier lengths."""
     begun = read_plan(partial)
-    going_on = plan.continue_from(begun) if begun and not _is_fresh.get() else None
+    going_on = plan.continue_from(begun) if begun and not starts_fresh() else None
     if going_on is not None and begun is not None:
         if going_on.id != begun.id:
             say(f"{partial} goes on with {plan.differences(begun)}")
@@ -329,7 +312,7 @@ def _drop_work(partial: Path, plan: Plan, begun: Plan | None) -> None:
     if _holds_work(partial):
         if not (partial / PLAN).exists() and not (partial / MANIFEST).exists():
             raise ArtifactError(f"{partial} holds files that are not codling's; move them away")
-        if not _is_fresh.get():
+        if not starts_fresh():
             other = f" ({plan.differences(begun)})" if begun else ""
             raise ArtifactError(
                 f"{partial} holds unfinished work with other settings{other}; to go on with it "

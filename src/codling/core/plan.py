@@ -12,6 +12,8 @@ Not here: the folders (artifact.py).
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,24 @@ from codling.core.files import write_json
 from codling.core.foreign_json import read_object
 
 PLAN = "plan.json"
+_is_fresh: ContextVar[bool] = ContextVar("is_fresh", default=False)
 _SHOWN = 3
 """Differences that a message names."""
+
+
+@contextmanager
+def fresh_start() -> Iterator[None]:
+    """Within the block unfinished work is dropped and started again."""
+    token = _is_fresh.set(True)
+    try:
+        yield
+    finally:
+        _is_fresh.reset(token)
+
+
+def starts_fresh() -> bool:
+    """Whether unfinished work is dropped: also for stages that keep some beside their folder."""
+    return _is_fresh.get()
 
 
 @dataclass(frozen=True, kw_only=True)

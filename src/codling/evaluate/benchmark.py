@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from codling import __version__
-from codling.core.artifact import Artifact, Input, config_dict, starts_fresh
+from codling.core.artifact import Artifact, Input, config_dict
 from codling.core.errors import ConfigError, SourceError
 from codling.core.foreign_json import MAX_TABLE_BYTES, read_bytes
 from codling.core.inputs import source_input
+from codling.core.plan import starts_fresh
 from codling.core.stage import Work, stage
 from codling.evaluate import bigcodebench_needs, harness
 from codling.evaluate.backends import NO_JUDGE, answering_identity, open_backend
