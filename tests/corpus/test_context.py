@@ -96,6 +96,9 @@ def test_a_file_outside_the_repository_is_refused(tmp_path: Path) -> None:
     context = RepositoryContext(write(tmp_path / "repo", FILES))
     with pytest.raises(SourceError, match="outside the repository"):
         context.prompt(Cursor(str(tmp_path / "x.py"), ""), budget=10)
+    for odd in ("a\0b.py", "/\0"):
+        with pytest.raises(SourceError, match="outside the repository"):
+            context.prompt(Cursor(odd, ""), budget=10)
     with pytest.raises(SourceError, match="is not a folder"):
         RepositoryContext(tmp_path / "absent")
 
@@ -150,4 +153,7 @@ def test_a_link_to_what_is_not_listed_is_not_read(tmp_path: Path) -> None:
     (folder / "link.py").symlink_to(folder / ".env")
     (folder / "same.py").symlink_to(folder / "a.py")
     tree = WorkingTree(folder)
+    (folder / "circle.py").symlink_to(folder / "circle.py")
+    tree.refresh()
     assert (tree["link.py"], tree["same.py"]) == ("", "x = 1\n")
+    assert "circle.py" not in tree

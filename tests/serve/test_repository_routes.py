@@ -192,6 +192,24 @@ def test_a_cursor_outside_the_repository_is_told_nothing(following: Running) -> 
     assert answer.status_code == 404
 
 
+def test_a_path_that_is_none_is_outside(following: Running) -> None:
+    for address in ("/v1/repository/context", "/v1/completions", "/infill"):
+        asked = {"path": "a\0b.py", "prompt": "x", "max_tokens": 1, "n_predict": 1}
+        answer = httpx.post(f"{following.url}{address}", json=asked, trust_env=False, timeout=600)
+        assert answer.status_code == (404 if "repository" in address else 200)
+
+
+def test_what_is_echoed_is_the_text_that_was_sent_and_nothing_in_front(following: Running) -> None:
+    prompt = "from app.rates import RATE\nx = RA"
+    asked = {"path": "app/main.py", "suffix": "", "prompt": prompt, "max_tokens": 0}
+    answer = httpx.post(
+        f"{following.url}/v1/completions", json=asked | {"echo": True, "logprobs": 0},
+        trust_env=False, timeout=600,
+    ).json()["choices"][0]  # fmt: skip
+    assert answer["text"] == prompt
+    assert "".join(answer["logprobs"]["tokens"][1:]) == prompt
+
+
 def test_a_server_without_a_repository_says_how_to_have_one(server: Running) -> None:
     for address in ("/v1/repository", "/v1/repository/file?path=a.py"):
         answer = get(server, address)

@@ -51,6 +51,17 @@ def test_a_host_that_is_not_ours_is_one_line(tmp_path: Path) -> None:
         first_line(ServeConfig(model=tmp_path, host="192.0.2.1", port=0, api_key="k"))
 
 
+def test_a_host_that_is_no_name_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot listen on"):
+        first_line(ServeConfig(model=tmp_path, host="\u00fc" * 80, port=0, api_key="k"))
+
+
+def test_a_log_that_cannot_be_written_is_said_before_the_model_is_loaded(tmp_path: Path) -> None:
+    config = ServeConfig(model=tmp_path, port=0, log_completions=tmp_path / "no" / "log")
+    with pytest.raises(ConfigError, match="log of completions cannot be written"):
+        first_line(config)
+
+
 def test_an_open_address_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CODLING_API_KEY", raising=False)
     with pytest.raises(ConfigError, match="CODLING_API_KEY"):
@@ -65,7 +76,14 @@ def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("port", 70000), ("max_streams", 0), ("upstream", "localhost:1")]
+    ("field", "value"),
+    [
+        ("port", 70000),
+        ("max_streams", 0),
+        ("upstream", "localhost:1"),
+        ("cors_origins", ("editor.example",)),
+        ("cors_origins", ("https://editor.example/",)),
+    ],
 )
 def test_settings_that_cannot_work_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=field):
@@ -77,6 +95,9 @@ def test_the_key_comes_from_settings_file_or_environment(tmp_path: Path) -> None
     file.write_text("from-file\nsecond line\n")
     assert find_key(ServeConfig(model=tmp_path), {}) is None
     assert find_key(ServeConfig(model=tmp_path), {"CODLING_API_KEY": "e"}) == "e"
+    # Blanks around a key could not be sent.
+    assert find_key(ServeConfig(model=tmp_path), {"CODLING_API_KEY": " e\n"}) == "e"
+    assert find_key(ServeConfig(model=tmp_path), {"CODLING_API_KEY": " "}) is None
     assert find_key(ServeConfig(model=tmp_path, api_key="s"), {"CODLING_API_KEY": "e"}) == "s"
     assert find_key(ServeConfig(model=tmp_path, api_key_file=file), {}) == "from-file"
     with pytest.raises(ConfigError, match="cannot read the key file"):

@@ -31,5 +31,12 @@ def _files(folder: Path, enters: Callable[[str], bool]) -> Iterator[Path]:
             if entry.is_dir(follow_symlinks=False):
                 if enters(entry.name):
                     waiting.append(entry.path)
-            elif entry.is_file():
+            elif _is_file(entry):
                 yield Path(entry.path)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False  # a link to itself, or to what may not be read

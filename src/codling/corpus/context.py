@@ -22,6 +22,7 @@ Not here: what is done with the text after the cursor (tokens/fim.py), and the m
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -160,7 +161,10 @@ class WorkingTree(Mapping[str, str]):
         what is not."""
         if path not in self._paths:
             raise KeyError(path)
-        real = (self.folder / path).resolve()
+        try:
+            real = (self.folder / path).resolve()
+        except RuntimeError:  # links in a circle
+            raise KeyError(path) from None
         if not real.is_relative_to(self.folder):
             raise KeyError(path)
         if real.relative_to(self.folder).as_posix() not in self._paths:
@@ -217,10 +221,11 @@ class RepositoryContext:
 
     def inside(self, path: Path | str) -> str:
         """`path` relative to the repository's root."""
-        place = Path(os.path.normpath(self.tree.folder / path))
-        for candidate in (place, place.resolve()):
-            if candidate.is_relative_to(self.tree.folder):
-                return candidate.relative_to(self.tree.folder).as_posix()
+        folder, place = self.tree.folder, Path(os.path.normpath(self.tree.folder / path))
+        if place.is_relative_to(folder) and "\0" not in str(path):
+            return place.relative_to(folder).as_posix()
+        with suppress(ValueError, OSError, RuntimeError):  # no path at all; links in a circle
+            return place.resolve().relative_to(folder).as_posix()
         raise SourceError(f"{path} lies outside the repository {self.tree.folder}")
 
 

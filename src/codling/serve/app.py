@@ -26,6 +26,7 @@ from codling.serve.config import ServeConfig
 from codling.serve.errors import install_error_handlers
 from codling.serve.guard import Guard
 from codling.serve.listen import KEY_VARIABLE, GracefulServer, bind, find_key
+from codling.serve.outcomes import CompletionLog
 from codling.serve.routes import add_routes
 from codling.serve.server import Server
 
@@ -55,6 +56,8 @@ def serve(config: ServeConfig) -> Iterator[str]:
             f"--host {config.host} lets others reach the server; set {KEY_VARIABLE} or "
             "--api-key-file"
         )
+    if config.log_completions is not None:
+        CompletionLog(config.log_completions).close()  # it can be written to
     config = _look_up_threshold(config)
     with bind(config) as listener:
         yield f"loading {config.model} ...\n"
@@ -93,7 +96,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(config.cors_origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
         )
     app.add_middleware(

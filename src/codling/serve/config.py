@@ -3,6 +3,7 @@
 Not here: any import of torch or of the HTTP libraries; --help must stay fast.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from codling.core.errors import ConfigError
 from codling.core.ranges import Count, Range, Ranged, Seconds
 from codling.engine.config import FORMER_NAMES, CacheForm, Precision
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.ASCII)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that only programs on this machine can reach."""
 
@@ -116,6 +118,12 @@ class ServeConfig(Ranged):
         super().__post_init__()
         if self.api_key and self.api_key_file:
             raise ConfigError("serve: give api_key or api_key_file, not both")
+        for origin in self.cors_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"serve: cors_origins has {origin}; an origin is a scheme and a host, such as "
+                    "https://editor.example, without a path or a slash at its end"
+                )
         if self.log_text and self.log_completions is None:
             raise ConfigError("serve: log_text needs log_completions, the file that it goes to")
         if self.upstream and (self.repo or self.memory):

@@ -70,7 +70,7 @@ class Guard:
         try:
             refusal = self._refusal(scope)
             if refusal is None:
-                await self.app(scope, exchange.receive, exchange.send)
+                await self.app(_as_get(scope), exchange.receive, exchange.send)
                 refusal = exchange.refusal()
             if refusal is not None:
                 await refusal.response()(scope, receive, exchange.send)
@@ -112,6 +112,11 @@ class Guard:
         path = scope["path"]
         is_page = path in OPEN_PATHS or path.startswith("/web/")
         return scope["method"] == "OPTIONS" or (scope["method"] in ("GET", "HEAD") and is_page)
+
+
+def _as_get(scope: Scope) -> Scope:
+    """HEAD is answered as GET: the connection leaves the body out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 class _Room:
@@ -172,7 +177,8 @@ def has_key(headers: Mapping[str, str], key: str) -> bool:
     """Whether the request carries the key; the time taken does not tell how much was right."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     sent = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-    return hmac.compare_digest(sent.encode(), key.encode())
+    # Headers are bytes, read as Latin-1: what a client sent as UTF-8 becomes itself again.
+    return hmac.compare_digest(sent.encode("latin-1"), key.encode())
 
 
 def _too_large_error(limit: int) -> ApiError:

@@ -30,7 +30,8 @@ _GRACE_SECONDS = 5
 def find_key(config: ServeConfig, environment: Mapping[str, str]) -> str | None:
     """The API key: from the settings, from its file, or from the environment."""
     if config.api_key_file is None:
-        return config.api_key or environment.get(KEY_VARIABLE) or None
+        # Blanks around it could never be sent: headers lose them.
+        return (config.api_key or environment.get(KEY_VARIABLE) or "").strip() or None
     lines = read_text(
         config.api_key_file, ConfigError, max_bytes=_MAX_KEY_BYTES, what="the key file"
     ).split("\n")
@@ -50,7 +51,8 @@ def bind(config: ServeConfig) -> Iterator[socket.socket]:
         try:
             listener.bind((config.host, config.port))
             listener.listen(128)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError, ValueError) as error:
+            # The last two: a host that is no name at all.
             reason = getattr(error, "strerror", None) or str(error)
             raise ConfigError(
                 f"cannot listen on {config.host} port {config.port}: {reason.lower()}; "

@@ -56,10 +56,11 @@ def completion_choices(
     choices: list[Choice] = []
     for index, prompt in enumerate(prompts):
         check()
-        if isinstance(prompt, str) and inserts(request.suffix, backend.tokenizer):
+        inserting = inserts(request.suffix, backend.tokenizer) and not request.echo
+        if isinstance(prompt, str) and inserting:
             ids = insertion_ids(backend, prompt, request.suffix or "", wanted, request.path)
             mode: Mode = "insert"
-        elif isinstance(prompt, str) and request.path:
+        elif isinstance(prompt, str) and request.path and not request.echo:
             ids = context_ids(backend, Cursor(request.path, prompt), wanted) or _continuation_ids(
                 check, backend, prompt, request
             )
