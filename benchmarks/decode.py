@@ -2,13 +2,12 @@
 
 All sides hold the same weights and take turns in one process, so that whatever else the machine
 does meets all alike. Each turn continues a prompt of --prompt tokens by --new tokens, greedily; a
-side's figure is the median over the turns of new tokens per second, prompt included. Then the
-latency of a one-line insertion: cold, and after one more typed character.
+side's figure is the median over the turns of new tokens per second, prompt included.
 
     python benchmarks/decode.py                          # a random model of 16.9M parameters
     python benchmarks/decode.py --model weights/SmolLM2-135M-Instruct.Q4_1.gguf
 
-Prints one JSON line per side. Needs the extra `dev`.
+Prints one JSON line per side. Needs the extra `dev`. Not here: a line's latency (latency.py).
 """
 
 import argparse
@@ -78,9 +77,6 @@ def main() -> None:
             parameters=model.n_parameters(),
             new=arguments.new,
         )
-    for name in sides:
-        if name in ("ours-float32", "ours-int8"):
-            latency(name, sides[name])
 
 
 def ours(folder: Path, dtype: torch.dtype, *, fuse: bool = True, bits: Bits | None = None) -> Side:
@@ -114,22 +110,6 @@ def peer(folder: Path, dtype: torch.dtype) -> Side:
         return out[0, len(prompt) :].tolist()
 
     return run
-
-
-def latency(name: str, side: Side) -> None:
-    """Milliseconds to 12 tokens after 600, new and with one token more before the suffix."""
-    numbers = torch.Generator().manual_seed(1)
-    cold, typed = [], []
-    for _ in range(5):
-        tokens = torch.randint(5, 8_000, (601,), generator=numbers).tolist()
-        prefix, suffix = tokens[:400], tokens[400:600]
-        cold.append(seconds(side, prefix + suffix, 12))
-        typed.append(seconds(side, [*prefix, tokens[-1], *suffix], 12))
-    milliseconds = {
-        "cold": round(statistics.median(cold) * 1e3, 1),
-        "typed": round(statistics.median(typed) * 1e3, 1),
-    }
-    report(side=name, line_latency_ms=milliseconds, prompt=600, new=12)
 
 
 def seconds(side: Side, prompt: list[int], n_new: int) -> float:

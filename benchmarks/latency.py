@@ -1,0 +1,136 @@
+"""A line in the editor, in milliseconds: cold, after a typed character, and beside busy processes.
+
+Four requests, greedy, of random tokens that no turn repeats: 12 tokens after 600 (cold); the same
+with one character more before a suffix of 200, which is computed again (PSM) or stands in front and
+is kept (SPM); and the first token after 16 more on 2,000 that are there. Both engines hold the same
+GGUF file and take turns; without a file ours alone has a random model of the size that `make run`
+grows. Each number of busy processes is a phase of its own; figures are medians.
+
+    python benchmarks/latency.py smollm2-135m-q8_0.gguf --busy 0 1
+    python benchmarks/latency.py
+
+Prints one JSON line per side and phase. Needs the extra `peers` with a file. Not here: tokens per
+second (packed.py, decode.py), the server and the page (start.py, keystroke.py).
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from measuring import cpu_name, report
+
+from codling.checkpoint.load import load_model
+from codling.checkpoint.store import save_hf
+from codling.engine.engine import Engine
+from codling.engine.request import SamplingParams
+from codling.engine.runner import Runner
+from codling.engine.sequence import Sequence
+from codling.model.config import ModelConfig
+from codling.model.transformer import Transformer
+
+GROWN = ModelConfig(
+    vocab_size=8_192, hidden_size=384, intermediate_size=1_024, n_layers=6, n_heads=6
+)
+LENGTH = 2_304
+LINE = 12
+Side = Callable[[list[int], int, int], float]
+"""Milliseconds for a prompt of which the first so many tokens are there, and so many new ones."""
+
+
+def main() -> None:
+    """Read the command line; measure each phase."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, nargs="?", help="GGUF; default: random weights")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--busy", type=int, nargs="+", default=[0], help="busy processes beside")
+    arguments = parser.parse_args()
+    sides = {"codling": ours(arguments.file)}
+    if arguments.file:
+        sides["llama.cpp"] = peer(arguments.file)
+    numbers = torch.Generator().manual_seed(0)
+    measure(sides, numbers, 1)  # compiles
+    for n_busy in arguments.busy:
+        neighbours = [
+            subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n_busy)
+        ]
+        try:
+            found = measure(sides, numbers, arguments.turns)
+        finally:
+            for neighbour in neighbours:
+                neighbour.kill()
+        for side, milliseconds in found.items():
+            report(side=side, busy=n_busy, ms=milliseconds, machine=cpu_name())
+
+
+def measure(
+    sides: dict[str, Side], numbers: torch.Generator, turns: int
+) -> dict[str, dict[str, float]]:
+    """The median of each kind of request on each side."""
+    found: dict[str, dict[str, list[float]]] = {side: {} for side in sides}
+    for _ in range(turns):
+        tokens = torch.randint(300, 8_000, (2_617,), generator=numbers).tolist()
+        prefix, suffix, typed, long = tokens[:400], tokens[400:600], tokens[600], tokens[601:]
+        requests = {
+            "cold": (prefix + suffix, 0, LINE),
+            "typed_psm": ([*prefix, typed, *suffix], 400, LINE),
+            "cold_spm": (suffix + prefix, 0, LINE),
+            "typed_spm": ([*suffix, *prefix, typed], 600, LINE),
+            "2000": (long[:2_000], 0, 1),
+            "16_more": (long, 2_000, 1),
+        }
+        for kind, request in requests.items():
+            for side, run in sides.items():
+                found[side].setdefault(kind, []).append(run(*request))
+    return {
+        side: {kind: round(statistics.median(all_), 1) for kind, all_ in kinds.items()}
+        for side, kinds in found.items()
+    }
+
+
+def ours(file: Path | None) -> Side:
+    """Our engine in 8 bits, stepped directly; it finds by itself what is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        if file is None:
+            save_hf(Transformer(GROWN), GROWN, Path(folder))
+        model = load_model(file or Path(folder), dtype=torch.bfloat16, bits=8)
+    engine = Engine(Runner(model, n_slots=2, max_length=LENGTH, fuse=True))
+
+    def run(prompt: list[int], _there: int, n_new: int) -> float:
+        engine.add(Sequence(list(prompt), SamplingParams(max_tokens=n_new)))
+        started = time.perf_counter()
+        while engine.busy:
+            engine.step()
+        return 1e3 * (time.perf_counter() - started)
+
+    return run
+
+
+def peer(file: Path) -> Side:
+    """llama.cpp with as many threads, its cache kept up to what is there."""
+    import llama_cpp
+
+    threads = torch.get_num_threads()
+    model = llama_cpp.Llama(
+        str(file), n_ctx=LENGTH, n_threads=threads, n_threads_batch=threads, verbose=False
+    )
+
+    def run(prompt: list[int], there: int, n_new: int) -> float:
+        started = time.perf_counter()
+        model.n_tokens = there
+        model.eval(prompt[there:])
+        for _ in range(n_new - 1):
+            model.eval([model.sample(temp=0.0)])
+        model.sample(temp=0.0)
+        return 1e3 * (time.perf_counter() - started)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
