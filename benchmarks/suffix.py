@@ -1,11 +1,13 @@
 """How much text after the cursor is worth its time: exact insertions and milliseconds per window.
 
 Models that are asked prefix first (PSM) compute the suffix again after every typed character. Lines
-of HumanEval's single-line infilling are asked for with the first so many tokens of what follows;
-then the clock runs for one token after a prefix that is there but for its end, as when a character
-was typed. Times are of the processor, so that they stand a busy machine.
+are asked for with the first so many tokens of what follows: of HumanEval's single-line infilling,
+or of a folder's Python files, where much follows (code lines drawn at random, 1,200 characters
+before and 2,400 after). Then the clock runs for one token after a prefix that is there but for its
+end, as when a character was typed. Times are of the processor, so that they stand a busy machine.
 
     python benchmarks/suffix.py qwen2.5-coder-0.5b.gguf HumanEval-SingleLineInfilling.jsonl.gz
+    python benchmarks/suffix.py qwen2.5-coder-0.5b.gguf httpx/httpx --windows 0 32 128 1000
 
 Prints one JSON line per window after every 10 problems: those exact so far, and medians.
 """
@@ -31,11 +33,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--windows", type=int, nargs="+", default=[0, 16, 32, 64, 1000])
     args = parser.parse_args()
-    rows = random.Random(0).sample(list(read_rows(args.problems)), args.count)
+    rows = lines_of(args.problems) if args.problems.is_dir() else list(read_rows(args.problems))
+    rows = random.Random(0).sample(rows, args.count)
     right = dict.fromkeys(args.windows, 0)
     times: dict[int, list[float]] = {window: [] for window in args.windows}
     params = SamplingParams(max_tokens=48, stop=("\n",))
-    with TextEngine.open(args.model, max_streams=2, max_length=1024) as engine:
+    with TextEngine.open(args.model, max_streams=2, max_length=2048) as engine:
         for n, row in enumerate(rows, 1):
             for window in args.windows:
                 suffix = cut(engine, row["suffix"], window)
@@ -52,6 +55,20 @@ def main() -> None:
                 for window in args.windows:
                     ms = round(1000 * statistics.median(times[window]))
                     report(problems=n, window=window, exact=right[window], cpu_ms=ms)
+
+
+def lines_of(folder: Path) -> list[dict[str, str]]:
+    """Every line of code in a folder's Python files that has enough text on both sides."""
+    rows = []
+    for path in sorted(folder.rglob("*.py")):
+        lines = path.read_text().splitlines(keepends=True)
+        for i, line in enumerate(lines):
+            before, after = "".join(lines[:i])[-1_200:], "".join(lines[i + 1 :])[:2_400]
+            word = line.strip()
+            is_code = len(word) >= 10 and not word.startswith(("#", '"', "'"))
+            if is_code and len(before) == 1_200 and len(after) == 2_400:
+                rows.append({"prompt": before, "suffix": after, "canonical_solution": line})
+    return rows
 
 
 def cut(engine: TextEngine, suffix: str, n_tokens: int) -> str:
