@@ -2,9 +2,10 @@
 
 Four requests, greedy, of random tokens that no turn repeats: 12 tokens after 600 (cold); the same
 with one character more before a suffix of 200, which is computed again (PSM) or stands in front and
-is kept (SPM); and the first token after 16 more on 2,000 that are there. Both engines hold the same
-GGUF file and take turns; without a file ours alone has a random model of the size that `make run`
-grows. Each number of busy processes is a phase of its own; figures are medians.
+is kept (SPM); and, on a quiet machine, the first token after 16 more on 2,000 that are there. Both
+engines hold the same GGUF file and take turns; without a file ours alone has a random model of the
+size that `make run` grows. Each number of busy processes is a phase of its own; figures are
+medians.
 
     python benchmarks/latency.py smollm2-135m-q8_0.gguf --busy 0 1
     python benchmarks/latency.py
@@ -15,15 +16,13 @@ second (packed.py, decode.py), the server and the page (start.py, keystroke.py).
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measuring import cpu_name, report
+from measuring import busy_processes, cpu_name, report
 
 from codling.checkpoint.load import load_model
 from codling.checkpoint.store import save_hf
@@ -54,24 +53,18 @@ def main() -> None:
     if arguments.file:
         sides["llama.cpp"] = peer(arguments.file)
     numbers = torch.Generator().manual_seed(0)
-    measure(sides, numbers, 1)  # compiles
+    measure(sides, numbers, 1, with_long=False)  # compiles
     for n_busy in arguments.busy:
-        neighbours = [
-            subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n_busy)
-        ]
-        try:
-            found = measure(sides, numbers, arguments.turns)
-        finally:
-            for neighbour in neighbours:
-                neighbour.kill()
+        with busy_processes(n_busy):
+            found = measure(sides, numbers, arguments.turns, with_long=not n_busy)
         for side, milliseconds in found.items():
             report(side=side, busy=n_busy, ms=milliseconds, machine=cpu_name())
 
 
 def measure(
-    sides: dict[str, Side], numbers: torch.Generator, turns: int
+    sides: dict[str, Side], numbers: torch.Generator, turns: int, *, with_long: bool
 ) -> dict[str, dict[str, float]]:
-    """The median of each kind of request on each side."""
+    """The median of each kind of request on each side; `with_long` those on 2,000 tokens, too."""
     found: dict[str, dict[str, list[float]]] = {side: {} for side in sides}
     for _ in range(turns):
         tokens = torch.randint(300, 8_000, (2_617,), generator=numbers).tolist()
@@ -81,9 +74,9 @@ def measure(
             "typed_psm": ([*prefix, typed, *suffix], 400, LINE),
             "cold_spm": (suffix + prefix, 0, LINE),
             "typed_spm": ([*suffix, *prefix, typed], 600, LINE),
-            "2000": (long[:2_000], 0, 1),
-            "16_more": (long, 2_000, 1),
         }
+        if with_long:
+            requests |= {"2000": (long[:2_000], 0, 1), "16_more": (long, 2_000, 1)}
         for kind, request in requests.items():
             for side, run in sides.items():
                 found[side].setdefault(kind, []).append(run(*request))

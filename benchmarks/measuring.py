@@ -1,13 +1,22 @@
-"""What benchmarks beside a peer share: both kinds of seconds, what was measured with, JSON lines.
+"""What benchmarks beside a peer share: both kinds of seconds, what was measured with, busy
+neighbours, JSON lines.
 
 Not here: what is measured (train.py, adapt.py).
 """
 
 import json
+import os
 import platform
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+_COUNT = """import os, sys
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(1_000_000): pass"""
 Seconds = tuple[float, float]
 """By the clock, and of processor time: the second kind stands a busy machine."""
 
@@ -20,6 +29,20 @@ def now() -> Seconds:
 def since(start: Seconds, end: Seconds) -> Seconds:
     """The seconds between, of both kinds."""
     return end[0] - start[0], end[1] - start[1]
+
+
+@contextmanager
+def busy_processes(n: int) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """So many neighbours that do nothing but count; they end with this process, even if it is
+    killed."""
+    command = [sys.executable, "-c", _COUNT, str(os.getpid())]
+    neighbours = [subprocess.Popen(command) for _ in range(n)]
+    try:
+        yield neighbours
+    finally:
+        for each in neighbours:
+            each.kill()
+            each.wait()
 
 
 def versions() -> dict[str, str]:

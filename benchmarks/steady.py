@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from measuring import cpu_name, report
+from measuring import busy_processes, cpu_name, report
 
 WAYS = {
     "processes": {"processes": 0},
@@ -33,7 +33,6 @@ WAYS = {
     "one": {"threads": 1},
 }
 VOCABULARY, ROWS, CONTEXT = 4096, 8, 512
-BUSY = "while True: pass"
 
 
 def main() -> None:
@@ -108,27 +107,23 @@ def measure(way: str, busy: list[int], arguments: argparse.Namespace) -> list[Ph
 def measure_phase(side: "subprocess.Popen[str]", n_busy: int, seconds: float) -> Phase:
     """Whole steps within about so many seconds."""
     assert side.stdout is not None
-    neighbours = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(n_busy)]
     end = time.monotonic() + seconds
     times: list[float] = []
     used: list[tuple[float, float]] = []
-    while len(times) < 3 or times[-1] < end:
-        line = side.stdout.readline()
-        if not line:
-            sys.exit("the training ended")
-        times.append(float(line))
-        used.append(
-            (processor_seconds(side.pid), sum(processor_seconds(n.pid) for n in neighbours))
-        )
-    for each in neighbours:
-        each.kill()
-        each.wait()
+    with busy_processes(n_busy) as neighbours:
+        while len(times) < 3 or times[-1] < end:
+            line = side.stdout.readline()
+            if not line:
+                sys.exit("the training ended")
+            times.append(float(line))
+            others = sum(processor_seconds(each.pid) for each in neighbours)
+            used.append((processor_seconds(side.pid), others))
     passed = times[-1] - times[1]
-    own, others = (
+    own, theirs = (
         (last - first) / passed / (os.cpu_count() or 1)
         for first, last in zip(used[1], used[-1], strict=True)
     )
-    return Phase(ROWS * CONTEXT * (len(times) - 2) / passed, own, others)
+    return Phase(ROWS * CONTEXT * (len(times) - 2) / passed, own, theirs)
 
 
 def processor_seconds(process: int) -> float:
