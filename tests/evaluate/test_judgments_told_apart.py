@@ -18,7 +18,7 @@ from codling.evaluate.judging.alpaca import instructions, score_alpaca
 from codling.evaluate.judging.arena import score_arena
 from codling.evaluate.judging.mt_pair import score_pairs
 from codling.evaluate.judging.mt_single import score_single
-from codling.evaluate.judging.tables import read_cells
+from codling.evaluate.judging.tables import read_cells, read_table
 from codling.evaluate.judgments import note_oddities, read_judgments
 from codling.evaluate.task import Problem
 from codling.evaluate.tasks import find_task
@@ -126,6 +126,12 @@ def test_judgments_are_read_in_any_encoding_and_packed(tmp_path, name, encoding,
     samples = read_judgments(task, replace(CONFIG, judgments=path))
     scores = score_single([row for sample in samples for row in sample.judgments], 0)["m"]
     assert [scores[name]["value"] for name in ("score", "turn 1", "turn 2")] == [6.0, 8.0, 4.0]
+
+
+def test_a_line_of_a_table_that_ends_early_has_empty_cells(tmp_path):
+    path = tmp_path / "j.csv"
+    path.write_text("model,score\nm\n")
+    assert read_table(path) == [{"model": "m", "score": ""}]
 
 
 def test_a_cell_too_long_is_one_line(tmp_path):

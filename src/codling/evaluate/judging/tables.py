@@ -29,7 +29,8 @@ def read_table(path: Path) -> list[dict[str, str]]:
             "see docs/evaluation.md"
         )
     rows = [cells for cells in read_cells(path) if cells]
-    return [dict(zip(rows[0], cells, strict=False)) for cells in rows[1:]]
+    # A line that ends early has empty cells.
+    return [dict(zip(rows[0], cells + [""] * len(rows[0]), strict=False)) for cells in rows[1:]]
 
 
 def read_cells(path: Path) -> list[list[str]]:
