@@ -183,3 +183,24 @@ def test_usaco_reads_its_tests_from_files(tmp_path, executor):
         workers=1, timeout=20.0,
     )  # fmt: skip
     assert evaluate(config).counts["outcomes"] == {"passed": 1}
+
+
+def test_safim_renames_the_class_that_has_main_whatever_comments_say():
+    java = """/* Name of the class has to be "Main". */
+// class other { void main() }
+class Codhef { public static void main(String[] a) { {{completion}} } }"""
+    data = {"kind": "block", "lang": "java", "eval_prompt": java, "unit_tests": []}
+    config = BenchmarkConfig(benchmark="safim")
+    program = find_task("safim").check(Problem(id="1", data=data), "f();", config)
+    assert "class Problem {" in program.source and "Codhef" not in program.source
+    assert "class has to be" in program.source
+
+
+def test_calls_that_results_reveal_are_read_as_python_shows_them(shared_data):
+    config = BenchmarkConfig(benchmark="livecodebench", data_dir=shared_data / "benchmarks")
+    cases = {
+        p.id: p.data["cases"] for p in find_task("livecodebench").load(config.data_dir, config)
+    }
+    assert cases["2777"] == [("[1, 2, 3, 4, 5]", "[-3, -1, 1, 3, 5]")]
+    assert cases["2757"] == [('"1"\n"12"\n1\n8', "11")]
+    assert cases["3382"] == []

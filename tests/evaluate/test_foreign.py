@@ -25,7 +25,7 @@ def lines(*rows):
 
 
 def texts(path, raw=False):
-    found = read_foreign(path, raw)
+    found = read_foreign(path, "said" if raw else "programs")
     return {k: [a.text for a in v] for k, v in found.by_id.items()} or [
         [a.text for a in v] for v in found.by_position
     ]

@@ -68,12 +68,45 @@ def test_answers_in_words_are_read_whatever_the_file_calls_them(
     assert published(tmp_path, name, [{"id": "1", "completion": said}], [problem]) == [answer]
 
 
+@pytest.mark.parametrize("key", ["answer", "prediction", "completion", "response"])
+@pytest.mark.parametrize(("said", "answer"), [(204, "204"), (r"\pi", r"\pi")])
+def test_a_short_answer_may_stand_under_any_name_and_be_a_number(tmp_path, key, said, answer):
+    problem = Problem(id="1", data={"question": "?", "answer": "18"})
+    assert published(tmp_path, "aime", [{"id": "1", key: said}], [problem]) == [answer]
+
+
+@pytest.mark.parametrize(
+    ("said", "letter"), [("true", "A"), ("False", "B"), ("是的。", "A"), ("不是", "B"), ("否", "B")]
+)
+def test_cluewsc_reads_its_own_labels(tmp_path, said, letter):
+    target = {"span1_text": "a", "span2_text": "b"}
+    row = {"idx": 1180, "label": "true", "text": "?", "target": target}
+    folder = tmp_path / "cluewsc-fewclue"
+    folder.mkdir()
+    for name in ("train_few_all.json", "test_public.json"):
+        (folder / name).write_text(json.dumps(row))
+    problems = find_task("cluewsc").load(tmp_path, BenchmarkConfig(benchmark="cluewsc"))
+    assert published(tmp_path, "cluewsc", {"1180": said}, problems) == [letter]
+
+
+def test_arc_reads_the_labels_of_numbered_options(tmp_path):
+    options = [{"label": str(i), "text": text} for i, text in enumerate("wxyz", 1)]
+    row = {"id": "q", "question": {"stem": "?", "choices": options}, "answerKey": "3"}
+    folder = tmp_path / "arc" / "ARC-Challenge"
+    folder.mkdir(parents=True)
+    (folder / "ARC-Challenge-Test.jsonl").write_text(json.dumps(row))
+    config = BenchmarkConfig(benchmark="arc-challenge", shots=0)
+    problems = find_task("arc-challenge").load(tmp_path, config)
+    assert published(tmp_path, "arc-challenge", {"q": "3"}, problems) == ["C"]
+    assert published(tmp_path, "arc-challenge", {"q": "y"}, problems) == ["C"]
+
+
 def test_what_a_model_said_beside_its_sanitized_solution_is_read_when_asked_for(tmp_path):
     path = tmp_path / "samples.jsonl"
     row = {"task_id": "BigCodeBench/1", "solution": "cut", "raw_solution": "said"}
     path.write_text(json.dumps(row))
     for raw, text in ((False, "cut"), (True, "said")):
-        (found,) = read_foreign(path, raw).by_id["BigCodeBench/1"]
+        (found,) = read_foreign(path, "said" if raw else "programs").by_id["BigCodeBench/1"]
         assert found.text == text
 
 

@@ -11,7 +11,7 @@ Not here: log-probabilities (backends.py), and the benchmarks (tasks/).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,9 @@ _STATED = re.compile(
 )
 _ALONE = re.compile(r"(?<![A-Za-z'])([A-Z])(?![A-Za-z'])")
 
+_ENDS = ".!\u3002\uff01"
+"""What may stand behind an answer of one word."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MultiChoice:
@@ -35,6 +38,8 @@ class MultiChoice:
     question: str
     options: tuple[str, ...]
     right: int
+    labels: tuple[tuple[str, ...], ...] = ()
+    """What else the options are called, as in data that number them, in lower case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,7 @@ def make_problem(
         "answer": LETTERS[choice.right],
         "wording": vars(wording),
         "examples": [vars(each) for each in examples],
+        "labels": {name: LETTERS[i] for i, each in enumerate(choice.labels) for name in each},
     }
     return Problem(id=name, data=data, group=group)
 
@@ -132,6 +138,9 @@ def extract_letter(problem: Problem, text: str, style: Style) -> str:
     allowed = LETTERS[: len(options)]
     if said in options and said not in tuple(allowed):
         return allowed[options.index(said)]
+    labels: Mapping[str, str] = problem.data.get("labels", {})
+    if (label := said.rstrip(_ENDS).lower()) in labels:
+        return labels[label]
     said = strip_thoughts(said) if style == "instruct" else said.partition("\n\n")[0]
     for letters in (_STATED.findall(said)[::-1], _ALONE.findall(said)):
         found = next((letter for letter in letters if letter in allowed), None)

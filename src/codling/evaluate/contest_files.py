@@ -7,9 +7,11 @@ classes, so nothing in it can be run.
 Not here: running answers (contest.py).
 """
 
+import ast
 import base64
 import binascii
 import io
+import json
 import pickle
 import re
 import zlib
@@ -18,7 +20,9 @@ from typing import Any
 
 from codling.core.errors import SourceError
 from codling.core.foreign_json import parse_row
+from codling.evaluate.contest import as_lines
 
+_TEXT = re.compile(r"->\s*str\b")
 _MOST = 400_000_000
 """Bytes of one problem's tests, unpacked, at most."""
 
@@ -34,6 +38,28 @@ def published_cases(row: Mapping[str, Any]) -> dict[str, Any]:
     meta = row.get("metadata")
     meta = parse_row(meta, where) if isinstance(meta, str) and meta else meta or {}
     return found | ({"function": meta["func_name"]} if meta.get("func_name") else {})
+
+
+def revealed_case(stdin: str, expected: str, starter_code: str) -> tuple[str, str] | None:
+    """A case that published results reveal, as `published_cases` has it. Those of functions show
+    the arguments as a Python list and the result as Python prints it; None if they cannot be read
+    (infinity).
+
+    >>> revealed_case("['ab', 2]", "True", "def f(self, s: str, n: int) -> bool:")
+    ('"ab"\\n2', 'true')
+    >>> revealed_case("['7']", "6", "def f(self, s: str) -> str:")
+    ('"7"', '"6"')
+    >>> revealed_case("1 2\\n", "3", "")
+    ('1 2\\n', '3')
+    """
+    if not starter_code:
+        return stdin, expected
+    try:
+        arguments = ast.literal_eval(stdin)
+        result = expected if _TEXT.search(starter_code) else ast.literal_eval(expected)
+    except (ValueError, SyntaxError):
+        return None
+    return as_lines(arguments), json.dumps(result)
 
 
 def method_name(starter_code: str) -> str:

@@ -27,7 +27,7 @@ from codling.core.errors import SourceError
 from codling.core.folder_walk import files_below
 from codling.core.foreign_files import read_text
 from codling.core.foreign_json import read_rows
-from codling.evaluate.foreign_rows import FORMATS, ForeignAnswer, answer, answers_of
+from codling.evaluate.foreign_rows import FORMATS, ForeignAnswer, Takes, answer, answers_of
 
 _TEXTS = (".md", ".txt")
 _ENDING = re.compile(r"\.jsonl?|\.gz$")
@@ -90,9 +90,8 @@ class ForeignAnswers:
         return self.by_id.get(name, [])
 
 
-def read_foreign(path: Path, raw: bool = False) -> ForeignAnswers:
-    """The answers in a file or folder, with `raw` what a chat model said; SourceError if it is
-    absent or in no known format."""
+def read_foreign(path: Path, takes: Takes = "programs") -> ForeignAnswers:
+    """The answers in a file or folder; SourceError if it is absent or in no known format."""
     if not path.exists():
         raise SourceError(f"no samples at {path}")
     found: dict[str, list[ForeignAnswer]] = defaultdict(list)
@@ -100,7 +99,7 @@ def read_foreign(path: Path, raw: bool = False) -> ForeignAnswers:
     filters: list[str] = []
     for file in sample_files(path):
         if file.suffix in (".py", *_TEXTS):
-            name, text = _one_text(file, path, raw)
+            name, text = _one_text(file, path, takes)
             found[name].append(text)
             continue
         for number, row in enumerate(_rows(file), 1):
@@ -108,9 +107,9 @@ def read_foreign(path: Path, raw: bool = False) -> ForeignAnswers:
             if isinstance(row, list):
                 listed.append([answer(text, True, where) for text in row])
                 continue
-            if isinstance(row, dict) and _is_repeated(row, filters, raw, file):
+            if isinstance(row, dict) and _is_repeated(row, filters, takes, file):
                 continue
-            for name, text in answers_of(row, where, raw):
+            for name, text in answers_of(row, where, takes):
                 found[name].append(text)
     if listed and found:
         raise SourceError(f"{path} mixes rows with ids and lists without")
@@ -159,14 +158,14 @@ def _rows(file: Path) -> list[object]:
     return read_rows(file)
 
 
-def _is_repeated(row: dict[str, object], filters: list[str], raw: bool, file: Path) -> bool:
+def _is_repeated(row: dict[str, object], filters: list[str], takes: Takes, file: Path) -> bool:
     """Whether a row of lm-eval repeats another's answer under a second filter."""
     if "resps" not in row:
         return False
     name = str(row.get("filter", ""))
     if name not in filters:
         filters.append(name)
-    if len(filters) > 1 and not raw:
+    if len(filters) > 1 and takes != "said":
         raise SourceError(
             f"{file} holds answers as made by the filters {' and '.join(filters)}: keep the rows "
             "of one, or add --raw to cut what the model said by our own rule"
@@ -218,11 +217,11 @@ def _in_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() and len(part) < 10 else (-1, part) for part in parts]
 
 
-def _one_text(file: Path, top: Path, raw: bool) -> tuple[str, ForeignAnswer]:
+def _one_text(file: Path, top: Path, takes: Takes) -> tuple[str, ForeignAnswer]:
     """A file that holds one answer; EvalPlus names folders after ids, others the files."""
     text = read_text(file, encoding="utf-8-sig")
     name = file.parent.name if file.parent != top and file != top else file.stem
     whole = file.suffix == ".py"
-    if not whole and not raw:
+    if not whole and takes == "programs":
         raise SourceError(f"{file} holds prose: add --raw to cut the code out of it")
     return name.replace("_", "/", 1), ForeignAnswer(text=text, whole=whole)

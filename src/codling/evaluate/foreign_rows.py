@@ -19,11 +19,13 @@ Not here: files, folders and the spelling of ids (foreign.py).
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from codling.core.errors import SourceError
 
 Row = dict[str, Any]
+Takes = Literal["programs", "words", "said"]
+"""What answers are: programs or their ends, short answers in words, or all that a chat said."""
 _IDS = ("task_id", "name", "id", "problem_id", "question_id", "unique_id")
 _WHOLE = ("solution", "solutions", "program", "generation", "code_list")
 _PARTS = ("completion", "completions", "code", "pred")
@@ -48,27 +50,27 @@ class ForeignAnswer:
     """The tests that follow the solution in the text, as far as the file says; None if none do."""
 
 
-def answers_of(row: Any, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:  # noqa: ANN401 - JSON
-    """All answers of one row with the ids of their problems; with `raw` what a chat model said."""
+def answers_of(row: Any, where: str, takes: Takes) -> Iterator[tuple[str, ForeignAnswer]]:  # noqa: ANN401 - JSON
+    """All answers of one row with the ids of their problems."""
     if not isinstance(row, dict):
         raise SourceError(
             f"{where} is neither an object nor a list of answers; known formats: {FORMATS}"
         )
     if isinstance(row.get("samples"), list) and isinstance(row.get("eval"), dict):
         for number, sample in enumerate(row["samples"], 1):
-            yield from answers_of(sample, f"{where} sample {number}", raw)
+            yield from answers_of(sample, f"{where} sample {number}", takes)
         return
     for around in ("eval", "raw_generations"):
         if isinstance(row.get(around), dict):
             row = row[around]
     if isinstance(row.get("doc"), dict) and "resps" in row:
-        yield from _of_lm_eval(row, where, raw)
+        yield from _of_lm_eval(row, where, takes)
         return
     name = _id_of(row)
-    if name is None and (answers := list(_of_table(row, where, raw))):
+    if name is None and (answers := list(_of_table(row, where, takes))):
         yield from answers
         return
-    yield from ((str(name), answer) for answer in _of_problem(row, name, where, raw))
+    yield from ((str(name), answer) for answer in _of_problem(row, name, where, takes))
 
 
 def answer(text: object, whole: bool, where: str) -> ForeignAnswer:
@@ -91,7 +93,7 @@ def _is_table(row: Row) -> bool:
     return bool(row) and texts and not row.keys() & named
 
 
-def _of_table(row: Row, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:
+def _of_table(row: Row, where: str, takes: Takes) -> Iterator[tuple[str, ForeignAnswer]]:
     """The answers of rows whose ids are not under a name of their own; none of other rows."""
     if row.keys() == {"question", "prediction"}:
         yield str(row["question"]), answer(row["prediction"], False, where)
@@ -101,7 +103,7 @@ def _of_table(row: Row, where: str, raw: bool) -> Iterator[tuple[str, ForeignAns
                 yield f"{subject}/{key}", answer(text, False, f"{where}, {subject} {key},")
     elif _is_table(row):
         for key, value in row.items():
-            yield from ((key, each) for each in _texts(value, False, f"{where}, {key},", raw))
+            yield from ((key, each) for each in _texts(value, False, f"{where}, {key},", takes))
 
 
 def _is_by_subject(row: Row) -> bool:
@@ -111,17 +113,17 @@ def _is_by_subject(row: Row) -> bool:
     )
 
 
-def _of_lm_eval(row: Row, where: str, raw: bool) -> Iterator[tuple[str, ForeignAnswer]]:
+def _of_lm_eval(row: Row, where: str, takes: Takes) -> Iterator[tuple[str, ForeignAnswer]]:
     """lm-eval keeps what was said and what its filter made of it, mostly a whole program."""
     name = _lm_eval_id(row)
-    said = row["resps"] if raw else row.get("filtered_resps")
+    said = row["resps"] if takes == "said" else row.get("filtered_resps")
     ranked = row.get("filtered_resps")
     if isinstance(ranked, list) and ranked and all(map(_is_likelihood, ranked)):
         sums = [float(each[0]) for each in ranked]
         yield name, answer(_LETTERS[sums.index(max(sums))], False, where)
         return
     for text in _flat(said if isinstance(said, list) else [said]):
-        yield name, answer(text, not raw, where)
+        yield name, answer(text, takes != "said", where)
 
 
 def _lm_eval_id(row: Row) -> str:
@@ -148,24 +150,32 @@ def _flat(values: list[Any]) -> Iterator[Any]:
         yield from each if isinstance(each, list) else [each]
 
 
-def _of_problem(row: Row, name: str | None, where: str, raw: bool) -> Iterator[ForeignAnswer]:
+def _of_problem(row: Row, name: str | None, where: str, takes: Takes) -> Iterator[ForeignAnswer]:
     if name is None:
         raise SourceError(f"{where} names no problem ({', '.join(_IDS)}); known formats: {FORMATS}")
     if isinstance(row.get("results"), list) and "completions" not in row:
         yield from _programs(row, where)
         return
     kinds = [(_WHOLE, True), (_PARTS, False)]
-    for keys, whole in [(_SAID, False), *kinds] if raw else kinds:
+    said = (_SAID, False)
+    ways = {"programs": kinds, "words": [*kinds, said], "said": [said, *kinds]}
+    for keys, whole in ways[takes]:
         key = next((key for key in keys if key in row), None)
         if key is not None:
-            yield from _texts(row[key], whole, where, raw)
+            yield from _texts(_as_words(row[key], takes), whole, where, takes)
             return
-    said = next((key for key in _SAID if key in row), "")
-    cure = f"if {said} is what a chat model said, add --raw; " if said else ""
+    other = next((key for key in _SAID if key in row), "")
+    cure = f"if {other} is what a chat model said, add --raw; " if other else ""
     raise SourceError(
         f"{where} has none of completion, solution, completions, code; {cure}"
         f"known formats: {FORMATS}"
     )
+
+
+def _as_words(value: object, takes: Takes) -> object:
+    """A number is an answer where no program is asked for."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return str(value) if is_number and takes != "programs" else value
 
 
 def _programs(row: Row, where: str) -> Iterator[ForeignAnswer]:
@@ -176,15 +186,15 @@ def _programs(row: Row, where: str) -> Iterator[ForeignAnswer]:
         yield ForeignAnswer(text=program, whole=True, tests=str(row.get("tests") or ""))
 
 
-def _texts(value: object, whole: bool, where: str, raw: bool) -> Iterator[ForeignAnswer]:
+def _texts(value: object, whole: bool, where: str, takes: Takes) -> Iterator[ForeignAnswer]:
     """One text or a list of them, which may be objects that hold them."""
     for each in value if isinstance(value, list) else [value]:
         if not isinstance(each, dict):
             yield answer(each, whole, where)
-        elif raw and (text := _text_in(each)) is not None:
+        elif takes == "said" and (text := _text_in(each)) is not None:
             yield answer(text, False, where)
         else:
-            yield from _of_problem(each, "", where, raw)
+            yield from _of_problem(each, "", where, takes)
 
 
 def _text_in(value: object) -> str | None:

@@ -16,7 +16,7 @@ from codling.core.foreign_json import read_rows
 from codling.evaluate import harness
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.foreign import read_foreign, sample_files
-from codling.evaluate.foreign_rows import ForeignAnswer
+from codling.evaluate.foreign_rows import ForeignAnswer, Takes
 from codling.evaluate.harness import Sample
 from codling.evaluate.talk import join_turns
 from codling.evaluate.task import Problem, Task, Turn
@@ -34,7 +34,8 @@ def read_samples(
     assert config.samples is not None
     if task.read_answers is not None:
         return _read_published(task, problems, config)
-    found = read_foreign(config.samples, config.raw)
+    takes: Takes = "said" if config.raw else "words" if task.in_words else "programs"
+    found = read_foreign(config.samples, takes)
     found = found.identify({str(p.data.get("question")): p.id for p in problems})
     found = found.order_by([str(p.data.get("prompt", "")) for p in problems])
     answers, unknown, unclear = found.resolve([problem.id for problem in problems])

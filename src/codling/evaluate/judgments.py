@@ -22,7 +22,7 @@ from codling.evaluate.task import Problem, Task
 
 _KEY = (
     "question_id", "instruction", "instance_id", "turn", "judge", "annotator", "model", "model_id",
-    "model_1", "model_2", "generator_1", "generator_2",
+    "model_1", "model_2", "generator_1", "generator_2", "testcase",
 )  # fmt: skip
 """What names a judgment, in all forms."""
 _AIDERS = ".aider.results.json"

@@ -50,9 +50,16 @@ def _choices(rows: Iterable[dict[str, Any]]) -> list[MultiChoice]:
     found = []
     for row in rows:
         options = row["question"]["choices"]
-        right = [option["label"] for option in options].index(row["answerKey"])
+        names = [option["label"] for option in options]
         texts = tuple(option["text"] for option in options)
-        found.append(MultiChoice(question=row["question"]["stem"], options=texts, right=right))
+        found.append(
+            MultiChoice(
+                question=row["question"]["stem"],
+                options=texts,
+                right=names.index(row["answerKey"]),
+                labels=tuple((name,) for name in names) if names[0] == "1" else (),
+            )
+        )
     return found
 
 

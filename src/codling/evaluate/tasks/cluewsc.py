@@ -1,7 +1,7 @@
 """CLUEWSC: does a pronoun in a Chinese sentence stand for a phrase (arXiv:2004.05986)?
 
 Data: cluewsc-fewclue/test_public.json (FewCLUE's split of the collection) and train_few_all.json,
-whose first five rows are the solved examples. Accuracy of yes or no.
+whose first five rows are the solved examples; ids are the rows' `idx`. Accuracy of yes or no.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,6 +25,8 @@ from codling.evaluate.task import Problem, Prompt, Task, read_lines
 _QUESTION = "{text}\n问题：句中的“{pronoun}”指的是“{phrase}”吗？"  # noqa: RUF001
 _CUE = "\n回答："  # noqa: RUF001
 _ANSWERS = ("是", "否")
+_LABELS = (("true", "是的", "对", "对的"), ("false", "不是", "不是的", "不", "不对"))
+"""What else the two answers are called, in the data and by models."""
 _SHOTS = 5
 
 
@@ -36,7 +38,10 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:  # noqa: ARG
     wording = Wording(
         cue=_CUE, lead="", text_question="{question}" + _CUE, request="请只回答正确选项的字母。"
     )
-    return [make_problem(str(i), choice, train, wording) for i, choice in enumerate(_choices(rows))]
+    return [
+        make_problem(str(row["idx"]), choice, train, wording)
+        for row, choice in zip(rows, _choices(rows), strict=True)
+    ]
 
 
 def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
@@ -54,6 +59,7 @@ def _choices(rows: Iterable[Mapping[str, Any]]) -> list[MultiChoice]:
             ),
             options=_ANSWERS,
             right=0 if str(row["label"]).lower() == "true" else 1,
+            labels=_LABELS,
         )
         for row in rows
     ]

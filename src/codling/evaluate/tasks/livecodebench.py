@@ -15,7 +15,7 @@ from typing import Any
 from codling.core.errors import ConfigError
 from codling.evaluate.config import BenchmarkConfig, Style
 from codling.evaluate.contest import run_by_calls, run_on_stdin
-from codling.evaluate.contest_files import method_name, published_cases
+from codling.evaluate.contest_files import method_name, published_cases, revealed_case
 from codling.evaluate.task import Problem, Prompt, Sampling, Task, Verdict, ask, read_lines
 from codling.grading.fences import find_blocks, strip_thoughts
 from codling.sandbox.executor import Program
@@ -77,12 +77,14 @@ def _rows(folder: Path) -> Iterator[dict[str, Any]]:
             yield {**row, **published_cases(row)}
     if published:
         return
-    revealed: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    revealed: dict[str, list[dict[str, str]]] = defaultdict(list)
     questions = list(read_lines(folder / "questions_v6_no_tests.jsonl"))
     for row in read_lines(folder / "revealed_tests.jsonl"):
-        revealed[row["question_id"]].append((row["input"], row["expected"]))
+        revealed[row["question_id"]].append(row)
     for row in questions:
-        yield {**row, "cases": revealed.get(row["question_id"], [])}
+        tests = revealed.get(row["question_id"], [])
+        cases = [revealed_case(t["input"], t["expected"], row["starter_code"]) for t in tests]
+        yield {**row, "cases": [case for case in cases if case is not None]}
 
 
 TASK = Task(

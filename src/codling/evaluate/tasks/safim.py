@@ -22,6 +22,7 @@ INSTRUCTION = "{prompt}\n\nReply with the code that stands for the TODO comment 
 _KINDS = ("block", "control", "api")
 _HOLE = re.compile(r"/\* TODO: Your code here \*/|# TODO: Your code here")
 _OUR_NAMES = {"csharp": "cs"}
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 _MAIN = re.compile(r"\bclass\s+(\w+)(?=[^{]*\{(?:(?!\bclass\b).)*?\bvoid\s+main\s*\()", re.S)
 
 
@@ -70,7 +71,7 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
         return Verdict(passed=same, detail=f"said {answer[:60]}")
     language = _OUR_NAMES.get(data["lang"], data["lang"])
     source = data["eval_prompt"].replace("{{completion}}", answer)
-    main = _MAIN.search(source) if "public static void main" in source else None
+    main = _MAIN.search(_COMMENT.sub("", source)) if "public static void main" in source else None
     if main is not None:  # ours is called Problem
         source = re.sub(rf"\b{main[1]}\b", "Problem", source)
     pairs = [(test["input"], test["output"]) for test in data["unit_tests"]]
