@@ -17,6 +17,7 @@ from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
 from codling.evaluate.contest import run_on_stdin
 from codling.evaluate.contest_files import published_cases
+from codling.evaluate.task import Problem
 from codling.evaluate.tasks import find_task
 from codling.sandbox.cases import RunCase, is_expected
 from codling.sandbox.executor import Executor
@@ -126,8 +127,9 @@ def test_livecodebench_runs_programs_and_methods_in_a_window_of_dates(tmp_path, 
         samples=answers, raw=True, workers=1, subset="2023-09-01..2024-04-01", timeout=20.0,
     )  # fmt: skip
     assert evaluate(config).counts["outcomes"] == {"passed": 2}
-    with pytest.raises(ConfigError, match=r"2023-09-01\.\."):
-        evaluate(replace(config, subset="2023"))
+    for window in ("2023", "2024-13-01..2024-14-01", "2024-02-01..2024-01-01"):
+        with pytest.raises(ConfigError, match=r"2023-09-01\.\."):
+            evaluate(replace(config, subset=window))
 
 
 def test_the_published_windows_have_the_published_numbers_of_problems(shared_data):
@@ -192,15 +194,15 @@ class Codhef { public static void main(String[] a) { {{completion}} } }"""
     data = {"kind": "block", "lang": "java", "eval_prompt": java, "unit_tests": []}
     config = BenchmarkConfig(benchmark="safim")
     program = find_task("safim").check(Problem(id="1", data=data), "f();", config)
-    assert "class Problem {" in program.source and "Codhef" not in program.source
+    assert "class Problem {" in program.source
+    assert "Codhef" not in program.source
     assert "class has to be" in program.source
 
 
 def test_calls_that_results_reveal_are_read_as_python_shows_them(shared_data):
     config = BenchmarkConfig(benchmark="livecodebench", data_dir=shared_data / "benchmarks")
-    cases = {
-        p.id: p.data["cases"] for p in find_task("livecodebench").load(config.data_dir, config)
-    }
+    problems = find_task("livecodebench").load(config.data_dir, config)
+    cases = {problem.id: problem.data["cases"] for problem in problems}
     assert cases["2777"] == [("[1, 2, 3, 4, 5]", "[-3, -1, 1, 3, 5]")]
     assert cases["2757"] == [('"1"\n"12"\n1\n8', "11")]
-    assert cases["3382"] == []
+    assert cases["3382"] == [("[1, 4, 3, 3, 2]", "6")]  # the other one's list holds inf

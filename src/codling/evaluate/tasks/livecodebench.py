@@ -9,6 +9,7 @@ Published settings: 10 samples, temperature 0.2, top_p 0.95; 6 s for each test.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,19 @@ def load(data_dir: Path, config: BenchmarkConfig) -> list[Problem]:
     """The problems of the window that have tests, by difficulty."""
     folder = data_dir / "livecodebench"
     first, _, last = config.subset.partition("..")
-    if config.subset and (len(first) != 10 or len(last) != 10):
-        raise ConfigError(f"--subset is {config.subset!r}; give dates, 2023-09-01..2024-04-01")
+    if config.subset and not _is_window(first, last):
+        raise ConfigError(
+            f"--subset is {config.subset!r}; give two dates, first and last: 2023-09-01..2024-04-01"
+        )
     rows = (row for row in _rows(folder) if not last or first <= row["contest_date"][:10] <= last)
     return [Problem(id=row["question_id"], data=row, group=row["difficulty"]) for row in rows]
+
+
+def _is_window(first: str, last: str) -> bool:
+    try:
+        return date.fromisoformat(first) <= date.fromisoformat(last)
+    except ValueError:
+        return False
 
 
 def prompt(problem: Problem, config: BenchmarkConfig) -> Prompt:
