@@ -57,6 +57,8 @@ def test_answers_of_mathematics_are_read_boxed_stated_or_bare(tmp_path, name, sa
         ("triviaqa", "", "\nParis\nQuestion: x", "Paris"),
         ("cruxeval", "", "assert f(1) == 2", "2"),
         ("mmlu", "", "The answer is (B).", "B"),
+        ("mmlu", "", "b", "B"),
+        ("math-odyssey", "", "$100!$\\\\\n\\noindent", "100!"),
     ],
 )
 def test_answers_in_words_are_read_whatever_the_file_calls_them(
@@ -125,6 +127,16 @@ def test_an_id_that_fits_several_problems_is_left_out_and_told(tmp_path):
         "left out: answers to 1 that livecodebench does not have (7) and 1 that may be any of "
         "several of livecodebench (1873)"
     ]
+
+
+def test_ids_that_count_all_problems_are_places(tmp_path):
+    path = tmp_path / "places.json"
+    path.write_text(json.dumps({"0": "7", "1": "8"}))
+    problems = [Problem(id=name, data={"question": name, "answer": "7"}) for name in ("1", "5")]
+    config = BenchmarkConfig(benchmark="aime", samples=path)
+    samples, notes = read_samples(find_task("aime"), problems, config)
+    assert [(sample.problem.id, sample.answer) for sample in samples] == [("1", "7"), ("5", "8")]
+    assert notes == ["ids 0, 1, ... taken as places in the data"]
 
 
 def test_two_spellings_of_an_id_are_answers_to_one_problem(tmp_path):

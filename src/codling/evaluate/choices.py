@@ -141,6 +141,8 @@ def extract_letter(problem: Problem, text: str, style: Style) -> str:
     labels: Mapping[str, str] = problem.data.get("labels", {})
     if (label := said.rstrip(_ENDS).lower()) in labels:
         return labels[label]
+    if len(label) == 1 and label.upper() in allowed:
+        return label.upper()
     said = strip_thoughts(said) if style == "instruct" else said.partition("\n\n")[0]
     for letters in (_STATED.findall(said)[::-1], _ALONE.findall(said)):
         found = next((letter for letter in letters if letter in allowed), None)

@@ -38,7 +38,12 @@ def read_samples(
     found = read_foreign(config.samples, takes)
     found = found.identify({str(p.data.get("question")): p.id for p in problems})
     found = found.order_by([str(p.data.get("prompt", "")) for p in problems])
-    answers, unknown, unclear = found.resolve([problem.id for problem in problems])
+    names = [problem.id for problem in problems]
+    places = {str(place): name for place, name in enumerate(names)}
+    by_place = found.by_id.keys() == places.keys() != set(names)
+    if by_place:
+        found = found.identify(places)
+    answers, unknown, unclear = found.resolve(names)
     samples = [
         _sample(task, problem, index, answer, config)
         for position, problem in enumerate(problems)
@@ -57,7 +62,8 @@ def read_samples(
             f"{config.samples} answers none of the problems of {task.name} ({problems[0].id}, ...)"
             + (f", only {theirs}" if theirs else "")
         )
-    return samples, [f"left out: answers to {theirs}"] if theirs else []
+    notes = [f"left out: answers to {theirs}"] if theirs else []
+    return samples, [*notes, "ids 0, 1, ... taken as places in the data"] if by_place else notes
 
 
 def fence_notes(samples: Sequence[Sample], config: BenchmarkConfig) -> list[str]:

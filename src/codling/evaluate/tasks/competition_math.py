@@ -45,13 +45,17 @@ def _sampling(problem: Problem, style: Style) -> Sampling:  # noqa: ARG001
 
 
 def math_task(
-    name: str, about: str, load: Load, check: Callable[..., Any] = cot_math.check
+    name: str,
+    about: str,
+    load: Load,
+    check: Callable[..., Any] = cot_math.check,
+    whole: Callable[[Problem, str], str] = cot_math.read_said,
 ) -> Task:
     """A task whose last box is compared as MATH's is."""
     return Task(
         name=name, about=about, load=load, prompt=cot_math.prompt, extract=cot_math.extract,
         check=check, sampling=_sampling, canonical=lambda problem: str(problem.data["answer"]),
-        whole=cot_math.read_said, in_words=True,
+        whole=whole, in_words=True,
         preload=cot_math.TASK.preload, one_file=True, version=cot_math.TASK.version, takes=(),
     )  # fmt: skip
 

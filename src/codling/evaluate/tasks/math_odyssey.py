@@ -56,6 +56,11 @@ def check(problem: Problem, answer: str, config: BenchmarkConfig) -> Program | V
     return Question(prompt=Prompt(messages=({"role": "user", "content": text},)), verdict=verdict)
 
 
+def read_said(problem: Problem, said: str) -> str:
+    """A foreign answer, which may bring the dross of the data along."""
+    return cot_math.read_said(problem, clean(said))
+
+
 def _row(row: Mapping[str, Any]) -> dict[str, str]:
     return {name: clean(str(row[name])) for name in ("question", "answer")}
 
@@ -76,4 +81,5 @@ TASK = math_task(
     "387 problems up to olympiads (--judge-api: a judge, as the authors do)",
     load,
     check,
+    read_said,
 )
