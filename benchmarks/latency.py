@@ -22,7 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measuring import busy_processes, cpu_name, report
+from decode import SMALL
+from measuring import busy_processes, cpu_name, open_llama, report
 
 from codling.checkpoint.load import load_model
 from codling.checkpoint.store import save_hf
@@ -30,12 +31,8 @@ from codling.engine.engine import Engine
 from codling.engine.request import SamplingParams
 from codling.engine.runner import Runner
 from codling.engine.sequence import Sequence
-from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 
-GROWN = ModelConfig(
-    vocab_size=8_192, hidden_size=384, intermediate_size=1_024, n_layers=6, n_heads=6
-)
 LENGTH = 2_304
 LINE = 12
 Side = Callable[[list[int], int, int], float]
@@ -90,7 +87,7 @@ def ours(file: Path | None) -> Side:
     """Our engine in 8 bits, stepped directly; it finds by itself what is there."""
     with tempfile.TemporaryDirectory() as folder:
         if file is None:
-            save_hf(Transformer(GROWN), GROWN, Path(folder))
+            save_hf(Transformer(SMALL), SMALL, Path(folder))
         model = load_model(file or Path(folder), dtype=torch.bfloat16, bits=8)
     engine = Engine(Runner(model, n_slots=2, max_length=LENGTH, fuse=True))
 
@@ -106,12 +103,7 @@ def ours(file: Path | None) -> Side:
 
 def peer(file: Path) -> Side:
     """llama.cpp with as many threads, its cache kept up to what is there."""
-    import llama_cpp
-
-    threads = torch.get_num_threads()
-    model = llama_cpp.Llama(
-        str(file), n_ctx=LENGTH, n_threads=threads, n_threads_batch=threads, verbose=False
-    )
+    model = open_llama(file, LENGTH)
 
     def run(prompt: list[int], there: int, n_new: int) -> float:
         started = time.perf_counter()

@@ -1,5 +1,5 @@
 """What benchmarks beside a peer share: both kinds of seconds, what was measured with, busy
-neighbours, JSON lines.
+neighbours, llama.cpp, JSON lines.
 
 Not here: what is measured (train.py, adapt.py).
 """
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _COUNT = """import os, sys
 while os.getppid() == int(sys.argv[1]):
@@ -43,6 +44,17 @@ def busy_processes(n: int) -> Iterator[list["subprocess.Popen[bytes]"]]:
         for each in neighbours:
             each.kill()
             each.wait()
+
+
+def open_llama(file: Path, length: int) -> Any:  # noqa: ANN401 -- llama_cpp is of the extra `peers`
+    """llama.cpp with a context of so many tokens and as many threads as torch has."""
+    import llama_cpp
+    import torch
+
+    threads = torch.get_num_threads()
+    return llama_cpp.Llama(
+        str(file), n_ctx=length, n_threads=threads, n_threads_batch=threads, verbose=False
+    )
 
 
 def versions() -> dict[str, str]:

@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 import torch
+from measuring import open_llama
 from numba import njit
 
 from codling.checkpoint.load import load_model
@@ -90,10 +90,7 @@ def ours(file: Path) -> tuple[Side, int]:
 
 def peer(file: Path) -> Side:
     """llama.cpp with as many threads."""
-    threads = torch.get_num_threads()
-    model = llama_cpp.Llama(
-        str(file), n_ctx=LENGTH, n_threads=threads, n_threads_batch=threads, verbose=False
-    )
+    model = open_llama(file, LENGTH)
 
     def run(prompt: list[int], n_new: int) -> tuple[float, float]:
         model.reset()

@@ -59,7 +59,7 @@ def evaluate(config: BenchmarkConfig) -> Artifact | str:
     return _report(config)
 
 
-@stage("evaluation", version=4)
+@stage("evaluation", version=5)
 def _report(config: BenchmarkConfig) -> Work:
     task = find_task(config.benchmark)
     _check(task, config)

@@ -151,11 +151,6 @@ def extract_letter(problem: Problem, text: str, style: Style) -> str:
     return ""
 
 
-def read_choice(problem: Problem, said: str) -> str:
-    """The letter of a foreign answer: how harnesses write one differs."""
-    return extract_letter(problem, said, "base")
-
-
 def check_choice(problem: Problem, answer: str, config: BenchmarkConfig) -> Verdict:  # noqa: ARG001
     """Whether it is the right letter."""
     return Verdict(passed=answer == problem.data["answer"], detail=f"said {answer or 'nothing'}")

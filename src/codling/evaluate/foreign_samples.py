@@ -38,12 +38,12 @@ def read_samples(
     found = read_foreign(config.samples, takes)
     found = found.identify({str(p.data.get("question")): p.id for p in problems})
     found = found.order_by([str(p.data.get("prompt", "")) for p in problems])
-    names = [problem.id for problem in problems]
-    places = {str(place): name for place, name in enumerate(names)}
-    by_place = found.by_id.keys() == places.keys() != set(names)
+    ids = [problem.id for problem in problems]
+    places = {str(place): name for place, name in enumerate(ids)}
+    by_place = found.by_id.keys() == places.keys() != set(ids)
     if by_place:
         found = found.identify(places)
-    answers, unknown, unclear = found.resolve(names)
+    answers, unknown, unclear = found.resolve(ids)
     samples = [
         _sample(task, problem, index, answer, config)
         for position, problem in enumerate(problems)
@@ -132,6 +132,13 @@ def as_list(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else [value]
 
 
+def _complete(task: Task, problem: Problem, text: str) -> str:
+    """A bare continuation in the form that the task's `extract` gives."""
+    if task.whole is not None:
+        return task.whole(problem, text)
+    return task.extract(problem, text, "base") if task.in_words else text
+
+
 def _sample(
     task: Task, problem: Problem, index: int, answer: ForeignAnswer, config: BenchmarkConfig
 ) -> Sample:
@@ -142,7 +149,7 @@ def _sample(
         cut = _without_tests(problem, text, answer.tests)
     else:
         is_whole = answer.whole and not task.in_words and not _goes_on(problem, text)
-        cut = text if is_whole else task.whole(problem, text)
+        cut = text if is_whole else _complete(task, problem, text)
     return Sample(problem=problem, index=index, text=text, answer=cut)
 
 

@@ -152,11 +152,6 @@ class Sampling:
     """Alternatives of the first token whose log-probabilities are wanted."""
 
 
-def keep_text(problem: Problem, completion: str) -> str:  # noqa: ARG001 - the shape of `whole`
-    """For benchmarks whose answers are judged as they are."""
-    return completion
-
-
 def last_answer(answers: Sequence[str]) -> str:
     """For talks of which the last answer is judged."""
     return answers[-1]
@@ -185,11 +180,12 @@ class Task:
     )
     canonical: Callable[[Problem], str | None] = no_canonical
     """The benchmark's own answer in the form that `extract` gives."""
-    whole: Callable[[Problem, str], str] = keep_text
-    """From a bare continuation, as foreign files hold it, to the form that `extract` gives."""
+    whole: Callable[[Problem, str], str] | None = None
+    """From a bare continuation, as foreign files hold it, to the form that `extract` gives; None if
+    it is the continuation itself, or of answers in words what `extract` finds in it."""
     in_words: bool = False
-    """Whether answers are a letter, a number or a line, never a program: then `whole` reads every
-    foreign answer, whatever its file calls it."""
+    """Whether answers are a letter, a number or a line, never a program: then every foreign answer
+    is read as a continuation is, whatever its file calls it."""
     follow_up: Callable[[Problem, Sequence[Turn], BenchmarkConfig], Prompt | None] | None = None
     """What is asked after the turns so far; None ends the talk."""
     judges_turns: bool = False

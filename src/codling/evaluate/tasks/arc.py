@@ -19,7 +19,6 @@ from codling.evaluate.choices import (
     check_choice,
     extract_letter,
     make_problem,
-    read_choice,
     sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
@@ -70,7 +69,7 @@ def _task(name: str, about: str, load: Callable[[Path, BenchmarkConfig], list[Pr
         load=load,
         prompt=prompt,
         extract=extract_letter,
-        whole=read_choice,
+        version=2,
         in_words=True,
         check=check_choice,
         sampling=sample_choice,

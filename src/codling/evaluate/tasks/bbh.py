@@ -79,7 +79,6 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
-    whole=lambda problem, said: extract(problem, said, "base"),
     in_words=True,
     sampling=lambda _problem, style: Sampling(
         max_tokens=512, stop=("\nQ:",) if style == "base" else ()

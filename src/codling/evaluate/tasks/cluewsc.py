@@ -16,7 +16,6 @@ from codling.evaluate.choices import (
     check_choice,
     extract_letter,
     make_problem,
-    read_choice,
     sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
@@ -71,7 +70,7 @@ TASK = Task(
     load=load,
     prompt=prompt,
     extract=extract_letter,
-    whole=read_choice,
+    version=2,
     in_words=True,
     check=check_choice,
     sampling=sample_choice,

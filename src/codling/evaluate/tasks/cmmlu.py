@@ -17,7 +17,6 @@ from codling.evaluate.choices import (
     extract_letter,
     make_problems,
     place_of,
-    read_choice,
     sample_choice,
 )
 from codling.evaluate.config import BenchmarkConfig
@@ -68,7 +67,7 @@ TASK = Task(
     load=load,
     prompt=ask_choice,
     extract=extract_letter,
-    whole=read_choice,
+    version=2,
     in_words=True,
     check=check_choice,
     sampling=sample_choice,

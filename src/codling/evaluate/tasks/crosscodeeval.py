@@ -88,7 +88,6 @@ TASK = Task(
     extract=extract,
     check=check,
     score=score,
-    whole=lambda problem, completion: extract(problem, completion, "base"),
     in_words=True,
     canonical=lambda problem: str(problem.data["groundtruth"]).strip(),
     sampling=lambda _problem, _style: Sampling(max_tokens=50),

@@ -93,7 +93,6 @@ TASK = Task(
     sampling=lambda _problem, style: (
         Sampling(max_tokens=100, stop=("\n",)) if style == "base" else Sampling(max_tokens=300)
     ),
-    whole=lambda problem, completion: extract(problem, completion, "base"),
     in_words=True,
     canonical=lambda problem: str(problem.data[problem.data["subset"]]),
     takes=("subset",),

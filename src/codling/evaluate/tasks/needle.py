@@ -83,7 +83,6 @@ TASK = Task(
     prompt=prompt,
     extract=extract,
     check=check,
-    whole=lambda problem, said: extract(problem, said, "base"),
     in_words=True,
     sampling=lambda _problem, style: Sampling(
         max_tokens=16 if style == "base" else 64, stop=("\n",) if style == "base" else ()

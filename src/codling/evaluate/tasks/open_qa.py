@@ -102,7 +102,6 @@ TRIVIAQA, NATURAL_QUESTIONS = (
         extract=extract,
         check=check,
         sampling=_sampling,
-        whole=lambda problem, said: extract(problem, said, "base"),
         in_words=True,
         canonical=lambda problem: next((a for a in problem.data["answers"] if a.strip()), None),
         one_file=name == "nq-open",
