@@ -92,12 +92,13 @@ export function wireOptions({ dialog, open, fields, shown }, chat) {
     show();
   };
   const show = () => (shown.textContent = Number(fields.temperature.value).toFixed(1));
-  fields.temperature.addEventListener("input", show);
   open.addEventListener("click", () => {
     fill();
     dialog.showModal();
   });
-  dialog.addEventListener("close", () => {
+  // With every change: a dialog's `close` comes some time after it has gone, and a message may be sent before.
+  dialog.addEventListener("input", () => {
+    show();
     const number = (field) => (field.value === "" || !field.checkValidity() ? null : Number(field.value));
     const options = {
       system: fields.system.value,
