@@ -3,13 +3,15 @@
 Models that are asked prefix first (PSM) compute the suffix again after every typed character. Lines
 are asked for with the first so many tokens of what follows: of HumanEval's single-line infilling,
 or of a folder's Python files, where much follows (code lines drawn at random, 1,200 characters
-before and 2,400 after). Then the clock runs for one token after a prefix that is there but for its
-end, as when a character was typed. Times are of the processor, so that they stand a busy machine.
+before and 2,400 after). The cursor stands after the indentation, where an editor puts it. Then the
+clock runs for one token after a prefix that is there but for its end, as when a character was
+typed. Times are of the processor, so that they stand a busy machine.
 
     python benchmarks/suffix.py qwen2.5-coder-0.5b.gguf HumanEval-SingleLineInfilling.jsonl.gz
     python benchmarks/suffix.py qwen2.5-coder-0.5b.gguf httpx/httpx --windows 0 32 128 1000
 
-Prints one JSON line per window after every 10 problems: those exact so far, and medians.
+Prints one JSON line per window after every 10 problems: those exact so far, the mean of the edit
+similarity, and the median time.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from measuring import report
 from codling.core.foreign_json import read_rows
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
+from codling.evaluate.heldout.insertion import edit_similarity
 
 
 def main() -> None:
@@ -35,16 +38,17 @@ def main() -> None:
     args = parser.parse_args()
     rows = lines_of(args.problems) if args.problems.is_dir() else list(read_rows(args.problems))
     rows = random.Random(0).sample(rows, args.count)
-    right = dict.fromkeys(args.windows, 0)
+    likeness: dict[int, list[float]] = {window: [] for window in args.windows}
     times: dict[int, list[float]] = {window: [] for window in args.windows}
     params = SamplingParams(max_tokens=48, stop=("\n",))
     with TextEngine.open(args.model, max_streams=2, max_length=2048) as engine:
         for n, row in enumerate(rows, 1):
+            row = at_the_code(row)
             for window in args.windows:
                 suffix = cut(engine, row["suffix"], window)
                 asked = engine.insert_prompt(row["prompt"], suffix)
                 answer = engine.submit(asked, params, mode="insert").result().text
-                right[window] += answer.rstrip() == row["canonical_solution"].rstrip()
+                likeness[window].append(edit_similarity(answer.strip(), row["canonical_solution"]))
             for i, window in enumerate(args.windows, 1):
                 # Each time another end of the prefix, so that nothing of the suffix is there yet.
                 asked = engine.insert_prompt(row["prompt"][:-i], cut(engine, row["suffix"], window))
@@ -52,9 +56,14 @@ def main() -> None:
                 engine.submit(asked, SamplingParams(max_tokens=1), mode="insert").result()
                 times[window].append(time.process_time() - began)
             if n % 10 == 0:
-                for window in args.windows:
-                    ms = round(1000 * statistics.median(times[window]))
-                    report(problems=n, window=window, exact=right[window], cpu_ms=ms)
+                for window, found in likeness.items():
+                    report(
+                        problems=n,
+                        window=window,
+                        exact=found.count(1.0),
+                        similarity=round(statistics.mean(found), 3),
+                        cpu_ms=round(1000 * statistics.median(times[window])),
+                    )
 
 
 def lines_of(folder: Path) -> list[dict[str, str]]:
@@ -69,6 +78,18 @@ def lines_of(folder: Path) -> list[dict[str, str]]:
             if is_code and len(before) == 1_200 and len(after) == 2_400:
                 rows.append({"prompt": before, "suffix": after, "canonical_solution": line})
     return rows
+
+
+def at_the_code(row: dict[str, str]) -> dict[str, str]:
+    """The row with the cursor after the line's indentation, and before its line end."""
+    line = row["canonical_solution"]
+    word = line.strip()
+    indentation, rest = line[: line.find(word)], line[line.find(word) + len(word) :]
+    return {
+        "prompt": row["prompt"] + indentation,
+        "suffix": rest + row["suffix"],
+        "canonical_solution": word,
+    }
 
 
 def cut(engine: TextEngine, suffix: str, n_tokens: int) -> str:

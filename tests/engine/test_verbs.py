@@ -15,7 +15,7 @@ from codling.core.errors import (
     SourceError,
     TokenizerError,
 )
-from codling.corpus.context import RepositoryContext
+from codling.corpus.context import Cursor, RepositoryContext
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.engine.verbs import (
@@ -32,6 +32,7 @@ from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.tokens.bpe import train
 from codling.tokens.template_files import preset_source
+from codling.tokens.tokenizer import Tokenizer
 
 CODE = "def add(a, b):\n    return a + b\n\n\nprint(add(1, 2))\n"
 
@@ -102,6 +103,28 @@ def test_a_repository_puts_the_imported_file_first(checkpoint: Path, tmp_path: P
             model=checkpoint, file=main, line=3, column=4, repo=tmp_path, max_tokens=5
         )
         assert "".join(insert(config)) == expected.result().text
+
+
+def test_of_a_huge_open_file_only_what_is_near_is_encoded(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = "x = first + second\n" * 20_000
+    cursor = Cursor("main.py", prefix, prefix)
+    (tmp_path / "main.py").write_text(prefix)
+    read: list[int] = []
+    encode = Tokenizer.encode
+
+    def spy(self: Tokenizer, text: str) -> list[int]:
+        read.append(len(text))
+        return encode(self, text)
+
+    monkeypatch.setattr(Tokenizer, "encode", spy)
+    with TextEngine.open(checkpoint, precision="float32") as engine:
+        ids = engine.repository_prompt(RepositoryContext(tmp_path), cursor, insert=True)
+        assert engine.tokenizer.decode(ids).count("first") > 10
+    # A search by halves asks some 20 times; each reads a piece, never the file.
+    assert max(read) <= 2 * 8 * engine.max_length
+    assert sum(read) < len(prefix)
 
 
 def test_the_cursor_stands_where_line_and_column_say(source: Path) -> None:

@@ -18,7 +18,8 @@ from codling.serve.backend import LocalBackend
 from codling.serve.body import parse_body
 from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
-from codling.serve.length import fewest_tokens, refuse_too_long
+from codling.serve.length import refuse_too_long
+from codling.tokens.counting import fewest_tokens
 from serve.tiny_server import CONTEXT, Running, Servers, wait_until
 
 HALF = "\ud800"

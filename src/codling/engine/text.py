@@ -57,6 +57,7 @@ from codling.model.next_tokens import predict_pieces
 from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
+from codling.tokens.counting import count_tokens
 from codling.tokens.fim import CursorPrompt, insertion_prompt
 from codling.tokens.healing import Healing, TokenIndex, continuation_prompt
 from codling.tokens.template_files import TEMPLATE
@@ -446,7 +447,8 @@ class TextEngine:
         return " " if is_added else ""
 
     def _n_tokens(self, text: str) -> int:
-        return len(self.tokenizer.encode(text))
+        """As far as the context's length: what is longer is cut anyway."""
+        return count_tokens(text, self.tokenizer, self.max_length)
 
     def _all(
         self, prompts: Many[list[int]], params: SamplingParams, mode: Mode
