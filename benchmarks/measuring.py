@@ -32,6 +32,19 @@ def since(start: Seconds, end: Seconds) -> Seconds:
     return end[0] - start[0], end[1] - start[1]
 
 
+def with_members() -> Seconds:
+    """By the clock, and of the work of this process and its children that are alive."""
+    return time.monotonic(), processor_seconds(os.getpid())
+
+
+def processor_seconds(process: int) -> float:
+    """Of a process and its children that are alive."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return own + sum(processor_seconds(int(each)) for each in children)
+
+
 @contextmanager
 def busy_processes(n: int) -> Iterator[list["subprocess.Popen[bytes]"]]:
     """So many neighbours that do nothing but count; they end with this process, even if it is

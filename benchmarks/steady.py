@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from measuring import busy_processes, cpu_name, report
+from measuring import busy_processes, cpu_name, processor_seconds, report
 
 WAYS = {
     "processes": {"processes": 0},
@@ -124,14 +124,6 @@ def measure_phase(side: "subprocess.Popen[str]", n_busy: int, seconds: float) ->
         for first, last in zip(used[1], used[-1], strict=True)
     )
     return Phase(ROWS * CONTEXT * (len(times) - 2) / passed, own, theirs)
-
-
-def processor_seconds(process: int) -> float:
-    """Of a process and its children that are alive."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return own + sum(processor_seconds(int(each)) for each in children)
 
 
 def train(way: str, *, compiled: bool) -> None:

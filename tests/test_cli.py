@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from codling import cli
 from codling.cli import GROUPS, VERBS, main
 from codling.core.plan import Plan
 
@@ -105,6 +106,41 @@ def test_an_unknown_recipe_key_names_key_file_and_the_nearest(
     recipe.write_text("[trace]\npaht = 'x'\n")
     assert call("trace", "--recipe", str(recipe)) == 2
     assert "r.toml [trace]: unknown key paht; did you mean path?" in capsys.readouterr().err
+
+
+def test_a_recipe_whose_settings_would_not_count_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("[trcae]\npath = 'x'\n")
+    assert call("trace", "--recipe", str(recipe)) == 2
+    assert "r.toml: unknown key trcae; did you mean trace?" in capsys.readouterr().err
+    recipe.write_text("trace = 3\n")
+    assert call("trace", "--recipe", str(recipe)) == 2
+    assert "r.toml: trace must be a table, written [trace]" in capsys.readouterr().err
+    recipe.write_text("[pretrain]\nseed = 3\n")
+    assert call("trace", "/nowhere", "--recipe", str(recipe)) == 2
+    assert "r.toml has no table [trace]: of it nothing counts here" in capsys.readouterr().err
+
+
+def test_every_recipe_of_ours_names_tables_that_are_read(capsys: pytest.CaptureFixture) -> None:
+    for path in sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")):
+        assert call("trace", "/nowhere", "--recipe", str(path)) == 2
+        assert "/nowhere has no manifest.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_memory_that_cannot_be_had_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "_run", fail)
+    assert call("trace", "x") == 2
+    assert capsys.readouterr().err.startswith("codling: the memory does not suffice; ")
 
 
 def test_a_flag_takes_many_values_where_no_other_argument_follows(

@@ -28,7 +28,13 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from codling import __version__
 from codling.core import recipe as recipes
 from codling.core.artifact import Artifact
-from codling.core.errors import CodlingError, ConfigError, RequestError, from_os_error
+from codling.core.errors import (
+    CodlingError,
+    ConfigError,
+    RequestError,
+    from_memory_error,
+    from_os_error,
+)
 from codling.core.exit_status import TextWithStatus
 from codling.core.flags import (
     Setting,
@@ -38,9 +44,11 @@ from codling.core.flags import (
     settings_of,
     spell_flags,
 )
+from codling.core.log import say
 from codling.core.plan import fresh_start
 from codling.core.recipe import explain_unknown_key
 from codling.core.threads import wait_passively
+from codling.stations import LEARNING_TABLES, TABLES
 from codling.verbs import GROUPS, VERBS, Verb
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -95,6 +103,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         line = _one_line(shown or error)
         print(line if line.startswith("codling") else f"codling: {line}", file=sys.stderr)
         sys.exit(2 if shown is not None else 1)
+    except (RuntimeError, MemoryError) as error:
+        shown = from_memory_error(error)
+        if shown is None:
+            raise
+        if debug:
+            traceback.print_exc()
+        print(f"codling: {shown}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("codling: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -297,11 +313,15 @@ def _read_table(config_class: type[Any], verb: Verb, recipe: Path | None) -> dic
     """The verb's table of a recipe, checked alone: a message about it names the file, not flags."""
     if recipe is None:
         return {}
-    where = f"{recipe} [{verb.table}]"
-    read = recipes.read_recipe(recipe).get(verb.table, {})
-    if not isinstance(read, dict):
-        raise ConfigError(f"{where} must be a table")
+    where, tables = f"{recipe} [{verb.table}]", recipes.read_recipe(recipe)
+    # One of another verb is for that; one of none is a slip, whose settings would not count.
+    recipes.check_tables(
+        tables, {*TABLES, *LEARNING_TABLES, *(v.table for v in VERBS)}, str(recipe)
+    )
+    read: dict[str, Any] = tables.get(verb.table, {})
     recipes.build_partial(config_class, read, where)
+    if verb.table not in tables and "recipe" not in {f.name for f in fields(config_class)}:
+        say(f"{recipe} has no table [{verb.table}]: of it nothing counts here")
     return read
 
 

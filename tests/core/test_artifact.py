@@ -59,6 +59,17 @@ def test_another_config_makes_it_anew_and_keeps_the_previous_one(tmp_path: Path)
     assert (tmp_path / "toy.previous/a/text.txt").read_text() == "hello"
 
 
+def test_an_input_is_not_replaced_by_what_is_made_from_it(tmp_path: Path) -> None:
+    first = make(tmp_path / "toy", ToyConfig())
+    (tmp_path / "link").symlink_to(tmp_path / "toy")
+    for out_dir in (tmp_path / "toy", tmp_path / "link"):
+        with pytest.raises(ArtifactError, match=r"is to be read as well \(toy\); choose another"):
+            produce(
+                out_dir, kind="other", version=1, config={}, inputs=[first], work=lambda _: None
+            )
+    assert open_artifact(tmp_path / "toy", "toy").id == first.id
+
+
 def test_the_id_depends_on_config_inputs_and_version_but_not_on_settings_put_aside() -> None:
     source = Input(kind="source", id="abc", path="/x")
     ids = {

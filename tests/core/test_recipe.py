@@ -1,7 +1,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -42,9 +42,14 @@ def test_a_table_becomes_a_typed_config() -> None:
         ({"out_dir": "x", "inner": {"widht": 3}}, "inner: unknown key widht; did you mean width"),
         ({"out_dir": "x", "inner": {"width": True}}, "width must be int, not True"),
         ({"out_dir": "x", "zzz": 1}, "unknown key zzz; valid keys: "),
+        ({"out_dir": "x", "inner": "wide"}, "inner must be a table of settings, not 'wide'"),
+        ({"out_dir": "x", "sources": 3}, "sources must be a list, not 3"),
+        ({"out_dir": "x", "out-dir": "y"}, "out-dir is set twice, with - and with _ in its name"),
+        (3, r"r.toml \[outer\] must be a table of settings, not 3"),
+        ([{"rate": 1}], r"r.toml \[outer\] must be a table of settings, not \["),
     ],
 )
-def test_a_mistake_is_named_with_its_place_and_its_cure(table: dict, message: str) -> None:
+def test_a_mistake_is_named_with_its_place_and_its_cure(table: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(Outer, table, "r.toml [outer]")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from codling.core.errors import ArtifactError, ConfigError, StorageError
-from codling.report.watch import WatchConfig, make_server, render_watch, watch
+from codling.report.watch import WatchConfig, check_run, make_server, render_watch, watch
 from codling.report.watched import MAX_POINTS, WatchedRuns, find_metrics, thin
 
 
@@ -33,6 +33,53 @@ def test_trainings_are_found_in_a_run_and_by_their_own_name(tmp_path: Path) -> N
     assert find_metrics(tmp_path / "app") == [grown]
     assert find_metrics(tmp_path / "tuned") == [tuned]
     assert find_metrics(tmp_path / "nothing") == []
+
+
+def test_the_folder_where_one_is_has_a_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(tmp_path / "app.partial", row(0))
+    (tmp_path / "app" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "app")
+    assert find_metrics(Path()) == [tmp_path / "app.partial" / "metrics.jsonl"]
+    monkeypatch.chdir(tmp_path / "app" / "inner")
+    assert find_metrics(Path("..")) == [tmp_path / "app.partial" / "metrics.jsonl"]
+    assert find_metrics(Path("/")) == []
+
+
+def test_a_folder_without_any_training_is_refused(tmp_path: Path) -> None:
+    def write(name: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+        return path
+
+    file, other = write("a.txt"), write("other/sub/b.txt").parents[1]
+    tokens, begun = write("tokens/manifest.json").parent, write("begun/raw.partial/plan.json")
+    write_rows(tmp_path / "many" / "app" / "checkpoint", row(0))
+    for wrong in (file, other, tokens):
+        with pytest.raises(ArtifactError, match="name a folder that grow or a training writes"):
+            check_run(wrong)
+    with pytest.raises(ArtifactError, match=r"no run at .*/many; for example .*/many/app$"):
+        check_run(tmp_path / "many")
+    (tmp_path / "empty").mkdir()
+    for right in (begun.parents[1], tmp_path / "empty", tmp_path / "many" / "app"):
+        check_run(right)
+
+
+def test_of_rows_that_others_wrote_only_numbers_are_shown(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.partial", row(0))
+    with path.open("a") as file:
+        file.write('{"step": 1, "loss": NaN, "seconds": null, "n_steps": "many", "event": 3}\n')
+        file.write('{"step": "2"}\n{"step": true}\n{"step": 2, "language_bits": [1], "mfu": {}}\n')
+        file.write('{"step": 3, "loss": "low", "language_bits": {"Go": "x", "C": 1.0}}\n')
+        file.write("[" * 100_000 + "\n" + '{"step": 4, "loss": Infinity, "grad_norm": 1e999}\n')
+    (tmp_path / "a.partial" / "manifest.json").write_text('{"counts": {"headline": [], "x": 1}}')
+    (view,) = WatchedRuns([tmp_path / "a"]).view()
+    assert view["last"] == {"step": 4}
+    assert view["series"]["loss"] == {"": [[0, 0.0, 5.0]]}
+    assert view["languages"] == {"C": 1.0}
+    json.dumps(view, allow_nan=False)
 
 
 def test_of_a_training_that_is_made_again_the_growing_one_is_shown(tmp_path: Path) -> None:

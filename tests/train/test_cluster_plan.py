@@ -2,6 +2,7 @@
 
 import inspect
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -127,11 +128,52 @@ def test_slow_layouts_are_told() -> None:
         ({"model": "1b", "pipeline": 32, "gpus": 32}, "--pipeline 32 is more than 24 layers"),
         ({"model": "lite-moe", "expert": 6}, "--expert 6 does not divide 64 experts"),
         ({"model": "lite-moe", "expert": 16}, "the 8 GPUs that are data parallel"),
+        ({"model": "1b", "gpus": 3, "context_parallel": 3}, "cp=3 cuts a window into 6 equal"),
+        ({"model": "1b", "gpu": "cpu", "tensor": 2}, "--tensor is for GPUs; with --gpu cpu leave"),
     ],
 )
 def test_a_mistake_is_one_line(flags: dict[str, typing.Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan(PlanConfig(**flags))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pretrain = 3", r"\[pretrain\] must be a table of settings, not 3"),
+        ("[[pretrain]]\nseed = 1", r"\[pretrain\] must be a table of settings, not \["),
+        ("[pretrain]\n[tokenizer]\nvocab_size = 'x'", r"\[tokenizer\].vocab_size must be int"),
+        ("pack = 1\n[pretrain]", r"\[pack\] must be a table"),
+    ],
+)
+def test_a_recipe_of_wrong_types_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        plan(PlanConfig(model=str(recipe)))
+
+
+def test_what_makes_no_step_is_told() -> None:
+    gpu = known_gpus()["H100"]
+    short = PlanConfig(model="tiny", tokens=10)
+    assert "10 tokens are less than one step" in find_faults(short, gpu, read_workload(short))
+    large = PlanConfig(model="tiny", gpus=2, micro_batch=5)
+    (told,) = find_faults(large, gpu, read_workload(large))
+    assert told == "a step has 4 windows for each data-parallel group, fewer than --micro-batch 5"
+
+
+def test_a_plan_for_this_machine_follows_its_flags() -> None:
+    one, eight = (plan(PlanConfig(model="tiny", gpu="cpu", batch=n)) for n in (1, 8))
+    assert "1 windows of 512 tokens" in one
+    assert memory_of(one) < memory_of(eight)
+    again = plan(PlanConfig(model="tiny", gpu="cpu", recompute=True))
+    assert memory_of(again) < memory_of(eight)
+
+
+def memory_of(text: str) -> float:
+    """GiB of the activations."""
+    (line,) = (each for each in text.splitlines() if "activations" in each)
+    return float(line.split()[1])
 
 
 def test_the_page_names_memory_time_and_energy() -> None:

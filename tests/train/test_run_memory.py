@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from codling.core.errors import ConfigError
 from codling.core.log import say
 from codling.model.config import ModelConfig
 from codling.model.device import choose_type
@@ -91,6 +92,15 @@ def test_a_run_says_what_it_takes(
     monkeypatch.setattr(run_memory, "available_share", lambda: 1 << 28)
     foresee_memory(SHAPE, config, 64)
     assert "0.6 GiB, and 0.2 GiB are free; --recompute takes less\n" in capsys.readouterr().err
+
+
+def test_a_run_far_beyond_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    need = sum(count_run_memory(SHAPE, LoopConfig(**ALONE, device="cpu"), 64).values())
+    monkeypatch.setattr(run_memory, "total_bytes", lambda: need // 2)
+    with pytest.raises(ConfigError, match=r"takes about 0.6 GiB, and this machine has 0.3 GiB"):
+        foresee_memory(SHAPE, LoopConfig(**ALONE, device="cpu"), 64)
+    monkeypatch.setattr(run_memory, "total_bytes", lambda: need)
+    foresee_memory(SHAPE, LoopConfig(**ALONE, device="cpu"), 64)
 
 
 def test_a_plan_for_this_machine_has_the_same_sum() -> None:

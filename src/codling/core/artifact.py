@@ -149,11 +149,12 @@ def produce(  # noqa: PLR0913  the five parts of an identity, and the work
     """The artefact at `out_dir`, made by `work` unless it is there already.
 
     `work` fills the draft; when it is called again for the same id after an interruption, it finds
-    the files that it left. Raises ArtifactError if `out_dir` holds something that is not ours, if
-    unfinished work of other settings is in the way, or if another process is making the same
-    artefact; StorageError if the disk is full, with the work kept.
+    the files that it left. Raises ArtifactError if `out_dir` holds something that is not ours, or
+    what the work is to read, if unfinished work of other settings is in the way, or if another
+    process is making the same artefact; StorageError if the disk is full, with the work kept.
     """
     out_dir = out_dir.absolute()
+    _spare_inputs(out_dir, inputs)
     plan = _plan(kind, version, config, [_as_input(i, out_dir) for i in inputs])
     if (existing := _complete(out_dir)) and existing.id == plan.id:
         _tidy(out_dir)
@@ -260,6 +261,15 @@ def _complete(out_dir: Path) -> Artifact | None:
             f"{out_dir} exists and is not an artefact; choose another output folder"
         )
     return None
+
+
+def _spare_inputs(out_dir: Path, inputs: Sequence[Artifact | Input]) -> None:
+    """ArtifactError if an input would be replaced by what is made from it."""
+    for each in inputs:
+        if isinstance(each, Artifact) and each.path.resolve() == out_dir.resolve():
+            raise ArtifactError(
+                f"{out_dir} is to be read as well ({each.kind}); choose another output folder"
+            )
 
 
 def _partial(out_dir: Path) -> Path:

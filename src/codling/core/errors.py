@@ -4,7 +4,7 @@
     ├── ConfigError              a setting is unknown, has the wrong type, or contradicts another
     ├── SourceError              an input path, repository or archive is missing, empty or unsafe
     ├── ArtifactError            a folder is not the artefact it should be, or is damaged
-    ├── StorageError             the disk is full, read-only, or not ours to write
+    ├── StorageError             the disk is full, read-only, or not ours to write; no memory left
     ├── CheckpointError          weights are absent, do not fit, or come in a refused format
     ├── TokenizerError           a tokenizer lacks tokens of the task; a prompt holds a look-alike
     ├── RequestError             a completion request cannot be served (the server answers 400)
@@ -41,7 +41,7 @@ class ArtifactError(CodlingError):
 
 
 class StorageError(CodlingError):
-    """The disk is full, read-only, or not ours to write."""
+    """The disk is full, read-only, or not ours to write, or the memory does not suffice."""
 
 
 class CheckpointError(CodlingError):
@@ -88,6 +88,24 @@ def name_faults(path: Path, kind: type[CodlingError]) -> Iterator[None]:
             f"cannot read {path}: {type(error).__name__}{': ' if reason else ''}{reason}; it is "
             "damaged or of an unknown kind; fetch it again"
         ) from error
+
+
+def from_memory_error(error: BaseException) -> CodlingError | None:
+    """The one-line form of memory that could not be had, from Python, numpy or torch, or None.
+
+    >>> str(from_memory_error(RuntimeError("can't allocate memory: you tried to allocate 9 bytes")))
+    'the memory does not suffice; a smaller batch, a shorter context or a smaller model takes less'
+    """
+    texts = ("can't allocate memory", "not enough memory", "out of memory")
+    is_one = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)
+    )
+    if not is_one:
+        return None
+    return StorageError(
+        "the memory does not suffice; a smaller batch, a shorter context or a smaller model takes "
+        "less"
+    )
 
 
 ROOM_FOR_LARGE = (

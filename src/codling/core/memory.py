@@ -25,6 +25,17 @@ def available_bytes(meminfo: Path = _PROC, cgroup: Path = _CGROUP) -> int | None
     return min(left, limit - used + _file_pages(cgroup / "memory.stat"))
 
 
+def total_bytes(meminfo: Path = _PROC, cgroup: Path = _CGROUP) -> int | None:
+    """What the machine has in all, with its swap, or the container's limit if that is less."""
+    try:
+        rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        total = sum(int(rows[name].split()[0]) * 1024 for name in ("MemTotal", "SwapTotal"))
+    except (OSError, KeyError, ValueError):
+        return None
+    limit = _number(cgroup / "memory.max")
+    return total if limit is None else min(total, limit)
+
+
 def available_share() -> int | None:
     """`available_bytes`, shared evenly by the processes that torchrun started on this machine."""
     left = available_bytes()

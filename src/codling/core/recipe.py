@@ -103,6 +103,8 @@ def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
 def build_partial(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The checked and converted fields that `values` sets; fields may still be missing."""
     assert is_dataclass(cls)
+    if not isinstance(values, Mapping):  # from a recipe anything may come
+        raise ConfigError(f"{where.rstrip('.')} must be a table of settings, not {values!r}")
     hints = typing.get_type_hints(cls)
     ranged = ranged_fields(cls)
     known = {f.name: f for f in fields(cls)}
@@ -115,6 +117,8 @@ def build_partial(cls: type, values: Mapping[str, Any], where: str) -> dict[str,
                 or explain_unknown_key(key, known, where.rstrip("."))
             )
         label = f"{where}{key}" if where.endswith(".") else f"{where}: {key}"
+        if name in made:
+            raise ConfigError(f"{label} is set twice, with - and with _ in its name; leave one out")
         preset = default_of(known[name])
         if is_dataclass(preset) and not isinstance(preset, type) and isinstance(value, Mapping):
             # What is not set stays as this stage has it, not as the inner class does elsewhere.
@@ -141,8 +145,8 @@ def explain_former_name(cls: type, key: str, where: str) -> str | None:
     return f"{where}: {key} is now called {dashes}{now.replace('_', '-')}" if now else None
 
 
-def check_tables(recipe: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
-    """Raise ConfigError unless every table of the recipe is a known stage with known keys."""
+def check_tables(recipe: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Raise ConfigError unless every table of the recipe is that of a known stage."""
     for table, values in recipe.items():
         if table not in known:
             raise ConfigError(explain_unknown_key(table, known, where))
@@ -224,4 +228,13 @@ def _convert_scalar(hint: object, value: object, where: str) -> object:
         if hint is int and isinstance(value, bool):
             raise ConfigError(f"{where} must be int, not {value!r}")
         return value
-    raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, not {value!r}")
+    raise ConfigError(f"{where} must be {_name_type(hint)}, not {value!r}")
+
+
+def _name_type(hint: object) -> str:
+    """A type in the words of a recipe, where it has others."""
+    if is_dataclass(hint):
+        return "a table of settings"
+    if get_origin(hint) in (tuple, list):
+        return "a list"
+    return "a table" if get_origin(hint) is dict else getattr(hint, "__name__", str(hint))

@@ -19,11 +19,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
 
+from codling.core.artifact import MANIFEST
 from codling.core.errors import ArtifactError, ConfigError, StorageError
 from codling.core.log import say
+from codling.core.plan import PLAN
 from codling.core.ranges import Range, Ranged
 from codling.core.recipe import aside
-from codling.report.watched import WatchedRuns, find_metrics
+from codling.report.watched import METRICS, WatchedRuns, find_metrics, partial_of
 
 Pages = dict[str, tuple[str, Callable[[], bytes]]]
 """Path -> type and content."""
@@ -59,8 +61,7 @@ def watch(config: WatchConfig) -> str:
     if not config.runs:
         raise ConfigError("watch: name the folders of one run or more, for example runs/stdlib")
     for run in config.runs:
-        if not find_metrics(run) and not run.exists() and not _partial(run).exists():
-            raise ArtifactError(f"no run at {run}; name a folder that grow or a training writes")
+        check_run(run)
     server = make_server(config.runs, config.port)
     address = f"http://127.0.0.1:{server.server_port}/"
     say(
@@ -76,6 +77,20 @@ def watch(config: WatchConfig) -> str:
     finally:
         server.server_close()
     return ""
+
+
+def check_run(run: Path) -> None:
+    """ArtifactError if no training will ever be seen there: a folder of something else."""
+    if find_metrics(run) or partial_of(run).exists():
+        return
+    if run.is_dir():
+        inner = [path for path in run.iterdir() if path.is_dir()]
+        begun = any((each / name).is_file() for each in inner for name in (MANIFEST, PLAN))
+        if (begun and not (run / MANIFEST).is_file()) or not any(run.iterdir()):
+            return  # the training of `grow` is still to come
+    runs = sorted({path.parents[1] for path in run.glob("*/*/" + METRICS)}) if run.is_dir() else []
+    cure = f"for example {runs[0]}" if runs else "name a folder that grow or a training writes"
+    raise ArtifactError(f"no run at {run}; {cure}")
 
 
 def make_server(runs: Sequence[Path], port: int) -> ThreadingHTTPServer:
@@ -135,7 +150,3 @@ class _WatchHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing: the page asks every two seconds."""
-
-
-def _partial(run: Path) -> Path:
-    return run.with_name(run.name + ".partial")

@@ -21,6 +21,7 @@ MAX_POINTS = 400
 """Points of a line at most."""
 _QUIET_SECONDS = 60.0
 """A run that has written nothing for so long, or for five of its steps, has stopped."""
+_MAX_NUMBER = 1e300
 _SERIES = (
     "loss", "bits_per_byte", "heldout_loss", "heldout_bits_per_byte", "tokens_per_second", "mfu",
     "grad_norm", "learning_rate", "waiting_share", "expert_load",
@@ -70,20 +71,26 @@ class WatchedRuns:
                 rows = self._tails.setdefault(path, _Tail(path)).read()
                 if rows:
                     found.append(_view(path, rows, self.clock()))
-            except FileNotFoundError:  # renamed meanwhile: the training is finished
+            except OSError:  # renamed meanwhile, as the training is finished; or not ours to read
                 continue
         return found
 
 
 def find_metrics(run: Path) -> list[Path]:
     """The metrics of a run's trainings: of the folder itself, or of those in it."""
-    own = [run, run.with_name(run.name + ".partial")]
+    own = [run, partial_of(run)]
     found = [folder / METRICS for folder in own if (folder / METRICS).is_file()]
     if not found and run.is_dir():
         found = sorted(run.glob(f"*/{METRICS}"))
     # Of an artefact that is made again both are there; what grows counts.
     grows = {path.parent.name.removesuffix(".partial") for path in found if _is_partial(path)}
     return [path for path in found if _is_partial(path) or path.parent.name not in grows]
+
+
+def partial_of(run: Path) -> Path:
+    """Where an artefact of this name is made, also of `.`, which has no name of its own."""
+    named = run if run.name not in ("", "..") else run.resolve()
+    return named.with_name(named.name + ".partial") if named.name else named / ".partial"
 
 
 def _view(path: Path, rows: list[Row], now: float) -> dict[str, Any]:
@@ -144,20 +151,35 @@ def _counts(folder: Path) -> Row:
     if not (folder / MANIFEST).is_file():
         return {}
     try:
-        counts: Row = read_own(folder / MANIFEST)["counts"]
+        counts = read_own(folder / MANIFEST)["counts"]
     except (ArtifactError, KeyError):
         return {}
-    return counts
+    return {k: v for k, v in counts.items() if _is_number(v) or isinstance(v, str)}
 
 
 def _parse(data: bytes) -> Iterator[Row]:
     for line in data.splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # cut short by a power failure; the run that goes on writes it again
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            yield row
+        if isinstance(row, dict) and _is_number(row.get("step")):
+            yield _keep_known(row)
+
+
+def _keep_known(row: Row) -> Row:
+    """What is a number, an event, or the numbers of languages: others may write such files too."""
+    kept = {key: value for key, value in row.items() if _is_number(value)}
+    if isinstance(row.get("event"), str):
+        kept["event"] = row["event"]
+    if isinstance(languages := row.get(_LANGUAGES), dict):
+        kept[_LANGUAGES] = {name: bits for name, bits in languages.items() if _is_number(bits)}
+    return kept
+
+
+def _is_number(value: object) -> bool:
+    """A number that JSON and the page can show."""
+    return type(value) in (int, float) and -_MAX_NUMBER < value < _MAX_NUMBER  # type: ignore[operator]
 
 
 def _is_partial(path: Path) -> bool:

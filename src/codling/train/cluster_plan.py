@@ -16,11 +16,14 @@ from codling.core.errors import ConfigError
 from codling.core.memory import available_bytes
 from codling.core.packaged import packaged_table
 from codling.core.ranges import PositiveShare, Range, Ranged
-from codling.core.recipe import build, explain_no_recipe, find_recipe, read_recipe
+from codling.core.recipe import build, build_partial, explain_no_recipe, find_recipe, read_recipe
 from codling.model.config import MAX_POSITION, ModelConfig
 from codling.model.presets import PRESETS
 from codling.model.sizes import flops_per_token, sizes
+from codling.tokens.bpe import TokenizerConfig
+from codling.tokens.pack import PackConfig
 from codling.train.layout import ParallelLayout, count_memory
+from codling.train.parallel.context import check_window
 from codling.train.pretrain import PretrainConfig
 from codling.train.run_memory import count_run_memory, name_cure
 from codling.train.schedule import micro_batches
@@ -60,7 +63,7 @@ class PlanConfig(ParallelLayout):
     model's name, such as coder-6.7b."""
     gpu: str = "H100"
     """Kind of GPU: A100, H100, H800, H200, B200, MI300X, L40S or RTX4090; cpu: this machine, whose
-    memory alone is told."""
+    memory alone is told, for `batch` windows at a time."""
     mfu: PositiveShare = 0.4
     """Share of the GPU's peak that the model's own arithmetic reaches. Published: 0.35 to 0.45 for
     dense models, 0.15 to 0.25 for models with routed experts."""
@@ -107,6 +110,7 @@ def plan(config: PlanConfig) -> str:
     if gpu is None:
         return _plan_here(config, work)
     config.check(work.shape)
+    check_window(work.window, config.context_parallel)
     parts = count_memory(work.shape, config, work.window, work.n_windows)
     rows = [*_describe_work(work), *_describe_layout(config), *_describe_cost(config, gpu, work)]
     total = f"{sum(parts.values()) / _GIB:,.1f} of {gpu.memory_gib} GiB"
@@ -120,12 +124,14 @@ def read_workload(config: PlanConfig) -> Workload:
     """Shape, windows and tokens, from the recipe or the published model, and the flags."""
     recipe = _read(config.model)
     pretrain = build(PretrainConfig, recipe.get("pretrain", {}), f"{config.model} [pretrain].")
+    tokenizer = _given(TokenizerConfig, recipe, "tokenizer", config.model)
+    pack = _given(PackConfig, recipe, "pack", config.model)
     shape, window, n_windows = PRESETS.get(config.model, pretrain.model), 4096, None
     if recipe:
-        vocabulary = recipe.get("tokenizer", {}).get("vocab_size", pretrain.model.vocab_size)
+        vocabulary = tokenizer.get("vocab_size", pretrain.model.vocab_size)
         rows = -(-vocabulary // pretrain.vocab_multiple) * pretrain.vocab_multiple
         shape = replace(pretrain.model, vocab_size=rows)
-        window = pretrain.context or recipe.get("pack", {}).get("context", window)
+        window = pretrain.context or pack.get("context", window)
         n_windows = pretrain.batch_size * pretrain.accumulate
     window = config.context or window
     n_windows = config.batch or n_windows or max(1, _BATCH_TOKENS // window)
@@ -150,11 +156,19 @@ def find_faults(config: PlanConfig, gpu: Gpu, work: Workload) -> list[str]:
         found.append(
             f"--tensor {config.tensor} reaches beyond a node of {gpu.node}, and its traffic with it"
         )
+    if work.n_tokens < work.n_windows * work.window:
+        found.append(f"{work.n_tokens:.3g} tokens are less than one step")
     n_micro = work.n_windows / (config.data * config.micro_batch)
-    if n_micro < 1:
+    if work.n_windows < config.data:
         found.append(
             f"a step of {work.n_windows:,} windows leaves some of {config.data:,} data-parallel "
             "groups without any"
+        )
+    elif n_micro < 1:
+        most = work.n_windows // config.data
+        found.append(
+            f"a step has {most:,} windows for each data-parallel group, fewer than --micro-batch "
+            f"{config.micro_batch:,}"
         )
     elif (bubble := (config.pipeline - 1) / (n_micro + config.pipeline - 1)) > 0.2:
         found.append(f"the pipeline stands still {bubble:.0%} of the time: {n_micro:.0f} rounds")
@@ -164,12 +178,25 @@ def find_faults(config: PlanConfig, gpu: Gpu, work: Workload) -> list[str]:
 
 
 def _plan_here(config: PlanConfig, work: Workload) -> str:
-    """What `codling pretrain` with the recipe's settings takes on this machine's CPUs."""
+    """What `codling pretrain` with the recipe's settings takes on this machine's CPUs.
+
+    Raises ConfigError for what only a layout of GPUs has.
+    """
+    layout = ("tensor", "pipeline", "context_parallel", "expert", "micro_batch")
+    for name in layout:
+        if getattr(config, name) != 1:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} is for GPUs; with --gpu cpu leave it out")
     settings = replace(work.settings, device="cpu")
+    settings = replace(settings, recompute=config.recompute or settings.recompute)
+    if config.batch:  # all of a step at a time
+        settings = replace(settings, batch_size=config.batch, accumulate=1)
     parts = count_run_memory(work.shape, settings, work.window)
     total, left = sum(parts.values()), available_bytes()
     free = "" if left is None else f", {left / _GIB:,.1f} GiB are free"
-    rows = [*_describe_work(work), ("memory of the run", f"{total / _GIB:,.1f} GiB{free}")]
+    at_a_time = ("at a time", f"{settings.batch_size:,} windows of {work.window:,} tokens")
+    memory = ("memory of the run", f"{total / _GIB:,.1f} GiB{free}")
+    rows = [*_describe_work(work), at_a_time, memory]
     lines = _align([*rows, *_list_parts(parts)])
     if left is not None and total > left:
         lines.append(f"Warning: this does not fit; {name_cure(settings)}.")
@@ -197,6 +224,11 @@ def _read(name: str) -> dict[str, Any]:
     if "pretrain" not in recipe:
         raise ConfigError(f"{name} has no table [pretrain], so there is nothing to plan")
     return recipe
+
+
+def _given(cls: type, recipe: dict[str, Any], table: str, name: str) -> dict[str, Any]:
+    """What a recipe sets of a stage, checked."""
+    return build_partial(cls, recipe.get(table, {}), f"{name} [{table}].")
 
 
 def _fits(config: PlanConfig, gpu: Gpu, work: Workload) -> bool:

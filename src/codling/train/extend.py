@@ -38,6 +38,7 @@ from codling.train.long_context import Reach, compare_reach, measure_reach
 from codling.train.parallel.mesh import parse_layout
 from codling.train.parallel.ranks import join_ranks
 from codling.train.run import counts_of, produce_on_ranks, publish_checkpoint, train_on_tokens
+from codling.train.run_memory import foresee_memory
 
 MAX_RISE_PERCENT = 1.0
 """Where the bits per token within the old length rise by more, a warning says so."""
@@ -98,6 +99,8 @@ def extend(config: ExtendConfig) -> Work:
     shape = extend_positions(old.config, config)
     if layout is not None:
         layout.check(shape)
+    if ranks.n_ranks == 1:
+        foresee_memory(shape, config, config.context)
     model = Transformer(shape)
     model.load_state_dict(old.state_dict())
     old_length = old.config.max_position
@@ -130,12 +133,12 @@ def extend_positions(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
     factor = config.factor or config.context / old.max_position
     if config.context <= old.max_position or factor <= 1:
         raise ConfigError(
-            f"extend.context is {config.context} and the factor {factor:g}, but the checkpoint "
+            f"context is {config.context} and the factor {factor:g}, but the checkpoint "
             f"already takes {old.max_position} tokens; choose a longer context"
         )
     if factor * old.max_position < config.context:
         raise ConfigError(
-            f"extend.factor {factor:g} stretches {old.max_position} tokens to "
+            f"factor {factor:g} stretches {old.max_position} tokens to "
             f"{factor * old.max_position:g}, not to {config.context}; choose a larger factor"
         )
     rope = replace(

@@ -100,15 +100,15 @@ def pretrain(config: PretrainConfig) -> Work:
     start = config.start_from
     begun = [] if start is None else [model_input(start)]
     draft = yield [tokens, tokenizer_input(config.tokenizer_dir), *begun]
+    context = config.context or meta.context or shape.max_position
+    if ranks.n_ranks == 1:
+        foresee_memory(shape, config, context)
     if start is None:
         model = Transformer(shape, torch.Generator().manual_seed(config.seed))
     else:
         from codling.checkpoint.load import load_model  # which reads GGUF, too
 
         model = load_model(start)
-    context = config.context or meta.context or shape.max_position
-    if ranks.n_ranks == 1:
-        foresee_memory(shape, config, context)
     summary = train_on_tokens(
         model,
         config,
@@ -158,6 +158,6 @@ def _continued_shape(
     if context > shape.max_position:
         raise ConfigError(
             f"context is {context}, but {checkpoint} takes {shape.max_position} tokens; set "
-            "pretrain.context, or go on with codling extend"
+            "another, or go on with codling extend"
         )
     return shape

@@ -12,8 +12,9 @@ Not here: GPUs and clusters (layout.py), LoRA and a frozen base (posttrain/plan.
 Legend: E hidden width, Q width of all query heads, F width of the MLP that a token meets.
 """
 
+from codling.core.errors import ConfigError
 from codling.core.log import say
-from codling.core.memory import available_share
+from codling.core.memory import available_share, total_bytes
 from codling.model.config import ModelConfig
 from codling.model.device import choose_device, choose_type
 from codling.model.ops.blocked import query_blocks
@@ -31,6 +32,8 @@ _HOLES = 0.18
 _LOGIT, _HEAD = 16, 12
 """Bytes at the head: of a logit (scores, their exponentials, probabilities, gradient), of a weight
 (fp32 sum, a chunk's addend, the rounded result)."""
+_HOPELESS = 1.5
+"""So many times the machine's memory are not tried: the count is not that far off."""
 _GIB = 2**30
 
 
@@ -58,11 +61,18 @@ def count_run_memory(shape: ModelConfig, config: LoopConfig, context: int) -> di
 
 
 def foresee_memory(shape: ModelConfig, config: LoopConfig, context: int) -> None:
-    """Say what a run on CPUs takes, and what to change where less is free."""
+    """Say what a run on CPUs takes, and what to change where less is free.
+
+    Raises ConfigError if it takes far more than the machine has.
+    """
     if choose_device(config.device).type != "cpu":
         return
     need, left = sum(count_run_memory(shape, config, context).values()), available_share()
-    said = f"{sizes(shape).total:,} parameters; training takes about {need / _GIB:.1f} GiB"
+    said = f"{sizes(shape).total:,} parameters; training takes about {need / _GIB:,.1f} GiB"
+    total = total_bytes()
+    if total is not None and need > _HOPELESS * total:
+        has = f"this machine has {total / _GIB:,.1f} GiB"
+        raise ConfigError(f"{said}, and {has}; choose fewer or shorter windows, or a smaller model")
     if left is not None and need > left:
         said += f", and {left / _GIB:.1f} GiB are free; {name_cure(config)}"
     say(said)
