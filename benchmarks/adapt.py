@@ -31,7 +31,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from measuring import Seconds, cpu_name, now, report, since, versions
+from measuring import Seconds, cpu_name, now, refuse_starved, report, since, versions
 
 if TYPE_CHECKING:
     import torch
@@ -188,6 +188,7 @@ def ours(arguments: argparse.Namespace) -> list[Step]:
 
     with tempfile.TemporaryDirectory() as folder:
         Trainer(model, batches, config, Path(folder)).run()
+        refuse_starved(Path(folder))
     # A step lasts from its batch to the next one's.
     timed = range(WARM_STEPS, WARM_STEPS + arguments.steps)
     n_tokens = arguments.batch * arguments.length
@@ -237,6 +238,7 @@ def tune_loop(arguments: argparse.Namespace) -> list[Step]:
 
     with tempfile.TemporaryDirectory() as folder:
         Trainer(model, batches, config, Path(folder)).run()
+        refuse_starved(Path(folder))
     timed = range(WARM_STEPS, WARM_STEPS + arguments.steps)
     return [(since(asked[i], asked[i + 1]), n_tokens[i]) for i in timed]
 

@@ -32,9 +32,23 @@ def since(start: Seconds, end: Seconds) -> Seconds:
     return end[0] - start[0], end[1] - start[1]
 
 
-def with_members() -> Seconds:
+def clock_members() -> Seconds:
     """By the clock, and of the work of this process and its children that are alive."""
     return time.monotonic(), processor_seconds(os.getpid())
+
+
+def refuse_starved(folder: Path) -> None:
+    """End the benchmark if the training in `folder` waited for batches more than is normal: its
+    figure would be of the batches."""
+    from codling.train.rates import MAX_WAITING_SHARE
+
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    shares = [json.loads(line)["waiting_share"] for line in lines]
+    share = sum(shares) / len(shares)
+    if share > MAX_WAITING_SHARE:
+        sys.exit(
+            f"training waited {share:.1%} of its time for batches; the figure is worth nothing"
+        )
 
 
 def processor_seconds(process: int) -> float:

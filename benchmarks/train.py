@@ -33,7 +33,16 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measuring import Seconds, cpu_name, now, report, since, versions, with_members
+from measuring import (
+    Seconds,
+    clock_members,
+    cpu_name,
+    now,
+    refuse_starved,
+    report,
+    since,
+    versions,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -215,7 +224,7 @@ def time_steps(
     asked: dict[int, Seconds] = {}
 
     def batches(number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        asked[number] = with_members()
+        asked[number] = clock_members()
         tokens = random_tokens(batch, number)
         return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 
@@ -225,6 +234,7 @@ def time_steps(
             Transformer(shape), batches, config, Path(folder), experts=experts, crew=True
         )
         trainer.run()
+        refuse_starved(Path(folder))
     # A step lasts from its batch to the next one's.
     return [since(asked[i], asked[i + 1]) for i in range(WARM_STEPS, WARM_STEPS + n_steps)]
 

@@ -124,8 +124,8 @@ def read_workload(config: PlanConfig) -> Workload:
     """Shape, windows and tokens, from the recipe or the published model, and the flags."""
     recipe = _read(config.model)
     pretrain = build(PretrainConfig, recipe.get("pretrain", {}), f"{config.model} [pretrain].")
-    tokenizer = _given(TokenizerConfig, recipe, "tokenizer", config.model)
-    pack = _given(PackConfig, recipe, "pack", config.model)
+    tokenizer = _read_settings(TokenizerConfig, recipe, "tokenizer", config.model)
+    pack = _read_settings(PackConfig, recipe, "pack", config.model)
     shape, window, n_windows = PRESETS.get(config.model, pretrain.model), 4096, None
     if recipe:
         vocabulary = tokenizer.get("vocab_size", pretrain.model.vocab_size)
@@ -226,7 +226,7 @@ def _read(name: str) -> dict[str, Any]:
     return recipe
 
 
-def _given(cls: type, recipe: dict[str, Any], table: str, name: str) -> dict[str, Any]:
+def _read_settings(cls: type, recipe: dict[str, Any], table: str, name: str) -> dict[str, Any]:
     """What a recipe sets of a stage, checked."""
     return build_partial(cls, recipe.get(table, {}), f"{name} [{table}].")
 
