@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from codling.core.errors import RequestError
-from codling.engine.form import Form, bind_lengths
+from codling.engine.form import Form, bind_lengths, join_surrogates
 
 
 @pytest.mark.parametrize("choices", [5, {"a": 1}, "abc", [], ["a", 5], ["a", ""]])
@@ -41,3 +41,31 @@ def test_what_is_required_is_described_even_if_no_property_is() -> None:
     assert bind_lengths({"required": ["a"]})["properties"] == {"a": True}
     typed = bind_lengths({"required": ["a"], "additionalProperties": {"type": "integer"}})
     assert typed["properties"] == {"a": {"type": "integer"}}
+
+
+def test_an_escaped_pair_of_surrogates_is_one_character() -> None:
+    assert join_surrogates(r'root ::= "\ud83d\ude00" [\uD83D\uDE00-\uD83D\uDE02]', "g") == (
+        'root ::= "\U0001f600" [\U0001f600-\U0001f602]'
+    )
+    # What is escaped itself is text, and other escapes stay.
+    assert join_surrogates(r"\\ud83d \u00fc \n", "g") == r"\\ud83d \u00fc \n"
+    assert (
+        Form.of_schema({"pattern": r"\ud83d\ude00"}, "s").source == r'{"pattern": "\ud83d\ude00"}'
+    )
+
+
+@pytest.mark.parametrize(
+    "escape", [r"\ud83d", r"\ude00", r"\ude00\ud83d", r"\U00110000", r"\U0000d800"]
+)
+def test_an_escape_that_is_no_character_is_named(escape: str) -> None:
+    with pytest.raises(RequestError, match="which is no character"):
+        join_surrogates(f'root ::= "{escape}"', "grammar")
+    with pytest.raises(RequestError, match="which is no character"):
+        Form.of_schema({"type": "string", "pattern": escape}, "s")
+
+
+@pytest.mark.parametrize("name", ["anyOf", "oneOf", "allOf", "type"])
+def test_an_empty_list_of_schemas_fits_nothing(name: str) -> None:
+    with pytest.raises(RequestError, match=f"s: {name} is empty"):
+        Form.of_schema({"type": "object", "properties": {"a": {name: []}}}, "s")
+    Form.of_schema({"enum": [{name: []}], "properties": {name: {"type": "string"}}}, "s")

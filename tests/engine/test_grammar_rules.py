@@ -49,6 +49,21 @@ def test_the_shortest_text_of_each_rule(grammar: dict[str, Any], shortest: list[
     assert count_shortest(grammar) == shortest
 
 
+@pytest.mark.parametrize(
+    ("numbers", "shortest"),
+    [
+        ([0, 97, 99], 1),
+        ([0], math.inf),  # []
+        ([1], 1),  # [^]
+        ([1, 0, 0x10FFFF], math.inf),
+        ([1, 0x80, 0x10FFFF, 0, 0x7F, 5, 9], math.inf),
+        ([1, 0x81, 0x10FFFF, 0, 0x7F], 1),
+    ],
+)
+def test_a_class_without_characters_has_no_text(numbers: list[int], shortest: float) -> None:
+    assert count_shortest(write({"root": 0}, [1, len(numbers), *numbers])) == [shortest]
+
+
 def test_a_rule_that_never_ends_is_named() -> None:
     written = write({"root": 2, "x": 0}, RULE_1, A, [6, 2, 0, 1])
     grammar = SimpleNamespace(serialize_json=lambda: json.dumps(written))

@@ -181,3 +181,16 @@ def test_metrics_count_requests_and_tokens(server: Running) -> None:
         assert f"codling_{name}" in text
     for name in ("drafted_tokens_total", "accepted_draft_tokens_total"):
         assert f"codling_{name}" in text
+
+
+def test_a_page_of_an_allowed_origin_may_read_why_it_was_refused(locked: Running) -> None:
+    origin = {"Origin": "https://editor.example"}
+    refused = call(locked, "GET", "/v1/models", headers=origin)
+    large = call(
+        locked, "POST", "/v1/completions", content=b" " * 3000,
+        headers=origin | {"Authorization": "Bearer s3cret"},
+    )  # fmt: skip
+    assert [refused.status_code, large.status_code] == [401, 413]
+    for answer in (refused, large):
+        assert answer.headers["access-control-allow-origin"] == "https://editor.example"
+        assert answer.headers["x-content-type-options"] == "nosniff"

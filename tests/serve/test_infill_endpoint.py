@@ -47,6 +47,32 @@ def test_other_files_come_first_as_in_the_training_data(
     assert context([ExtraFile(text="bare")]) == "bare\n"
 
 
+@pytest.mark.parametrize("path", ["/completion", "/infill"])
+def test_probabilities_are_those_of_the_engine_whole_and_streamed(
+    server: Running, engine: TextEngine, path: str
+) -> None:
+    asked: dict[str, Any] = {"prompt": LINE, "n_predict": 4, "n_probs": 2}
+    params = SamplingParams(max_tokens=4, logprobs=2)
+    own = (
+        engine.complete([LINE], params)
+        if path == "/completion"
+        else engine.insert([(LINE, "")], params)
+    )
+    found = post(server, path, **asked).json()["completion_probabilities"]
+    assert [each["id"] for each in found] == [each.token_id for each in own[0].logprobs]
+    assert [each["logprob"] for each in found] == pytest.approx(
+        [each.logprob for each in own[0].logprobs], abs=1e-4
+    )
+    first, second = found[0]["top_logprobs"]
+    assert (first["id"], first["logprob"]) == (found[0]["id"], found[0]["logprob"])
+    assert second["logprob"] <= first["logprob"]
+    assert bytes(found[0]["bytes"]) == own[0].logprobs[0].bytes
+    events = post(server, path, **asked, stream=True).text.split("\n\n")
+    parts = [json.loads(e.removeprefix("data: ")) for e in events if e]
+    assert sum((each.get("completion_probabilities", []) for each in parts), []) == found
+    assert "completion_probabilities" not in post(server, path, prompt=LINE, n_predict=1).json()
+
+
 @pytest.mark.long
 def test_events_have_no_done_and_the_last_one_says_stop(server: Running) -> None:
     asked = {"input_prefix": BEFORE, "input_suffix": AFTER, "n_predict": 12}

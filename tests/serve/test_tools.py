@@ -91,6 +91,19 @@ def test_a_call_that_must_come_comes_whole_or_streamed(client: OpenAI, choice: A
     assert chunks[-1].choices[0].finish_reason == answer.finish_reason
 
 
+def test_a_stop_string_does_not_cut_a_call_that_must_come(client: OpenAI) -> None:
+    pytest.importorskip("xgrammar", reason="needs the extra structured")
+    asked: dict[str, Any] = {"model": "any", "messages": ASK, "tools": TOOLS, "max_tokens": 80}
+    whole = client.chat.completions.create(**asked, tool_choice=NAMED)
+    cut = client.chat.completions.create(**asked, tool_choice=NAMED, stop=[":", '"', "{"])
+    assert cut.choices[0].finish_reason == whole.choices[0].finish_reason
+    assert cut.choices[0].message.tool_calls is not None
+    assert whole.choices[0].message.tool_calls is not None
+    assert cut.choices[0].message.tool_calls[0].function == (
+        whole.choices[0].message.tool_calls[0].function
+    )
+
+
 def test_a_call_that_could_never_end_is_refused(client: OpenAI) -> None:
     pytest.importorskip("xgrammar", reason="needs the extra structured")
     endless: Any = {"type": "function", "function": {"name": "f", "parameters": {"$ref": "#"}}}

@@ -7,6 +7,7 @@ Not here: what holds an answer to its form (structured.py).
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +25,11 @@ _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentS
 """Maps from names to schemas: a property may well be called minLength."""
 _LITERAL = ("const", "enum", "default", "examples")
 """Values, not schemas, whatever they look like."""
+_LISTS = ("anyOf", "oneOf", "allOf", "type")
+"""Where a schema may list what fits: nothing fits an empty list."""
+_PAIR = r"u([Dd][89ABab][0-9A-Fa-f]{2})\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})"
+_ESCAPE = re.compile(rf"\\(?:{_PAIR}|u([0-9A-Fa-f]{{4}})|U([0-9A-Fa-f]{{8}})|.)", re.S)
+_LAST_CHARACTER = 0x10FFFF
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
 
 
@@ -45,7 +51,7 @@ class Form:
         if not isinstance(schema, Mapping | bool):
             raise RequestError(f"{param} must hold a JSON schema, an object", param=param)
         _bound(schema, param, 0)
-        return cls("schema", bound_size(json.dumps(bind_lengths(schema)), param))
+        return cls("schema", bound_size(json.dumps(bind_lengths(schema, param)), param))
 
     @classmethod
     def of_choices(cls, choices: Sequence[str], param: str) -> "Form":
@@ -58,15 +64,37 @@ class Form:
         return cls("grammar", bound_size(f"root ::= {quoted}", param))
 
 
-def bind_lengths(schema: Any) -> Any:  # noqa: ANN401 -- JSON
-    r"""The schema with bounds on a string's length as patterns.
+def bind_lengths(schema: Any, param: str = "tools") -> Any:  # noqa: ANN401 -- JSON
+    r"""The schema with bounds on a string's length as patterns, and patterns whose escapes are
+    characters; RequestError, which names `param`, for a schema that nothing fits.
 
     xgrammar's own rule for such strings lets control characters pass, which no JSON may hold.
 
     >>> bind_lengths({"type": "string", "minLength": 2})["pattern"]
     '^[^"\\\\\\x00-\\x1f]{2,}$'
     """
-    return _bind(schema, is_schema=True)
+    return _bind(schema, param, is_schema=True)
+
+
+def join_surrogates(source: str, param: str) -> str:
+    r"""A grammar or an expression with each escaped pair of surrogates, JSON's two halves of one
+    character, as that character: xgrammar would write the halves, which no text may hold.
+
+    RequestError for an escaped half alone, or what lies beyond the last character.
+
+    >>> join_surrogates(r"\ud83d\ude00 \\ud83d", "grammar").encode("unicode_escape")
+    b'\\U0001f600 \\\\\\\\ud83d'
+    """
+
+    def join(found: re.Match[str]) -> str:
+        if found[1]:
+            return bytes.fromhex(found[1] + found[2]).decode("utf-16-be")
+        code = int(found[3] or found[4] or "0", 16)
+        if 0xD800 <= code < 0xE000 or code > _LAST_CHARACTER:
+            raise RequestError(f"{param} holds {found[0]}, which is no character", param=param)
+        return found[0]
+
+    return _ESCAPE.sub(join, source)
 
 
 def bound_size(source: str, param: str) -> str:
@@ -96,19 +124,25 @@ def _bound(schema: Any, param: str, depth: int) -> None:  # noqa: ANN401 -- JSON
             _bound(part, param, depth + 1)
 
 
-def _bind(value: Any, *, is_schema: bool) -> Any:  # noqa: ANN401 -- JSON
+def _bind(value: Any, param: str, *, is_schema: bool) -> Any:  # noqa: ANN401 -- JSON
     """A schema, or a map from names to schemas, with bounds on lengths as patterns."""
     if isinstance(value, list):
-        return [_bind(part, is_schema=is_schema) for part in value]
+        return [_bind(part, param, is_schema=is_schema) for part in value]
     if not isinstance(value, Mapping):
         return value
     bound = {
         name: part
         if is_schema and name in _LITERAL
-        else _bind(part, is_schema=not (is_schema and name in _NAMED))
+        else _bind(part, param, is_schema=not (is_schema and name in _NAMED))
         for name, part in value.items()
     }
-    return _bind_length(_with_required(bound)) if is_schema else bound
+    if not is_schema:
+        return bound
+    if empty := [name for name in _LISTS if bound.get(name) == []]:
+        raise RequestError(f"{param}: {empty[0]} is empty, so nothing fits it", param=param)
+    if isinstance(pattern := bound.get("pattern"), str):
+        bound["pattern"] = join_surrogates(pattern, param)
+    return _bind_length(_with_required(bound))
 
 
 def _bind_length(schema: dict[str, Any]) -> dict[str, Any]:

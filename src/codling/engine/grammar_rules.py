@@ -22,6 +22,7 @@ MAX_BYTES = 65_536
 """A rule whose shortest text is longer stands in no answer."""
 _BYTES, _CLASS, _RULE, _SEQUENCE, _CHOICES, _REPEAT = 0, 1, 4, 5, 6, 8
 """xgrammar's kinds of expressions; all others may be empty."""
+_N_CHARACTERS = 0x110000
 
 
 def refuse_endless(grammar: Any) -> None:  # noqa: ANN401 -- xgrammar's, untyped
@@ -72,7 +73,7 @@ def _count(at: int, expressions: Sequence[Sequence[int]], of_rule: Callable[[int
     if kind == _BYTES:
         return n
     if kind == _CLASS:
-        return 1
+        return _count_class(*parts)
     if kind == _RULE:
         return of_rule(parts[0])
     if kind == _REPEAT:
@@ -81,3 +82,14 @@ def _count(at: int, expressions: Sequence[Sequence[int]], of_rule: Callable[[int
         counts = [_count(part, expressions, of_rule) for part in parts]
         return sum(counts) if kind == _SEQUENCE else min(counts, default=math.inf)
     return 0
+
+
+def _count_class(is_negated: int, *bounds: int) -> float:
+    """1 for a class of characters; one without any has no text at all."""
+    n_left = _N_CHARACTERS if is_negated else 0
+    at = 0
+    for first, last in sorted(zip(bounds[::2], bounds[1::2], strict=True)):
+        n_new = max(0, last + 1 - max(at, first))
+        n_left += -n_new if is_negated else n_new
+        at = max(at, last + 1)
+    return 1 if n_left > 0 else math.inf

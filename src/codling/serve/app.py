@@ -92,13 +92,6 @@ def create_app(
     app.state.server = server
     install_error_handlers(app)
     add_routes(app, server)
-    if config.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(config.cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["*"],
-        )
     app.add_middleware(
         Guard,
         metrics=server.metrics,
@@ -108,6 +101,14 @@ def create_app(
         max_body_bytes=config.max_body_bytes,
         origins=config.cors_origins,
     )
+    if config.cors_origins:
+        # Around the guard: a page may read its refusals too.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(config.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+        )
     return app
 
 

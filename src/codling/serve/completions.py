@@ -225,9 +225,9 @@ def _logprobs(
         offset += _n_chars(entry)
     return {
         "tokens": [_name(entry) for entry in entries],
-        "token_logprobs": [_json_number(entry.logprob) for entry in entries],
+        "token_logprobs": [json_number(entry.logprob) for entry in entries],
         "top_logprobs": [
-            {_name(alternative): _json_number(alternative.logprob) for alternative in entry.top}
+            {_name(alternative): json_number(alternative.logprob) for alternative in entry.top}
             or None
             for entry in entries
         ],
@@ -259,7 +259,7 @@ def _name(entry: TokenLogprob) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in entry.bytes)
 
 
-def _json_number(logprob: float) -> float | None:
+def json_number(logprob: float) -> float | None:
     """JSON knows no nan and no infinity."""
     if math.isnan(logprob):
         return None

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from codling.core.errors import RequestError
 from codling.core.foreign_json import parse_row
-from codling.engine.form import Form, bound_size
+from codling.engine.form import Form, bound_size, join_surrogates
 
 MAX_BIASES = 1024
 _FORMS = (
@@ -131,11 +131,11 @@ def _schema(value: object, name: str) -> Form:
 
 
 def _grammar(value: object, name: str) -> Form:
-    return Form("grammar", bound_size(_text(value, name), name))
+    return Form("grammar", join_surrogates(bound_size(_text(value, name), name), name))
 
 
 def _regex(value: object, name: str) -> Form:
-    return Form("regex", bound_size(_text(value, name), name))
+    return Form("regex", join_surrogates(bound_size(_text(value, name), name), name))
 
 
 def _text(value: object, name: str) -> str:

@@ -21,6 +21,8 @@ from fastapi.responses import JSONResponse, Response
 
 from codling.core.errors import RequestError
 from codling.core.languages.table import detect, path_comment
+from codling.engine.request import TokenLogprob
+from codling.serve.completions import json_number
 from codling.serve.outcomes import About
 from codling.serve.prompts import insertion_ids, inserts, native_choice, plain_ids
 from codling.serve.run import Choice, Run
@@ -40,7 +42,9 @@ async def infill(request: Request, asked: InfillRequest, server: Server) -> Resp
     if not inserts(asked.input_suffix or " ", backend.tokenizer):
         raise RequestError("this model cannot insert", param="input_suffix")
     ids = await server.read(request, _insertion, asked, server)
-    suffix = asked.input_suffix if server.config.stop_at_suffix else ""
+    # Not with probabilities, whose lists name every token of the text.
+    cuts = server.config.stop_at_suffix and not asked.n_probs
+    suffix = asked.input_suffix if cuts else ""
     run = server.new_run([await _choice(request, asked, ids, server, suffix)])
     run.about = About(asked.input_prefix + asked.prompt, asked.input_suffix, asked.path)
     return await _answer(request, asked, server, run, session_of(request, asked.user))
@@ -113,7 +117,8 @@ class _NativeAnswer:
         await self.run.open(self.server.backend)
         async for _ in self.stream_chunks():
             pass
-        return select(self._final(self.content), self.asked.response_fields)
+        whole = self._final(self.content) | self._probabilities(self.run.choices[0].logprobs)
+        return select(whole, self.asked.response_fields)
 
     async def stream_chunks(self) -> Objects:
         with self.server.register(self.run, self.session):
@@ -122,9 +127,10 @@ class _NativeAnswer:
                     if event is None:
                         yield None
                         continue
-                    text = self._take(event[1].text)
-                    if text:
-                        yield {"index": 0, "content": text, "stop": False, "id_slot": 0}
+                    text, entries = self._take(event[1].text), event[1].logprobs
+                    if text or (entries and self.asked.n_predict):
+                        said = {"index": 0, "content": text, "stop": False, "id_slot": 0}
+                        yield said | self._probabilities(entries)
                     if self.cut:
                         break
         yield select(self._final(""), self.asked.response_fields)
@@ -142,6 +148,15 @@ class _NativeAnswer:
         if self._is_overtime():
             self.cut = True
         return self.content[before:]
+
+    def _probabilities(self, entries: Sequence[TokenLogprob]) -> dict[str, Any]:
+        """llama.cpp's field for `n_probs`, if it was sent."""
+        if not (self.asked.n_probs and self.asked.n_predict):
+            return {}
+        named = [
+            _name(entry) | {"top_logprobs": [_name(e) for e in entry.top]} for entry in entries
+        ]
+        return {"completion_probabilities": named}
 
     def _is_overtime(self) -> bool:
         """llama.cpp's rule: time counts from the first token, and a first line is finished."""
@@ -196,6 +211,16 @@ class _NativeAnswer:
             "predicted_per_token_ms": round(predicted_ms / max(1, n_new), 3),
             "predicted_per_second": round(1000 * n_new / max(1e-3, predicted_ms), 3),
         }
+
+
+def _name(entry: TokenLogprob) -> dict[str, Any]:
+    """A token as llama.cpp names it."""
+    return {
+        "id": entry.token_id,
+        "token": entry.text,
+        "bytes": list(entry.bytes),
+        "logprob": json_number(entry.logprob),
+    }
 
 
 def keep_indent(text: str, n_indent: int) -> str:

@@ -110,7 +110,8 @@ def _with_tools(params: SamplingParams, plan: ToolPlan, backend: Backend) -> Sam
     """The parameters with which calls are written; `must` holds the answer to them."""
     known = backend.tokenizer.control_tokens
     marks = tuple(mark for mark in plan.format.marks if mark in known)
-    params = replace(params, marks=marks)
+    # A call that must come is whole: what a stop string would cut is no text that anyone is shown.
+    params = replace(params, marks=marks, stop=() if plan.must else params.stop)
     if params.form is not None:
         if plan.must:
             raise RequestError(
@@ -146,6 +147,7 @@ def native_choice(  # noqa: PLR0913 - the request, and what it is asked of
         top_k=max(0, request.top_k or 0),
         seed=None if request.seed is None or request.seed < 0 else request.seed,
         stop=tuple(request.stop),
+        logprobs=request.n_probs or None,
         **_pushes(check, request, backend, config),
     )
     mode = mode_of(ids, backend.tokenizer)

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from codling.core.errors import RequestError
+from codling.engine.request import MAX_TOP_LOGPROBS
 from codling.serve.forms import Constrained
 
 MAX_STOPS = 64
@@ -321,6 +322,8 @@ class Native(Constrained):
     seed: int | None = None
     stop: Stops = Field(default_factory=list)
     stream: bool = False
+    n_probs: int = Field(default=0, ge=0, le=MAX_TOP_LOGPROBS)
+    """Give the log-probability of each token, and so many alternatives; 0 gives none."""
     cache_prompt: bool = True
     n_indent: int = Field(default=0, ge=0)
     t_max_prompt_ms: float = 0
