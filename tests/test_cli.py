@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import resource
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from codling import cli
-from codling.cli import GROUPS, VERBS, main
+from codling.cli import GROUPS, VERBS, _prepare_streams, main
 from codling.core.plan import Plan
 
 HEAVY = ("torch", "numba", "pyarrow", "polars", "fastapi", "tokenizers")
@@ -181,6 +182,33 @@ def test_a_reader_that_left_before_the_last_words_is_no_error() -> None:
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=600)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_value_that_begins_with_a_hyphen_reaches_its_flag(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("def"))
+    assert call("complete", "/nowhere", "--prompt", "-") == 2
+    assert "no tokenizer.json at /nowhere" in capsys.readouterr().err
+    assert call("chat", "/nowhere", "--message", "- one\n- two") == 2
+    assert "no tokenizer.json at /nowhere" in capsys.readouterr().err
+
+
+def test_closed_streams_and_poor_encodings_are_no_tracebacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdin", None)
+    monkeypatch.setattr("sys.stderr", None)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    _prepare_streams()
+    sys.stdout.write("\ufffd \u00fc\n")
+    sys.stdout.flush()
+    sys.stderr.write("lost")
+    assert sys.stdin.read() == ""
+    assert written.getvalue() == b"\\ufffd \\xfc\n"
+    sys.stdin.close()
+    sys.stderr.close()
 
 
 def test_unfinished_work_of_other_settings_is_one_line_and_fresh_drops_it(

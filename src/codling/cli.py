@@ -11,6 +11,7 @@ Not here: any work.
 
 import importlib
 import inspect
+import io
 import os
 import re
 import sys
@@ -82,7 +83,8 @@ def join_suite(tokens: list[str]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
     wait_passively()
-    tokens = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
+    tokens = join_dashes(sys.argv[1:] if argv is None else argv)
     tokens, debug = _take_debug(tokens)
     if tokens[:1] == ["help"]:
         tokens = [*tokens[1:], "--help"]
@@ -114,6 +116,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("codling: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def join_dashes(tokens: Sequence[str]) -> list[str]:
+    """The words of a command line; a value that begins with a hyphen and cannot be a flag (- alone,
+    or one with a blank) is joined to its flag, which would be taken for one without a value.
+
+    >>> join_dashes(["chat", "m", "--message", "- one", "--stop", "-", "--cache", "int8"])
+    ['chat', 'm', '--message=- one', '--stop=-', '--cache', 'int8']
+    """
+    joined: list[str] = []
+    for token in tokens:
+        is_value = token == "-" or (token.startswith("-") and " " in token.partition("=")[0])
+        before = joined[-1] if joined else ""
+        if is_value and before.startswith("--") and "=" not in before:
+            joined[-1] = f"{before}={token}"
+        else:
+            joined.append(token)
+    return joined
+
+
+def _prepare_streams() -> None:
+    """Standard streams that are closed read and write nothing, and what an encoding lacks is
+    written as an escape: text of a model may be anything."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _take_debug(tokens: Sequence[str]) -> tuple[list[str], bool]:

@@ -134,6 +134,19 @@ def test_the_cursor_stands_where_line_and_column_say(source: Path) -> None:
     assert read_cursor(source, None, None).prefix == CODE
 
 
+def test_lines_are_those_of_an_editor(source: Path) -> None:
+    source.write_bytes("a\fb\u2028c\x0bd\x85\ne\n".encode())
+    assert read_cursor(source, 2, None).prefix == "a\fb\u2028c\x0bd\x85\ne"
+    assert read_cursor(source, 3, None).suffix == ""
+    with pytest.raises(ConfigError, match="has 3 lines"):
+        read_cursor(source, 4, None)
+
+
+def test_a_suffix_beside_a_file_is_refused(source: Path) -> None:
+    with pytest.raises(ConfigError, match="--suffix goes with --prefix"):
+        InsertConfig(model=source, file=source, suffix="x")
+
+
 def test_a_cursor_outside_the_file_is_refused(source: Path) -> None:
     with pytest.raises(ConfigError, match="has 6 lines; --line 9 is not one of them"):
         read_cursor(source, 9, None)

@@ -69,7 +69,8 @@ def test_probabilities_are_those_of_the_engine_whole_and_streamed(
     assert bytes(found[0]["bytes"]) == own[0].logprobs[0].bytes
     events = post(server, path, **asked, stream=True).text.split("\n\n")
     parts = [json.loads(e.removeprefix("data: ")) for e in events if e]
-    assert sum((each.get("completion_probabilities", []) for each in parts), []) == found
+    streamed = [entry for each in parts for entry in each.get("completion_probabilities", [])]
+    assert streamed == found
     assert "completion_probabilities" not in post(server, path, prompt=LINE, n_predict=1).json()
 
 

@@ -76,6 +76,8 @@ SecondsFromZero = Annotated[float, Range(0, _MAX_SECONDS)]
 Batch = Annotated[int, Range(1, 65_536)]
 MAX_CONTEXT = 1 << 24
 Context = Annotated[int, Range(16, MAX_CONTEXT, why="tokens")]
+ContextLength = Annotated[int, Range(1, MAX_CONTEXT, why="tokens")]
+"""Of one request; a prompt and its answer may be short."""
 
 
 class Ranged:

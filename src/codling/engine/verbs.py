@@ -5,6 +5,7 @@ Input: their configs. Output: the generated text, piece by piece, for the comman
 Not here: the server (serve/), and how prompts are built (tokens/, corpus/context.py).
 """
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from codling.core.errors import ConfigError
 from codling.core.foreign_files import read_text
 from codling.core.ranges import (
+    ContextLength,
     Count,
     CountFromZero,
     PositiveShare,
@@ -29,6 +31,9 @@ from codling.corpus.context import Cursor, RepositoryContext
 from codling.engine.config import FORMER_NAMES, CacheForm, Precision
 from codling.engine.request import Mode, SamplingParams
 from codling.engine.text import TextEngine
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+"""As editors count lines: a form feed or U+2028 ends none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,7 @@ class GenerateConfig(Ranged):
     CPU. auto is int8 there: files of 4 to 8 bits as they are stored, others rounded to 8."""
     cache: CacheForm = aside("auto")
     """How keys and values are held: int8 takes half the memory of bfloat16, on CPUs."""
-    max_length: Count | None = aside(None)
+    max_length: ContextLength | None = aside(None)
     """Tokens of prompt and completion at most; by default the model's context."""
     adapter: Path | None = None
     """Adapter (codling adapt, or peft's LoRA) that is added to the model's weights."""
@@ -116,6 +121,10 @@ class InsertConfig(GenerateConfig):
         super().__post_init__()
         if (self.prefix is None) == (self.file is None):
             raise ConfigError("insert needs either --file PATH or --prefix TEXT --suffix TEXT")
+        if self.file is not None and self.suffix:
+            raise ConfigError(
+                "--suffix goes with --prefix; with --file the file holds what follows"
+            )
         _check_cursor(self.file, self.line, self.column, self.repo)
 
 
@@ -197,7 +206,7 @@ def read_cursor(path: Path, line: int | None, column: int | None) -> Cursor:
     name = path.absolute().as_posix()
     if line is None:
         return Cursor(name, text, "")
-    lines = text.splitlines(keepends=True)
+    lines = _LINE.findall(text)
     if not text or text.endswith("\n"):
         lines.append("")
     if not 1 <= line <= len(lines):

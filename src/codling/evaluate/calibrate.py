@@ -23,7 +23,7 @@ import numpy as np
 
 from codling.core.errors import ConfigError
 from codling.core.languages.table import SNIFF_BYTES, detect
-from codling.core.ranges import Batch, Count, PositiveShare, Ranged, Seed
+from codling.core.ranges import Batch, ContextLength, Count, PositiveShare, Ranged, Seed
 from codling.corpus.context import WorkingTree
 from codling.corpus.layout import file_text
 from codling.engine.confidence import first_line_score
@@ -55,7 +55,7 @@ class CalibrateConfig(Ranged):
     """Shortest line that is asked for, without its indentation."""
     max_chars: Count = 80
     """Longest line that is asked for, without its indentation."""
-    max_length: Count = 1024
+    max_length: ContextLength = 1024
     """Tokens of a question with its answer; more context costs time."""
     max_new_tokens: Count = 48
     """Tokens after which a suggestion is cut."""

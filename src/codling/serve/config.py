@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from codling.core.errors import ConfigError
-from codling.core.ranges import Count, Range, Ranged, Seconds
+from codling.core.ranges import ContextLength, Count, Range, Ranged, Seconds
 from codling.engine.config import FORMER_NAMES, CacheForm, Precision
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.ASCII)
@@ -90,7 +90,7 @@ class ServeConfig(Ranged):
     """Completions that are computed together; more wait."""
     max_waiting: Annotated[int, Range(0, 1_000_000)] = 64
     """Completions that may wait; beyond that the server answers 503 and the client tries again."""
-    max_length: Count | None = None
+    max_length: ContextLength | None = None
     """Longest prompt plus completion in tokens; by default the model's context."""
     default_max_tokens: Count = 128
     """Length of a completion, in tokens, when the request names none."""

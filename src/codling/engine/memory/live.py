@@ -9,6 +9,7 @@ Not here: the search (index.py), the layout (corpus/context.py), a memory as an 
 (engine/remember.py).
 """
 
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -80,7 +81,9 @@ class LiveRepository:
         for path in self._tree:
             with suppress(KeyError, OSError, UnicodeEncodeError):
                 path.encode()  # git names may hold bytes that are no text
-                sizes[path] = self._tree.place(path).stat().st_size
+                found = self._tree.place(path).stat()
+                if stat.S_ISREG(found.st_mode):  # git lists what became a folder, too
+                    sizes[path] = found.st_size
         return sizes
 
     def place(self, path: str) -> Path:

@@ -1,5 +1,7 @@
 // Talks to the server: JSON, server-sent events, the API key. Not here: anything that is shown.
 
+import { forTab } from "./storage.js";
+
 export class ApiError extends Error {
   constructor(status, message, code) {
     super(message);
@@ -9,15 +11,18 @@ export class ApiError extends Error {
 }
 
 const KEY = "codling.key";
+/** The server's address: not always the host's root, since a proxy may give it a folder. */
+const ROOT = new URL("../", import.meta.url);
 let onKeyNeeded = () => {};
+let onLost = () => {};
 
 export function apiKey() {
-  return sessionStorage.getItem(KEY) ?? "";
+  return forTab.get(KEY) ?? "";
 }
 
 export function setApiKey(key) {
-  if (key) sessionStorage.setItem(KEY, key);
-  else sessionStorage.removeItem(KEY);
+  if (key) forTab.set(KEY, key);
+  else forTab.remove(KEY);
 }
 
 /** Calls `tell` whenever the server refuses for want of a key. */
@@ -25,17 +30,25 @@ export function whenKeyNeeded(tell) {
   onKeyNeeded = tell;
 }
 
-export async function models() {
-  return (await getJson("/v1/models")).data;
+/** Calls `tell` whenever the server does not answer, or not to the end. */
+export function whenLost(tell) {
+  onLost = tell;
+}
+
+/** The card of the model. */
+export async function model() {
+  const card = (await getJson("/v1/models")).data?.[0];
+  if (!card) throw new ApiError(0, "the server at this address is not codling's", "foreign");
+  return card;
 }
 
 export async function getJson(path) {
-  return (await request(path, {})).json();
+  return parsed(await request(path, {}));
 }
 
 export async function postJson(path, body) {
   const headers = { "Content-Type": "application/json" };
-  return (await request(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+  return parsed(await request(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
 /** Tells what became of a suggestion: { id, outcome, text }. */
@@ -60,21 +73,42 @@ export async function* stream(path, body, { signal, headers = {} } = {}) {
     if (event.error) throw new ApiError(0, event.error.message, event.error.code);
     yield event;
   }
+  throw lost("the server broke off in the middle of its answer");
+}
+
+async function parsed(answer) {
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "what answers at this address is not JSON; is a proxy in between?", "foreign");
+  }
+}
+
+/** Headers hold bytes: a key of other letters is sent as UTF-8. */
+function asHeader(key) {
+  return String.fromCharCode(...new TextEncoder().encode(key.trim()));
+}
+
+function lost(message) {
+  onLost();
+  return new ApiError(0, message, "unreachable");
 }
 
 async function request(path, { headers = {}, ...options }) {
   const key = apiKey();
-  const auth = key ? { Authorization: `Bearer ${key}` } : {};
+  const auth = key ? { Authorization: `Bearer ${asHeader(key)}` } : {};
   let answer;
   try {
-    answer = await fetch(path, { ...options, headers: { ...headers, ...auth } });
+    answer = await fetch(new URL(path.slice(1), ROOT), { ...options, headers: { ...headers, ...auth } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "the server does not answer; is it still running?", "unreachable");
+    throw lost("the server does not answer; is it still running?");
   }
   if (answer.ok) return answer;
-  const inner = (await answer.json().catch(() => ({}))).error ?? {};
+  const inner = (await answer.json().catch(() => null))?.error ?? {};
   if (answer.status === 401) onKeyNeeded();
+  if (answer.status === 502 || answer.status === 504) onLost(); // a proxy's words for the same
   throw new ApiError(answer.status, inner.message ?? `status ${answer.status}`, inner.code);
 }
 
@@ -84,7 +118,9 @@ async function* events(body) {
   let held = "";
   try {
     for (;;) {
-      const { value, done } = await reader.read();
+      const { value, done } = await reader.read().catch((error) => {
+        throw error.name === "AbortError" ? error : lost("the server broke off in the middle of its answer");
+      });
       if (done) return;
       held += value;
       const lines = held.split("\n");

@@ -1,12 +1,13 @@
 // Wires the page together: tabs, theme, settings, the model's name, the editors, the chat.
 
-import { apiKey, models, setApiKey, whenKeyNeeded } from "./api.js";
+import { apiKey, model as askForModel, setApiKey, whenKeyNeeded, whenLost } from "./api.js";
 import { Chat } from "./chat.js";
 import { ChatList, wireOptions } from "./chat_list.js";
 import { Completions } from "./completions.js";
 import { Editor } from "./editor.js";
 import { Repository } from "./repository.js";
 import { showState } from "./status.js";
+import { forGood, forTab } from "./storage.js";
 
 const $ = (id) => document.getElementById(id);
 const SAMPLE = `"""A stack and a queue, made of lists."""
@@ -42,8 +43,11 @@ const SETTINGS = ["on-pause", "pause", "length"];
 const IS_MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 const HINT = "Control Space asks for a completion, Tab accepts it, Escape drops it. After Escape, Tab leaves the editor.";
 const KEEP_AFTER_MS = 300;
+const TRY_AGAIN_MS = 2000;
 
 let model = { can_insert: true };
+/** The timer of the next try to reach the server; 0 while it answers. */
+let tries = 0;
 
 const settings = {
   onPause: () => $("on-pause").checked,
@@ -91,26 +95,40 @@ function start() {
   wireSettings();
   wireEditor();
   wireChat();
+  whenLost(look);
   connect();
 }
 
+/** Asks the server for its model; while it is away, again and again. */
 async function connect() {
+  clearTimeout(tries);
+  tries = 0;
+  const was = $("dot").dataset.state;
   try {
-    [model] = await models();
+    model = await askForModel();
     $("model-name").textContent = model.id;
     $("model-context").textContent = `${model.max_model_len.toLocaleString("en")} tokens`;
     document.title = `${model.id} - codling`;
     $("send").disabled = !model.can_chat;
     $("tab-repository").hidden = !model.follows_repository;
     if (model.follows_repository) repository.list();
+    else if (!$("repository").hidden) $("tab-editor").click();
     if (!model.can_chat) $("empty").textContent = "This model has no chat template: it completes code.";
     $("dot").dataset.state = "up";
-    showState($("state"), "idle", model.can_insert ? "ready" : "ready; this model continues, it cannot insert");
+    if (was !== "up") showState($("state"), "idle", model.can_insert ? "ready" : "ready; this model continues, it cannot insert");
   } catch (error) {
     $("dot").dataset.state = "down";
     $("model-name").textContent = error.status === 401 ? "needs a key" : "no server";
-    showState($("state"), "error", error.message);
+    if (was !== "down") showState($("state"), "error", error.message);
+    if (error.status !== 401) look();
   }
+}
+
+/** The server may come back. */
+function look() {
+  $("dot").dataset.state = "down";
+  $("model-name").textContent = "no server";
+  tries ||= setTimeout(connect, TRY_AGAIN_MS);
 }
 
 function wireEditor() {
@@ -174,18 +192,18 @@ function wireChat() {
 // What the tab remembers
 
 function keep() {
-  sessionStorage.setItem("codling.text", editor.text);
-  sessionStorage.setItem("codling.file", $("file").value);
+  forTab.set("codling.text", editor.text);
+  forTab.set("codling.file", $("file").value);
 }
 
 function restore() {
-  const value = sessionStorage.getItem("codling.text");
-  $("file").value = sessionStorage.getItem("codling.file") ?? $("file").value;
+  const value = forTab.get("codling.text");
+  $("file").value = forTab.get("codling.file") ?? $("file").value;
   editor.fileName = $("file").value;
   if (value === null) editor.load(SAMPLE.replace("^", ""), SAMPLE.indexOf("^"));
   else editor.load(value, value.length);
   for (const id of SETTINGS) {
-    const saved = localStorage.getItem(`codling.${id}`);
+    const saved = forGood.get(`codling.${id}`);
     if (saved === null) continue;
     if ($(id).type === "checkbox") $(id).checked = saved === "true";
     else $(id).value = saved;
@@ -223,12 +241,12 @@ function wireTabs() {
 
 function wireTheme() {
   const root = document.documentElement;
-  root.dataset.theme = localStorage.getItem("codling.theme") ?? "auto";
+  root.dataset.theme = forGood.get("codling.theme") ?? "auto";
   $("theme").addEventListener("click", () => {
     const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
     const shown = root.dataset.theme === "auto" ? system : root.dataset.theme;
     root.dataset.theme = shown === "dark" ? "light" : "dark";
-    localStorage.setItem("codling.theme", root.dataset.theme);
+    forGood.set("codling.theme", root.dataset.theme);
   });
 }
 
@@ -240,7 +258,7 @@ function wireSettings() {
   for (const id of SETTINGS) {
     $(id).addEventListener("input", () => {
       const value = $(id).type === "checkbox" ? $(id).checked : $(id).value;
-      localStorage.setItem(`codling.${id}`, String(value));
+      forGood.set(`codling.${id}`, String(value));
       show();
     });
   }

@@ -30,6 +30,8 @@ export class Chat extends EventTarget {
   /** Shows another conversation; an answer that is being written ends there. */
   open(conversation) {
     this.abort?.abort();
+    this.abort = null;
+    this.parts.talk.removeAttribute("aria-busy");
     this.conversation = conversation;
     conversations.open(conversation);
     this.#showAll();
@@ -42,6 +44,14 @@ export class Chat extends EventTarget {
   begin() {
     this.open(conversations.begin(this.conversation.options));
     this.#changed();
+  }
+
+  /** Another tab has changed what is kept: the same conversation goes on here as it is there. */
+  follow() {
+    const now = conversations.again(this.conversation);
+    if (!now || this.abort || this.parts.talk.querySelector(".editing")) return;
+    this.conversation = now;
+    this.#showAll();
   }
 
   /** Keeps new options, or a new title. */
@@ -63,21 +73,26 @@ export class Chat extends EventTarget {
 
   /** Answers anew: the last question, or the one before message `at`. */
   async regenerate(at = this.#messages.length - 1) {
-    if (this.abort || this.#messages[at]?.role !== "assistant") return;
-    this.conversation.messages = this.#messages.slice(0, at);
-    this.#showAll();
-    await this.#answer();
+    if (this.abort || !this.#messages[at]) return;
+    const isAnswer = this.#messages[at].role === "assistant";
+    await this.#replace(this.#messages.slice(0, isAnswer ? at : at + 1));
   }
 
   /** Asks something else instead of message `at`; what came after it goes. */
   async #askInstead(at, content) {
     if (!content.trim() || this.abort) return;
-    this.conversation.messages = [...this.#messages.slice(0, at), { role: "user", content: content.trim() }];
-    this.#showAll();
-    await this.#answer();
+    await this.#replace([...this.#messages.slice(0, at), { role: "user", content: content.trim() }]);
   }
 
-  async #answer() {
+  /** Asks with other messages; if no answer comes, those that were there come back. */
+  async #replace(messages) {
+    const before = this.#messages;
+    this.conversation.messages = messages;
+    this.#showAll();
+    await this.#answer(before);
+  }
+
+  async #answer(before = null) {
     const { conversation } = this;
     const { state, stats, talk } = this.parts;
     const box = this.#turn("assistant", "", conversation.messages.length);
@@ -96,14 +111,16 @@ export class Chat extends EventTarget {
     }
     if (this.abort === abort) this.abort = null;
     if (answer.text) conversation.messages.push({ role: "assistant", content: answer.text });
-    this.#keep(conversation);
+    else if (problem && before) conversation.messages = before;
+    const isKept = this.#keep(conversation);
     if (this.conversation !== conversation) return;
     talk.removeAttribute("aria-busy");
     this.#busy(false);
     this.#showAll();
     if (!problem) showFacts(stats, watch.facts());
-    if (!problem || problem.name === "AbortError") showState(state, "idle", problem ? "stopped" : "done");
-    else this.#failed(problem.message, answer.text);
+    if (!problem || problem.name === "AbortError") {
+      if (isKept) showState(state, "idle", problem ? "stopped" : "done");
+    } else this.#failed(problem.message, answer.text);
   }
 
   async #read(body, abort, answer) {
@@ -133,11 +150,13 @@ export class Chat extends EventTarget {
 
   #keep(conversation = this.conversation) {
     conversation.at = Date.now();
-    if (!conversations.keep(conversation)) {
+    const isKept = conversations.keep(conversation);
+    if (!isKept && conversation === this.conversation) {
       showState(this.parts.state, "error", "the browser's storage is full: delete a conversation to keep this one");
     }
     if (conversation === this.conversation) conversations.open(conversation);
     this.#changed();
+    return isKept;
   }
 
   #changed() {
@@ -148,7 +167,7 @@ export class Chat extends EventTarget {
   #busy(on) {
     this.parts.stop.hidden = !on;
     this.parts.send.hidden = on;
-    this.parts.again.hidden = on || this.#messages.at(-1)?.role !== "assistant";
+    this.parts.again.hidden = on || !this.#messages.length;
   }
 
   #showAll() {
@@ -237,10 +256,20 @@ export class Chat extends EventTarget {
 function bodyOf({ options, messages }) {
   const { system, temperature, top_p, max_tokens, seed } = options;
   const told = system.trim() ? [{ role: "system", content: system.trim() }] : [];
-  const body = { messages: [...told, ...messages], temperature, top_p };
+  const body = { messages: [...told, ...joined(messages)], temperature, top_p };
   if (max_tokens !== null) body.max_tokens = max_tokens;
   if (seed !== null) body.seed = seed;
   return body;
+}
+
+/** Questions that got no answer go with the next one: many templates want turns to alternate. */
+function joined(messages) {
+  const turns = [];
+  for (const { role, content } of messages) {
+    if (turns.at(-1)?.role === role) turns.at(-1).content += `\n\n${content}`;
+    else turns.push({ role, content });
+  }
+  return turns;
 }
 
 function codeBlock({ language, text }, onInsert) {

@@ -12,7 +12,10 @@ export class ChatList {
     parts.fresh.addEventListener("click", () => chat.begin());
     parts.remove.addEventListener("click", () => this.#remove());
     chat.addEventListener("change", () => this.show());
-    conversations.whenChangedElsewhere(() => this.show());
+    conversations.whenChangedElsewhere(() => {
+      chat.follow();
+      this.show();
+    });
     this.show();
   }
 

@@ -1,8 +1,12 @@
 // The conversations that this browser keeps: one entry of its storage each. Not here: anything that is shown.
 
+import { forGood, forTab } from "./storage.js";
+
 const PREFIX = "codling.chat.";
 const OPEN = "codling.chat-open";
 const LONGEST_TITLE = 60;
+/** Those that were removed here: an answer that was still being written does not bring one back. */
+const removed = new Set();
 
 export const DEFAULTS = { system: "", temperature: 0.2, top_p: 1, max_tokens: null, seed: null };
 
@@ -14,27 +18,18 @@ export function begin(options = DEFAULTS) {
 
 /** All that are kept, the last used first. */
 export function list() {
-  const found = [];
-  for (let i = 0; i < localStorage.length; i += 1) {
-    const key = localStorage.key(i);
-    const kept = key.startsWith(PREFIX) ? read(key) : null;
-    if (kept) found.push(kept);
-  }
+  const found = forGood.names().filter((name) => name.startsWith(PREFIX)).map(read).filter(Boolean);
   return found.sort((a, b) => b.at - a.at);
 }
 
 /** Keeps it; false where the browser's storage is full or closed. */
 export function keep(conversation) {
-  try {
-    localStorage.setItem(PREFIX + conversation.id, JSON.stringify(conversation));
-    return true;
-  } catch {
-    return false;
-  }
+  return removed.has(conversation.id) || forGood.set(PREFIX + conversation.id, JSON.stringify(conversation));
 }
 
 export function remove(conversation) {
-  localStorage.removeItem(PREFIX + conversation.id);
+  removed.add(conversation.id);
+  forGood.remove(PREFIX + conversation.id);
 }
 
 /** What it is called: its name, or its first question. */
@@ -45,12 +40,17 @@ export function titleOf({ title, messages }) {
 
 /** Which one this tab has open: a reload opens it again. */
 export function opened() {
-  const id = sessionStorage.getItem(OPEN);
-  return id ? read(PREFIX + id) : null;
+  const id = forTab.get(OPEN);
+  return id ? again({ id }) : null;
 }
 
 export function open(conversation) {
-  sessionStorage.setItem(OPEN, conversation.id);
+  forTab.set(OPEN, conversation.id);
+}
+
+/** A conversation as it is kept now; null if it is not. */
+export function again({ id }) {
+  return read(PREFIX + id);
 }
 
 /** Calls `tell` when another tab changes what is kept. */
@@ -63,7 +63,7 @@ export function whenChangedElsewhere(tell) {
 /** A kept conversation, or null if it is not one (an older version's, or a hand's). */
 function read(key) {
   try {
-    const { id, title, at, options, messages } = JSON.parse(localStorage.getItem(key));
+    const { id, title, at, options, messages } = JSON.parse(forGood.get(key));
     const sound = messages.filter(({ role, content }) => ["user", "assistant"].includes(role) && typeof content === "string");
     return { id: String(id), title: String(title ?? ""), at: Number(at) || 0, options: { ...DEFAULTS, ...options }, messages: sound };
   } catch {

@@ -12,8 +12,8 @@ import {
 import { colours, kindOf } from "./languages.js";
 
 const INDENT = "    ";
-// Control characters cannot be seen.
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f]/g;
+// Control characters cannot be seen, and those of writing directions show code in another order than it has.
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g;
 const WORD = /^\s*(?:[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s]+)/u;
 
 const setGhost = StateEffect.define();

@@ -4,6 +4,7 @@
 import { getJson, postJson } from "./api.js";
 import { button, element } from "./elements.js";
 import { showState } from "./status.js";
+import { forTab } from "./storage.js";
 import { Tree } from "./tree.js";
 
 export class Repository {
@@ -14,6 +15,7 @@ export class Repository {
     /** What was typed into files, by path, while the page is open. */
     this.edited = new Map();
     this.isLoading = false;
+    this.timer = 0;
     this.tree = new Tree(parts.tree, { onOpen: (path) => this.show(path) });
     parts.find.addEventListener("input", () => this.tree.filter(parts.find.value));
     parts.find.addEventListener("keydown", (event) => {
@@ -36,7 +38,7 @@ export class Repository {
       this.tree.show(files.map(({ path }) => path));
       const more = n_files > files.length ? `; the first ${files.length.toLocaleString("en")} are shown` : "";
       this.#state("idle", `${n_files.toLocaleString("en")} files${more}`);
-      const before = sessionStorage.getItem("codling.repo-file");
+      const before = forTab.get("codling.repo-file");
       if (!this.open && files.some(({ path }) => path === before)) await this.show(before);
     } catch (error) {
       this.#state("error", error.message);
@@ -45,10 +47,13 @@ export class Repository {
 
   async show(path) {
     this.completions.cancel();
+    this.wanted = path;
     try {
       const file = await this.#fetch(path);
+      if (this.wanted !== path) return; // another one was chosen meanwhile
+      this.#settle();
       this.open = { path, text: file.text };
-      sessionStorage.setItem("codling.repo-file", path);
+      forTab.set("codling.repo-file", path);
       this.parts.path.textContent = path;
       this.#load(this.edited.get(path) ?? file.text, 0);
       this.tree.choose(path);
@@ -58,12 +63,19 @@ export class Repository {
       this.editor.focus();
       await this.#explain(null);
     } catch (error) {
-      this.#state("error", error.message);
+      if (this.wanted !== path) return;
+      await this.#failed(error, path);
     }
   }
 
-  #fetch(path) {
-    return getJson(`/v1/repository/file?path=${encodeURIComponent(path)}`);
+  async #failed(error, path) {
+    if (error.status === 404) await this.list(); // the tree as it is now
+    this.#state("error", error.status === 404 ? `${path} is not there any more` : error.message);
+  }
+
+  async #fetch(path) {
+    const file = await getJson(`/v1/repository/file?path=${encodeURIComponent(path)}`);
+    return { ...file, text: file.text.replace(/\r\n?/g, "\n") }; // as the editor holds it
   }
 
   #load(text, at) {
@@ -80,7 +92,14 @@ export class Repository {
     this.timer = setTimeout(() => this.#note(), 300);
   }
 
+  /** Notes at once what was typed last. */
+  #settle() {
+    if (this.timer) this.#note();
+  }
+
   #note() {
+    clearTimeout(this.timer);
+    this.timer = 0;
     const { path, text } = this.open;
     const now = this.editor.text;
     if (now === text) this.edited.delete(path);
@@ -96,27 +115,31 @@ export class Repository {
   }
 
   #revert() {
+    this.#settle();
     this.edited.delete(this.open.path);
     this.show(this.open.path);
   }
 
   /** Back from another window: a file that was changed there, and not here, is shown as it is now. */
   async #lookAgain() {
+    this.#settle();
     if (!this.open || this.edited.has(this.open.path) || this.parts.tree.offsetParent === null) return;
     const { path, text } = this.open;
     try {
       const file = await this.#fetch(path);
+      this.#settle();
       if (this.open.path !== path || file.text === text || this.edited.has(path)) return;
       this.open.text = file.text;
       this.#load(file.text, this.editor.cursor);
       this.#state("idle", "read again: it changed on disk");
     } catch (error) {
-      this.#state("error", error.message);
+      if (this.open.path === path) await this.#failed(error, path);
     }
   }
 
   /** `asked`: the question of a completion and the tokens of its prompt, or null for what one at the cursor would see. */
   async #explain(asked) {
+    if (!this.open) return;
     const { path } = this.open;
     const question = asked?.question ?? { path, prompt: this.editor.before, suffix: this.editor.after };
     const { prompt, suffix, max_tokens } = question;
