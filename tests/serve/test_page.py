@@ -235,20 +235,50 @@ def test_typing_something_else_cancels_the_request(
 
 
 @pytest.mark.long
+def test_the_page_lies_in_a_folder_of_a_proxy_and_finds_a_server_that_comes_back(
+    browser, server: Running
+) -> None:
+    context = browser.new_context()
+    context.set_default_timeout(600_000)
+    page = context.new_page()
+    place = f"{server.url}/codling/"
+    page.route(
+        f"{place}**",
+        lambda route: route.fulfill(
+            response=route.fetch(url=route.request.url.replace(place, f"{server.url}/"))
+        ),
+    )
+    page.goto(place)
+    expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+    write(page, TEXT, AT)
+    assert ask(page)
+    page.route(f"{place}v1/**", lambda route: route.abort())
+    page.keyboard.press("Control+Space")
+    expect(page.locator("#state")).to_have_text(re.compile("does not answer"))
+    expect(page.locator("#dot")).to_have_attribute("data-state", "down")
+    page.unroute(f"{place}v1/**")
+    expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+    context.close()
+
+
+@pytest.mark.long
 def test_a_server_with_a_key_is_opened_with_it(browser, servers: Servers, model_dir: Path) -> None:
     locked = servers.start(
         LocalBackend(TextEngine.open(model_dir, precision="float32")),
         ServeConfig(model=model_dir),
-        api_key="s3cret",
+        api_key="s3cret-\u65e5\u672c",
     )
     context = browser.new_context()
     context.set_default_timeout(600_000)
     page = context.new_page()
-    page.goto(locked.url)
+    page.goto(f"{locked.url}/#repository")
     expect(page.locator("#settings")).to_be_visible()
-    page.fill("#key", "s3cret")
+    page.fill("#key", "s3cret-\u65e5\u672c")
     page.keyboard.press("Enter")
     expect(page.locator("#dot")).to_have_attribute("data-state", "up")
+    # There is no repository here, so no tab of one.
+    expect(page.locator("#editor")).to_be_visible()
+    expect(page.locator("#repository")).to_be_hidden()
     context.close()
 
 

@@ -1,6 +1,7 @@
 """The chat of the page in Chromium: Markdown, conversations, edits, answers again, sampling."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -216,3 +217,52 @@ def test_a_phone_opens_the_list_of_chats_and_closes_it_by_a_choice(talk: Any) ->
     root = talk.locator("html")
     assert root.evaluate("e => e.scrollWidth <= e.clientWidth")
     talk.set_viewport_size({"width": 1000, "height": 800})
+
+
+@pytest.mark.slow
+def test_an_answer_that_cannot_be_made_again_stays(talk: Any) -> None:
+    talk.route("**/v1/chat/completions", lambda route: route.fulfill(status=503, body="{}"))
+    talk.click("#again")
+    expect(talk.locator("#chat-state")).to_have_text("status 503")
+    expect(talk.locator(".turn")).to_have_count(3)  # the failure is shown below
+    assert kept(talk)[0]["messages"] == TURNS
+    talk.unroute("**/v1/chat/completions")
+
+
+@pytest.mark.slow
+def test_a_conversation_that_is_left_while_it_is_answered_frees_the_next(talk: Any) -> None:
+    talk.route("**/v1/chat/completions", lambda _: None)  # never answered
+    talk.fill("#say", "Go on.")
+    talk.keyboard.press("Enter")
+    expect(talk.locator("#stop")).to_be_visible()
+    talk.hover("#chat-list [aria-current]")
+    talk.click("#chat-list [aria-current] button:last-child")
+    talk.click("#delete-chat")
+    expect(talk.locator("#send")).to_be_visible()
+    expect(talk.locator("#stop")).to_be_hidden()
+    talk.unroute("**/v1/chat/completions")
+    # What was removed does not come back with its answer.
+    assert kept(talk) == []
+
+
+@pytest.mark.slow
+def test_a_full_storage_is_said(talk: Any) -> None:
+    talk.evaluate("""() => {
+        Storage.prototype.setItem = () => { throw new DOMException("", "QuotaExceededError"); };
+    }""")
+    talk.fill("#say", "Go on.")
+    talk.keyboard.press("Enter")
+    expect(talk.locator("#chat-state")).to_have_text(re.compile("storage is full"))
+    expect(talk.locator("#send")).to_be_visible()
+    talk.reload()
+
+
+@pytest.mark.slow
+def test_messages_of_another_tab_are_shown(talk: Any) -> None:
+    other = talk.context.new_page()
+    other.goto(talk.url)
+    more = [*TURNS, {"role": "user", "content": "More."}]
+    change = "kept => localStorage.setItem('codling.chat.first', kept)"
+    other.evaluate(change, json.dumps(KEPT | {"messages": more}))
+    expect(talk.locator(".turn")).to_have_count(3)
+    other.close()

@@ -168,3 +168,37 @@ def test_a_phone_shows_the_tree_over_the_file(opened: Any) -> None:
     root = opened.locator("html")
     assert root.evaluate("e => e.scrollWidth <= e.clientWidth")
     opened.set_viewport_size({"width": 1300, "height": 800})
+
+
+def test_what_was_typed_last_stays_with_its_file(opened: Any) -> None:
+    open_file(opened, "app/deep/rates.py")
+    opened.fill("#find-file", "")
+    write(opened, "RATE = 3\n", 0, HOST)
+    opened.evaluate("document.querySelector(\"#tree [data-path='app/main.py']\").click()")
+    expect(opened.locator("#repo-path")).to_have_text("app/main.py")
+    open_file(opened, "app/deep/rates.py")
+    assert value(opened, HOST) == "RATE = 3\n"
+    opened.click("#repo-revert")
+    expect(opened.locator("#repo-revert")).to_be_hidden()
+    assert value(opened, HOST) == FILES["app/deep/rates.py"]
+
+
+def test_a_file_that_is_gone_is_said_and_leaves_the_tree(opened: Any, root: Path) -> None:
+    for name in ("crlf.py", "gone.py"):
+        (root / name).write_bytes(b"x = 1\r\n")
+    opened.click("#relist")
+    open_file(opened, "crlf.py")
+    opened.focus(f"{HOST} .cm-content")
+    opened.keyboard.press("x")
+    expect(opened.locator("#repo-revert")).to_be_visible()
+    opened.keyboard.press("Backspace")
+    expect(opened.locator("#repo-revert")).to_be_hidden()  # its line ends make no difference
+    other = opened.context.new_page()  # a 404 is an error on the console of `opened`
+    other.goto(opened.url)
+    other.fill("#find-file", "gone.py")
+    (root / "gone.py").unlink()
+    other.click("#tree [data-path='gone.py']")
+    expect(other.locator("#repo-state")).to_have_text("gone.py is not there any more")
+    expect(other.locator("#tree [data-path='gone.py']")).to_have_count(0)
+    other.close()
+    (root / "crlf.py").unlink()

@@ -184,6 +184,18 @@ def test_a_new_file_is_listed_when_the_tree_is_asked_for(following: Running, roo
     assert "app/new.py" not in paths
 
 
+def test_a_file_that_became_a_folder_is_listed_no_more(following: Running, root: Path) -> None:
+    (root / "app/rates.py").rename(root / "kept")
+    (root / "app/rates.py").mkdir()
+    (root / "app/rates.py/inner.py").write_text("y = 1\n")
+    paths = [file["path"] for file in get(following, "/v1/repository").json()["files"]]
+    assert "app/rates.py" not in paths
+    assert "app/rates.py/inner.py" in paths
+    (root / "app/rates.py/inner.py").unlink()
+    (root / "app/rates.py").rmdir()
+    (root / "kept").rename(root / "app/rates.py")
+
+
 def test_a_cursor_outside_the_repository_is_told_nothing(following: Running) -> None:
     asked = {"path": "../outside.py", "prompt": "x"}
     answer = httpx.post(

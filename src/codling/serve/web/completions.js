@@ -4,6 +4,8 @@
 import { ApiError, Stopwatch, stream, tellOutcome } from "./api.js";
 import { showFacts, showState } from "./status.js";
 
+/** Characters before the cursor, and after it, that are sent: more than a context holds, less than a body may have. */
+const MOST = 1_000_000;
 const session = () => crypto.randomUUID?.() ?? String(Math.random());
 
 export class Completions extends EventTarget {
@@ -70,7 +72,7 @@ export class Completions extends EventTarget {
   }
 
   #question(wide) {
-    const { before, after } = this.editor;
+    const [before, after] = around(this.editor);
     const [name, model] = [this.path(), this.model()];
     // A server that follows a repository puts the path and what the file depends on in front.
     const follows = name && model.follows_repository;
@@ -148,4 +150,10 @@ export class Completions extends EventTarget {
   #state(state, message) {
     showState(this.parts.state, state, message);
   }
+}
+
+/** The text before the cursor and after it, as far as it is of use; half a character, which no JSON may hold, is replaced. */
+function around({ before, after }) {
+  const start = before.length > MOST ? before.indexOf("\n", before.length - MOST) + 1 || before.length - MOST : 0;
+  return [before.slice(start), after.slice(0, MOST)].map((text) => text.toWellFormed?.() ?? text);
 }
