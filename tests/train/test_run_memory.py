@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,71 @@ def test_the_peak_of_an_uncompiled_run_is_within_a_tenth_of_its_plan(
     settings |= {"model": _given(asdict(shape)), "vocab_multiple": 8192, "context": context}
     peak = _peak_of(settings)
     assert peak == pytest.approx(planned, rel=0.1), f"{planned / 1e6:.0f} {peak / 1e6:.0f} MB"
+
+
+COMPILED_OR_SHARED = [
+    ("dense", 1024, 2, {"compile": True}),
+    ("moe", 512, 4, {"compile": True}),
+    ("dense", 512, 8, {"compile": True, "threads": 0, "processes": 2}),
+    ("gqa", 2048, 2, {"compile": True, "threads": 0, "processes": 2}),
+    ("dense", 1024, 4, {"threads": 0, "processes": 2}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "context", "batch_size", "how"), COMPILED_OR_SHARED)
+def test_the_peak_of_compiled_runs_and_of_several_processes_is_within_a_tenth(
+    tokens_dir: Path,
+    tokenizer_dir: Path,
+    tmp_path: Path,
+    name: str,
+    context: int,
+    batch_size: int,
+    how: dict[str, Any],
+) -> None:
+    shape = replace(preset(f"tiny-{name}"), vocab_size=8192)
+    settings: dict[str, Any] = {**ALONE, "max_steps": 4, "device": "cpu"} | how
+    settings |= {"batch_size": batch_size, "n_heldout_evals": 0}
+    planned = sum(count_run_memory(shape, LoopConfig(**settings), context).values())
+    settings |= {"tokens_dir": str(tokens_dir), "tokenizer_dir": str(tokenizer_dir)}
+    settings |= {"model": _given(asdict(shape)), "vocab_multiple": 8192, "context": context}
+    if settings["compile"]:  # the compiler's own processes are not counted
+        _peak_of(settings | {"out_dir": str(tmp_path / "warm"), "max_steps": 1})
+    peak = _peak_of_all(settings | {"out_dir": str(tmp_path / "out")})
+    assert peak == pytest.approx(planned, rel=0.1), f"{planned / 1e6:.0f} {peak / 1e6:.0f} MB"
+
+
+def _peak_of_all(settings: dict[str, Any]) -> int:
+    """The same of a training and the processes that share its batches, as seen from outside."""
+    command = [sys.executable, "-c", RUN, json.dumps(settings)]
+    peak = 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as run:
+        while run.poll() is None:
+            members = _read_kilobytes(run.pid, "smaps_rollup"), *_read_children(run.pid)
+            own = sum(each.get("Pss_Anon", 0) + each.get("Pss_Shmem", 0) for each in members)
+            files = _read_kilobytes(run.pid, "status").get("RssFile", 0)
+            peak = max(peak, 1024 * (own + files))
+            time.sleep(0.005)
+    assert not run.returncode
+    return peak
+
+
+def _read_children(process: int) -> list[dict[str, int]]:
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:  # it has ended
+        return []
+    return [_read_kilobytes(int(each), "smaps_rollup") for each in children]
+
+
+def _read_kilobytes(process: int, name: str) -> dict[str, int]:
+    """The lines in kB of one of the kernel's files about a process; none where it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/{name}").read_text().splitlines()
+    except OSError:
+        return {}
+    fields = [line.split() for line in lines if line.endswith(" kB")]
+    return {each[0].rstrip(":"): int(each[1]) for each in fields if len(each) == 3}
 
 
 def _peak_of(settings: dict[str, Any]) -> int:

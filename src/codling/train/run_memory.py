@@ -24,11 +24,11 @@ from codling.train.crew import count_members
 from codling.train.loss import rows_of_chunk
 from codling.train.machine import has_compiler
 
-_PROGRAM, _COMPILER, _MEMBER = 600_000_000, 150_000_000, 60_000_000
-"""Bytes of the program with its libraries and tables, of what torch.compile loads besides, and of
-what another process does not share with the first."""
+_PROGRAM, _MEMBER, _EAGER_MEMBER = 600_000_000, 60_000_000, 350_000_000
+"""Bytes of the program with its libraries and tables, and of what another process does not share
+with the first: uncompiled, much of the heap that it was forked with."""
 _HOLES = 0.18
-"""Share of the tensors' memory that lies between them."""
+"""Share of the tensors' memory that lies between them where nothing is compiled."""
 _LOGIT, _HEAD = 16, 12
 """Bytes at the head: of a logit (scores, their exponentials, probabilities, gradient), of a weight
 (fp32 sum, a chunk's addend, the rounded result)."""
@@ -55,8 +55,8 @@ def count_run_memory(shape: ModelConfig, config: LoopConfig, context: int) -> di
         "logits": _LOGIT * rows * shape.vocab_size
         + members * _HEAD * shape.vocab_size * shape.hidden_size,
     }
-    parts["holes"] = int(_HOLES * sum(parts.values()))
-    parts["program"] = _PROGRAM + compiles * _COMPILER + (members - 1) * _MEMBER
+    parts["holes"] = 0 if compiles else int(_HOLES * sum(parts.values()))
+    parts["program"] = _PROGRAM + (members - 1) * (_MEMBER if compiles else _EAGER_MEMBER)
     return parts
 
 
