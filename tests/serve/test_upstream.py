@@ -1,6 +1,7 @@
 """Our front before another OpenAI-like server, played by our own app and by one that misbehaves."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,11 +14,17 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from openai import OpenAI
 
 from codling.core.errors import ConfigError
-from codling.engine.request import SamplingParams
+from codling.engine.request import Delta, SamplingParams
 from codling.engine.text import TextEngine
 from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
-from codling.serve.upstream import UpstreamBackend, UpstreamStream, base_url
+from codling.serve.upstream import (
+    UpstreamBackend,
+    UpstreamStream,
+    _context,
+    _refusal_error,
+    base_url,
+)
 from codling.serve.upstream_logprobs import LogprobReader
 from serve.tiny_server import Running, Servers, free_port
 
@@ -219,11 +226,81 @@ def test_what_the_other_server_says_reaches_the_client(
 
 
 def test_the_blank_that_the_prompt_left_to_the_answer_is_taken_off_once() -> None:
-    events = 'data: {"choices": [{"text": " a"}]}\n\ndata: {"choices": [{"text": " b"}]}\n\n'
+    events = 'data: {"choices": [{"text": " a"}, {"text": " b"}]}\n\ndata: [DONE]\n\n'
     response = httpx.Response(200, content=events.encode())
 
     async def text() -> str:
-        stream = UpstreamStream(response, AsyncExitStack(), lead=" ")
+        stream = UpstreamStream(response, AsyncExitStack(), 9, lead=" ")
         return "".join([delta.text async for delta in stream])
 
     assert asyncio.run(text()) == "a b"
+
+
+def read(events: str, most: int = 9) -> list[Delta]:
+    """What is made of a stream of events."""
+
+    async def deltas() -> list[Delta]:
+        response = httpx.Response(200, content=events.encode())
+        return [delta async for delta in UpstreamStream(response, AsyncExitStack(), most)]
+
+    return asyncio.run(deltas())
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        "",
+        "<html>log in</html>",
+        '{"choices": [{"text": "a", "finish_reason": "stop"}]}',
+        'data: {"choices": [{"text": "a", "finish_reason": null}]}\n\n',
+    ],
+)
+def test_an_answer_that_ends_without_its_end_is_not_taken_for_whole(events: str) -> None:
+    with pytest.raises(ApiError, match="broke off") as failed:
+        read(events)
+    assert failed.value.status == 502
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "[1]", "null", "5", '{"choices": null}', '{"choices": "ab"}', '{"choices": [null]}',
+        '{"choices": [{"text": 5}]}', '{"usage": "x"}', '{"usage": {"completion_tokens": "x"}}',
+    ],
+)  # fmt: skip
+def test_an_event_that_is_none_is_told_as_the_other_servers(event: str) -> None:
+    with pytest.raises(ApiError, match="no part of a completion") as failed:
+        read(f"data: {event}\n\ndata: [DONE]\n\n")
+    assert failed.value.status == 502
+
+
+def test_lines_end_where_those_of_events_do_and_counts_are_bounded() -> None:
+    text = "a\u2028b\x85c\x0bd"
+    event = json.dumps({"choices": [{"text": text}]}, ensure_ascii=False)
+    counts = [(None, 0), (-5, 0), (3, 3), (10**9, 9)]
+    for said, counted in counts:
+        usage = json.dumps({"usage": {"completion_tokens": said}})
+        *_, last = deltas = read(f"data: {event}\r\n\r\ndata:{usage}\n\ndata: [DONE]\n\n")
+        assert "".join(delta.text for delta in deltas) == text
+        assert len(last.token_ids) == counted
+
+
+@pytest.mark.parametrize(
+    ("card", "length"),
+    [
+        ({"id": 5, "max_model_len": 10**30}, None),
+        ({"id": "m", "meta": "none", "max_model_len": "4096"}, None),
+        ({"id": "m", "max_model_len": True, "meta": {"n_ctx": 512}}, 512),
+    ],
+)
+def test_a_context_that_is_none_is_passed_over(card: dict[str, Any], length: int | None) -> None:
+    assert _context(card) == length
+
+
+def test_a_refusal_says_how_long_to_wait_and_something_in_any_case() -> None:
+    refused = _refusal_error(429, b'{"error": {"message": "later"}}', {"retry-after": "7"})
+    assert refused.headers == {"Retry-After": "7"}
+    assert "later" in refused.message
+    for body in (b'{"detail": [{"msg": "bad"}]}', b'{"error": null}', b""):
+        assert "None" not in _refusal_error(422, body).message
+    assert "status 422" in _refusal_error(422, b"").message

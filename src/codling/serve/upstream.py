@@ -10,7 +10,7 @@ Not here: starting the other server.
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import httpx
@@ -18,6 +18,7 @@ import httpx
 from codling.checkpoint.hub import local_path
 from codling.core.errors import ConfigError, RequestError, SourceError
 from codling.core.foreign_json import parse_row
+from codling.core.ranges import MAX_CONTEXT
 from codling.corpus.context import Cursor, CursorContext
 from codling.engine.form import Form
 from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
@@ -106,7 +107,7 @@ class UpstreamBackend:
             response = await self._client.send(request, stream=True)
             stack.push_async_callback(response.aclose)
             if response.status_code != 200:
-                raise _refusal_error(response.status_code, await response.aread())
+                raise _refusal_error(response.status_code, await response.aread(), response.headers)
         except httpx.HTTPError as error:
             await stack.aclose()
             raise _unreachable_error(error) from None
@@ -114,7 +115,8 @@ class UpstreamBackend:
             await stack.aclose()
             raise
         lead = prompt_ids.lead if isinstance(prompt_ids, CursorPrompt) else ""
-        return UpstreamStream(response, stack, lead, self._reader(params.logprobs))
+        reader = self._reader(params.logprobs)
+        return UpstreamStream(response, stack, params.max_tokens, lead=lead, reader=reader)
 
     def chat_prompt(
         self,
@@ -177,15 +179,17 @@ class UpstreamStream:
         self,
         response: httpx.Response,
         stack: AsyncExitStack,
+        most: int,
+        *,
         lead: str = "",
         reader: LogprobReader | None = None,
     ) -> None:
-        """`lead` is left out where the answer begins with it (CursorPrompt); `reader` where
-        log-probabilities are asked for."""
+        """`most`: tokens that were asked for; more are not counted. `lead` is left out where the
+        answer begins with it (CursorPrompt); `reader` where log-probabilities are asked for."""
         self.n_cached_tokens = self.n_drafted_tokens = self.n_accepted_tokens = 0
         self._response, self._stack, self._lead = response, stack, LeadFilter(lead)
         self._reader = reader
-        self._n_tokens = 0
+        self._most, self._n_tokens = most, 0
         self._reason: FinishReason | None = None
 
     def cancel(self) -> None:
@@ -195,19 +199,35 @@ class UpstreamStream:
         async with self._stack:
             try:
                 async for event in _events(self._response):
-                    for delta in self._deltas(event):
+                    if event is None:
+                        self._reason = self._reason or "stop"
+                        break
+                    for delta in self._read(event):
                         yield delta
             except httpx.HTTPError as error:
                 raise _unreachable_error(error) from None
             # Token counts come after the last text, so the end is sent only now.
-            n_rest = max(0, self._n_tokens)
-            yield Delta(text="", token_ids=(0,) * n_rest, finish_reason=self._reason or "stop")
+            if self._reason is None:
+                raise ApiError(
+                    502,
+                    "the upstream server broke off in the middle of its answer",
+                    type="upstream_error",
+                )
+            n_rest = max(0, min(self._n_tokens, self._most))
+            yield Delta(text="", token_ids=(0,) * n_rest, finish_reason=self._reason)
+
+    def _read(self, event: Mapping[str, Any]) -> Sequence[Delta]:
+        """What an event says; ApiError 502 for one that is none."""
+        try:
+            return self._deltas(event)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise _nonsense_error("no part of a completion", json.dumps(event)) from None
 
     def _deltas(self, event: Mapping[str, Any]) -> Sequence[Delta]:
         if "error" in event:
             raise _refusal_error(502, json.dumps(event).encode())
         if usage := event.get("usage"):
-            self._n_tokens = int(usage.get("completion_tokens", 0))
+            self._n_tokens = int(usage.get("completion_tokens") or 0)
             details = usage.get("prompt_tokens_details") or {}
             self.n_cached_tokens = int(details.get("cached_tokens") or 0)
         found = []
@@ -215,6 +235,8 @@ class UpstreamStream:
             if reason := choice.get("finish_reason"):
                 self._reason = "length" if reason == "length" else "stop"
             text, entries = choice.get("text") or "", self._logprobs(choice)
+            if not isinstance(text, str):
+                raise TypeError(text)
             if text or entries:
                 found.append(Delta(text=self._lead.push(text), logprobs=entries))
         return found
@@ -288,22 +310,32 @@ def _pushes(params: SamplingParams) -> dict[str, Any]:
     return body
 
 
-async def _events(response: httpx.Response) -> AsyncGenerator[Mapping[str, Any], None]:
-    async for line in response.aiter_lines():
-        if not line.startswith("data:"):
+async def _events(response: httpx.Response) -> AsyncGenerator[Mapping[str, Any] | None, None]:
+    """The events of a stream; None for its [DONE]."""
+    async for line in _lines(response):
+        if not line.startswith(b"data:"):
             continue
-        data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
+        data = line.removeprefix(b"data:").strip()
+        if data == b"[DONE]":
+            yield None
             return
         try:
             event = parse_row(data, "the upstream server's event")
         except SourceError:
-            raise ApiError(
-                502,
-                f"the upstream server sent what is not JSON: {data[:100]}",
-                type="upstream_error",
-            ) from None
+            raise _nonsense_error("not JSON", data.decode("utf-8", "replace")) from None
+        if not isinstance(event, dict):
+            raise _nonsense_error("no part of a completion", json.dumps(event))
         yield event
+
+
+async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """Lines as events have them: httpx's also end at U+2028 and others, which may stand in text."""
+    held = b""
+    async for piece in response.aiter_bytes():
+        *lines, held = (held + piece).split(b"\n")
+        for line in lines:
+            yield line
+    yield held
 
 
 def _model_card(base: str, key: str | None) -> dict[str, Any]:
@@ -313,7 +345,7 @@ def _model_card(base: str, key: str | None) -> dict[str, Any]:
             answer.raise_for_status()
             listed = parse_row(answer.content, "its answer", cure="check the address")
             card: dict[str, Any] = listed["data"][0]
-            return card
+            return {**card, "id": str(card["id"])}
     except (httpx.HTTPError, SourceError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
@@ -324,9 +356,10 @@ def _model_card(base: str, key: str | None) -> dict[str, Any]:
 
 def _context(card: Mapping[str, Any]) -> int | None:
     """The context: vLLM, SGLang and codling say max_model_len, llama.cpp meta.n_ctx_train."""
-    meta = card.get("meta") or {}
-    for value in (card.get("max_model_len"), meta.get("n_ctx"), meta.get("n_ctx_train")):
-        if isinstance(value, int) and value > 0:
+    meta = card.get("meta")
+    inner = meta if isinstance(meta, Mapping) else {}
+    for value in (card.get("max_model_len"), inner.get("n_ctx"), inner.get("n_ctx_train")):
+        if isinstance(value, int) and 1 < value <= MAX_CONTEXT:
             return value
     return None
 
@@ -340,13 +373,25 @@ def _unreachable_error(error: httpx.HTTPError) -> ApiError:
     return ApiError(502, f"the upstream server does not answer: {reason}", type="upstream_error")
 
 
-def _refusal_error(status: int, body: bytes) -> ApiError:
-    try:
+def _nonsense_error(what: str, sent: str) -> ApiError:
+    message = f"the upstream server sent what is {what}: {sent[:100]}"
+    return ApiError(502, message, type="upstream_error")
+
+
+def _refusal_error(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ApiError:
+    """Its words, and for how long it wants to be left alone."""
+    message = None
+    with suppress(SourceError, AttributeError):
         value = parse_row(body, "the answer")
         inner = value.get("error", value)
-        message = inner.get("message") if isinstance(inner, dict) else str(inner)
-    except (SourceError, AttributeError):
-        message = body[:200].decode("utf-8", "replace")
+        message = inner.get("message") if isinstance(inner, dict) else inner
+    message = message or body[:200].decode("utf-8", "replace") or f"status {status}"
+    wait = (headers or {}).get("retry-after")
     # Its refusal of our key is our problem, not the client's.
     shown = 502 if status in (401, 403, 404) or status < 400 else status
-    return ApiError(shown, f"the upstream server refuses: {message}", type="upstream_error")
+    return ApiError(
+        shown,
+        f"the upstream server refuses: {message}",
+        type="upstream_error",
+        headers={"Retry-After": wait} if wait else None,
+    )
