@@ -304,3 +304,10 @@ def test_a_refusal_says_how_long_to_wait_and_something_in_any_case() -> None:
     for body in (b'{"detail": [{"msg": "bad"}]}', b'{"error": null}', b""):
         assert "None" not in _refusal_error(422, body).message
     assert "status 422" in _refusal_error(422, b"").message
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://", "http://127.0.0.1:1"])
+def test_an_address_that_is_none_and_a_key_of_any_letters_are_one_line(url: str) -> None:
+    config = ServeConfig(model=Path("tiny"), upstream=url, upstream_key="\u65e5\u672c")
+    with pytest.raises(ConfigError, match="no OpenAI-like server answers"):
+        UpstreamBackend.connect(config)

@@ -346,7 +346,7 @@ def _model_card(base: str, key: str | None) -> dict[str, Any]:
             listed = parse_row(answer.content, "its answer", cure="check the address")
             card: dict[str, Any] = listed["data"][0]
             return {**card, "id": str(card["id"])}
-    except (httpx.HTTPError, SourceError, LookupError, TypeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, SourceError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
             f"no OpenAI-like server answers at {base}/models ({reason}); start it first, or "
@@ -364,8 +364,9 @@ def _context(card: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _headers(key: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
+def _headers(key: str | None) -> dict[bytes, bytes]:
+    """Bytes: httpx takes only ASCII of a text."""
+    return {b"Authorization": f"Bearer {key}".encode()} if key else {}
 
 
 def _unreachable_error(error: httpx.HTTPError) -> ApiError:
