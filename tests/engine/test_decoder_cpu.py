@@ -1,6 +1,7 @@
 """The compiled decoding loop computes what the plain model computes."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,27 @@ def test_a_few_tokens_at_once_see_each_other_in_order() -> None:
     got = decoder.step(chunks, [1, 0, 2], [0, 0, 0], [[4], [0], [1]])
     torch.testing.assert_close(got, plain, rtol=1e-5, atol=1e-5)
     decoder.close()
+
+
+@pytest.mark.long
+@torch.inference_mode()
+def test_a_prompt_through_the_loop_is_near_the_packed_model_with_any_threads_and_cuts() -> None:
+    model = random_model(replace(CONFIG, max_position=256))
+    pack_model(model, 8)
+    tokens = torch.randint(0, 101, (120,), generator=torch.Generator().manual_seed(5)).tolist()
+    plain = model.logits(model(torch.tensor([tokens]))[0, -1])
+    results = []
+    for n_threads, cuts in ((2, (0, 120)), (1, (0, 120)), (2, (0, 50, 51, 120))):
+        _, kinds = reserve_cache(model.config, 1, 160, torch.float32)
+        decoder = FusedDecoder(model, [kind.tensor for kind in kinds], n_threads=n_threads)
+        assert decoder.runs_prompts
+        for start, end in pairwise(cuts):
+            wanted = [[end - start - 1]] if end == len(tokens) else [[]]
+            got = decoder.step([tokens[start:end]], [0], [start], wanted).clone()
+        decoder.close()
+        results.append(got[0])
+        assert distance(got[0], plain) < 0.03
+    assert torch.equal(results[0], results[1])
 
 
 MLA = MLAConfig(kv_lora_rank=24, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=16)

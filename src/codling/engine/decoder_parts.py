@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from codling.engine.kernels import decode_cpu as kernels
+from codling.engine.kernels.attention import new_room
 from codling.model.config import ModelConfig
 from codling.model.moe import Experts, MoE
 from codling.model.packed.kernels import ENTRY, entry_of, new_activations, new_scratch
@@ -213,7 +214,7 @@ def new_rooms(
         (
             *_activations(kernels.FEW, n_groups),
             np.zeros(n_rows * config.hidden_size, dtype=np.float32),
-            np.zeros(max_length, dtype=np.float32),
+            (np.zeros(max_length, dtype=np.float32), new_room(config.head_size)),
             new_scratch(n_groups),
             *(_own_rooms(config, n_rows, n_items) if needs_experts_loop(config) else ()),
         )

@@ -41,7 +41,7 @@ class Engine:
 
     def __init__(self, runner: Runner, *, max_waiting: int = 256) -> None:
         self.runner = runner
-        self.scheduler = Scheduler(runner.shape)
+        self.scheduler = Scheduler(runner.shape, budget=runner.max_fed)
         self.max_waiting = max_waiting
         self.odds, self.price = Odds(), Price()
         """Of drafts: how often they are right, and what they cost."""

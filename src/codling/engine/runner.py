@@ -35,7 +35,7 @@ from codling.model.transformer import Transformer
 
 _N_KEPT = 64
 """Rows beyond those of running requests, which keep the texts of editors that wait for a key."""
-_MAX_DECODED = 256
+_MAX_DECODED, _MAX_FED = 256, 1024
 """Tokens of all sequences together in a pass of the plain model, those of their drafts included."""
 
 
@@ -117,7 +117,13 @@ class Runner:
     @property
     def max_decoded(self) -> int:
         """How many tokens, drafts included, a pass takes before another way would be faster."""
-        return self.fused.max_tokens if self.fused else _MAX_DECODED
+        return self.fused.max_wanted if self.fused else _MAX_DECODED
+
+    @property
+    def max_fed(self) -> int:
+        """How many tokens of prompts a pass takes best."""
+        fused = self.fused
+        return fused.max_tokens if fused is not None and fused.runs_prompts else _MAX_FED
 
     def apply(self, move: Move) -> None:
         """Copy or swap rows of the cache, or give memory of a row back."""
@@ -135,7 +141,7 @@ class Runner:
 
         They are valid until the next run.
         """
-        if self.fused is not None and sum(map(len, batch.chunks)) <= self.fused.max_tokens:
+        if self.fused is not None and self.fused.takes(batch.chunks, batch.wanted):
             return self.fused.step(batch.chunks, batch.rows, batch.starts, batch.wanted)
         order = sorted(range(len(batch.chunks)), key=lambda i: batch.rows[i])
         hidden: dict[int, Tensor] = {}

@@ -1,8 +1,8 @@
 """A few tokens through a dense model as one compiled loop for the CPU.
 
 Input: weights (packed in 4 to 8 bits, float32, or bfloat16 bits), the cache, R tokens, each with
-its cache row and position. Output: logits of W of them. Tokens of one row see each other in order,
-because all keys are written before any token looks back.
+its cache row and position, and the places of W of them. Output: the logits of these. Tokens of one
+row see each other in order, because all keys are written before any token looks back.
 
 All threads run `decode` at once, each on its share of the rows of every matrix, and meet at
 barriers; so a token costs little more than reading the weights once, where a call per operation
@@ -11,7 +11,7 @@ costs more than the arithmetic. decoder_cpu.py prepares and starts the threads.
 Shapes: N layers, R tokens, E hidden size, H query heads, K kv heads, D head width, F MLP width,
 V vocabulary, B rows of the cache, S slots, P scales of a token where the cache holds bytes (none
 else), T threads. Not here: latent attention and experts (decode_experts.py).
-Digest of what is compiled in from other files: 72927bdd226c397b.
+Digest of what is compiled in from other files: 6fde571b6dbaf4bf.
 """
 
 # ruff: noqa: ANN401, PLR0913 -- arrays of any number type; a kernel takes its parts one by one
@@ -25,34 +25,26 @@ from numba import extending, njit, types
 from numba.np.numpy_support import carray
 
 from codling.core.barrier import meet
+from codling.engine.kernels.attention import (
+    FAST,
+    MOST,
+    TOGETHER,
+    add_products,
+    approximate_exp,
+    attend,
+    attend_together,
+)
 from codling.model.packed.kernels import N_FACTORS, multiply, round_activations
 from codling.model.packed.matrix import LANES
 from codling.model.packed.tile_ir import GROUP
 
 _intrinsic: Any = extending.intrinsic  # its stub demands the context argument of every caller
-FAST = {"reassoc", "contract", "nsz", "arcp"}
-"""Sums may be reordered, so that they vectorise; NaN and infinity keep their meaning."""
 _INT32 = ir.IntType(32)
 _FLOAT = ir.FloatType()
 FLOAT32, BFLOAT16 = -1, -2
 """Forms of matrices that are not packed, beside those of model/packed/matrix.py."""
 FEW = 8
 """So many tokens each thread rounds for itself, rather than wait for the others."""
-
-
-@_intrinsic
-def widen(_context: Any, kind: Any) -> Any:
-    """A stored number as float32: itself, int8, or the bits of a bfloat16."""
-
-    def generate(_c: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        if kind == types.float32:
-            return args[0]
-        if kind == types.int8:
-            return builder.sitofp(args[0], _FLOAT)
-        bits = builder.shl(builder.zext(args[0], _INT32), ir.Constant(_INT32, 16))
-        return builder.bitcast(bits, _FLOAT)
-
-    return types.float32(kind), generate
 
 
 @_intrinsic
@@ -72,42 +64,6 @@ def _to_stored(_context: Any, like: Any, value: Any) -> Any:
         return builder.trunc(builder.lshr(rounded, ir.Constant(_INT32, 16)), ir.IntType(16))
 
     return kind(like, value), generate
-
-
-@_intrinsic
-def _power_of_two(_context: Any, _exponent: Any) -> Any:
-    """2 to an int32 between -126 and 127, by its bits."""
-
-    def generate(_c: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        bits = builder.add(args[0], ir.Constant(_INT32, 127))
-        return builder.bitcast(builder.shl(bits, ir.Constant(_INT32, 23)), _FLOAT)
-
-    return types.float32(types.int32), generate
-
-
-@njit(nogil=True, cache=True, fastmath=FAST)
-def add_products(w: Any, x: Any) -> Any:
-    """The sum of w x, as long as `x` is."""
-    total = np.float32(0)
-    for i in range(x.shape[0]):
-        total += widen(w[i]) * x[i]
-    return total
-
-
-@njit(nogil=True, cache=True, fastmath=FAST)
-def approximate_exp(x: Any) -> Any:
-    """exp in float32 for -87 to 88, right to 5e-7 near 0; written so that loops vectorise."""
-    scaled = min(max(x, np.float32(-87.0)), np.float32(88.0)) * np.float32(1.44269504)
-    whole = np.floor(scaled + np.float32(0.5))
-    f = (scaled - whole) * np.float32(0.6931471805599453)
-    p = np.float32(1.0 / 720)
-    p = p * f + np.float32(1.0 / 120)
-    p = p * f + np.float32(1.0 / 24)
-    p = p * f + np.float32(1.0 / 6)
-    p = p * f + np.float32(0.5)
-    p = p * f + np.float32(1.0)
-    p = p * f + np.float32(1.0)
-    return p * _power_of_two(np.int32(whole))
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -154,47 +110,6 @@ def store_row(slot_D: Any, x_D: Any, scale_1: Any) -> None:
     scale_1[0] = scale
     for d in range(x_D.shape[0]):
         slot_D[d] = _to_stored(slot_D, np.rint(x_D[d] * inverse))
-
-
-@njit(nogil=True, cache=True, fastmath=FAST)
-def soften(scores_S: Any, scale_S: Any, scale: Any) -> None:
-    """softmax(scale x scores) in place, each times its slot's own scale if it has one."""
-    highest = np.float32(-3e38)
-    for s in range(scale_S.shape[0]):
-        scores_S[s] *= scale_S[s]
-    for s in range(scores_S.shape[0]):
-        scores_S[s] *= scale
-        highest = max(highest, scores_S[s])
-    total = np.float32(0)
-    for s in range(scores_S.shape[0]):
-        scores_S[s] = approximate_exp(scores_S[s] - highest)
-        total += scores_S[s]
-    for s in range(scores_S.shape[0]):
-        scores_S[s] /= total
-
-
-@njit(nogil=True, cache=True, fastmath=FAST)
-def mix(shares_S: Any, v_SD: Any, scale_S: Any, out_D: Any) -> None:
-    """The sum of all slots' values, each times its share and its scale, if it has one."""
-    for s in range(scale_S.shape[0]):
-        shares_S[s] *= scale_S[s]
-    out_D[:] = np.float32(0)
-    for s in range(shares_S.shape[0]):
-        for d in range(out_D.shape[0]):
-            out_D[d] += shares_S[s] * widen(v_SD[s, d])
-
-
-@njit(nogil=True, cache=True, fastmath=FAST)
-def _attend(
-    q_D: Any, k_SD: Any, v_SD: Any, k_scale_S: Any, v_scale_S: Any, scale: Any, scores_S: Any,
-    out_D: Any,
-) -> None:  # fmt: skip
-    """softmax(scale x q k^T) v over all slots of k and v, which have scales as bytes."""
-    scores_S = scores_S[: k_SD.shape[0]]
-    for s in range(k_SD.shape[0]):
-        scores_S[s] = add_products(k_SD[s], q_D)
-    soften(scores_S, k_scale_S, scale)
-    mix(scores_S, v_SD, v_scale_S, out_D)
 
 
 @_intrinsic
@@ -312,32 +227,94 @@ def gate(share: Any, act_RF: Any, up_RF: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
+def _attend_run(
+    first: int, end: int, kv: int, is_alone: bool, layer: int, heads: Any, scale: Any, step: Any,
+    cache: Any, qkv_RX: Any, att_RX: Any, work: Any,
+) -> None:  # fmt: skip
+    """Queries that look at the same keys, the `first` to the `end` of all: each alone, or together;
+    together they have the same bits in any company."""
+    rows, starts = step[0], step[1]
+    n_heads, n_kv, width, _ = heads
+    scores, room = work
+    n_sharing = n_heads // n_kv
+    r = first % (rows.shape[0] * n_sharing) // n_sharing
+    row = rows[r]
+    k_SD, v_SD = cache[0][layer, row, kv], cache[1][layer, row, kv]
+    k_scale_S, v_scale_S = cache[2][layer, row, :, kv], cache[2][layer, row, :, kv + n_kv]
+    for start in range(first, end, MOST):
+        n = min(end - start, MOST)
+        for i in range(n):
+            r, head = _place(start + i, kv, n_sharing, rows.shape[0])
+            span, n_slots = slice(head * width, (head + 1) * width), starts[r] + 1
+            if not is_alone:
+                room[0][i], room[-1][i] = qkv_RX[r, span], n_slots
+                continue
+            scales = k_scale_S[:n_slots], v_scale_S[:n_slots]
+            attend(
+                qkv_RX[r, span], k_SD[:n_slots], v_SD[:n_slots], *scales, scale, scores,
+                att_RX[r, span],
+            )  # fmt: skip
+        if is_alone:
+            continue
+        attend_together(n, k_SD, v_SD, k_scale_S, v_scale_S, scale, room)
+        for i in range(n):
+            r, head = _place(start + i, kv, n_sharing, rows.shape[0])
+            att_RX[r, head * width : (head + 1) * width] = room[4][i, :width]
+
+
+@njit(nogil=True, cache=True)
+def _place(item: int, kv: int, n_sharing: int, n_rows: int) -> tuple[int, int]:
+    """The token and the head of a query."""
+    return item % (n_rows * n_sharing) // n_sharing, kv * n_sharing + item % n_sharing
+
+
+@njit(nogil=True, cache=True)
+def _attend_share(
+    thread: int, n_threads: int, layer: int, heads: Any, scale: Any, step: Any, cache: Any,
+    qkv_RX: Any, att_RX: Any, work: Any,
+) -> None:  # fmt: skip
+    """The attention of a thread's share of all queries, in the order of their keys, so that these
+    lie in the processor's own cache; of a prompt those that look at the same keys together."""
+    (rows, _, _, asked), (n_heads, n_kv, _, _) = step, heads
+    n_sharing = n_heads // n_kv
+    n_items = rows.shape[0] * n_sharing
+    first, last = split_rows(n_items * n_kv, 1, thread, n_threads)
+    while first < last:
+        kv, r = first // n_items, first % n_items // n_sharing
+        after = r + 1
+        while after < rows.shape[0] and rows[after] == rows[r] and asked[after] == asked[r]:
+            after += 1
+        before = r
+        while before > 0 and rows[before - 1] == rows[r] and asked[before - 1] == asked[r]:
+            before -= 1
+        # Tokens whose logits are asked for have the same bits with a draft as without.
+        is_alone = asked[r] or (after - before) * n_sharing < TOGETHER
+        end = min(last, kv * n_items + after * n_sharing)
+        _attend_run(
+            first, end, kv, is_alone, layer, heads, scale, step, cache, qkv_RX, att_RX, work
+        )
+        first = end
+
+
+@njit(nogil=True, cache=True)
 def attend_layer(
     thread: int, n_threads: int, sync: Any, layer: int, heads: Any, scale: Any, head_unit: int,
     step: Any, entries: Any, weights: Any, rope: Any, cache: Any, rooms: Any, work: Any,
     shared: Any,
 ) -> None:  # fmt: skip
     """x += attention(norm(x)) of one layer."""
-    rows, starts, _ = step
+    rows, starts = step[0], step[1]
     (bias_NX, norm_N2D), (norm_N2E, _) = weights
     x, h, qkv, att = rooms
-    scores, tile = work[3], work[4]
-    n_heads, n_kv, width, eps = heads
+    tile = work[4]
+    n_heads, n_kv, _, eps = heads
     head_share = split_rows(n_heads + 2 * n_kv, head_unit, thread, n_threads)
     normalise(x, norm_N2E[layer, 0], eps, h)
     rounded = round_tokens(h, work, shared, thread, n_threads, sync)
     _project(head_share, entries, heads, h, rounded, tile, qkv)
     _finish_heads(head_share, layer, heads, rows, starts, bias_NX, norm_N2D, rope, cache, qkv)
     meet(sync, n_threads)
-    for item in range(*split_rows(rows.shape[0] * n_heads, 1, thread, n_threads)):
-        r, head = item // n_heads, item % n_heads
-        kv, n_slots = head * n_kv // n_heads, starts[r] + 1
-        span = slice(head * width, (head + 1) * width)
-        k_SD = cache[0][layer, rows[r], kv, :n_slots]
-        v_SD = cache[1][layer, rows[r], kv, :n_slots]
-        k_scale_S = cache[2][layer, rows[r], :n_slots, kv]
-        v_scale_S = cache[2][layer, rows[r], :n_slots, kv + n_kv]
-        _attend(qkv[r, span], k_SD, v_SD, k_scale_S, v_scale_S, scale, scores, att[r, span])
+    _attend_share(thread, n_threads, layer, heads, scale, step, cache, qkv, att, work[3])
     meet(sync, n_threads)
     add_projection(thread, n_threads, sync, entries[3], att, x, work, shared)
 
@@ -376,6 +353,9 @@ def write_logits(
 ) -> None:  # fmt: skip
     """The scores of the tokens that are `wanted`; `h_RE` is the thread's own room."""
     n_wanted = wanted.shape[0]
+    if n_wanted == 0:
+        meet(sync, n_threads)
+        return
     h_WE = h_RE[:n_wanted]
     for i in range(n_wanted):
         normalise_row(x_RE[wanted[i]], norm_E, eps, h_WE[i])
@@ -393,7 +373,7 @@ def decode(
     """All of R tokens, whose embeddings are in x_RE, through the model; logits_WV then hold the
     scores of `wanted`. The matrices of a layer: q, k, v, o, gate, up, down; the head is one more
     row."""
-    rows, _, wanted = step
+    rows, wanted = step[0], step[2]
     _, (norm_N2E, norm_E) = weights
     x_RE, qkv_RX, att_RX, act_RF, up_RF = scratch
     work = works[thread]

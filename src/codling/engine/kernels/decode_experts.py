@@ -8,7 +8,7 @@ has the same order in any company.
 Shapes: as in decode_cpu.py, and C latent width, J width of compressed queries, A width of a query's
 part without positions, U of its rotated part, V of a head's values, X experts, K experts per token,
 I items (a token and one of its experts), sorted by expert. Not here: prompts (model/), threads.
-Digest of what is compiled in from other files: 85c23f04ea20d576.
+Digest of what is compiled in from other files: c92e3f814c998480.
 """
 
 # ruff: noqa: ANN401, PLR0913 -- arrays of any number type; a kernel takes its parts one by one
@@ -21,26 +21,28 @@ from numba import njit
 from numba.np.numpy_support import carray
 
 from codling.core.barrier import meet
-from codling.engine.kernels.decode_cpu import (
+from codling.engine.kernels.attention import (
     FAST,
+    add_products,
+    approximate_exp,
+    mix,
+    soften,
+    widen,
+)
+from codling.engine.kernels.decode_cpu import (
     FEW,
     FLOAT32,
-    add_products,
     add_projection,
     apply_mlp,
-    approximate_exp,
     attend_layer,
     gate,
-    mix,
     multiply_rows,
     normalise,
     normalise_row,
     point_to,
     round_tokens,
-    soften,
     split_rows,
     store_row,
-    widen,
     write_logits,
 )
 from codling.model.packed.matrix import LANES
@@ -90,7 +92,7 @@ def _attend_head(
     """Attention of one head for one token. `w_BC` are the head's rows of kv_b: A for keys, then V
     for values."""
     n_plain, n_latent = sizes[1], sizes[4]
-    scores_S, latent_D = work[3][: latents_SD.shape[0]], work[5]
+    scores_S, latent_D = work[3][0][: latents_SD.shape[0]], work[5]
     _absorb(q_D[:n_plain], w_BC[:n_plain], latent_D[:n_latent])
     for i in range(sizes[2]):
         latent_D[n_latent + i] = q_D[n_plain + i]
@@ -140,7 +142,7 @@ def _attend_latent_layer(
 ) -> None:  # fmt: skip
     """x += latent attention(norm(x)) of one layer. Matrices: queries, or their compression; its
     expansion, if it is compressed; latents; output; and, the last, kv_b."""
-    rows, starts, _ = step
+    rows, starts = step[0], step[1]
     norm_N2E, norm_NJ, norm_NC = norms
     x, h, q_RX, att, kv_RD, compressed_RJ = rooms
     n_heads, n_plain, n_turned, n_value, _, n_compressed = sizes
@@ -334,7 +336,7 @@ def decode_experts(
     """As decode_cpu.decode. The matrices of a layer are q, k, v, o or those of latent attention,
     then gate, up, down of the dense MLP or of the shared experts, and kv_b; those of experts stand
     in a table of their own."""
-    rows, _, wanted = step
+    rows, wanted = step[0], step[2]
     entries_N8, experts_NX3, is_moe_N = tables
     of_heads, (norm_N2E, norm_E), latent_norms, (router_NXE, bias_NX) = weights
     heads, sizes, moe, (scale, head_unit, is_latent) = shape
