@@ -25,6 +25,7 @@ from numba.core import cgutils
 from codling.model.packed.instructions import splat
 
 _intrinsic: Any = extending.intrinsic  # its stub demands the context argument of every caller
+_build: Any = cgutils  # so is numba's own library
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Sums may be reordered, so that they vectorise; NaN and infinity keep their meaning."""
 TOGETHER = 6
@@ -263,13 +264,13 @@ def _add_tile(
             context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 2, 4)
         )
         row, column, n = args[1], args[3], args[5]
-        a_step, b_step, c_step = (cgutils.unpack_tuple(builder, m.shape)[1] for m in (a, b, c))
+        a_step, b_step, c_step = (_build.unpack_tuple(builder, m.shape)[1] for m in (a, b, c))
         rows = [builder.add(row, ir.Constant(_INT64, i)) for i in range(_TILE)]
         numbers = [builder.gep(a.data, [builder.mul(r, a_step)]) for r in rows]
         places = [builder.add(builder.mul(r, c_step), column) for r in rows]
         outs = [builder.bitcast(builder.gep(c.data, [at]), _VECTOR.as_pointer()) for at in places]
-        totals = [cgutils.alloca_once_value(builder, builder.load(out, align=4)) for out in outs]
-        with cgutils.for_range(builder, n) as loop:
+        totals = [_build.alloca_once_value(builder, builder.load(out, align=4)) for out in outs]
+        with _build.for_range(builder, n) as loop:
             at = builder.add(builder.mul(loop.index, b_step), column)
             place = builder.bitcast(builder.gep(b.data, [at]), _VECTOR.as_pointer())
             lanes = builder.load(place, align=4)
