@@ -8,6 +8,7 @@ import pytest
 from codling.engine.kernels import attention
 
 Array = np.ndarray[Any, Any]
+attend_together: Any = attention.attend_together
 NO_SCALES = np.zeros(0, dtype=np.float32)
 N_SLOTS = 150
 
@@ -35,7 +36,7 @@ def attend(q_QD: Array, seen_Q: Array, parts: tuple[Array, ...], scale: float) -
     n, width = q_QD.shape
     room = attention.new_room(width)
     room[0][:n], room[-1][:n] = q_QD, seen_Q
-    attention.attend_together(n, *parts, np.float32(scale), room)
+    attend_together(n, *parts, np.float32(scale), room)
     return room[4][:n, :width].copy()
 
 
