@@ -159,7 +159,8 @@ def test_llama_vim(server: Running, inserted: str) -> None:
     assert int(settings["n_predict"]) > 0
     body: dict[str, Any] = {
         "input_prefix": BEFORE.rpartition("\n")[0] + "\n", "input_suffix": AFTER,
-        "prompt": BEFORE.rpartition("\n")[2], "n_predict": 16,
+        "prompt": BEFORE.rpartition("\n")[2], "n_predict": 16, "id_slot": 0, "n_cmpl": 1,
+        "stop": [], "samplers": ["top_k", "top_p", "infill"], "cache_prompt": True,
         "response_fields": ["content", "timings/predicted_ms", "tokens_cached"],
     }  # fmt: skip
     answer = call(server, settings["endpoint_fim"], body).json()
@@ -168,9 +169,14 @@ def test_llama_vim(server: Running, inserted: str) -> None:
     # What warms the cache up while the user looks on.
     body |= {"n_predict": 0, "prompt": "", "t_max_predict_ms": 1, "response_fields": [""]}
     assert call(server, settings["endpoint_fim"], body).json() == {}
-    body = {
-        "id_slot": 0, "messages": [{"role": "user", "content": "hi"}], "stream": True,
-        "min_p": 0.1, "temperature": 0.1, "cache_prompt": True, "max_tokens": 3,
+    # Of a dialogue too, while the instruction is typed: not an answer as long as the context.
+    talk = {"id_slot": 1, "messages": [{"role": "user", "content": "hi"}], "stop": []}
+    warm = {"samplers": [], "n_predict": 0, "response_fields": [""], "cache_prompt": True}
+    warmed = call(server, settings["endpoint_inst"], talk | warm).json()
+    assert warmed["usage"]["completion_tokens"] == 1
+    body = talk | {
+        "stream": True, "min_p": 0.1, "temperature": 0.1, "samplers": ["min_p", "temperature"],
+        "cache_prompt": True, "max_tokens": 3,
     }  # fmt: skip
     assert events(call(server, settings["endpoint_inst"], body))[-1]["choices"][0]["finish_reason"]
 

@@ -209,6 +209,8 @@ class ChatRequest(GenerationRequest):
     messages: Messages
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    n_predict: int | None = Field(default=None, ge=-1)
+    """llama.cpp's: the length where the others are left out; 0 warms up and says one token."""
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     tools: list[Any] | None = None
@@ -228,7 +230,10 @@ class ChatRequest(GenerationRequest):
     @property
     def limit(self) -> int | None:
         """The wanted length; max_completion_tokens is the newer spelling and wins."""
-        return self.max_completion_tokens or self.max_tokens
+        wanted = self.max_completion_tokens or self.max_tokens
+        if wanted is None and self.n_predict is not None and self.n_predict >= 0:
+            return max(1, self.n_predict)
+        return wanted
 
 
 class ResponsesRequest(GenerationRequest):
