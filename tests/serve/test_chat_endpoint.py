@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
+from codling.serve.schema import ChatRequest
 from codling.tokens.families import EOS, EOT
 from serve.tiny_server import CONTEXT, Running
 
@@ -54,6 +55,21 @@ def test_max_completion_tokens_wins_over_max_tokens(client: OpenAI) -> None:
     )
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit"),
+    [
+        ({"n_predict": 0}, 1),
+        ({"n_predict": 8}, 8),
+        ({"n_predict": -1}, None),
+        ({"n_predict": 0, "max_tokens": 5}, 5),
+    ],
+)
+def test_llama_cpps_length_counts_where_openais_is_left_out(
+    asked: dict[str, int], limit: int | None
+) -> None:
+    assert ChatRequest.model_validate({"messages": ASK, **asked}).limit == limit
 
 
 def test_choices_differ_and_a_seed_repeats_them(client: OpenAI) -> None:

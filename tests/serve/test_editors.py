@@ -58,6 +58,7 @@ LLAMA_VSCODE = frozenset(
         "n_prefix",
         "n_suffix",
         "n_predict",
+        "max_parallel_completions",
         "t_max_prompt_ms",
         "t_max_predict_ms",
         "ring_n_chunks",
@@ -70,7 +71,7 @@ LLAMA_VSCODE = frozenset(
         "ask_install_llamacpp",
     ]
 )
-"""Settings that llama.vscode reads (src/configuration.ts at 009e5b7; the last in later ones)."""
+"""Settings that llama.vscode reads (src/configuration.ts at 009e5b7; some only later ones)."""
 BEFORE, AFTER = "def add(first, second):\n    ", "\n\n\nclass Stack:\n"
 
 
@@ -132,9 +133,13 @@ def test_llama_vscode(server: Running, inserted: str) -> None:
     settings = json.loads(text_of("vscode/settings.json"))
     assert {key.removeprefix("llama-vscode.") for key in settings} <= LLAMA_VSCODE
     assert settings["llama-vscode.ask_install_llamacpp"] is False
-    # Each of the two addresses has a key of its own.
-    assert settings["llama-vscode.api_key"] == settings["llama-vscode.api_key_chat"] == "none"
+    # Each address has a key of its own; agents ask the third.
+    for role in ("", "_chat", "_tools"):
+        assert settings[f"llama-vscode.endpoint{role}"] == EXPECTED
+        assert settings[f"llama-vscode.api_key{role}"] == "none"
     body: dict[str, Any] = {
+        "id_slot": 0, "n_cmpl": settings["llama-vscode.max_parallel_completions"],
+        "model": "google/gemini-2.5-flash",  # what its setting ai_model says by default
         "input_prefix": BEFORE.rpartition("\n")[0] + "\n", "input_suffix": AFTER,
         "input_extra": [], "prompt": BEFORE.rpartition("\n")[2], "n_predict": 16, "top_k": 40,
         "top_p": 0.99, "stream": False, "samplers": ["top_k", "top_p", "infill"],
@@ -214,10 +219,11 @@ def test_zed(server: Running, inserted: str) -> None:
     prediction = settings["edit_predictions"]["open_ai_compatible_api"]
     assert prediction["prompt_format"] == "deepseek_coder"
     body = {
-        "model": prediction["model"], "max_tokens": 16, "temperature": None, "environment": None,
+        "model": prediction["model"],
+        "max_tokens": 16,
         "prompt": f"{FIM_BEGIN}{BEFORE}{FIM_HOLE}{AFTER}{FIM_END}",
-        "stop": ["<|endoftext|>", "<|file_separator|>", "<|fim_pad|>", "<|fim_prefix|>", "<PRE>"],
-    }  # fmt: skip
+        "stop": [FIM_BEGIN, FIM_HOLE, FIM_END],
+    }
     assert call(server, prediction["api_url"], body).json()["choices"][0]["text"] == inserted
     chat = settings["language_models"]["openai_compatible"]["codling"]
     body = {
