@@ -10,7 +10,7 @@ import pytest
 from codling.core.errors import ConfigError, SourceError
 from codling.evaluate.benchmark import evaluate
 from codling.evaluate.config import BenchmarkConfig
-from codling.evaluate.foreign import is_same_id, read_foreign
+from codling.evaluate.foreign import is_same_id, read_foreign, sample_files
 from codling.evaluate.foreign_samples import read_samples
 from codling.evaluate.tasks import find_task
 from evaluate.test_harness import PROBLEMS
@@ -106,6 +106,12 @@ def test_chats_that_other_harnesses_keep_are_read_as_they_publish_them(tmp_path,
     path = tmp_path / name
     path.write_text(CHATS[name])
     assert texts(path, raw=True) == {"HumanEval/0": ["a"]}
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "answers.tsv.gz", "answers.parquet"])
+def test_a_table_of_another_kind_is_told_as_one(tmp_path, name):
+    with pytest.raises(SourceError, match=rf"{name} is a table; answers are read from JSON"):
+        sample_files(tmp_path / name)
 
 
 def test_lists_of_lists_go_by_position(tmp_path):

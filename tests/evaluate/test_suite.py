@@ -109,7 +109,7 @@ def mmlu_only(tmp_path: Path, shared_data: Path) -> Path:
 
 
 def test_a_suite_is_one_page_with_our_column_and_what_was_not_run(
-    tmp_path, shared_data, monkeypatch
+    tmp_path, shared_data, monkeypatch, capsys
 ):
     monkeypatch.setattr(benchmark, "open_backend", lambda _: SaysA())
     config = BenchmarkConfig(
@@ -129,6 +129,7 @@ def test_a_suite_is_one_page_with_our_column_and_what_was_not_run(
     assert first["score"].endswith(", n 50)")
     assert "The following are multiple choice questions" in first["first_prompt"]
     assert "no BBH task" in page["tables"][0]["rows"][1]["not_run"]
+    assert "BBH: not run: no BBH task" in capsys.readouterr().err
     text = (artifact.path / "suite.md").read_text()
     assert "| | shots | settings | ours | LLaMA3 70B |" in text
     assert "not run: no benchmark file" in text

@@ -30,6 +30,7 @@ from codling.core.foreign_json import read_rows
 from codling.evaluate.foreign_rows import FORMATS, ForeignAnswer, Takes, answer, answers_of
 
 _TEXTS = (".md", ".txt")
+_TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".arrow")
 _ENDING = re.compile(r"\.jsonl?|\.gz$")
 _DERIVED = re.compile(r"[-._](?:raw|sanitized|results|eval_results)$")
 """Ends of the names of files and folders that hold the answers of another file again."""
@@ -120,8 +121,12 @@ def read_foreign(path: Path, takes: Takes = "programs") -> ForeignAnswers:
 
 def sample_files(path: Path) -> list[Path]:
     """The files of answers at a path, in order: itself, or what lies in and below a folder;
-    SourceError if a folder holds several runs."""
+    SourceError if a folder holds several runs, or a file is a table of another kind."""
     if not path.is_dir():
+        if path.name.removesuffix(".gz").endswith(_TABLES):
+            raise SourceError(
+                f"{path} is a table; answers are read from JSON, JSON Lines or a folder of programs"
+            )
         return [path]
     names = files_below(path)
     tables = [p for p in names if re.search(r"\.jsonl?(\.gz)?$", p.name)]

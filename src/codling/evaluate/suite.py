@@ -19,6 +19,7 @@ from codling.core.errors import CodlingError, ConfigError, SourceError
 from codling.core.files import write_json, write_text
 from codling.core.foreign_json import read_object
 from codling.core.inputs import source_input
+from codling.core.log import say
 from codling.core.packaged import packaged_table
 from codling.core.stage import Work, stage
 from codling.evaluate.config import BenchmarkConfig
@@ -66,6 +67,9 @@ def run_suite(name: str, config: BenchmarkConfig, evaluate: Evaluate) -> Artifac
             render_page("codling.evaluate", "suite.html", page=page, model=config.model_name),
         )
         rows = [row for table in found for row in table["rows"]]
+        for row in rows:
+            if row["not_run"]:
+                say(f"{row['label']}: not run: {row['not_run']}")
         n_run = sum(not row["not_run"] for row in rows)
         draft.counts |= {"rows": len(rows), "run": n_run, "not_run": len(rows) - n_run}
 
