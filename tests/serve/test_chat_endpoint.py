@@ -64,6 +64,8 @@ def test_max_completion_tokens_wins_over_max_tokens(client: OpenAI) -> None:
         ({"n_predict": 8}, 8),
         ({"n_predict": -1}, None),
         ({"n_predict": 0, "max_tokens": 5}, 5),
+        ({"n_predict": 8, "max_tokens": -1}, 8),
+        ({"max_tokens": -1}, None),
     ],
 )
 def test_llama_cpps_length_counts_where_openais_is_left_out(

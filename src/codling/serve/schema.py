@@ -57,6 +57,11 @@ def _prompt_form(value: object) -> str:
     return "id-lists" if isinstance(first, list) else "ids"
 
 
+def _without_endless(limit: object) -> object:
+    """-1 is llama.cpp's word for no limit; its clients send it here, too."""
+    return None if limit == -1 else limit
+
+
 Stop = Annotated[str, Field(max_length=_MAX_STOP_CHARS)]
 Stops = Annotated[
     list[Stop], Field(max_length=MAX_STOPS, fail_fast=True), BeforeValidator(_as_stops)
@@ -207,7 +212,7 @@ class ChatRequest(GenerationRequest):
     """POST /v1/chat/completions."""
 
     messages: Messages
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: Annotated[int | None, BeforeValidator(_without_endless)] = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     n_predict: int | None = Field(default=None, ge=-1)
     """llama.cpp's: the length where the others are left out; 0 warms up and says one token."""
