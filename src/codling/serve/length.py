@@ -25,7 +25,7 @@ def refuse_too_long(
     n_least = sum(fewest_tokens(text, tokenizer) for text in texts)
     if n_least > max_length:
         raise too_long_error(n_least, max_length, param, at_least=True)
-    if not is_long("".join(texts), max_length):
+    if not is_long(sum(map(len, texts)), max_length):
         return
     n_before = 0
     for text in texts:

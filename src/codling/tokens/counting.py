@@ -24,7 +24,7 @@ def count_tokens(text: str, tokenizer: Tokenizer, limit: int) -> int:
     """The number of tokens, or `limit + 1` where there are more than `limit`."""
     if fewest_tokens(text, tokenizer) > limit:
         return limit + 1
-    if is_long(text, limit) and any(n > limit for n in lower_bounds(text, tokenizer, limit)):
+    if is_long(len(text), limit) and any(n > limit for n in lower_bounds(text, tokenizer, limit)):
         return limit + 1
     return min(len(tokenizer.encode(text)), limit + 1)
 
@@ -36,9 +36,9 @@ def fewest_tokens(text: str, tokenizer: Tokenizer) -> int:
     return -(-n_bytes // longest)
 
 
-def is_long(text: str, limit: int) -> bool:
-    """Whether encoding pieces may be worth more than encoding the text."""
-    return len(text) > 2 * _piece_length(limit)
+def is_long(n_chars: int, limit: int) -> bool:
+    """Whether encoding pieces may be worth more than encoding all of so long a text."""
+    return n_chars > 2 * _piece_length(limit)
 
 
 def lower_bounds(text: str, tokenizer: Tokenizer, limit: int) -> Iterator[int]:
