@@ -26,6 +26,7 @@ from codling.core.foreign_json import read_rows
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
 from codling.evaluate.heldout.insertion import edit_similarity
+from codling.tokens.fim import near_suffix
 
 
 def main() -> None:
@@ -45,13 +46,15 @@ def main() -> None:
         for n, row in enumerate(rows, 1):
             row = at_the_code(row)
             for window in args.windows:
-                suffix = cut(engine, row["suffix"], window)
+                suffix = near_suffix(engine.tokenizer, row["suffix"], window)
                 asked = engine.insert_prompt(row["prompt"], suffix)
                 answer = engine.submit(asked, params, mode="insert").result().text
                 likeness[window].append(edit_similarity(answer.strip(), row["canonical_solution"]))
             for i, window in enumerate(args.windows, 1):
                 # Each time another end of the prefix, so that nothing of the suffix is there yet.
-                asked = engine.insert_prompt(row["prompt"][:-i], cut(engine, row["suffix"], window))
+                asked = engine.insert_prompt(
+                    row["prompt"][:-i], near_suffix(engine.tokenizer, row["suffix"], window)
+                )
                 began = time.process_time()
                 engine.submit(asked, SamplingParams(max_tokens=1), mode="insert").result()
                 times[window].append(time.process_time() - began)
@@ -90,11 +93,6 @@ def at_the_code(row: dict[str, str]) -> dict[str, str]:
         "suffix": rest + row["suffix"],
         "canonical_solution": word,
     }
-
-
-def cut(engine: TextEngine, suffix: str, n_tokens: int) -> str:
-    """The first so many tokens of a text."""
-    return engine.tokenizer.decode(engine.tokenizer.encode(suffix)[:n_tokens])
 
 
 if __name__ == "__main__":

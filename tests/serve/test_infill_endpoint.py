@@ -1,6 +1,7 @@
 """POST /infill and /completion, as llama.vim, llama.vscode and cmp-ai send them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,10 +9,14 @@ import pytest
 
 from codling.engine.request import SamplingParams
 from codling.engine.text import TextEngine
+from codling.serve.adapters import open_engine
+from codling.serve.backend import LocalBackend
+from codling.serve.config import ServeConfig
 from codling.serve.infill import context, keep_indent, select
 from codling.serve.schema import ExtraFile
 from codling.tokens.families import FIM_BEGIN, FIM_END, FIM_HOLE
-from serve.tiny_server import Running
+from codling.tokens.fim import insertion_prompt, near_suffix
+from serve.tiny_server import Running, Servers
 
 BEFORE, LINE, AFTER = "def add(first, second):\n", "    re", "\n\n\nclass Stack:\n"
 
@@ -32,6 +37,18 @@ def test_the_content_is_what_the_engine_inserts(server: Running, engine: TextEng
     assert answer["truncated"] is False
     assert answer["timings"]["predicted_n"] == 12
     assert answer["timings"]["predicted_per_second"] > 0
+
+
+def test_no_more_is_read_after_the_cursor_than_the_settings_say(
+    servers: Servers, model_dir: Path
+) -> None:
+    config = ServeConfig(model=model_dir, precision="float32", suffix_tokens=8)
+    backend = LocalBackend(open_engine(config))
+    running = servers.start(backend, config)
+    asked = {"input_prefix": BEFORE, "input_suffix": "x\n" * 200, "n_predict": 1}
+    shown = near_suffix(backend.tokenizer, "x\n" * 200, 8)
+    n_tokens = len(insertion_prompt(backend.tokenizer, BEFORE, shown))
+    assert post(running, "/infill", **asked).json()["tokens_evaluated"] == n_tokens < 50
 
 
 def test_other_files_come_first_as_in_the_training_data(

@@ -14,6 +14,7 @@ from codling.tokens.fim import (
     insertion_prompt,
     join,
     line_hole,
+    near_suffix,
     psm,
     spm,
     training_task,
@@ -91,6 +92,53 @@ def test_a_trimmed_prefix_stays_put_while_the_user_types(tokenizer: Tokenizer) -
         prompts.append(insertion_prompt(tokenizer, prefix + typed, "", max_tokens=200))
     starts = {tuple(p[:40]) for p in prompts}
     assert len(starts) <= 2
+
+
+@pytest.mark.parametrize(
+    ("prefix", "lead"),
+    [
+        ("def f():\n    ret", " ret"),
+        ("x = a.items", "items"),
+        ("imp", "imp"),
+        ("if größe", " größe"),
+        ("x = ", ""),
+        ("def f():\n    ", ""),
+        ("f(", ""),
+        ("", ""),
+        ("n" * 33, ""),
+    ],
+)
+def test_a_word_at_the_cursor_is_left_to_the_answer(
+    tokenizer: Tokenizer, prefix: str, lead: str
+) -> None:
+    prompt = insertion_prompt(tokenizer, prefix, "\nend", mode="psm", heals=True)
+    assert (prompt.lead, prompt.forced) == (lead, lead)
+    assert prompt == insertion_prompt(tokenizer, prefix.removesuffix(lead), "\nend", mode="psm")
+
+
+def test_the_prompt_stands_still_while_a_word_is_typed(tokenizer: Tokenizer) -> None:
+    typed = ["x = v", "x = val", "x = value", "x = value_12"]
+    prompts = [insertion_prompt(tokenizer, each, "\nend", heals=True) for each in typed]
+    assert all(prompt == prompts[0] for prompt in prompts)
+
+
+def test_a_window_of_the_suffix_ends_with_a_line(tokenizer: Tokenizer) -> None:
+    lines = "first = 1\nsecond = 2\n"
+    n_tokens = len(tokenizer.encode(lines)) + 2
+    suffix = lines + "third = 3\n" * 1000
+    assert near_suffix(tokenizer, suffix, n_tokens) == lines
+    assert near_suffix(tokenizer, suffix, None) == suffix
+
+
+@pytest.mark.parametrize("suffix", ["", "é" * 100, "\nx" + "y" * 200, "z = 1\n", "\N{SNOWMAN}\n"])
+@pytest.mark.parametrize("n_tokens", [0, 1, 2, 7, 1000])
+def test_a_window_is_the_beginning_of_the_suffix_and_has_no_more_tokens(
+    tokenizer: Tokenizer, suffix: str, n_tokens: int
+) -> None:
+    near = near_suffix(tokenizer, suffix, n_tokens)
+    assert suffix.startswith(near)
+    assert len(tokenizer.encode(near)) <= n_tokens
+    assert near == suffix or len(tokenizer.encode(suffix)) > n_tokens
 
 
 def test_no_room_for_the_marks_is_refused(tokenizer: Tokenizer) -> None:

@@ -58,7 +58,7 @@ from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.counting import count_tokens
-from codling.tokens.fim import CursorPrompt, insertion_prompt
+from codling.tokens.fim import CursorPrompt, insertion_prompt, near_suffix
 from codling.tokens.healing import Healing, TokenIndex, continuation_prompt
 from codling.tokens.template_files import TEMPLATE
 from codling.tokens.tokenizer import Tokenizer
@@ -76,6 +76,8 @@ class TextEngine:
 
     memory: Memory | None = None
     """Set it, and completions and insertions are mixed with what the repository holds."""
+    suffix_tokens: int | None = None
+    """How much of the text after the cursor a prompt in PSM takes (tokens/fim.py); None is all."""
     precision: Precision | None = None
     """How its weights are held, where `open` chose it."""
 
@@ -196,7 +198,8 @@ class TextEngine:
         self, pairs: Many[tuple[str, str]], params: SamplingParams = DEFAULT
     ) -> list[Completion]:
         """Fill the hole between each (prefix, suffix); RequestError if the model cannot."""
-        ids = [self.insert_prompt(*pair, max_tokens=params.max_tokens) for pair in pairs]
+        heals = params.logprobs is None  # they are those of the answer's own tokens
+        ids = [self.insert_prompt(*p, max_tokens=params.max_tokens, heals=heals) for p in pairs]
         return self._all(ids, params, "insert")
 
     def complete_prompt(self, text: str) -> list[int]:
@@ -213,10 +216,14 @@ class TextEngine:
         """
         return continuation_prompt(self.tokenizer, text, literal=literal)
 
-    def insert_prompt(self, prefix: str, suffix: str, *, max_tokens: int = 128) -> CursorPrompt:
+    def insert_prompt(
+        self, prefix: str, suffix: str, *, max_tokens: int = 128, heals: bool = True
+    ) -> CursorPrompt:
         """The ids that ask for the text between prefix and suffix.
 
-        Far ends are cut so that `max_tokens` more fit. RequestError if the model has no FIM tokens.
+        Far ends are cut so that `max_tokens` more fit. A word at the end of the prefix is written
+        again by the answer, unless `heals` is off (insertion_prompt). RequestError if the model has
+        no FIM tokens.
         """
         if not self.can_insert:
             raise RequestError(
@@ -226,7 +233,8 @@ class TextEngine:
                 param="suffix",
             )
         room = max(self.max_length - max_tokens, self.max_length // 2)
-        return insertion_prompt(self.tokenizer, prefix, suffix, max_tokens=room)
+        near = near_suffix(self.tokenizer, suffix, self.suffix_tokens)
+        return insertion_prompt(self.tokenizer, prefix, near, max_tokens=room, heals=heals)
 
     def repository_prompt(
         self,
@@ -256,7 +264,8 @@ class TextEngine:
 
     def _context_room(self, cursor: Cursor, insert: bool, max_tokens: int) -> int:
         room = max(self.max_length - max_tokens, self.max_length // 2) - _N_MARKS
-        return room - (min(self._n_tokens(cursor.suffix), room // 4) if insert else 0)
+        near = near_suffix(self.tokenizer, cursor.suffix, self.suffix_tokens)
+        return room - (min(self._n_tokens(near), room // 4) if insert else 0)
 
     def chat_prompt(
         self,

@@ -114,6 +114,9 @@ class InsertConfig(GenerateConfig):
     """Text before the hole, in place of a file."""
     suffix: str = ""
     """Text after the hole, in place of a file."""
+    suffix_tokens: CountFromZero | None = None
+    """Tokens after the cursor that the prompt takes at most, for models that read them last (PSM);
+    by default all that have room."""
     lines: Count | None = None
     """End after this many lines."""
 
@@ -176,6 +179,7 @@ def insert(config: InsertConfig) -> Iterator[str]:
     else:
         cursor = read_cursor(config.file, config.line, config.column)
     engine = _open(config)
+    engine.suffix_tokens = config.suffix_tokens
     ids: list[int]
     if config.repo is None:
         ids = engine.insert_prompt(cursor.prefix, cursor.suffix, max_tokens=config.max_tokens)

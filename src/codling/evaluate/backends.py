@@ -175,7 +175,9 @@ class EngineBackend:
             return self._engine.chat_prompt(prompt.messages), "chat"
         if prompt.hole is not None:
             return self._engine.insert_prompt(
-                *prompt.hole, max_tokens=sampling.max_tokens
+                *prompt.hole,
+                max_tokens=sampling.max_tokens,
+                heals=False,  # as published
             ), "insert"
         assert prompt.text is not None
         return self._engine.complete_prompt(prompt.text), "complete"

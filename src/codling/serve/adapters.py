@@ -39,7 +39,7 @@ def open_engine(config: ServeConfig) -> "TextEngine":
     """The engine that the settings ask for, with their adapter."""
     from codling.engine.text import TextEngine
 
-    return TextEngine.open(
+    engine = TextEngine.open(
         config.model,
         precision=config.precision,
         cache=config.cache,
@@ -50,6 +50,8 @@ def open_engine(config: ServeConfig) -> "TextEngine":
         adapter=config.adapter,
         speculate=config.speculate,
     )
+    engine.suffix_tokens = config.suffix_tokens
+    return engine
 
 
 class Adapters:

@@ -50,6 +50,8 @@ class Backend(Protocol):
     tokenizer: Tokenizer
     max_length: int
     """Prompt plus completion, in tokens."""
+    suffix_tokens: int | None
+    """How much of the text after the cursor an insertion prompt in PSM takes; None is all."""
     can_heal: bool
     """Whether an answer can be held to begin with the end of its prompt (tokens/healing.py)."""
 
@@ -137,6 +139,7 @@ class LocalBackend:
         self.tokenizer: Tokenizer = engine.tokenizer
         self.chat_format: ChatFormat = engine.chat_format
         self.max_length: int = engine.max_length
+        self.suffix_tokens: int | None = engine.suffix_tokens
 
     def replace_engine(self, engine: "TextEngine") -> "TextEngine":
         """Requests from now on go to `engine`; gives the one before, for the caller to close."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from codling.core.errors import ConfigError
-from codling.core.ranges import ContextLength, Count, Range, Ranged, Seconds
+from codling.core.ranges import ContextLength, Count, CountFromZero, Range, Ranged, Seconds
 from codling.engine.config import FORMER_NAMES, CacheForm, Precision
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.ASCII)
@@ -94,6 +94,9 @@ class ServeConfig(Ranged):
     """Longest prompt plus completion in tokens; by default the model's context."""
     default_max_tokens: Count = 128
     """Length of a completion, in tokens, when the request names none."""
+    suffix_tokens: CountFromZero | None = None
+    """Tokens after the cursor that an insertion's prompt takes at most, for models that read them
+    last (PSM) and so compute them again at every character; by default all that have room."""
     stop_at_suffix: bool = True
     """Cut an insertion where it begins to repeat the lines after the cursor."""
     stop_at_loop: bool = True

@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse, Response
 
 from codling.core.errors import RequestError
 from codling.core.languages.table import detect, path_comment
+from codling.corpus.context import Cursor
 from codling.engine.request import TokenLogprob
 from codling.serve.completions import json_number
 from codling.serve.outcomes import About
@@ -54,7 +55,9 @@ def _insertion(_: Check, asked: InfillRequest, server: Server) -> list[int]:
     """The ids of an insertion's prompt."""
     prefix = context(asked.input_extra) + asked.input_prefix + asked.prompt
     wanted = asked.n_predict if asked.n_predict > 0 else server.config.default_max_tokens
-    return insertion_ids(server.backend, prefix, asked.input_suffix, wanted, asked.path)
+    cursor = Cursor(asked.path, prefix, asked.input_suffix)
+    is_exact = bool(asked.n_probs) or asked.form is not None
+    return insertion_ids(server.backend, cursor, wanted, is_exact=is_exact)
 
 
 async def native_completion(request: Request, asked: NativeRequest, server: Server) -> Response:

@@ -32,7 +32,7 @@ from codling.serve.schema import (
 )
 from codling.serve.side_work import Check
 from codling.serve.tools import ToolPlan, plan_tools, tool_turns
-from codling.tokens.fim import CursorPrompt, insertion_prompt, without_indentation
+from codling.tokens.fim import CursorPrompt, insertion_prompt, near_suffix, without_indentation
 from codling.tokens.healing import continuation_prompt
 from codling.tokens.tokenizer import Tokenizer
 
@@ -58,7 +58,8 @@ def completion_choices(
         check()
         inserting = inserts(request.suffix, backend.tokenizer) and not request.echo
         if isinstance(prompt, str) and inserting:
-            ids = insertion_ids(backend, prompt, request.suffix or "", wanted, request.path)
+            cursor = Cursor(request.path, prompt, request.suffix or "")
+            ids = insertion_ids(backend, cursor, wanted, is_exact=_is_exact(request))
             mode: Mode = "insert"
         elif isinstance(prompt, str) and request.path and not request.echo:
             ids = context_ids(backend, Cursor(request.path, prompt), wanted) or _continuation_ids(
@@ -83,8 +84,7 @@ def _continuation_ids(
     Not where the answer shows the prompt or every token: all of it has to be there. Another server
     cannot be held to a beginning: only the cursor's indentation is left to it.
     """
-    is_exact = request.echo or request.logprobs is not None or request.form is not None
-    if isinstance(prompt, list) or is_exact:
+    if isinstance(prompt, list) or request.echo or _is_exact(request):
         return plain_ids(check, backend, prompt)
     if backend.can_heal:
         whole = plain_ids(check, backend, prompt)
@@ -92,6 +92,11 @@ def _continuation_ids(
     text, lead = without_indentation(prompt)
     ids = plain_ids(check, backend, text if text.strip() else prompt)
     return CursorPrompt(ids, lead) if text.strip() and lead else ids
+
+
+def _is_exact(request: CompletionRequest) -> bool:
+    """Whether the answer has to begin where the prompt ends, not at the beginning of its word."""
+    return request.logprobs is not None or request.form is not None
 
 
 def chat_choices(
@@ -175,18 +180,23 @@ def context_ids(backend: Backend, cursor: Cursor, wanted: int) -> list[int] | No
     return backend.context_prompt(cursor, max(1, min(wanted, backend.max_length // 2)))
 
 
-def insertion_ids(
-    backend: Backend, prefix: str, suffix: str, wanted: int, path: str = ""
-) -> list[int]:
+def insertion_ids(backend: Backend, cursor: Cursor, wanted: int, *, is_exact: bool) -> list[int]:
     """The insertion prompt; what is too long is cut at the ends far from the cursor.
 
-    `path`: the file, which brings those that it depends on from the repository that is followed.
+    The cursor's path, if it has one, brings the files that its file depends on from the repository
+    that is followed. An exact prompt ends with the cursor, within a word too.
     """
-    if path and (ids := context_ids(backend, Cursor(path, prefix, suffix), wanted)):
+    if cursor.path and (ids := context_ids(backend, cursor, wanted)):
         return ids
     budget = backend.max_length - max(1, min(wanted, backend.max_length // 2))
     try:
-        return insertion_prompt(backend.tokenizer, prefix, suffix, max_tokens=budget)
+        return insertion_prompt(
+            backend.tokenizer,
+            cursor.prefix,
+            near_suffix(backend.tokenizer, cursor.suffix, backend.suffix_tokens),
+            max_tokens=budget,
+            heals=backend.can_heal and not is_exact,
+        )
     except TokenizerError as error:
         raise RequestError(str(error), param="prompt") from None
 

@@ -52,6 +52,7 @@ class UpstreamBackend:
         max_length: int = _FALLBACK_LENGTH,
         key: str | None = None,
         chat_template: str | None = None,
+        suffix_tokens: int | None = None,
     ) -> None:
         """`base_url` ends before /completions; `model` is the name that the other server wants."""
         self.tokenizer = tokenizer
@@ -59,6 +60,7 @@ class UpstreamBackend:
         self.model = model
         self.name = name or model
         self.max_length = max_length
+        self.suffix_tokens = suffix_tokens
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers=_headers(key),
@@ -81,6 +83,7 @@ class UpstreamBackend:
             max_length=config.max_length or _context(card) or _FALLBACK_LENGTH,
             key=config.upstream_key,
             chat_template=config.chat_template,
+            suffix_tokens=config.suffix_tokens,
         )
 
     def context_prompt(self, _: Cursor, __: int) -> list[int] | None:

@@ -29,6 +29,9 @@ FimMode = Literal["psm", "spm"]
 _CHARS_PER_TOKEN = 6
 """A generous bound: only this many characters per token of room are read, not a whole file."""
 _INDENTED = re.compile(r"^[ \t]+\S", re.MULTILINE)
+_WORD = re.compile(r"[ \t]?\w+\Z")
+_MAX_WORD = 32
+"""Characters that an answer writes again, token by token."""
 _STEPS = 8
 """A trimmed prefix begins at a multiple of 1/8 of its room: it does not move while the user types,
 so that a prefix cache stays useful."""
@@ -177,17 +180,21 @@ def line_hole(raw: bytes, at: int) -> tuple[int, int] | None:
     return None
 
 
-def insertion_prompt(
+def insertion_prompt(  # noqa: PLR0913 -- a text, its order, its bound, healing
     tokenizer: Tokenizer,
     prefix: str,
     suffix: str,
     *,
     mode: FimMode | None = None,
     max_tokens: int | None = None,
+    heals: bool = False,
 ) -> CursorPrompt:
     """The ids after which the model generates the text between `prefix` and `suffix`.
 
     `mode` None takes the order that the model was taught (Tokenizer.fim_mode).
+    `heals` leaves the word that the prefix of a prompt in PSM ends with to the answer, which must
+    begin with it (tokens/healing.py): models that were taught holes between tokens find the rest of
+    a word more often, and the prompt does not change while one is typed.
     With `max_tokens` the prompt is no longer than that: the prefix loses its beginning, the suffix
     its end; what is near the hole stays, and the suffix gets a quarter of the room, or what the
     prefix leaves.
@@ -198,8 +205,10 @@ def insertion_prompt(
     """
     _marks(tokenizer)
     mode = mode or tokenizer.fim_mode
-    lead = _lead(prefix, suffix, mode)
-    if mode == "spm" or _INDENTED.search(prefix, 0, len(prefix) - len(lead)):
+    word = _last_word(prefix) if heals and mode == "psm" else ""
+    lead = word or _lead(prefix, suffix, mode)
+    is_certain = bool(word) or mode == "spm"
+    if is_certain or _INDENTED.search(prefix, 0, len(prefix) - len(lead)):
         prefix = prefix.removesuffix(lead)
     for text in (prefix, suffix):
         tokenizer.refuse_lookalikes(text, at_start=True)
@@ -216,7 +225,24 @@ def insertion_prompt(
             )
         before, after = _trim(tokenizer, prefix, suffix, room)
     ids = head + join(tokenizer, before, (), after, mode)
-    return CursorPrompt(ids, lead, is_certain=mode == "spm")
+    return CursorPrompt(ids, lead, is_certain=is_certain)
+
+
+def near_suffix(tokenizer: Tokenizer, suffix: str, n_tokens: int | None) -> str:
+    """What a prompt takes of a suffix: in PSM, where it is computed again after every word, its
+    beginning of at most so many tokens up to the end of a line; all in SPM, and for None.
+
+    Where that would leave less than half of those tokens, the cut falls between two characters.
+    """
+    if n_tokens is None or tokenizer.fim_mode == "spm":
+        return suffix
+    near = suffix[: n_tokens * _CHARS_PER_TOKEN]
+    ids = tokenizer.encode(near)
+    if len(ids) <= n_tokens and len(near) == len(suffix):
+        return suffix
+    text = tokenizer.join_bytes(ids[:n_tokens]).decode("utf-8", errors="ignore")
+    end = text.rfind("\n") + 1
+    return text[:end] if 2 * end >= len(text) else text
 
 
 def without_indentation(text: str) -> tuple[str, str]:
@@ -230,6 +256,12 @@ def without_indentation(text: str) -> tuple[str, str]:
     line = text[text.rfind("\n") + 1 :]
     lead = line if not line.strip(" \t") else ""
     return text.removesuffix(lead), lead
+
+
+def _last_word(prefix: str) -> str:
+    """The word that a prefix ends with and the blank before it; empty after anything else."""
+    found = _WORD.search(prefix, max(0, len(prefix) - _MAX_WORD - 1))
+    return found[0] if found and len(found[0]) <= _MAX_WORD else ""
 
 
 def _lead(prefix: str, suffix: str, mode: FimMode) -> str:
