@@ -27,6 +27,7 @@ from codling.core.recipe import (
     check_tables,
     config_class,
     explain_unknown_key,
+    name_recipe,
     read_recipe,
 )
 from codling.core.shards import read_rows
@@ -371,7 +372,7 @@ def _value(text: str) -> object:
 
 def _default_run_dir(sources: tuple[Path, ...], recipe: Path | None = None) -> Path:
     if recipe is not None and _learns_from_tests(read_recipe(recipe)):
-        return Path("runs") / recipe.stem
+        return Path("runs") / name_recipe(recipe)
     if not sources:
         return Path("runs/stdlib")
     name = stem(sources[0].resolve().name).removesuffix(".git")

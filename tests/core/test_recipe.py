@@ -7,7 +7,8 @@ import pytest
 
 from codling.core.errors import ConfigError
 from codling.core.flags import settings_of
-from codling.core.recipe import build, check_tables, read_recipe
+from codling.core.packaged import packaged_dir
+from codling.core.recipe import build, check_tables, find_recipe, name_recipe, read_recipe
 from codling.posttrain.config import TuneConfig
 
 
@@ -24,6 +25,14 @@ class Outer:
     minutes: float | None = None
     sources: tuple[Path, ...] = ()
     inner: Inner = field(default_factory=Inner)
+
+
+def test_every_recipe_is_found_by_the_name_that_messages_give_it() -> None:
+    ours = sorted(packaged_dir("recipes").glob("*.toml"))
+    assert {name_recipe(each) for each in ours} >= {"tiny", "6.7b", "5.7b-mqa"}
+    for each in ours:
+        assert find_recipe(Path(name_recipe(each))) == each
+        assert find_recipe(Path(each.name)) == each
 
 
 def test_a_table_becomes_a_typed_config() -> None:

@@ -11,6 +11,7 @@ from codling.model.config import ModelConfig, MoEConfig
 from codling.model.sizes import sizes
 from codling.train.cluster_plan import PlanConfig, find_faults, known_gpus, plan, read_workload
 from codling.train.layout import ParallelLayout, count_activations, count_memory
+from codling.train.parallel.mesh import RankLayout
 
 SHAPE = ModelConfig(
     vocab_size=1000, hidden_size=64, intermediate_size=128, n_layers=4, n_heads=4, max_position=64
@@ -123,7 +124,9 @@ def test_slow_layouts_are_told() -> None:
         ({"model": "1b", "gpu": "H1000"}, "no GPU H1000; choose one of A100"),
         ({"model": "nope"}, "published models are coder-1.3b"),
         ({"model": "sft"}, r"sft has no table \[pretrain\]"),
-        ({"model": "1b", "tensor": 3, "gpus": 9}, "--tensor 3 does not divide 16 heads"),
+        ({"model": "1b", "tensor": 3, "gpus": 9}, "--tensor 3 does not divide 16 kv heads"),
+        ({"model": "5.7b-mqa", "tensor": 2}, "--tensor 2 does not divide 1 kv heads"),
+        ({"model": "v2", "tensor": 3, "gpus": 6}, "--tensor 3 does not divide 128 heads"),
         ({"model": "1b", "tensor": 16}, "8 GPUs cannot be laid out as 16 x 1 x 1"),
         ({"model": "1b", "pipeline": 32, "gpus": 32}, "--pipeline 32 is more than 24 layers"),
         ({"model": "lite-moe", "expert": 6}, "--expert 6 does not divide 64 experts"),
@@ -151,6 +154,23 @@ def test_a_recipe_of_wrong_types_is_one_line(tmp_path: Path, text: str, message:
     recipe.write_text(text)
     with pytest.raises(ConfigError, match=message):
         plan(PlanConfig(model=str(recipe)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "degrees"),
+    [
+        (ModelConfig(n_heads=4, n_kv_heads=1), {"tensor": 2}),
+        (ModelConfig(n_heads=4, qk_norm=True), {"tensor": 2}),
+        (ModelConfig(n_heads=4, tie_embeddings=True), {"pipeline": 2}),
+        (ModelConfig(n_heads=4, n_layers=4), {"pipeline": 8}),
+    ],
+)
+def test_a_plan_refuses_what_a_run_refuses(shape: ModelConfig, degrees: dict[str, int]) -> None:
+    run = RankLayout(tp=degrees.get("tensor", 1), pp=degrees.get("pipeline", 1))
+    with pytest.raises(ConfigError):
+        run.check(shape)
+    with pytest.raises(ConfigError):
+        ParallelLayout(gpus=8, **degrees).check(shape)  # type: ignore[arg-type]
 
 
 def test_what_makes_no_step_is_told() -> None:

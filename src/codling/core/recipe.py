@@ -69,15 +69,24 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 def find_recipe(path: Path) -> Path | None:
     """The file of a recipe, or of one that comes with codling; None if there is neither."""
-    ours = packaged_dir("recipes") / f"{path.stem}.toml"
-    if path.name == str(path) and not path.exists() and ours.is_file():
+    ours = packaged_dir("recipes") / f"{name_recipe(path)}.toml"
+    if path.name == str(path) and not path.is_file() and ours.is_file():
         return ours
     return path if path.exists() else None
 
 
+def name_recipe(path: Path) -> str:
+    """A recipe's name: its file's without the ending. A point may be part of it.
+
+    >>> name_recipe(Path("mine/6.7b.toml")), name_recipe(Path("6.7b"))
+    ('6.7b', '6.7b')
+    """
+    return path.name.removesuffix(".toml")
+
+
 def explain_no_recipe(path: Path) -> str:
     """The message for a recipe that `find_recipe` does not find, with those that are there."""
-    names = sorted(each.stem for each in packaged_dir("recipes").glob("*.toml"))
+    names = sorted(name_recipe(each) for each in packaged_dir("recipes").glob("*.toml"))
     return f"no recipe at {path}; codling comes with {', '.join(names)}"
 
 

@@ -18,6 +18,7 @@ from codling.core.errors import ConfigError
 from codling.core.ranges import Range, Ranged
 from codling.model.config import ModelConfig
 from codling.model.sizes import sizes
+from codling.train.parallel.mesh import count_cut_heads
 
 Degree = Annotated[int, Range(1, 65_536)]
 _WEIGHT, _GRADIENT, _OPTIMIZER = 2, 4, 12
@@ -56,15 +57,23 @@ class ParallelLayout(Ranged):
         return self.gpus // (self.tensor * self.pipeline * self.context_parallel)
 
     def check(self, shape: ModelConfig) -> None:
-        """Raise ConfigError if the degrees do not divide what they share."""
+        """Raise ConfigError if the degrees do not divide what they share, as a run would."""
         used = self.tensor * self.pipeline * self.context_parallel
         if self.gpus % used:
             raise ConfigError(
                 f"{self.gpus} GPUs cannot be laid out as {self.tensor} x {self.pipeline} x "
                 f"{self.context_parallel} (tensor x pipeline x context); {used} must divide them"
             )
-        if shape.n_heads % self.tensor:
-            raise ConfigError(f"--tensor {self.tensor} does not divide {shape.n_heads} heads")
+        heads, kind = count_cut_heads(shape)
+        if heads % self.tensor:
+            raise ConfigError(f"--tensor {self.tensor} does not divide {heads} {kind}")
+        if self.tensor > 1 and shape.qk_norm:
+            raise ConfigError("--tensor cuts heads whose norms are shared (qk_norm); leave it out")
+        if self.pipeline > 1 and shape.tie_embeddings:
+            raise ConfigError(
+                "--pipeline puts embedding and head on different GPUs, but they are one tensor "
+                "here (tie_embeddings); leave it out"
+            )
         if self.pipeline > shape.n_layers:
             raise ConfigError(f"--pipeline {self.pipeline} is more than {shape.n_layers} layers")
         n_experts = 1 if shape.moe is None else shape.moe.n_routed_experts

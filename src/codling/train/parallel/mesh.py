@@ -55,9 +55,8 @@ class RankLayout:
 
     def check(self, shape: ModelConfig) -> None:
         """Raise ConfigError if the model cannot be shared like this."""
-        heads = shape.n_heads if shape.mla is not None else shape.kv_heads
+        heads, kind = count_cut_heads(shape)
         if heads % self.tp:
-            kind = "heads" if shape.mla is not None else "kv heads"
             raise ConfigError(f"parallel: tp={self.tp} does not divide {heads} {kind}")
         if self.tp > 1 and shape.qk_norm:
             raise ConfigError(
@@ -94,6 +93,11 @@ class RankLayout:
                 "parallel: pp puts embedding and head in different processes, but they are one "
                 "tensor here (tie_embeddings); leave pp out"
             )
+
+
+def count_cut_heads(shape: ModelConfig) -> tuple[int, str]:
+    """What the processes of tensor parallelism share: how many heads, and of which kind."""
+    return (shape.n_heads, "heads") if shape.mla is not None else (shape.kv_heads, "kv heads")
 
 
 def parse_layout(words: str, n_ranks: int) -> RankLayout:
