@@ -1,15 +1,21 @@
 """A longer context for a checkpoint."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
+from torch.testing import assert_close
 
 from codling.core.errors import ConfigError
+from codling.export.export import ExportConfig, export
 from codling.model.config import ModelConfig
+from codling.tokens.token_files import check_tokenizer
+from codling.tokens.tokenizer import Tokenizer
 from codling.train.extend import ExtendConfig, extend, extend_positions
 from codling.train.pretrain import PretrainConfig, pretrain
 
@@ -43,6 +49,54 @@ def test_a_checkpoint_learns_to_read_twice_as_far(
     assert list(table["bits_per_token"]["before"]) == ["0-64", "64-128"]
     assert list(table["needles_found"]["after"]) == ["64", "128"]
     assert after.counts["rise_at_old_length_percent"] == table["rise_at_old_length_percent"]
+
+
+@pytest.mark.slow
+def test_a_gguf_file_and_a_run_are_extended_as_their_checkpoint_is(
+    pretrain_config: Callable[..., PretrainConfig], tmp_path: Path
+) -> None:
+    short = pretrain_config(max_steps=1, n_heldout_evals=0, out_dir=tmp_path / "run" / "checkpoint")
+    made = pretrain(short)
+    file = export(
+        ExportConfig(model=made.path, type="f32", out_dir=tmp_path / "gguf", modelfile=False)
+    )
+    weights = []
+    for number, source in enumerate((made.path, tmp_path / "run", file.path)):
+        config = ExtendConfig(
+            checkpoint_dir=source,
+            tokens_dir=short.tokens_dir,
+            out_dir=tmp_path / f"long-{number}",
+            context=128,
+            max_steps=1,
+            batch_size=1,
+            compile=False,
+            threads=1,
+            n_heldout_evals=1,
+            n_needles=0,
+        )
+        weights.append(load_file(extend(config).path / "model.safetensors"))
+    for other in weights[1:]:
+        for name, tensor in weights[0].items():
+            assert_close(other[name], tensor, atol=1e-2, rtol=1e-2)
+    assert Tokenizer.open(tmp_path / "long-2").vocab_size == 400
+
+
+def test_tokens_of_another_tokenizer_of_the_same_size_are_refused(
+    tokens_dir: Path, tokenizer_dir: Path, tmp_path: Path
+) -> None:
+    own = Tokenizer.open(tokenizer_dir)
+    check_tokenizer(tokens_dir, own, tokenizer_dir)
+    other = tmp_path / "other"
+    shutil.copytree(tokenizer_dir, other)
+    stored = json.loads((other / "tokenizer.json").read_text())
+    words = stored["model"]["vocab"]
+    text = [word for word in words if not own.is_special(words[word])]
+    turned = dict(zip(text, [words[word] for word in reversed(text)], strict=True))
+    stored["model"]["vocab"] = words | turned
+    (other / "tokenizer.json").write_text(json.dumps(stored))
+    assert Tokenizer.open(other).vocab_size == own.vocab_size
+    with pytest.raises(ConfigError, match="were made with another tokenizer than that of"):
+        check_tokenizer(tokens_dir, Tokenizer.open(other), other)
 
 
 def shape(**settings: Any) -> ModelConfig:

@@ -36,7 +36,7 @@ from codling.posttrain.weights import (
     publish,
     validation_bits,
 )
-from codling.tokens.token_files import StreamMeta, read_meta
+from codling.tokens.token_files import StreamMeta, check_tokenizer, read_meta
 from codling.train.run import counts_of, produce_on_ranks, train_on_tokens
 
 _DEFAULT_CONTEXT = 512
@@ -131,6 +131,8 @@ def _check_tokens(config: AdaptConfig, path: Path, shape: ModelConfig, meta: Str
             f"and end at {meta.eos}, but {config.model} has {tokenizer.vocab_size} tokens and ends "
             f"at {tokenizer.specials.eos}; {cure}"
         )
+    for tokens_dir in filter(None, (config.tokens_dir, config.replay_dir)):
+        check_tokenizer(tokens_dir, tokenizer, config.model)
     check_vocabulary(config.model, shape, meta.vocab_size)
     if config.mode == "lora" and meta.splits["train"].n_fim and meta.fim_mode != tokenizer.fim_mode:
         raise ConfigError(

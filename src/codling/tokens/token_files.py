@@ -19,12 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codling.core.artifact import open_artifact, read_own
-from codling.core.errors import ArtifactError
+from codling.core.errors import ArtifactError, ConfigError
 from codling.corpus.tables.schemas import Split
+from codling.tokens.tokenizer import Tokenizer
 
 Ids = npt.NDArray[np.integer[Any]]
 
 META = "meta.json"
+_MAX_COMPARED = 50_000
+"""Held-out tokens that are turned back into bytes, to see whose they are."""
+_LOSSY = 0.02
+"""Some tokenizers put a blank before a text, or change letters; another one is further off."""
 INDEX_SCHEMA = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -93,3 +98,33 @@ def read_index(path: Path, split: Split) -> Iterator[dict[str, Any]]:
 def dtype_for(vocab_size: int) -> str:
     """The narrowest type that holds every id."""
     return "<u2" if vocab_size <= 1 << 16 else "<u4"
+
+
+def check_tokenizer(path: Path, tokenizer: Tokenizer, name: Path) -> None:
+    """ConfigError if the tokens at `path` are not those of `tokenizer`, which lies at `name`.
+
+    Two tokenizers of one size differ in how many bytes they make of the same held-out tokens.
+    """
+    meta, n_tokens, n_bytes, n_found = read_meta(path), 0, 0, 0
+    fits = (meta.vocab_size, meta.eos) == (tokenizer.vocab_size, tokenizer.specials.eos)
+    if fits and meta.splits["heldout"].n_tokens:
+        stream = open_stream(path, "heldout")
+        for row in read_index(path, "heldout"):
+            own = stream[row["start"] : row["start"] + row["length"]]
+            n_found += _count_bytes(own, tokenizer)
+            n_bytes += row["n_bytes"]
+            n_tokens += len(own)
+            if n_tokens > _MAX_COMPARED:
+                break
+    if not fits or abs(n_found - n_bytes) > 16 + _LOSSY * n_bytes:
+        raise ConfigError(
+            f"the tokens in {path} were made with another tokenizer than that of {name}; pack "
+            "again with this one"
+        )
+
+
+def _count_bytes(ids: Ids, tokenizer: Tokenizer) -> int:
+    """The bytes of the text that `ids` stand for, marks apart."""
+    met, counts = np.unique(ids, return_counts=True)
+    pairs = zip(met.tolist(), counts.tolist(), strict=True)
+    return sum(n * len(tokenizer.token_bytes(i)) for i, n in pairs if not tokenizer.is_special(i))

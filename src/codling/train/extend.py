@@ -1,6 +1,7 @@
 """The stage extend: a checkpoint learns a longer context.
 
-Input: an artefact of kind "checkpoint" (or a Hugging Face folder), tokens made with its tokenizer.
+Input: an artefact of kind "checkpoint", a Hugging Face folder or a .gguf file, tokens made with its
+tokenizer.
 Output: a checkpoint whose rotary positions are stretched and whose weights are trained on long
 windows.
 
@@ -20,8 +21,11 @@ from typing import Annotated, Literal
 
 import torch
 
+from codling.checkpoint.hub import local_path
 from codling.checkpoint.load import load_model
-from codling.checkpoint.verify import model_input
+from codling.checkpoint.settings import to_published
+from codling.checkpoint.tokenizer_files import open_tokenizer, write_tokenizer
+from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import Draft, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.files import write_json
@@ -31,8 +35,7 @@ from codling.core.recipe import aside
 from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
-from codling.tokens.token_files import StreamMeta, open_stream, read_meta
-from codling.tokens.tokenizer import Tokenizer
+from codling.tokens.token_files import StreamMeta, check_tokenizer, open_stream, read_meta
 from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.long_context import Reach, compare_reach, measure_reach
 from codling.train.parallel.mesh import parse_layout
@@ -49,7 +52,8 @@ class ExtendConfig(LoopConfig):
     """Settings of extend."""
 
     checkpoint_dir: Path = aside(Path("runs/checkpoint"))
-    """Checkpoint whose context is extended."""
+    """Model whose context is extended: a checkpoint's folder, a run's, a .gguf file, or
+    ORGANISATION/MODEL on the hub."""
     tokens_dir: Path = aside(Path("runs/tokens"))
     """Artefact of kind "tokens" made with the checkpoint's tokenizer, best packed by document."""
     out_dir: Path = aside(Path("runs/extended"))
@@ -87,16 +91,20 @@ def extend(config: ExtendConfig) -> Work:
     """
     tokens = open_artifact(config.tokens_dir, "tokens")
     meta = read_meta(config.tokens_dir)
+    path = local_path(config.checkpoint_dir)
+    check_files(path)
+    check_tokenizer(config.tokens_dir, open_tokenizer(path), config.checkpoint_dir)
     ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
     layout = parse_layout(config.parallel, ranks.n_ranks) if config.parallel else None
-    draft = yield [model_input(config.checkpoint_dir), tokens]
-    old = load_model(config.checkpoint_dir)
+    draft = yield [model_input(path), tokens]
+    old = load_model(path)
     if meta.vocab_size > old.config.vocab_size:
         raise ConfigError(
-            f"the tokens in {config.tokens_dir} have ids up to {meta.vocab_size - 1}, but the "
-            f"model knows {old.config.vocab_size}; pack again with the checkpoint's tokenizer"
+            f"{config.checkpoint_dir}: its tokenizer has {meta.vocab_size} tokens but the model "
+            f"only {old.config.vocab_size}; take both from the same checkpoint"
         )
     shape = extend_positions(old.config, config)
+    to_published(shape)  # refuses, before any training, what could not be saved
     if layout is not None:
         layout.check(shape)
     if ranks.n_ranks == 1:
@@ -105,7 +113,8 @@ def extend(config: ExtendConfig) -> Work:
     model.load_state_dict(old.state_dict())
     old_length = old.config.max_position
     measures = ranks.is_main and _can_measure(config, meta)
-    before = _measure(old, config, meta, old_length) if measures else None
+    before = _measure(old, path, config, old_length) if measures else None
+    del old  # its weights are in the new model
     summary = train_on_tokens(
         model,
         config,
@@ -120,9 +129,11 @@ def extend(config: ExtendConfig) -> Work:
         if layout is not None:
             model = _without_sharing(model)
         if before is not None:
-            after = _measure(model, config, meta, old_length)
+            after = _measure(model, path, config, old_length)
             _report(draft, before, after, old_length)
-        publish_checkpoint(draft, model, shape, config.checkpoint_dir, meta.fim_mode)
+        tokenizer_dir = draft.inner("tokenizer").path
+        write_tokenizer(path, tokenizer_dir)
+        publish_checkpoint(draft, model, shape, tokenizer_dir, meta.fim_mode)
         draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
 
 
@@ -185,14 +196,14 @@ def _can_measure(config: ExtendConfig, meta: StreamMeta) -> bool:
     return config.n_heldout_evals > 0 and meta.splits["heldout"].n_tokens > config.context
 
 
-def _measure(model: Transformer, config: ExtendConfig, meta: StreamMeta, old_length: int) -> Reach:
-    """How far the model reads."""
-    n_tokens = meta.splits["heldout"].n_tokens
+def _measure(model: Transformer, path: Path, config: ExtendConfig, old_length: int) -> Reach:
+    """How far the model from `path` reads."""
+    n_tokens = read_meta(config.tokens_dir).splits["heldout"].n_tokens
     training = model.training
     model.eval()
     found = measure_reach(
         model,
-        Tokenizer.open(config.checkpoint_dir),
+        open_tokenizer(path),
         open_stream(config.tokens_dir, "heldout"),
         lengths=sorted({min(old_length, config.context), config.context}),
         n_windows=max(1, min(config.heldout_tokens, n_tokens) // config.context),

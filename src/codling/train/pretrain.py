@@ -15,6 +15,7 @@ from typing import Annotated, ClassVar
 
 import torch
 
+from codling.checkpoint.hub import local_path
 from codling.checkpoint.settings import to_published
 from codling.checkpoint.verify import check_files, model_input
 from codling.core.artifact import open_artifact
@@ -26,7 +27,7 @@ from codling.core.stage import Work, stage
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
 from codling.report.verdict import CURES, RunVerdict, describe_short
-from codling.tokens.token_files import StreamMeta, read_meta
+from codling.tokens.token_files import StreamMeta, check_tokenizer, read_meta
 from codling.tokens.tokenizer import Tokenizer
 from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.parallel.mesh import parse_layout
@@ -92,12 +93,13 @@ def pretrain(config: PretrainConfig) -> Work:
     tokenizer = Tokenizer.open(config.tokenizer_dir)
     meta = read_meta(config.tokens_dir)
     shape = model_shape(config, tokenizer.vocab_size, meta)
+    check_tokenizer(config.tokens_dir, tokenizer, config.tokenizer_dir)
     to_published(shape)  # refuses, before any training, what could not be saved
     ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
     layout = parse_layout(config.parallel, ranks.n_ranks) if config.parallel else None
     if layout is not None:
         layout.check(shape)
-    start = config.start_from
+    start = config.start_from and local_path(config.start_from)
     begun = [] if start is None else [model_input(start)]
     draft = yield [tokens, tokenizer_input(config.tokenizer_dir), *begun]
     context = config.context or meta.context or shape.max_position
@@ -147,8 +149,9 @@ def _continued_shape(
     """The shape of the checkpoint that is gone on with, if tokens and tokenizer fit it."""
     from codling.checkpoint.load import load_config  # which reads GGUF, too
 
-    check_files(checkpoint)
-    shape = load_config(checkpoint)
+    path = local_path(checkpoint)
+    check_files(path)
+    shape = load_config(path)
     if n_tokens > shape.vocab_size:
         raise ConfigError(
             f"{config.tokenizer_dir} has {n_tokens} tokens, but {checkpoint} knows "

@@ -36,7 +36,7 @@ from codling.train.config import ExpertsConfig, LoopConfig
 from codling.train.languages import HeldoutLanguages, find_languages
 from codling.train.loader import Batch, Batches
 from codling.train.parallel.context import check_window
-from codling.train.parallel.lost_ranks import RankWatch
+from codling.train.parallel.lost_ranks import RankWatch, end_soon
 from codling.train.parallel.mesh import RankLayout
 from codling.train.parallel.pipeline import count_rows
 from codling.train.parallel.ranks import Ranks, join_ranks
@@ -104,7 +104,10 @@ def run_watched(trainer: Trainer, folder: Path, ranks: Ranks) -> Summary:
     try:
         return trainer.run()
     except RuntimeError as error:
-        raise watch.explain(error, trainer.position.step) from error
+        explained = watch.explain(error, trainer.position.step)
+        if explained is not error:
+            end_soon()
+        raise explained from error
 
 
 def check_rows(

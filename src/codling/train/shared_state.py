@@ -32,7 +32,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 from codling.core.errors import ArtifactError, StorageError
 from codling.core.files import is_disk_full, make_folder, name_folder, write_json
 from codling.train.optim.optimizer import Optimizer
-from codling.train.parallel.ranks import Ranks
+from codling.train.parallel.ranks import Ranks, limit_waiting
 from codling.train.state import Position, name_tensors
 
 _POSITION = "position.json"
@@ -46,6 +46,7 @@ class SharedState:
         self._folder, self._ranks = folder, ranks
         # Of its own: operations of the training go on beside those of a save, in any order.
         self._group = dist.new_group(backend="gloo")
+        limit_waiting()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish-state")
         self._saving: Future[None] | None = None
         if ranks.is_main:

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +20,11 @@ from codling.train.optim.flat import FlatWeights
 from codling.train.optim.flat_optimizer import FlatOptimizer
 from codling.train.optim.optimizer import Optimizer
 from codling.train.optim.sharded_optimizer import ShardedOptimizer
-from codling.train.parallel.lost_ranks import RankWatch
 from codling.train.parallel.mesh import RankLayout, parse_layout
 from codling.train.parallel.ranks import Ranks, join_ranks
 from codling.train.parallel.share import share_model
 from codling.train.pipeline_step import PipelineStep
+from codling.train.run import run_watched
 from codling.train.step import LossStep
 from codling.train.trainer import Trainer
 
@@ -115,7 +114,7 @@ def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str = "non
         if number == 4 and trouble == "stop":
             raise InterruptedError
         if number == 4 and ranks.rank == 1 and trouble == "hang":
-            time.sleep(600)
+            os.kill(os.getpid(), signal.SIGSTOP)
         if number == 4 and ranks.rank == 1 and first_try and trouble == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         generator = torch.Generator().manual_seed(number)
@@ -136,15 +135,12 @@ def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str = "non
     model = Transformer(shape, torch.Generator().manual_seed(0))
     experts = replace(BALANCE, bias_step=0.01) if kind == "experts" else None
     made = Trainer(model, batches, config, folder, ranks=ranks, layout=layout, experts=experts)
-    watch = RankWatch(folder / "ranks", ranks)
     try:
-        made.run()
+        run_watched(made, folder, ranks)
         if ranks.is_main:
             save_file(dict(model.named_parameters()), folder / "weights.safetensors")
     except InterruptedError:
         made.saves.wait()
-    except RuntimeError as error:
-        raise watch.explain(error, made.position.step) from error
 
 
 if __name__ == "__main__":

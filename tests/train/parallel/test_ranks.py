@@ -5,13 +5,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
-from codling.train.parallel.ranks import Ranks
+from codling.train.parallel.ranks import Ranks, join_ranks, limit_waiting
 from codling.train.pretrain import PretrainConfig, pretrain
 
 
@@ -23,6 +25,27 @@ def test_alone_nothing_is_averaged() -> None:
     gradient = torch.ones(3)
     assert Ranks().average(gradient, torch.tensor(2.5)) == 2.5
     assert gradient.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_every_group_of_processes_waits_as_long_as_that_of_all() -> None:
+    join_ranks(seconds=17.0, alone=True)
+    try:
+        later = dist.new_group(backend="gloo")
+        limit_waiting()
+        assert later._get_backend(torch.device("cpu")).options._timeout == timedelta(seconds=17)
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.long
+def test_a_process_ends_soon_where_a_thread_still_waits() -> None:
+    program = (
+        "import threading, time\n"
+        "from codling.train.parallel.lost_ranks import end_soon\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "end_soon(0.1)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=300, check=False).returncode == 2
 
 
 @pytest.mark.long

@@ -6,9 +6,11 @@ are the ones that hang.
 Not here: processes that die: torchrun ends and restarts the others.
 """
 
+import os
 import re
 import time
 from pathlib import Path
+from threading import Timer
 
 from codling.core.errors import CodlingError
 from codling.core.files import make_folder
@@ -20,6 +22,8 @@ _LOST = re.compile(
 _GIVEN_UP = "given up"
 _PATIENCE_SECONDS = 10.0
 """How long the first process to give up waits for the others to do so."""
+_LAST_SECONDS = 5.0
+"""How long it may take to end after that, its message included."""
 
 
 class RankWatch:
@@ -54,3 +58,14 @@ class RankWatch:
 
     def _path(self, rank: int) -> Path:
         return self._folder / f"rank-{rank}"
+
+
+def end_soon(seconds: float = _LAST_SECONDS) -> None:
+    """End this process then, at the latest.
+
+    A thread that saves may still wait for the rank that hangs; Python would wait for the thread,
+    and torchrun for the process.
+    """
+    timer = Timer(seconds, os._exit, (2,))
+    timer.daemon = True
+    timer.start()

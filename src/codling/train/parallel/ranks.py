@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore, PrefixStore, Store
+from torch.distributed import distributed_c10d
 from torch.distributed.rendezvous import rendezvous
 
 
@@ -114,6 +115,14 @@ def join_ranks(*, seconds: float = 600.0, alone: bool = False) -> Ranks:
                 backend, store=own, rank=rank, world_size=n_ranks, timeout=waits
             )
     return Ranks(dist.get_rank(), n_ranks)
+
+
+def limit_waiting() -> None:
+    """Let every group of processes wait as long as the group of all does: torch gives 30 minutes to
+    each one that is made later, as those of a mesh are."""
+    whole = distributed_c10d._get_default_group()._get_backend(torch.device("cpu"))
+    for group in distributed_c10d._world.pg_map:
+        distributed_c10d._set_pg_timeout(whole.options._timeout, group)
 
 
 def _meet_in_store(store: Store, rank: int, n_ranks: int) -> Store:

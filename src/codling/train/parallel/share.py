@@ -21,6 +21,7 @@ from codling.train.parallel.expert import spread_experts
 from codling.train.parallel.fsdp import shard_weights
 from codling.train.parallel.mesh import RankLayout, make_mesh, make_window_mesh
 from codling.train.parallel.pipeline import Pipeline, cut_layers, roots_of
+from codling.train.parallel.ranks import limit_waiting
 from codling.train.parallel.tensor import cut_matrices
 
 
@@ -57,6 +58,7 @@ def share_model(model: Transformer, dtype: torch.dtype, layout: RankLayout) -> S
         by_window = make_window_mesh(layout, device_type)
         spread_over, group = by_window["fsdp"], by_window["cp"].get_group()
         windows = WindowSharing(by_window["cp"])
+    limit_waiting()
     pipeline = cut_layers(model, layout, mesh["pp"], windows) if layout.pp > 1 else None
     apart = spread_experts(model, spread_over) if layout.ep > 1 else set()
     spread = frozenset(name for name, p in model.named_parameters() if p in apart)
