@@ -119,6 +119,46 @@ def test_slow_layouts_are_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "by_hand"),
+    [
+        (  # 8 GPUs share 33.343e9 parameters: 4.1679e9 each; 62 layers, of which two are gathered
+            {"model": "33b", "gpus": 8},
+            {
+                "weights": 2 * 4.1679e9 + 2 * 2 * 0.53779e9,
+                "gradients": 4 * 4.1679e9,
+                "optimizer": 12 * 4.1679e9,
+                # 4 states of 7168; 56 + 8 heads of 128, twice; 3 of 19200: 102,656 numbers
+                "activations": 2 * 102_656 * 62 * 4096,
+                "logits": 6 * 32_256 * 4096,
+            },
+        ),
+        (  # a stage of 15 of 60 layers has 3.5169e9 parameters, over 16 copies, and 6.9599e9 of
+            # experts, over the two that have the same: 3.6998e9 each
+            {"model": "v2", "gpus": 64, "pipeline": 4, "expert": 8},
+            {
+                "weights": 2 * 3.6998e9 + 2 * 2 * (3.5169e9 + 6.9599e9) / 15,
+                "gradients": 4 * 3.6998e9,
+                "optimizer": 12 * 3.6998e9,
+                # 4 states of 5120; latents of 4160, 128 heads of 320, twice; 8 experts of 3 x 1536,
+                # and what 6 of them are given and give: 204,864 numbers; four batches on the way
+                "activations": 2 * 204_864 * 15 * 4 * 4096,
+                "logits": 6 * 102_400 * 4096,
+            },
+        ),
+    ],
+)
+def test_two_published_models_need_what_a_hand_calculation_says(
+    flags: dict[str, typing.Any], by_hand: dict[str, float]
+) -> None:
+    config = PlanConfig(**flags)
+    work = read_workload(config)
+    parts = count_memory(work.shape, config, work.window, work.n_windows)
+    total = sum(by_hand.values())
+    expected = by_hand | {"libraries and gaps": (2 << 30) + 0.05 * total}
+    assert parts == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         ({"model": "1b", "gpu": "H1000"}, "no GPU H1000; choose one of A100"),

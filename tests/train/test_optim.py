@@ -49,6 +49,15 @@ def test_parameters_are_views_of_one_tensor_grouped_by_kind() -> None:
     assert model.up.weight.eq(7.0).all()
 
 
+def test_a_sum_that_is_not_finite_is_not_carried_into_the_next_update() -> None:
+    model, weights = toy()
+    for span in weights.spans:
+        view(weights.gradient, span).fill_(math.nan)
+    model.embed_tokens(torch.arange(5)).sum().backward()  # nothing else has a gradient
+    weights.add_gradients(first=True)
+    assert weights.gradient.sum() == 5 * 4
+
+
 def test_adamw_equals_the_one_of_torch() -> None:
     config = OptimizerConfig(
         name="adamw", learning_rate=0.01, eps=1e-8, weight_decay=0.1, clip_norm=0.05

@@ -154,6 +154,7 @@ def test_after_three_spikes_the_run_goes_back_to_its_state(
     assert (summary.n_spikes, summary.n_rollbacks) == (3, 1)
     assert saves == [START - 5, START - 5, START + 14]
     assert run.position.batch_offset == 8
+    assert run._checked[0] == START - 5  # the pace is measured from where the run goes on
     named = [row["event"] for row in rows(tmp_path) if "back from" in row.get("event", "")]
     assert named == [
         f"the batches of steps {START}, {START + 1}, {START + 2} were skipped: back from step "

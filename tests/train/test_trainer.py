@@ -235,6 +235,9 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(
     assert one.run().n_skipped == 1
     found = rows(tmp_path)
     assert [row["loss"] is None for row in found] == [False, False, True, False, False, False]
+    named = [row.get("event") for row in found]
+    assert named[2] == "loss or gradient is not finite: batches 2 to 2 were skipped"
+    assert named.count(None) == 5
     assert torch.isfinite(one.optimizer.weights()["master"]).all()
 
 

@@ -287,18 +287,17 @@ class Trainer:
             self._shown = describe_step(row, is_starved=self.rates.is_starved)
 
     def _note_spike(self, row: Row, loss: float | None) -> None:
-        """Name a batch that was skipped for its loss; remember the others' losses."""
-        step = row["step"]
-        if row.pop(_SPIKE, 0.0):
-            first = micro_batches(step + self.position.batch_offset, self.config)
-            row["event"] = (
-                f"the loss jumped to {loss or math.nan:.3f}: batches {first.start:,} to "
-                f"{first.stop - 1:,} were skipped"
-            )
-            say(f"step {step:,}: {row['event']}")
-            note_spike(self.position, step)
-        elif loss is not None:
+        """Name a batch that was skipped; remember the losses of the others."""
+        step, is_spike = row["step"], bool(row.pop(_SPIKE, 0.0))
+        if not is_spike and loss is not None:
             note_loss(self.position, step, loss)
+            return
+        first = micro_batches(step + self.position.batch_offset, self.config)
+        why = "loss or gradient is not finite" if loss is None else f"the loss jumped to {loss:.3f}"
+        row["event"] = f"{why}: batches {first.start:,} to {first.stop - 1:,} were skipped"
+        say(f"step {step:,}: {row['event']}")
+        if is_spike:
+            note_spike(self.position, step)
 
     def _roll_back(self, log: MetricsLog) -> None:
         """Go back to the last saved state, and on with batches that were not seen yet."""
@@ -311,6 +310,7 @@ class Trainer:
         step, spikes = self.position.step, ", ".join(map(str, self.position.recent_spikes))
         self.position = go_back(self.position, saved)
         self.saves.load(self.optimizer, self.best, self.step_fn.state())
+        self._checked = (saved.step, saved.seconds)
         event = f"the batches of steps {spikes} were skipped: back from step {step:,} to "
         event += f"{saved.step:,}, and on with batches not seen yet"
         say(event)

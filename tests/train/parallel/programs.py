@@ -91,11 +91,11 @@ def compare(ranks: Ranks, cases: list[str]) -> None:
     alone: dict[tuple[str, str], list[float]] = {}
     for case in cases:
         kind, name, words = case.split()
-        if (kind, name) not in alone:
-            alone[kind, name] = learn(kind, name, None, ranks)
         found = learn(kind, name, parse_layout(words, ranks.n_ranks), ranks)
-        apart = max(abs(a - b) for a, b in zip(found, alone[kind, name], strict=True))
-        if ranks.is_main:
+        if ranks.is_main:  # alone: the others would only take its processor time
+            if (kind, name) not in alone:
+                alone[kind, name] = learn(kind, name, None, ranks)
+            apart = max(abs(a - b) for a, b in zip(found, alone[kind, name], strict=True))
             sys.stdout.write(json.dumps({"case": case, "apart": apart}) + "\n")
             sys.stdout.flush()
 
@@ -145,7 +145,7 @@ def train(ranks: Ranks, words: str, kind: str, folder: Path, trouble: str = "non
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    joined = join_ranks(seconds=float(os.environ.get("SECONDS_TO_WAIT", "120")), alone=True)
+    joined = join_ranks(seconds=float(os.environ.get("SECONDS_TO_WAIT", "600")), alone=True)
     if sys.argv[1] == "compare":
         compare(joined, sys.argv[2:])
     else:

@@ -86,7 +86,8 @@ class FlatWeights:
         for span, parameter in zip(self.spans, self._parameters, strict=True):
             total = view(own, span)
             if parameter.grad is None:
-                total.mul_(0.0 if first else 1.0)
+                if first:
+                    total.zero_()  # and not times 0: it may hold what is not finite
             elif first:
                 total.copy_(parameter.grad)
             else:
