@@ -97,12 +97,7 @@ def extend(config: ExtendConfig) -> Work:
     ranks = join_ranks(seconds=config.rank_seconds, alone=bool(config.parallel))
     layout = parse_layout(config.parallel, ranks.n_ranks) if config.parallel else None
     draft = yield [model_input(path), tokens]
-    old = load_model(path)
-    if meta.vocab_size > old.config.vocab_size:
-        raise ConfigError(
-            f"{config.checkpoint_dir}: its tokenizer has {meta.vocab_size} tokens but the model "
-            f"only {old.config.vocab_size}; take both from the same checkpoint"
-        )
+    old = _load(path, meta)
     shape = extend_positions(old.config, config)
     to_published(shape)  # refuses, before any training, what could not be saved
     if layout is not None:
@@ -131,9 +126,7 @@ def extend(config: ExtendConfig) -> Work:
         if before is not None:
             after = _measure(model, path, config, old_length)
             _report(draft, before, after, old_length)
-        tokenizer_dir = draft.inner("tokenizer").path
-        write_tokenizer(path, tokenizer_dir)
-        publish_checkpoint(draft, model, shape, tokenizer_dir, meta.fim_mode)
+        publish_checkpoint(draft, model, shape, _write_tokenizer(draft, path), meta.fim_mode)
         draft.counts |= {"parameters": model.n_parameters(), **counts_of(summary, meta)}
 
 
@@ -180,6 +173,24 @@ def _lengthen(old: ModelConfig, config: ExtendConfig) -> ModelConfig:
             "larger factor from the first stage on"
         )
     return replace(old, max_position=max(old.max_position, config.context))
+
+
+def _load(path: Path, meta: StreamMeta) -> Transformer:
+    """The model at `path`, whose tokenizer made the tokens."""
+    model = load_model(path)
+    if meta.vocab_size > model.config.vocab_size:
+        raise ConfigError(
+            f"{path}: its tokenizer has {meta.vocab_size} tokens but the model only "
+            f"{model.config.vocab_size}; take both from the same checkpoint"
+        )
+    return model
+
+
+def _write_tokenizer(draft: Draft, path: Path) -> Path:
+    """The folder of the model's tokenizer, whose files a .gguf file has in its metadata."""
+    folder = draft.inner("tokenizer").path
+    write_tokenizer(path, folder)
+    return folder
 
 
 def _without_sharing(model: Transformer) -> Transformer:
