@@ -38,6 +38,7 @@ from codling.engine.memory.open_text import OpenText, PromptLookup
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory
 from codling.engine.opening import OpeningTokenizer, load_weights
+from codling.engine.reach import Reach
 from codling.engine.request import (
     BusyError,
     Completion,
@@ -58,7 +59,7 @@ from codling.model.packed.quantize import Bits
 from codling.model.transformer import Transformer
 from codling.tokens.chat import ChatFormat, Message
 from codling.tokens.counting import count_tokens
-from codling.tokens.fim import CursorPrompt, insertion_prompt, near_suffix
+from codling.tokens.fim import CursorPrompt, insertion_prompt
 from codling.tokens.healing import Healing, TokenIndex, continuation_prompt
 from codling.tokens.template_files import TEMPLATE
 from codling.tokens.tokenizer import Tokenizer
@@ -76,8 +77,8 @@ class TextEngine:
 
     memory: Memory | None = None
     """Set it, and completions and insertions are mixed with what the repository holds."""
-    suffix_tokens: int | None = None
-    """How much of the text after the cursor a prompt in PSM takes (tokens/fim.py); None is all."""
+    reach = Reach()
+    """How long prompts at a cursor are; by default as long as fits."""
     precision: Precision | None = None
     """How its weights are held, where `open` chose it."""
 
@@ -183,6 +184,11 @@ class TextEngine:
         return engine
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether the model runs on the CPU."""
+        return self._runner.device.type == "cpu"
+
+    @property
     def can_insert(self) -> bool:
         """Whether the model knows fill-in-the-middle."""
         return self.tokenizer.can_insert
@@ -232,8 +238,8 @@ class TextEngine:
                 "DeepSeek-Coder-V2-Lite-Base, Qwen2.5-Coder or one grown by codling",
                 param="suffix",
             )
-        room = max(self.max_length - max_tokens, self.max_length // 2)
-        near = near_suffix(self.tokenizer, suffix, self.suffix_tokens)
+        room = self.reach.count_room(self.max_length, max_tokens)
+        near = self.reach.cut_suffix(self.tokenizer, suffix)
         return insertion_prompt(self.tokenizer, prefix, near, max_tokens=room, heals=heals)
 
     def repository_prompt(
@@ -263,8 +269,8 @@ class TextEngine:
         return repository.lay_out(cursor, budget=room, measure=self._n_tokens)
 
     def _context_room(self, cursor: Cursor, insert: bool, max_tokens: int) -> int:
-        room = max(self.max_length - max_tokens, self.max_length // 2) - _N_MARKS
-        near = near_suffix(self.tokenizer, cursor.suffix, self.suffix_tokens)
+        room = self.reach.count_room(self.max_length, max_tokens) - _N_MARKS
+        near = self.reach.cut_suffix(self.tokenizer, cursor.suffix)
         return room - (min(self._n_tokens(near), room // 4) if insert else 0)
 
     def chat_prompt(

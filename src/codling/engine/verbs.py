@@ -28,7 +28,8 @@ from codling.core.ranges import (
 )
 from codling.core.recipe import aside
 from codling.corpus.context import Cursor, RepositoryContext
-from codling.engine.config import FORMER_NAMES, CacheForm, Precision
+from codling.engine.config import FORMER_NAMES, CacheForm, ContextReach, Precision, SuffixReach
+from codling.engine.reach import Reach
 from codling.engine.request import Mode, SamplingParams
 from codling.engine.text import TextEngine
 
@@ -88,6 +89,9 @@ class CompleteConfig(GenerateConfig):
     """Characters before the cursor in its line; by default the end of the line."""
     repo: Path | None = None
     """Repository of the file: the files that it depends on go before it in the prompt."""
+    context_tokens: ContextReach = "auto"
+    """Tokens of a prompt with other files at most; auto is 2,048 on CPUs, and all that has room
+    elsewhere."""
     lines: Count | None = None
     """End after this many lines."""
 
@@ -114,9 +118,11 @@ class InsertConfig(GenerateConfig):
     """Text before the hole, in place of a file."""
     suffix: str = ""
     """Text after the hole, in place of a file."""
-    suffix_tokens: CountFromZero | None = None
+    context_tokens: ContextReach = "auto"
+    """Tokens of the prompt at most; auto is 2,048 on CPUs, and all that has room elsewhere."""
+    suffix_tokens: SuffixReach = "auto"
     """Tokens after the cursor that the prompt takes at most, for models that read them last (PSM);
-    by default all that have room."""
+    auto is 256 on CPUs, and all that has room elsewhere."""
     lines: Count | None = None
     """End after this many lines."""
 
@@ -156,6 +162,7 @@ def complete(config: CompleteConfig) -> Iterator[str]:
     cursor = None if config.file is None else read_cursor(config.file, config.line, config.column)
     prompt = sys.stdin.read() if config.prompt == "-" else config.prompt or ""
     engine = _open(config)
+    engine.reach = Reach.of(config.context_tokens, "auto", on_cpu=engine.on_cpu)
     if cursor is None:
         ids = engine.cursor_prompt(prompt, literal=False)
     elif config.repo is None:
@@ -179,7 +186,7 @@ def insert(config: InsertConfig) -> Iterator[str]:
     else:
         cursor = read_cursor(config.file, config.line, config.column)
     engine = _open(config)
-    engine.suffix_tokens = config.suffix_tokens
+    engine.reach = Reach.of(config.context_tokens, config.suffix_tokens, on_cpu=engine.on_cpu)
     ids: list[int]
     if config.repo is None:
         ids = engine.insert_prompt(cursor.prefix, cursor.suffix, max_tokens=config.max_tokens)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from codling.core.errors import ConfigError
-from codling.core.ranges import ContextLength, Count, CountFromZero, Range, Ranged, Seconds
-from codling.engine.config import FORMER_NAMES, CacheForm, Precision
+from codling.core.ranges import ContextLength, Count, Range, Ranged, Seconds
+from codling.engine.config import FORMER_NAMES, CacheForm, ContextReach, Precision, SuffixReach
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.ASCII)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -94,9 +94,12 @@ class ServeConfig(Ranged):
     """Longest prompt plus completion in tokens; by default the model's context."""
     default_max_tokens: Count = 128
     """Length of a completion, in tokens, when the request names none."""
-    suffix_tokens: CountFromZero | None = None
+    context_tokens: ContextReach = "auto"
+    """Tokens of an insertion's prompt, and of one with files of --repo, at most; auto is 2,048 on
+    CPUs, which take minutes to read a context of 32,768, and all that has room elsewhere."""
+    suffix_tokens: SuffixReach = "auto"
     """Tokens after the cursor that an insertion's prompt takes at most, for models that read them
-    last (PSM) and so compute them again at every character; by default all that have room."""
+    last (PSM) and so again at every word; auto is 256 on CPUs, and all that has room elsewhere."""
     stop_at_suffix: bool = True
     """Cut an insertion where it begins to repeat the lines after the cursor."""
     stop_at_loop: bool = True

@@ -32,7 +32,7 @@ from codling.serve.schema import (
 )
 from codling.serve.side_work import Check
 from codling.serve.tools import ToolPlan, plan_tools, tool_turns
-from codling.tokens.fim import CursorPrompt, insertion_prompt, near_suffix, without_indentation
+from codling.tokens.fim import CursorPrompt, insertion_prompt, without_indentation
 from codling.tokens.healing import continuation_prompt
 from codling.tokens.tokenizer import Tokenizer
 
@@ -188,13 +188,12 @@ def insertion_ids(backend: Backend, cursor: Cursor, wanted: int, *, is_exact: bo
     """
     if cursor.path and (ids := context_ids(backend, cursor, wanted)):
         return ids
-    budget = backend.max_length - max(1, min(wanted, backend.max_length // 2))
     try:
         return insertion_prompt(
             backend.tokenizer,
             cursor.prefix,
-            near_suffix(backend.tokenizer, cursor.suffix, backend.suffix_tokens),
-            max_tokens=budget,
+            backend.reach.cut_suffix(backend.tokenizer, cursor.suffix),
+            max_tokens=backend.reach.count_room(backend.max_length, wanted),
             heals=backend.can_heal and not is_exact,
         )
     except TokenizerError as error:

@@ -146,6 +146,7 @@ def _explain(_: Check, asked: ContextRequest, server: Server) -> dict[str, Any]:
         "path": asked.path,
         "n_tokens": len(ids),
         "max_length": backend.max_length,
+        "room": backend.reach.count_room(backend.max_length, wanted),
         "order": order,
         "files": files,
         "here": {"n_tokens": max(0, n_here)},

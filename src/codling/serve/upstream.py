@@ -21,6 +21,7 @@ from codling.core.foreign_json import parse_row
 from codling.core.ranges import MAX_CONTEXT
 from codling.corpus.context import Cursor, CursorContext
 from codling.engine.form import Form
+from codling.engine.reach import Reach
 from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
 from codling.engine.stream import LeadFilter
 from codling.serve.config import ServeConfig
@@ -41,6 +42,7 @@ class UpstreamBackend:
 
     can_heal = False
     repository = None
+    reach = Reach()
 
     def __init__(  # noqa: PLR0913 - where it is, and what is known of its model
         self,
@@ -52,7 +54,6 @@ class UpstreamBackend:
         max_length: int = _FALLBACK_LENGTH,
         key: str | None = None,
         chat_template: str | None = None,
-        suffix_tokens: int | None = None,
     ) -> None:
         """`base_url` ends before /completions; `model` is the name that the other server wants."""
         self.tokenizer = tokenizer
@@ -60,7 +61,6 @@ class UpstreamBackend:
         self.model = model
         self.name = name or model
         self.max_length = max_length
-        self.suffix_tokens = suffix_tokens
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers=_headers(key),
@@ -75,7 +75,7 @@ class UpstreamBackend:
         assert config.upstream is not None
         base = base_url(config.upstream)
         card = _model_card(base, config.upstream_key)
-        return cls(
+        backend = cls(
             base,
             Tokenizer.open(local_path(config.model)),
             model=card["id"],
@@ -83,8 +83,9 @@ class UpstreamBackend:
             max_length=config.max_length or _context(card) or _FALLBACK_LENGTH,
             key=config.upstream_key,
             chat_template=config.chat_template,
-            suffix_tokens=config.suffix_tokens,
         )
+        backend.reach = Reach.of(config.context_tokens, config.suffix_tokens, on_cpu=False)
+        return backend
 
     def context_prompt(self, _: Cursor, __: int) -> list[int] | None:
         """None: no repository is followed here."""

@@ -156,7 +156,7 @@ export class Repository {
     const rows = shares(told, asked?.cached ?? 0);
     summary.textContent = asked
       ? `${count(asked.prompt, "token")} in the prompt, ${asked.cached.toLocaleString("en")} of them cached`
-      : `What a completion here would be shown: ${count(told.n_tokens, "token")} of ${told.max_length.toLocaleString("en")}`;
+      : `What a completion here would be shown: ${count(told.n_tokens, "token")} of ${told.room.toLocaleString("en")}`;
     files.replaceChildren(...rows.map((row) => this.#row(row, told.path)));
     const left = told.left_out.map((file) => element("li", "", {}, this.#link(file.path), ` (${reason(file, told.path)})`));
     notes.replaceChildren();
