@@ -3,23 +3,27 @@
 from pathlib import Path
 
 from codling.corpus.context import Cursor, SnapshotContext
-from codling.engine.reach import Reach
+from codling.engine.reach import CursorReach
 from codling.engine.text import TextEngine
 from serve.tiny_server import save_model
 
 
 def test_auto_is_short_on_cpus_and_all_that_fits_elsewhere() -> None:
-    assert Reach.of("auto", "auto", on_cpu=True) == Reach(2_048, 256)
-    assert Reach.of("auto", "auto", on_cpu=False) == Reach()
-    assert Reach.of(99, 0, on_cpu=True) == Reach.of(99, 0, on_cpu=False) == Reach(99, 0)
+    assert CursorReach.of("auto", "auto", on_cpu=True) == CursorReach(2_048, 256)
+    assert CursorReach.of("auto", "auto", on_cpu=False) == CursorReach()
+    assert (
+        CursorReach.of(99, 0, on_cpu=True)
+        == CursorReach.of(99, 0, on_cpu=False)
+        == CursorReach(99, 0)
+    )
 
 
 def test_the_answer_has_its_room_but_not_more_than_half() -> None:
-    assert Reach().count_room(1_000, 100) == 900
-    assert Reach().count_room(1_000, 5_000) == Reach().count_room(1_000, 500) == 500
-    assert Reach(300).count_room(1_000, 100) == 300
-    assert Reach(300).count_room(200, 50) == 150
-    assert Reach().count_room(1, 10) == 0
+    assert CursorReach().count_room(1_000, 100) == 900
+    assert CursorReach().count_room(1_000, 5_000) == CursorReach().count_room(1_000, 500) == 500
+    assert CursorReach(300).count_room(1_000, 100) == 300
+    assert CursorReach(300).count_room(200, 50) == 150
+    assert CursorReach().count_room(1, 10) == 0
 
 
 def test_prompts_with_other_files_keep_to_it(tmp_path: Path) -> None:
@@ -28,7 +32,7 @@ def test_prompts_with_other_files_keep_to_it(tmp_path: Path) -> None:
     with TextEngine.open(save_model(tmp_path / "tiny"), precision="float32") as engine:
         shown = SnapshotContext(files)
         whole = engine.repository_prompt(shown, cursor, insert=True, max_tokens=16)
-        engine.reach = Reach(150, 20)
+        engine.reach = CursorReach(150, 20)
         short = engine.repository_prompt(shown, cursor, insert=True, max_tokens=16)
         specials = engine.tokenizer.specials
     assert len(whole) > 200

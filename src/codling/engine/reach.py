@@ -19,7 +19,7 @@ _SUFFIX_ON_CPU = 256
 
 
 @dataclass(frozen=True)
-class Reach:
+class CursorReach:
     """Tokens of a prompt at a cursor, and of what follows the cursor in PSM; None: all that fit."""
 
     context_tokens: int | None = None

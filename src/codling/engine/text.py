@@ -38,7 +38,7 @@ from codling.engine.memory.open_text import OpenText, PromptLookup
 from codling.engine.memory.recall import Recall
 from codling.engine.memory.repository import Memory
 from codling.engine.opening import OpeningTokenizer, load_weights
-from codling.engine.reach import Reach
+from codling.engine.reach import CursorReach
 from codling.engine.request import (
     BusyError,
     Completion,
@@ -77,7 +77,7 @@ class TextEngine:
 
     memory: Memory | None = None
     """Set it, and completions and insertions are mixed with what the repository holds."""
-    reach = Reach()
+    reach = CursorReach()
     """How long prompts at a cursor are; by default as long as fits."""
     precision: Precision | None = None
     """How its weights are held, where `open` chose it."""

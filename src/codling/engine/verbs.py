@@ -29,7 +29,7 @@ from codling.core.ranges import (
 from codling.core.recipe import aside
 from codling.corpus.context import Cursor, RepositoryContext
 from codling.engine.config import FORMER_NAMES, CacheForm, ContextReach, Precision, SuffixReach
-from codling.engine.reach import Reach
+from codling.engine.reach import CursorReach
 from codling.engine.request import Mode, SamplingParams
 from codling.engine.text import TextEngine
 
@@ -162,7 +162,7 @@ def complete(config: CompleteConfig) -> Iterator[str]:
     cursor = None if config.file is None else read_cursor(config.file, config.line, config.column)
     prompt = sys.stdin.read() if config.prompt == "-" else config.prompt or ""
     engine = _open(config)
-    engine.reach = Reach.of(config.context_tokens, "auto", on_cpu=engine.on_cpu)
+    engine.reach = CursorReach.of(config.context_tokens, "auto", on_cpu=engine.on_cpu)
     if cursor is None:
         ids = engine.cursor_prompt(prompt, literal=False)
     elif config.repo is None:
@@ -186,7 +186,7 @@ def insert(config: InsertConfig) -> Iterator[str]:
     else:
         cursor = read_cursor(config.file, config.line, config.column)
     engine = _open(config)
-    engine.reach = Reach.of(config.context_tokens, config.suffix_tokens, on_cpu=engine.on_cpu)
+    engine.reach = CursorReach.of(config.context_tokens, config.suffix_tokens, on_cpu=engine.on_cpu)
     ids: list[int]
     if config.repo is None:
         ids = engine.insert_prompt(cursor.prefix, cursor.suffix, max_tokens=config.max_tokens)

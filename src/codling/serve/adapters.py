@@ -17,7 +17,7 @@ from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, Field
 
 from codling.core.errors import CodlingError
-from codling.engine.reach import Reach
+from codling.engine.reach import CursorReach
 from codling.serve.backend import LocalBackend
 from codling.serve.config import ServeConfig
 from codling.serve.errors import ApiError
@@ -51,7 +51,7 @@ def open_engine(config: ServeConfig) -> "TextEngine":
         adapter=config.adapter,
         speculate=config.speculate,
     )
-    engine.reach = Reach.of(config.context_tokens, config.suffix_tokens, on_cpu=engine.on_cpu)
+    engine.reach = CursorReach.of(config.context_tokens, config.suffix_tokens, on_cpu=engine.on_cpu)
     return engine
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from codling.core.errors import SourceError
 from codling.corpus.context import Cursor, CursorContext
 from codling.engine.form import Form
-from codling.engine.reach import Reach
+from codling.engine.reach import CursorReach
 from codling.engine.request import Delta, Mode, SamplingParams, TokenLogprob
 from codling.serve.side_work import Check
 from codling.tokens.chat import ChatFormat, Message
@@ -51,7 +51,7 @@ class Backend(Protocol):
     tokenizer: Tokenizer
     max_length: int
     """Prompt plus completion, in tokens."""
-    reach: Reach
+    reach: CursorReach
     """How long prompts at a cursor are."""
     can_heal: bool
     """Whether an answer can be held to begin with the end of its prompt (tokens/healing.py)."""
@@ -140,7 +140,7 @@ class LocalBackend:
         self.tokenizer: Tokenizer = engine.tokenizer
         self.chat_format: ChatFormat = engine.chat_format
         self.max_length: int = engine.max_length
-        self.reach: Reach = engine.reach
+        self.reach: CursorReach = engine.reach
 
     def replace_engine(self, engine: "TextEngine") -> "TextEngine":
         """Requests from now on go to `engine`; gives the one before, for the caller to close."""

@@ -21,7 +21,7 @@ from codling.core.foreign_json import parse_row
 from codling.core.ranges import MAX_CONTEXT
 from codling.corpus.context import Cursor, CursorContext
 from codling.engine.form import Form
-from codling.engine.reach import Reach
+from codling.engine.reach import CursorReach
 from codling.engine.request import Delta, FinishReason, Mode, SamplingParams, TokenLogprob
 from codling.engine.stream import LeadFilter
 from codling.serve.config import ServeConfig
@@ -42,7 +42,7 @@ class UpstreamBackend:
 
     can_heal = False
     repository = None
-    reach = Reach()
+    reach = CursorReach()
 
     def __init__(  # noqa: PLR0913 - where it is, and what is known of its model
         self,
@@ -84,7 +84,7 @@ class UpstreamBackend:
             key=config.upstream_key,
             chat_template=config.chat_template,
         )
-        backend.reach = Reach.of(config.context_tokens, config.suffix_tokens, on_cpu=False)
+        backend.reach = CursorReach.of(config.context_tokens, config.suffix_tokens, on_cpu=False)
         return backend
 
     def context_prompt(self, _: Cursor, __: int) -> list[int] | None:
