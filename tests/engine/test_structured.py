@@ -113,6 +113,13 @@ def test_a_loop_ends_and_the_answer_is_whole_all_the_same(engine: TextEngine) ->
     assert len(made.token_ids) < 100
 
 
+def test_an_answer_that_is_whole_ends_also_where_ends_are_passed_over(engine: TextEngine) -> None:
+    made = answer(engine, Form("grammar", 'root ::= "ab"'), 9, ignore_eos=True)
+    assert (made.text, made.finish_reason) == ("ab", "stop")
+    # Nothing of it goes on to harm other requests.
+    assert answer(engine, ANY, 2).text == "{}"
+
+
 def test_what_does_not_fit_beside_the_prompt_is_refused(engine: TextEngine) -> None:
     wide = {"type": "string", "minLength": 40}
     params = SamplingParams(form=Form.of_schema(wide, "s"))

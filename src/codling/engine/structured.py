@@ -171,7 +171,9 @@ class Constraint:
         filler: ThreadPoolExecutor,
         spell: Any,  # noqa: ANN401 -- text to ids
     ) -> None:
-        self._matcher, self._vocab_size, self._end_ids = matcher, vocab_size, end_ids
+        self._matcher, self._vocab_size = matcher, vocab_size
+        self.end_ids = end_ids
+        """The tokens that may end it."""
         self._filler, self._spell = filler, spell
         self._masks: Future[list[NDArray[np.bool_]]] | None = None
         self._at = self._n_failed = 0
@@ -231,7 +233,7 @@ class Constraint:
             closing = self.shortest() if self._closing is None else self._closing
             self._queue = deque(closing or ())
         if not self._queue:
-            return self._end_ids[0]
+            return self.end_ids[0]
         return self._queue.popleft()
 
     def _take(self, token_id: int, n_left: int) -> bool:
@@ -241,7 +243,7 @@ class Constraint:
         is_taken = self._matcher.accept_token(token_id)
         assert is_taken, f"token {token_id} was chosen although the form does not allow it"
         n_known = len(self._closing or ())
-        if token_id in self._end_ids or n_left > _WATCH + 4 * n_known:
+        if token_id in self.end_ids or n_left > _WATCH + 4 * n_known:
             self._closing = None
             return True
         after = self.shortest()

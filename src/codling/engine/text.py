@@ -355,6 +355,8 @@ class TextEngine:
                 param="prompt",
             )
         sequence.constraint = constraint
+        # What has its form ends there, also where the model's own end is to be passed over.
+        sequence.end_ids = frozenset(constraint.end_ids)
 
     def _remember(self, sequence: Sequence, *, mixes: bool) -> None:
         """Give a sequence the memory, which `mixes` into what it may answer, and drafts."""
