@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from codling.engine.reserved import bytes_per_token, reserve_cache, tokens_per_page
+from codling.core.errors import ConfigError
+from codling.engine import reserved
+from codling.engine.reserved import bytes_per_token, reserve_cache, share_out, tokens_per_page
 from codling.model.cache import KVCache
 from codling.model.config import MLAConfig, ModelConfig
+from codling.model.transformer import Transformer
 
 SHAPE = ModelConfig(vocab_size=300, hidden_size=256, n_layers=16, n_heads=4)
 has_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here")
@@ -95,3 +98,13 @@ def test_a_cache_of_bytes_holds_half_and_moves_its_scales_with_its_rows() -> Non
     again, _ = last.write(7, last.span(1), numbers[:, :, :1], numbers[:, :, :1])
     assert torch.equal(again[:, :, :5], keys)
     assert torch.equal(again[:, :, 5], keys[:, :, 0])
+
+
+def test_a_context_whose_positions_do_not_fit_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Heads of 64 numbers: two tables of 32 float32, 256 bytes, for each of 2**20 positions.
+    model = Transformer(ModelConfig(vocab_size=9, hidden_size=64, n_layers=1, n_heads=1))
+    monkeypatch.setattr(reserved, "available_bytes", lambda: 2**28 - 1)
+    with pytest.raises(ConfigError, match=r"1,048,576 tokens takes 0.2 GiB .* lower --max-length"):
+        share_out(model, 1, 2**20, 4.0)
+    monkeypatch.setattr(reserved, "available_bytes", lambda: 2**28)
+    assert share_out(model, 1, 2**20, 4.0)[1] == 2**20

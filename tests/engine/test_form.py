@@ -6,6 +6,7 @@ import pytest
 
 from codling.core.errors import RequestError
 from codling.engine.form import Form, bind_lengths, join_surrogates
+from codling.engine.schema_words import refuse_unkept
 
 
 @pytest.mark.parametrize("choices", [5, {"a": 1}, "abc", [], ["a", 5], ["a", ""]])
@@ -69,3 +70,58 @@ def test_an_empty_list_of_schemas_fits_nothing(name: str) -> None:
     with pytest.raises(RequestError, match=f"s: {name} is empty"):
         Form.of_schema({"type": "object", "properties": {"a": {name: []}}}, "s")
     Form.of_schema({"enum": [{name: []}], "properties": {name: {"type": "string"}}}, "s")
+
+
+def test_what_is_required_beyond_the_properties_is_described_too() -> None:
+    made = bind_lengths({"properties": {"a": {}}, "required": ["a", "b"]})
+    assert made["properties"] == {"a": {}, "b": True}
+
+
+def test_a_length_binds_a_text_that_may_be_null() -> None:
+    made = bind_lengths({"type": ["string", "null"], "maxLength": 2})
+    assert made == {"type": ["string", "null"], "pattern": r'^[^"\\\x00-\x1f]{0,2}$'}
+
+
+NAME = {"type": "string"}
+UNKEPT: list[tuple[Any, str]] = [
+    ({"type": "integer", "not": {"const": 5}}, "not is not supported"),
+    ({"not": {}}, "not is not supported"),
+    ({"allOf": [{"type": "integer"}, {"minimum": 5}]}, "allOf has several schemas"),
+    ({"$ref": "#/$defs/x", "minimum": 5}, r"\$ref and minimum stand in one schema"),
+    ({"anyOf": [NAME], "properties": {"a": NAME}}, "anyOf and properties stand"),
+    ({"type": "object", "anyOf": [{"required": ["b"]}]}, "anyOf and type stand"),
+    ({"type": "array", "items": {"type": "array", "uniqueItems": True}}, "uniqueItems is not"),
+    ({"properties": {"a": {"if": NAME, "then": False}}}, "if is not supported"),
+    ({"minimum": 5}, "minimum stands in a schema without a type"),
+    ({"type": "string", "pattern": "a", "maxLength": 3}, "maxLength and pattern stand"),
+    ({"type": "integer", "enum": [1, "a"]}, "enum and type disagree"),
+    ({"type": "integer", "const": True}, "const and type disagree"),
+    ({"type": "object", "unevaluatedProperties": False}, "unevaluatedProperties is not"),
+]
+
+
+@pytest.mark.parametrize(("schema", "words"), UNKEPT)
+def test_a_schema_that_cannot_be_kept_to_names_the_word(schema: Any, words: str) -> None:
+    with pytest.raises(RequestError, match=words) as refused:
+        refuse_unkept(schema)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        True,
+        {},
+        {"properties": {"not": NAME, "if": {}, "then": {}, "minimum": NAME}},
+        {"enum": [{"not": 1}], "default": {"not": 1}},
+        {"allOf": [{"$ref": "#/$defs/a"}], "description": "x", "$defs": {"a": NAME}},
+        {"oneOf": [{"$ref": "#/a"}], "discriminator": {"propertyName": "kind"}},
+        {"type": "string", "oneOf": [{"const": "a", "title": "A"}]},
+        {"type": ["string", "null"], "enum": ["a", None]},
+        {"type": "array", "uniqueItems": False},
+        {"type": "string", "format": "uri", "minLength": 1, "maxLength": 2083},
+        {"type": "number", "enum": [1, 2.5]},
+    ],
+)
+def test_what_clients_write_every_day_passes(schema: Any) -> None:
+    refuse_unkept(schema)

@@ -120,6 +120,17 @@ def test_an_answer_that_is_whole_ends_also_where_ends_are_passed_over(engine: Te
     assert answer(engine, ANY, 2).text == "{}"
 
 
+def test_drafts_of_special_tokens_end_before_these_without_a_word(
+    engine: TextEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    constraint = engine._forms.start(ANY, engine.tokenizer.stop_ids("complete"))
+    (brace,) = engine.tokenizer.encode("{")
+    special = engine.tokenizer.specials.fim_hole
+    assert special is not None
+    assert constraint.trim([brace, special, brace]) == [brace]
+    assert capfd.readouterr().err == ""
+
+
 def test_what_does_not_fit_beside_the_prompt_is_refused(engine: TextEngine) -> None:
     wide = {"type": "string", "minLength": 40}
     params = SamplingParams(form=Form.of_schema(wide, "s"))
@@ -133,6 +144,7 @@ def test_what_does_not_fit_beside_the_prompt_is_refused(engine: TextEngine) -> N
         (Form("grammar", 'root ::= "a" other'), "other"),
         (Form("schema", '{"type": 5}'), "[Tt]ype"),
         (Form("regex", "(a"), "cannot be used"),
+        (Form("schema", '{"type": "integer", "not": {"const": 5}}'), "not is not supported"),
         # What these force has no end, or none that an answer comes to.
         (Form("grammar", 'root ::= "a" root'), "rule root never ends"),
         (Form("grammar", 'root ::= "b" | "a" x\nx ::= "c" x'), "rule x never ends"),

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import tokenizers
@@ -112,6 +113,22 @@ def test_insertion_without_fim_tokens_names_the_cure(tiny_model: Transformer) ->
         pytest.raises(RequestError, match=r"plain was not trained to insert.*prefix alone"),
     ):
         engine.insert([("a", "b")])
+
+
+def test_requests_that_come_while_others_are_cancelled_disturb_nothing(
+    engine: TextEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watched(dict[Any, Any]):
+        """Its members change while somebody looks at all of them."""
+
+        def items(self) -> Any:
+            raise AssertionError("another thread may submit meanwhile")
+
+    monkeypatch.setattr(engine._worker, "_streams", Watched())
+    stream = engine.submit([5, 6, 7], SamplingParams(max_tokens=100, ignore_eos=True))
+    next(iter(stream))
+    stream.cancel()
+    assert engine.submit([5, 6, 7], SamplingParams(max_tokens=2)).result().token_ids
 
 
 def test_a_cancelled_stream_ends_and_frees_its_slot(

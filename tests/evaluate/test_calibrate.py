@@ -35,6 +35,11 @@ def test_a_row_says_what_a_threshold_leaves() -> None:
     assert (quarter.precision, quarter.recall) == (1.0, 0.5)
 
 
+def test_lines_of_no_length_are_one_line() -> None:
+    with pytest.raises(ConfigError, match="min_chars is 90 and max_chars 80"):
+        CalibrateConfig(model=Path("m"), repo=Path("r"), min_chars=90)
+
+
 def test_the_recommendation_is_judged_on_the_other_half() -> None:
     said = describe_filter(made(80), 1.0)
     assert "--min-logprob -3.900" in said

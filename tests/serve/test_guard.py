@@ -194,3 +194,16 @@ def test_a_page_of_an_allowed_origin_may_read_why_it_was_refused(locked: Running
     for answer in (refused, large):
         assert answer.headers["access-control-allow-origin"] == "https://editor.example"
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_page_of_an_allowed_origin_may_read_that_the_server_failed(
+    locked: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(locked.state.backend, "open", fail)
+    headers = {"Authorization": "Bearer s3cret", "Origin": "https://editor.example"}
+    answer = call(locked, "POST", "/v1/completions", json={"prompt": "x"}, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+    assert answer.headers["access-control-allow-origin"] == "https://editor.example"

@@ -51,6 +51,29 @@ def test_no_more_is_read_after_the_cursor_than_the_settings_say(
     assert post(running, "/infill", **asked).json()["tokens_evaluated"] == n_tokens < 50
 
 
+def test_several_completions_are_a_list_each_with_a_seed_of_its_own(
+    server: Running, engine: TextEngine
+) -> None:
+    asked = {"input_prefix": BEFORE, "prompt": LINE, "input_suffix": AFTER, "n_predict": 6}
+    more = {"n_cmpl": 3, "temperature": 1.0, "seed": 7, "response_fields": ["index", "content"]}
+    params = SamplingParams(max_tokens=6, temperature=1.0, seed=7)
+    ids = engine.insert_prompt(BEFORE + LINE, AFTER)
+    own = [engine.submit(ids, each, mode="insert").result().text for each in params.choices(3)]
+    answers = post(server, "/infill", **asked, **more).json()
+    assert answers == [{"index": i, "content": text} for i, text in enumerate(own)]
+    # One is no list, whether it is asked for or not.
+    assert post(server, "/infill", **asked, n_cmpl=1).json()["index"] == 0
+
+
+@pytest.mark.parametrize("path", ["/completion", "/infill"])
+def test_what_is_not_made_of_llama_cpp_is_said(server: Running, path: str) -> None:
+    for field, more in (("n_cmpl", {"stream": True}), ("post_sampling_probs", {"n_probs": 1})):
+        wanted = {"n_cmpl": 2} if field == "n_cmpl" else {"post_sampling_probs": True}
+        answer = post(server, path, prompt=LINE, n_predict=2, **wanted, **more)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+    assert post(server, path, prompt=LINE, n_predict=2, post_sampling_probs=False).is_success
+
+
 def test_other_files_come_first_as_in_the_training_data(
     server: Running, engine: TextEngine
 ) -> None:

@@ -102,6 +102,13 @@ def check_ranges(hint: object, value: object, name: str) -> None:
             raise ConfigError(f"{where} is {shown}; choose a number {bounds}")
 
 
+def check_order(config: object, least: str, most: str) -> None:
+    """Raise ConfigError if the setting `least` is greater than the setting `most`."""
+    low, high = getattr(config, least), getattr(config, most)
+    if low > high:
+        raise ConfigError(f"{least} is {low:,} and {most} {high:,}; {least} may not be greater")
+
+
 @cache
 def ranged_fields(config_class: type) -> dict[str, Any]:
     """The fields whose types hold ranges, with these types."""

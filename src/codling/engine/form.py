@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from codling.core.errors import RequestError
+from codling.engine.schema_words import MAPS, VALUES
 
 Kind = Literal["json", "schema", "grammar", "regex", "tags"]
 """Any JSON object; a JSON schema; GBNF, as llama.cpp writes it; a regular expression; tool calls
@@ -21,10 +22,6 @@ MAX_SOURCE = 65_536
 """Characters of a grammar or a schema."""
 _MAX_DEPTH = 32
 _MAX_COUNT = 10_000
-_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-"""Maps from names to schemas: a property may well be called minLength."""
-_LITERAL = ("const", "enum", "default", "examples")
-"""Values, not schemas, whatever they look like."""
 _LISTS = ("anyOf", "oneOf", "allOf", "type")
 """Where a schema may list what fits: nothing fits an empty list."""
 _PAIR = r"u([Dd][89ABab][0-9A-Fa-f]{2})\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})"
@@ -132,8 +129,8 @@ def _bind(value: Any, param: str, *, is_schema: bool) -> Any:  # noqa: ANN401 --
         return value
     bound = {
         name: part
-        if is_schema and name in _LITERAL
-        else _bind(part, param, is_schema=not (is_schema and name in _NAMED))
+        if is_schema and name in VALUES
+        else _bind(part, param, is_schema=not (is_schema and name in MAPS))
         for name, part in value.items()
     }
     if not is_schema:
@@ -146,7 +143,9 @@ def _bind(value: Any, param: str, *, is_schema: bool) -> Any:  # noqa: ANN401 --
 
 
 def _bind_length(schema: dict[str, Any]) -> dict[str, Any]:
-    is_string = schema.get("type") == "string" and not {"pattern", "format", "enum"} & set(schema)
+    kinds = schema.get("type")
+    takes_strings = "string" in (kinds if isinstance(kinds, list) else [kinds])
+    is_string = takes_strings and not {"pattern", "format", "enum"} & set(schema)
     given = {name: schema[name] for name in ("minLength", "maxLength") if name in schema}
     if not is_string or not given:
         return schema
@@ -157,11 +156,11 @@ def _bind_length(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_required(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with its required properties described: xgrammar passes over `required` where
-    there are no `properties`."""
-    names = schema.get("required")
-    is_lone = isinstance(names, list) and "properties" not in schema
+    """The schema with its required properties described: xgrammar passes over what `required` names
+    beyond `properties`."""
+    names, known = schema.get("required"), schema.get("properties", {})
     further = schema.get("additionalProperties", True)
-    if not is_lone or not names or further is False:
+    if not isinstance(names, list) or not isinstance(known, Mapping) or further is False:
         return schema
-    return schema | {"properties": {str(name): further for name in names}}
+    missing = {str(name): further for name in names if str(name) not in known}
+    return schema | {"properties": {**known, **missing}} if missing else schema

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from codling.core.errors import ConfigError
+from codling.core.memory import available_bytes
 from codling.engine.config import CacheForm
 from codling.model.cache import KVCache
 from codling.model.config import ModelConfig
@@ -79,9 +80,20 @@ def share_out(
     n_tokens = int(cache_gib * 2**30 / per_token)
     if can_reserve(model.norm.weight.device):
         length = max_length or min(config.max_position, max(1024, n_tokens))
+        _refuse_without_room(config, length)
         return max_streams, length, max(n_tokens, length)
     length = max_length or min(config.max_position, max(1024, n_tokens // 4))
     return max(1, min(max_streams, n_tokens // length)), length, n_tokens
+
+
+def _refuse_without_room(config: ModelConfig, length: int) -> None:
+    """ConfigError if the rotations of so many positions, two float32 tables, do not fit."""
+    n_bytes, left = 4 * length * config.rope_dim, available_bytes()
+    if left is not None and n_bytes > left:
+        raise ConfigError(
+            f"a context of {length:,} tokens takes {n_bytes / 2**30:.1f} GiB for its positions and "
+            f"{left / 2**30:.1f} GiB of memory are free; lower --max-length"
+        )
 
 
 def bytes_per_token(config: ModelConfig, dtype: torch.dtype, form: CacheForm = "auto") -> int:

@@ -22,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codling.core.errors import RequestError
+from codling.core.foreign_json import parse_row
 from codling.engine.closing import find_closing
 from codling.engine.form import Form
 from codling.engine.grammar_rules import refuse_endless
+from codling.engine.schema_words import refuse_unkept
 from codling.tokens.tokenizer import Tokenizer
 
 MISSING = (
@@ -51,6 +53,7 @@ class FormCompiler:
         self._lock = threading.Lock()
         self._compiled: OrderedDict[tuple[Form, frozenset[str]], Any] = OrderedDict()
         self._compilers: dict[frozenset[str], Any] = {}
+        self._mute: dict[frozenset[str], frozenset[int]] = {}
         self._filler: ThreadPoolExecutor | None = None
 
     def prepare(self, form: Form, marks: Collection[str] = ()) -> Any:  # noqa: ANN401 -- untyped
@@ -82,7 +85,8 @@ class FormCompiler:
         if self._filler is None:
             self._filler = ThreadPoolExecutor(1, thread_name_prefix="codling-form")
         matcher = _xgrammar().GrammarMatcher(compiled, override_stop_tokens=ends)
-        return Constraint(matcher, self._vocab_size, ends, self._filler, self._spell)
+        mute = self._mute[frozenset(marks)] - set(ends)
+        return Constraint(matcher, self._vocab_size, ends, self._filler, self._spell, mute)
 
     def close(self) -> None:
         """End the thread."""
@@ -123,6 +127,7 @@ class FormCompiler:
                         schema, strict_mode=False, max_whitespace_cnt=_MAX_BLANKS
                     )
                 case "schema":
+                    refuse_unkept(parse_row(form.source, "the schema", RequestError))
                     return compiler.compile_json_schema(
                         form.source, strict_mode=False, max_whitespace_cnt=_MAX_BLANKS
                     )
@@ -147,6 +152,7 @@ class FormCompiler:
                 b"" if tokenizer.is_special(i) and i not in shown else tokenizer.token_bytes(i)
                 for i in range(tokenizer.vocab_size)
             ]
+            self._mute[marks] = frozenset(i for i, text in enumerate(vocabulary) if not text)
             eos = tokenizer.specials.eos
             info = xgrammar.TokenizerInfo(
                 vocabulary,
@@ -163,18 +169,20 @@ class FormCompiler:
 class Constraint:
     """One answer's place in its form. `begin`, then `mask` and `accept` for each token chosen."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it is made of
         self,
         matcher: Any,  # noqa: ANN401 -- untyped
         vocab_size: int,
         end_ids: Sequence[int],
         filler: ThreadPoolExecutor,
         spell: Any,  # noqa: ANN401 -- text to ids
+        mute: Collection[int] = (),
     ) -> None:
+        """`mute`: tokens without text, which no form allows and xgrammar complains of."""
         self._matcher, self._vocab_size = matcher, vocab_size
         self.end_ids = end_ids
         """The tokens that may end it."""
-        self._filler, self._spell = filler, spell
+        self._filler, self._spell, self._mute = filler, spell, mute
         self._masks: Future[list[NDArray[np.bool_]]] | None = None
         self._at = self._n_failed = 0
         self._is_stuck = False
@@ -208,10 +216,13 @@ class Constraint:
         """The draft as far as the form allows it."""
         if self.is_closing:
             return []
-        n = next((i for i, t in enumerate(draft) if not self._matcher.accept_token(t)), len(draft))
+        n = next((i for i, t in enumerate(draft) if not self._may_take(t)), len(draft))
         if n:
             self._matcher.rollback(n)
         return list(draft[:n])
+
+    def _may_take(self, token_id: int) -> bool:
+        return token_id not in self._mute and bool(self._matcher.accept_token(token_id))
 
     def mask(self, logits_V: NDArray[np.float32]) -> NDArray[np.float32]:
         """The row with what the form does not allow at minus infinity; the row itself if no token

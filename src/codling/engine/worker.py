@@ -25,7 +25,7 @@ class Worker:
         self._engine = engine
         self._tokenizer = tokenizer
         self._streams: dict[Sequence, Stream] = {}
-        self._cancelled: deque[Stream] = deque()
+        self._cancelled: deque[Sequence] = deque()
         self._closed = False
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="codling-engine", daemon=True)
@@ -35,7 +35,7 @@ class Worker:
         """Queue a sequence; BusyError if the queue is full."""
         params = sequence.params
         transcript = Transcript(self._tokenizer, params.stop, sequence.lead, params.marks)
-        stream = Stream(len(sequence.prompt_ids), transcript, self.cancel)
+        stream = Stream(len(sequence.prompt_ids), transcript, lambda _: self.cancel(sequence))
         with self._change:
             if self._closed:
                 raise RequestError("the engine is closed; open it again")
@@ -44,10 +44,10 @@ class Worker:
             self._change.notify()
         return stream
 
-    def cancel(self, stream: Stream) -> None:
-        """End a stream; before the next step its slot is free."""
+    def cancel(self, sequence: Sequence) -> None:
+        """End a sequence and its stream; before the next step its slot is free."""
         with self._change:
-            self._cancelled.append(stream)
+            self._cancelled.append(sequence)
             self._change.notify()
 
     def close(self) -> None:
@@ -59,8 +59,8 @@ class Worker:
 
     def _work(self) -> None:
         while self._wait():
-            self._remove_cancelled()
             try:
+                self._remove_cancelled()
                 for token in self._engine.next_tokens():
                     self._deliver(token)
             except Exception as error:  # noqa: BLE001 -- raised where the streams are read
@@ -76,9 +76,10 @@ class Worker:
 
     def _remove_cancelled(self) -> None:
         while self._cancelled:
-            stream = self._cancelled.popleft()
-            sequence = next((s for s, other in self._streams.items() if other is stream), None)
-            if sequence is not None:
+            sequence = self._cancelled.popleft()
+            # Not a search of all: others are submitted meanwhile.
+            stream = self._streams.get(sequence)
+            if stream is not None:
                 self._end(sequence, "cancelled")
                 stream.put(stream.transcript.close("cancelled"))
 

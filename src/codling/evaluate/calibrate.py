@@ -23,7 +23,15 @@ import numpy as np
 
 from codling.core.errors import ConfigError
 from codling.core.languages.table import SNIFF_BYTES, detect
-from codling.core.ranges import Batch, ContextLength, Count, PositiveShare, Ranged, Seed
+from codling.core.ranges import (
+    Batch,
+    ContextLength,
+    Count,
+    PositiveShare,
+    Ranged,
+    Seed,
+    check_order,
+)
 from codling.corpus.context import WorkingTree
 from codling.corpus.layout import file_text
 from codling.engine.confidence import first_line_score
@@ -65,6 +73,11 @@ class CalibrateConfig(Ranged):
     """Suggestions at a time."""
     seed: Seed = 0
     """Seed of the choice of lines."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a number out of its range, or lines of no length."""
+        super().__post_init__()
+        check_order(self, "min_chars", "max_chars")
 
 
 class Suggestion(NamedTuple):

@@ -46,8 +46,9 @@ class Rope(nn.Module):
             return
         positions = torch.arange(length, dtype=torch.float32, device=device)
         angles = torch.outer(positions, inverse_frequencies(self.config, self.dim).to(device))
-        self.cos = angles.cos() * self.config.amplitude
-        self.sin = angles.sin() * self.config.amplitude
+        # In place: of long contexts each table takes gigabytes.
+        self.cos = angles.cos().mul_(self.config.amplitude)
+        self.sin = angles.sin_().mul_(self.config.amplitude)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Rope":
         """Follow the model to a device, but stay fp32: in bf16 positions from 256 on would blur."""

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from codling.serve.errors import ApiError, overload_error
+from codling.serve.errors import ApiError, as_api_error, overload_error
 from codling.serve.metrics import Metrics
 from codling.serve.origin import is_local_host, may_ask
 
@@ -70,14 +70,24 @@ class Guard:
         try:
             refusal = self._refusal(scope)
             if refusal is None:
-                await self.app(_as_get(scope), exchange.receive, exchange.send)
-                refusal = exchange.refusal()
+                refusal = await self._pass_on(scope, exchange)
             if refusal is not None:
                 await refusal.response()(scope, receive, exchange.send)
         finally:
             exchange.forget_body()
             self.metrics.requests.labels(path=path, status=str(exchange.status or 500)).inc()
             self.metrics.seconds.labels(path=path).observe(time.perf_counter() - started)
+
+    async def _pass_on(self, scope: Scope, exchange: "_Exchange") -> ApiError | None:
+        """The app answers, or this is to be answered in its place: also for a mistake of ours, here
+        and not around all, where nobody adds the headers with which other pages may read it."""
+        try:
+            await self.app(_as_get(scope), exchange.receive, exchange.send)
+        except Exception as error:
+            if exchange.status is not None:
+                raise
+            return exchange.refusal() or as_api_error(error)
+        return exchange.refusal()
 
     def _refusal(self, scope: Scope) -> ApiError | None:
         headers = Headers(scope=scope)

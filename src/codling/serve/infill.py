@@ -5,6 +5,8 @@ Input: llama.cpp's requests. Output: its answers: `content`, `timings`, `tokens_
 the end of the prefix: models learn to insert at any character, and so no token border is forced
 between the two.
 
+With `n_cmpl` above 1 a list of answers, each with a seed of its own.
+
 With `n_predict` 0 the prompt is read into the cache and no text is sent: one token is generated all
 the same, but not counted.
 
@@ -25,7 +27,7 @@ from codling.corpus.context import Cursor
 from codling.engine.request import TokenLogprob
 from codling.serve.completions import json_number
 from codling.serve.outcomes import About
-from codling.serve.prompts import insertion_ids, inserts, native_choice, plain_ids
+from codling.serve.prompts import insertion_ids, inserts, native_choices, plain_ids
 from codling.serve.run import Choice, Run
 from codling.serve.schema import ExtraFile, InfillRequest, Native, NativeRequest
 from codling.serve.server import Server, session_of
@@ -46,7 +48,7 @@ async def infill(request: Request, asked: InfillRequest, server: Server) -> Resp
     # Not with probabilities, whose lists name every token of the text.
     cuts = server.config.stop_at_suffix and not asked.n_probs
     suffix = asked.input_suffix if cuts else ""
-    run = server.new_run([await _choice(request, asked, ids, server, suffix)])
+    run = server.new_run(await _choices(request, asked, ids, server, suffix))
     run.about = About(asked.input_prefix + asked.prompt, asked.input_suffix, asked.path)
     return await _answer(request, asked, server, run, session_of(request, asked.user))
 
@@ -71,14 +73,14 @@ async def native_completion(request: Request, asked: NativeRequest, server: Serv
             prompt.removeprefix(_BOS_AS_TEXT) if prompt.startswith(_BOS_AS_TEXT + mark) else prompt
         )
     ids = await server.read(request, plain_ids, server.backend, prompt)
-    run = server.new_run([await _choice(request, asked, ids, server)])
+    run = server.new_run(await _choices(request, asked, ids, server))
     return await _answer(request, asked, server, run)
 
 
-async def _choice(
+async def _choices(
     request: Request, asked: Native, ids: list[int], server: Server, suffix: str = ""
-) -> Choice:
-    work = native_choice
+) -> list[Choice]:
+    work = native_choices
     return await server.read(request, work, asked, ids, server.backend, server.config, suffix)
 
 
@@ -107,21 +109,40 @@ async def _answer(
     return JSONResponse(await await_while_connected(request, writing.answer_at_once()))
 
 
-class _NativeAnswer:
-    """One native answer as it is written."""
+class _Written:
+    """What the client has of one choice."""
 
-    def __init__(self, run: Run, asked: Native, server: Server, session: str | None) -> None:
-        self.run, self.asked, self.server, self.session = run, asked, server, session
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
         self.content = ""
         self.cut = False
         """True once n_indent or the time limit ends the text, not the model."""
 
-    async def answer_at_once(self) -> dict[str, Any]:
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing more comes."""
+        return self.cut or self.choice.finish_reason is not None
+
+
+class _NativeAnswer:
+    """One native answer, or several, as it is written."""
+
+    def __init__(self, run: Run, asked: Native, server: Server, session: str | None) -> None:
+        self.run, self.asked, self.server, self.session = run, asked, server, session
+        self.written = [_Written(choice) for choice in run.choices]
+
+    async def answer_at_once(self) -> dict[str, Any] | list[dict[str, Any]]:
         await self.run.open(self.server.backend)
         async for _ in self.stream_chunks():
             pass
-        whole = self._final(self.content) | self._probabilities(self.run.choices[0].logprobs)
-        return select(whole, self.asked.response_fields)
+        answers = [
+            select(
+                self._final(i, written.content) | self._probabilities(written.choice.logprobs),
+                self.asked.response_fields,
+            )
+            for i, written in enumerate(self.written)
+        ]
+        return answers if self.asked.n_cmpl > 1 else answers[0]
 
     async def stream_chunks(self) -> Objects:
         with self.server.register(self.run, self.session):
@@ -130,27 +151,28 @@ class _NativeAnswer:
                     if event is None:
                         yield None
                         continue
-                    text, entries = self._take(event[1].text), event[1].logprobs
+                    i, delta = event
+                    text, entries = self._take(self.written[i], delta.text), delta.logprobs
                     if text or (entries and self.asked.n_predict):
-                        said = {"index": 0, "content": text, "stop": False, "id_slot": 0}
+                        said = {"index": i, "content": text, "stop": False, "id_slot": 0}
                         yield said | self._probabilities(entries)
-                    if self.cut:
+                    if all(written.is_whole for written in self.written):
                         break
-        yield select(self._final(""), self.asked.response_fields)
+        yield select(self._final(0, ""), self.asked.response_fields)
 
-    def _take(self, text: str) -> str:
+    def _take(self, written: _Written, text: str) -> str:
         """The part of the new text that the client may have."""
-        if self.asked.n_predict == 0:
+        if self.asked.n_predict == 0 or written.cut:
             return ""
-        before = len(self.content)
-        self.content += text
+        before = len(written.content)
+        written.content += text
         if self.asked.n_indent:
-            kept = keep_indent(self.content, self.asked.n_indent)
-            self.cut = len(kept) < len(self.content)
-            self.content = kept if len(kept) >= before else self.content[:before]
-        if self._is_overtime():
-            self.cut = True
-        return self.content[before:]
+            kept = keep_indent(written.content, self.asked.n_indent)
+            written.cut = len(kept) < len(written.content)
+            written.content = kept if len(kept) >= before else written.content[:before]
+        if self._is_overtime(written.content):
+            written.cut = True
+        return written.content[before:]
 
     def _probabilities(self, entries: Sequence[TokenLogprob]) -> dict[str, Any]:
         """llama.cpp's field for `n_probs`, if it was sent."""
@@ -161,20 +183,21 @@ class _NativeAnswer:
         ]
         return {"completion_probabilities": named}
 
-    def _is_overtime(self) -> bool:
+    def _is_overtime(self, content: str) -> bool:
         """llama.cpp's rule: time counts from the first token, and a first line is finished."""
         limit, first = self.asked.t_max_predict_ms, self.run.first_text_at
-        if not limit or first is None or "\n" not in self.content:
+        if not limit or first is None or "\n" not in content:
             return False
         return (time.perf_counter() - first) * 1000 > limit
 
-    def _final(self, content: str) -> dict[str, Any]:
-        run, choice = self.run, self.run.choices[0]
-        by_limit = choice.finish_reason == "length" or self.cut or self.asked.n_predict == 0
+    def _final(self, i: int, content: str) -> dict[str, Any]:
+        run, written = self.run, self.written[i]
+        choice = written.choice
+        by_limit = choice.finish_reason == "length" or written.cut or self.asked.n_predict == 0
         n_prompt = run.n_prompt_tokens
-        n_new = run.n_generated_tokens if self.asked.n_predict else 0
+        n_new = choice.n_tokens if self.asked.n_predict else 0
         return {
-            "index": 0,
+            "index": i,
             "id": f"cmpl-{run.id}",
             "content": content,
             "stop": True,
@@ -184,7 +207,7 @@ class _NativeAnswer:
             "tokens_evaluated": n_prompt,
             "tokens_cached": n_prompt + n_new,
             "truncated": False,
-            "has_new_line": "\n" in self.content,
+            "has_new_line": "\n" in written.content,
             "id_slot": 0,
             "generation_settings": {
                 "n_ctx": self.server.backend.max_length,

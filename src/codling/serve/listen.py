@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -67,7 +66,7 @@ class GracefulServer(uvicorn.Server):
     def __init__(
         self, app: FastAPI, on_stop: Callable[[], None], patience: Patience | None = None
     ) -> None:
-        """`on_stop` is called at the first signal, before open connections are waited for."""
+        """`on_stop` is called after the first signal, before open connections are waited for."""
         self._on_stop = on_stop
         super().__init__(
             uvicorn.Config(
@@ -95,7 +94,10 @@ class GracefulServer(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """First signal: finish cleanly. Second Ctrl-C: at once."""
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what runs, then close.
+
+        Not in the signal's handler: it may come while this thread holds a lock that ending takes.
+        """
         self._on_stop()
-        super().handle_exit(sig, frame)
+        await super().shutdown(sockets)

@@ -136,11 +136,11 @@ def _with_tools(params: SamplingParams, plan: ToolPlan, backend: Backend) -> Sam
     return replace(params, form=form)
 
 
-def native_choice(  # noqa: PLR0913 - the request, and what it is asked of
+def native_choices(  # noqa: PLR0913 - the request, and what it is asked of
     check: Check, request: Native, ids: list[int], backend: Backend, config: ServeConfig,
     suffix: str = "",
-) -> Choice:  # fmt: skip
-    """The choice of a llama.cpp request; `ids` is its prompt, `suffix` what it may not repeat."""
+) -> list[Choice]:  # fmt: skip
+    """The choices of a llama.cpp request; `ids` is its prompt, `suffix` what it may not repeat."""
     room = _room(ids, backend, "prompt")
     # llama.cpp fills the context; for an insertion, soon made stale by a key, nobody means that.
     endless = config.default_max_tokens if isinstance(request, InfillRequest) else room
@@ -157,7 +157,7 @@ def native_choice(  # noqa: PLR0913 - the request, and what it is asked of
     )
     mode = mode_of(ids, backend.tokenizer)
     choice = Choice(prompt_ids=ids, params=params, mode=mode, suffix=suffix)
-    return _hide_unlikely(choice, request, config)
+    return _repeat(_hide_unlikely(choice, request, config), request.n_cmpl)
 
 
 def inserts(suffix: str | None, tokenizer: Tokenizer) -> bool:

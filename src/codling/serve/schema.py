@@ -334,12 +334,27 @@ class Native(Constrained):
     stream: bool = False
     n_probs: int = Field(default=0, ge=0, le=MAX_TOP_LOGPROBS)
     """Give the log-probability of each token, and so many alternatives; 0 gives none."""
+    post_sampling_probs: bool = False
     cache_prompt: bool = True
     n_indent: int = Field(default=0, ge=0)
     t_max_prompt_ms: float = 0
     t_max_predict_ms: float = 0
     response_fields: list[str] = Field(default_factory=list, max_length=64)
     user: str | None = None
+    n_cmpl: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    """So many answers, as a list where it is more than one."""
+
+    def refuse_unsupported(self) -> None:
+        """Raise RequestError for a setting or a combination that is not implemented."""
+        super().refuse_unsupported()
+        if self.post_sampling_probs and self.n_probs:
+            raise RequestError(
+                "post_sampling_probs is not supported: probabilities are the model's own; leave it "
+                "out",
+                param="post_sampling_probs",
+            )
+        if self.n_cmpl > 1 and self.stream:
+            raise RequestError("n_cmpl above 1 is not streamed; leave stream out", param="n_cmpl")
 
 
 class NativeRequest(Native):

@@ -27,7 +27,7 @@ from codling.core.artifact import SHARDS, sha256_of
 from codling.core.errors import ConfigError, SourceError
 from codling.core.inputs import source_input
 from codling.core.languages.table import PROSE
-from codling.core.ranges import Count, ProperShare, Range, Seed
+from codling.core.ranges import Count, ProperShare, Range, Seed, check_order
 from codling.core.recipe import aside
 from codling.core.shards import Counts, Parallel, Shard, cut, map_shards
 from codling.core.stage import Work, stage
@@ -102,6 +102,7 @@ class ProseConfig(Parallel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_order(self, "min_chars", "max_chars")
         if not self.sources:
             raise ConfigError("prose: name at least one source")
 

@@ -23,7 +23,7 @@ from codling.core.artifact import Artifact, open_artifact
 from codling.core.errors import ConfigError
 from codling.core.files import write_json, write_json_lines
 from codling.core.log import Bar
-from codling.core.ranges import Batch, Count, CountFromZero, Range, Ranged, Seed
+from codling.core.ranges import Batch, Count, CountFromZero, Range, Ranged, Seed, check_order
 from codling.core.recipe import aside
 from codling.core.shards import read_rows
 from codling.core.stage import Work, stage
@@ -78,6 +78,11 @@ class HeldoutConfig(Ranged):
     """Windows per model call, and insertions at a time."""
     seed: Seed = 0
     """Seed of the choice of lines."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a number out of its range, or lines of no length."""
+        super().__post_init__()
+        check_order(self, "min_chars", "max_chars")
 
 
 @stage("scores", version=3)
