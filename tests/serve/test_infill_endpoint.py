@@ -61,6 +61,9 @@ def test_several_completions_are_a_list_each_with_a_seed_of_its_own(
     own = [engine.submit(ids, each, mode="insert").result().text for each in params.choices(3)]
     answers = post(server, "/infill", **asked, **more).json()
     assert answers == [{"index": i, "content": text} for i, text in enumerate(own)]
+    greedy = post(server, "/infill", **asked, **more | {"temperature": 0}).json()
+    assert [each["index"] for each in greedy] == [0, 1, 2]
+    assert len({each["content"] for each in greedy}) == 1
     # One is no list, whether it is asked for or not.
     assert post(server, "/infill", **asked, n_cmpl=1).json()["index"] == 0
 

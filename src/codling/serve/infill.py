@@ -136,13 +136,14 @@ class _NativeAnswer:
         async for _ in self.stream_chunks():
             pass
         answers = [
-            select(
-                self._final(i, written.content) | self._probabilities(written.choice.logprobs),
-                self.asked.response_fields,
-            )
+            self._final(i, written.content) | self._probabilities(written.choice.logprobs)
             for i, written in enumerate(self.written)
         ]
-        return answers if self.asked.n_cmpl > 1 else answers[0]
+        wanted = self.asked.n_cmpl
+        if len(answers) < wanted:  # greedy
+            answers = [answers[0] | {"index": i} for i in range(wanted)]
+        answers = [select(answer, self.asked.response_fields) for answer in answers]
+        return answers if wanted > 1 else answers[0]
 
     async def stream_chunks(self) -> Objects:
         with self.server.register(self.run, self.session):

@@ -157,7 +157,10 @@ def native_choices(  # noqa: PLR0913 - the request, and what it is asked of
     )
     mode = mode_of(ids, backend.tokenizer)
     choice = Choice(prompt_ids=ids, params=params, mode=mode, suffix=suffix)
-    return _repeat(_hide_unlikely(choice, request, config), request.n_cmpl)
+    # Greedy ones are all the same: the answer repeats it.
+    return _repeat(
+        _hide_unlikely(choice, request, config), request.n_cmpl if params.temperature else 1
+    )
 
 
 def inserts(suffix: str | None, tokenizer: Tokenizer) -> bool:
