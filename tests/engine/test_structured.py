@@ -178,9 +178,9 @@ def test_a_ban_gives_way_to_the_form_and_hurts_nobody_else(engine: TextEngine) -
     assert len(beside.result().token_ids) == 30
 
 
-def test_a_form_that_no_token_agrees_with_ends_at_once(engine: TextEngine) -> None:
-    made = answer(engine, Form("regex", r"[^\x00-\U0010ffff]"), 20)
-    assert (made.text, made.finish_reason) == ("", "length")
+def test_a_form_that_no_text_has_is_one_line(engine: TextEngine) -> None:
+    with pytest.raises(RequestError, match="no answer can have this form"):
+        answer(engine, Form("regex", r"[^\x00-\U0010ffff]"), 20)
 
 
 def test_a_form_is_all_of_the_answer_also_where_it_goes_on_within_a_word(
