@@ -2,8 +2,8 @@
 
 Input: batches of the scheduler. Output: logits. The cache's rows are the scheduler's slots. Prompts
 run through the plain model, which works on rows that lie side by side, so a batch with gaps is run
-in pieces. A few tokens on the CPU run through the
-compiled loop of decoder_cpu.py where it supports the model.
+in pieces. On the CPU all run through the compiled loop of decoder_cpu.py where it supports the
+model; on a GPU single tokens run as a recorded step (static_step.py).
 
 Shapes: B rows of a piece, L padded chunk length, E hidden size, V vocabulary, W tokens after which
 logits are wanted. Not here: which tokens to run (scheduler.py), what a row of the cache is
@@ -27,6 +27,7 @@ from codling.engine.reserved import (
 )
 from codling.engine.scheduler import Batch
 from codling.engine.slots import Copy, Move, Release, Swap
+from codling.engine.static_step import StaticStep
 from codling.model.cache import KVCache
 from codling.model.packed.convert import pack_model
 from codling.model.packed.linear import is_packed
@@ -75,14 +76,16 @@ class Runner:
         dtype = torch.int8 if form == "int8" else weight.dtype
         self.shape = self._choose_shape(n_slots, max_length, n_tokens, dtype, fuse=fuse)
         self._reserved: list[ReservedTensor] = []
+        self.static: StaticStep | None = None
         if can_reserve(self.device):
             self.cache, self._reserved = reserve_cache(
                 model.config, self.shape.n_rows, max_length, weight.dtype, form
             )
         else:
             self.cache = KVCache.allocate(
-                model.config, n_slots, max_length, weight.dtype, self.device
+                model.config, n_slots, max_length + 1, weight.dtype, self.device
             )
+            self.static = StaticStep(model, self.cache)
         self.fused: FusedDecoder | None = None
         if fuse:
             kinds = [each.tensor for each in self._reserved]
@@ -145,6 +148,8 @@ class Runner:
             return self.fused.step(batch.chunks, batch.rows, batch.starts, batch.wanted)
         if self.fused is not None and is_packed(self.model):
             return torch.cat([self._run_alone(batch, i) for i in range(len(batch.chunks))])
+        if self.static is not None and self.static.takes(batch.chunks, batch.wanted):
+            return self.static.step(batch.chunks, batch.rows, batch.starts)
         order = sorted(range(len(batch.chunks)), key=lambda i: batch.rows[i])
         hidden: dict[int, Tensor] = {}
         # Rows that lie side by side have the same distance from their place in the order.
