@@ -14,6 +14,7 @@ Legend: B rows, V vocabulary, W wanted logits.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class StaticStep:
         self._tokens_B1 = torch.zeros(cache.n_rows, 1, dtype=torch.int64, device=device)
         self._positions_B1 = torch.zeros_like(self._tokens_B1)
         self._steps: dict[tuple[int, int], Callable[[], Tensor]] = {}
-        self._memory: tuple[int, int] | None = None
+        self._memory: Any = None  # of torch, unnamed
 
     def takes(self, chunks: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> bool:
         """Whether every row has one token whose logits are wanted."""
@@ -73,7 +74,7 @@ class StaticStep:
 
     def _record(self, compute: Callable[[], Tensor]) -> Callable[[], Tensor]:
         """What gives the same result by replaying; all recordings share their scratch memory."""
-        beside = torch.cuda.Stream()
+        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):  # libraries set themselves up at the first calls
             compute()
