@@ -236,6 +236,32 @@ def test_the_blank_that_the_prompt_left_to_the_answer_is_taken_off_once() -> Non
     assert asyncio.run(text()) == "a b"
 
 
+def test_a_line_without_end_is_refused_while_it_comes() -> None:
+    n_sent = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal n_sent
+        yield b"data: "
+        while True:
+            n_sent += 1
+            yield b"x" * 2**20
+
+    async def read_all() -> None:
+        response = httpx.Response(200, content=pieces())
+        async for _ in UpstreamStream(response, AsyncExitStack(), 9):
+            pass
+
+    with pytest.raises(ApiError, match="a line without end"):
+        asyncio.run(read_all())
+    assert n_sent < 20
+
+
+def test_an_answer_that_goes_on_beyond_what_was_asked_for_ends() -> None:
+    deltas = read('data: {"choices": [{"text": "a"}]}\n\n' * 1_000, most=9)
+    assert deltas[-1].finish_reason == "length"
+    assert 9 <= len("".join(delta.text for delta in deltas)) < 40
+
+
 def read(events: str, most: int = 9) -> list[Delta]:
     """What is made of a stream of events."""
 

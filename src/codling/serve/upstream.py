@@ -35,6 +35,10 @@ from codling.tokens.tokenizer import Tokenizer
 _FALLBACK_LENGTH = 4096
 _TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 _PROBE_SECONDS = 10.0
+_MAX_LINE = 8 * 2**20
+"""Bytes of one event: a token with the most log-probabilities has thousands."""
+_SLACK = 16
+"""Pieces of text beyond the tokens that were asked for, of servers that split one."""
 
 
 class UpstreamBackend:
@@ -193,7 +197,7 @@ class UpstreamStream:
         self.n_cached_tokens = self.n_drafted_tokens = self.n_accepted_tokens = 0
         self._response, self._stack, self._lead = response, stack, LeadFilter(lead)
         self._reader = reader
-        self._most, self._n_tokens = most, 0
+        self._most, self._n_tokens, self._n_pieces = most, 0, 0
         self._reason: FinishReason | None = None
 
     def cancel(self) -> None:
@@ -207,7 +211,11 @@ class UpstreamStream:
                         self._reason = self._reason or "stop"
                         break
                     for delta in self._read(event):
+                        self._n_pieces += 1
                         yield delta
+                    if self._n_pieces > self._most + _SLACK:
+                        self._reason = "length"  # it would go on for ever
+                        break
             except httpx.HTTPError as error:
                 raise _unreachable_error(error) from None
             # Token counts come after the last text, so the end is sent only now.
@@ -339,6 +347,8 @@ async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
         *lines, held = (held + piece).split(b"\n")
         for line in lines:
             yield line
+        if len(held) > _MAX_LINE:
+            raise _nonsense_error("a line without end", held[:100].decode("utf-8", "replace"))
     yield held
 
 
