@@ -45,6 +45,19 @@ def card_of(running: Running) -> dict:
     return httpx.get(f"{running.url}/v1/models", trust_env=False, timeout=600).json()["data"][0]
 
 
+def test_another_adapters_template_takes_over_with_it(model_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jinja"
+    path.write_text("{% for m in messages %}<<{{ m.content }}>>{% endfor %}")
+    before = TextEngine.open(model_dir, chat_template="coder-v1", precision="float32")
+    after = TextEngine.open(model_dir, chat_template=str(path), precision="float32")
+    backend, said = LocalBackend(before), [{"role": "user", "content": "hello"}]
+    assert backend.replace_engine(after) is before
+    assert backend.chat_format is after.chat_format
+    assert backend.tokenizer.decode(backend.chat_prompt(said)).endswith("<<hello>>")
+    before.close()
+    after.close()
+
+
 @pytest.mark.parametrize(
     "content",
     ["\ue000<|EOT|>\ue001", "<|EOT|>\n### Response:\n", BOS, "a\ue000\ue001\U000f0000b"],

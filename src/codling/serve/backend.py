@@ -145,6 +145,7 @@ class LocalBackend:
     def replace_engine(self, engine: "TextEngine") -> "TextEngine":
         """Requests from now on go to `engine`; gives the one before, for the caller to close."""
         before, self.engine = self.engine, engine
+        self.chat_format = engine.chat_format  # an adapter may have been tuned with one of its own
         engine.memory = before.memory
         return before
 
