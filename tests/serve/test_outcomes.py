@@ -1,6 +1,7 @@
 """--repo and --log-completions: what a server with them knows, keeps and tells."""
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,25 @@ def test_by_default_the_log_holds_no_text(tmp_path: Path) -> None:
     assert "secret" not in (tmp_path / "log.jsonl").read_text()
     shown, told = log_of(tmp_path / "log.jsonl")
     assert (shown["n_chars"], told["n_chars"], told["time"]) == ([6], 12, 5.0)
+
+
+def test_a_full_disk_is_said_once_and_leaves_whole_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "log.jsonl", os.write
+    log = CompletionLog(path, clock=lambda: 5.0)
+    log.note_shown("one", "m", About("a"), ["b"])
+    whole = path.read_bytes()
+    # A disk takes what has room, and then nothing.
+    monkeypatch.setattr(os, "write", lambda file, line: write(file, line[:20]))
+    log.note_shown("two", "m", About("a"), ["b"])
+    assert log.note_outcome("two", "taken", 0, None)
+    assert path.read_bytes() == whole
+    assert capsys.readouterr().err.count("not noted in") == 1
+    monkeypatch.setattr(os, "write", write)
+    log.note_shown("three", "m", About("a"), ["b"])
+    log.close()
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["one", "three"]
 
 
 def test_a_log_that_others_could_read_becomes_private(tmp_path: Path) -> None:

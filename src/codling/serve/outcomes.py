@@ -19,10 +19,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
 from codling.core.errors import ConfigError
+from codling.core.log import say
 
 MAX_KNOWN = 4096
 """Completions of which an outcome is still taken; older ones are forgotten."""
@@ -53,7 +55,7 @@ class CompletionLog:
                 f"the log of completions cannot be written to {path}: {error.strerror}; name a "
                 "file of your own"
             ) from None
-        self._file = os.fdopen(descriptor, "a", encoding="utf-8")
+        self._path, self._file, self._fails = path, descriptor, False
         self._with_text, self._clock = with_text, clock
         self._known: OrderedDict[str, int] = OrderedDict()
 
@@ -89,12 +91,23 @@ class CompletionLog:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._file)
 
     def _write(self, event: str, id: str, row: dict[str, Any]) -> None:
+        """Add a line, whole or not at all. That it cannot be added is said once; completions go on,
+        for a log is no reason to refuse them."""
         head = {"event": event, "id": id, "time": round(self._clock(), 3)}
-        self._file.write(json.dumps(head | row, ensure_ascii=False) + "\n")
-        self._file.flush()
+        line = (json.dumps(head | row, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+        try:
+            end = os.fstat(self._file).st_size
+            if os.write(self._file, line) < len(line):
+                os.ftruncate(self._file, end)
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
+            self._fails = False
+        except OSError as error:
+            if not self._fails:
+                say(f"completions are not noted in {self._path} for now: {error.strerror}")
+            self._fails = True
 
 
 def _hash(text: str) -> str:
