@@ -131,7 +131,7 @@ def test_verbs_share_the_names_of_their_settings(verb: str) -> None:
     assert "int8" in shown
     assert "--max-length" in shown
     assert "--dtype" not in shown
-    assert "--context" not in shown
+    assert "--context " not in shown  # another flag is --context-tokens
     assert ".gguf" in shown
     assert "hub" in shown
 
