@@ -146,8 +146,10 @@ class Runner:
         """
         if self.fused is not None and self.fused.takes(batch.chunks, batch.wanted):
             return self.fused.step(batch.chunks, batch.rows, batch.starts, batch.wanted)
-        if self.fused is not None and is_packed(self.model):
-            return torch.cat([self._run_alone(batch, i) for i in range(len(batch.chunks))])
+        if self.fused is not None and len(batch.chunks) > 1 and is_packed(self.model):
+            # Rounded activations tell apart what adds in another order, so the way that a chunk is
+            # computed may not depend on its company.
+            return torch.cat([self.run(each).clone() for each in batch.split()])
         if self.static is not None and self.static.takes(batch.chunks, batch.wanted):
             return self.static.step(batch.chunks, batch.rows, batch.starts)
         order = sorted(range(len(batch.chunks)), key=lambda i: batch.rows[i])
@@ -157,17 +159,6 @@ class Runner:
             members = [i for _, i in piece]
             hidden |= zip(members, self._forward(batch, members), strict=True)
         hidden_WE = torch.cat([hidden[i] for i in range(len(order))])
-        if not len(hidden_WE):
-            return torch.empty(0, self.model.config.vocab_size)
-        return self.model.logits(hidden_WE).float().cpu()
-
-    def _run_alone(self, batch: Batch, i: int) -> Tensor:
-        """Logits [W, V] of one chunk: rounded activations tell apart what adds in another order, so
-        the way that it is computed may not depend on its company."""
-        chunks, wanted = [batch.chunks[i]], [batch.wanted[i]]
-        if self.fused is not None and self.fused.takes(chunks, wanted):
-            return self.fused.step(chunks, [batch.rows[i]], [batch.starts[i]], wanted).clone()
-        (hidden_WE,) = self._forward(batch, [i])
         if not len(hidden_WE):
             return torch.empty(0, self.model.config.vocab_size)
         return self.model.logits(hidden_WE).float().cpu()

@@ -11,6 +11,7 @@ Not here: which slot a sequence takes (slots.py), the model (runner.py), the cho
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from codling.engine.reserved import CacheShape
@@ -30,6 +31,12 @@ class Batch:
     """How many tokens the row holds before the chunk."""
     n_drafted: list[int]
     """How many tokens at the end of each chunk are a draft, not yet part of the sequence."""
+
+    def split(self) -> "Iterator[Batch]":
+        """Its rows, each as a batch of its own."""
+        columns = self.sequences, self.chunks, self.rows, self.starts, self.n_drafted
+        for s, chunk, row, start, n_drafted in zip(*columns, strict=True):
+            yield Batch([s], [chunk], [row], [start], [n_drafted])
 
     @property
     def ready(self) -> list[int]:
